@@ -1,0 +1,1 @@
+"""Pixels to weights: simulate, cut, pre-train and inspect the masked autoencoder."""
