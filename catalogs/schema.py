@@ -1,0 +1,91 @@
+"""The columns of a catalogue: names, types, units, UCDs and what they mean. Names exist here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+EMBEDDING = "embedding"
+HEALPIX_ORDER = 29
+
+_SPECTRAL = {"u": "em.opt.U", "g": "em.opt.B", "r": "em.opt.R", "i": "em.opt.I", "z": "em.opt.I", "y": "em.IR.NIR"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; ``unit`` is a VOUnit string ("" where there is none), ``ucd`` a UCD1+ word."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    ucd: str
+    description: str
+
+    def field(self) -> pa.Field:
+        """The Arrow field, never null; unit, UCD and description travel as field metadata."""
+        facts = {"unit": self.unit, "ucd": self.ucd, "description": self.description}
+        return pa.field(self.name, self.type, nullable=False, metadata={k: v for k, v in facts.items() if v})
+
+
+def catalogue_schema(bands: Sequence[str], dim: int) -> pa.Schema:
+    """Arrow schema of every tile file: ``bands`` in survey order, embeddings of ``dim`` float32."""
+    photometry = [column for band in bands for column in _band_columns(band)]
+    return pa.schema([column.field() for column in (*_POSITION, *photometry, *_SHAPE, _embedding(dim))])
+
+
+def healpix29(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Nested HEALPix pixel at order 29 of positions in degrees ICRS, the spatial key of the HATS format."""
+    from astropy import units
+    from astropy_healpix.core import lonlat_to_healpix
+
+    if len(ra) == 0:
+        return np.zeros(0, np.int64)
+    pixel = lonlat_to_healpix(ra * units.deg, dec * units.deg, 2**HEALPIX_ORDER, order="nested")
+    return np.asarray(pixel, np.int64)
+
+
+_f32, _f64, _i32, _i64, _text, _bool = pa.float32(), pa.float64(), pa.int32(), pa.int64(), pa.string(), pa.bool_()
+
+_POSITION = (
+    Column("object_id", _i64, "", "meta.id;meta.main", "Number of the tile times 1,000,000 plus the row in it"),
+    Column("tile", _text, "", "meta.id;obs.field", "Name of the survey tile"),
+    Column("x", _f32, "pix", "pos.cartesian.x", "Position in the detection band, 0-based"),
+    Column("y", _f32, "pix", "pos.cartesian.y", "Position in the detection band, 0-based"),
+    Column("ra", _f64, "deg", "pos.eq.ra;meta.main", "Right ascension, ICRS"),
+    Column("dec", _f64, "deg", "pos.eq.dec;meta.main", "Declination, ICRS"),
+    Column("_healpix_29", _i64, "", "pos.healpix", "Nested HEALPix pixel at order 29"),
+)
+
+_SHAPE = (
+    Column("flux_auto", _f32, "nJy", "phot.flux", "Flux in the Kron aperture of the detection band"),
+    Column("mag_auto", _f32, "mag", "phot.mag", "AB magnitude of flux_auto, NaN where it is not positive"),
+    Column("a", _f32, "arcsec", "phys.angSize.smajAxis", "Semi-major axis (second moment)"),
+    Column("b", _f32, "arcsec", "phys.angSize.sminAxis", "Semi-minor axis (second moment)"),
+    Column("theta", _f32, "deg", "pos.posAng", "Angle of the major axis, from +x towards +y of the detection band"),
+    Column("flux_radius", _f32, "arcsec", "phys.angSize", "Half-light radius in the detection band"),
+    Column("snr", _f32, "", "stat.snr", "Signal to noise in the detection band"),
+    Column("flags", _i32, "", "meta.code.qual", "Bits of the source detection"),
+    Column("detection_band", _text, "", "instr.bandpass", "Band in which the object was found"),
+    Column("bands_present", _text, "", "instr.bandpass", "Bands with data here, in survey order"),
+    Column("valid_fraction", _f32, "", "stat.value", "Share of the model's input pixels that hold data"),
+    Column("is_primary", _bool, "", "meta.code", "This tile's centre is the nearest: overlaps are counted once"),
+)
+
+
+def _band_columns(band: str) -> tuple[Column, Column, Column]:
+    light = _SPECTRAL.get(band, "em.opt")
+    return (
+        Column(f"flux_{band}", _f32, "nJy", f"phot.flux;{light}", f'Flux in {band}, circular aperture of 3" diameter'),
+        Column(f"fluxerr_{band}", _f32, "nJy", f"stat.error;phot.flux;{light}", f"Error of flux_{band}"),
+        Column(f"mag_{band}", _f32, "mag", f"phot.mag;{light}", f"AB magnitude of flux_{band}, NaN if not positive"),
+    )
+
+
+def _embedding(dim: int) -> Column:
+    # Fixed size: a variable list becomes a column of Python objects in astropy.
+    item = pa.field("element", _f32, nullable=False)
+    return Column(EMBEDDING, pa.list_(item, dim), "", "stat.value", "Unit vector of the encoder, 10-bit mantissa")

@@ -1,0 +1,55 @@
+"""The little spherical geometry a catalogue needs. Angles in degrees; everything goes through unit vectors,
+
+so that nothing special happens at RA 0 or at a pole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Circle:
+    """A spherical cap: all positions within ``radius`` degrees of (``ra``, ``dec``)."""
+
+    ra: float
+    dec: float
+    radius: float
+
+    def touches(self, other: Circle) -> bool:
+        """Whether the two caps share a position."""
+        return float(separation(self.ra, self.dec, other.ra, other.dec)) <= self.radius + other.radius
+
+    def contains(self, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
+        """Which positions lie inside, the rim included."""
+        return np.asarray(separation(self.ra, self.dec, ra, dec) <= self.radius)
+
+
+def directions(ra: ArrayLike, dec: ArrayLike) -> Floats:
+    """Unit vectors [N, 3] of positions."""
+    lon, lat = np.radians(np.atleast_1d(ra)), np.radians(np.atleast_1d(dec))
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def separation(ra0: ArrayLike, dec0: ArrayLike, ra1: ArrayLike, dec1: ArrayLike) -> Floats:
+    """Angle between positions (haversine: exact down to micro-arcseconds)."""
+    lon0, lat0, lon1, lat1 = (np.radians(np.asarray(value, np.float64)) for value in (ra0, dec0, ra1, dec1))
+    hav = np.sin((lat1 - lat0) / 2) ** 2 + np.cos(lat0) * np.cos(lat1) * np.sin((lon1 - lon0) / 2) ** 2
+    return np.asarray(np.degrees(2 * np.arcsin(np.sqrt(np.minimum(hav, 1)))))
+
+
+def bounding_circle(ra: Floats, dec: Floats) -> Circle | None:
+    """A cap around the mean direction that holds every finite position; None where there is none."""
+    finite = np.isfinite(ra) & np.isfinite(dec)
+    if not finite.any():
+        return None
+    ra, dec = ra[finite], dec[finite]
+    x, y, z = directions(ra, dec).mean(axis=0)
+    centre_ra, centre_dec = float(np.degrees(np.arctan2(y, x)) % 360), float(np.degrees(np.arctan2(z, np.hypot(x, y))))
+    radius = float(separation(centre_ra, centre_dec, ra, dec).max())
+    return Circle(centre_ra, centre_dec, radius + 1e-9)
