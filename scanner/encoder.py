@@ -1,0 +1,175 @@
+"""The encoder: windows of flux to vectors, through one ONNX Runtime session."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.errors import ScannerError
+
+from . import runtime
+from .model import CONTRACT_KEY, Contract, resolve
+
+Array = NDArray[np.float32]
+
+# Rows given to the session at once. On a CPU 16 keep the activations in the cache of a core; a GPU wants to be filled.
+CPU_BATCH, GPU_BATCH = 16, 512
+CPU_SMALLEST = 4  # a matrix of one row takes another kernel, which adds up in another order
+GPU_CALLERS = 3
+UNIT_TOLERANCE = 1e-2
+INPUT, OUTPUT = "flux", "embedding"
+
+
+class Encoder:
+    """A model file that was checked, and the session that runs it.
+
+    ``path``: a file, or the name of a shipped model. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how
+    many callers run at once (None: one a core, or 3 on a GPU). ``batch``: rows the session sees at once, always padded
+    to this number, so that a row's vector depends neither on how many rows were asked for, nor on its neighbours, nor
+    on the thread.
+    """
+
+    precision = "fp32"
+
+    def __init__(
+        self, path: str | Path, device: str = "auto", threads: int | None = None, batch: int | None = None
+    ) -> None:
+        self.path = resolve(path)
+        self.sha256 = file_sha256(self.path)
+        self._session, self.provider = runtime.open_session(self.path, device)
+        self.contract = _contract(self._session, self.path)
+        on_cpu = self.provider == runtime.CPU
+        self.threads = threads or (usable_cores() if on_cpu else GPU_CALLERS)
+        self.batch = max(batch or CPU_BATCH, CPU_SMALLEST) if on_cpu else batch or GPU_BATCH
+        self._pool: ThreadPoolExecutor | None = None
+        self._try_out()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows and columns of one window: [B, S, S]."""
+        return len(self.contract.bands), self.contract.window, self.contract.window
+
+    def embed(self, flux: Array) -> Array:
+        """``flux`` [N, B, S, S] in nJy, NaN for no data, to unit vectors [N, D]; batches run in ``threads`` threads.
+
+        A row whose vector is not finite or not of unit length comes back as NaN throughout.
+        """
+        if flux.ndim != 4 or flux.shape[1:] != self.shape:
+            raise ValueError(f"flux has shape {flux.shape}, the model takes [N, {', '.join(map(str, self.shape))}]")
+        out = np.empty((len(flux), self.contract.embedding_dim), np.float32)
+        starts = range(0, len(flux), self.batch)
+        if self.threads == 1 or len(starts) < 2:
+            for start in starts:
+                self._into(flux, start, out)
+        else:
+            for _ in self._callers().map(lambda start: self._into(flux, start, out), starts):
+                pass
+        return out
+
+    def embed_batch(self, flux: Array) -> Array:
+        """As ``embed`` for at most ``batch`` rows, in the caller's own thread; any number of threads may call it."""
+        rows = len(flux)
+        if rows < self.batch:
+            padded = np.zeros((self.batch, *self.shape), np.float32)
+            padded[:rows] = flux
+            flux = padded
+        vectors: Array = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(flux, np.float32)})[0][:rows]
+        return _without_garbage(vectors)
+
+    def close(self) -> None:
+        """Stop the threads that ``embed`` started."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def __enter__(self) -> Encoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _into(self, flux: Array, start: int, out: Array) -> None:
+        out[start : start + self.batch] = self.embed_batch(flux[start : start + self.batch])
+
+    def _callers(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="encoder")
+        return self._pool
+
+    def _try_out(self) -> None:
+        """One batch of noise, gaps and nothing at all must give unit vectors; else ``model.bad_output``."""
+        flux = np.random.default_rng(0).normal(0.0, 100.0, (min(3, self.batch), *self.shape)).astype(np.float32)
+        flux[1:2, 0] = np.nan
+        flux[2:3] = np.nan
+        try:
+            vectors = self.embed_batch(flux)
+        except Exception as error:  # the binding raises a class of its own for each status code
+            raise ScannerError("model.bad_output", f"{self.path} fails on a test batch: {error}") from error
+        if not np.isfinite(vectors).all():
+            raise ScannerError(
+                "model.bad_output",
+                f"{self.path} gives vectors that are not finite or not of unit length on windows with gaps.",
+                "The graph must deal with NaN and normalise: python -m export CHECKPOINT encoder.onnx",
+            )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which on a cluster are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _without_garbage(vectors: Array) -> Array:
+    length = np.linalg.norm(vectors, axis=1)
+    good = np.abs(length - 1.0) < UNIT_TOLERANCE  # NaN and infinity compare false
+    if not good.all():
+        vectors = np.where(good[:, None], vectors, np.float32(np.nan))
+    return vectors
+
+
+def _contract(session: Any, path: Path) -> Contract:
+    """The contract in the file, checked against the graph's own input and output."""
+    text = session.get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
+    if text is None:
+        raise ScannerError(
+            "model.no_contract",
+            f"{path} has no {CONTRACT_KEY!r} in its metadata: its bands, units and pixel scale are unknown.",
+            "Use a model written by: python -m export CHECKPOINT encoder.onnx",
+        )
+    contract = Contract.from_json(text, str(path))
+    expected = {
+        INPUT: ["N", len(contract.bands), contract.window, contract.window],
+        OUTPUT: ["N", contract.embedding_dim],
+    }
+    found = {node.name: (node.type, list(node.shape)) for node in (*session.get_inputs(), *session.get_outputs())}
+    for name, shape in expected.items():
+        kind, dims = found.pop(name, ("nothing", []))
+        if kind != "tensor(float)" or isinstance(dims[0], int) or dims[1:] != shape[1:]:
+            raise _disagrees(path, f"{name} is {kind} {dims}, its contract says float32 {shape}")
+    if found:
+        raise _disagrees(path, f"it also has {', '.join(found)}")
+    return contract
+
+
+def _disagrees(path: Path, why: str) -> ScannerError:
+    return ScannerError(
+        "model.bad_contract",
+        f"{path} is refused: {why}.",
+        "The file and its contract disagree; export it again: python -m export CHECKPOINT encoder.onnx",
+    )
