@@ -1,0 +1,53 @@
+"""File and tile names as templates: ``CFIS.{x:03d}.{y:03d}.u.fits`` can be filled in and read back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from string import Formatter
+
+Fields = Mapping[str, int | str]
+"""What tells one tile of a survey from another: ``{"x": 217, "y": 292}`` or ``{"brick": "1238p245"}``."""
+
+INTEGER = "int"
+_INTEGER_SPEC = re.compile("(0[1-9])?d?")
+_TEXT_SPEC = re.compile("([.][0-9]{1,2})?")
+
+
+def check(template: str, known: Mapping[str, str]) -> None:
+    """Raise ``ValueError`` where a template uses an unknown field or more of the format language than it should."""
+    for _, name, spec, conversion in Formatter().parse(template):
+        if name is None:
+            continue
+        if name not in known:
+            raise ValueError(f"{{{name}}} is not one of {', '.join(sorted(known))}")
+        allowed = _INTEGER_SPEC if known[name] == INTEGER else _TEXT_SPEC
+        if conversion or not allowed.fullmatch(spec or ""):
+            raise ValueError(f"{{{name}}} has a format other than {{{name}}}, {{{name}:03d}} or {{{name}:.3}}")
+
+
+def fill(template: str, values: Fields) -> str:
+    return template.format_map(values)
+
+
+def read(template: str, kinds: Mapping[str, str], text: str) -> Fields | None:
+    """Fields of ``text`` if the whole of it has the form of ``template``; widths are not enforced (7 reads as 007)."""
+    found = _pattern(template, tuple(kinds.items())).fullmatch(text)
+    if found is None:
+        return None
+    return {name: int(value) if kinds[name] == INTEGER else value for name, value in found.groupdict().items()}
+
+
+@lru_cache(maxsize=512)
+def _pattern(template: str, kinds: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
+    """A regular expression of ``template``; ``kinds`` gives for each field ``"int"`` or an expression of its text."""
+    forms = {name: "[0-9]{1,9}" if kind == INTEGER else kind for name, kind in kinds}
+    seen: set[str] = set()
+    parts = []
+    for literal, name, _, _ in Formatter().parse(template):
+        parts.append(re.escape(literal))
+        if name is not None:
+            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>{forms[name]})")
+            seen.add(name)
+    return re.compile("".join(parts))
