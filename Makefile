@@ -1,0 +1,46 @@
+# Every target sets itself up in .venv; all that is needed before is Python 3.11+, a C++ compiler and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+BUILD  := build
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core: pyproject.toml | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/dev: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[training,dev]'
+	@touch $@ $(VENV)/core
+
+demo: $(VENV)/core  ## install the torch-free core, scan the tile that ships with it, query a lens, draw the answer
+	$(BIN)/scanner demo --out $(BUILD)/demo
+
+test: $(VENV)/dev  ## every test (real survey pixels are used where they are found, and skipped visibly where not)
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev  ## ruff (lint and format) and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev  ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev  ## measure: prints tables, writes build/bench.json
+	@mkdir -p $(BUILD)
+	$(BIN)/python -m tests.bench --out $(BUILD)/bench.json
+
+clean:  ## remove what the targets made, .venv included
+	rm -rf $(VENV) $(BUILD) *.egg-info

@@ -1,0 +1,73 @@
+"""The ``scanner`` command: parse, make one library call, render. The only place where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from catalogs.errors import ScannerError
+
+from .. import __version__
+
+BAD_SETUP, INTERRUPTED = 1, 130
+COMMANDS = {
+    "scan-tiles": "scan:scan_tiles",
+    "index": "index:index",
+    "query": "query:query",
+    "info": "info:info",
+    "demo": "demo:demo",
+}
+
+
+class Commands(click.Group):
+    """Commands that are imported when they are named, so that ``--help`` stays instant.
+
+    Turns a ``ScannerError`` into its message, hint and code on stderr and exit code 1; an interrupt into 130.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(importlib.import_module(f".{module}", __name__), attribute)
+        return command
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        try:
+            outcome = super().main(args, *rest, **{**options, "standalone_mode": False})
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except ScannerError as error:
+            click.echo(f"Error: {error.message}", err=True)
+            if error.hint:
+                click.echo(f"Hint: {error.hint}", err=True)
+            click.echo(f"[{error.code}]", err=True)
+            sys.exit(BAD_SETUP)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("Interrupted. Finished tiles are kept; the same command goes on from here.", err=True)
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:  # the reader of our stdout has seen enough (| head)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="scanner")
+def main() -> None:
+    """Turn survey tiles into a searchable map of what the sky looks like.
+
+    \b
+    scanner scan-tiles --tiles list.txt --root /data/unions    embed every object of these tiles
+    scanner index                                              make the catalogue fast to search
+    scanner query --ra 210.02 --dec 54.35 --gallery out.png    what else looks like this?
+    """

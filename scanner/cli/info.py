@@ -1,0 +1,41 @@
+"""``scanner info``: what a catalogue or a model is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from .options import catalog_option
+
+
+@click.command()
+@catalog_option("--catalog", "Catalogue to describe.")
+@click.option("--model", help="Describe this model instead: a file, or the name of a shipped one.")
+@click.option("-f", "--format", "fmt", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def info(catalog: Path, model: str | None, fmt: str) -> None:
+    """Describe a catalogue, or a model.
+
+    \b
+    Examples:
+      scanner info --catalog embeddings
+      scanner info --model small --format json
+    """
+    from .. import describe
+
+    facts = describe.model(model) if model else describe.catalogue(catalog)
+    if fmt == "json":
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        width = max(map(len, facts))
+        for name, value in facts.items():
+            click.echo(f"{name:<{width}}  {_text(value)}")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return "\n".join(map(str, value)) if value and isinstance(value[0], dict) else " ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,102 @@
+"""What several commands share: parameter types, the catalogue option, output formats."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+F = TypeVar("F", bound=Callable[..., Any])
+FORMATS = ("table", "csv", "json", "votable", "fits", "ds9")
+DEFAULT_CATALOG = "embeddings"
+
+
+class SkyAngle(click.ParamType):
+    """A right ascension or declination in degrees, or sexagesimal (``14:00:05.2``, ``14h00m05.2s``, ``-05:10:00``)."""
+
+    def __init__(self, name: str, low: float, high: float, sexagesimal_unit: str) -> None:
+        self.name = name
+        self.low, self.high = low, high
+        self.sexagesimal_unit = sexagesimal_unit
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            degrees = float(value)
+        except ValueError:
+            degrees = self._sexagesimal(value, param, ctx)
+        if not self.low <= degrees <= self.high:  # also refuses NaN
+            self.fail(f"{value} is outside {self.low:g} to {self.high:g} degrees.", param, ctx)
+        return degrees
+
+    def _sexagesimal(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from astropy.coordinates import Angle
+
+        try:
+            return float(Angle(value, unit=self.sexagesimal_unit).degree)
+        except ValueError:
+            self.fail(f"{value!r} is neither degrees (210.02) nor sexagesimal (14:00:05, -05:10:00).", param, ctx)
+
+
+RA = SkyAngle("ra", 0.0, 360.0, "hourangle")
+DEC = SkyAngle("dec", -90.0, 90.0, "deg")
+
+
+def catalog_option(flag: str, help_text: str) -> Callable[[F], F]:
+    """The folder of the catalogue; ``$SCANNER_CATALOG``, else ``./embeddings``, where it is not given."""
+    return click.option(
+        flag,
+        "catalog",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="SCANNER_CATALOG",
+        default=DEFAULT_CATALOG,
+        show_default=f"$SCANNER_CATALOG, else ./{DEFAULT_CATALOG}",
+        help=help_text,
+    )
+
+
+def output_options(command: F) -> F:
+    """``--format`` and ``--output`` of every command that lists rows."""
+    for option in (
+        click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write here, not to stdout."),
+        click.option(
+            "-f",
+            "--format",
+            "fmt",
+            type=click.Choice(FORMATS),
+            default=FORMATS[0],
+            show_default=True,
+            help="Form of the output.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def emit(table: Table, fmt: str, output: Path | None) -> None:
+    """Write a table in ``fmt`` to ``output`` (whole or not at all), or to stdout."""
+    from catalogs import formats
+    from catalogs.atomic import replacing
+
+    rendered = formats.render(table, fmt)
+    data = rendered.encode() if isinstance(rendered, str) else rendered
+    if output is not None:
+        with replacing(output) as temporary:
+            temporary.write_bytes(data)
+    elif fmt == "fits" and sys.stdout.isatty():
+        raise click.UsageError("FITS is binary: name a file with --output, or redirect stdout.")
+    else:
+        click.get_binary_stream("stdout").write(data if data.endswith(b"\n") or fmt == "fits" else data + b"\n")
+
+
+def default_readers() -> int:
+    """One reading process for every eight cores, at least one: on a CPU the encoder is what takes the time."""
+    return max(1, (os.cpu_count() or 1) // 8)
