@@ -1,0 +1,50 @@
+"""A configuration is read whole or refused with the name of what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from catalogs.errors import ScannerError
+from training.config import Config, read
+
+CONFIGS = Path(__file__).parents[2] / "training" / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_configurations_read_and_survive_json(path: Path) -> None:
+    config = read(path)
+    assert config.name == path.stem
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("colour = 1", "colour"),
+        ("[model]\nwidth = 3", "width"),
+        ("[model]\nwindow = 60", "60"),
+        ("[model]\ndim = 190", "190"),
+        ('[model]\ndim = "wide"', "wide"),
+        ("[model]\nmask_ratio = 1.0", "mask_ratio"),
+        ('[model]\nbands = ["g", "g"]', "bands"),
+        ("[optimiser]\nbatch = 10\naccumulate = 3", "accumulate"),
+        ('[run]\nprecision = "float16"', "float16"),
+        ("model = 3", "model"),
+        ("[model\n", "TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(ScannerError, match=named) as caught:
+        read(path)
+    assert caught.value.code == "config.bad"
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(ScannerError) as caught:
+        read(tmp_path / "none.toml")
+    assert caught.value.code == "config.missing"

@@ -1,0 +1,181 @@
+"""A run can be killed at any moment, resumed, budgeted and spread over processes, and stays the same run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from catalogs.errors import ScannerError
+from training.checkpoint import NAME, load
+from training.config import Config
+from training.journal import read_log
+from training.pretrain import groups, pretrain, rate
+
+CONFIG = Path(__file__).parents[2] / "training" / "configs" / "tiny.toml"
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def curve(out: Path) -> dict[int, float]:
+    return {record["step"]: record["loss"] for record in read_log(out) if "loss" in record}
+
+
+def command(config: Path, shards: Path, out: Path, *more: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "training",
+        "pretrain",
+        str(config),
+        "--shards",
+        str(shards),
+        "--out",
+        str(out),
+        *more,
+    ]
+
+
+def wait_for(out: Path, step: int, process: subprocess.Popen[Any]) -> None:
+    end = time.monotonic() + 60
+    while not any(at >= step for at in curve(out)):
+        assert process.poll() is None, "the run ended before it could be disturbed"
+        assert time.monotonic() < end, "the run did not get going"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tiny.toml with steps enough to be disturbed in the middle."""
+    path = tmp_path_factory.mktemp("config") / "long.toml"
+    path.write_text(CONFIG.read_text().replace("steps = 30", "steps = 200").replace("every = 10", "every = 25"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(long: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from training.config import read
+
+    out = tmp_path_factory.mktemp("undisturbed")
+    assert pretrain(read(long), shards, out) == 0
+    return out
+
+
+def test_the_loss_falls_and_the_run_leaves_its_files(undisturbed: Path) -> None:
+    losses = list(curve(undisturbed).values())
+    assert len(losses) == 200
+    assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:5])
+    validation = [record["validation"] for record in read_log(undisturbed) if "validation" in record]
+    assert len(validation) == 8
+    assert validation[-1] < validation[0]
+    assert (undisturbed / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_killed_run_resumes_to_the_same_curve_and_weights(
+    long: Path, shards: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(command(long, shards, tmp_path), env=ONE_THREAD, stderr=subprocess.DEVNULL)
+    wait_for(tmp_path, 60, process)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert 50 <= load(tmp_path).progress["step"] < 200
+    from training.config import read
+
+    assert pretrain(read(long), shards, tmp_path, resume=True) == 0
+    assert curve(tmp_path) == curve(undisturbed)
+    resumed, whole = load(tmp_path), load(undisturbed)
+    assert resumed.weights_sha256 == whole.weights_sha256
+    assert all(torch.equal(resumed.statistics[how].rotation, whole.statistics[how].rotation) for how in ("mean", "cls"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_last_step_and_says_so(long: Path, shards: Path, tmp_path: Path, number: int) -> None:
+    process = subprocess.Popen(command(long, shards, tmp_path), env=ONE_THREAD, stderr=subprocess.DEVNULL)
+    wait_for(tmp_path, 60, process)
+    process.send_signal(number)
+    assert process.wait(60) == 128 + number
+    checkpoint = load(tmp_path)
+    assert checkpoint.progress["step"] == max(curve(tmp_path))
+    assert not checkpoint.progress["finished"]
+
+
+def test_two_processes_train_as_one(shards: Path, tiny: Config, tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    module = command(CONFIG, shards, tmp_path / "two")[1:]
+    subprocess.run([*torchrun, *module], env=ONE_THREAD, check=True, capture_output=True, timeout=110)
+    pretrain(replace(tiny, optimiser=replace(tiny.optimiser, steps=30)), shards, tmp_path / "one")
+    two, one = curve(tmp_path / "two"), curve(tmp_path / "one")
+    assert two.keys() == one.keys()
+    np.testing.assert_allclose(list(two.values()), list(one.values()), rtol=0.05)
+
+
+def test_accumulated_micro_batches_are_the_same_batch(shards: Path, tiny: Config, tmp_path: Path) -> None:
+    halves = replace(tiny, optimiser=replace(tiny.optimiser, accumulate=2))
+    pretrain(tiny, shards, tmp_path / "one")
+    pretrain(halves, shards, tmp_path / "two")
+    one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
+    np.testing.assert_allclose(list(two.values()), list(one.values()), rtol=0.05)
+
+
+def test_a_time_budget_sets_the_steps_and_survives_a_resume(shards: Path, tiny: Config, tmp_path: Path) -> None:
+    pretrain(tiny, shards, tmp_path, minutes=0.02)
+    progress = load(tmp_path).progress
+    assert progress["finished"]
+    assert progress["step"] == progress["steps"] > tiny.optimiser.warmup
+    assert 0.3 < progress["seconds"] < 10
+
+
+def test_bfloat16_trains(shards: Path, tiny: Config, tmp_path: Path) -> None:
+    pretrain(replace(tiny, run=replace(tiny.run, precision="bfloat16")), shards, tmp_path)
+    assert np.isfinite(list(curve(tmp_path).values())).all()
+
+
+def test_a_run_is_not_overwritten_nor_mixed_with_another(shards: Path, tiny: Config, tmp_path: Path) -> None:
+    pretrain(replace(tiny, optimiser=replace(tiny.optimiser, steps=2)), shards, tmp_path)
+    for resume, code in ((False, "run.exists"), (True, "run.other_config")):
+        with pytest.raises(ScannerError) as caught:
+            pretrain(tiny, shards, tmp_path, resume)
+        assert caught.value.code == code
+
+
+def test_resuming_a_finished_run_changes_nothing(shards: Path, tiny: Config, tmp_path: Path) -> None:
+    short = replace(tiny, optimiser=replace(tiny.optimiser, steps=2))
+    pretrain(short, shards, tmp_path)
+    before = (tmp_path / NAME).read_bytes()
+    assert pretrain(short, shards, tmp_path, resume=True) == 0
+    assert (tmp_path / NAME).read_bytes() == before
+
+
+def test_the_stretch_comes_from_the_sky_noise_of_the_data(shards: Path, tiny: Config, tmp_path: Path) -> None:
+    pretrain(replace(tiny, optimiser=replace(tiny.optimiser, steps=1)), shards, tmp_path)
+    pixels = load(tmp_path).model().pixels
+    np.testing.assert_allclose(pixels.softening.flatten(), [2, 3, 4], rtol=0.15)  # noise of g, r, i in the fixture
+    assert ((pixels.std > 0.5) & (pixels.std < 5)).all()
+
+
+def test_the_schedule_warms_up_and_ends_low(tiny: Config) -> None:
+    o = replace(tiny.optimiser, lr=1e-3, final_lr=1e-5, warmup=10)
+    rates = [rate(step, 100, o) for step in range(1, 101)]
+    assert rates[0] == pytest.approx(1e-4)
+    assert max(rates) == rates[9] == pytest.approx(1e-3)
+    assert rates[-1] == pytest.approx(1e-5)
+    assert all(np.diff(rates[9:]) < 0)
+
+
+def test_only_matrices_decay(tiny: Config) -> None:
+    from training.mae import MaskedAutoencoder
+
+    model = MaskedAutoencoder(tiny.model)
+    decayed, free = (group["params"] for group in groups(model, 0.05))
+    assert all(p.ndim >= 2 for p in decayed)  # type: ignore[attr-defined]
+    assert any(p is model.pixels.fill for p in free)  # type: ignore[attr-defined]
+    assert any(p is model.encoder.vit.cls_token for p in free)  # type: ignore[attr-defined]
+    assert len(decayed) + len(free) == len(list(model.parameters()))  # type: ignore[arg-type]

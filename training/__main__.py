@@ -1,0 +1,56 @@
+"""``python -m training``: from tiles to a trained masked autoencoder. Every command is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from catalogs.errors import ScannerError
+
+COMMANDS = {
+    "simulate": ("training.simulate.command", "simulate", "Render survey-like tiles with lenses in them."),
+    "cutouts": ("training.cutouts", "cutouts_command", "Cut tiles and fields into training shards."),
+    "pretrain": ("training.command", "pretrain_command", "Train a masked autoencoder on shards."),
+    "reconstruct": ("training.command", "reconstruct_command", "Draw what a checkpoint fills into masked cutouts."),
+}
+
+
+class _Lazy(click.Group):
+    """Knows its commands by name, and loads torch or GalSim only for the one that is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, said) for name, (_, _, said) in COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Train the encoder: simulate or collect tiles, cut them into shards, pre-train, look at the result."""
+
+
+def main() -> None:
+    """Run the command line; a failure the user can act on becomes two lines and exit code 1."""
+    try:
+        cli(prog_name="python -m training")
+    except ScannerError as error:
+        click.echo(f"error: {error} [{error.code}]", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The commands ``pretrain`` and ``reconstruct``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("pretrain")
+@click.argument("config", type=_FILE)
+@click.option("--shards", type=_FOLDER, required=True, help="Folder that `python -m training cutouts` made.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder of the run: checkpoint, log.jsonl, loss.png.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out, if there is one.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Train about this long, not by steps.")
+def pretrain_command(config: Path, shards: Path, out: Path, resume: bool, minutes: float | None) -> None:
+    """Train a masked autoencoder as CONFIG (TOML) says.
+
+    Killed at any moment, the same command with --resume goes on to the very same result. Several processes:
+    torchrun --nproc-per-node N -m training pretrain ...
+
+    Example: python -m training pretrain training/configs/small.toml --shards shards --out run --minutes 60
+    """
+    from training.config import read
+    from training.pretrain import pretrain
+
+    stopped_by = pretrain(read(config), shards, out, resume, minutes)
+    if stopped_by:
+        sys.exit(128 + stopped_by)
+    click.echo(out / "checkpoint.safetensors")
+
+
+@click.command("reconstruct")
+@click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
+@click.option("--shards", type=_FOLDER, required=True, help="Folder that `python -m training cutouts` made.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG file to write.")
+@click.option("--rows", type=click.IntRange(1, 32), default=6, show_default=True, help="Objects to draw.")
+@click.option("--band", help="Draw this band only; otherwise a colour picture of three.")
+@click.option("--mask-ratio", type=click.FloatRange(0, 1, True, True), help="Instead of the checkpoint's.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Chooses objects and masks.")
+def reconstruct_command(
+    checkpoint: Path, shards: Path, out: Path, rows: int, band: str | None, mask_ratio: float | None, seed: int
+) -> None:
+    """Draw input, masked input, reconstruction and residual of held-out cutouts.
+
+    Example: python -m training reconstruct run --shards shards --out figure2.png
+    """
+    from training.reconstruct import reconstruct
+
+    click.echo(reconstruct(checkpoint, shards, out, rows, band, mask_ratio, seed))

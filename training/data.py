@@ -1,0 +1,183 @@
+"""Cutouts from memory-mapped shards to batches; every random number of a sample comes from (seed, epoch, row)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from catalogs.errors import ScannerError
+from training.config import Augment, Config, Model
+
+TRAIN, VALIDATE = "train", "validate"
+CENTRED = Augment(jitter=0, flips=False, drop_band=0.0, drop_patch=0.0)
+
+
+class Batch(NamedTuple):
+    """``flux`` [N, B, S, S] nJy, NaN = no data; ``noise`` [N, L] orders patches; ``hidden`` bool [N, B, S, S]."""
+
+    flux: Tensor
+    noise: Tensor
+    hidden: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(part.to(device, non_blocking=True) for part in self))
+
+
+@dataclass(frozen=True)
+class Cutouts:
+    """The cutouts of one split: ``cutouts[row]`` is float32 [B, W, W] in nJy, read from the disk when asked for."""
+
+    arrays: tuple[NDArray[np.float32], ...]
+    rows: NDArray[np.int64]  # [n, 2]: shard and row in it; repeated sources occur several times
+    channels: tuple[int, ...]  # of the stored bands, in the order of the model
+    sources: dict[str, int]  # rows of each source, without repeats
+    manifest: dict[str, Any]
+    digest: str  # sha256 of the manifest
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> NDArray[np.float32]:
+        shard, at = self.rows[row]
+        cutout = self.arrays[shard][at]
+        return cutout if self.channels == tuple(range(len(cutout))) else cutout[list(self.channels)]
+
+
+def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
+    """Map the shards of one split, as the manifest assigns them; a shard without a split is for training.
+
+    Raises ``ScannerError``: ``shards.missing``, ``shards.bad`` (a file does not hold what the manifest says),
+    ``shards.other_pixels`` (bands, scale or window do not serve the model).
+    """
+    manifest, digest = _manifest(folder)
+    channels = _channels(manifest, config.model)
+    entries = [entry for entry in manifest["shards"] if entry.get("split", TRAIN) == split]
+    arrays, rows, sources = [], [np.empty((0, 2), np.int64)], {}
+    for number, entry in enumerate(entries):
+        arrays.append(_map(folder / entry["file"], entry["rows"], manifest))
+        source = str(entry.get("source", ""))
+        sources[source] = sources.get(source, 0) + entry["rows"]
+        here = np.stack([np.full(entry["rows"], number), np.arange(entry["rows"])], axis=1)
+        rows += [here] * (config.data.repeat.get(source, 1) if split == TRAIN else 1)
+    unknown = sorted(set(config.data.repeat) - set(sources)) if split == TRAIN else []
+    if unknown:
+        raise ScannerError("config.bad", f"[data] repeat names {unknown[0]!r}; the shards hold {sorted(sources)}.")
+    return Cutouts(tuple(arrays), np.concatenate(rows), channels, sources, manifest, digest)
+
+
+def _manifest(folder: Path) -> tuple[dict[str, Any], str]:
+    try:
+        text = (folder / "manifest.json").read_bytes()
+        return json.loads(text), hashlib.sha256(text).hexdigest()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        hint = "Make shards first: python -m training cutouts --help"
+        raise ScannerError("shards.missing", f"{folder} holds no shards (no manifest.json).", hint) from error
+    except ValueError as error:
+        raise ScannerError("shards.bad", f"{folder}/manifest.json is not JSON: {error}.") from error
+
+
+def _channels(manifest: dict[str, Any], model: Model) -> tuple[int, ...]:
+    bands, scale, window = manifest["bands"], manifest["pixel_scale"], manifest["window"]
+    absent = [band for band in model.bands if band not in bands]
+    if absent or abs(scale / model.pixel_scale - 1) > 0.01 or window < model.window:
+        raise ScannerError(
+            "shards.other_pixels",
+            f"The shards hold bands {bands} at {scale} arcsec in {window} px; the model wants {list(model.bands)} at "
+            f"{model.pixel_scale} arcsec in {model.window} px.",
+            "Change [model] in the configuration, or cut the shards again.",
+        )
+    return tuple(bands.index(band) for band in model.bands)
+
+
+def _map(path: Path, rows: int, manifest: dict[str, Any]) -> NDArray[np.float32]:
+    shape = (rows, len(manifest["bands"]), manifest["window"], manifest["window"])
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise ScannerError("shards.bad", f"The shard {path} cannot be read: {error}.") from error
+    if array.shape != shape or array.dtype != np.float32:
+        raise ScannerError("shards.bad", f"{path} holds {array.dtype} {array.shape}, the manifest says {shape}.")
+    return array
+
+
+def sample(
+    cutout: NDArray[np.float32], random: np.random.Generator, augment: Augment, model: Model
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """One augmented cutout: flux [B, S, S], noise [L], hidden patches [B, L]."""
+    dy, dx = random.integers(-augment.jitter, augment.jitter + 1, size=2)
+    turn = int(random.integers(8)) if augment.flips else 0
+    noise = random.random(model.patches, dtype=np.float32)
+    dropped = random.random(len(model.bands)) < augment.drop_band
+    hidden = random.random((len(model.bands), model.patches)) < augment.drop_patch
+    y, x = _corner(cutout.shape[1], model.window, dy), _corner(cutout.shape[2], model.window, dx)
+    flux = turned(cutout[:, y : y + model.window, x : x + model.window], turn)
+    present = np.isfinite(flux).any(axis=(1, 2))
+    if (dropped | ~present).all():
+        dropped[:] = False
+    return flux, noise, hidden | dropped[:, None]
+
+
+def _corner(size: int, window: int, shift: int) -> int:
+    return min(max((size - window) // 2 + shift, 0), size - window)
+
+
+def turned(image: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
+    """One of the 8 flips and quarter turns of [..., S, S], as a view; 0 is the identity."""
+    if turn & 4:
+        image = image.swapaxes(-1, -2)
+    return np.rot90(image, turn & 3, axes=(-2, -1))
+
+
+def batch_of(cutouts: Cutouts, keys: NDArray[np.int64], augment: Augment, config: Config) -> Batch:
+    """The samples of ``keys`` [N, 2] = (epoch, row); the same keys give the same batch, whatever came before."""
+    model, n = config.model, len(keys)
+    flux = np.empty((n, len(model.bands), model.window, model.window), np.float32)
+    noise = np.empty((n, model.patches), np.float32)
+    hidden = np.empty((n, len(model.bands), model.patches), np.bool_)
+    for i, (epoch, row) in enumerate(keys):
+        random = np.random.default_rng([config.run.seed, epoch, row])
+        flux[i], noise[i], hidden[i] = sample(cutouts[row], random, augment, model)
+    return Batch(torch.from_numpy(flux), torch.from_numpy(noise), torch.from_numpy(_in_pixels(hidden, model)))
+
+
+def _in_pixels(hidden: NDArray[np.bool_], model: Model) -> NDArray[np.bool_]:
+    side = model.window // model.patch
+    square = hidden.reshape(*hidden.shape[:2], side, side)
+    return square.repeat(model.patch, axis=2).repeat(model.patch, axis=3)
+
+
+def keys_of(positions: NDArray[np.int64], rows: int, seed: int) -> NDArray[np.int64]:
+    """(epoch, row) [N, 2] at ``positions`` of the endless stream of shuffled epochs."""
+    epochs, offsets = np.divmod(positions, rows)
+    order = [_permutation(seed, int(epoch), rows)[offset] for epoch, offset in zip(epochs, offsets, strict=True)]
+    return np.stack([epochs, np.array(order, np.int64)], axis=1)
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def prefetched(make: Callable[[int], Batch], first: int, depth: int = 3) -> Iterator[Batch]:
+    """``make(first), make(first + 1), ...`` for ever, made ahead in one thread (numpy frees the GIL to copy)."""
+    with ThreadPoolExecutor(1) as pool:
+        pending = deque(pool.submit(make, first + i) for i in range(depth))
+        try:
+            while True:
+                pending.append(pool.submit(make, first + len(pending)))
+                first += 1
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

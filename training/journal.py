@@ -1,0 +1,63 @@
+"""What a run tells: a JSONL log, a line for people on stderr, and the loss curve as a picture."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from catalogs.atomic import replacing, write_text
+
+LOG, CURVE = "log.jsonl", "loss.png"
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The records of a run, oldest first; a line cut short by a kill is left out."""
+    path, records = folder / LOG, []
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+class Journal:
+    """Appends to ``folder/log.jsonl``, whose records up to ``step`` are kept: the rest is about to happen again."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.folder = folder
+        kept = [json.dumps(record) + "\n" for record in read_log(folder) if record["step"] <= step]
+        write_text(folder / LOG, "".join(kept))
+
+    def write(self, **record: Any) -> None:
+        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def tell(self, step: int, steps: int, seconds_a_step: float, images_a_second: float, **numbers: float) -> None:
+        """One line on stderr: step, numbers, rate, time left. On a terminal it overwrites itself."""
+        said = " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        left = (steps - step) * seconds_a_step
+        line = f"step {step}/{steps} {said} {images_a_second:.0f} images/s, {left / 60:.1f} min left"
+        sys.stderr.write(f"\r{line}\033[K" if sys.stderr.isatty() else line + "\n")
+        sys.stderr.flush()
+
+    def draw(self) -> Path:
+        """Draw ``folder/loss.png`` from the log."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot(xlabel="step", ylabel="loss (masked, valid pixels)", yscale="log")
+        for key, style in (("loss", {"lw": 0.8, "alpha": 0.7}), ("validation", {"marker": "o", "ms": 3})):
+            points = [(record["step"], record[key]) for record in read_log(self.folder) if key in record]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=key, **style)
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(frameon=False)
+        path = self.folder / CURVE
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
+        return path
