@@ -1,0 +1,128 @@
+"""Planes of FITS files, read in strips; whatever is wrong with a file becomes a ``ScannerError`` that names it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from warnings import catch_warnings, filterwarnings, simplefilter
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from catalogs.errors import ScannerError
+
+MAX_PIXELS = 30_000**2
+"""The largest plane that is read (3.6 GB of float32): a damaged header must not ask for all memory."""
+
+STRIP_ROWS = 256
+COMPRESSED_STRIP_ROWS = 1024
+_COMPRESSED_STREAM = (".gz", ".bz2", ".xz", ".zip", ".Z")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file makes a reader raise into a ``ScannerError`` that names the file:
+
+    ``tile.missing_file``, ``tile.unreadable``, ``tile.truncated``, ``tile.not_fits`` or ``tile.bad_header``.
+    """
+    with catch_warnings():
+        simplefilter("ignore")
+        # astropy only warns where a file ends early, and goes on with what is left of it
+        filterwarnings("error", "File may have been truncated")
+        filterwarnings("error", "Error validating header")
+        try:
+            yield
+        except ScannerError:
+            raise
+        except Exception as error:  # a parser that is fed damaged bytes may raise anything
+            raise _named(path, error) from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[fits.HDUList]:
+    """A FITS file, open until the end of the block; errors as in ``reading``."""
+    with reading(path):
+        hdus = fits.open(path, memmap=True, mode="readonly")
+    with hdus:
+        yield hdus
+
+
+def find(hdus: fits.HDUList, where: tuple[int | str, ...]) -> Any | None:
+    """The first HDU of ``where`` (an index, an EXTNAME or an EXTTYPE) that is a two-dimensional image, or None."""
+    for wanted in where:
+        for index, hdu in enumerate(hdus):
+            if (
+                (wanted == index or str(wanted).upper() in (hdu.name, _type(hdu)))
+                and hdu.is_image
+                and len(hdu.shape) == 2
+                and 0 not in hdu.shape
+            ):
+                return hdu
+    return None
+
+
+def label(hdu: Any) -> str:
+    """What an HDU calls itself, "" where it does not."""
+    return hdu.name or _type(hdu)
+
+
+def _type(hdu: Any) -> str:
+    return str(hdu.header.get("EXTTYPE", "")).upper()
+
+
+def check_whole(hdu: Any, path: Path) -> None:
+    """Raise where a plane is not what its header says: ``tile.too_large``, or ``tile.truncated`` (the file ends)."""
+    rows, columns = hdu.shape
+    if rows * columns > MAX_PIXELS:
+        hint = "Its header may be damaged. If the image is real, cut it into tiles first."
+        raise ScannerError("tile.too_large", f"{path} says it holds {columns} x {rows} px, more than is read.", hint)
+    if path.suffix in _COMPRESSED_STREAM:
+        return
+    place = hdu.fileinfo()
+    end = place["datLoc"] + (place["datSpan"] if isinstance(hdu, fits.CompImageHDU) else hdu.size)
+    if path.stat().st_size < end:
+        raise _truncated(path, f"has {path.stat().st_size} bytes where its header needs {end}")
+
+
+def is_quantised(hdu: Any) -> bool:
+    """Whether a plane's values were rounded by lossy compression (floating point in a .fz file)."""
+    return isinstance(hdu, fits.CompImageHDU) and int(hdu.header["BITPIX"]) < 0
+
+
+def strips(hdu: Any) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """A plane's values, some hundred rows at a time: no second copy of the whole image is ever held."""
+    step = STRIP_ROWS
+    if isinstance(hdu, fits.CompImageHDU):
+        tile = max(1, int(hdu.tile_shape[0]))
+        step = -(-COMPRESSED_STRIP_ROWS // tile) * tile
+    for rows in row_slices(int(hdu.shape[0]), step):
+        yield rows, np.asarray(hdu.section[rows.start : rows.stop, :])
+
+
+def row_slices(rows: int, step: int = STRIP_ROWS) -> Iterator[slice]:
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
+
+
+def _named(path: Path, error: Exception) -> ScannerError:
+    what = str(error) or type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return ScannerError("tile.missing_file", f"There is no file {path}.", "Check the path, or give --root.")
+    if isinstance(error, EOFError | zlib.error) or "truncated" in what or "Header missing END card" in what:
+        return _truncated(path, f"ends early ({what})")
+    if isinstance(error, OSError) and error.errno is not None:
+        return ScannerError("tile.unreadable", f"{path} cannot be read: {what}.", "Check its permissions and the disk.")
+    if "SIMPLE" in what or "Empty or corrupt" in what:
+        if path.stat().st_size == 0:
+            return _truncated(path, "is empty")
+        return ScannerError("tile.not_fits", f"{path} is not a FITS file.", "Give the image itself, as FITS.")
+    hint = "The file is damaged or not standard FITS: fetch it again, or check it with fitsverify."
+    return ScannerError("tile.bad_header", f"{path} cannot be understood: {what}.", hint)
+
+
+def _truncated(path: Path, how: str) -> ScannerError:
+    return ScannerError("tile.truncated", f"{path} {how}.", "The download or copy was cut short: fetch the file again.")
