@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -30,7 +31,7 @@ def pool(tokens: Tensor, how: str) -> Tensor:
         return tokens[:, 1:].mean(dim=1)
     if how != "central":
         raise ValueError(f"pooling {how!r} is none of {POOLINGS}")
-    side = round((tokens.shape[1] - 1) ** 0.5)
+    side = math.isqrt(int(tokens.shape[1]) - 1)
     inner = slice(side // 4, side - side // 4)
     return tokens[:, 1:].unflatten(1, (side, side))[:, inner, inner].mean(dim=(1, 2))
 

@@ -1,0 +1,51 @@
+"""``python -m export CHECKPOINT OUT.onnx``: weights to the one file that scanning needs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from catalogs.errors import ScannerError
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--pooling", type=click.Choice(["mean", "cls", "central"]), default="mean", show_default=True)
+@click.option("--cutouts", type=click.Path(file_okay=False, path_type=Path), help="Shards to compare on.")
+@click.option("--card", type=click.Path(dir_okay=False, path_type=Path), help="Also write a model card (Markdown).")
+@click.option("--licence", default="BSD-3-Clause", show_default=True, help="SPDX name of the weights' licence.")
+def export_command(
+    checkpoint: Path, out: Path, pooling: str, cutouts: Path | None, card: Path | None, licence: str
+) -> None:
+    """Write OUT from the run or file CHECKPOINT, after checking that ONNX Runtime agrees with torch.
+
+    Example: python -m export run encoder.onnx --cutouts shards --card MODEL_CARD.md
+    """
+    from catalogs.atomic import write_text
+    from export.card import render
+    from export.to_onnx import export
+
+    done = export(checkpoint, out, pooling, cutouts, licence)
+    for name, worst in done.verification.worst.items():
+        click.echo(f"{name}: {worst:.1e}", err=True)
+    if card:
+        write_text(card, render(done))
+    click.echo(out)
+
+
+def main() -> None:
+    """Run the command; a failure the user can act on becomes two lines and exit code 1."""
+    try:
+        export_command(prog_name="python -m export")
+    except ScannerError as error:
+        click.echo(f"error: {error} [{error.code}]", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

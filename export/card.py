@@ -1,0 +1,100 @@
+"""The model card: what the encoder is, what it saw, what was checked, and what it is not for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from export.to_onnx import Exported
+from scanner.model import Contract
+from training.checkpoint import Checkpoint
+
+
+def render(done: Exported) -> str:
+    """Markdown; everything in it is read from the file, the checkpoint or the verification."""
+    contract, checkpoint = done.contract, done.checkpoint
+    parts = [
+        f"# {checkpoint.config.name}: a masked autoencoder's encoder of survey cutouts",
+        _what(contract), "## What it saw", _seen(checkpoint), "## How it was trained", _trained(checkpoint),
+        "## Pixels", _pixels(contract), "## What was checked", _checked(done), "## Limits", LIMITS,
+        "## Licence and checksums", _sums(done),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+LIMITS = """\
+- It knows similarity, not lenses: neighbours of a lens are candidates to look at, not detections.
+- Trained without labels on the cutouts above only; other depths, seeing or pixel scales shift its vectors. Windows of
+  another pixel scale must be resampled to the one above first.
+- Vectors of this model compare with vectors of this model only, as cosine. They are centred on its training cutouts.
+- A window in which every band is missing still gives a unit vector; it means nothing. Use `valid_fraction`."""
+
+
+def _what(contract: Contract) -> str:
+    bands, side = "".join(contract.bands), contract.window
+    return (
+        f"`flux` float32 [N, {len(contract.bands)}, {side}, {side}] in {contract.flux_unit} (AB), bands {bands}, "
+        f'{contract.pixel_scale}" a pixel, NaN for no data, to `embedding` float32 [N, {contract.embedding_dim}] of '
+        f"unit length. Pooling: {contract.pooling}. Dimensions are ordered by falling variance. No patch is masked."
+    )
+
+
+def _seen(checkpoint: Checkpoint) -> str:
+    manifest = checkpoint.data["manifest"]
+    repeat = checkpoint.config.data.repeat
+    rows = ((s["source"], s.get("split", "train"), s["rows"], repeat.get(s["source"], 1)) for s in manifest["shards"])
+    return "\n\n".join(
+        [
+            f"Cutouts of {manifest['window']} px ({manifest['unit']}), manifest sha256 "
+            f"`{checkpoint.data['manifest_sha256']}`. Split *train* was trained on, *validate* gave the loss below.",
+            _table(("source", "split", "cutouts", "times an epoch"), _summed(rows)),
+        ]
+    )
+
+
+def _summed(rows: Iterable[tuple[str, str, int, int]]) -> list[tuple[str, str, int, int]]:
+    totals: dict[tuple[str, str, int], int] = {}
+    for source, split, count, repeat in rows:
+        key = (source, split, repeat if split == "train" else 1)
+        totals[key] = totals.get(key, 0) + count
+    return [(source, split, count, repeat) for (source, split, repeat), count in sorted(totals.items())]
+
+
+def _trained(checkpoint: Checkpoint) -> str:
+    model, o, progress = checkpoint.config.model, checkpoint.config.optimiser, checkpoint.progress
+    held = progress["validation"]
+    return (
+        f"Masked autoencoder (He et al. 2021, arXiv:2111.06377): ViT of dim {model.dim}, depth {model.depth}, "
+        f"{model.heads} heads, patch {model.patch}; {model.mask_ratio:.0%} of patches masked; loss: mean squared error "
+        f"of {'normalised' if model.normalised_target else 'stretched'} pixels that are valid and were hidden. "
+        f"{progress['step']} steps of {o.batch} cutouts in {progress['seconds'] / 60:.0f} min, AdamW, rate {o.lr:g}. "
+        f"Last training loss {progress['loss']:.4f}"
+        + (f", held-out loss {held:.4f} (no augmentation)." if held is not None else "; nothing was held out.")
+    )
+
+
+def _pixels(contract: Contract) -> str:
+    s = contract.stretch
+    rows = zip(contract.bands, *(map("{:.4g}".format, s[key]) for key in ("softening", "mean", "std")), strict=True)
+    return f"`{s['formula']}`, missing pixels and bands: {s['missing']}.\n\n" + _table(
+        ("band", "softening (nJy)", "mean", "std"), rows
+    )
+
+
+def _checked(done: Exported) -> str:
+    found = done.verification
+    rows = ((name, f"{worst:.1e}") for name, worst in found.worst.items())
+    return (
+        f"ONNX Runtime against torch on {found.pixels}, largest difference of a coordinate "
+        f"(at most {found.tolerance:.0e}):\n\n" + _table(("check", "max abs difference"), rows)
+    )
+
+
+def _sums(done: Exported) -> str:
+    file = hashlib.sha256(done.path.read_bytes()).hexdigest()
+    return f"{done.contract.licence}\n\n- file sha256 `{file}`\n- weights sha256 `{done.contract.weights_sha256}`"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -1,0 +1,108 @@
+"""Does ONNX Runtime compute from the file what torch computes from the weights?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from catalogs.errors import ScannerError
+from export.graph import EmbeddingGraph
+from training.config import Config
+from training.data import CENTRED, TRAIN, VALIDATE, batch_of, open_cutouts
+from training.statistics import some_rows
+
+TOLERANCE = 1e-5
+"""Largest difference of any coordinate of any unit vector. float32 sums in another order differ by 1e-7 to 1e-6."""
+
+ROWS = 64
+Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """``worst`` difference of every check, and what it was made on."""
+
+    pixels: str
+    worst: dict[str, float]
+    tolerance: float = TOLERANCE
+
+
+def verify(path: Path, graph: EmbeddingGraph, config: Config, cutouts: Path | None = None) -> Verification:
+    """Compare the file with the module on batches of 1, 2 and 64, with missing bands, pixels and sentinels.
+
+    Raises ``ScannerError`` ``export.disagrees`` at the first check that fails.
+    """
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    flux = made_up(graph) if cutouts is None else _stored(cutouts, config)
+    worst = {}
+    for name, batch in cases(flux):
+        with torch.no_grad():
+            expected = graph(torch.from_numpy(batch)).numpy()
+        found = session.run(["embedding"], {"flux": batch})[0]
+        worst[name] = _difference(name, found, expected)
+    alone = np.concatenate([session.run(["embedding"], {"flux": flux[i : i + 1]})[0] for i in range(8)])
+    worst["rows alone and in a batch"] = _difference("rows", alone, session.run(["embedding"], {"flux": flux})[0][:8])
+    return Verification("made-up galaxies" if cutouts is None else "cutouts of the shards", worst)
+
+
+def _difference(name: str, found: Pixels, expected: Pixels) -> float:
+    """The largest difference; unit length and finite values are asked of both."""
+    worst = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
+    length = float(np.abs(np.linalg.norm(found, axis=1) - 1).max())
+    if not max(worst, length) <= TOLERANCE:
+        raise ScannerError(
+            "export.disagrees",
+            f"Check {name!r}: ONNX Runtime and torch differ by {worst:.2e}, lengths differ from 1 by {length:.2e}; "
+            f"at most {TOLERANCE:.0e} is allowed. No file was written.",
+            "Run the same export with another onnxruntime or torch; their versions are the usual cause.",
+        )
+    return worst
+
+
+def cases(flux: Pixels) -> Iterator[tuple[str, Pixels]]:
+    """Named batches made of ``flux`` [64, B, S, S]."""
+    for n in (1, 2, len(flux)):
+        yield f"batch of {n}", flux[:n]
+    for band in range(flux.shape[1]):
+        yield f"band {band} missing", _changed(flux, lambda x, b=band: x[:, b].fill(np.nan))  # type: ignore[misc]
+    yield "one band left", _changed(flux, lambda x: x[:, 1:].fill(np.nan))
+    random = np.random.default_rng(0)
+    holes = random.random(flux.shape) < random.random((len(flux), 1, 1, 1))
+    yield "random pixels missing", np.where(holes, np.float32(np.nan), flux)
+    yield "nothing but NaN", np.full_like(flux[:2], np.nan)
+    extreme = random.choice(np.array([0, 1e14, -1e14, 1e30, -1e30, np.inf], np.float32), flux[:4].shape)
+    yield "extreme values", extreme
+    yield "a saturated star", flux[:4] * np.float32(1e6)
+
+
+def _changed(flux: Pixels, change: Callable[[Pixels], None]) -> Pixels:
+    copy = flux.copy()
+    change(copy)
+    return copy
+
+
+def _stored(folder: Path, config: Config) -> Pixels:
+    held = open_cutouts(folder, config, VALIDATE)
+    cutouts = held if len(held) >= ROWS else open_cutouts(folder, config, TRAIN)
+    if len(cutouts) < ROWS:
+        raise ScannerError("shards.empty", f"{folder} holds fewer than {ROWS} cutouts to compare on.")
+    return batch_of(cutouts, some_rows(cutouts, ROWS, 0), CENTRED, config).flux.numpy()
+
+
+def made_up(graph: EmbeddingGraph) -> Pixels:
+    """float32 [64, B, S, S]: elliptical galaxies on sky noise as bright as the model's softening."""
+    softening = graph.pixels.softening.numpy()
+    bands, window = len(softening), graph.pixels.fill.shape[-1] * graph.pixels.tiles
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[:window, :window] - window / 2
+    angle, ratio = random.uniform(0, np.pi, (ROWS, 1, 1, 1)), random.uniform(0.3, 1, (ROWS, 1, 1, 1))
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    radius = np.hypot(along, across / ratio) / random.uniform(1, window / 8, (ROWS, 1, 1, 1))
+    light = random.lognormal(3, 1.5, (ROWS, bands, 1, 1)) * np.exp(-(radius**0.7))
+    return ((light + random.normal(size=light.shape)) * softening).astype(np.float32)

@@ -1,0 +1,80 @@
+"""The exported vector: nothing masked, every pixel counts, unit length, ordered dimensions, missing data allowed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from catalogs.errors import ScannerError
+from export.graph import EmbeddingGraph
+from export.verify import made_up
+from training.checkpoint import Checkpoint
+from training.pooling import POOLINGS, pool
+
+
+@pytest.fixture(scope="module")
+def flux(graph: EmbeddingGraph) -> torch.Tensor:
+    return torch.from_numpy(made_up(graph))
+
+
+@torch.no_grad()
+def test_two_calls_give_the_same_vectors(graph: EmbeddingGraph, flux: torch.Tensor) -> None:
+    assert torch.equal(graph(flux), graph(flux))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_patch_influences_the_vector(checkpoint: Checkpoint, flux: torch.Tensor, pooling: str) -> None:
+    """mask_ratio is 0: had patches been hidden, changing one of them would change nothing."""
+    graph, patch = EmbeddingGraph(checkpoint, pooling), checkpoint.config.model.patch
+    side = checkpoint.config.model.window // patch
+    variants = flux[:1].repeat(side * side, 1, 1, 1)
+    for number in range(side * side):
+        y, x = (patch * at for at in divmod(number, side))
+        variants[number, :, y : y + patch, x : x + patch] += 20
+    changed = (graph(variants) - graph(flux[:1])).abs().amax(dim=1)
+    assert (changed > 1e-4).all()
+
+
+@torch.no_grad()
+def test_vectors_have_unit_length_even_where_nothing_is_known(graph: EmbeddingGraph, flux: torch.Tensor) -> None:
+    blank = torch.full_like(flux[:2], torch.nan)
+    vectors = graph(torch.cat([flux, blank]))
+    assert vectors.isfinite().all()
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(vectors)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_dimensions_are_centred_uncorrelated_and_ordered(checkpoint: Checkpoint, shards: Path, pooling: str) -> None:
+    graph = EmbeddingGraph(checkpoint, pooling)
+    flux = torch.from_numpy(np.load(shards / "a.npy")[:, :, 4:36, 4:36])
+    rows = np.sort(np.random.default_rng([0, 80]).permutation(80)[:64])  # those the statistics were taken on
+    vectors = (pool(graph.encoder(graph.pixels(flux[rows])), pooling) - graph.mean) @ graph.rotation
+    covariance = torch.cov(vectors.T)
+    largest = covariance.diagonal().max()
+    assert vectors.mean(dim=0).abs().max() < 1e-3 * largest.sqrt()
+    assert (covariance - torch.diag(covariance.diagonal())).abs().max() < 1e-3 * largest
+    assert (covariance.diagonal().diff() <= 1e-4 * largest).all()
+    identity = torch.eye(len(graph.mean))
+    torch.testing.assert_close(graph.rotation.T @ graph.rotation, identity, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_a_missing_band_moves_the_vector_but_other_garbage_in_it_does_not(
+    graph: EmbeddingGraph, flux: torch.Tensor
+) -> None:
+    missing, sentinel = flux.clone(), flux.clone()
+    missing[:, 1], sentinel[:, 1] = torch.nan, -1e30
+    assert torch.equal(graph(missing), graph(sentinel))
+    assert not torch.equal(graph(missing), graph(flux))
+
+
+def test_a_run_without_statistics_cannot_be_exported(checkpoint: Checkpoint) -> None:
+    with pytest.raises(ScannerError) as caught:
+        EmbeddingGraph(replace(checkpoint, statistics={}))
+    assert caught.value.code == "checkpoint.unfinished"
