@@ -53,3 +53,15 @@ def bounding_circle(ra: Floats, dec: Floats) -> Circle | None:
     centre_ra, centre_dec = float(np.degrees(np.arctan2(y, x)) % 360), float(np.degrees(np.arctan2(z, np.hypot(x, y))))
     radius = float(separation(centre_ra, centre_dec, ra, dec).max())
     return Circle(centre_ra, centre_dec, radius + 1e-9)
+
+
+def close_pairs(ra: Floats, dec: Floats, radius: float) -> list[tuple[int, int]]:
+    """All pairs (i, j), i < j, of positions within ``radius`` degrees of each other, in the order of i, then j."""
+    order = np.argsort(dec, kind="stable")
+    ends = np.searchsorted(dec[order], dec[order] + radius, side="right")
+    pairs: list[tuple[int, int]] = []
+    for start, end in enumerate(ends):
+        here, others = order[start], order[start + 1 : end]
+        near = others[separation(ra[here], dec[here], ra[others], dec[others]) <= radius] if len(others) else others
+        pairs += [(min(int(here), int(other)), max(int(here), int(other))) for other in near]
+    return sorted(pairs)

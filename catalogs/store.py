@@ -7,89 +7,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib import metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from catalogs import footers
 from catalogs.atomic import locked, remove_stale, write_json
 from catalogs.errors import ScannerError
+from catalogs.footers import Footer
+from catalogs.run import Failure, Info, Run
 from catalogs.schema import catalogue_schema
+from catalogs.sky import Circle
 from catalogs.writer import RUN_KEY, TileWriter
 
-DISTRIBUTION = "unions-scanner"
+if TYPE_CHECKING:
+    from astropy.table import Table
+
 CATALOGUE_JSON = "catalogue.json"
 FORMAT_VERSION = 1
 
-
-@dataclass(frozen=True)
-class Run:
-    """What makes rows: two runs with one digest give the same rows.
-
-    ``bands`` are the survey's, in the order of the flux columns; ``contract`` is the model's ``scanner.contract``;
-    ``settings`` are JSON values (sources, min_snr, resample, precision, ...).
-    """
-
-    survey: str
-    bands: tuple[str, ...]
-    model: str
-    model_sha256: str
-    contract: Mapping[str, Any]
-    settings: Mapping[str, Any]
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 (hex) of everything but the model's name: the same file may lie elsewhere."""
-        facts = {**self._facts(), "contract": dict(self.contract)}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-    def receipt(self, extra: Mapping[str, Any]) -> dict[str, Any]:
-        """What the footer of a tile says about the run that made it."""
-        return {**self._facts(), "digest": self.digest, "extra": dict(extra)}
-
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "survey": self.survey,
-            "bands": list(self.bands),
-            "model_sha256": self.model_sha256,
-            "settings": dict(self.settings),
-        }
-
-
-@dataclass(frozen=True)
-class Info:
-    """``catalogue.json``: what every tile of a catalogue shares. ``created`` is UTC, ISO 8601."""
-
-    survey: str
-    bands: tuple[str, ...]
-    model: str
-    model_sha256: str
-    contract: Mapping[str, Any]
-    software: str
-    created: str
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return int(self.contract["embedding_dim"])
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a tile gave nothing; ``attempts`` counts the scans that failed on it."""
-
-    tile: str
-    code: str
-    message: str
-    hint: str
-    attempts: int
+__all__ = ["Catalogue", "Failure", "Info", "Run", "TileWriter", "create", "open"]
 
 
 class Catalogue:
@@ -140,6 +83,59 @@ class Catalogue:
         found = (_failure(path) for path in sorted((self.path / "failures").glob("[!.]*.json")))
         return [failure for failure in found if failure]
 
+    def footers(self, near: Circle | None = None) -> list[Footer]:
+        """What the tiles' footers say, sorted by tile; only those that touch ``near``. Damaged tiles are warned of."""
+        paths = [self.tile_path(name) for name in self.tiles()]
+        found = footers.read_all(paths, self.path / "index" / "footers.json", self.info.model_sha256)
+        return [f for f in found if near is None or (f.circle is not None and f.circle.touches(near))]
+
+    def table(self, columns: Sequence[str] | None = None, where: str | None = None) -> Table:
+        """All rows as an astropy table with units; all columns but the embedding unless named.
+
+        ``where`` is a filter such as ``"mag_r < 21 and is_primary"`` (see ``catalogs.where``).
+        """
+        from catalogs import rows
+
+        return rows.table(self, columns, where)
+
+    def cone(
+        self, ra: float, dec: float, radius: float, columns: Sequence[str] | None = None, where: str | None = None
+    ) -> Table:
+        """Rows within ``radius`` arcsec of a position in degrees ICRS, nearest first, with their ``separation``."""
+        from catalogs import rows
+
+        return rows.cone(self, ra, dec, radius, columns, where)
+
+    def neighbours(
+        self,
+        *,
+        ra: float | None = None,
+        dec: float | None = None,
+        object_id: int | None = None,
+        vector: NDArray[Any] | None = None,
+        k: int = 10,
+        near: tuple[float, float, float] | None = None,
+        where: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> Table:
+        """The ``k`` objects that look most like one in this catalogue (at ``ra``, ``dec``, or by ``object_id``),
+        which is itself left out, or like an embedding ``vector`` [D].
+
+        ``near`` (ra, dec in degrees, radius in arcsec) and ``where`` restrict the answer. Raises ``ScannerError``
+        ``query.outside_coverage``, ``query.no_object``, ``query.unknown_object``, ``query.bad_vector``.
+        """
+        from catalogs import search
+
+        given = {"ra, dec": ra is not None and dec is not None, "object_id": object_id is not None}
+        if sum([*given.values(), vector is not None]) != 1:
+            raise TypeError("neighbours() takes either ra and dec, or object_id, or vector")
+        if vector is not None:
+            return search.neighbours(self, vector, k, near=near, where=where, columns=columns)
+        found = search.example(self, ra=ra, dec=dec, object_id=object_id)
+        return search.neighbours(
+            self, found.vector, k, exclude=found.object_id, near=near, where=where, columns=columns
+        )
+
     def _failure_path(self, tile: str) -> Path:
         return self.path / "failures" / f"{_checked(tile)}.json"
 
@@ -158,7 +154,7 @@ def create(path: Path | str, run: Run) -> Catalogue:
             catalogue = open(folder)
             _same_model(catalogue, run)
         else:
-            catalogue = Catalogue(folder, _info(run))
+            catalogue = Catalogue(folder, Info.of(run))
             write_json(folder / CATALOGUE_JSON, {**asdict(catalogue.info), "version": FORMAT_VERSION})
     for part in (folder, folder / "tiles", folder / "failures"):
         remove_stale(part)
@@ -181,15 +177,6 @@ def open(path: Path | str) -> Catalogue:
             f"{folder / CATALOGUE_JSON} cannot be read ({error!r}).",
             "Remove that one file and scan again with the same model: tiles that are done are kept.",
         ) from error
-
-
-def _info(run: Run) -> Info:
-    try:
-        software = f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}"
-    except metadata.PackageNotFoundError:
-        software = DISTRIBUTION
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    return Info(run.survey, tuple(run.bands), run.model, run.model_sha256, dict(run.contract), software, created)
 
 
 def _same_model(catalogue: Catalogue, run: Run) -> None:

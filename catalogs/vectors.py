@@ -45,3 +45,9 @@ def to_arrow(vectors: Vectors, kind: pa.DataType) -> pa.Array:
     if vectors.ndim != 2 or vectors.shape[1] != kind.list_size:
         raise ValueError(f"embeddings of shape {vectors.shape} do not fit {kind}")
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), kind.value_type), type=kind)
+
+
+def sound(vectors: Vectors) -> NDArray[np.bool_]:
+    """Which rows of [N, D] have a direction: finite and not all zero."""
+    length = np.einsum("nd,nd->n", vectors, vectors)
+    return np.asarray(np.isfinite(length) & (length > 0))

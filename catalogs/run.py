@@ -1,0 +1,86 @@
+"""What a catalogue's rows come from, as values: the run that makes them, what all its tiles share, what went wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+DISTRIBUTION = "unions-scanner"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What makes rows: two runs with one digest give the same rows.
+
+    ``bands`` are the survey's, in the order of the flux columns; ``contract`` is the model's ``scanner.contract``;
+    ``settings`` are JSON values (sources, min_snr, resample, precision, ...).
+    """
+
+    survey: str
+    bands: tuple[str, ...]
+    model: str
+    model_sha256: str
+    contract: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of everything but the model's name: the same file may lie elsewhere."""
+        facts = {**self._facts(), "contract": dict(self.contract)}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def receipt(self, extra: Mapping[str, Any]) -> dict[str, Any]:
+        """What the footer of a tile says about the run that made it."""
+        return {**self._facts(), "digest": self.digest, "extra": dict(extra)}
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "survey": self.survey,
+            "bands": list(self.bands),
+            "model_sha256": self.model_sha256,
+            "settings": dict(self.settings),
+        }
+
+
+@dataclass(frozen=True)
+class Info:
+    """``catalogue.json``: what every tile of a catalogue shares. ``created`` is UTC, ISO 8601."""
+
+    survey: str
+    bands: tuple[str, ...]
+    model: str
+    model_sha256: str
+    contract: Mapping[str, Any]
+    software: str
+    created: str
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return int(self.contract["embedding_dim"])
+
+    @classmethod
+    def of(cls, run: Run) -> Info:
+        """What a new catalogue says, made now by this software for ``run``."""
+        try:
+            software = f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}"
+        except metadata.PackageNotFoundError:
+            software = DISTRIBUTION
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(run.survey, tuple(run.bands), run.model, run.model_sha256, dict(run.contract), software, created)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a tile gave nothing; ``attempts`` counts the scans that failed on it."""
+
+    tile: str
+    code: str
+    message: str
+    hint: str
+    attempts: int
