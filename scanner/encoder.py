@@ -80,8 +80,12 @@ class Encoder:
             padded = np.zeros((self.batch, *self.shape), np.float32)
             padded[:rows] = flux
             flux = padded
-        vectors: Array = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(flux, np.float32)})[0][:rows]
-        return _without_garbage(vectors)
+        try:
+            vectors: Array = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(flux, np.float32)})[0]
+        except Exception as error:  # the binding raises a class of its own for each status code
+            why = f"ONNX Runtime failed on {len(flux)} windows: {str(error).splitlines()[0]}"
+            raise ScannerError("encoder.failed", why, "Out of memory? Give a smaller --batch.") from error
+        return _without_garbage(vectors[:rows])
 
     def close(self) -> None:
         """Stop the threads that ``embed`` started."""
@@ -112,8 +116,8 @@ class Encoder:
         flux[2:3] = np.nan
         try:
             vectors = self.embed_batch(flux)
-        except Exception as error:  # the binding raises a class of its own for each status code
-            raise ScannerError("model.bad_output", f"{self.path} fails on a test batch: {error}") from error
+        except ScannerError as error:
+            raise ScannerError("model.bad_output", f"{self.path} fails on a test batch: {error}", error.hint) from error
         if not np.isfinite(vectors).all():
             raise ScannerError(
                 "model.bad_output",

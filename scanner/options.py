@@ -1,0 +1,42 @@
+"""What a scan may be told, apart from where its tiles, model and catalogue are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DETECT, GRID = "detect", "grid"
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """``sources``: detect, grid, or a catalogue file (a path; ``{tile}`` in it stands for the tile's name).
+
+    ``bands``: those to read (None: all of the survey). ``min_snr``: of detected objects. ``stride``: of the grid, in
+    pixels. ``resample``: bring windows to the model's pixel scale. ``readers``: processes that read ahead, 0 reads in
+    this one; they do not change the rows.
+    """
+
+    sources: str = DETECT
+    bands: tuple[str, ...] | None = None
+    min_snr: float = 5.0
+    stride: int = 32
+    resample: bool = False
+    readers: int = 1
+
+    def settings(self) -> dict[str, Any]:
+        """What of this makes rows, as JSON values."""
+        found: dict[str, Any] = {"resample": self.resample, "bands_read": list(self.bands) if self.bands else None}
+        if self.sources == DETECT:
+            return found | {"sources": DETECT, "min_snr": self.min_snr}
+        if self.sources == GRID:
+            return found | {"sources": GRID, "stride": self.stride}
+        return found | {"sources": "file", "file": _identity(self.sources)}
+
+
+def _identity(path: str) -> str:
+    """Digest of one file; of a pattern the pattern itself, for its files are as many as the tiles."""
+    from .encoder import file_sha256
+
+    return path if "{" in path else file_sha256(Path(path))

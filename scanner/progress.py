@@ -1,0 +1,93 @@
+"""What people see of a scan while it runs, on stderr: a bar on a terminal, else one log line a tile."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol, Self
+
+from .report import TileReport
+
+log = logging.getLogger("scanner.scan")
+
+
+class Progress(Protocol):
+    """Told of a scan's steps, always from one thread."""
+
+    def started(self, tile: str, objects: int) -> None: ...
+
+    def embedded(self, objects: int) -> None: ...
+
+    def finished(self, report: TileReport) -> None: ...
+
+
+class Quiet:
+    """Says nothing. Like its children, a context manager: a bar is closed at the end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def started(self, tile: str, objects: int) -> None:
+        pass
+
+    def embedded(self, objects: int) -> None:
+        pass
+
+    def finished(self, report: TileReport) -> None:
+        pass
+
+
+class Lines(Quiet):
+    """One log line a tile, with its place in the list where the length of that is known."""
+
+    def __init__(self, total: int | None = None) -> None:
+        self._total = total
+        self._ended = 0
+
+    def finished(self, report: TileReport) -> None:
+        self._ended += 1
+        place = f"{self._ended}/{self._total}" if self._total else str(self._ended)
+        level = logging.WARNING if report.status == "failed" else logging.INFO
+        log.log(level, "[%s] %s", place, line(report))
+
+
+class Bar(Quiet):
+    """A bar of tiles with the time left, the tile at hand and objects a second."""
+
+    def __init__(self, total: int | None = None) -> None:
+        from tqdm import tqdm
+
+        self._bar: Any = tqdm(total=total, unit="tile", dynamic_ncols=True, smoothing=0.1)
+        self._objects = 0
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def started(self, tile: str, objects: int) -> None:
+        self._bar.set_description(tile, refresh=False)
+
+    def embedded(self, objects: int) -> None:
+        self._objects += objects
+        elapsed = self._bar.format_dict["elapsed"]
+        if elapsed > 0:
+            self._bar.set_postfix_str(f"{self._objects / elapsed:,.0f} objects/s", refresh=False)
+        self._bar.update(0)
+
+    def finished(self, report: TileReport) -> None:
+        if report.status == "failed":
+            self._bar.write(line(report), file=self._bar.fp)
+        self._bar.update(1)
+
+
+def line(report: TileReport) -> str:
+    """A tile's report in one line."""
+    if report.status == "failed":
+        return f"{report.tile} failed: {report.message} [{report.code}]"
+    if report.status == "skipped":
+        return f"{report.tile} done before"
+    took = report.seconds
+    stages = f"read {took.read:.1f}, detect {took.detect:.1f}, cut {took.cut:.1f}, infer {took.infer:.1f}"
+    dropped = f", {report.dropped} without data" if report.dropped else ""
+    return f"{report.tile} {report.objects} objects{dropped} ({stages}, write {took.write:.1f} s)"

@@ -1,0 +1,76 @@
+"""What a scan says about itself: one value a tile, and their sum."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+Status = Literal["done", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Time by stage, summed over the threads and processes that worked on it; stages overlap in wall time."""
+
+    read: float = 0.0
+    detect: float = 0.0
+    cut: float = 0.0
+    infer: float = 0.0
+    write: float = 0.0
+
+    def __add__(self, other: Seconds) -> Seconds:
+        return Seconds(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class TileReport:
+    """What became of one tile. ``objects`` are its rows; ``dropped`` positions had no pixels or gave no vector.
+
+    ``done``: its file is in the catalogue. ``skipped``: it was there already. ``failed``: ``code``, ``message`` and
+    ``hint`` say why, and the catalogue keeps them.
+    """
+
+    tile: str
+    status: Status
+    objects: int = 0
+    dropped: int = 0
+    seconds: Seconds = Seconds()
+    code: str = ""
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class ScanReport:
+    """What became of every tile, in the order in which they ended; ``wall`` is the time of all of it in seconds."""
+
+    tiles: tuple[TileReport, ...]
+    wall: float
+
+    def count(self, status: Status) -> int:
+        return sum(tile.status == status for tile in self.tiles)
+
+    @property
+    def failed(self) -> tuple[TileReport, ...]:
+        return tuple(tile for tile in self.tiles if tile.status == "failed")
+
+    @property
+    def objects(self) -> int:
+        """Rows written by this scan."""
+        return sum(tile.objects for tile in self.tiles if tile.status == "done")
+
+    @property
+    def seconds(self) -> Seconds:
+        return sum((tile.seconds for tile in self.tiles), Seconds())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values: the sums, then the tiles."""
+        return {
+            "done": self.count("done"),
+            "skipped": self.count("skipped"),
+            "failed": self.count("failed"),
+            "objects": self.objects,
+            "wall_seconds": self.wall,
+            "seconds": asdict(self.seconds),
+            "tiles": [asdict(tile) for tile in self.tiles],
+        }
