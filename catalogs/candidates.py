@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EXACT_ROWS = 200_000  # rows up to which all are compared, index or not: 0.2 s
-SEARCH_K = 40_000  # nodes that Annoy inspects in each shard; recall comes from here
+SEARCH_K = 20_000  # nodes that Annoy inspects in each shard; recall comes from here
 MOST = 10_000  # candidates above which Annoy has nothing to save
 COLUMNS = ("object_id", "ra", "dec", EMBEDDING)
 _THREADS = 4

@@ -47,7 +47,8 @@ class Selection:
         """The part that row-group statistics can answer. Of a region only ``dec``: RA wraps, and fails at a pole."""
         parts = [self.where.expression] if self.where else []
         if self.near:
-            low, high = self.near.dec - self.near.radius, self.near.dec + self.near.radius
+            reach = self.near.radius + 1e-9  # rounding must not cut the rim
+            low, high = self.near.dec - reach, self.near.dec + reach
             parts.append((pc.field("dec") >= low) & (pc.field("dec") <= high))
         return parts[0] & parts[1] if len(parts) == 2 else (parts[0] if parts else None)
 

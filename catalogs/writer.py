@@ -42,7 +42,9 @@ class TileWriter:
     def __enter__(self) -> TileWriter:
         with contextlib.ExitStack() as entered:
             temporary = entered.enter_context(replacing(self._path))
-            self._file = _parquet_writer(temporary, self._schema, self._widths())
+            # A sink of our own: after a failed write pyarrow keeps its own open, and with it the room it takes.
+            sink = entered.enter_context(pa.OSFile(str(temporary), "wb"))
+            self._file = _parquet_writer(sink, self._schema, self._widths())
             self._exit = entered.pop_all()
         return self
 
@@ -124,11 +126,11 @@ def _floats(batch: pa.RecordBatch, name: str) -> sky.Floats:
     return np.asarray(batch.column(name).to_numpy(), np.float64)
 
 
-def _parquet_writer(path: Path, schema: pa.Schema, widths: Mapping[str, int]) -> pq.ParquetWriter:
+def _parquet_writer(sink: pa.NativeFile, schema: pa.Schema, widths: Mapping[str, int]) -> pq.ParquetWriter:
     """Settings chosen by measurement: read by all, half the bytes of float32. Statistics let readers skip."""
     plain = [name for name in schema.names if name != EMBEDDING]
     return pq.ParquetWriter(
-        path,
+        sink,
         schema.with_metadata(voparquet.metadata(schema, widths)),
         compression="zstd",
         compression_level=1,

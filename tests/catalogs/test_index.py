@@ -1,0 +1,311 @@
+"""An index is brought up to date without touching what stands, survives kills, and is refused where it would crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalogs import candidates, index, shards
+from catalogs.errors import ScannerError
+from catalogs.footers import Footer
+
+
+@pytest.fixture
+def folder(survey, monkeypatch):
+    """The folder of an index with three shards of two tiles each; searches use it whatever their size."""
+    monkeypatch.setattr(candidates, "EXACT_ROWS", 0)
+    report = index.build(survey, shard_rows=700)
+    assert (report.tiles, report.rows, report.skipped) == (6, 1800, 0)
+    assert (report.built, report.kept) == (("shard-00000", "shard-00001", "shard-00002"), ())
+    assert report.bytes == sum(path.stat().st_size for path in (survey.path / "index").glob("*.ann"))
+    return survey.path / "index"
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = [path for path in folder.iterdir() if path.name.startswith("shard-")]
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def answer(survey):
+    found = survey.neighbours(vector=np.arange(16.0), k=8)
+    return list(found["object_id"]), found.meta["rows_indexed"]
+
+
+def test_the_sidecar_says_what_the_file_is(survey, folder, run):
+    sidecar = json.loads((folder / "shard-00000.json").read_text())
+    assert (sidecar["dim"], sidecar["metric"], sidecar["trees"], sidecar["seed"]) == (16, "angular", 10, 1)
+    assert sidecar["model_sha256"] == run.model_sha256
+    assert [tile["tile"] for tile in sidecar["tiles"]] == ["100.240", "101.240"]
+    assert sidecar["tiles"][0]["size"] == survey.tile_path("100.240").stat().st_size
+
+
+def test_nothing_new_touches_nothing(survey, folder):
+    before = contents(folder)
+    report = index.build(survey, shard_rows=700)
+    assert (report.built, len(report.kept)) == ((), 3)
+    assert contents(folder) == before
+
+
+def test_a_changed_tile_touches_its_shard_alone(survey, folder, make_rows, write_tile):
+    before = contents(folder)
+    write_tile(survey, "102.240", make_rows(102, np.linspace(0, 0.4, 250), np.linspace(30, 30.4, 250)))
+    report = index.build(survey, shard_rows=700)
+    assert (report.built, report.kept) == (("shard-00001",), ("shard-00000", "shard-00002"))
+    after = contents(folder)
+    assert {name for name in before if before[name] != after.get(name)} == {
+        name for name in before if name.startswith("shard-00001")
+    }
+    assert answer(survey)[1] == 1750
+
+
+def test_a_new_tile_fills_a_shard_that_has_room_or_opens_one(survey, folder, make_rows, write_tile):
+    write_tile(survey, "200.240", make_rows(200, np.linspace(3, 4, 90), np.linspace(30, 31, 90)))
+    assert len(index.build(survey, shard_rows=700).built) == 1
+    write_tile(survey, "201.240", make_rows(201, np.linspace(3, 4, 300), np.linspace(31, 32, 300)))
+    report = index.build(survey, shard_rows=700)
+    assert (report.built, len(report.kept)) == (("shard-00003",), 3)
+
+
+def test_a_tile_that_went_leaves_the_index(survey, folder):
+    survey.tile_path("104.240").unlink()
+    assert index.build(survey, shard_rows=700).rows == 1500
+    survey.tile_path("105.240").unlink()
+    assert index.build(survey, shard_rows=700).rows == 1200
+    assert sorted(path.name for path in folder.glob("*.json")) == ["shard-00000.json", "shard-00001.json"]
+    assert len(list(folder.glob("*.ann"))) == len(list(folder.glob("*.npy"))) == 2
+
+
+def test_other_settings_build_anew(survey, folder):
+    assert len(index.build(survey, trees=5, shard_rows=700).built) == 3
+    assert len(index.build(survey, trees=5, shard_rows=700).built) == 0
+    assert len(list(folder.glob("*.ann"))) == 3
+
+
+def test_a_copied_catalogue_keeps_its_index(survey, folder):
+    for path in (survey.path / "tiles").iterdir():
+        os.utime(path, (1e9, 1e9))
+    assert answer(survey)[1] == 1800
+    assert index.build(survey, shard_rows=700).built == ()
+
+
+def test_the_same_rows_give_the_same_files(survey, folder):
+    before = {name: content for name, (content, _) in contents(folder).items()}
+    for path in folder.iterdir():
+        path.unlink()
+    index.build(survey, shard_rows=700)
+    assert {name: content for name, (content, _) in contents(folder).items()} == before
+
+
+def test_files_can_be_read_by_others(survey, folder):
+    before = os.umask(0)
+    os.umask(before)
+    for path in folder.glob("shard-*"):
+        assert path.stat().st_mode & 0o777 == 0o666 & ~before, path.name
+
+
+def test_an_index_older_than_its_tiles_still_gives_right_answers(survey, folder, make_rows, write_tile):
+    write_tile(survey, "100.240", make_rows(100, [0.1, 0.2], [30.1, 30.2], np.array([np.arange(16.0), np.ones(16)])))
+    write_tile(survey, "300.240", make_rows(300, [0.3], [30.3], np.arange(16.0)[None] + 0.01))
+    ids, indexed = answer(survey)
+    assert ids[:2] == [100_000_000, 300_000_000]
+    assert indexed == 1500
+
+
+def test_without_its_sidecar_an_annoy_file_is_refused_and_a_build_mends_it(survey, folder):
+    expected = answer(survey)
+    (folder / "shard-00001.json").unlink()
+    with pytest.raises(ScannerError) as refused:
+        answer(survey)
+    assert refused.value.code == "index.no_sidecar"
+    assert "shard-00001" in refused.value.message
+    assert "scanner index" in refused.value.hint
+    index.build(survey, shard_rows=700)
+    assert answer(survey) == expected
+
+
+def test_a_strange_annoy_file_is_refused(survey, folder):
+    (folder / "mine.ann").write_bytes(b"\0" * 760)
+    with pytest.raises(ScannerError) as refused:
+        answer(survey)
+    assert refused.value.code == "index.no_sidecar"
+
+
+def test_another_dimension_is_refused_and_a_build_mends_it(survey, folder):
+    expected = answer(survey)
+    sidecar = folder / "shard-00000.json"
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"dim": 32}))
+    with pytest.raises(ScannerError) as refused:
+        answer(survey)
+    assert refused.value.code == "index.dimension"
+    assert "32" in refused.value.message
+    assert "16" in refused.value.message
+    index.build(survey, shard_rows=700)
+    assert answer(survey) == expected
+
+
+def damage_truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def damage_overwrite(path: Path) -> None:
+    size = path.stat().st_size
+    path.write_bytes(np.random.default_rng(0).bytes(size))
+
+
+def damage_other_dimension(path: Path) -> None:
+    from annoy import AnnoyIndex
+
+    other = AnnoyIndex(24, "angular")
+    for number in range(600):
+        other.add_item(number, np.random.default_rng(number).normal(size=24).tolist())
+    other.build(10)
+    other.save(str(path))
+
+
+@pytest.mark.parametrize("damage", [damage_truncate, damage_overwrite, damage_other_dimension, Path.unlink])
+def test_a_corrupt_shard_is_named_searched_around_and_rebuilt(survey, folder, damage, caplog):
+    ids, _ = answer(survey)
+    path = next(folder.glob("shard-00001-*.ann"))
+    damage(path)
+    assert answer(survey) == (ids, 1200)
+    assert "shard-00001" in caplog.text
+    report = index.build(survey, shard_rows=700)
+    assert report.built == ("shard-00001",)
+    assert answer(survey) == (ids, 1800)
+
+
+def test_a_corrupt_sidecar_is_named_searched_around_and_rebuilt(survey, folder, caplog):
+    ids, _ = answer(survey)
+    (folder / "shard-00001.json").write_text("{")
+    assert answer(survey) == (ids, 1200)
+    assert "shard-00001.json" in caplog.text
+    assert index.build(survey, shard_rows=700).built == ("shard-00001",)
+
+
+@pytest.mark.parametrize("moment", ["rows.npy", "ann", "json"])
+def test_killed_at_any_moment_the_old_index_answers(survey, folder, make_rows, write_tile, moment):
+    """Dies just before the file of this kind takes its name, with a changed tile in shard 1 and a new shard 3."""
+    write_tile(survey, "102.240", make_rows(102, np.linspace(0, 0.4, 250), np.linspace(30, 30.4, 250)))
+    write_tile(survey, "300.240", make_rows(300, np.linspace(3, 4, 600), np.linspace(30, 31, 600)))
+    expected = answer(survey)[0]
+    script = """
+import os, sys
+from pathlib import Path
+from catalogs import index, store
+real = Path.replace
+def replace(self, target):
+    if str(target).endswith(sys.argv[2]) and "shard-0000" + sys.argv[3] in str(target):
+        os.kill(os.getpid(), 9)
+    return real(self, target)
+Path.replace = replace
+index.build(store.open(sys.argv[1]), shard_rows=700)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    for shard in "13":
+        command = [sys.executable, "-c", script, str(survey.path), moment, shard]
+        assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+        ids, indexed = answer(survey)
+        assert ids == expected
+        assert indexed >= 1500
+    index.build(survey, shard_rows=700)
+    assert answer(survey) == (expected, 2350)
+    assert list(folder.glob(".*.tmp")) == []
+
+
+def test_two_processes_at_once_build_once(survey, monkeypatch):
+    monkeypatch.setattr(candidates, "EXACT_ROWS", 0)
+    script = """
+import sys
+from catalogs import index, store
+print(len(index.build(store.open(sys.argv[1]), shard_rows=700).built))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", script, str(survey.path)]
+    pair = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    assert sorted(process.communicate(timeout=60)[0].strip() for process in pair) == ["0", "3"]
+    assert answer(survey)[1] == 1800
+
+
+def test_asking_while_indexing_is_always_right(survey, folder):
+    expected = answer(survey)[0]
+    script = """
+import sys
+from catalogs import index, store
+catalogue = store.open(sys.argv[1])
+for trees in range(2, 12):
+    index.build(catalogue, trees=trees, shard_rows=700)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen([sys.executable, "-c", script, str(survey.path)], env=environment)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        assert answer(survey)[0] == expected
+    assert process.wait() == 0
+
+
+def test_a_full_disk_during_a_build_keeps_the_old_index(survey, folder, make_rows, write_tile):
+    write_tile(survey, "102.240", make_rows(102, np.linspace(0, 0.4, 250), np.linspace(30, 30.4, 250)))
+    expected = answer(survey)
+    script = """
+import resource, sys
+from catalogs import index, store
+from catalogs.errors import ScannerError
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+try:
+    index.build(store.open(sys.argv[1]), shard_rows=700)
+except ScannerError as error:
+    print(error.code)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", script, str(survey.path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "output.full\n"
+    assert answer(survey) == expected
+
+
+def test_an_empty_catalogue_and_empty_tiles_index_to_nothing(catalogue, run):
+    assert index.build(catalogue) == index.IndexReport(0, 0, 0, 0, (), ())
+    with catalogue.writer("1.1", run):
+        pass
+    assert index.build(catalogue).rows == 0
+
+
+def test_a_tile_without_a_single_sound_vector_can_be_indexed(catalogue, make_rows, write_tile, monkeypatch):
+    monkeypatch.setattr(candidates, "EXACT_ROWS", 0)
+    write_tile(catalogue, "1.1", make_rows(1, [1.0, 2.0], [1.0, 2.0], np.full((2, 16), np.nan)))
+    assert index.build(catalogue).skipped == 2
+    assert index.build(catalogue).built == ()
+    assert len(catalogue.neighbours(vector=np.ones(16))) == 0
+
+
+def footer(tile: str, rows: int) -> Footer:
+    return Footer(tile, 1, 1, rows, "", "", None, 0, 0)
+
+
+def test_tiles_stay_in_their_shards_and_large_ones_have_their_own():
+    found = [footer("a", 5), footer("b", 3), footer("c", 20), footer("d", 4), footer("e", 0)]
+    plan = index.assign({}, found, capacity=10)
+    assert [[tile.tile for tile in tiles] for tiles in plan.values()] == [["a", "b"], ["c"], ["d"]]
+    names = {name: [tile.tile for tile in tiles] for name, tiles in plan.items()}
+    again = index.assign(names, [*found, footer("aa", 6)], capacity=10)
+    assert {name: [tile.tile for tile in tiles] for name, tiles in again.items()} == {
+        **names,
+        "shard-00002": ["d", "aa"],
+    }
+
+
+def test_annoys_numbers_have_no_gap(survey, folder):
+    for path in folder.glob("shard-*.json"):
+        shard = shards.read(path, 16)
+        searcher = shards.Searcher(shard, folder)
+        numbers, cosine = searcher.nearest(np.ones(16, np.float32) / 4, 10_000, 100_000)
+        assert sorted(numbers) == list(range(shard.rows))
+        assert np.all(np.diff(cosine) <= 1e-6)
