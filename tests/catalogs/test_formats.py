@@ -1,0 +1,129 @@
+"""Every format is read back by the reader people would use, with values and units."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from catalogs import formats
+from catalogs.errors import ScannerError
+
+
+@pytest.fixture
+def found(survey):
+    table = survey.neighbours(vector=np.ones(16), k=5, columns=[*survey.schema.names])
+    table["mag_u"][2] = np.nan
+    return table
+
+
+def same(read, found, names):
+    for name in names:
+        expected, values = np.asarray(found[name]), read[name]
+        values = values.filled(np.nan) if hasattr(values, "filled") and expected.dtype.kind == "f" else values
+        if expected.dtype.kind == "f":
+            assert np.array_equal(np.asarray(values, expected.dtype), expected, equal_nan=True), name
+        else:
+            assert [str(value) for value in values] == [str(value) for value in expected], name
+
+
+@pytest.mark.parametrize(("fmt", "reader"), [("fits", "fits"), ("votable", "votable"), ("ecsv", "ascii.ecsv")])
+def test_formats_with_units_come_back_whole(found, fmt, reader):
+    written = formats.render(found, fmt)
+    content = written if isinstance(written, bytes) else written.encode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = Table.read(io.BytesIO(content), format=reader)
+    assert read.colnames == found.colnames
+    same(read, found, [name for name in found.colnames if name != "embedding"])
+    assert np.array_equal(np.asarray(read["embedding"]), found["embedding"])
+    for name in ("ra", "dec", "flux_g", "mag_r", "a", "x"):
+        assert read[name].unit == found[name].unit, name
+
+
+def test_votable_has_ucds_and_passes_the_strict_reader(found):
+    from astropy.io.votable import parse
+
+    written = formats.render(found, "votable")
+    votable = parse(io.BytesIO(written.encode()), verify="exception")
+    fields = {field.name: field for field in votable.get_first_table().fields}
+    assert fields["ra"].ucd == "pos.eq.ra;meta.main"
+    assert fields["flux_g"].ucd == "phot.flux;em.opt.B"
+    assert fields["dec"].description == "Declination, ICRS"
+
+
+def test_json_is_a_list_of_records_without_nan(found):
+    records = json.loads(formats.render(found, "json"), parse_constant=lambda name: pytest.fail(name))
+    assert len(records) == 5
+    assert records[2]["mag_u"] is None
+    assert records[0]["object_id"] == int(found["object_id"][0])
+    assert records[0]["ra"] == float(found["ra"][0])
+    assert np.float32(records[0]["similarity"]) == found["similarity"][0]
+    assert len(records[0]["embedding"]) == 16
+    assert records[0]["is_primary"] is True
+
+
+def test_csv_is_plain_and_keeps_every_digit_that_counts(found):
+    rows = list(csv.DictReader(io.StringIO(formats.render(found, "csv"))))
+    assert "embedding" not in rows[0]
+    assert [np.float32(row["mag_r"]) for row in rows] == list(found["mag_r"])
+    assert [float(row["ra"]) for row in rows] == list(found["ra"])
+    assert math.isnan(float(rows[2]["mag_u"]))
+    assert max(len(row["mag_r"]) for row in rows) <= 12
+
+
+def test_the_human_table_is_narrow_and_has_units(found):
+    text = formats.render(found, "table")
+    header, units = text.splitlines()[:2]
+    assert header.split()[:3] == ["rank", "similarity", "object_id"]
+    assert units.split()[:2] == ["deg", "deg"]
+    assert max(map(len, text.splitlines())) <= 120
+    assert len(text.splitlines()) == 3 + 5
+    assert formats.render(found, "table", ["ra", "flux_u"]).split()[:2] == ["ra", "flux_u"]
+
+
+def test_a_region_file_marks_every_object(found):
+    lines = formats.render(found, "ds9").splitlines()
+    assert lines[0].startswith("# Region file format: DS9")
+    assert lines[2] == "icrs"
+    assert len(lines) == 3 + 5
+    ra, dec, radius = lines[3].split("(")[1].split(")")[0].split(",")
+    assert float(ra) == pytest.approx(found["ra"][0], abs=1e-7)
+    assert float(dec) == pytest.approx(found["dec"][0], abs=1e-7)
+    assert radius == '2.0"'
+
+
+@pytest.mark.parametrize("fmt", formats.FORMATS)
+def test_answers_without_rows_are_answers(survey, fmt):
+    empty = survey.cone(90.0, -60.0, 10)
+    written = formats.render(empty, fmt)
+    if fmt == "json":
+        assert json.loads(written) == []
+    if fmt in ("fits", "votable", "ecsv"):
+        content = written if isinstance(written, bytes) else written.encode()
+        assert len(Table.read(io.BytesIO(content), format={"ecsv": "ascii.ecsv"}.get(fmt, fmt))) == 0
+
+
+def test_rendering_changes_nothing(found):
+    before = found.copy()
+    for fmt in formats.FORMATS:
+        formats.render(found, fmt)
+    assert found.meta == before.meta
+    assert found["ra"].format is None
+    assert np.array_equal(found["mag_r"], before["mag_r"])
+
+
+def test_an_unknown_format_or_column_lists_what_there_is(found):
+    with pytest.raises(ScannerError) as refused:
+        formats.render(found, "excel")
+    assert refused.value.code == "format.unknown"
+    assert "votable" in refused.value.hint
+    with pytest.raises(ScannerError) as refused:
+        formats.render(found, "csv", ["colour"])
+    assert refused.value.code == "column.unknown"
