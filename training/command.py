@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def pretrain_command(config: Path, shards: Path, out: Path, resume: bool, minute
 
     Example: python -m training pretrain training/configs/small.toml --shards shards --out run --minutes 60
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost 5x as soon as another job has a core
     from training.config import read
     from training.pretrain import pretrain
 
@@ -38,17 +40,16 @@ def pretrain_command(config: Path, shards: Path, out: Path, resume: bool, minute
 @click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
 @click.option("--shards", type=_FOLDER, required=True, help="Folder that `python -m training cutouts` made.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG file to write.")
-@click.option("--rows", type=click.IntRange(1, 32), default=6, show_default=True, help="Objects to draw.")
-@click.option("--band", help="Draw this band only; otherwise a colour picture of three.")
+@click.option("--rows", type=click.IntRange(1, 32), default=4, show_default=True, help="Objects to draw.")
 @click.option("--mask-ratio", type=click.FloatRange(0, 1, True, True), help="Instead of the checkpoint's.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Chooses objects and masks.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Chooses the objects.")
 def reconstruct_command(
-    checkpoint: Path, shards: Path, out: Path, rows: int, band: str | None, mask_ratio: float | None, seed: int
+    checkpoint: Path, shards: Path, out: Path, rows: int, mask_ratio: float | None, seed: int
 ) -> None:
-    """Draw input, masked input, reconstruction and residual of held-out cutouts.
+    """Draw input, masked input, reconstruction and residual of held-out cutouts, in colour and in every band.
 
     Example: python -m training reconstruct run --shards shards --out figure2.png
     """
     from training.reconstruct import reconstruct
 
-    click.echo(reconstruct(checkpoint, shards, out, rows, band, mask_ratio, seed))
+    click.echo(reconstruct(checkpoint, shards, out, rows, mask_ratio, seed))

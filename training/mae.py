@@ -60,12 +60,12 @@ def take(tokens: Tensor, index: Tensor) -> Tensor:
     return tokens.gather(1, index[..., None].expand(-1, -1, tokens.shape[-1]))
 
 
-def normalise(target: Tensor, valid: Tensor) -> Tensor:
-    """Targets with zero mean and unit (n - 1) variance over the valid pixels of every patch."""
+def moments(target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and (n - 1) standard deviation [N, L, 1] over the valid pixels of every patch."""
     count = valid.sum(-1, keepdim=True)
     mean = (target * valid).sum(-1, keepdim=True) / count.clamp(min=1)
     variance = ((target - mean).square() * valid).sum(-1, keepdim=True) / (count - 1).clamp(min=1)
-    return (target - mean) / (variance + 1e-6).sqrt()
+    return mean, (variance + 1e-6).sqrt()
 
 
 class Encoder(nn.Module):
@@ -145,7 +145,8 @@ class MaskedAutoencoder(nn.Module):
         prediction = self.decoder(self.encoder(self.pixels.filled(x, seen), keep), keep).float()
         target, weight = patchify(x, patch), patchify(valid, patch)
         if self.config.normalised_target:
-            target = normalise(target, weight)
+            mean, deviation = moments(target, weight)
+            target = (target - mean) / deviation
         unseen = masked[..., None] if hidden is None else masked[..., None] | patchify(hidden, patch)
         weight = weight & unseen
         loss = ((prediction - target).square() * weight).sum() / weight.sum().clamp(min=1)
