@@ -1,0 +1,153 @@
+"""The five images of a tile while objects are drawn on them: GalSim stamps, and fine grids of any brightness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from math import ceil
+
+import galsim
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from training.simulate.conditions import PIXEL_SCALE, Seen
+
+Array = NDArray[np.float64]
+
+FINE = 4
+"""Cells of a fine grid along one pixel."""
+INDICES = np.array([0.5, 0.7, 1.0, 1.3, 1.7, 2.2, 2.8, 3.5, 4.0, 4.7, 5.5])
+"""Sersic indices that are drawn: GalSim tabulates each one anew, which costs more than a hundred galaxies."""
+FAINT = 0.05
+"""A stamp ends where the surface brightness falls below this part of the noise of a pixel."""
+PARAMETERS = galsim.GSParams(folding_threshold=1e-2, maxk_threshold=3e-3, kvalue_accuracy=1e-4, maximum_fft_size=8192)
+HALF_PSF = 24  # px, half the stamp of a PSF that fine grids are convolved with
+
+
+@cache
+def sersic(index: float) -> galsim.Sersic:
+    """A Sersic profile of half-light radius 1 arcsec and the nearest tabulated index."""
+    nearest = float(INDICES[np.argmin(np.abs(INDICES - index))])
+    return galsim.Sersic(nearest, half_light_radius=1.0, gsparams=PARAMETERS)
+
+
+def fluxes(mag: Array) -> Array:
+    """AB magnitudes to nJy."""
+    return np.asarray(10 ** (-0.4 * (np.asarray(mag) - 31.4)))
+
+
+class Canvas:
+    """``flux`` float32 [B, H, W] in nJy; positions are 0-based pixels of the r band, fluxes [B] in nJy."""
+
+    def __init__(self, size: int, seen: Sequence[Seen]) -> None:
+        self.flux = np.zeros((len(seen), size, size), np.float32)
+        self.seen = tuple(seen)
+        self.psf = tuple(
+            galsim.Moffat(beta=s.beta, fwhm=s.fwhm, gsparams=PARAMETERS).shear(g1=s.g1, g2=s.g2) for s in seen
+        )
+        self._fine_psf = [self._fine(psf, s.offset) for psf, s in zip(self.psf, seen, strict=True)]
+        self._transforms: dict[int, list[Array]] = {}
+
+    def galaxy(self, x: float, y: float, flux: Array, size: float, n: float, q: float, angle: float) -> None:
+        """Add an elliptical Sersic galaxy; ``size`` is the half-light radius on the major axis in arcsec."""
+        shear = galsim.Shear(q=q, beta=angle * galsim.radians)
+        profile = sersic(n).dilate(size * np.sqrt(q)).shear(shear)
+        reach = _sersic_reach(flux / [s.rms for s in self.seen], size, n)
+        self.profile(x, y, flux, profile, reach)
+
+    def profile(self, x: float, y: float, flux: Array, profile: galsim.GSObject, reach: float) -> None:
+        """Add any GalSim profile out to ``reach`` arcsec; its own flux must be 1."""
+        half = ceil(reach / PIXEL_SCALE) + 2
+        for band, (psf, seen) in enumerate(zip(self.psf, self.seen, strict=True)):
+            if seen.present and flux[band] > 0:
+                self._stamp(band, x, y, galsim.Convolve([profile, psf], gsparams=PARAMETERS) * flux[band], half)
+
+    def star(self, x: float, y: float, flux: Array) -> None:
+        """Add a point source."""
+        for band, (psf, seen) in enumerate(zip(self.psf, self.seen, strict=True)):
+            if seen.present and flux[band] > 0:
+                half = ceil(_moffat_reach(flux[band] / seen.rms, seen) / PIXEL_SCALE) + 2
+                self._stamp(band, x, y, psf * flux[band], half)
+
+    def _stamp(self, band: int, x: float, y: float, profile: galsim.GSObject, half: int) -> None:
+        x = x + self.seen[band].offset
+        half = min(half, self.flux.shape[-1])
+        column, row = round(x), round(y)
+        side = 2 * half + 1
+        image = profile.drawImage(nx=side, ny=side, scale=PIXEL_SCALE, offset=(x - column, y - row), dtype=float)
+        self._add(band, image.array, column - half, row - half)
+
+    def _add(self, band: int, stamp: Array, left: int, bottom: int) -> None:
+        height, width = self.flux.shape[1:]
+        x0, x1 = max(left, 0), min(left + stamp.shape[1], width)
+        y0, y1 = max(bottom, 0), min(bottom + stamp.shape[0], height)
+        if x0 < x1 and y0 < y1:
+            self.flux[band, y0:y1, x0:x1] += stamp[y0 - bottom : y1 - bottom, x0 - left : x1 - left]
+
+    def fine_grid(self, x: float, y: float, reach: float) -> tuple[Array, Array]:
+        """Offsets in arcsec from (x, y), each [S, S], of the cells of a fine grid that reaches ``reach`` arcsec."""
+        half = ceil(reach / PIXEL_SCALE) + 1
+        cells = (np.arange((2 * half + 1) * FINE) + 0.5) / FINE - 0.5 - half
+        dx, dy = np.meshgrid((cells + round(x) - x) * PIXEL_SCALE, (cells + round(y) - y) * PIXEL_SCALE)
+        return dx, dy
+
+    def seen_through(self, parts: Sequence[Array], weights: Array) -> Array:
+        """Stamps float64 [B, N, N] of fine brightnesses ([S, S] each, nJy a cell at unit weight) after PSF and pixels.
+
+        ``weights`` [parts, B] are the parts' fluxes; the stamp is wider than the grid by the PSF.
+        """
+        side = parts[0].shape[0]
+        padded = fft.next_fast_len(side + 2 * HALF_PSF * FINE, real=True)
+        kernels = self._kernels(padded)
+        spectra = np.stack([fft.rfft2(part, (padded, padded)) for part in parts])
+        full = side + 2 * HALF_PSF * FINE
+        stamps = np.zeros((len(self.seen), full // FINE, full // FINE))
+        for band, seen in enumerate(self.seen):
+            if seen.present:
+                blurred = fft.irfft2(np.tensordot(weights[:, band], spectra, 1) * kernels[band], (padded, padded))
+                stamps[band] = _bin(blurred[:full, :full])
+        return stamps
+
+    def add(self, x: float, y: float, stamps: Array) -> None:
+        """Add stamps of ``seen_through`` whose fine grid was made for (x, y)."""
+        half = stamps.shape[-1] // 2
+        for band, stamp in enumerate(stamps):
+            self._add(band, stamp, round(x) - half, round(y) - half)
+
+    def _kernels(self, padded: int) -> list[Array]:
+        if padded not in self._transforms:
+            self._transforms[padded] = [fft.rfft2(psf, (padded, padded)) for psf in self._fine_psf]
+        return self._transforms[padded]
+
+    @staticmethod
+    def _fine(psf: galsim.GSObject, offset: float) -> Array:
+        side = 2 * HALF_PSF * FINE + 1
+        image = psf.drawImage(
+            nx=side, ny=side, scale=PIXEL_SCALE / FINE, offset=(offset * FINE, 0), method="no_pixel", dtype=float
+        )
+        return np.asarray(image.array / image.array.sum())
+
+
+def _bin(fine: Array) -> Array:
+    side = fine.shape[0] // FINE
+    return np.asarray(fine[: side * FINE, : side * FINE].reshape(side, FINE, side, FINE).sum(axis=(1, 3)))
+
+
+def _sersic_reach(signal: Array, size: float, n: float) -> float:
+    """Radius in arcsec where a galaxy of flux ``signal`` (in units of a pixel's noise) falls below ``FAINT``.
+
+    b = 2n - 1/3 (Ciotti & Bertin 1999); the mean brightness inside the half-light radius stands for that at it.
+    """
+    b = 2 * n - 1 / 3
+    at_half = np.max(signal) / 2 / (np.pi * size**2 / PIXEL_SCALE**2) / 2
+    depth = np.log(max(at_half / FAINT, 1e-9))
+    reach = size * max(1 + depth / b, 0.0) ** n
+    return float(np.clip(reach + 1.0, 1.8, 40.0))
+
+
+def _moffat_reach(signal: float, seen: Seen) -> float:
+    """Radius in arcsec where a star of flux ``signal`` (in units of a pixel's noise) falls below ``FAINT``."""
+    scale = seen.fwhm / (2 * np.sqrt(2 ** (1 / seen.beta) - 1))
+    peak = signal * (seen.beta - 1) / (np.pi * scale**2) * PIXEL_SCALE**2
+    return float(np.clip(scale * np.sqrt(max((peak / FAINT) ** (1 / seen.beta) - 1, 0.0)), 1.8, 60.0))

@@ -1,0 +1,66 @@
+"""``python -m training simulate``: tiles with lenses in them, in parallel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import click
+
+from training.simulate.conditions import Settings
+
+Job = tuple[str, int, Settings, Path, bool]
+"""Tile, seed, settings, folder, whether to compress."""
+
+
+def tile_names(number: int) -> list[str]:
+    """Tiles of rows 240 to 260 of the UNIONS grid (declination 30 to 40), in a fixed order."""
+    return [f"{100 + k % 400:03d}.{240 + k // 400:03d}" for k in range(number)]
+
+
+def _one(job: Job) -> tuple[str, int, int]:
+    """Simulate and write a tile; its name, number of lenses and of all objects."""
+    from training.simulate.scene import simulate_tile
+    from training.simulate.write import write_tile
+
+    name, seed, settings, folder, compress = job
+    scene = simulate_tile(name, seed, settings)
+    write_tile(scene, folder, compress)
+    return name, int((scene.truth["label"] == "lens").sum()), len(scene.truth)
+
+
+def _run(jobs: list[Job], workers: int) -> Iterator[tuple[str, int, int]]:
+    """Results in the order of the jobs."""
+    if workers <= 1:
+        yield from map(_one, jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_one, jobs)
+
+
+@click.command(short_help="Render survey-like tiles with lenses in them.")
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--tiles", default=4, show_default=True, help="How many.")
+@click.option("--size", default=1024, show_default=True, help="Pixels a side.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--workers", type=int, default=lambda: os.cpu_count() or 1, help="Processes.  [default: all cores]")
+@click.option("--lenses", default=0.05, show_default=True, help="Lenses for each galaxy brighter than i = 23.5.")
+@click.option("--lookalikes", default=0.05, show_default=True, help="Look-alikes for each such galaxy.")
+@click.option("--compress", is_flag=True, help="Write RICE-compressed .fits.fz.")
+def simulate(
+    out: Path, tiles: int, size: int, seed: int, workers: int, lenses: float, lookalikes: float, compress: bool
+) -> None:
+    """Render TILES simulated tiles with UNIONS names into OUT, with a truth-<tile>.csv each and a list.txt.
+
+    \b
+    Example: python -m training simulate build/sky --tiles 8 --size 1024 --seed 1
+    """
+    settings = Settings(size=size, lens_fraction=lenses, lookalike_fraction=lookalikes)
+    jobs = [(name, seed, settings, out, compress) for name in tile_names(tiles)]
+    out.mkdir(parents=True, exist_ok=True)
+    for name, found, objects in _run(jobs, min(workers, tiles)):
+        click.echo(f"{name}: {objects} objects, {found} lenses", err=True)
+    (out / "list.txt").write_text("".join(f"{job[0]}\n" for job in jobs), encoding="utf-8")

@@ -1,0 +1,97 @@
+"""What a scene is made of and seen through: settings, and each band's seeing, depth and geometry in one tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BANDS = ("u", "g", "r", "i", "z")
+PIXEL_SCALE = 0.18577  # arcsec
+
+DEPTH = {"u": 23.7, "g": 24.5, "r": 24.2, "i": 23.8, "z": 23.3}
+"""10 sigma in a 2 arcsec aperture, AB (Gwyn et al. 2025, arXiv:2503.13783)."""
+SEEING = {"u": (0.90, 0.10), "g": (0.80, 0.09), "r": (0.70, 0.08), "i": (0.78, 0.10), "z": (0.72, 0.09)}
+"""Median FWHM in arcsec and its scatter from tile to tile."""
+BETAS = (2.5, 3.0, 3.0, 3.5)
+"""Moffat exponents: half integers, whose transform GalSim has in closed form (others are 20 times slower)."""
+GAIN = {"u": 1.2, "g": 4.0, "r": 5.0, "i": 4.0, "z": 3.0}
+"""Detected electrons per nJy in the stack: the photon noise of the objects themselves."""
+SATURATION = {"u": 4e5, "g": 1.5e5, "r": 1.5e5, "i": 2.5e5, "z": 2.5e5}
+"""nJy in one pixel at which it is full: stars of about magnitude 17."""
+OFFSET = {"u": 0.0, "g": 0.0, "r": 0.0, "i": 0.672, "z": 0.0}
+"""Pixels along x by which a band's grid lies off that of r."""
+NEIGHBOUR = 0.10
+"""Weight of the neighbours in the kernel that resampling leaves in the noise: correlation of 0.2 one pixel away."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a tile holds. Fractions of lenses and look-alikes are of the galaxies brighter than i = 23.5."""
+
+    size: int = 1024  # px
+    lens_fraction: float = 0.05
+    lookalike_fraction: float = 0.05
+    quasar_fraction: float = 0.15  # of the lenses
+    theta_e: tuple[float, float] = (0.5, 3.0)  # arcsec
+    source_mag: tuple[float, float] = (21.8, 24.8)  # r before magnification
+    least_snr: float = 20.0  # of the lensed light in g or r
+    faintest: float = 26.0  # i of the galaxies drawn
+    density: float = 1.3  # times the counts of the COSMOS table, which misses about a quarter of the galaxies
+    star_density: float = 3.0  # per square arcmin with 15 < r < 25
+    missing_band: float = 0.06  # chance a band; one band always stays
+    gaps: float = 0.3  # chance a band
+    trails: float = 0.08  # chance a band
+    cosmic_rays: float = 0.02  # per square arcmin and band: what rejection left over
+    depth_scatter: float = 0.12  # mag
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One band in one tile: Moffat PSF (FWHM in arcsec), noise per pixel (nJy), gain (e-/nJy), offset (px along x)."""
+
+    band: str
+    fwhm: float
+    beta: float
+    g1: float
+    g2: float
+    rms: float
+    gain: float
+    saturation: float
+    offset: float
+    present: bool
+
+
+def pixel_rms(band: str, deeper: float = 0.0) -> float:
+    """Noise of one pixel in nJy, such that a 2 arcsec aperture has the survey's depth.
+
+    Correlated noise adds up faster than white noise: by the sum of the kernel, squared, over the sum of its squares.
+    """
+    aperture = 10 ** (-0.4 * (DEPTH[band] + deeper - 31.4)) / 10
+    area = np.pi / PIXEL_SCALE**2
+    inflation = (1 + 2 * NEIGHBOUR) ** 2 / (1 + 2 * NEIGHBOUR**2)
+    return float(aperture / np.sqrt(area) / inflation)
+
+
+def draw_conditions(rng: np.random.Generator, settings: Settings) -> tuple[Seen, ...]:
+    """Seeing, depth and presence of every band of one tile."""
+    present = rng.random(len(BANDS)) >= settings.missing_band
+    present[rng.integers(len(BANDS))] = True
+    seen = []
+    for band, there in zip(BANDS, present, strict=True):
+        median, scatter = SEEING[band]
+        seen.append(
+            Seen(
+                band=band,
+                fwhm=float(np.clip(rng.normal(median, scatter), 0.5, 1.3)),
+                beta=float(rng.choice(BETAS)),
+                g1=float(rng.normal(0, 0.012)),
+                g2=float(rng.normal(0, 0.012)),
+                rms=pixel_rms(band, float(rng.normal(0, settings.depth_scatter))),
+                gain=GAIN[band],
+                saturation=SATURATION[band],
+                offset=OFFSET[band],
+                present=bool(there),
+            )
+        )
+    return tuple(seen)

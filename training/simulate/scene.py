@@ -1,0 +1,181 @@
+"""One tile in memory: draw conditions, lenses, look-alikes, galaxies and stars, and expose them.
+
+>>> scene = simulate_tile("217.292", seed=1, settings=Settings(size=512))
+>>> scene.flux.shape  # nJy, NaN where there is no data
+(5, 512, 512)
+>>> scene.truth["label"], scene.wcs[2]  # a row an object; an astropy WCS a band
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from scanner.tiles import centre
+from training.simulate.canvas import Canvas, fluxes
+from training.simulate.conditions import BANDS, PIXEL_SCALE, Seen, Settings, draw_conditions
+from training.simulate.lenses import draw_lens
+from training.simulate.lookalikes import draw_lookalike
+from training.simulate.population import Galaxies, expected, galaxies, magnitudes, stars, template
+from training.simulate.sky import expose
+from training.simulate.structure import draw_galaxy
+
+Image = NDArray[np.float32]
+EDGE = 45  # px: lenses and look-alikes keep this far inside the tile
+LENS_HOSTS = 23.5  # i: fractions of lenses are of the galaxies brighter than this
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One tile: ``flux`` float32 [B, H, W] in nJy, NaN for no data (a missing band is all NaN); a ``wcs`` a band.
+
+    ``truth`` has a row an object: x, y (0-based pixels of r), ra, dec (deg), label (lens, lookalike, galaxy,
+    star), kind, z, theta_e (arcsec), z_source, mag_u to mag_z (AB; a lens without its images), size (arcsec), ..."""
+
+    name: str
+    seed: int
+    flux: Image
+    wcs: tuple[WCS, ...]
+    truth: Table
+    seen: tuple[Seen, ...]
+    bands: tuple[str, ...] = BANDS
+    pixel_scale: float = PIXEL_SCALE
+
+
+def tile_wcs(name: str, size: int, offset: float = 0.0) -> WCS:
+    """TAN about the centre of a tile of the UNIONS grid, north up; ``offset`` px moves the sky along x."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.crval = centre(name)
+    wcs.wcs.crpix = [size / 2 + offset, size / 2]
+    wcs.wcs.cdelt = [-PIXEL_SCALE / 3600, PIXEL_SCALE / 3600]
+    wcs.wcs.radesys = "ICRS"
+    wcs.array_shape = (size, size)
+    wcs.wcs.set()
+    return wcs
+
+
+def simulate_tile(
+    name: str, seed: int, settings: Settings | None = None, seen: tuple[Seen, ...] | None = None
+) -> Scene:
+    """Render tile ``name`` of the UNIONS grid; the same name, seed and settings give the same bits in any process.
+
+    ``seen`` fixes the conditions that are else drawn (seeing, depth, bands that are there).
+    """
+    settings = settings or Settings()
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    drawn = draw_conditions(rng, settings)
+    canvas = Canvas(settings.size, seen or drawn)
+    rows: list[dict[str, object]] = []
+    _special(rng, settings, canvas, rows)
+    _field(rng, settings, canvas, rows)
+    _stars(rng, settings, canvas, rows)
+    pairs = zip(canvas.flux, canvas.seen, strict=True)
+    flux = np.stack([expose(rng, band, conditions, settings) for band, conditions in pairs])
+    wcs = tuple(tile_wcs(name, settings.size, s.offset) for s in canvas.seen)
+    return Scene(name, seed, flux, wcs, _table(rows, wcs[BANDS.index("r")]), canvas.seen)
+
+
+def _area(settings: Settings) -> float:
+    """Square degrees of a tile."""
+    return (settings.size * PIXEL_SCALE / 3600) ** 2
+
+
+def _special(rng: np.random.Generator, settings: Settings, canvas: Canvas, rows: list[dict[str, object]]) -> None:
+    """Lenses and look-alikes, spread over the tile without overlap."""
+    hosts = expected(_area(settings), 16.0, LENS_HOSTS) * settings.density
+    lenses = rng.poisson(settings.lens_fraction * hosts)
+    others = rng.poisson(settings.lookalike_fraction * hosts)
+    places = _apart(rng, settings.size, lenses + others)
+    for x, y in places[:lenses]:
+        rows.extend(_lens(rng, settings, canvas, x, y))
+    for x, y in places[lenses:]:
+        kind, mag, size, z = draw_lookalike(rng, canvas, x, y)
+        rows.append(_row("lookalike", kind, x, y, mag, size=size, z=z))
+
+
+def _lens(rng: np.random.Generator, settings: Settings, canvas: Canvas, x: float, y: float) -> list[dict[str, object]]:
+    """One lens, and for wide ones the red neighbours of its group."""
+    deflector, source, light = draw_lens(rng, settings, canvas, x, y)
+    row = _row("lens", "galaxy" if source.quasar is None else "quasar", x, y, deflector.mag)
+    row |= {"size": deflector.size, "n": 4.0, "q": deflector.q, "angle": deflector.angle, "z": deflector.z}
+    row |= {"theta_e": deflector.theta_e, "z_source": source.z, "source_mag_r": source.mag[2]}
+    row |= {"magnification": light.magnification, "snr": light.snr, "sigma": deflector.sigma}
+    rows = [row]
+    for _ in range(rng.poisson(1.2 * max(deflector.theta_e - 0.8, 0))):
+        apart, angle = rng.uniform(4, 14) / PIXEL_SCALE, rng.uniform(0, 2 * np.pi)
+        at = (x + apart * np.cos(angle), y + apart * np.sin(angle))
+        r = deflector.mag[2] + rng.exponential(1.2) + 0.4
+        mag = r + template(float(rng.uniform(0, 0.25)), deflector.z) + rng.normal(0, 0.05, 5)
+        size, q = deflector.size * 10 ** (-0.2 * (r - deflector.mag[2])), rng.uniform(0.4, 0.95)
+        canvas.galaxy(*at, fluxes(mag), size, 2.8, q, turn := rng.uniform(0, np.pi))
+        rows.append(_row("galaxy", "group", *at, mag, size=size, n=2.8, q=q, angle=turn, z=deflector.z))
+    return rows
+
+
+def _field(rng: np.random.Generator, settings: Settings, canvas: Canvas, rows: list[dict[str, object]]) -> None:
+    number = rng.poisson(expected(_area(settings), 16.0, settings.faintest) * settings.density)
+    drawn = galaxies(rng, magnitudes(rng, number, settings.faintest))
+    places = rng.uniform(-0.5, settings.size - 0.5, (number, 2))
+    for k, (x, y) in enumerate(places):
+        draw_galaxy(rng, canvas, x, y, drawn, k)
+        rows.append(_galaxy_row(x, y, drawn, k))
+
+
+def _galaxy_row(x: float, y: float, drawn: Galaxies, k: int) -> dict[str, object]:
+    kind = "late" if drawn.late[k] > 0.3 else "early"
+    shape = {"size": drawn.size[k], "n": drawn.n[k], "q": drawn.q[k], "angle": drawn.angle[k], "z": drawn.z[k]}
+    return _row("galaxy", kind, x, y, drawn.mag[k]) | shape
+
+
+def _stars(rng: np.random.Generator, settings: Settings, canvas: Canvas, rows: list[dict[str, object]]) -> None:
+    number = rng.poisson(settings.star_density * _area(settings) * 3600)
+    for mag in stars(rng, number, 15.0, 25.0):
+        x, y = rng.uniform(-0.5, settings.size - 0.5, 2)
+        canvas.star(x, y, fluxes(mag))
+        rows.append(_row("star", "star", x, y, mag, size=0.0, z=0.0))
+
+
+def _apart(rng: np.random.Generator, size: int, number: int, least: float = 70.0) -> list[tuple[float, float]]:
+    """Places at least ``least`` px from each other where that can be had."""
+    places: list[tuple[float, float]] = []
+    margin = min(EDGE, size / 4)
+    for _ in range(number):
+        for _ in range(40):
+            x, y = rng.uniform(margin, size - 1 - margin, 2)
+            if all((x - a) ** 2 + (y - b) ** 2 > least**2 for a, b in places):
+                break
+        places.append((float(x), float(y)))
+    return places
+
+
+def _row(label: str, kind: str, x: float, y: float, mag: NDArray[np.float64], **more: float) -> dict[str, object]:
+    return {
+        "label": label,
+        "kind": kind,
+        "x": x,
+        "y": y,
+        **{f"mag_{b}": m for b, m in zip(BANDS, mag, strict=True)},
+        **more,
+    }
+
+
+NUMBERS = ("z", "theta_e", "z_source", "source_mag_r", "magnification", "snr", "sigma", "size", "n", "q", "angle")
+
+
+def _table(rows: list[dict[str, object]], wcs: WCS) -> Table:
+    """Truth rows as a table, what does not apply NaN."""
+    columns: dict[str, NDArray[np.generic]] = {}
+    for name in ("label", "kind"):
+        columns[name] = np.array([row[name] for row in rows], dtype="U12")
+    for name in ("x", "y", *(f"mag_{band}" for band in BANDS), *NUMBERS):
+        columns[name] = np.array([row.get(name, np.nan) for row in rows], dtype=float)
+    ra, dec = wcs.all_pix2world(columns["x"], columns["y"], 0)
+    first = {"label": columns.pop("label"), "kind": columns.pop("kind"), "ra": ra, "dec": dec}
+    return Table(first | columns)

@@ -1,0 +1,43 @@
+"""Draw one galaxy of the field: a plain Sersic when faint; bulge, disc and knots when there is light to see them."""
+
+from __future__ import annotations
+
+import galsim
+import numpy as np
+
+from training.simulate.canvas import Canvas, fluxes, sersic
+from training.simulate.population import Galaxies
+
+DETAILED = 22.3
+"""i magnitude above which a galaxy is more than one Sersic profile."""
+REDDER = 10 ** (0.4 * np.array([-0.45, -0.25, 0.0, 0.08, 0.12]))
+BLUER = 10 ** (0.4 * np.array([0.45, 0.25, 0.0, -0.1, -0.15]))
+
+
+def draw_galaxy(rng: np.random.Generator, canvas: Canvas, x: float, y: float, drawn: Galaxies, k: int) -> None:
+    """Draw galaxy ``k`` at pixel (x, y); its total flux is that of its magnitudes, however it is split up."""
+    flux = fluxes(drawn.mag[k])
+    size, n, q, angle = (float(v[k]) for v in (drawn.size, drawn.n, drawn.q, drawn.angle))
+    if drawn.mag[k, 3] > DETAILED or drawn.late[k] < 0.25:
+        canvas.galaxy(x, y, flux, size, n, q, angle)
+        return
+    bulge = flux * np.clip((n - 0.7) / 4, 0.02, 0.6) * REDDER
+    knots = flux * rng.uniform(0.05, 0.25) * drawn.late[k] * BLUER
+    disc = flux - bulge - knots
+    small = (disc < 0.3 * flux).any()
+    if small:
+        canvas.galaxy(x, y, flux, size, n, q, angle)
+        return
+    canvas.galaxy(x, y, bulge, 0.3 * size, 2.2, max(q, 0.6), angle)
+    canvas.galaxy(x, y, disc, 1.1 * size, 1.0, q, angle)
+    _knots(rng, canvas, x, y, knots, 1.1 * size, q, angle)
+
+
+def _knots(
+    rng: np.random.Generator, canvas: Canvas, x: float, y: float, flux: np.ndarray, size: float, q: float, angle: float
+) -> None:
+    """Star-forming regions: points scattered like the disc."""
+    shear = galsim.Shear(q=q, beta=angle * galsim.radians)
+    noise = galsim.BaseDeviate(int(rng.integers(1, 2**31)))
+    knots = galsim.RandomKnots(int(rng.integers(8, 30)), profile=sersic(1.0), rng=noise)
+    canvas.profile(x, y, flux, knots.dilate(size * np.sqrt(q)).shear(shear), 4 * size + 1)

@@ -1,0 +1,101 @@
+"""Write a scene as the files of a UNIONS tile, with the survey's names, HDUs and zero points, and its truth table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from training.simulate.conditions import BANDS, Seen
+from training.simulate.scene import Scene
+
+ZERO_POINT = {"u": 30.0, "g": 27.0, "r": 30.0, "i": 30.0, "z": 27.0}
+WITH_PLANES = ("g", "z")  # IMAGE, MASK and VARIANCE, as the LSST pipeline writes
+ZERO_IS_MISSING = ("u", "r")
+NO_DATA_BIT = 8
+SOFTER = 0.25
+"""RICE quantisation step in units of the noise."""
+
+
+def file_name(tile: str, band: str) -> str:
+    """Name of a band's file; g and z are not zero-padded."""
+    x, y = tile.split(".")
+    names = {
+        "u": f"CFIS.{tile}.u.fits",
+        "g": f"calexp-CFIS_{int(x)}_{int(y)}.fits",
+        "r": f"CFIS.{tile}.r.fits",
+        "i": f"PSS.DR4.{tile}.i.fits",
+        "z": f"WISHES.{int(x)}.{int(y)}.z.fits",
+    }
+    return names[band]
+
+
+def write_tile(scene: Scene, folder: Path, compress: bool = False) -> list[Path]:
+    """Write the bands that are there and ``truth-<tile>.csv``; with ``compress``, RICE ``.fits.fz``. Paths written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for index, band in enumerate(BANDS):
+        if not scene.seen[index].present:
+            continue
+        path = folder / (file_name(scene.name, band) + (".fz" if compress else ""))
+        hdus = _hdus(scene.flux[index], scene.seen[index], scene.wcs[index], compress)
+        hdus.writeto(path, overwrite=True, checksum=False)
+        written.append(path)
+    truth = folder / f"truth-{scene.name}.csv"
+    write_truth(scene, truth)
+    return [*written, truth]
+
+
+def write_truth(scene: Scene, path: Path) -> None:
+    """The truth table as CSV: positions to a milliarcsecond, the rest to four digits after the point."""
+    table = scene.truth.copy()
+    for name in table.colnames:
+        if table[name].dtype.kind == "f":
+            table[name].info.format = ".7f" if name in ("ra", "dec") else ".4f"
+    table.write(path, format="ascii.csv", overwrite=True)
+
+
+def _hdus(flux: NDArray[np.float32], seen: Seen, wcs: WCS, compress: bool) -> fits.HDUList:
+    scale = 10 ** (0.4 * (ZERO_POINT[seen.band] - 31.4))
+    missing = ~np.isfinite(flux)
+    pixels = np.where(missing, 0 if seen.band in ZERO_IS_MISSING else np.nan, flux * scale).astype(np.float32)
+    header = wcs.to_header()
+    header["FILTER"], header["MAGZERO"], header["SIMULATE"] = seen.band, ZERO_POINT[seen.band], True
+    header["SEEING"] = (seen.fwhm, "FWHM of the simulated PSF, arcsec")
+    if seen.band not in WITH_PLANES:
+        return fits.HDUList(
+            [fits.PrimaryHDU(), _packed(pixels, header)] if compress else [fits.PrimaryHDU(pixels, header)]
+        )
+    mask = np.where(missing, 1 << NO_DATA_BIT, 0).astype(np.int32)
+    variance = np.full(flux.shape, (seen.rms * scale) ** 2, np.float32)
+    planes = [("IMAGE", pixels, header), ("MASK", mask, _mask_header(wcs)), ("VARIANCE", variance, wcs.to_header())]
+    hdus = [
+        _packed(data, head, name) if compress else fits.ImageHDU(data, head, name=name) for name, data, head in planes
+    ]
+    return fits.HDUList([fits.PrimaryHDU(), *hdus])
+
+
+def _mask_header(wcs: WCS) -> fits.Header:
+    header = wcs.to_header()
+    header["HIERARCH MP_NO_DATA"] = NO_DATA_BIT
+    return header
+
+
+def _packed(data: NDArray[np.generic], header: fits.Header, name: str | None = None) -> fits.CompImageHDU:
+    """RICE, images quantised at a quarter of the noise with a fixed dither; zeros and NaN stay what they are."""
+    if data.dtype.kind == "i":
+        return fits.CompImageHDU(data, header, name=name, compression_type="RICE_1")
+    if name == "VARIANCE":
+        return fits.CompImageHDU(data, header, name=name, compression_type="GZIP_2", quantize_level=0)
+    return fits.CompImageHDU(
+        data,
+        header,
+        name=name,
+        compression_type="RICE_1",
+        quantize_level=1 / SOFTER,
+        quantize_method=2,
+        dither_seed=1,
+    )
