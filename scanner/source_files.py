@@ -1,0 +1,156 @@
+"""Positions from other people's catalogues: SExtractor ASCII, FITS (LDAC too), VOTable, CSV, Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.errors import ScannerError
+
+SKY = (
+    ("ra", "dec"),
+    ("ra_deg", "dec_deg"),
+    ("raj2000", "dej2000"),
+    ("_raj2000", "_dej2000"),
+    ("ra_icrs", "de_icrs"),
+    ("alpha_j2000", "delta_j2000"),
+    ("alphawin_j2000", "deltawin_j2000"),
+    ("alphapsf_j2000", "deltapsf_j2000"),
+    ("ramean", "decmean"),
+    ("target_ra", "target_dec"),
+)
+ZERO_BASED = (("x", "y"), ("xcentroid", "ycentroid"), ("x_0based", "y_0based"))
+ONE_BASED = (
+    ("x_image", "y_image"),
+    ("xwin_image", "ywin_image"),
+    ("xpsf_image", "ypsf_image"),
+    ("xmodel_image", "ymodel_image"),
+    ("xpos", "ypos"),
+)
+"""Pairs of column names, without regard to case, in order of preference. FITS counts pixels from 1, and so do these."""
+
+_FORMATS = {
+    ".cat": "sextractor",
+    ".sex": "sextractor",
+    ".csv": "csv",
+    ".vot": "votable",
+    ".xml": "votable",
+    ".votable": "votable",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".fits": "fits",
+    ".fit": "fits",
+    ".ldac": "fits",
+    ".fz": "fits",
+}
+
+
+@dataclass(frozen=True)
+class Positions:
+    """RA and Dec in degrees (``on_sky``), or x and y in 0-based pixels: float64 [N] each."""
+
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
+    on_sky: bool
+
+
+def read_positions(path: Path) -> Positions:
+    """Positions of a catalogue; sky positions are preferred where it has both.
+
+    Raises ``ScannerError``: ``sources.missing``, ``sources.unreadable``, ``sources.no_positions``.
+    """
+    if not path.is_file():
+        hint = "Give a catalogue file; {tile} in its path stands for the name of each tile."
+        raise ScannerError("sources.missing", f"There is no catalogue {path}.", hint)
+    with catch_warnings():
+        simplefilter("ignore")
+        try:
+            table = _read(path)
+        except Exception as error:  # every format has exceptions of its own
+            hint = f"Known endings: {', '.join(_FORMATS)}. A .cat may be SExtractor ASCII or FITS."
+            raise ScannerError("sources.unreadable", f"{path} cannot be read as a catalogue: {error}.", hint) from error
+    for pairs, offset, on_sky in ((SKY, 0.0, True), (ONE_BASED, 1.0, False), (ZERO_BASED, 0.0, False)):
+        if (found := _pair(table, pairs)) is not None:
+            first, second = (_numbers(table[name], path) - offset for name in found)
+            return Positions(first, second, on_sky)
+    raise ScannerError(
+        "sources.no_positions",
+        f"{path} has no columns of positions among {', '.join(list(_names(table))[:20])}.",
+        "Name them ra and dec (degrees), x and y (0-based pixels) or X_IMAGE and Y_IMAGE (1-based).",
+    )
+
+
+def _read(path: Path) -> Any:
+    """The catalogue as a mapping of columns; a file's own first bytes count for more than its ending."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start.startswith(b"SIMPLE  ="):
+        return _read_fits(path)
+    if start.startswith(b"PAR1"):
+        return _read_parquet(path)
+    kind = _FORMATS.get(path.suffix.lower())
+    if kind is None or kind in ("fits", "parquet"):
+        raise ValueError("neither its ending nor its first bytes tell its format")
+    from astropy.table import Table
+
+    return Table.read(path, format=f"ascii.{kind}" if kind != "votable" else kind)
+
+
+def _read_fits(path: Path) -> Any:
+    """The table of an LDAC catalogue, or else the first table with positions, or the first at all."""
+    from astropy.io import fits
+    from astropy.table import Table
+
+    with fits.open(path, memmap=True) as hdus:
+        tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
+        if not tables:
+            raise ValueError("it holds no table")
+        named = [hdu for hdu in tables if hdu.name == "LDAC_OBJECTS"]
+        with_positions = [hdu for hdu in tables if _position_names(hdu.columns.names)]
+        return Table.read((*named, *with_positions, *tables)[0])
+
+
+def _read_parquet(path: Path) -> Any:
+    from pyarrow import parquet
+
+    wanted = _position_names(parquet.read_schema(path).names)
+    table = parquet.read_table(path, columns=wanted or None)
+    return {name: np.asarray(table[name].to_numpy()) for name in table.column_names}
+
+
+def _position_names(names: Sequence[str]) -> list[str]:
+    known = {name for pairs in (SKY, ONE_BASED, ZERO_BASED) for pair in pairs for name in pair}
+    return [name for name in names if name.lower() in known]
+
+
+def _names(table: Any) -> Sequence[str]:
+    return list(table.keys())
+
+
+def _pair(table: Any, pairs: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+    names = {name.lower(): name for name in reversed(_names(table))}
+    for first, second in pairs:
+        if first in names and second in names:
+            return names[first], names[second]
+    return None
+
+
+def _numbers(column: Any, path: Path) -> NDArray[np.float64]:
+    """A column as float64, masked values as NaN, angles in degrees."""
+    try:
+        unit = getattr(column, "unit", None)
+        if unit is not None and unit.physical_type == "angle":
+            column = column.quantity.to_value("deg") if hasattr(column, "quantity") else column.to_value("deg")
+        values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+    except (TypeError, ValueError) as error:
+        hint = "Positions must be numbers: degrees for ra and dec, pixels for x and y."
+        raise ScannerError(
+            "sources.no_positions", f"{path}: a column of positions is not numeric: {error}.", hint
+        ) from error
+    return np.asarray(values, float).reshape(-1)
