@@ -5,24 +5,25 @@ Reading 20,000 footers takes seconds, so they are kept in one small file, each v
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalogs.atomic import write_json
+from catalogs.atomic import write_text
 from catalogs.errors import ScannerError
 from catalogs.sky import Circle
 from catalogs.writer import RUN_KEY, SKY_KEY
 
 log = logging.getLogger(__name__)
 
+SUFFIX = ".parquet"
 _KEEP_FROM = 32  # footers read afresh that are worth a rewrite of the cache
 _SAMPLE = 65_536
 
@@ -40,9 +41,9 @@ class Footer:
     rows: int
     digest: str
     model_sha256: str
-    circle: Circle | None
     first_id: int
     last_id: int
+    circle: Circle | None
 
     def unchanged(self, stat: os.stat_result) -> bool:
         """Whether the file is the one that was read; files are replaced, never edited."""
@@ -64,9 +65,9 @@ def read(path: Path) -> Footer:
             rows=found.num_rows,
             digest=receipt["digest"],
             model_sha256=receipt["model_sha256"],
-            circle=Circle(**circle) if circle else None,
             first_id=first,
             last_id=last,
+            circle=Circle(**circle) if circle else None,
         )
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise damaged(path, error) from error
@@ -81,27 +82,57 @@ def damaged(path: Path, error: Exception) -> ScannerError:
     )
 
 
-def read_all(paths: Iterable[Path], cache: Path, model_sha256: str) -> list[Footer]:
-    """Footers of all readable tiles of this model, in the order of ``paths``; the others are named in a warning.
+class Footers:
+    """The footers of a folder of tile files, read once and again only for files that changed.
 
-    ``cache`` is read if it is there, and brought up to date where it may be written.
+    ``cache`` is a file that is used if it is there, and brought up to date where it may be written.
     """
-    known = _load(cache)
-    footers: dict[str, Footer] = {}
-    fresh = 0
-    for path in paths:
+
+    def __init__(self, folder: Path, cache: Path, model_sha256: str) -> None:
+        self._folder, self._cache, self._model_sha256 = folder, cache, model_sha256
+        self._known: dict[str, Footer] | None = None
+
+    def all(self) -> list[Footer]:
+        """Footers of the readable tiles of this model, sorted by name; other files are named in a warning."""
+        if self._known is None:
+            self._known = _load(self._cache)
+        current: dict[str, Footer] = {}
+        fresh = 0
+        for tile, stat in self._files():
+            footer = self._known.get(tile)
+            if footer is None or not footer.unchanged(stat):
+                footer, fresh = self._read(self._folder / f"{tile}{SUFFIX}"), fresh + 1
+            if footer:
+                current[footer.tile] = footer
+        self._known = current
+        if fresh >= _KEEP_FROM:
+            _save(self._cache, current)
+        return [footer for footer in current.values() if self._of_model(footer)]
+
+    def _files(self) -> list[tuple[str, os.stat_result]]:
+        """Tiles that have a file, with its state, from one listing of the folder."""
+        if not self._folder.is_dir():
+            return []
+        found = []
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
+                    with contextlib.suppress(FileNotFoundError):  # it went away since it was listed
+                        found.append((entry.name.removesuffix(SUFFIX), entry.stat()))
+        return sorted(found)
+
+    def _read(self, path: Path) -> Footer | None:
         try:
-            footer = known.get(path.stem)
-            if footer is None or not footer.unchanged(path.stat()):
-                footer, fresh = read(path), fresh + 1
-            footers[path.stem] = footer
-        except FileNotFoundError:
-            continue  # it went away since it was listed
+            return read(path)
         except ScannerError as error:
             log.warning("%s Left out. %s", error.message, error.hint)
-    if fresh >= _KEEP_FROM:
-        _save(cache, footers)
-    return [footer for footer in footers.values() if _of_model(footer, model_sha256)]
+            return None
+
+    def _of_model(self, footer: Footer) -> bool:
+        if footer.model_sha256 == self._model_sha256:
+            return True
+        log.warning("Tile %s was made with another model than its catalogue. Left out; scan it again.", footer.tile)
+        return False
 
 
 def fingerprint(path: Path) -> str:
@@ -119,13 +150,6 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _of_model(footer: Footer, model_sha256: str) -> bool:
-    if footer.model_sha256 == model_sha256:
-        return True
-    log.warning("Tile %s was made with another model than its catalogue. Left out; scan it again.", footer.tile)
-    return False
-
-
 def _id_range(found: pq.FileMetaData) -> tuple[int, int]:
     statistics = [found.row_group(group).column(0).statistics for group in range(found.num_row_groups)]
     if not statistics:
@@ -135,17 +159,14 @@ def _id_range(found: pq.FileMetaData) -> tuple[int, int]:
 
 def _load(cache: Path) -> dict[str, Footer]:
     try:
-        found = json.loads(cache.read_text(encoding="utf-8"))
-        return {
-            entry["tile"]: Footer(**{**entry, "circle": Circle(**entry["circle"]) if entry["circle"] else None})
-            for entry in found
-        }
-    except (OSError, ValueError, TypeError, KeyError):
+        entries = json.loads(cache.read_text(encoding="utf-8"))
+        return {entry[0]: Footer(*[*entry[:-1], Circle(*entry[-1]) if entry[-1] else None]) for entry in entries}
+    except (OSError, ValueError, TypeError, LookupError):
         return {}
 
 
 def _save(cache: Path, footers: dict[str, Footer]) -> None:
     try:
-        write_json(cache, [asdict(footer) for footer in footers.values()])
+        write_text(cache, json.dumps([astuple(footer) for footer in footers.values()]))
     except (OSError, ScannerError) as error:
         log.debug("the cache of footers stays as it is: %s", error)

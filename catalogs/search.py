@@ -1,9 +1,10 @@
 """Neighbours of a vector: the objects whose embeddings point the same way, by cosine of the stored vectors.
 
-Up to ``candidates.EXACT_ROWS`` (200,000) rows everything is compared, tile by tile, at 1 s a million rows (384
-dimensions): at the line that is less than the start of the program. Above, tiles that the index vouches for are asked
-through Annoy and its candidates ranked again exactly; all other tiles are compared in full. A search restricted to a
-region or by a filter compares in full what the restriction leaves, as does one for thousands of neighbours.
+Up to ``candidates.EXACT_ROWS`` (200,000) rows everything is compared, tile by tile. A million rows of 384 dimensions
+take 3.6 CPU-seconds, 3.1 of them to decode Parquet, so the line costs 0.7: no more than the start of the program.
+Above it, tiles that the index vouches for are asked through Annoy (10 CPU-milliseconds a shard) and its candidates
+ranked again exactly; all other tiles are compared in full. A search restricted to a region or by a filter compares in
+full what the restriction leaves, as does one for thousands of neighbours.
 """
 
 from __future__ import annotations

@@ -17,10 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from catalogs import footers
 from catalogs.atomic import locked, remove_stale, write_json
 from catalogs.errors import ScannerError
-from catalogs.footers import Footer
+from catalogs.footers import SUFFIX, Footer, Footers
 from catalogs.run import Failure, Info, Run
 from catalogs.schema import catalogue_schema
 from catalogs.sky import Circle
@@ -42,17 +41,18 @@ class Catalogue:
         self.path = path
         self.info = info
         self.schema: pa.Schema = catalogue_schema(info.bands, info.dim)
+        self._footers = Footers(path / "tiles", path / "index" / "footers.json", info.model_sha256)
 
     def __repr__(self) -> str:
         return f"<Catalogue {self.path}: {self.info.survey}, model {self.info.model}>"
 
     def tiles(self) -> list[str]:
         """Names of the tiles that have a file, sorted."""
-        return sorted(path.stem for path in (self.path / "tiles").glob("[!.]*.parquet"))
+        return sorted(path.stem for path in (self.path / "tiles").glob(f"[!.]*{SUFFIX}"))
 
     def tile_path(self, name: str) -> Path:
         """Where the rows of a tile are, or will be."""
-        return self.path / "tiles" / f"{_checked(name)}.parquet"
+        return self.path / "tiles" / f"{_checked(name)}{SUFFIX}"
 
     def done(self, tile: str, digest: str) -> bool:
         """Whether the tile's file is whole and was made by the run with this digest."""
@@ -85,9 +85,7 @@ class Catalogue:
 
     def footers(self, near: Circle | None = None) -> list[Footer]:
         """What the tiles' footers say, sorted by tile; only those that touch ``near``. Damaged tiles are warned of."""
-        paths = [self.tile_path(name) for name in self.tiles()]
-        found = footers.read_all(paths, self.path / "index" / "footers.json", self.info.model_sha256)
-        return [f for f in found if near is None or (f.circle is not None and f.circle.touches(near))]
+        return [f for f in self._footers.all() if near is None or (f.circle is not None and f.circle.touches(near))]
 
     def table(self, columns: Sequence[str] | None = None, where: str | None = None) -> Table:
         """All rows as an astropy table with units; all columns but the embedding unless named.

@@ -103,7 +103,7 @@ class TileWriter:
     def _batch(self, columns: Mapping[str, NDArray[Any]]) -> pa.RecordBatch:
         given = dict(columns)
         count = len(given["ra"]) if "ra" in given else 0
-        given.setdefault("tile", np.full(count, self._tile, dtype=object))
+        given.setdefault("tile", np.full(count, self._tile))
         if "_healpix_29" not in given and "ra" in given and "dec" in given:
             given["_healpix_29"] = healpix29(np.asarray(given["ra"]), np.asarray(given["dec"]))
         if wrong := set(given) ^ set(self._schema.names):
@@ -118,7 +118,7 @@ def _array(values: NDArray[Any], field: pa.Field) -> pa.Array:
     if field.name == EMBEDDING:
         return vectors.to_arrow(vectors.round_mantissa(np.asarray(values, np.float32)), field.type)
     if pa.types.is_string(field.type):
-        return pa.array([str(value) for value in values], field.type)
+        return pa.array(np.asarray(values, dtype=str), field.type)
     return pa.array(np.ascontiguousarray(values, field.type.to_pandas_dtype()), field.type)
 
 
