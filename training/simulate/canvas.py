@@ -22,6 +22,8 @@ INDICES = np.array([0.5, 0.7, 1.0, 1.3, 1.7, 2.2, 2.8, 3.5, 4.0, 4.7, 5.5])
 FAINT = 0.05
 """A stamp ends where the surface brightness falls below this part of the noise of a pixel."""
 PARAMETERS = galsim.GSParams(folding_threshold=1e-2, maxk_threshold=3e-3, kvalue_accuracy=1e-4, maximum_fft_size=8192)
+SIDES = (24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 640)
+"""Sides in pixels of the stamps that profiles are drawn on."""
 HALF_PSF = 24  # px, half the stamp of a PSF that fine grids are convolved with
 
 
@@ -48,6 +50,7 @@ class Canvas:
         )
         self._fine_psf = [self._fine(psf, s.offset) for psf, s in zip(self.psf, seen, strict=True)]
         self._transforms: dict[int, list[Array]] = {}
+        self._spectra: dict[int, list[Array]] = {}
 
     def galaxy(self, x: float, y: float, flux: Array, size: float, n: float, q: float, angle: float) -> None:
         """Add an elliptical Sersic galaxy; ``size`` is the half-light radius on the major axis in arcsec."""
@@ -57,26 +60,34 @@ class Canvas:
         self.profile(x, y, flux, profile, reach)
 
     def profile(self, x: float, y: float, flux: Array, profile: galsim.GSObject, reach: float) -> None:
-        """Add any GalSim profile out to ``reach`` arcsec; its own flux must be 1."""
-        half = ceil(reach / PIXEL_SCALE) + 2
-        for band, (psf, seen) in enumerate(zip(self.psf, self.seen, strict=True)):
-            if seen.present and flux[band] > 0:
-                self._stamp(band, x, y, galsim.Convolve([profile, psf], gsparams=PARAMETERS) * flux[band], half)
+        """Add any GalSim profile of unit flux out to ``reach`` arcsec.
+
+        Its transform is computed once and multiplied by each band's PSF and pixel: ten times faster than
+        ``drawImage`` for each band, and equal to it but for aliasing (a test says how far).
+        """
+        side = next((s for s in SIDES if s >= 2 * reach / PIXEL_SCALE), SIDES[-1])
+        column, row = round(x), round(y)
+        placed = profile.shift((x - column) * PIXEL_SCALE, (y - row) * PIXEL_SCALE)
+        spectrum = _spectrum(placed, side)
+        for band, kernel in enumerate(self._pixel_kernels(side)):
+            if self.seen[band].present and flux[band] > 0:
+                stamp = fft.fftshift(fft.irfft2(spectrum * kernel, (side, side)))
+                self._add(band, stamp * flux[band], column - side // 2, row - side // 2)
 
     def star(self, x: float, y: float, flux: Array) -> None:
         """Add a point source."""
-        for band, (psf, seen) in enumerate(zip(self.psf, self.seen, strict=True)):
-            if seen.present and flux[band] > 0:
-                half = ceil(_moffat_reach(flux[band] / seen.rms, seen) / PIXEL_SCALE) + 2
-                self._stamp(band, x, y, psf * flux[band], half)
+        reach = max(_moffat_reach(f / s.rms, s) for f, s in zip(flux, self.seen, strict=True))
+        self.profile(x, y, flux, galsim.DeltaFunction(gsparams=PARAMETERS), reach)
 
-    def _stamp(self, band: int, x: float, y: float, profile: galsim.GSObject, half: int) -> None:
-        x = x + self.seen[band].offset
-        half = min(half, self.flux.shape[-1])
-        column, row = round(x), round(y)
-        side = 2 * half + 1
-        image = profile.drawImage(nx=side, ny=side, scale=PIXEL_SCALE, offset=(x - column, y - row), dtype=float)
-        self._add(band, image.array, column - half, row - half)
+    def _pixel_kernels(self, side: int) -> list[Array]:
+        """Transform of each band's PSF, pixel and offset on stamps of ``side``."""
+        if side not in self._spectra:
+            pixel = galsim.Pixel(PIXEL_SCALE, gsparams=PARAMETERS)
+            seen = zip(self.psf, self.seen, strict=True)
+            self._spectra[side] = [
+                _spectrum(galsim.Convolve([psf.shift(s.offset * PIXEL_SCALE, 0), pixel]), side) for psf, s in seen
+            ]
+        return self._spectra[side]
 
     def _add(self, band: int, stamp: Array, left: int, bottom: int) -> None:
         height, width = self.flux.shape[1:]
@@ -127,6 +138,13 @@ class Canvas:
             nx=side, ny=side, scale=PIXEL_SCALE / FINE, offset=(offset * FINE, 0), method="no_pixel", dtype=float
         )
         return np.asarray(image.array / image.array.sum())
+
+
+def _spectrum(profile: galsim.GSObject, side: int) -> Array:
+    """Transform of a profile on the half plane that ``irfft2`` wants, [side, side / 2 + 1]."""
+    step = 2 * np.pi / (side * PIXEL_SCALE)
+    image = profile.drawKImage(nx=side, ny=side, scale=step).array
+    return np.asarray(fft.ifftshift(image)[:, : side // 2 + 1])
 
 
 def _bin(fine: Array) -> Array:
