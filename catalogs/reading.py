@@ -45,7 +45,7 @@ class Selection:
 
     def pushed_down(self) -> pc.Expression | None:
         """The part that row-group statistics can answer. Of a region only ``dec``: RA wraps, and fails at a pole."""
-        parts = [self.where.expression] if self.where else []
+        parts = [self.where.prunable] if self.where and self.where.prunable is not None else []
         if self.near:
             reach = self.near.radius + 1e-9  # rounding must not cut the rim
             low, high = self.near.dec - reach, self.near.dec + reach
@@ -83,6 +83,8 @@ def take(path: Path, columns: Sequence[str], rows: NDArray[np.int64]) -> pa.Tabl
         here = wanted[(wanted >= numbers[0]) & (wanted <= numbers[-1])]
         if len(here):
             found.append(table.take(here - numbers[0]).combine_chunks())
+    if sum(table.num_rows for table in found) < len(rows):
+        raise damaged(path, ValueError("it has fewer rows than it had when they were found"))
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     return pa.concat_tables(found).take(back).select(list(columns))

@@ -1,7 +1,4 @@
-"""The little spherical geometry a catalogue needs. Angles in degrees; everything goes through unit vectors,
-
-so that nothing special happens at RA 0 or at a pole.
-"""
+"""The little spherical geometry a catalogue needs, in degrees. Nothing special happens at RA 0 or at a pole."""
 
 from __future__ import annotations
 

@@ -112,12 +112,13 @@ class Catalogue:
         object_id: int | None = None,
         vector: NDArray[Any] | None = None,
         k: int = 10,
+        radius: float = 3.0,
         near: tuple[float, float, float] | None = None,
         where: str | None = None,
         columns: Sequence[str] | None = None,
     ) -> Table:
-        """The ``k`` objects that look most like one in this catalogue (at ``ra``, ``dec``, or by ``object_id``),
-        which is itself left out, or like an embedding ``vector`` [D].
+        """The ``k`` objects most like an ``object_id``, like the object within ``radius`` arcsec of ``ra``, ``dec``
+        (which is itself left out), or like an embedding ``vector`` [D]; ``rank`` and ``similarity`` come first.
 
         ``near`` (ra, dec in degrees, radius in arcsec) and ``where`` restrict the answer. Raises ``ScannerError``
         ``query.outside_coverage``, ``query.no_object``, ``query.unknown_object``, ``query.bad_vector``.
@@ -129,7 +130,7 @@ class Catalogue:
             raise TypeError("neighbours() takes either ra and dec, or object_id, or vector")
         if vector is not None:
             return search.neighbours(self, vector, k, near=near, where=where, columns=columns)
-        found = search.example(self, ra=ra, dec=dec, object_id=object_id)
+        found = search.example(self, ra=ra, dec=dec, object_id=object_id, radius=radius)
         return search.neighbours(
             self, found.vector, k, exclude=found.object_id, near=near, where=where, columns=columns
         )

@@ -45,11 +45,16 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {"isnan": pc.is_nan, "abs": pc.abs
 
 @dataclass(frozen=True)
 class Where:
-    """A checked row filter: its text, the Arrow expression, and the columns it reads."""
+    """A checked row filter: its text, the Arrow expression, and the columns it reads.
+
+    ``prunable`` is the part that may be held against row-group statistics (None: no part). Statistics do not know of
+    NaN: a group of magnitudes below 30 would be skipped for ``not mag < 30`` or ``isnan(mag)`` though its NaN pass.
+    """
 
     text: str
     expression: pc.Expression
     columns: tuple[str, ...]
+    prunable: pc.Expression | None
 
 
 def parse(text: str, schema: pa.Schema) -> Where:
@@ -63,13 +68,14 @@ def parse(text: str, schema: pa.Schema) -> Where:
             raise SyntaxError(f"longer than {_MAX_LENGTH} characters")
         columns = _columns(tree, schema)
         expression = _expression(tree)
+        prunable = _prunable(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ScannerError(
             "where.syntax",
             f"The filter {text!r} cannot be read: {error.msg if isinstance(error, SyntaxError) else error}.",
             'Write it like: mag_r < 21 and is_primary and not isnan(mag_u) and tile in ("217.292", "218.292")',
         ) from error
-    return Where(text, _checked(text, expression, schema), columns)
+    return Where(text, _checked(text, expression, schema), columns, prunable)
 
 
 def _columns(tree: ast.expr, schema: pa.Schema) -> tuple[str, ...]:
@@ -116,6 +122,14 @@ def _expression(node: ast.expr) -> Any:
         case ast.Constant(value=bool() | int() | float() | str() as value):
             return pc.scalar(value)
     raise ValueError(f"{ast.unparse(node)!r} is not one of the forms a filter knows")
+
+
+def _prunable(tree: ast.expr) -> pc.Expression | None:
+    """Of the conditions joined by ``and``, those that NaN never passes."""
+    conditions = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
+    passed_by_nan = (ast.Not, ast.NotEq, ast.NotIn, ast.Call)
+    safe = [one for one in conditions if not any(isinstance(node, passed_by_nan) for node in ast.walk(one))]
+    return functools.reduce(operator.and_, [_expression(one) for one in safe]) if safe else None
 
 
 def _comparison(left: ast.expr, op: ast.cmpop, right: ast.expr) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from catalogs import reading, where
+from catalogs import reading, store, where
 from catalogs.errors import ScannerError
 from catalogs.schema import catalogue_schema
 
@@ -102,3 +104,50 @@ def test_row_groups_that_cannot_pass_are_not_read(catalogue, run, make_rows, mon
     selection = reading.Selection(where.parse("snr > 85", SCHEMA))
     assert reading._row_groups(catalogue.tile_path("1.1"), 10, selection) == [8, 9]
     assert len(catalogue.table(["snr"], where="snr > 85")) == np.sum(snr > 85)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not mag_u < 30",
+        "mag_u != 5",
+        "isnan(mag_u)",
+        "mag_u not in (5, 6)",
+        "not (mag_u > 3 and snr > 0)",
+        "snr > 0 or isnan(mag_u)",
+    ],
+)
+def test_statistics_that_ignore_nan_do_not_lose_rows(catalogue, make_rows, write_tile, text):
+    write_tile(catalogue, "1.1", make_rows(1, [1.0, 2.0], [1.0, 2.0], mag_u=np.array([5, np.nan], np.float32)))
+    assert 1_000_001 in catalogue.table(["object_id"], where=text)["object_id"]
+
+
+numbers = st.sampled_from([0.0, 1.5, 3.0, np.nan])
+names = st.sampled_from(["mag_u", "mag_g", "snr"])
+comparisons = st.builds(
+    "{} {} {}".format, names, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), st.sampled_from("0123")
+)
+filters = st.recursive(
+    comparisons | st.builds("isnan({})".format, names),
+    lambda inner: (
+        st.builds("({} {} {})".format, inner, st.sampled_from(["and", "or"]), inner)
+        | st.builds("(not {})".format, inner)
+    ),
+    max_leaves=6,
+)
+
+
+@given(filters, st.lists(st.tuples(numbers, numbers, numbers), min_size=1, max_size=12))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_filter_means_what_python_means_whatever_the_row_groups(run, make_rows, tmp_path_factory, text, values):
+    catalogue = store.create(tmp_path_factory.mktemp("any"), run)
+    mag_u, mag_g, snr = np.array(values, np.float32).T
+    count = len(values)
+    rows = make_rows(1, np.linspace(0, 1, count), np.linspace(0, 1, count), mag_u=mag_u, mag_g=mag_g, snr=snr)
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr("catalogs.writer.ROW_GROUP", 3)
+        with catalogue.writer("1.1", run) as writer:
+            writer.write(rows)
+    scope = [{"isnan": np.isnan, "mag_u": u, "mag_g": g, "snr": s} for u, g, s in values]
+    expected = [1_000_000 + row for row, names in enumerate(scope) if eval(text, names)]
+    assert list(catalogue.table(["object_id"], where=text)["object_id"]) == expected
