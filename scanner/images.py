@@ -191,6 +191,7 @@ def _wcs(hdu: Any, path: Path) -> WCS:
 
 
 def _pixel_scale(wcs: WCS, path: Path) -> float:
+    """Side of a pixel in arcsec, from its area at the reference point."""
     scale = float(np.sqrt(proj_plane_pixel_area(wcs))) * 3600
     if not 0 < scale < 3600:
         raise _no_wcs(path, f'its pixels would be {scale}" wide')
