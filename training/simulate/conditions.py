@@ -34,8 +34,8 @@ class Settings:
     lookalike_fraction: float = 0.05
     quasar_fraction: float = 0.15  # of the lenses
     theta_e: tuple[float, float] = (0.5, 3.0)  # arcsec
-    source_mag: tuple[float, float] = (21.8, 24.8)  # r before magnification
-    least_snr: float = 20.0  # of the lensed light in g or r
+    source_mag: tuple[float, float] = (21.5, 24.6)  # r before magnification
+    least_snr: float = 25.0  # of the lensed light in g or r, against sky and lens galaxy
     faintest: float = 26.0  # i of the galaxies drawn
     density: float = 1.3  # times the counts of the COSMOS table, which misses about a quarter of the galaxies
     star_density: float = 3.0  # per square arcmin with 15 < r < 25

@@ -13,14 +13,15 @@ from lenstronomy.LightModel.light_model import LightModel
 from lenstronomy.Util.param_util import phi_q2_ellipticity
 from numpy.typing import NDArray
 
-from training.simulate.canvas import FINE, Canvas, fluxes
+from training.simulate.canvas import FINE, HALF_PSF, Canvas, fluxes
 from training.simulate.conditions import PIXEL_SCALE, Settings
 from training.simulate.population import k_correction, template
 
 Array = NDArray[np.float64]
 
 LIGHT_SPEED = 299_792.458  # km/s
-TRIES = 12
+TRIES = 15
+BRIGHTEST = 17.3  # r of a lens galaxy
 CELL = (PIXEL_SCALE / FINE) ** 2  # square arcsec
 
 
@@ -96,8 +97,8 @@ def draw_deflector(rng: np.random.Generator, settings: Settings) -> tuple[Deflec
     """
     low, high = settings.theta_e
     while True:
-        theta_e = float(low + (high - low) * rng.beta(1.2, 2.2))
-        z = float(np.clip(rng.normal(0.45, 0.16), 0.12, 0.95))
+        theta_e = float(low + (high - low) * rng.beta(1.3, 2.0))
+        z = float(np.clip(rng.normal(0.48, 0.15), 0.18, 0.95))
         z_source = float(np.clip(z + 0.3 + rng.gamma(2.2, 0.45), 0.0, 3.3))
         ratio = 1 - _comoving(z) / _comoving(z_source)
         sigma = LIGHT_SPEED * np.sqrt(np.radians(theta_e / 3600) / (4 * np.pi * ratio))
@@ -172,11 +173,12 @@ def lensed_light(canvas: Canvas, x: float, y: float, deflector: Deflector, sourc
         parts.append(_clump_brightness(source, beta_x, beta_y))
         weights.append(total * clumpy * bluer)
     stamps = canvas.seen_through(parts, np.array(weights))
+    over = _deflector_brightness(canvas, x, y, deflector, stamps.shape[-1])
     magnification = float(parts[0].sum())
     if source.quasar is not None:
         images = _images(model, parameters, source)
         stamps, magnification = _add_points(canvas, x, y, stamps, images, fluxes(source.quasar)), images[:, 2].sum()
-    return LensedLight(stamps, _snr(canvas, stamps), float(magnification))
+    return LensedLight(stamps, _snr(canvas, stamps, over), float(magnification))
 
 
 def _brightness(source: Source, beta_x: Array, beta_y: Array) -> Array:
@@ -211,7 +213,7 @@ def _images(model: LensModel, parameters: list[dict[str, float]], source: Source
 
 def _add_points(canvas: Canvas, x: float, y: float, stamps: Array, images: Array, flux: Array) -> Array:
     """Stamps with point images added, each drawn as one cell spread over its four nearest."""
-    side = (stamps.shape[-1] // 2 - _psf_pixels()) * 2 + 1
+    side = (stamps.shape[-1] // 2 - HALF_PSF) * 2 + 1
     grid = np.zeros((side * FINE, side * FINE))
     for dx, dy, magnification in images:
         column = ((x + dx / PIXEL_SCALE - round(x)) + side / 2) * FINE - 0.5
@@ -223,17 +225,25 @@ def _add_points(canvas: Canvas, x: float, y: float, stamps: Array, images: Array
     return np.asarray(stamps + canvas.seen_through([grid], flux[None]))
 
 
-def _psf_pixels() -> int:
-    from training.simulate.canvas import HALF_PSF
+def _deflector_brightness(canvas: Canvas, x: float, y: float, deflector: Deflector, side: int) -> Array:
+    """Light of the lens galaxy in nJy a pixel [B, N, N]: de Vaucouleurs, round, its core as wide as the seeing."""
+    steps = np.arange(side) - side // 2
+    dx, dy = (steps + round(x) - x) * PIXEL_SCALE, (steps + round(y) - y) * PIXEL_SCALE
+    r = np.hypot(np.hypot(dx[None, :], dy[:, None]), 0.4 * canvas.seen[2].fwhm) / (deflector.size * deflector.q**0.5)
+    profile = np.exp(-7.669 * (r**0.25 - 1))
+    at_half = fluxes(deflector.mag) / (22.666 * deflector.size**2 * deflector.q) * PIXEL_SCALE**2  # 22.666 = 7.215 pi
+    return np.asarray(at_half[:, None, None] * profile)
 
-    return HALF_PSF
 
+def _snr(canvas: Canvas, stamps: Array, over: Array) -> float:
+    """Matched-filter signal to noise of the lensed light in the better of g and r, or of the bands that are there.
 
-def _snr(canvas: Canvas, stamps: Array) -> float:
-    """Matched-filter signal to noise of the lensed light in the better of g and r, or of the bands that are there."""
-    snr = [np.sqrt((stamp**2).sum()) / seen.rms for stamp, seen in zip(stamps, canvas.seen, strict=True)]
+    Beside the sky, a fifth of the lens galaxy's own light ``over`` is noise: images that drown in it are not seen.
+    """
+    clear = stamps**2 / (np.array([seen.rms for seen in canvas.seen])[:, None, None] ** 2 + (0.2 * over) ** 2)
+    snr = np.sqrt(clear.sum(axis=(1, 2)))
     best = max((snr[k] for k in (1, 2) if canvas.seen[k].present), default=0.0)
-    return float(best or max(snr))
+    return float(best or snr.max())
 
 
 def draw_lens(
@@ -249,6 +259,8 @@ def draw_lens(
     for _ in range(TRIES):
         deflector, z_source = draw_deflector(rng, settings)
         source = draw_source(rng, settings, deflector.theta_e, z_source, quasar)
+        if deflector.mag[2] < BRIGHTEST:
+            continue
         seeing = min(s.fwhm for s in canvas.seen if s.present)
         if deflector.theta_e**2 < (0.5 * seeing) ** 2 + source.size**2:
             continue

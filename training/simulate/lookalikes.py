@@ -34,8 +34,8 @@ def _red(rng: np.random.Generator, low: float, high: float) -> tuple[Array, floa
     return fluxes(r + template(0.0, z) + rng.normal(0, 0.04, 5)), z
 
 
-def _blue(rng: np.random.Generator, r: float, z: float) -> Array:
-    return fluxes(r + template(float(rng.uniform(0.6, 1.0)), z) + rng.normal(0, 0.05, 5))
+def _blue(rng: np.random.Generator, r: float, z: float, late: tuple[float, float] = (0.55, 1.0)) -> Array:
+    return fluxes(r + template(float(rng.uniform(*late)), z) + rng.normal(0, 0.05, 5))
 
 
 def _tilted(dx: Array, dy: Array, q: float, angle: float) -> tuple[Array, Array]:
@@ -74,11 +74,10 @@ def _spiral(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tup
     dx, dy = canvas.fine_grid(x, y, 5.5 * scale)
     image = spiral_disc(rng, *_tilted(dx, dy, q, angle), scale, arms)
     bulge = fluxes(r_mag + rng.uniform(0.9, 2.2) + template(0.05, z))
-    disc = _blue(rng, r_mag + 0.3, z)
-    smooth, armed = image
-    canvas.add(x, y, canvas.seen_through([smooth, armed], np.stack([0.5 * disc, 0.5 * disc])))
+    disc, young = _blue(rng, r_mag + 0.7, z, (0.25, 0.5)), _blue(rng, r_mag + rng.uniform(1.2, 2.0), z)
+    canvas.add(x, y, canvas.seen_through(image, np.stack([disc, young])))
     canvas.galaxy(x, y, bulge, 0.35 * scale, 2.2, rng.uniform(0.8, 1.0), angle)
-    return bulge + disc, 1.68 * scale, z
+    return bulge + disc + young, 1.68 * scale, z
 
 
 def spiral_disc(rng: np.random.Generator, r: Array, phi: Array, scale: float, arms: int) -> tuple[Array, Array]:
@@ -104,7 +103,7 @@ def _merger(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tup
     apart, angle = rng.uniform(0.8, 2.6), rng.uniform(0, 2 * np.pi)
     total = np.zeros(5)
     for side, share in ((0.0, 0.0), (1.0, rng.uniform(0.2, 1.5))):
-        flux = fluxes(r + share + template(float(rng.uniform(0.1, 0.9)), z) + rng.normal(0, 0.05, 5))
+        flux = fluxes(r + share + template(float(rng.uniform(0.0, 0.75)), z) + rng.normal(0, 0.05, 5))
         at = side * apart / 0.18577
         size, index = rng.uniform(0.35, 0.9), float(rng.choice([1.0, 1.7, 2.8, 4.0]))
         place = (x + at * np.cos(angle), y + at * np.sin(angle))
