@@ -66,16 +66,14 @@ def build(catalogue: Catalogue, trees: int = TREES, seed: int = SEED, shard_rows
             else:
                 built[name], left_out = _build_shard(catalogue, name, tiles, trees, seed)
                 skipped += left_out
-        shard_list = [*built.values(), *kept.values()]
-        _remove_others(folder, shard_list)
-    return IndexReport(
-        tiles=sum(len(shard.tiles) for shard in shard_list),
-        rows=sum(shard.rows for shard in shard_list),
-        skipped=skipped,
-        bytes=sum(shard.bytes for shard in shard_list),
-        built=tuple(sorted(built)),
-        kept=tuple(sorted(kept)),
-    )
+        _remove_others(folder, [*built.values(), *kept.values()])
+    return _report(built, kept, skipped)
+
+
+def coverage(catalogue: Catalogue) -> int:
+    """How many rows the index answers for now; all others are searched exactly. Raises as ``covering`` does."""
+    standing = covering(catalogue, catalogue.footers())
+    return sum(c.rows for shard, tiles in standing for c, tile in zip(shard.tiles, tiles, strict=True) if tile)
 
 
 def assign(standing: Mapping[str, Sequence[str]], found: Sequence[Footer], capacity: int) -> dict[str, list[Footer]]:
@@ -178,6 +176,18 @@ def _build_shard(catalogue: Catalogue, name: str, tiles: Sequence[Footer], trees
             log.warning("%s Not indexed. %s", error.message, error.hint)
     content = json.dumps([[tile.tile, tile.fingerprint] for tile in builder.tiles] + [[trees, seed]])
     return builder.save(catalogue.path / "index", hashlib.sha256(content.encode()).hexdigest()[:12]), builder.skipped
+
+
+def _report(built: Mapping[str, Shard], kept: Mapping[str, Shard], skipped: int) -> IndexReport:
+    every = [*built.values(), *kept.values()]
+    return IndexReport(
+        tiles=sum(len(shard.tiles) for shard in every),
+        rows=sum(shard.rows for shard in every),
+        skipped=skipped,
+        bytes=sum(shard.bytes for shard in every),
+        built=tuple(sorted(built)),
+        kept=tuple(sorted(kept)),
+    )
 
 
 def _remove_others(folder: Path, shard_list: Sequence[Shard]) -> None:

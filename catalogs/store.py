@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from catalogs import footers
 from catalogs.atomic import locked, remove_stale, write_json
 from catalogs.errors import ScannerError
 from catalogs.footers import SUFFIX, Footer, Footers
@@ -82,6 +83,10 @@ class Catalogue:
         """Tiles that gave nothing, sorted by name."""
         found = (_failure(path) for path in sorted((self.path / "failures").glob("[!.]*.json")))
         return [failure for failure in found if failure]
+
+    def rows(self, tile: str) -> int:
+        """Number of objects of a tile, from its footer; ``ScannerError`` ``tile.damaged``."""
+        return footers.read(self.tile_path(tile)).rows
 
     def footers(self, near: Circle | None = None) -> list[Footer]:
         """What the tiles' footers say, sorted by tile; only those that touch ``near``. Damaged tiles are warned of."""

@@ -120,6 +120,7 @@ positions = st.lists(st.tuples(st.floats(0, 360), st.floats(-90, 90)), min_size=
 
 
 @given(positions)
+@settings(deadline=None)
 def test_a_bounding_circle_holds_all_its_positions(places):
     ra, dec = np.array(places).T
     circle = sky.bounding_circle(ra, dec)
@@ -128,7 +129,7 @@ def test_a_bounding_circle_holds_all_its_positions(places):
 
 
 @given(positions, st.floats(0, 5))
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_close_pairs_are_those_of_brute_force(places, radius):
     ra, dec = np.array(places).T
     expected = [

@@ -57,8 +57,10 @@ def test_nothing_new_touches_nothing(survey, folder):
 def test_a_changed_tile_touches_its_shard_alone(survey, folder, make_rows, write_tile):
     before = contents(folder)
     write_tile(survey, "102.240", make_rows(102, np.linspace(0, 0.4, 250), np.linspace(30, 30.4, 250)))
+    assert index.coverage(survey) == 1500
     report = index.build(survey, shard_rows=700)
     assert (report.built, report.kept) == (("shard-00001",), ("shard-00000", "shard-00002"))
+    assert index.coverage(survey) == 1750
     after = contents(folder)
     assert {name for name in before if before[name] != after.get(name)} == {
         name for name in before if name.startswith("shard-00001")

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalogs import store, vectors
@@ -84,6 +84,7 @@ def test_a_row_of_384_dimensions_takes_less_than_720_bytes(tmp_path, run, make_r
 
 
 @given(st.lists(st.floats(width=32), min_size=1, max_size=40))
+@settings(deadline=None)
 def test_rounding_is_to_the_nearest_even_ten_bit_mantissa(values):
     given_values = np.array(values, np.float32)
     rounded = vectors.round_mantissa(given_values)

@@ -79,6 +79,7 @@ def test_the_digest_is_of_what_makes_rows_and_not_of_the_models_name(run):
 
 def test_done_is_for_this_digest_only(survey, run):
     assert survey.done("100.240", run.digest)
+    assert survey.rows("100.240") == 300
     assert not survey.done("100.240", "0" * 64)
     assert not survey.done("999.240", run.digest)
 
