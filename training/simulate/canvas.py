@@ -126,6 +126,11 @@ class Canvas:
         for band, stamp in enumerate(stamps):
             self._add(band, stamp, round(x) - half, round(y) - half)
 
+    def add_one(self, band: int, x: float, y: float, stamp: Array) -> None:
+        """Add a stamp of odd side to one band, its middle on the pixel of (x, y)."""
+        half = stamp.shape[-1] // 2
+        self._add(band, stamp, round(x) - half, round(y) - half)
+
     def _kernels(self, padded: int) -> list[Array]:
         if padded not in self._transforms:
             self._transforms[padded] = [fft.rfft2(psf, (padded, padded)) for psf in self._fine_psf]

@@ -38,10 +38,10 @@ class Settings:
     least_snr: float = 25.0  # of the lensed light in g or r, against sky and lens galaxy
     faintest: float = 26.0  # i of the galaxies drawn
     density: float = 1.3  # times the counts of the COSMOS table, which misses about a quarter of the galaxies
-    star_density: float = 3.0  # per square arcmin with 15 < r < 25
+    star_density: float = 3.0  # per square arcmin with 14 < r < 25
     missing_band: float = 0.06  # chance a band; one band always stays
     gaps: float = 0.3  # chance a band
-    trails: float = 0.08  # chance a band
+    trails: float = 0.03  # chance a band
     cosmic_rays: float = 0.02  # per square arcmin and band: what rejection left over
     depth_scatter: float = 0.12  # mag
 

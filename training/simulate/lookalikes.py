@@ -74,7 +74,7 @@ def _spiral(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tup
     dx, dy = canvas.fine_grid(x, y, 5.5 * scale)
     image = spiral_disc(rng, *_tilted(dx, dy, q, angle), scale, arms)
     bulge = fluxes(r_mag + rng.uniform(0.9, 2.2) + template(0.05, z))
-    disc, young = _blue(rng, r_mag + 0.7, z, (0.25, 0.5)), _blue(rng, r_mag + rng.uniform(1.2, 2.0), z)
+    disc, young = _blue(rng, r_mag + 0.8, z, (0.2, 0.45)), _blue(rng, r_mag + rng.uniform(0.5, 1.5), z)
     canvas.add(x, y, canvas.seen_through(image, np.stack([disc, young])))
     canvas.galaxy(x, y, bulge, 0.35 * scale, 2.2, rng.uniform(0.8, 1.0), angle)
     return bulge + disc + young, 1.68 * scale, z

@@ -23,6 +23,7 @@ from training.simulate.lenses import draw_lens
 from training.simulate.lookalikes import draw_lookalike
 from training.simulate.population import Galaxies, expected, galaxies, magnitudes, stars, template
 from training.simulate.sky import expose
+from training.simulate.starlight import BRIGHT, draw_star
 from training.simulate.structure import draw_galaxy
 
 Image = NDArray[np.float32]
@@ -136,9 +137,9 @@ def _galaxy_row(x: float, y: float, drawn: Galaxies, k: int) -> dict[str, object
 
 def _stars(rng: np.random.Generator, settings: Settings, canvas: Canvas, rows: list[dict[str, object]]) -> None:
     number = rng.poisson(settings.star_density * _area(settings) * 3600)
-    for mag in stars(rng, number, 15.0, 25.0):
+    for mag in stars(rng, number, 14.0, 25.0):
         x, y = rng.uniform(-0.5, settings.size - 0.5, 2)
-        canvas.star(x, y, fluxes(mag))
+        draw_star(rng, canvas, x, y, fluxes(mag), bool(mag[2] < BRIGHT))
         rows.append(_row("star", "star", x, y, mag, size=0.0, z=0.0))
 
 

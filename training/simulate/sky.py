@@ -76,7 +76,7 @@ def _trail(rng: np.random.Generator, image: Image, seen: Seen) -> None:
     y, x = np.ogrid[: image.shape[0], : image.shape[1]]
     away = (x - x0) * np.sin(angle) - (y - y0) * np.cos(angle)
     width = seen.fwhm / 2.355 / PIXEL_SCALE * rng.uniform(1.1, 2.5)
-    image += np.float32(seen.rms * 10 ** rng.uniform(0.2, 1.2)) * np.exp(-0.5 * (away / width) ** 2).astype(np.float32)
+    image += np.float32(seen.rms * 10 ** rng.uniform(-0.5, 0.7)) * np.exp(-0.5 * (away / width) ** 2).astype(np.float32)
 
 
 def _gap(rng: np.random.Generator, image: Image) -> None:
