@@ -26,11 +26,13 @@ def pretrain_command(config: Path, shards: Path, out: Path, resume: bool, minute
 
     Example: python -m training pretrain training/configs/small.toml --shards shards --out run --minutes 60
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost 5x as soon as another job has a core
     from training.config import read
+
+    settings = read(config)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost 5x as soon as another job has a core
     from training.pretrain import pretrain
 
-    stopped_by = pretrain(read(config), shards, out, resume, minutes)
+    stopped_by = pretrain(settings, shards, out, resume, minutes)
     if stopped_by:
         sys.exit(128 + stopped_by)
     click.echo(out / "checkpoint.safetensors")

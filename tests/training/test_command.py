@@ -1,0 +1,28 @@
+"""``python -m training``: help without torch, and a bad set-up in two lines."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+BLOCKED = "import sys; sys.modules.update(dict.fromkeys(['torch', 'timm', 'galsim', 'lenstronomy', 'matplotlib']));"
+
+
+def test_help_needs_neither_torch_nor_galsim() -> None:
+    code = f"{BLOCKED} sys.argv[1:] = ['--help']; from training.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    for command in ("simulate", "cutouts", "pretrain", "reconstruct"):
+        assert command in done.stdout
+
+
+def test_a_bad_configuration_is_two_lines_and_exit_code_1(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[model]\nwidth = 3")
+    command = [sys.executable, "-m", "training", "pretrain", str(config), "--shards", "none", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "width" in done.stderr
+    assert "config.bad" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
