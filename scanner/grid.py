@@ -31,7 +31,7 @@ def split(name: str) -> tuple[int, int]:
     found = _NAME.fullmatch(name)
     if found:
         x, y = int(found[1]) % 720, int(found[2])
-        if y <= 360 and x < _steps_around(y) + (_PAST_360 if 0 < y < 360 else 1):
+        if y <= 360 and x < _end(y):
             return x, y
     raise ScannerError(
         "tile.off_grid",
@@ -61,7 +61,7 @@ def tiles_covering(ra: float, dec: float) -> list[str]:
         around = _steps_around(y)
         near = round(ra % 360 / 360 * around)
         past = range(int(around), int(around) + _PAST_360)
-        names |= {_name(x % 720, y) for x in (*range(near - 1, near + 2), *past, 0) if 0 <= x < around + _PAST_360}
+        names |= {_name(x % 720, y) for x in (*range(near - 1, near + 2), *past, 0) if 0 <= x < _end(y)}
     found = [name for name in names if name == own or _covers(name, ra, dec)]
     return sorted(found, key=lambda name: (name != own, *_offset(name, ra, dec)))
 
@@ -100,6 +100,11 @@ def _cells(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> tuple[NDArray[n
 def _steps_around(y: int) -> float:
     """How many half-degree steps row yyy is long: 720 cos(dec_c)."""
     return 720 * max(float(np.cos(np.radians(y / 2 - 90))), _POLE)
+
+
+def _end(y: int) -> float:
+    """The first xxx that row yyy has no tile for."""
+    return _steps_around(y) + _PAST_360 if 0 < y < 360 else 1.0
 
 
 def _ra(x: np.float64, y: np.float64) -> np.float64:

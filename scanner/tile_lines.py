@@ -48,7 +48,7 @@ def clean(lines: Iterable[str]) -> Lines:
             continue
         text = raw.split(" #")[0].split("\t#")[0].strip(" \t\r\n")
         if text:
-            kept.append(Line(number, text if "/" in text else " ".join(text.split(" ")), _complaint(text)))
+            kept.append(Line(number, text if "/" in text else " ".join(text.split()), _complaint(text)))
     return kept
 
 

@@ -1,0 +1,76 @@
+"""Tiles for the tests of the scanner: real ones, small ones cut from them, and small ones that are made up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from scanner import survey, tiles
+from scanner.images import TileImages, open_tile
+from scanner.survey import Survey
+
+NAME = "111.280"
+FILES = {"g": "calexp-CFIS_111_280.fits", "r": "CFIS.111.280.r.fits", "i": "PSS.DR4.111.280.i.fits"}
+
+
+@pytest.fixture(scope="session")
+def unions() -> Survey:
+    return survey.load("unions")
+
+
+@pytest.fixture(scope="session")
+def open_dev(tiles_dev: Path, unions: Survey) -> Callable[[str], TileImages]:
+    """Opens a development tile, once a session."""
+    opened: dict[str, TileImages] = {}
+
+    def open_once(name: str) -> TileImages:
+        if name not in opened:
+            opened[name] = open_tile(unions, tiles.find(unions, name, tiles_dev))
+        return opened[name]
+
+    return open_once
+
+
+@pytest.fixture
+def small_tile(tiles_dev: Path, tmp_path: Path) -> dict[str, Path]:
+    """g, r and i files of 440 x 440 real pixels (one field of the tile 111.280) in UNIONS names, to be spoilt."""
+    paths = {}
+    for band, name in FILES.items():
+        with fits.open(tiles_dev / name) as hdus:
+            for hdu in hdus:
+                if hdu.data is not None:
+                    cut = WCS(hdu.header)[16:456, 16:456].to_header()
+                    hdu.data = hdu.data[16:456, 16:456]
+                    for card in ("CRPIX1", "CRPIX2"):
+                        hdu.header[card] = cut[card]
+            paths[band] = tmp_path / name
+            hdus.writeto(paths[band])
+    return paths
+
+
+@pytest.fixture
+def made_tile(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a made-up r image: ``made_tile(counts, scale=0.18577, name=..., **cards)``."""
+
+    def make(counts: np.ndarray, scale: float = 0.18577, name: str = "CFIS.217.292.r.fits", **cards: object) -> Path:
+        path = tmp_path / name
+        fits.PrimaryHDU(counts.astype(np.float32), header(counts.shape, scale, **cards)).writeto(path)
+        return path
+
+    return make
+
+
+def header(shape: tuple[int, ...], scale: float, **cards: object) -> fits.Header:
+    made = fits.Header()
+    made["CTYPE1"], made["CTYPE2"], made["CUNIT1"], made["CUNIT2"] = "RA---TAN", "DEC--TAN", "deg", "deg"
+    made["CRVAL1"], made["CRVAL2"] = tiles.centre("217.292")
+    made["CRPIX1"], made["CRPIX2"] = shape[1] / 2 + 0.5, shape[0] / 2 + 0.5
+    made["CD1_1"], made["CD1_2"], made["CD2_1"], made["CD2_2"] = -scale / 3600, 0.0, 0.0, scale / 3600
+    for card, value in cards.items():
+        made[card] = value
+    return made

@@ -1,0 +1,204 @@
+"""Lists of tiles: what lines may look like, where files are found, and that a bad line harms no other."""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+
+import pytest
+
+from catalogs.errors import ScannerError
+from scanner import survey, tiles
+from scanner.survey import Survey
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A flat tile, one in folders as the survey's download tool writes it, one compressed; files are empty."""
+    for name in (
+        "CFIS.217.292.u.fits",
+        "calexp-CFIS_217_292.fits",
+        "CFIS.217.292.r.fits",
+        "CFIS_LSB.217.292.r.fits",
+        "CFIS.217.292.r.weight.fits",
+        "218_292/whigs-g/calexp-CFIS_218_292.fits",
+        "218_292/r/CFIS_LSB.218.292.r.fits",
+        "218_292/ps-i/PS-DR3.218.292.i.fits",
+        "CFIS.001.181.r.fits.fz",
+        "calexp-CFIS_1_181.fits.fz",
+        "WISHES.1.181.z.fits",
+    ):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "data"
+
+
+def parsed(text: str, survey: Survey, root: Path) -> list[tiles.Tile]:
+    return tiles.parse(tiles.clean(io.StringIO(text)), survey, root)
+
+
+def names(tile: tiles.Tile) -> dict[str, str]:
+    return {band: path.name for band, path in tile.files.items()}
+
+
+@pytest.mark.parametrize("line", ["217.292", "217 292", "217   292", "CFIS.217.292", "217_292", "  217.292\t# a note"])
+def test_a_tile_may_be_written_in_many_ways(line: str, unions: Survey, root: Path) -> None:
+    (tile,) = parsed(line, unions, root)
+    assert tile.name == "217.292"
+    assert tile.problem is None
+    assert names(tile) == {"u": "CFIS.217.292.u.fits", "g": "calexp-CFIS_217_292.fits", "r": "CFIS.217.292.r.fits"}
+
+
+def test_files_are_found_in_folders(unions: Survey, root: Path) -> None:
+    (tile,) = parsed("218.292", unions, root)
+    assert {band: str(path.relative_to(root)) for band, path in tile.files.items()} == {
+        "g": "218_292/whigs-g/calexp-CFIS_218_292.fits",
+        "r": "218_292/r/CFIS_LSB.218.292.r.fits",
+        "i": "218_292/ps-i/PS-DR3.218.292.i.fits",
+    }
+
+
+def test_padding_and_compression_differ_by_band(unions: Survey, root: Path) -> None:
+    (tile,) = parsed("1.181", unions, root)
+    assert tile.name == "001.181"
+    assert names(tile) == {
+        "g": "calexp-CFIS_1_181.fits.fz",
+        "r": "CFIS.001.181.r.fits.fz",
+        "z": "WISHES.1.181.z.fits",
+    }
+
+
+@pytest.mark.parametrize("line", ["CFIS_LSB.217.292.r.fits", "{root}/CFIS_LSB.217.292.r.fits"])
+def test_the_path_of_one_band_brings_its_siblings(line: str, unions: Survey, root: Path, tmp_path: Path) -> None:
+    (tile,) = parsed(line.format(root=root), unions, root)
+    assert names(tile) == {"u": "CFIS.217.292.u.fits", "g": "calexp-CFIS_217_292.fits", "r": "CFIS_LSB.217.292.r.fits"}
+
+
+def test_siblings_are_found_without_a_root(unions: Survey, root: Path, tmp_path: Path) -> None:
+    (flat, deep) = parsed(
+        f"{root}/CFIS.217.292.u.fits\n{root}/218_292/r/CFIS_LSB.218.292.r.fits\n", unions, tmp_path / "elsewhere"
+    )
+    assert set(flat.files) == {"u", "g", "r"}
+    assert set(deep.files) == {"g", "r", "i"}
+
+
+def test_a_glob_stands_for_its_tiles(unions: Survey, root: Path) -> None:
+    found = parsed("*.fits*\n", unions, root)
+    assert [tile.name for tile in found] == ["001.181", "217.292"]
+    assert names(found[1])["r"] == "CFIS.217.292.r.fits"
+    assert [tile.name for tile in parsed(f"{root}/*/*/*.i.fits", unions, Path())] == ["218.292"]
+
+
+def test_comments_blank_lines_and_windows_line_ends(unions: Survey, root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"\xef\xbb\xbf# tiles\r\n\r\n217.292\r\n  # more\r\n218.292 # last\r\n")
+    assert [tile.name for tile in tiles.read_list(path, unions, root)] == ["217.292", "218.292"]
+
+
+def test_a_dash_is_standard_input(unions: Survey, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("217.292\n"))
+    assert [tile.name for tile in tiles.read_list("-", unions, root)] == ["217.292"]
+
+
+def test_duplicates_are_one_tile_and_are_noted(unions: Survey, root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        found = parsed("217.292\n218.292\n217 292\nCFIS.217.292.r.fits\n", unions, root)
+    assert [tile.name for tile in found] == ["217.292", "218.292"]
+    assert "2 repeated tile(s) taken once: 217.292 (line 3), 217.292 (line 4)" in caplog.text
+
+
+def test_one_bad_line_leaves_the_others(unions: Survey, root: Path) -> None:
+    text = "\n".join(
+        [
+            "217.292",
+            "217.999",
+            "219.292",
+            "no_such_*.fits",
+            "../../etc/passwd",
+            "217.292\x1b[2J",
+            "nonsense",
+            "x" * 5000,
+        ]
+    )
+    good, *bad = parsed(text, unions, root)
+    assert good.problem is None
+    assert [tile.problem.code for tile in bad if tile.problem] == [
+        "tile.off_grid",
+        "tile.missing_file",
+        *["list.bad_line"] * 5,
+    ]
+    assert [tile.name for tile in bad] == ["217.999", "219.292", "line-4", "line-5", "line-6", "line-7", "line-8"]
+    assert all(tile.problem and tile.problem.hint for tile in bad)
+
+
+@pytest.mark.parametrize("line", ["217.292\x00", "\x07", "217.292\x85", "a\x1bb", "CFIS.217.292.r.fits\u2028x"])
+def test_control_characters_never_reach_a_message_or_a_path(line: str, unions: Survey, root: Path) -> None:
+    (tile,) = parsed(line, unions, root)
+    assert tile.problem is not None
+    assert tile.problem.code == "list.bad_line"
+    assert tile.problem.message.isprintable()
+    assert not tile.files
+
+
+def test_no_name_can_lead_out_of_the_catalogue(tmp_path: Path) -> None:
+    """Whatever a survey file lets its fields be, the name of a tile is a plain file name."""
+    path = tmp_path / "wild.toml"
+    path.write_text(
+        'name = "wild"\npixel_scale = 1\ndetection = "r"\ntile = "{any}"\nfields = { any = ".*" }\n'
+        '[bands.r]\nfiles = "{any}.fits"\nhdu = 0\nzero_point = 30\n'
+    )
+    for text in ("../../evil", "/etc/passwd", ".hidden", "a/b", "CON:", "-rf"):
+        tile = tiles.find(survey.load(path), text, tmp_path)
+        assert tile.problem is not None
+        assert "/" not in tile.name
+        assert not tile.name.startswith((".", "-"))
+
+
+def test_a_named_file_that_is_not_there_is_that_tile_s_failure(unions: Survey, root: Path) -> None:
+    gone, good = parsed("CFIS.217.293.r.fits\n218.292\n", unions, root)
+    assert gone.name == "217.293"
+    assert gone.problem is not None
+    assert gone.problem.code == "tile.missing_file"
+    assert "CFIS.217.293.r.fits" in gone.problem.message
+    assert good.problem is None
+
+
+def test_very_long_paths_are_missing_files(unions: Survey, root: Path) -> None:
+    (tile,) = parsed("d" * 300 + "/CFIS.217.292.r.fits", unions, root)
+    assert tile.problem is not None
+    assert tile.problem.code == "tile.missing_file"
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n"])
+def test_an_empty_list_is_an_error(text: str, unions: Survey, root: Path) -> None:
+    with pytest.raises(ScannerError) as caught:
+        parsed(text, unions, root)
+    assert caught.value.code == "list.empty"
+
+
+def test_a_list_that_cannot_be_read(unions: Survey, tmp_path: Path) -> None:
+    with pytest.raises(ScannerError) as caught:
+        tiles.read_list(tmp_path / "none.txt", unions)
+    assert caught.value.code == "list.missing"
+    (tmp_path / "image.fits").write_bytes(bytes(range(256)))
+    for wrong in (tmp_path / "image.fits", tmp_path):
+        with pytest.raises(ScannerError) as caught:
+            tiles.read_list(wrong, unions)
+        assert caught.value.code == "list.unreadable"
+
+
+def test_bricks_and_patches_by_the_same_code(tmp_path: Path) -> None:
+    brick = tmp_path / "coadd" / "123" / "1238p245" / "legacysurvey-1238p245-image-z.fits.fz"
+    patch = tmp_path / "deepCoadd-results" / "HSC-R2" / "9813" / "3,4" / "calexp-HSC-R2-9813-3,4.fits"
+    for path in (brick, patch):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert tiles.find(survey.load("legacysurvey"), "1238p245", tmp_path).files == {"z": brick}
+    assert tiles.find(survey.load("hsc"), "9813-3,4", tmp_path).files == {"r": patch}
+
+
+def test_a_long_list_is_quick(unions: Survey, root: Path) -> None:
+    lines = "".join(f"{x:03d}.{y:03d}\n" for x in range(100) for y in range(220, 250))
+    assert len(parsed(lines, unions, root)) == 3000
