@@ -42,8 +42,8 @@ def triple(bands: Sequence[str], present: Sequence[bool]) -> tuple[int, int, int
 def rgb(flux: Flux, bands: Sequence[str]) -> Pixels:
     """Colour composite of one window: ``flux`` [B, S, S] in nJy, NaN for no data, to uint8 [S, S, 3], north up.
 
-    Lupton et al. (2004, PASP 116, 133) through astropy, scaled by the window's own sky noise. Pixels without data in all
-    three bands are grey; a band that lacks a pixel takes the mean of the others there.
+    Lupton et al. (2004, PASP 116, 133) through astropy, scaled by the window's own sky noise. Pixels without data in
+    all three bands are grey; a band that lacks a pixel takes the mean of the others there.
     """
     from astropy.visualization import make_lupton_rgb
 

@@ -18,6 +18,9 @@ from catalogs.errors import ScannerError
 MAX_PIXELS = 30_000**2
 """The largest plane that is read (3.6 GB of float32): a damaged header must not ask for all memory."""
 
+Region = tuple[slice, slice]
+"""Rows and columns of a plane, 0-based, with start and stop."""
+
 STRIP_ROWS = 256
 COMPRESSED_STRIP_ROWS = 1024
 _COMPRESSED_STREAM = (".gz", ".bz2", ".xz", ".zip", ".Z")
@@ -93,14 +96,18 @@ def is_quantised(hdu: Any) -> bool:
     return isinstance(hdu, fits.CompImageHDU) and int(hdu.header["BITPIX"]) < 0
 
 
-def strips(hdu: Any) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """A plane's values, some hundred rows at a time: no second copy of the whole image is ever held."""
+def strips(hdu: Any, region: Region | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Values of a plane, or of a region of it, some hundred rows at a time: no second copy of it is ever held.
+
+    The rows of a strip count from the first of the region.
+    """
     step = STRIP_ROWS
     if isinstance(hdu, fits.CompImageHDU):
         tile = max(1, int(hdu.tile_shape[0]))
         step = -(-COMPRESSED_STRIP_ROWS // tile) * tile
-    for rows in row_slices(int(hdu.shape[0]), step):
-        yield rows, np.asarray(hdu.section[rows.start : rows.stop, :])
+    down, across = region or (slice(0, int(hdu.shape[0])), slice(0, int(hdu.shape[1])))
+    for rows in row_slices(down.stop - down.start, step):
+        yield rows, np.asarray(hdu.section[down.start + rows.start : down.start + rows.stop, across])
 
 
 def row_slices(rows: int, step: int = STRIP_ROWS) -> Iterator[slice]:

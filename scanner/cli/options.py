@@ -18,7 +18,7 @@ FORMATS = ("table", "csv", "json", "votable", "fits", "ds9")
 DEFAULT_CATALOG = "embeddings"
 
 
-class SkyAngle(click.ParamType):
+class SkyAngle(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
     """A right ascension or declination in degrees, or sexagesimal (``14:00:05.2``, ``14h00m05.2s``, ``-05:10:00``)."""
 
     def __init__(self, name: str, low: float, high: float, sexagesimal_unit: str) -> None:
@@ -66,7 +66,7 @@ def catalog_option(flag: str, help_text: str) -> Callable[[F], F]:
 def output_options(command: F) -> F:
     """``--format`` and ``--output`` of every command that lists rows."""
     for option in (
-        click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write here, not to stdout."),
+        click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write."),
         click.option(
             "-f",
             "--format",

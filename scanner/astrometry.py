@@ -1,0 +1,62 @@
+"""World coordinates of an image: read from its header, and refused where objects would get no position."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+from astropy.wcs import WCS, NoConvergence
+from astropy.wcs.utils import proj_plane_pixel_area
+from numpy.typing import NDArray
+
+from catalogs.errors import ScannerError
+
+Floats = NDArray[np.float64]
+
+
+def read(hdu: Any, path: Path) -> WCS:
+    """The celestial WCS of an image HDU; ``tile.no_wcs`` where its header has none that works."""
+    with catch_warnings():
+        simplefilter("ignore")
+        try:
+            wcs = WCS(hdu.header, naxis=2)
+            centre = wcs.all_pix2world([[hdu.shape[1] / 2, hdu.shape[0] / 2]], 0)
+        except Exception as error:  # wcslib knows many ways to refuse a header
+            raise _no_wcs(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    if not wcs.has_celestial or not np.isfinite(centre).all():
+        raise _no_wcs(path, "it has no celestial axes")
+    return wcs
+
+
+def pixel_scale(wcs: WCS, path: Path) -> float:
+    """Side of a pixel in arcsec, from its area at the reference point; ``tile.no_wcs`` where that is nonsense."""
+    scale = float(np.sqrt(proj_plane_pixel_area(wcs))) * 3600
+    if not 0 < scale < 3600:
+        raise _no_wcs(path, f'its pixels would be {scale}" wide')
+    return scale
+
+
+def sky_to_pixels(wcs: WCS, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
+    """Pixels [N] of sky positions (degrees); NaN where they cannot be projected (the other side of the sky)."""
+    with catch_warnings():
+        simplefilter("ignore")
+        try:
+            x, y = wcs.all_world2pix(ra, dec, 0, quiet=True)
+        except (ValueError, NoConvergence):
+            return np.full(len(ra), np.nan), np.full(len(ra), np.nan)
+    behind = ~(_cosine(wcs, ra, dec) > 0)
+    return np.where(behind, np.nan, x), np.where(behind, np.nan, y)
+
+
+def _no_wcs(path: Path, why: str) -> ScannerError:
+    hint = "Objects need positions on the sky: solve the image's astrometry first."
+    return ScannerError("tile.no_wcs", f"{path} has no usable world coordinates: {why}.", hint)
+
+
+def _cosine(wcs: WCS, ra: Floats, dec: Floats) -> Floats:
+    """Cosine of the distance to the reference point: a tangent plane also projects what lies behind it."""
+    ra0, dec0 = np.radians(wcs.wcs.crval[:2])
+    right, up = np.radians(ra) - ra0, np.radians(dec)
+    return np.asarray(np.sin(dec0) * np.sin(up) + np.cos(dec0) * np.cos(up) * np.cos(right))

@@ -1,0 +1,58 @@
+"""``scanner demo``: the main job, from pixels to an answer, on the tile that ships with the package."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+from pathlib import Path
+
+import click
+
+DEMO = Path(__file__).parents[1] / "demo"
+
+
+@click.command()
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default="demo", show_default=True, help="Folder to make."
+)
+@click.pass_context
+def demo(ctx: click.Context, out: Path) -> None:
+    """Scan, index and query the small simulated tile that comes with the package, and draw the answer.
+
+    Prints each command as you would type it. The tile has all five UNIONS bands and several strong lenses.
+
+    \b
+    Example:
+      scanner demo --out demo
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    catalog, gallery = str(out / "embeddings"), str(out / "gallery.png")
+    lens = _brightest_lens()
+    root = ("--root", str(DEMO))
+    where = ("--ra", lens["ra"], "--dec", lens["dec"])
+    for arguments in (
+        ("scan-tiles", "--tiles", str(DEMO / "list.txt"), *root, "--out", catalog),
+        ("index", "--catalog", catalog),
+        ("query", *where, "-k", "15", "--catalog", catalog, *root, "--gallery", gallery),
+        ("info", "--catalog", catalog),
+    ):
+        _type(ctx, arguments)
+    click.echo(f"\nThe lens (first) and what looks most like it: {gallery}")
+
+
+def _brightest_lens() -> dict[str, str]:
+    """The row of the truth table to ask about: its first lens."""
+    with (DEMO / "truth.csv").open(newline="") as file:
+        return next(row for row in csv.DictReader(file) if row["label"] == "lens")
+
+
+def _type(ctx: click.Context, arguments: tuple[str, ...]) -> None:
+    """Run one command exactly as if it had been typed."""
+    click.secho(f"\n$ scanner {shlex.join(arguments)}", bold=True)
+    group = ctx.find_root().command
+    assert isinstance(group, click.Group)
+    name, rest = arguments[0], list(arguments[1:])
+    command = group.get_command(ctx, name)
+    assert command is not None
+    with command.make_context(name, rest, parent=ctx.find_root()) as inner:
+        command.invoke(inner)

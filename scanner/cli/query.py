@@ -1,0 +1,104 @@
+"""``scanner query``: what else looks like this?"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from .options import DEC, RA, catalog_option, emit, output_options
+
+SOME_UNANSWERED = 3
+
+
+@click.command()
+@catalog_option("--catalog", "Catalogue to search.")
+@click.option("--ra", type=RA, help="Right ascension: degrees, or hours as 14:00:05.2.")
+@click.option("--dec", type=DEC, help="Declination: degrees, or -05:10:00.")
+@click.option("--name", help="Ask about the object of this name (looked up on-line through Sesame).")
+@click.option("--id", "object_id", type=int, help="Ask about the catalogued object with this object_id.")
+@click.option(
+    "--positions",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Ask about each position of a table with ra and dec columns (CSV, FITS, VOTable, Parquet, .cat).",
+)
+@click.option(
+    "--cutout",
+    "cutouts",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Ask about a FITS cutout of your own; may be repeated.",
+)
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1), help="Neighbours to find.")
+@click.option(
+    "--radius", default=3.0, show_default=True, type=click.FloatRange(0), help="How far the object may be, in arcsec."
+)
+@click.option("--where", metavar="FILTER", help='Only these rows, such as "mag_r < 21 and is_primary".')
+@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the images are.")
+@click.option("--survey", metavar="NAME|FILE.toml", help="How files are named. [default: the catalogue's survey]")
+@click.option("--model", metavar="NAME|FILE", help="Encoder for new spots. [default: the catalogue's model]")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|tensorrt")
+@click.option(
+    "--gallery", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the cutouts (with --root)."
+)
+@output_options
+def query(
+    catalog: Path,
+    ra: float | None,
+    dec: float | None,
+    name: str | None,
+    object_id: int | None,
+    positions: Path | None,
+    cutouts: tuple[Path, ...],
+    k: int,
+    radius: float,
+    where: str | None,
+    root: Path | None,
+    survey: str | None,
+    model: str | None,
+    device: str,
+    gallery: Path | None,
+    fmt: str,
+    output: Path | None,
+) -> int:
+    """Find the objects that look most like the one at a position.
+
+    The nearest object within --radius is the question. Where the catalogue has none, the spot itself is embedded now
+    if its tile is under --root. With --positions or several questions the answers have a column "query". Exit code 3:
+    some questions had no answer.
+
+    \b
+    Examples:
+      scanner query --ra 210.0213 --dec 54.3526 -k 20
+      scanner query --ra 14:00:05.1 --dec -05:10:00 --format csv -o neighbours.csv
+      scanner query --positions lenses.csv --where "mag_r < 21" --format votable -o like.vot
+      scanner query --ra 210.0213 --dec 54.3526 --root /data/unions --gallery like.png
+    """
+    import catalogs
+
+    from .. import query as questions
+    from .. import survey as surveys
+
+    if (ra is None) != (dec is None):
+        raise click.UsageError("--ra and --dec go together.")
+    if gallery and root is None:
+        raise click.UsageError("--gallery needs --root, the folder of the images.")
+    if all(given in (None, ()) for given in (ra, name, object_id, positions, cutouts)):
+        raise click.UsageError("Say what to look for: --ra and --dec, --name, --id, --positions or --cutout.")
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    catalogue = catalogs.open(catalog)
+    asker = questions.Asker(catalogue, radius=radius, root=root, survey=survey, model=model, device=device)
+    places = list(questions.places(ra, dec, name, positions))
+    asked, complete = questions.gather(asker, places, [object_id] if object_id is not None else [], cutouts)
+    for one in asked:
+        click.echo(f"Asked: {questions.told(one)}", err=True)
+    answers = questions.ask(catalogue, asked, k, where)
+    emit(questions.joined(asked, answers), fmt, output)
+    if gallery is not None and root is not None:
+        from .. import gallery as pictures
+
+        plan = surveys.load(survey or catalogue.info.survey)
+        pictures.draw(asked, answers, plan, catalogue.info.contract, root, gallery)
+    return 0 if complete else SOME_UNANSWERED

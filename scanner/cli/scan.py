@@ -1,0 +1,117 @@
+"""``scanner scan-tiles``: tiles to a catalogue of embeddings."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..model import DEFAULT_MODEL
+from .options import catalog_option, default_readers
+
+if TYPE_CHECKING:
+    from ..report import ScanReport
+
+SOME_TILES_FAILED = 3
+
+
+@click.command()
+@click.option("--tiles", required=True, metavar="FILE", help="List of tiles; - is stdin.")
+@click.option("--root", type=click.Path(file_okay=False, path_type=Path), default=".", help="Where the images are.")
+@click.option("--survey", default="unions", show_default=True, metavar="NAME|FILE.toml", help="How files are named.")
+@click.option("--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FILE", help="Encoder.")
+@catalog_option("--out", "Catalogue to make or go on with.")
+@click.option(
+    "--sources",
+    default="detect",
+    show_default=True,
+    metavar="detect|grid|FILE",
+    help="Where to look; FILE is a catalogue (SExtractor .cat, FITS, VOTable, CSV, Parquet), with {tile} one a tile.",
+)
+@click.option("--stride", default=32, show_default=True, type=click.IntRange(1), help="Of the grid, in pixels.")
+@click.option("--bands", metavar="BANDS", help="Bands to read, such as gri or g,r,i; the others count as missing.")
+@click.option("--min-snr", default=5.0, show_default=True, type=click.FloatRange(0), help="Of detected objects.")
+@click.option("--resample", is_flag=True, help="Bring windows of other pixel scales to the model's.")
+@click.option("--batch", type=click.IntRange(1), help="Windows a session call. [default: as measured for the device]")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|tensorrt")
+@click.option("--readers", type=click.IntRange(0), help="Processes that read ahead. [default: one per 8 cores]")
+@click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def scan_tiles(
+    tiles: str,
+    root: Path,
+    survey: str,
+    model: str,
+    catalog: Path,
+    sources: str,
+    stride: int,
+    bands: str | None,
+    min_snr: float,
+    resample: bool,
+    batch: int | None,
+    device: str,
+    readers: int | None,
+    fmt: str,
+) -> int:
+    """Find every object of every tile of a list, embed it, and keep it in a catalogue.
+
+    A line of the list is a tile (217.292, 217 292, CFIS.217.292), the path of one of its files, or a glob; # starts a
+    comment. Tiles that are done are skipped, so the same command goes on after an interruption, and tries again what
+    failed. Exit code 3: some tiles failed, all others are in the catalogue.
+
+    \b
+    Examples:
+      scanner scan-tiles --tiles list.txt --root /data/unions
+      echo 217.292 | scanner scan-tiles --tiles - --root /data/unions --out embeddings --min-snr 10
+      scanner scan-tiles --tiles list.txt --sources 'cats/{tile}.cat' --bands gri --format json
+    """
+    from catalogs import store
+
+    from .. import scan
+    from .. import survey as surveys
+    from .. import tiles as tile_lists
+    from ..encoder import Encoder
+    from ..options import ScanOptions
+    from ..progress import Bar, Lines
+
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    options = ScanOptions(
+        sources=sources,
+        bands=_bands(bands),
+        min_snr=min_snr,
+        stride=stride,
+        resample=resample,
+        readers=default_readers() if readers is None else readers,
+    )
+    with ExitStack() as stack:
+        encoder = stack.enter_context(Encoder(model, device=device, batch=batch))  # the contract is read first
+        plan = surveys.load(survey)
+        listed = tile_lists.read_list(tiles, plan, root)
+        run = scan.make_run(plan, encoder, options, model=Path(model).name if Path(model).is_file() else model)
+        catalogue = store.create(catalog, run)
+        progress = stack.enter_context(Bar(len(listed))) if sys.stderr.isatty() else Lines(len(listed))
+        report = scan.scan_tiles(listed, plan, encoder, catalogue, run, options, progress)
+    click.echo(json.dumps(report.to_dict()) if fmt == "json" else _summary(report, catalog))
+    return SOME_TILES_FAILED if report.failed else 0
+
+
+def _bands(text: str | None) -> tuple[str, ...] | None:
+    """``gri`` and ``g,r,i`` alike."""
+    if text is None:
+        return None
+    return tuple(part.strip() for part in text.split(",")) if "," in text else tuple(text)
+
+
+def _summary(report: ScanReport, catalog: Path) -> str:
+    rate = report.objects / report.wall if report.wall else 0.0
+    lines = [
+        f"{report.count('done')} tiles done, {report.count('skipped')} done before, {report.count('failed')} failed: "
+        f"{report.objects:,} objects in {report.wall:.1f} s ({rate:,.0f} a second), in {catalog}"
+    ]
+    for tile in report.failed:
+        lines += [f"  {tile.tile}: {tile.message} [{tile.code}]", *([f"    {tile.hint}"] if tile.hint else [])]
+    return "\n".join(lines)

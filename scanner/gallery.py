@@ -1,0 +1,70 @@
+"""The gallery of an answer: each query's cutout, then its neighbours', labelled with their similarity."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from catalogs.errors import ScannerError
+
+from .cutouts import WindowFrame
+from .figures import Panel, gallery
+from .query import Query
+from .stamps import Flux, Stamps
+from .survey import Survey
+
+if TYPE_CHECKING:
+    from astropy.table import Row, Table
+
+log = logging.getLogger(__name__)
+
+
+def draw(
+    queries: Sequence[Query],
+    answers: Sequence[Table],
+    survey: Survey,
+    contract: Mapping[str, Any],
+    root: Path,
+    path: Path,
+) -> None:
+    """Draw the windows that the model saw (its bands, window and pixel scale) from the tiles under ``root``."""
+    frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
+    stamps = Stamps(survey, frame, root)
+    rows = []
+    for query, answer in zip(queries, answers, strict=True):
+        first = Panel(_query_window(query, stamps), frame.bands, _query_caption(query), highlighted=True)
+        rows.append([first, *(Panel(_window(row, stamps), frame.bands, _caption(row)) for row in answer)])
+    gallery(rows, path)
+
+
+def _window(row: Row, stamps: Stamps) -> Flux | None:
+    """The window of a row of the answer, None (and a warning) where its pixels are not at hand."""
+    try:
+        return stamps.of(str(row["tile"]), float(row["ra"]), float(row["dec"]))
+    except ScannerError as error:
+        log.warning("Object %s is not drawn: %s", row["object_id"], error.message)
+        return None
+
+
+def _query_window(query: Query, stamps: Stamps) -> Flux | None:
+    if query.flux is not None or query.ra is None or query.dec is None:
+        return query.flux
+    try:
+        return stamps.at(query.ra, query.dec)
+    except ScannerError as error:
+        log.warning("The query is not drawn: %s", error.message)
+        return None
+
+
+def _query_caption(query: Query) -> tuple[str, ...]:
+    return ("query", f"object {query.object_id}" if query.object_id is not None else query.name)
+
+
+def _caption(row: Row) -> tuple[str, ...]:
+    magnitude = float(row["mag_auto"])
+    shown = f"  mag {magnitude:.1f}" if np.isfinite(magnitude) else ""
+    return (f"{row['similarity']:.3f}{shown}", f"{row['object_id']}")

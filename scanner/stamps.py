@@ -1,0 +1,76 @@
+"""Single windows, read from the few rows of a tile that hold them: for pictures, and for spots without an object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.errors import ScannerError
+
+from . import cutout_file, images, positions, tiles
+from .cutouts import Frame, Windows
+from .images import TileImages
+from .model import Contract
+from .sources import Sources
+from .survey import Survey
+from .tiles import Tile
+
+Flux = NDArray[np.float32]
+
+
+class Stamps:
+    """Windows around positions, from the tiles under ``root``; a tile's files are looked up once."""
+
+    def __init__(self, survey: Survey, frame: Frame, root: Path) -> None:
+        self._survey, self._frame, self._root = survey, frame, root
+        self._tiles: dict[str, Tile] = {}
+
+    def at(self, ra: float, dec: float) -> Flux:
+        """The window [B, S, S] in nJy around a position in degrees, from the first tile there that has it.
+
+        Raises ``ScannerError``: ``query.no_grid`` (a survey whose tiles must be named), ``query.outside_coverage``, or
+        what opening the tile raises.
+        """
+        if self._survey.grid is None:
+            hint = f"The tiles of {self._survey.name} lie on no grid: scan the tile, or ask with --cutout."
+            raise ScannerError("query.no_grid", f"It is not known which tile holds {ra}, {dec}.", hint)
+        names = tiles.tiles_covering(ra, dec)
+        missing = None
+        for name in names:
+            try:
+                return self.of(name, ra, dec)
+            except ScannerError as error:
+                if error.code not in ("tile.missing_file", "query.outside_coverage"):
+                    raise
+                missing = error
+        hint = f"Tiles that could hold it: {', '.join(names)}, looked for under {self._root}."
+        raise ScannerError("query.outside_coverage", f"No tile at hand covers {ra:.5f}, {dec:.5f}.", hint) from missing
+
+    def of(self, name: str, ra: float, dec: float) -> Flux:
+        """The window [B, S, S] around a position in the tile of this name; all NaN where that has no data."""
+        tile = self._tiles.setdefault(name, tiles.find(self._survey, name, self._root))
+        radius = self._frame.window * self._frame.pixel_scale
+        region = images.region_around(self._survey, tile, ra, dec, radius)
+        if region is None:
+            raise ScannerError("query.outside_coverage", f"{ra:.5f}, {dec:.5f} is not on tile {name}.")
+        try:
+            read = images.open_tile(self._survey, tile, with_variance=False, region=region)
+        except ScannerError as error:
+            if error.code != "tile.all_nan":
+                raise
+            return np.full((len(self._frame.bands), self._frame.window, self._frame.window), np.nan, np.float32)
+        return _window(read, self._frame, ra, dec)
+
+
+def from_fits(path: Path, survey: Survey, contract: Contract) -> Flux:
+    """The middle window [B, S, S] of a user's own cutout, at the model's pixel scale; NaN where the cutout ends."""
+    return _window(cutout_file.read(path, survey, contract), contract, *cutout_file.CENTRE)
+
+
+def _window(read: TileImages, frame: Frame, ra: float, dec: float) -> Flux:
+    there = np.array([ra]), np.array([dec])
+    x, y = positions.to_pixels(read, read.detection, *there)
+    batch: Flux = Windows(read, Sources(x, y, *there, read.detection_band), frame, resample=True).gather(0, 1)
+    return batch[0]
