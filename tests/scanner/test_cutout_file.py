@@ -1,0 +1,123 @@
+"""A cutout of the user's own is brought to the pixels, units and bands of the survey's tiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from catalogs.errors import ScannerError
+from scanner import cutout_file, survey
+from tests.support import tiny_encoder
+
+UNIONS = survey.load("unions")
+MODEL = tiny_encoder.contract()
+TO_NJY = {"r": 10 ** (0.4 * 1.4), "g": 10 ** (0.4 * 4.4)}
+
+
+def image(size: int = 40, seed: int = 1) -> Any:
+    return np.random.default_rng(seed).normal(5, 1, (size, size)).astype(np.float32)
+
+
+def write(path: Path, *hdus: Any) -> Path:
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+    return path
+
+
+def test_hdus_named_by_band_have_the_zero_points_of_the_survey(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.fits", fits.ImageHDU(image(), name="R"), fits.ImageHDU(image(seed=2), name="G"))
+    read = cutout_file.read(path, UNIONS, MODEL)
+    assert read.bands == MODEL.bands
+    assert read.bands_present == "gr"
+    np.testing.assert_allclose(read.flux[2], image() * TO_NJY["r"], rtol=1e-6)
+    np.testing.assert_allclose(read.flux[1], image(seed=2) * TO_NJY["g"], rtol=1e-6)
+    assert np.isnan(read.flux[0]).all()
+    assert read.pixel_scale == MODEL.pixel_scale
+
+
+@pytest.mark.parametrize(
+    ("cards", "factor"),
+    [
+        ({"MAGZERO": 31.4}, 1.0),
+        ({"BUNIT": "nJy"}, 1.0),
+        ({"BUNIT": "uJy"}, 1e3),
+        ({"BUNIT": "nanomaggy"}, 10 ** (0.4 * 8.9)),
+        ({"BUNIT": "counts"}, TO_NJY["r"]),
+        ({"MAGZERO": "unknown"}, TO_NJY["r"]),
+    ],
+)
+def test_the_header_knows_its_units_better(tmp_path: Path, cards: dict[str, Any], factor: float) -> None:
+    hdu = fits.ImageHDU(image(), fits.Header(cards), name="r")
+    read = cutout_file.read(write(tmp_path / "c.fits", hdu), UNIONS, MODEL)
+    np.testing.assert_allclose(read.flux[2], image() * factor, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cards", [{"BANDS": "gri"}, {"BANDS": "g,r,i"}, {"BAND0": "g", "BAND1": "r", "BAND2": "i"}])
+def test_the_planes_of_a_cube_are_named_in_its_header(tmp_path: Path, cards: dict[str, str]) -> None:
+    cube = np.stack([image(seed=seed) for seed in range(3)])
+    read = cutout_file.read(write(tmp_path / "c.fits", fits.ImageHDU(cube, fits.Header(cards))), UNIONS, MODEL)
+    assert read.bands_present == "gri"
+    np.testing.assert_allclose(read.flux[2], cube[1] * TO_NJY["r"], rtol=1e-6)
+
+
+def test_gaps_are_gaps(tmp_path: Path) -> None:
+    data = image()
+    data[:5], data[5, 5], data[6, 6] = 0, np.nan, np.inf
+    read = cutout_file.read(write(tmp_path / "c.fits", fits.ImageHDU(data, name="r")), UNIONS, MODEL)
+    assert np.isnan(read.flux[2]).sum() == 5 * 40 + 2
+    assert read.valid[2] == pytest.approx(1 - (5 * 40 + 2) / 1600)
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [{"PIXSCALE": 0.25}, {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.25 / 3600, "CDELT2": 0.25 / 3600}],
+)
+def test_the_pixel_scale_is_read(tmp_path: Path, cards: dict[str, Any]) -> None:
+    hdu = fits.ImageHDU(image(), fits.Header(cards), name="r")
+    read = cutout_file.read(write(tmp_path / "c.fits", hdu), UNIONS, MODEL)
+    assert read.pixel_scale == pytest.approx(0.25, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [39, 40])
+def test_the_middle_pixel_is_at_the_centre(tmp_path: Path, size: int) -> None:
+    read = cutout_file.read(write(tmp_path / "c.fits", fits.ImageHDU(image(size), name="r")), UNIONS, MODEL)
+    assert read.wcs[2] is not None
+    x, y = read.wcs[2].all_world2pix(*cutout_file.CENTRE, 0)
+    assert (round(float(x), 6), round(float(y), 6)) == (size // 2, size // 2)
+
+
+def refusal(path: Path) -> ScannerError:
+    with pytest.raises(ScannerError) as caught:
+        cutout_file.read(path, UNIONS, MODEL)
+    assert path.name in caught.value.message
+    return caught.value
+
+
+def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
+    assert refusal(write(tmp_path / "a.fits", fits.ImageHDU(image()))).code == "cutout.unknown_bands"
+    assert "EXTNAME" in refusal(tmp_path / "a.fits").hint
+    two = write(tmp_path / "b.fits", fits.ImageHDU(image(), name="r"), fits.ImageHDU(image(30), name="g"))
+    assert refusal(two).code == "cutout.shape_mismatch"
+    empty = write(tmp_path / "c.fits", fits.ImageHDU(image() * np.float32(np.nan), name="r"))
+    assert refusal(empty).code == "cutout.no_pixels"
+    (tmp_path / "d.fits").write_text("no FITS")
+    assert refusal(tmp_path / "d.fits").code == "tile.not_fits"
+    assert refusal(tmp_path / "e.fits").code == "tile.missing_file"
+
+
+def test_a_real_lens_of_the_cfhtls(shared_data: Path) -> None:
+    path = sorted((shared_data / "cfhtls" / "known_dev").glob("*.fits.fz"))[0]
+    read = cutout_file.read(path, UNIONS, MODEL)
+    assert read.bands_present == "gri"
+    assert read.pixel_scale == pytest.approx(0.186)
+    with fits.open(path) as hdus:
+        np.testing.assert_allclose(read.flux[1], hdus["G"].data * TO_NJY["r"], rtol=1e-5)  # zero point 30 in its header
+
+
+def test_a_legacy_survey_cube_with_its_own_scale(shared_data: Path) -> None:
+    read = cutout_file.read(shared_data / "fields" / "decals_grz" / "temp_small.fits.gz", UNIONS, MODEL)
+    assert read.bands_present == "grz"
+    assert 0.1 < read.pixel_scale < 0.3
