@@ -1,0 +1,151 @@
+"""Shards: what the manifest promises is in the files, and unfinished work is never taken for finished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from catalogs.errors import ScannerError
+from scanner.images import TileImages
+from training import production, shards
+from training.choice import Rule
+from training.cutting import Plate
+from training.fields import BANDS, flat_wcs
+from training.shards import Shard
+
+
+def blobs(name: str, seed: int, size: int = 200) -> Plate:
+    """Eight round galaxies on noise in u g r i, z missing."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    flux = random.normal(0, 1, (5, size, size))
+    for _ in range(8):
+        where, width = random.uniform(10, size - 10, 2), random.uniform(3, 6)
+        flux += 60 * np.exp(-((x - where[0]) ** 2 + (y - where[1]) ** 2) / 2 / width**2)
+    flux[4] = np.nan
+    wcs = flat_wcs((size, size), 0.18577)
+    images = TileImages(
+        name=name,
+        bands=BANDS,
+        flux=flux.astype(np.float32),
+        variance=(None,) * 5,
+        wcs=(wcs,) * 4 + (None,),
+        valid=(1.0,) * 4 + (0.0,),
+        detection_band="r",
+        pixel_scale=0.18577,
+    )
+    return Plate("made_up", images, seeing=0.7, sky=False)
+
+
+RULE = Rule()
+
+
+@dataclass(frozen=True)
+class Blobs:
+    """A task that other processes can make, and that can be told to fail."""
+
+    name: str
+    seed: int
+    fails: bool = False
+    source: str = "made_up"
+    split: str = "train"
+    rule: Rule = RULE
+
+    def plates(self) -> Iterator[Plate]:
+        if self.fails:
+            raise ScannerError("tile.truncated", "The disk went away.")
+        yield blobs(self.name, self.seed)
+        yield blobs(f"{self.name}b", self.seed + 100)
+
+
+TASKS = [Blobs(f"s{number}", number) for number in range(3)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    production.produce(folder, TASKS, seed=0)
+    return folder
+
+
+def test_the_manifest_says_what_the_files_hold(made: Path) -> None:
+    manifest = json.loads((made / "manifest.json").read_text())
+    assert (manifest["bands"], manifest["window"], manifest["unit"]) == (list("ugriz"), 80, "nJy")
+    for entry in manifest["shards"]:
+        pixels = np.load(made / entry["file"], mmap_mode="r")
+        table = pq.read_table((made / entry["file"]).with_suffix(".parquet"))
+        assert pixels.shape == (entry["rows"], 5, 80, 80)
+        assert pixels.dtype == np.float32
+        assert len(table) == entry["rows"] > 10
+        assert table.schema.equals(shards.SCHEMA)
+        assert np.isnan(pixels[:, 4]).all()
+
+
+def test_windows_are_centred_on_their_objects(made: Path) -> None:
+    pixels = np.load(made / "s0.npy")
+    table = pq.read_table(made / "s0.parquet")
+    whole = (np.array(table["kind"]) == "object") & (np.array(table["valid_fraction"]) > 0.99)
+    centre = pixels[whole][:, 2, 38:42, 38:42].mean(axis=(1, 2))
+    assert whole.any()
+    assert (centre > np.nanmedian(pixels[whole][:, 2], axis=(1, 2)) + 20).all()
+
+
+def test_some_cutouts_show_a_random_spot(made: Path) -> None:
+    kinds = np.concatenate([np.array(pq.read_table(path)["kind"]) for path in made.glob("*.parquet")])
+    assert 0 < (kinds == "sky").mean() < 0.2
+
+
+def test_a_changed_byte_is_noticed(made: Path, tmp_path: Path) -> None:
+    for name, content in contents(made).items():
+        (tmp_path / name).write_bytes(content)
+    assert shards.damaged(tmp_path) == []
+    with (tmp_path / "s1.npy").open("r+b") as stream:
+        stream.seek(5000)
+        stream.write(b"\x07")
+    assert shards.damaged(tmp_path) == ["s1.npy"]
+
+
+def test_any_number_of_workers_gives_the_same_bytes(made: Path, tmp_path: Path) -> None:
+    production.produce(tmp_path, TASKS, seed=0, workers=2)
+    assert contents(tmp_path) == contents(made)
+
+
+def test_an_interrupted_production_ends_as_an_undisturbed_one(made: Path, tmp_path: Path) -> None:
+    broken = [*TASKS[:1], Blobs("s1", 1, fails=True), TASKS[2]]
+    with pytest.raises(ScannerError):
+        production.produce(tmp_path, broken, seed=0)
+    assert not (tmp_path / "manifest.json").exists()
+    (tmp_path / "s1.npy").write_bytes((made / "s1.npy").read_bytes()[:1000])  # killed while it wrote pixels
+    (tmp_path / ".s1.npy.0123456789ab.tmp").write_bytes(b"half a file")
+    before = (tmp_path / "s0.npy").stat().st_mtime_ns
+    production.produce(tmp_path, TASKS, seed=0)
+    assert contents(tmp_path) == contents(made)
+    assert (tmp_path / "s0.npy").stat().st_mtime_ns == before
+
+
+def test_a_shard_of_another_seed_is_made_again(made: Path, tmp_path: Path) -> None:
+    production.produce(tmp_path, [Blobs("s0", 5)], seed=5)
+    production.produce(tmp_path, TASKS, seed=0)
+    assert contents(tmp_path) == contents(made)
+
+
+def test_another_command_adds_to_the_folder(made: Path, tmp_path: Path) -> None:
+    production.produce(tmp_path, TASKS[1:], seed=0)
+    production.produce(tmp_path, TASKS[:1], seed=0)
+    assert contents(tmp_path) == contents(made)
+
+
+def test_a_shard_without_cutouts_is_a_shard(tmp_path: Path) -> None:
+    entry = shards.write(tmp_path, "none", Shard.joined([]), {"source": "x", "split": "train", "task": "t"})
+    assert entry["rows"] == 0
+    assert shards.finished(tmp_path, "none", "t") == entry

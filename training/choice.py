@@ -1,0 +1,66 @@
+"""Which objects become cutouts: all that are extended and bright, fewer of the rest, and some empty sky."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+Column = NDArray[np.floating[Any]]
+Spots = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+STAR_SIZE = 0.65
+"""Half-light radius of a star, at most, in FWHM of the seeing (Moffat beta 3: 0.63, Gauss: 0.50)."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What to cut of an image. Lenses are always cut; everything is drawn with the frame's own random numbers.
+
+    An extended object of magnitude m is cut with the probability 10**(-slope (m - bright)), at least ``least``: without
+    it half of all cutouts would be within a magnitude of the limit. Star-like ones follow the same rule, and then are
+    thinned to at most the share ``stars`` of the objects. Random positions are added: the share ``sky`` of all cutouts.
+    A window with data in less than ``min_valid`` of its pixels is dropped.
+    """
+
+    min_snr: float = 10.0
+    bright: float = 22.0
+    slope: float = 0.2
+    least: float = 0.35
+    stars: float = 0.15
+    sky: float = 0.1
+    min_valid: float = 0.5
+
+
+def chosen(
+    rule: Rule,
+    mag: Column,
+    radius: Column,
+    seeing: float,
+    wanted: NDArray[np.bool_],
+    most: int,
+    random: np.random.Generator,
+) -> Rows:
+    """Rows to cut, sorted. ``mag`` AB, ``radius`` (half-light) and ``seeing`` (FWHM) in arcsec; ``wanted`` are kept."""
+    draw, order = random.random(len(mag)), random.random(len(mag))
+    faint = np.nan_to_num(mag, nan=99.0) - rule.bright
+    keep = (draw < np.clip(10 ** (-rule.slope * faint), rule.least, 1)) | wanted
+    star = keep & (radius < STAR_SIZE * seeing) & ~wanted
+    galaxies = np.flatnonzero(keep & ~star)
+    stars = _some(np.flatnonzero(star), int(len(galaxies) * rule.stars / (1 - rule.stars)), order)
+    rows = np.concatenate([galaxies, stars])
+    return np.sort(_some(rows, most, np.where(wanted, -1, order)) if most else rows)
+
+
+def _some(rows: Rows, count: int, order: Column) -> Rows:
+    return rows[np.argsort(order[rows], kind="stable")[:count]]
+
+
+def sky(rule: Rule, objects: int, shape: tuple[int, int], random: np.random.Generator) -> Spots:
+    """x, y of random positions in an image [H, W] from which so many objects are cut."""
+    count = round(objects * rule.sky / (1 - rule.sky))
+    height, width = shape
+    return random.uniform(0, width - 1, count), random.uniform(0, height - 1, count)

@@ -1,0 +1,53 @@
+"""The command ``cutouts``: real fields, simulated scenes and tiles to training shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command("cutouts")
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--fields", type=_FOLDER, help="Folder of the real fields that training/fields.toml names.")
+@click.option("--simulate", type=click.IntRange(min=1), metavar="N", help="Cut N simulated scenes as well.")
+@click.option("--size", type=click.IntRange(min=160), default=1024, show_default=True, help="Side of a scene in px.")
+@click.option("--tiles", type=click.Path(dir_okay=False, path_type=Path), help="List of survey tiles to cut as well.")
+@click.option("--root", type=_FOLDER, default=".", show_default=True, help="Where the files of --tiles are.")
+@click.option("--survey", default="unions", show_default=True, help="Survey of --tiles: a name or a TOML file.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides every random choice.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+def cutouts_command(
+    out: Path,
+    fields: Path | None,
+    simulate: int | None,
+    size: int,
+    tiles: Path | None,
+    root: Path,
+    survey: str,
+    seed: int,
+    workers: int,
+) -> None:
+    """Cut objects out of images into the shards of folder OUT, for `pretrain`.
+
+    Every cutout is centred on a detection (one in ten on a random spot) and holds u g r i z in nJy, NaN for no data.
+    Shards that are there are kept: the same command goes on after an interruption, another one adds to the folder.
+
+    Example: python -m training cutouts shards --fields data --simulate 300 --workers 2
+    """
+    from training import production
+
+    tasks: list[production.Task] = []
+    if fields is not None:
+        tasks += production.field_tasks(fields, seed)
+    if simulate is not None:
+        from training.scenes import scene_tasks  # loads GalSim and lenstronomy
+
+        tasks += scene_tasks(simulate, size, seed)
+    if tiles is not None:
+        tasks += production.tile_tasks(tiles, root, survey, seed)
+    if not tasks:
+        raise click.UsageError("Nothing to cut: give --fields, --simulate or --tiles.")
+    click.echo(production.produce(out, tasks, seed, workers, tell=lambda said: click.echo(said, err=True)))

@@ -1,0 +1,152 @@
+"""Shards: cutouts [N, B, W, W] in a memory-mapped file, what they show in a table beside it, and one manifest for all.
+
+A shard is finished when its table is there: the table's footer is its receipt and holds the checksum of the pixels and
+the digest of what was asked for. A rerun keeps what answers the same question and makes the rest again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from catalogs import atomic
+from catalogs.errors import ScannerError
+
+MANIFEST = "manifest.json"
+BANDS = ("u", "g", "r", "i", "z")
+PIXEL_SCALE = 0.18577  # arcsec
+WINDOW = 80  # px; the loader crops 64 of them, with jitter
+UNIT = "nJy"
+
+_COLUMNS = (
+    ("frame", pa.string(), "", "image that was cut"),
+    ("kind", pa.string(), "", "object: centred on a detection; sky: anywhere"),
+    ("x", pa.float32(), "pixel", "0-based, in the file of the frame"),
+    ("y", pa.float32(), "pixel", "0-based, in the file of the frame"),
+    ("ra", pa.float64(), "deg", "ICRS; NaN where the frame has no place on the sky"),
+    ("dec", pa.float64(), "deg", "ICRS; NaN where the frame has no place on the sky"),
+    ("mag", pa.float32(), "mag", "AB, total, detection band"),
+    ("mag_r", pa.float32(), "mag", "AB, r in an aperture of 3 arcsec"),
+    ("flux_radius", pa.float32(), "arcsec", "half-light radius"),
+    ("snr", pa.float32(), "", "signal to noise of the detection"),
+    ("valid_fraction", pa.float32(), "", "pixels with data, of the window in the bands that the frame has"),
+    ("label", pa.string(), "", "what a simulated object is; empty for real ones"),
+    ("theta_e", pa.float32(), "arcsec", "Einstein radius of a simulated lens"),
+)
+SCHEMA = pa.schema(
+    [
+        pa.field(name, kind, metadata={"unit": unit, "description": said} if unit else {"description": said})
+        for name, kind, unit, said in _COLUMNS
+    ]
+)
+_RECEIPT = b"shard"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Cutouts in memory: ``pixels`` float32 [N, B, W, W] in nJy, NaN for no data; ``table`` describes each (SCHEMA)."""
+
+    pixels: NDArray[np.float32]
+    table: pa.Table
+
+    @staticmethod
+    def joined(parts: Iterable[Shard]) -> Shard:
+        parts = list(parts)
+        empty = np.empty((0, len(BANDS), WINDOW, WINDOW), np.float32)
+        pixels = np.concatenate([part.pixels for part in parts]) if parts else empty
+        return Shard(pixels, pa.concat_tables([SCHEMA.empty_table(), *(part.table for part in parts)]).combine_chunks())
+
+
+def rows(count: int, **columns: Any) -> pa.Table:
+    """A table of ``count`` rows: a text, a number or an array for every column, blank or NaN where there is none."""
+    arrays = []
+    for field in SCHEMA:
+        blank: Any = "" if pa.types.is_string(field.type) else np.nan
+        values = np.broadcast_to(np.asarray(columns.pop(field.name, blank)), count)
+        arrays.append(pa.array(values, from_pandas=False).cast(field.type))
+    if columns:
+        raise TypeError(f"no such columns: {sorted(columns)}")
+    return pa.table(arrays, schema=SCHEMA)
+
+
+def write(folder: Path, name: str, shard: Shard, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Write pixels, then table; returns the manifest's entry. ``about`` (source, split, task, ...) goes into it."""
+    file = folder / f"{name}.npy"
+    with atomic.replacing(file) as temporary, temporary.open("wb") as stream:
+        np.save(stream, np.ascontiguousarray(shard.pixels, np.float32))
+    entry = {"file": file.name, "rows": len(shard.pixels), "sha256": sha256(file), **about}
+    table = shard.table.replace_schema_metadata({_RECEIPT: json.dumps(entry, sort_keys=True)})
+    with atomic.replacing(folder / f"{name}.parquet") as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    return entry
+
+
+def finished(folder: Path, name: str, task: str) -> dict[str, Any] | None:
+    """The entry of a shard that is there, whole, and was made for this task (a digest); None if it must be made."""
+    try:
+        metadata = pq.read_metadata(folder / f"{name}.parquet").metadata or {}
+        entry: dict[str, Any] = json.loads(metadata[_RECEIPT])
+        shape = np.load(folder / entry["file"], mmap_mode="r").shape
+    except (OSError, ValueError, KeyError, pa.ArrowInvalid):
+        return None
+    return entry if entry.get("task") == task and shape == (entry["rows"], len(BANDS), WINDOW, WINDOW) else None
+
+
+def write_manifest(folder: Path, entries: Iterable[Mapping[str, Any]], seed: int) -> Path:
+    """List the shards: these ones, and those of an earlier manifest here that still exist under other names."""
+    path = folder / MANIFEST
+    listed = {entry["file"]: entry for entry in _earlier(path) if (folder / entry["file"]).is_file()}
+    listed.update({entry["file"]: entry for entry in entries})
+    manifest = {
+        "bands": BANDS,
+        "pixel_scale": PIXEL_SCALE,
+        "window": WINDOW,
+        "unit": UNIT,
+        "seed": seed,
+        "software": _software(),
+        "shards": [listed[file] for file in sorted(listed)],
+    }
+    atomic.write_json(path, manifest)
+    return path
+
+
+def _earlier(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    same = (tuple(manifest["bands"]), manifest["pixel_scale"], manifest["window"]) == (BANDS, PIXEL_SCALE, WINDOW)
+    if not same:
+        raise ScannerError("shards.other_pixels", f"{path} lists shards of another kind.", "Give another folder.")
+    return list(manifest["shards"])
+
+
+def _software() -> str:
+    try:
+        return f"unions-scanner {version('unions-scanner')}"
+    except PackageNotFoundError:
+        return "unions-scanner"
+
+
+def damaged(folder: Path) -> list[str]:
+    """Files of the manifest whose bytes are not those that were written."""
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return [entry["file"] for entry in manifest["shards"] if not _intact(folder / entry["file"], entry["sha256"])]
+
+
+def _intact(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256(path) == digest
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
