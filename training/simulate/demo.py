@@ -22,9 +22,9 @@ SETTINGS = Settings(
     size=1500,
     lens_fraction=0.028,
     lookalike_fraction=0.028,
-    theta_e=(0.9, 2.8),
-    source_mag=(20.6, 22.8),
-    least_snr=90.0,
+    theta_e=(1.1, 3.0),
+    source_mag=(22.0, 23.6),
+    least_snr=60.0,
     trails=0.0,
 )
 

@@ -129,7 +129,7 @@ def draw_source(rng: np.random.Generator, settings: Settings, theta_e: float, z:
     radius, angle = theta_e * np.sqrt(rng.uniform(0.0, 0.55**2)), rng.uniform(0, 2 * np.pi)
     bright, faint = settings.source_mag
     r = float(faint + np.log10(10 ** (0.4 * (bright - faint)) * (1 - (u := rng.random())) + u) / 0.4)
-    late = float(np.clip(rng.normal(0.85, 0.15), 0.3, 1.0)) if rng.random() < 0.9 else 0.1
+    late = float(np.clip(rng.normal(0.85, 0.15), 0.3, 1.0)) if rng.random() < 0.95 else 0.35
     size = float(np.clip(0.22 * 10 ** (-0.08 * (r - 23.5) + rng.normal(0, 0.18)), 0.07, 0.6))
     number = int(rng.integers(0, 5)) if late > 0.3 else 0
     spread = rng.normal(0, 0.8 * size, (number, 2))

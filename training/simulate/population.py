@@ -17,6 +17,7 @@ BRIGHTEST, COMPLETE = 16.0, 23.25
 """Range in i that counts are drawn in, and where the table ends: beyond it the counts go on with ``FAINT_SLOPE``."""
 FAINT_SLOPE = 0.28
 TYPES = 31  # steps from E through Sbc and Scd to Im
+AT_ONCE = 500  # galaxies matched to the templates at a time: 10 MB
 COLOUR_SCATTER = 0.08  # mag, of u - g and i - z about the template
 
 # Stellar locus in AB magnitudes, after Covey et al. 2007 (AJ 134, 2398): g - r, u - g, r - i, i - z.
@@ -138,20 +139,28 @@ def _complete_colours(rng: np.random.Generator, i_mag: Array, g_r: Array, r_i: A
 
     Redshifts have the prior z^2 exp(-z / z0), z0 = 0.0417 i - 0.744 (LSST science book, section 3.7).
     """
+    parts = [slice(k, k + AT_ONCE) for k in range(0, max(len(i_mag), 1), AT_ONCE)]
+    like, z, late = (
+        np.concatenate(part)
+        for part in zip(*(_likely_templates(rng, i_mag[p], g_r[p], r_i[p]) for p in parts), strict=True)
+    )
+    u_g = like[:, 0] - like[:, 1] + rng.normal(0, COLOUR_SCATTER, len(i_mag))
+    i_z = like[:, 3] - like[:, 4] + rng.normal(0, COLOUR_SCATTER, len(i_mag))
+    colours = np.stack([u_g + g_r + r_i, g_r + r_i, r_i, np.zeros_like(r_i), -i_z], axis=1)
+    return colours, z + rng.uniform(-0.02, 0.02, len(i_mag)), late
+
+
+def _likely_templates(rng: np.random.Generator, i_mag: Array, g_r: Array, r_i: Array) -> tuple[Array, Array, Array]:
+    """Template colours [N, 5], redshifts and types, drawn from their posterior given two colours and the prior."""
     grid, redshifts, late = _grid()
     prior_z = np.maximum(0.0417 * i_mag - 0.744, 0.04)
     prior = 2 * np.log(redshifts) - redshifts / prior_z[:, None]
     miss = (g_r[:, None, None] - (grid[..., 1] - grid[..., 2])) ** 2
     miss += (r_i[:, None, None] - (grid[..., 2] - grid[..., 3])) ** 2
-    log = (prior[:, None, :] - miss / (2 * 0.1**2)).reshape(len(i_mag), -1)
+    log = (prior[:, None, :] - miss / (2 * 0.1**2)).reshape(len(i_mag), grid.shape[0] * grid.shape[1])
     chosen = np.argmax(log + rng.gumbel(size=log.shape), axis=1)
     kind, step = np.unravel_index(chosen, grid.shape[:2])
-    like = grid[kind, step]
-    u_g = like[:, 0] - like[:, 1] + rng.normal(0, COLOUR_SCATTER, len(i_mag))
-    i_z = like[:, 3] - like[:, 4] + rng.normal(0, COLOUR_SCATTER, len(i_mag))
-    zero = np.zeros_like(r_i)
-    colours = np.stack([u_g + g_r + r_i, g_r + r_i, r_i, zero, -i_z], axis=1)
-    return colours, redshifts[step] + rng.uniform(-0.02, 0.02, len(i_mag)), late[kind]
+    return grid[kind, step], redshifts[step], late[kind]
 
 
 def template(late: float, z: float) -> Array:

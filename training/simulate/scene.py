@@ -110,7 +110,7 @@ def _lens(rng: np.random.Generator, settings: Settings, canvas: Canvas, x: float
     row |= {"magnification": light.magnification, "snr": light.snr, "sigma": deflector.sigma}
     rows = [row]
     for _ in range(rng.poisson(1.6 * max(deflector.theta_e - 0.7, 0))):
-        apart, angle = rng.uniform(2.2, 13) / PIXEL_SCALE, rng.uniform(0, 2 * np.pi)
+        apart, angle = rng.uniform(3.0, 13) / PIXEL_SCALE, rng.uniform(0, 2 * np.pi)
         at = (x + apart * np.cos(angle), y + apart * np.sin(angle))
         r = deflector.mag[2] + rng.exponential(1.2) + 0.4
         mag = r + template(float(rng.uniform(0, 0.25)), deflector.z) + rng.normal(0, 0.05, 5)

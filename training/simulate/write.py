@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import galsim
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
@@ -64,6 +65,7 @@ def _hdus(flux: NDArray[np.float32], seen: Seen, wcs: WCS, compress: bool) -> fi
     pixels = np.where(missing, 0 if seen.band in ZERO_IS_MISSING else np.nan, flux * scale).astype(np.float32)
     header = wcs.to_header()
     header["FILTER"], header["MAGZERO"], header["SIMULATE"] = seen.band, ZERO_POINT[seen.band], True
+    header["GALSIM"] = (galsim.__version__, "version that drew the objects")
     header["SEEING"] = (seen.fwhm, "FWHM of the simulated PSF, arcsec")
     if seen.band not in WITH_PLANES:
         return fits.HDUList(
