@@ -4,8 +4,8 @@
 
 Windows of images with larger pixels are interpolated by the scanner's cubic spline: flux is kept, but the noise of
 neighbouring pixels becomes correlated, over about the ratio of the two scales (KiDS 1.8, DES 1.4, SDSS 2.1), and the
-sharpest detail is that of the survey. Real cutouts are few: ``[data] repeat`` of a training configuration says how often
-each source occurs in an epoch. They are stored once, and nothing else is copied.
+sharpest detail is that of the survey. Real cutouts are few: ``[data] repeat`` of a training configuration says how
+often each source occurs in an epoch. They are stored once, and nothing else is copied.
 """
 
 from __future__ import annotations
