@@ -16,11 +16,15 @@ from catalogs.errors import ScannerError
 Floats = NDArray[np.float64]
 
 
+_NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
+
+
 def read(hdu: Any, path: Path) -> WCS:
     """The celestial WCS of an image HDU; ``tile.no_wcs`` where its header has none that works."""
     with catch_warnings():
         simplefilter("ignore")
         try:
+            _check_numbers(hdu.header)
             wcs = WCS(hdu.header, naxis=2)
             centre = wcs.all_pix2world([[hdu.shape[1] / 2, hdu.shape[0] / 2]], 0)
         except Exception as error:  # wcslib knows many ways to refuse a header
@@ -28,6 +32,13 @@ def read(hdu: Any, path: Path) -> WCS:
     if not wcs.has_celestial or not np.isfinite(centre).all():
         raise _no_wcs(path, "it has no celestial axes")
     return wcs
+
+
+def _check_numbers(header: Any) -> None:
+    """Refuse a text in place of a number: wcslib would quietly take its default."""
+    for card in _NUMBERS:
+        if isinstance(header.get(card), str | bool):
+            raise ValueError(f"{card} is {header[card]!r}")
 
 
 def pixel_scale(wcs: WCS, path: Path) -> float:

@@ -49,10 +49,8 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
     hdus = stack.enter_context(fits_planes.opened(path))
     with fits_planes.reading(path):
         image = fits_planes.find(hdus, band.hdu)
+        there = ", ".join(f"{index} {fits_planes.label(hdu)}".strip() for index, hdu in enumerate(hdus))
     if image is None:
-        there = ", ".join(
-            f"{index} {hdu.name or hdu.header.get('EXTTYPE', '')}".strip() for index, hdu in enumerate(hdus)
-        )
         raise ScannerError(
             "tile.no_image_hdu",
             f"{path} has no two-dimensional image in HDU {' or '.join(map(str, band.hdu))}.",
@@ -61,7 +59,8 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
     fits_planes.check_whole(image, path)
     wcs = astrometry.read(image, path)
     mask = _plane(stack, band.mask, hdus, path, image.shape)
-    variance = _plane(stack, band.variance, hdus, path, image.shape) if with_variance else None
+    weighs = band.variance is not None and band.variance.inverse  # a weight of 0 says that there is no data
+    variance = _plane(stack, band.variance, hdus, path, image.shape) if with_variance or weighs else None
     return BandFile(band, path, image, mask, variance, wcs, astrometry.pixel_scale(wcs, path))
 
 
@@ -112,8 +111,11 @@ def read_band(source: BandFile | None, flux: Image) -> tuple[float, Image | None
             _drop_zero_blocks(flux)
         for rows, masked in _masked(source):
             np.copyto(flux[rows], np.nan, where=masked)
+        variance = _variance(source)
+        if variance is not None and band.variance is not None and band.variance.inverse:
+            np.copyto(flux, np.nan, where=np.isnan(variance))
         valid = sum(int(np.isfinite(flux[rows]).sum()) for rows in fits_planes.row_slices(len(flux)))
-        return valid / flux.size, _variance(source)
+        return valid / flux.size, variance
 
 
 def _drop_zero_blocks(flux: Image) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +27,8 @@ Region = tuple[slice, slice]
 
 STRIP_ROWS = 256
 COMPRESSED_STRIP_ROWS = 1024
-_COMPRESSED_STREAM = (".gz", ".bz2", ".xz", ".zip", ".Z")
+_CUT_SHORT = ("truncated", "Header missing END card", "not multiple of 2880", "end-of-stream marker")
+_STREAMS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
 
 
 @contextmanager
@@ -49,9 +54,21 @@ def reading(path: Path) -> Iterator[None]:
 def opened(path: Path) -> Iterator[fits.HDUList]:
     """A FITS file, open until the end of the block; errors as in ``reading``."""
     with reading(path):
-        hdus = fits.open(path, memmap=True, mode="readonly")
+        stream = _STREAMS.get(path.suffix)
+        source = path if stream is None else _expanded(path, stream)
+        hdus = fits.open(source, mode="readonly")
     with hdus:
         yield hdus
+
+
+def _expanded(path: Path, stream: Any) -> io.BytesIO:
+    """The content of a compressed file: inside one, every step back would mean to start again."""
+    limit = MAX_PIXELS * 8
+    with stream.open(path) as file:
+        content = file.read(limit)
+    if len(content) == limit:
+        raise _too_large(path, f"expands to more than {limit} bytes")
+    return io.BytesIO(content)
 
 
 def find(hdus: fits.HDUList, where: tuple[int | str, ...]) -> Any | None:
@@ -81,14 +98,11 @@ def check_whole(hdu: Any, path: Path) -> None:
     """Raise where a plane is not what its header says: ``tile.too_large``, or ``tile.truncated`` (the file ends)."""
     rows, columns = hdu.shape
     if rows * columns > MAX_PIXELS:
-        hint = "Its header may be damaged. If the image is real, cut it into tiles first."
-        raise ScannerError("tile.too_large", f"{path} says it holds {columns} x {rows} px, more than is read.", hint)
-    if path.suffix in _COMPRESSED_STREAM:
-        return
+        raise _too_large(path, f"says it holds {columns} x {rows} px")
     place = hdu.fileinfo()
     end = place["datLoc"] + (place["datSpan"] if isinstance(hdu, fits.CompImageHDU) else hdu.size)
-    if path.stat().st_size < end:
-        raise _truncated(path, f"has {path.stat().st_size} bytes where its header needs {end}")
+    if place["file"].size < end:
+        raise _truncated(path, f"has {place['file'].size} bytes where its header needs {end}")
 
 
 def is_quantised(hdu: Any) -> bool:
@@ -116,10 +130,10 @@ def row_slices(rows: int, step: int = STRIP_ROWS) -> Iterator[slice]:
 
 
 def _named(path: Path, error: Exception) -> ScannerError:
-    what = str(error) or type(error).__name__
+    what = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if isinstance(error, FileNotFoundError):
         return ScannerError("tile.missing_file", f"There is no file {path}.", "Check the path, or give --root.")
-    if isinstance(error, EOFError | zlib.error) or "truncated" in what or "Header missing END card" in what:
+    if isinstance(error, EOFError | zlib.error) or any(sign in what for sign in _CUT_SHORT):
         return _truncated(path, f"ends early ({what})")
     if isinstance(error, OSError) and error.errno is not None:
         return ScannerError("tile.unreadable", f"{path} cannot be read: {what}.", "Check its permissions and the disk.")
@@ -129,6 +143,11 @@ def _named(path: Path, error: Exception) -> ScannerError:
         return ScannerError("tile.not_fits", f"{path} is not a FITS file.", "Give the image itself, as FITS.")
     hint = "The file is damaged or not standard FITS: fetch it again, or check it with fitsverify."
     return ScannerError("tile.bad_header", f"{path} cannot be understood: {what}.", hint)
+
+
+def _too_large(path: Path, how: str) -> ScannerError:
+    hint = "The file may be damaged. If the image is real, cut it into tiles first."
+    return ScannerError("tile.too_large", f"{path} {how}, more than is read.", hint)
 
 
 def _truncated(path: Path, how: str) -> ScannerError:

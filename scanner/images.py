@@ -112,7 +112,7 @@ def open_tile(
         name=tile.name,
         bands=tuple(band.name for band in wanted),
         flux=flux,
-        variance=tuple(variance for _, variance in read),
+        variance=tuple(variance if with_variance else None for _, variance in read),
         wcs=tuple(sources[band.name].wcs if band.name in sources else None for band in wanted),
         valid=valid,
         detection_band=detection,

@@ -1,0 +1,207 @@
+"""Pixels in nanojansky: what counts as data, on real tiles of four surveys and on made-up ones."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from scanner import fits_planes, survey, tiles
+from scanner.images import TileImages, open_tile, tile_shape
+from scanner.survey import Survey
+
+TO_NJY_30 = 10 ** (-0.4 * (30 - 31.4))
+TO_NJY_27 = 10 ** (-0.4 * (27 - 31.4))
+
+
+def test_five_bands_of_a_real_tile(tiles_dev: Path, unions: Survey, open_dev: Callable[[str], TileImages]) -> None:
+    """KiDS and VIKING pixels in UNIONS names: z tells its planes by EXTTYPE only."""
+    images = open_dev("112.280")
+    assert images.flux.shape == (5, 2600, 2600)
+    assert images.flux.dtype == np.float32
+    assert images.bands_present == "ugriz"
+    assert images.detection_band == "r"
+    assert images.pixel_scale == pytest.approx(0.339)
+    raw_r = fits.getdata(tiles_dev / "CFIS.112.280.r.fits")
+    raw_z = fits.getdata(tiles_dev / "WISHES.112.280.z.fits", 1)
+    np.testing.assert_allclose(images.flux[2], raw_r * TO_NJY_30, rtol=1e-6)
+    np.testing.assert_allclose(images.flux[4], raw_z * TO_NJY_27, rtol=1e-6)
+    variance = images.variance[4]
+    assert variance is not None
+    np.testing.assert_allclose(variance, fits.getdata(tiles_dev / "WISHES.112.280.z.fits", 3) * TO_NJY_27**2, rtol=1e-6)
+    assert images.variance[2] is None
+
+
+@pytest.mark.parametrize(("name", "gap"), [("110.280", 0.0), ("111.280", np.nan)])
+def test_gaps_are_no_data_whatever_fills_them(
+    name: str, gap: float, tiles_dev: Path, open_dev: Callable[[str], TileImages]
+) -> None:
+    """Between the fields lie strips of 16 px: 0 in one tile, NaN in the other, bit 8 of the mask in g."""
+    images = open_dev(name)
+    x, y = name.split(".")
+    gaps = np.zeros(images.flux.shape[1:], bool)
+    gaps[:16] = gaps[:, :16] = True
+    raw = fits.getdata(tiles_dev / f"CFIS.{x}.{y}.r.fits")
+    np.testing.assert_array_equal(raw[gaps], gap)
+    assert images.present == (False, True, True, True, False)
+    assert np.isnan(images.flux[1][gaps]).all()
+    assert np.isnan(images.flux[2][gaps]).all()
+    assert np.isnan(images.flux[0]).all()
+    assert images.valid[1] == pytest.approx(np.isfinite(images.flux[1]).mean())
+
+
+def test_a_missing_band_is_nan_and_no_error(unions: Survey, open_dev: Callable[[str], TileImages]) -> None:
+    images = open_dev("111.280")
+    assert images.wcs[0] is None
+    assert images.variance[0] is None
+    assert images.bands_present == "gri"
+
+
+def test_the_shape_is_known_before_the_pixels(tiles_dev: Path, unions: Survey) -> None:
+    tile = tiles.find(unions, "112.280", tiles_dev)
+    assert tile_shape(unions, tile) == (5, 2600, 2600)
+    assert tile_shape(unions, tile, ["z", "u"]) == (2, 2600, 2600)
+
+
+def test_pixels_go_into_the_caller_s_memory(tiles_dev: Path, unions: Survey) -> None:
+    tile = tiles.find(unions, "112.280", tiles_dev)
+    slot = np.zeros((3, 2600, 2600), np.float32)
+    images = open_tile(unions, tile, ["i", "r"], out=slot[:2])
+    assert np.shares_memory(images.flux, slot)
+    assert np.isfinite(slot[:2]).all()
+    assert not slot[2].any()
+    with pytest.raises(ValueError, match="float32"):
+        open_tile(unions, tile, ["i", "r"], out=slot)
+
+
+def test_hsc_with_mask_and_variance(shared_data: Path, tmp_path: Path) -> None:
+    """A patch of HSC-SSP: planes told by EXTTYPE, mask bits by the header's own numbers."""
+    source = shared_data / "fields" / "hsc_gri" / "cutout-HSC-R-9071-s18a_wide-181211-014627.fits.gz"
+    target = tmp_path / "calexp-HSC-R-9071-4,4.fits.gz"
+    shutil.copy(source, target)
+    hsc = survey.load("hsc")
+    images = open_tile(hsc, tiles.find(hsc, "9071-4,4", tmp_path))
+    assert images.bands_present == "r"
+    assert images.pixel_scale == pytest.approx(0.168, rel=1e-3)
+    assert images.valid[1] == 1
+    variance = images.variance[1]
+    assert variance is not None
+    flux = images.flux[1]
+    assert np.median(variance) ** 0.5 == pytest.approx(np.median(np.abs(flux - np.median(flux))) * 1.4826, rel=0.5)
+    # ask for another bit by name: the header says it is 16, whatever the survey file thinks
+    band = hsc.band("r")
+    assert band.mask is not None
+    strict = replace(hsc, bands=(replace(band, mask=replace(band.mask, bits={"INEXACT_PSF": 3})),))
+    masked = open_tile(strict, tiles.find(strict, "9071-4,4", tmp_path), ["r"])
+    assert 1 - masked.valid[0] == pytest.approx(0.0261, abs=1e-3)
+
+
+def test_a_legacy_survey_brick_that_is_nearly_empty(shared_data: Path) -> None:
+    legacy = survey.load("legacysurvey")
+    tile = tiles.find(legacy, "1238p245", shared_data / "fields" / "legacysurvey_brick_z")
+    images = open_tile(legacy, tile)
+    assert images.flux.shape == (4, 3600, 3600)
+    assert images.bands_present == "z"
+    assert images.detection_band == "z"
+    assert images.valid[3] == pytest.approx(0.0027, abs=1e-4)
+    variance = images.variance[3]
+    assert variance is not None
+    np.testing.assert_array_equal(np.isfinite(variance), np.isfinite(images.flux[3]))
+    noise = np.nanstd(images.flux[3] / np.sqrt(variance))
+    assert 0.5 < noise < 3
+
+
+def test_cfhtls_compressed(shared_data: Path, tmp_path: Path, unions: Survey) -> None:
+    """A real .fits.fz of MegaCam: the image moved from HDU 0 to HDU 1."""
+    source = shared_data / "fields" / "cfhtls_gri" / "CFHTLS_03_g_sci.fits.fz"
+    shutil.copy(source, tmp_path / "CFIS.217.292.r.fits.fz")
+    images = open_tile(unions, tiles.find(unions, "217.292", tmp_path))
+    assert images.bands_present == "r"
+    assert images.pixel_scale == pytest.approx(0.186)
+    np.testing.assert_allclose(images.flux[2], fits.getdata(source, 1) * np.float32(TO_NJY_30), rtol=1e-5)
+
+
+def test_sdss_frames_by_a_survey_file_of_ones_own(shared_data: Path, tmp_path: Path) -> None:
+    """Five bands, bz2, each with its own WCS: one object lies at different pixels."""
+    bands = "".join(
+        f"[bands.{band}]\nhdu = 0\nzero_point = 22.5\n"
+        f'files = "frame-{band}-{{run:06d}}-{{camcol}}-{{field:04d}}.fits"\n'
+        for band in "ugriz"
+    )
+    path = tmp_path / "sdss.toml"
+    path.write_text(
+        'name = "sdss"\npixel_scale = 0.396\ndetection = ["r", "i"]\nsuffixes = ["", ".bz2"]\n'
+        'tile = "{run:06d}-{camcol}-{field:04d}"\nfields = { run = "int", camcol = "int", field = "int" }\n' + bands
+    )
+    sdss = survey.load(path)
+    images = open_tile(
+        sdss, tiles.find(sdss, "002583-2-0136", shared_data / "fields" / "sdss_ugriz_M2"), ["g", "r", "i"]
+    )
+    assert images.pixel_scale == pytest.approx(0.396, rel=1e-3)
+    ra, dec = images.wcs[1].all_pix2world(1000, 700, 0)
+    x, y = images.wcs[2].all_world2pix(ra, dec, 0)
+    assert np.hypot(x - 1000, y - 700) > 1
+
+
+def test_compression_does_not_make_dark_sky_no_data(
+    made_tile: Callable[..., Path], tmp_path: Path, unions: Survey
+) -> None:
+    """Rounding turns sky into exact zeros here and there; a gap of zeros stays a gap."""
+    sky = np.random.default_rng(0).normal(0, 1, (300, 400)).astype(np.float32)
+    sky[100:116] = 0
+    plain = made_tile(sky)
+    packed = fits.CompImageHDU(sky, fits.getheader(plain), compression_type="RICE_1", quantize_level=4)
+    packed.writeto(tmp_path / "CFIS.217.293.r.fits.fz")
+    image = open_tile(unions, tiles.find(unions, "217.293", tmp_path), ["r"]).flux[0]
+    assert (fits.getdata(tmp_path / "CFIS.217.293.r.fits.fz") == 0).sum() > 1.2 * 16 * 400
+    assert np.isnan(image[100:116]).all()
+    assert np.isnan(np.delete(image, np.s_[98:118], axis=0)).sum() == 0
+
+
+def test_scaled_integers_and_blanks(tmp_path: Path, made_tile: Callable[..., Path], unions: Survey) -> None:
+    """16-bit images with BZERO, BSCALE and BLANK, as older surveys store them."""
+    made_tile(np.ones((20, 20)))
+    hdu = fits.PrimaryHDU(
+        np.arange(400, dtype=np.int16).reshape(20, 20), fits.getheader(tmp_path / "CFIS.217.292.r.fits")
+    )
+    hdu.header["BSCALE"], hdu.header["BZERO"], hdu.header["BLANK"] = 0.5, 100.0, 7
+    hdu.writeto(tmp_path / "CFIS.217.293.r.fits")
+    image = open_tile(unions, tiles.find(unions, "217.293", tmp_path), ["r"]).flux[0]
+    raw = np.arange(400).reshape(20, 20)
+    with fits.open(tmp_path / "CFIS.217.293.r.fits") as hdus:
+        expected = hdus[0].data * TO_NJY_30
+    np.testing.assert_allclose(image, expected, rtol=1e-6)
+    assert np.isnan(image[raw == 7]).all() == np.isnan(expected[raw == 7]).all()
+
+
+def test_what_is_not_finite_is_no_data(made_tile: Callable[..., Path], tmp_path: Path, unions: Survey) -> None:
+    counts = np.ones((30, 30))
+    counts[3, 4], counts[5, 6], counts[7, 8], counts[9, 10] = np.inf, -np.inf, np.nan, 3e38
+    image = open_tile(unions, tiles.find(unions, str(made_tile(counts).name[5:12]), tmp_path), ["r"]).flux[0]
+    assert np.isnan(image).sum() == 4
+    assert image[0, 0] == pytest.approx(TO_NJY_30)
+
+
+@pytest.mark.parametrize(("covered", "band"), [(1.0, "r"), (0.3, "i")])
+def test_the_band_that_finds_the_objects_must_cover_the_tile(
+    covered: float, band: str, made_tile: Callable[..., Path], tmp_path: Path, unions: Survey
+) -> None:
+    counts = np.ones((100, 100))
+    counts[int(100 * covered) :] = 0
+    made_tile(counts)
+    made_tile(np.ones((100, 100)), name="PSS.DR4.217.292.i.fits")
+    assert open_tile(unions, tiles.find(unions, "217.292", tmp_path)).detection_band == band
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_the_size_of_strips_changes_nothing(
+    rows: int, tiles_dev: Path, unions: Survey, open_dev: Callable[[str], TileImages], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fits_planes.row_slices, "__defaults__", (rows,))
+    images = open_tile(unions, tiles.find(unions, "111.280", tiles_dev), ["r"])
+    np.testing.assert_array_equal(images.flux[0], open_dev("111.280").flux[2])
