@@ -14,6 +14,7 @@ pytest.importorskip("lenstronomy")
 import galsim
 from click.testing import CliRunner
 
+from catalogs.errors import ScannerError
 from scanner.images import open_tile
 from scanner.survey import load
 from scanner.tiles import Tile
@@ -21,7 +22,8 @@ from training.simulate.canvas import Canvas, fluxes, sersic
 from training.simulate.command import simulate
 from training.simulate.conditions import BANDS, DEPTH, PIXEL_SCALE, Settings, pixel_rms
 from training.simulate.demo import conditions
-from training.simulate.lenses import Deflector, Source, lensed_light
+from training.simulate.lens_systems import Deflector, Source
+from training.simulate.lenses import lensed_light
 from training.simulate.scene import Scene, simulate_tile
 from training.simulate.sky import correlated_noise, saturate
 from training.simulate.write import file_name, write_tile
@@ -155,6 +157,19 @@ def test_every_lens_has_what_makes_it_one(scene: Scene) -> None:
     assert np.all(lenses["snr"] > 15)
     assert np.median(lenses["mag_g"] - lenses["mag_r"]) > 1.0  # red galaxies
     assert np.all(np.isnan(scene.truth["theta_e"][scene.truth["label"] != "lens"]))
+
+
+@pytest.mark.parametrize("bad", [{"theta_e": (0.1, 2.0)}, {"theta_e": (2.0, 9.0)}, {"size": 8}, {"density": -1.0}])
+def test_impossible_settings_are_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(ScannerError, match="simulated scene") as refused:
+        Settings(**bad)  # type: ignore[arg-type]
+    assert refused.value.code == "config.bad"
+
+
+def test_small_lenses_in_bad_seeing_are_drawn_all_the_same() -> None:
+    seen = tuple(replace(s, fwhm=1.3) for s in conditions())
+    scene = simulate_tile("100.240", 1, replace(LENSES, theta_e=(0.3, 0.4)), seen)
+    assert (scene.truth["label"] == "lens").any()
 
 
 def test_fractions_are_honoured() -> None:

@@ -42,6 +42,19 @@ def test_counts_are_those_of_the_table_to_a_tenth(shared_data: Path) -> None:
         assert expected(area, low, low + 0.5) == pytest.approx(found, rel=0.1)
 
 
+def test_the_committed_counts_are_what_the_fit_gives(shared_data: Path) -> None:
+    assert fit.counts(shared_data / TABLE) == fitted()["counts"]
+
+
+def test_the_committed_mixture_fits_the_table(table: dict[str, np.ndarray]) -> None:
+    """Its mean and spread of every column are the table's, for the whole sample."""
+    x, mix = fit.features(table), fitted()["mixture"]
+    mean = mix["weights"] @ mix["means"]
+    spread = mix["covariances"].diagonal(axis1=1, axis2=2) + (mix["means"] - mean) ** 2
+    np.testing.assert_allclose(mean, x.mean(axis=0), atol=0.01)
+    np.testing.assert_allclose(np.sqrt(mix["weights"] @ spread), x.std(axis=0), rtol=0.02)
+
+
 def test_drawn_magnitudes_follow_the_counts() -> None:
     mag = magnitudes(np.random.default_rng(0), 200_000, 25.0)
     for low in (21.0, 22.0, 23.0, 24.0):

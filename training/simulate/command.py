@@ -43,15 +43,20 @@ def _run(jobs: list[Job], workers: int) -> Iterator[tuple[str, int, int]]:
 
 @click.command(short_help="Render survey-like tiles with lenses in them.")
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--tiles", default=4, show_default=True, help="How many.")
-@click.option("--size", default=1024, show_default=True, help="Pixels a side.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--workers", type=int, default=lambda: os.cpu_count() or 1, help="Processes.  [default: all cores]")
+@click.option("--tiles", type=click.IntRange(min=1), default=4, show_default=True, help="How many.")
+@click.option("--size", type=click.IntRange(min=32), default=1024, show_default=True, help="Pixels a side.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=lambda: os.cpu_count() or 1,
+    help="Processes.  [default: all cores]",
+)
 @click.option("--lenses", default=0.05, show_default=True, help="Lenses for each galaxy brighter than i = 23.5.")
 @click.option("--lookalikes", default=0.05, show_default=True, help="Look-alikes for each such galaxy.")
 @click.option("--compress", is_flag=True, help="Write RICE-compressed .fits.fz.")
 def simulate(
-    out: Path, tiles: int, size: int, seed: int, workers: int, lenses: float, lookalikes: float, compress: bool
+    out: Path, tiles: int, size: int, seed: int, workers: int | None, lenses: float, lookalikes: float, compress: bool
 ) -> None:
     """Render TILES simulated tiles with UNIONS names into OUT, with a truth-<tile>.csv each and a list.txt.
 
@@ -61,6 +66,6 @@ def simulate(
     settings = Settings(size=size, lens_fraction=lenses, lookalike_fraction=lookalikes)
     jobs = [(name, seed, settings, out, compress) for name in tile_names(tiles)]
     out.mkdir(parents=True, exist_ok=True)
-    for name, found, objects in _run(jobs, min(workers, tiles)):
+    for name, found, objects in _run(jobs, min(workers or os.cpu_count() or 1, tiles)):
         click.echo(f"{name}: {objects} objects, {found} lenses", err=True)
     (out / "list.txt").write_text("".join(f"{job[0]}\n" for job in jobs), encoding="utf-8")

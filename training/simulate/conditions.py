@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from catalogs.errors import ScannerError
+
 BANDS = ("u", "g", "r", "i", "z")
 PIXEL_SCALE = 0.18577  # arcsec
 
@@ -23,6 +25,8 @@ OFFSET = {"u": 0.0, "g": 0.0, "r": 0.0, "i": 0.672, "z": 0.0}
 """Pixels along x by which a band's grid lies off that of r."""
 NEIGHBOUR = 0.10
 """Weight of the neighbours in the kernel that resampling leaves in the noise: correlation of 0.2 one pixel away."""
+WIDEST = 3.2
+"""arcsec: no galaxy below 370 km/s bends light farther."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,15 @@ class Settings:
     cosmic_rays: float = 0.02  # per square arcmin and band: what rejection left over
     depth_scatter: float = 0.12  # mag
 
+    def __post_init__(self) -> None:
+        low, high = self.theta_e
+        if not 0.3 <= low < high <= WIDEST:
+            raise _bad(f"theta_e {low} to {high} must rise and lie between 0.3 and {WIDEST} arcsec")
+        if self.size < 32:
+            raise _bad(f"a tile of {self.size} px is smaller than 32")
+        if min(self.lens_fraction, self.lookalike_fraction, self.density, self.star_density) < 0:
+            raise _bad("fractions and densities cannot be negative")
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -60,6 +73,10 @@ class Seen:
     saturation: float
     offset: float
     present: bool
+
+
+def _bad(why: str) -> ScannerError:
+    return ScannerError("config.bad", f"Bad settings of a simulated scene: {why}.", "The defaults are a good start.")
 
 
 def pixel_rms(band: str, deeper: float = 0.0) -> float:

@@ -1,12 +1,10 @@
-"""Strong lenses: a massive red galaxy (SIE with shear) before a blue source or a quasar, traced by lenstronomy."""
+"""Strong lenses as the camera sees them: images of a source traced by lenstronomy, on top of the lens galaxy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from astropy.cosmology import FlatLambdaCDM
 from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LensModel.Solver.lens_equation_solver import LensEquationSolver
 from lenstronomy.LightModel.light_model import LightModel
@@ -15,57 +13,13 @@ from numpy.typing import NDArray
 
 from training.simulate.canvas import FINE, HALF_PSF, Canvas, fluxes
 from training.simulate.conditions import PIXEL_SCALE, Settings
-from training.simulate.population import k_correction, template
+from training.simulate.lens_systems import Deflector, Source, draw_deflector, draw_source
 
 Array = NDArray[np.float64]
 
-LIGHT_SPEED = 299_792.458  # km/s
 TRIES = 15
 BRIGHTEST = 17.3  # r of a lens galaxy
 CELL = (PIXEL_SCALE / FINE) ** 2  # square arcsec
-
-
-@dataclass(frozen=True)
-class Deflector:
-    """The lens galaxy: ``theta_e`` and ``size`` in arcsec, ``sigma`` in km/s, ``angle`` of its major axis in radians,
-    external ``shear`` (g1, g2), AB ``mag`` [5] in u g r i z."""
-
-    z: float
-    sigma: float
-    theta_e: float
-    q: float
-    angle: float
-    shear: tuple[float, float]
-    mag: Array
-    size: float
-
-    @property
-    def model(self) -> LensModel:
-        return LensModel(["SIE", "SHEAR"])
-
-    @property
-    def parameters(self) -> list[dict[str, float]]:
-        e1, e2 = phi_q2_ellipticity(self.angle, self.q)
-        sie = {"theta_E": self.theta_e, "e1": e1, "e2": e2, "center_x": 0.0, "center_y": 0.0}
-        return [sie, {"gamma1": self.shear[0], "gamma2": self.shear[1], "ra_0": 0.0, "dec_0": 0.0}]
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is lensed: a Sersic galaxy with blue clumps, at (``x``, ``y``) arcsec behind the lens, or a quasar in it.
-
-    ``mag`` [5] is before magnification; ``clumps`` [K, 4] are x, y, size (arcsec) and share of the flux."""
-
-    z: float
-    x: float
-    y: float
-    mag: Array
-    size: float
-    n: float
-    q: float
-    angle: float
-    clumps: Array
-    quasar: Array | None  # magnitudes [5] of its point source
 
 
 @dataclass(frozen=True)
@@ -75,86 +29,6 @@ class LensedLight:
     stamps: Array
     snr: float
     magnification: float
-
-
-@cache
-def _distances() -> tuple[Array, Array]:
-    cosmology = FlatLambdaCDM(H0=70, Om0=0.3)
-    z = np.linspace(0.01, 4, 400)
-    return z, np.asarray(cosmology.comoving_distance(z).value)
-
-
-def _comoving(z: float) -> float:
-    """Comoving distance in Mpc."""
-    return float(np.interp(z, *_distances()))
-
-
-def draw_deflector(rng: np.random.Generator, settings: Settings) -> tuple[Deflector, float]:
-    """A lens galaxy and the redshift of its source: theta_E first, then redshifts that a real galaxy can do it at.
-
-    Velocity dispersion from theta_E = 4 pi (sigma / c)^2 D_ls / D_s; luminosity and size from it (Faber & Jackson 1976;
-    zero points of SLACS, Auger et al. 2010), with passive evolution of one magnitude a unit redshift.
-    """
-    low, high = settings.theta_e
-    while True:
-        theta_e = float(low + (high - low) * rng.beta(1.3, 2.0))
-        z = float(np.clip(rng.normal(0.48, 0.15), 0.18, 0.95))
-        z_source = float(np.clip(z + 0.3 + rng.gamma(2.2, 0.45), 0.0, 3.3))
-        ratio = 1 - _comoving(z) / _comoving(z_source)
-        sigma = LIGHT_SPEED * np.sqrt(np.radians(theta_e / 3600) / (4 * np.pi * ratio))
-        if 150 < sigma < 370:
-            break
-    distance = _comoving(z) * (1 + z)
-    absolute = -22.7 - 8 * np.log10(sigma / 250) - z + rng.normal(0, 0.25)
-    r = absolute + 5 * np.log10(distance * 1e5) + k_correction(z)
-    kpc = 7.5 * (sigma / 250) ** 1.6 * 10 ** rng.normal(0, 0.1)
-    q = float(np.clip(rng.normal(0.78, 0.12), 0.45, 0.98))
-    gamma, angle = min(abs(rng.normal(0, 0.05)), 0.15), rng.uniform(0, np.pi)
-    size = float(kpc / 1000 / (_comoving(z) / (1 + z)) * 206_265)
-    deflector = Deflector(
-        z=z,
-        sigma=float(sigma),
-        theta_e=theta_e,
-        q=q,
-        angle=float(rng.uniform(0, np.pi)),
-        shear=(float(gamma * np.cos(2 * angle)), float(gamma * np.sin(2 * angle))),
-        mag=r + template(float(rng.choice([0.0, 0.0, 0.0, 0.1])), z) + rng.normal(0, 0.04, 5),
-        size=max(size, 0.25),
-    )
-    return deflector, z_source
-
-
-def draw_source(rng: np.random.Generator, settings: Settings, theta_e: float, z: float, quasar: bool) -> Source:
-    """A source behind a deflector, near enough to its axis to be imaged more than once."""
-    radius, angle = theta_e * np.sqrt(rng.uniform(0.0, 0.55**2)), rng.uniform(0, 2 * np.pi)
-    bright, faint = settings.source_mag
-    r = float(faint + np.log10(10 ** (0.4 * (bright - faint)) * (1 - (u := rng.random())) + u) / 0.4)
-    late = float(np.clip(rng.normal(0.85, 0.15), 0.3, 1.0)) if rng.random() < 0.95 else 0.35
-    size = float(np.clip(0.22 * 10 ** (-0.08 * (r - 23.5) + rng.normal(0, 0.18)), 0.07, 0.6))
-    number = int(rng.integers(0, 5)) if late > 0.3 else 0
-    spread = rng.normal(0, 0.8 * size, (number, 2))
-    clumps = np.column_stack(
-        [spread, rng.uniform(0.025, 0.07, number), rng.dirichlet(np.ones(max(number, 1)))[:number]]
-    )
-    return Source(
-        z=z,
-        x=float(radius * np.cos(angle)),
-        y=float(radius * np.sin(angle)),
-        mag=r + template(late, z) + rng.normal(0, 0.05, 5) + (1.2 if quasar else 0.0),
-        size=size,
-        n=float(np.clip(rng.normal(1.1, 0.4), 0.5, 4.0)) if late > 0.3 else 3.0,
-        q=float(rng.uniform(0.3, 0.95)),
-        angle=float(rng.uniform(0, np.pi)),
-        clumps=clumps,
-        quasar=_quasar(rng, z, r - rng.uniform(0.0, 1.5)) if quasar else None,
-    )
-
-
-def _quasar(rng: np.random.Generator, z: float, r: float) -> Array:
-    """u g r i z of a quasar of r magnitude ``r``: a blue power law, u dimmed by the Lyman forest beyond z = 2.5."""
-    slope = rng.normal(0.0, 0.12)
-    colours = np.array([0.25 + 0.8 * max(z - 2.5, 0), 0.18, 0.0, -0.1, -0.15]) + slope * np.array([2, 1, 0, -0.7, -1])
-    return np.asarray(r + colours + rng.normal(0, 0.05, 5))
 
 
 def lensed_light(canvas: Canvas, x: float, y: float, deflector: Deflector, source: Source) -> LensedLight:
@@ -256,21 +130,20 @@ def draw_lens(
     """
     best: tuple[float, Deflector, Source, LensedLight] | None = None
     quasar = rng.random() < settings.quasar_fraction
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
+        hopeful = attempt < TRIES - 1
         deflector, z_source = draw_deflector(rng, settings)
         source = draw_source(rng, settings, deflector.theta_e, z_source, quasar)
-        if deflector.mag[2] < BRIGHTEST:
-            continue
         seeing = min(s.fwhm for s in canvas.seen if s.present)
-        if deflector.theta_e**2 < (0.5 * seeing) ** 2 + source.size**2:
+        hidden = deflector.theta_e**2 < (0.5 * seeing) ** 2 + source.size**2
+        if hopeful and (hidden or deflector.mag[2] < BRIGHTEST):
             continue
         light = lensed_light(canvas, x, y, deflector, source)
         if best is None or light.snr > best[0]:
             best = (light.snr, deflector, source, light)
         if light.snr > settings.least_snr and light.magnification > 2.5:
             break
-    if best is None:
-        return draw_lens(rng, settings, canvas, x, y)
+    assert best is not None  # the last try is always rendered
     _, deflector, source, light = best
     canvas.galaxy(x, y, fluxes(deflector.mag), deflector.size, 4.0, deflector.q, deflector.angle)
     canvas.add(x, y, light.stamps)
