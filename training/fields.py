@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from astropy.io import fits
@@ -170,7 +171,9 @@ def _image(frame: Frame, band: str, path: Path) -> tuple[NDArray[np.float32], WC
 
 
 def _wcs(header: fits.Header) -> Any:
-    return WCS(header, naxis=2).celestial
+    with catch_warnings():
+        simplefilter("ignore")  # old spellings of header cards
+        return WCS(header, naxis=2).celestial
 
 
 def flat_wcs(shape: tuple[int, ...], pixel_scale: float) -> WCS:

@@ -143,8 +143,10 @@ def produce(
 ) -> Path:
     """Make every shard that is missing, in ``workers`` processes, then the manifest; its path.
 
-    Interrupted, the same call goes on where it stopped, and the files come out the same.
+    Interrupted, the same call goes on where it stopped, and the files come out the same. Raises ``ScannerError``
+    ``shards.other_seed``: shards that somebody may be training on are not replaced by others.
     """
+    shards.check_seed(folder, seed)
     folder.mkdir(parents=True, exist_ok=True)
     atomic.remove_stale(folder)
     entries = []

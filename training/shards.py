@@ -120,6 +120,15 @@ def write_manifest(folder: Path, entries: Iterable[Mapping[str, Any]], seed: int
     return path
 
 
+def check_seed(folder: Path, seed: int) -> None:
+    """Raise where a finished folder was made with another seed."""
+    path = folder / MANIFEST
+    before = json.loads(path.read_text(encoding="utf-8"))["seed"] if path.is_file() else seed
+    if before != seed:
+        hint = f"Give --seed {before}, or another folder."
+        raise ScannerError("shards.other_seed", f"{folder} holds shards of seed {before}, not {seed}.", hint)
+
+
 def _earlier(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []

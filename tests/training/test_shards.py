@@ -133,10 +133,21 @@ def test_an_interrupted_production_ends_as_an_undisturbed_one(made: Path, tmp_pa
     assert (tmp_path / "s0.npy").stat().st_mtime_ns == before
 
 
-def test_a_shard_of_another_seed_is_made_again(made: Path, tmp_path: Path) -> None:
-    production.produce(tmp_path, [Blobs("s0", 5)], seed=5)
+def test_a_shard_that_answers_another_question_is_made_again(made: Path, tmp_path: Path) -> None:
+    production.produce(tmp_path, [Blobs("s0", 5)], seed=0)
     production.produce(tmp_path, TASKS, seed=0)
     assert contents(tmp_path) == contents(made)
+
+
+def test_shards_of_another_seed_are_not_replaced(tmp_path: Path) -> None:
+    """Somebody may be training on them."""
+    production.produce(tmp_path, TASKS[:1], seed=0)
+    before = contents(tmp_path)
+    with pytest.raises(ScannerError) as caught:
+        production.produce(tmp_path, [Blobs("s0", 5)], seed=5)
+    assert caught.value.code == "shards.other_seed"
+    assert "--seed 0" in caught.value.hint
+    assert contents(tmp_path) == before
 
 
 def test_another_command_adds_to_the_folder(made: Path, tmp_path: Path) -> None:
