@@ -218,6 +218,14 @@ def test_written_tiles_read_back_as_simulated(tmp_path: Path, compress: bool) ->
         assert np.allclose(images.wcs[band].wcs.crpix, scene.wcs[band].wcs.crpix)
 
 
+def test_compressed_files_do_not_tell_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = simulate_tile("100.240", 11, replace(PLAIN, size=64), conditions())
+    first = write_tile(scene, tmp_path / "a", compress=True)
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    for path, again in zip(first, write_tile(scene, tmp_path / "b", compress=True), strict=True):
+        assert path.read_bytes() == again.read_bytes()
+
+
 def test_full_pixels_are_clipped_and_bleed_along_columns() -> None:
     seen = conditions()[2]
     image = np.zeros((100, 100), np.float32)

@@ -90,8 +90,11 @@ def _packed(data: NDArray[np.generic], header: fits.Header, name: str | None = N
     """RICE, images quantised at a quarter of the noise with a fixed dither; zeros and NaN stay what they are."""
     if data.dtype.kind == "i":
         return fits.CompImageHDU(data, header, name=name, compression_type="RICE_1")
-    if name == "VARIANCE":
-        return fits.CompImageHDU(data, header, name=name, compression_type="GZIP_2", quantize_level=0)
+    if name == "VARIANCE":  # an absolute step (negative), no dither: a smooth plane in a few bytes a row, and no gzip
+        step = 1e-3 * float(np.median(data))  # stream, whose header would tell the time
+        return fits.CompImageHDU(
+            data, header, name=name, compression_type="RICE_1", quantize_level=-step, quantize_method=-1
+        )
     return fits.CompImageHDU(
         data,
         header,
