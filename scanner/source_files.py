@@ -90,6 +90,8 @@ def _read(path: Path) -> Any:
     """The catalogue as a mapping of columns; a file's own first bytes count for more than its ending."""
     with path.open("rb") as file:
         start = file.read(9)
+    if not start:
+        raise ValueError("it is empty")
     if start.startswith(b"SIMPLE  ="):
         return _read_fits(path)
     if start.startswith(b"PAR1"):
