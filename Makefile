@@ -40,7 +40,7 @@ format: $(VENV)/dev  ## let ruff put the code in order
 
 bench: $(VENV)/dev  ## measure: prints tables, writes build/bench.json
 	@mkdir -p $(BUILD)
-	$(BIN)/python -m tests.bench --out $(BUILD)/bench.json
+	$(BIN)/python -m bench --out $(BUILD)/bench.json
 
 clean:  ## remove what the targets made, .venv included
 	rm -rf $(VENV) $(BUILD) *.egg-info

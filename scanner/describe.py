@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import catalogs
+from catalogs import index
 
 from .encoder import Encoder
 
@@ -36,7 +37,8 @@ def catalogue(path: Path) -> dict[str, Any]:
         "created": info.created,
         "software": info.software,
         "tiles": len(tiles),
-        "objects": sum(opened.rows(tile) for tile in tiles),
+        "objects": sum(footer.rows for footer in opened.footers()),
+        "objects_indexed": index.coverage(opened),
         "bytes": sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()),
         "failures": [{"tile": failure.tile, "code": failure.code} for failure in opened.failures()],
     }

@@ -72,5 +72,5 @@ def from_fits(path: Path, survey: Survey, contract: Contract) -> Flux:
 def _window(read: TileImages, frame: Frame, ra: float, dec: float) -> Flux:
     there = np.array([ra]), np.array([dec])
     x, y = positions.to_pixels(read, read.detection, *there)
-    batch: Flux = Windows(read, Sources(x, y, *there, read.detection_band), frame, resample=True).gather(0, 1)
-    return batch[0]
+    window: Flux = Windows(read, Sources(x, y, *there, read.detection_band), frame, resample=True).gather(0, 1)[0]
+    return window

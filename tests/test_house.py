@@ -12,7 +12,7 @@ import pytest
 
 HOUSE = Path(__file__).parents[1]
 ROOMS = ("training", "export", "scanner", "catalogs")
-PIXELS = {"survey", "tiles", "images", "sources", "source_files", "detect", "photometry", "cutouts", "resample"}
+NOT_PIXELS = {"cli", "encoder", "gallery", "model", "pipeline", "prepare", "query", "reader", "runtime", "scan"}
 MAY_IMPORT = {
     "catalogs": set(),
     "scanner": {"catalogs"},
@@ -63,7 +63,7 @@ def test_training_takes_only_pixels_from_the_scanner() -> None:
         f"{path.relative_to(HOUSE)} imports {name}"
         for path in modules("training")
         for name in imports(path)
-        if name.startswith("scanner.") and name.split(".")[1] not in PIXELS
+        if name.startswith("scanner.") and name.split(".")[1] in NOT_PIXELS
     ]
     assert not wrong
 

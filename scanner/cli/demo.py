@@ -55,4 +55,5 @@ def _type(ctx: click.Context, arguments: tuple[str, ...]) -> None:
     command = group.get_command(ctx, name)
     assert command is not None
     with command.make_context(name, rest, parent=ctx.find_root()) as inner:
-        command.invoke(inner)
+        if code := command.invoke(inner):
+            ctx.exit(code)

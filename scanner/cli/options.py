@@ -94,7 +94,7 @@ def emit(table: Table, fmt: str, output: Path | None) -> None:
     elif fmt == "fits" and sys.stdout.isatty():
         raise click.UsageError("FITS is binary: name a file with --output, or redirect stdout.")
     else:
-        click.get_binary_stream("stdout").write(data if data.endswith(b"\n") or fmt == "fits" else data + b"\n")
+        click.echo(data, nl=fmt != "fits" and not data.endswith(b"\n"))
 
 
 def default_readers() -> int:
