@@ -127,14 +127,14 @@ def _at(catalogue: Catalogue, ra: float, dec: float, radius: float) -> pa.Table:
     if not catalogue.footers(region):
         raise ScannerError(
             "query.outside_coverage",
-            f"No tile of the catalogue {catalogue.path} is at ra {ra}, dec {dec}.",
+            f"No tile of the catalogue {catalogue.path} is at ra {ra:.6f}, dec {dec:+.6f}.",
             "Scan the tile that covers it first, or ask elsewhere.",
         )
     found = [table for _, table in rows.scan(catalogue, [*COLUMNS, "is_primary"], reading.Selection(near=region))]
     if not found:
         raise ScannerError(
             "query.no_object",
-            f"The catalogue {catalogue.path} has no object within {radius} arcsec of ra {ra}, dec {dec}.",
+            f"The catalogue {catalogue.path} has no object within {radius} arcsec of ra {ra:.6f}, dec {dec:+.6f}.",
             "Widen the radius, or have the spot itself embedded from its tile.",
         )
     table = pa.concat_tables(found)

@@ -184,16 +184,17 @@ def gather(
         *(partial(asker.object, one) for one in object_ids),
         *(partial(asker.cutout, one) for one in cutouts),
     ]
-    queries, failed = [], None
+    queries, failed = [], []
     for question in asking:
         try:
             queries.append(question())
         except ScannerError as error:
-            failed = error
-            log.warning("%s [%s]", error.message, error.code)
+            failed.append(error)
+    for error in failed if queries else failed[:-1]:
+        log.warning("%s [%s]", error.message, error.code)
     if failed and not queries:
-        raise failed
-    return queries, failed is None
+        raise failed[-1]
+    return queries, not failed
 
 
 def ask(catalogue: Catalogue, queries: Sequence[Query], k: int, where: str | None = None) -> list[Table]:

@@ -126,7 +126,9 @@ def _session(runtime: Any, path: Path, providers: list[Any], log_severity: int =
         if isinstance(providers[0], tuple) and "Provider" in str(error):
             raise _unavailable(providers[0][0], str(error).splitlines()[0]) from error
         raise ScannerError(
-            "model.unreadable", f"{path} is not a model that ONNX Runtime can read: {str(error).splitlines()[0]}"
+            "model.unreadable",
+            f"{path} is not a model that ONNX Runtime can read: {str(error).splitlines()[0]}",
+            "Give an encoder.onnx, as python -m export writes it, or the name of a shipped model.",
         ) from error
 
 

@@ -1,0 +1,61 @@
+"""Single windows read by region must be what the scan saw, whatever the file's layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalogs.errors import ScannerError
+from scanner import survey, tiles
+from scanner.cutouts import WindowFrame, Windows
+from scanner.images import open_tile
+from scanner.sources import Sources, detect
+from scanner.stamps import Stamps
+from scanner.survey import Survey
+from tests.support import small_tiles
+
+FRAME = WindowFrame(tuple("ugriz"), 64, 0.18577)
+DEMO = Path(__file__).parents[2] / "scanner" / "demo"
+
+
+def scanned(plan: Survey, name: str, root: Path, count: int, resample: bool = False) -> tuple[Sources, np.ndarray]:
+    """The brightest objects of a tile and their windows, as a scan takes them."""
+    images = open_tile(plan, tiles.find(plan, name, root))
+    found = detect(images)
+    found = found.take(np.argsort(-found.columns["snr"])[:count])
+    return found, Windows(images, found, FRAME, resample=resample).gather(0, count)
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "RICE"])
+def test_a_stamp_is_the_window_that_the_scan_saw(tmp_path: Path, unions: Survey, compressed: bool) -> None:
+    root = DEMO if compressed else small_tiles.write(tmp_path, "217.292")
+    found, windows = scanned(unions, "217.292", root, 6)
+    stamps = Stamps(unions, FRAME, root)
+    for ra, dec, window in zip(found.ra, found.dec, windows, strict=True):
+        np.testing.assert_array_equal(stamps.of("217.292", ra, dec), window)
+        np.testing.assert_array_equal(stamps.at(ra, dec), window)
+
+
+def test_a_resampled_stamp_is_the_window_that_the_scan_saw(tiles_dev: Path, unions: Survey) -> None:
+    """KiDS pixels of 0.339 arcsec: the window's pixels are taken about the source, not about a corner of the region."""
+    found, windows = scanned(unions, "112.280", tiles_dev, 5, resample=True)
+    stamps = Stamps(unions, FRAME, tiles_dev)
+    for ra, dec, window in zip(found.ra, found.dec, windows, strict=True):
+        np.testing.assert_allclose(stamps.of("112.280", ra, dec), window, rtol=1e-3, atol=0.5)
+
+
+def test_positions_off_the_tiles_at_hand_are_errors_that_name_the_tile(tmp_path: Path, unions: Survey) -> None:
+    stamps = Stamps(unions, FRAME, small_tiles.write(tmp_path, "217.292"))
+    for asked in (lambda: stamps.of("217.292", 10.0, 10.0), lambda: stamps.at(10.0, 10.0)):
+        with pytest.raises(ScannerError) as raised:
+            asked()
+        assert raised.value.code == "query.outside_coverage"
+    assert "019.200" in raised.value.hint or "020.200" in raised.value.hint
+
+
+def test_a_survey_without_a_grid_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ScannerError) as raised:
+        Stamps(survey.load("hsc"), FRAME, tmp_path).at(10.0, 10.0)
+    assert raised.value.code == "query.no_grid"
