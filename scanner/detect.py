@@ -76,6 +76,8 @@ def find_objects(flux: Image, variance: Image | None = None, min_snr: float = 0.
     ``min_snr`` is a cut on the isophotal signal to noise. Objects come sorted by y, then x. Raises
     ``tile.too_crowded`` where sep's buffers overflow.
     """
+    if variance is not None and np.isnan(variance).all():
+        variance = None  # a plane that knows nothing must not hide the image
     sep.set_extract_pixstack(_PIXEL_STACK)
     sep.set_sub_object_limit(_SUB_OBJECTS)
     parts = [_find_in(flux, variance, part, min_snr) for part in _sections(flux.shape, section)]

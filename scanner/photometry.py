@@ -96,7 +96,7 @@ def _sum(
         flux, _, flags = sep.sum_circle(data, x, y, radius, **options)
         error = noise * np.sqrt(np.pi) * radius
     else:
-        safe = np.where(np.isnan(variance), np.float32(0), variance)
+        safe = np.where(np.isnan(variance), np.float32(np.median(noise) ** 2), variance)
         flux, error, flags = sep.sum_circle(data, x, y, radius, var=safe, **options)
     flux = flux - sky * np.pi * radius**2
     empty = (flags & sep.APER_ALLMASKED) != 0

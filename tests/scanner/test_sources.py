@@ -167,6 +167,10 @@ def test_hsc_with_its_variance(shared_data: Path, tmp_path: Path) -> None:
     hole[:, :200] = np.nan
     variance = tuple(hole if band == 1 else None for band in range(5))
     assert detect(replace(images, variance=variance)).x.min() > 195
+    hole[:] = np.nan
+    unknown = detect(replace(images, variance=variance))
+    assert len(unknown) == len(sources)
+    assert np.median(unknown.columns["fluxerr_r"] / sources.columns["fluxerr_r"]) == pytest.approx(1, abs=0.3)
 
 
 @pytest.fixture
