@@ -21,7 +21,7 @@ from .model import Contract
 from .survey import AB_NANOJANSKY, Survey
 
 CENTRE = (180.0, 0.0)
-"""RA and Dec, degrees, that the middle pixel of a cutout is given: cutouts are looked at, not placed."""
+"""RA and Dec, degrees, that the middle of a cutout is given: cutouts are looked at, not placed."""
 
 ZERO_POINT_CARDS = ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPNT", "ZEROPOIN", "ZP")
 PIXEL_SCALE_CARDS = ("PIXSCALE", "PIXSCAL1", "PIXSCAL", "SECPIX")
@@ -40,7 +40,7 @@ class _Plane:
 
 
 def read(path: Path, survey: Survey, contract: Contract) -> TileImages:
-    """The bands of a cutout that the model sees, as a small tile whose middle pixel is at ``CENTRE``.
+    """The bands of a cutout that the model sees, as a small tile whose middle is at ``CENTRE``.
 
     Bands are HDUs named by EXTNAME, BAND or FILTER, or the planes of a cube named by BANDS (``gri``) or BAND0, BAND1...
     Zero points come from the header (MAGZERO and such, or BUNIT), else from the survey. Raises ``ScannerError``:
@@ -138,7 +138,7 @@ def _as_tile(path: Path, flux: Image, contract: Contract, scale: float) -> TileI
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.crval = list(CENTRE)
-    wcs.wcs.crpix = [flux.shape[2] // 2 + 1, flux.shape[1] // 2 + 1]
+    wcs.wcs.crpix = [(flux.shape[2] + 1) / 2, (flux.shape[1] + 1) / 2]
     wcs.wcs.cdelt = [-scale / 3600, scale / 3600]
     return TileImages(
         name=path.name,

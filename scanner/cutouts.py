@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -90,6 +91,12 @@ class Windows:
             for index in range(start, stop):
                 cut(group, index, batch[index - start, group.out])
         return batch
+
+    def over(self, flux: NDArray[np.float32]) -> Windows:
+        """The same windows over another copy of the tile's pixels [B, H, W]: one that this process can reach."""
+        moved = copy.copy(self)
+        moved._flux = flux
+        return moved
 
     def valid_fraction(self, batch: Batch) -> NDArray[np.float32]:
         """Share of pixels with data in each window [n], over the bands that the tile has."""

@@ -1,0 +1,196 @@
+"""From tiles that are ready to files in the catalogue: callers cut and embed, one thread writes, all of it bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.store import Catalogue, Run
+
+from .encoder import Encoder
+from .prefetch import POLL, Outcome, Ready
+from .prepare import Prepared, failed
+from .progress import Progress
+from .report import Seconds, TileReport
+
+AHEAD = 4
+"""Batches in flight for each caller: enough that none waits for the writer, few enough to forget about their memory."""
+
+
+class _Mark(Enum):
+    END_OF_TILE = 1
+    END = 2
+    ABORT = 3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Vectors [n, D] of rows ``start`` to ``stop`` of a tile; ``valid`` [n, B] is the share of pixels with data."""
+
+    start: int
+    stop: int
+    vectors: NDArray[np.float32]
+    valid: NDArray[np.float32]
+    cut: float
+    infer: float
+
+
+class _TileError(Exception):
+    def __init__(self, report: TileReport) -> None:
+        super().__init__(report)
+        self.report = report
+
+
+class _AbortedError(Exception):
+    pass
+
+
+class Pipeline:
+    """Embeds and writes one tile after the other; batches of the next are taken while the last of one are written.
+
+    ``feed`` is called from one thread and blocks while too much is in flight. ``reports`` grow as tiles end. Leaving
+    the ``with`` block waits for what was fed, or, on an exception, drops the tile at hand and its temporary file.
+    """
+
+    def __init__(
+        self, encoder: Encoder, catalogue: Catalogue, run: Run, progress: Progress, check: Callable[[], None]
+    ) -> None:
+        self.reports: list[TileReport] = []
+        self._encoder, self._catalogue, self._run, self._progress = encoder, catalogue, run, progress
+        self._check = check
+        self._callers = ThreadPoolExecutor(encoder.threads, thread_name_prefix="embed")
+        self._queue: queue.Queue[Outcome | Future[Batch] | _Mark] = queue.Queue(maxsize=AHEAD * encoder.threads)
+        self._writer = threading.Thread(target=self._write_all, name="writer", daemon=True)
+        self._error: BaseException | None = None
+        self._buffers = threading.local()
+
+    def __enter__(self) -> Pipeline:
+        self._writer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._put(_Mark.END)
+                while self._writer.is_alive():
+                    self._writer.join(POLL)
+                    self._look()
+                self._look()
+        except BaseException:
+            self._abort()
+            raise
+        if error is not None:
+            self._abort()
+        self._callers.shutdown()
+
+    def feed(self, outcome: Outcome) -> None:
+        """Take a tile that is ready, or the report of one that needs nothing more."""
+        self._put(outcome)
+        if isinstance(outcome, TileReport):
+            return
+        prepared, size = outcome.prepared, self._encoder.batch
+        for start in range(0, len(prepared), size):
+            stop = min(start + size, len(prepared))
+            self._put(self._callers.submit(self._embed, prepared, start, stop))
+        self._put(_Mark.END_OF_TILE)
+
+    def _embed(self, prepared: Prepared, start: int, stop: int) -> Batch:
+        """One batch in a caller's thread: gather its windows, run the session."""
+        began = time.perf_counter()
+        flux = self._buffer()[: stop - start]
+        try:
+            prepared.windows.gather(start, stop, flux)
+        except Exception as error:  # one tile's pixels or positions, whatever is wrong with them
+            raise _TileError(failed(prepared.tile, error)) from error
+        valid = np.isfinite(flux).mean(axis=(2, 3), dtype=np.float32)
+        cut = time.perf_counter()
+        vectors = self._encoder.embed_batch(flux)
+        return Batch(start, stop, vectors, valid, cut - began, time.perf_counter() - cut)
+
+    def _buffer(self) -> NDArray[np.float32]:
+        if not hasattr(self._buffers, "flux"):
+            self._buffers.flux = np.empty((self._encoder.batch, *self._encoder.shape), np.float32)
+        flux: NDArray[np.float32] = self._buffers.flux
+        return flux
+
+    def _put(self, item: Outcome | Future[Batch] | _Mark) -> None:
+        while True:
+            self._look()
+            with contextlib.suppress(queue.Full):
+                self._queue.put(item, timeout=POLL)
+                return
+
+    def _look(self) -> None:
+        if self._error is not None:
+            raise self._error
+        self._check()
+
+    def _abort(self) -> None:
+        self._callers.shutdown(cancel_futures=True)
+        while self._writer.is_alive():
+            with contextlib.suppress(queue.Full):
+                self._queue.put(_Mark.ABORT, timeout=POLL)
+        self._writer.join()
+
+    def _write_all(self) -> None:
+        """The writer's thread: tiles in the order fed. Its own errors (a full disk) go to the feeding thread."""
+        try:
+            while isinstance(item := self._queue.get(), Ready | TileReport):
+                self._finish(self._write_ready(item) if isinstance(item, Ready) else item)
+        except (_AbortedError, CancelledError):
+            pass
+        except BaseException as error:  # noqa: BLE001  (raised again in the feeding thread)
+            self._error = error
+
+    def _finish(self, report: TileReport) -> None:
+        if report.status == "failed":
+            self._catalogue.record_failure(report.tile, report.code, report.message, report.hint)
+        else:
+            self._catalogue.clear_failure(report.tile)
+        self.reports.append(report)
+        self._progress.finished(report)
+
+    def _write_ready(self, ready: Ready) -> TileReport:
+        try:
+            return self._write_tile(ready.prepared)
+        except _TileError as bad:
+            for future in self._futures():
+                future.cancel()
+            return bad.report
+        finally:
+            ready.release()
+
+    def _write_tile(self, prepared: Prepared) -> TileReport:
+        tile, written, seconds = prepared.tile.name, 0, prepared.seconds
+        self._progress.started(tile, len(prepared))
+        with self._catalogue.writer(tile, self._run) as file:
+            for future in self._futures():
+                batch = future.result()
+                began = time.perf_counter()
+                columns = prepared.columns(batch.start, batch.stop, batch.valid, batch.vectors)
+                file.write(columns)
+                written += len(columns["ra"])
+                self._progress.embedded(batch.stop - batch.start)
+                seconds += Seconds(cut=batch.cut, infer=batch.infer, write=time.perf_counter() - began)
+            began = time.perf_counter()
+        seconds += Seconds(write=time.perf_counter() - began)
+        return TileReport(tile, "done", written, prepared.dropped + len(prepared) - written, seconds)
+
+    def _futures(self) -> Iterator[Future[Batch]]:
+        """What is still to come of the tile at hand, in order."""
+        while (item := self._queue.get()) is not _Mark.END_OF_TILE:
+            if not isinstance(item, Future):
+                raise _AbortedError
+            yield item

@@ -1,0 +1,130 @@
+"""A reading process: takes tiles from its parent, leaves their pixels in shared slots, sends back what it found.
+
+Started as a program of its own, not through ``multiprocessing``: nothing is imported from the caller's script, which
+needs no ``__main__`` guard, and a daemonic cluster worker may start it too.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+from catalogs.errors import ScannerError
+
+from .prepare import Job, Prepared, prepare
+from .report import TileReport
+from .slots import Slot
+from .tiles import Tile
+
+READY = "ready"
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from scanner.reader import serve; serve({pipe}, {slots})"
+
+
+class Reader:
+    """One reading process, seen from its parent. It is started by its first tile, and again after it died."""
+
+    def __init__(self, job: Job, slots: Sequence[Slot]) -> None:
+        self._job, self._slots = job, slots
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
+
+    def read(self, tile: Tile, slot: int) -> Prepared | TileReport:
+        """Read a tile into a slot. A process that dies on it is a failed tile (``tile.reader_died``).
+
+        Raises ``ScannerError`` ``reader.not_started`` where no process comes up at all.
+        """
+        pipe = self._pipe or self._start()
+        try:
+            pipe.send((tile, slot))
+            answer: Prepared | TileReport = pipe.recv()
+        except (EOFError, OSError):
+            return _died(tile, self.stop())
+        return answer
+
+    def stop(self) -> int | None:
+        """End the process; its exit status (negative: a signal), None where there was none."""
+        if self._process is None:
+            return None
+        if self._pipe is not None:
+            self._pipe.close()
+        try:
+            status = self._process.wait(timeout=1.0)  # it may be dying by itself: its own status tells why
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        self._process = self._pipe = None
+        return status
+
+    def kill(self) -> None:
+        """End the process now, from any thread; ``read`` returns."""
+        if self._process is not None:
+            self._process.kill()
+
+    def _start(self) -> Connection:
+        ours, theirs = Pipe()
+        numbers = [slot.descriptor for slot in self._slots]
+        program = _PROGRAM.format(path=sys.path, pipe=theirs.fileno(), slots=numbers)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno(), *numbers],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+            process_group=0,  # Ctrl-C is for the parent alone
+        )
+        theirs.close()
+        self._pipe = ours
+        try:
+            ours.send(self._job)
+            ours.recv()
+        except (EOFError, OSError) as error:
+            status = self.stop()
+            raise ScannerError(
+                "reader.not_started",
+                f"A reading process ended before its first tile (status {status}).",
+                "Its message is above; --readers 0 reads in the main process.",
+            ) from error
+        return ours
+
+
+def serve(pipe: int, slots: Sequence[int]) -> None:
+    """The reading process itself: one tile at a time until the parent closes the pipe or is gone."""
+    parent = Connection(pipe)
+    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
+    try:
+        job: Job = parent.recv()
+        rooms = [Slot(descriptor) for descriptor in slots]
+        parent.send(READY)
+        while True:
+            tile, slot = parent.recv()
+            parent.send(prepare(job, tile, rooms[slot].array))
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _end_with_parent(pipe: int) -> None:
+    """End when the parent does. If it was killed, all there is to notice is that its end of the pipe hangs up."""
+    watch = select.poll()
+    watch.register(pipe, select.POLLHUP)
+    watch.poll()
+    os._exit(1)
+
+
+def _died(tile: Tile, status: int | None) -> TileReport:
+    how = f"exit status {status}"
+    if status is not None and status < 0:
+        how = signal.strsignal(-status) or f"signal {-status}"
+    return TileReport(
+        tile.name,
+        "failed",
+        code="tile.reader_died",
+        message=f"The process that read tile {tile.name} died ({how}).",
+        hint="Killed mostly means out of memory: fewer --readers. The same command tries the tile again.",
+    )

@@ -1,0 +1,56 @@
+"""What people see of a scan: on stderr, one line a tile, with the reason where there is one."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from scanner.progress import Bar, Lines, line
+from scanner.report import ScanReport, Seconds, TileReport
+
+DONE = TileReport("217.292", "done", 1234, 5, Seconds(0.5, 2.0, 0.25, 30.0, 0.125))
+FAILED = TileReport("218.292", "failed", code="tile.truncated", message="r.fits ends early.", hint="Fetch it again.")
+SKIPPED = TileReport("219.292", "skipped")
+
+
+def test_one_line_says_what_became_of_a_tile() -> None:
+    assert line(DONE) == (
+        "217.292 1234 objects, 5 without data (read 0.5, detect 2.0, cut 0.2, infer 30.0, write 0.1 s)"
+    )
+    assert line(FAILED) == "218.292 failed: r.fits ends early. [tile.truncated]"
+    assert line(SKIPPED) == "219.292 done before"
+
+
+def test_lines_count_and_failures_are_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with Lines(total=3) as progress:
+        for report in (DONE, FAILED, SKIPPED):
+            progress.started(report.tile, report.objects)
+            progress.embedded(report.objects)
+            progress.finished(report)
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "INFO"]
+    assert caplog.records[1].getMessage().startswith("[2/3] 218.292 failed")
+
+
+def test_a_bar_leaves_stdout_to_the_data(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar(total=3) as progress:
+        progress.started("217.292", 1234)
+        progress.embedded(1234)
+        progress.finished(DONE)
+        progress.finished(FAILED)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "2/3" in shown.err
+    assert "objects/s" in shown.err
+    assert "218.292 failed: r.fits ends early." in shown.err
+
+
+def test_a_report_is_json() -> None:
+    report = ScanReport((DONE, FAILED, SKIPPED, DONE), wall=60.0)
+    found = json.loads(json.dumps(report.to_dict()))
+    assert (found["done"], found["failed"], found["skipped"], found["objects"]) == (2, 1, 1, 2468)
+    assert found["seconds"]["infer"] == 60.0
+    assert found["tiles"][1]["hint"] == "Fetch it again."
+    assert report.failed == (FAILED,)
