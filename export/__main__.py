@@ -14,11 +14,12 @@ from catalogs.errors import ScannerError
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--pooling", type=click.Choice(["mean", "cls", "central"]), default="mean", show_default=True)
+@click.option("--whitening", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the principal axes.")
 @click.option("--cutouts", type=click.Path(file_okay=False, path_type=Path), help="Shards to compare on.")
 @click.option("--card", type=click.Path(dir_okay=False, path_type=Path), help="Also write a model card (Markdown).")
 @click.option("--licence", default="BSD-3-Clause", show_default=True, help="SPDX name of the weights' licence.")
 def export_command(
-    checkpoint: Path, out: Path, pooling: str, cutouts: Path | None, card: Path | None, licence: str
+    checkpoint: Path, out: Path, pooling: str, whitening: float, cutouts: Path | None, card: Path | None, licence: str
 ) -> None:
     """Write OUT from the run or file CHECKPOINT, after checking that ONNX Runtime agrees with torch.
 
@@ -28,7 +29,7 @@ def export_command(
     from export.card import render
     from export.to_onnx import export
 
-    done = export(checkpoint, out, pooling, cutouts, licence)
+    done = export(checkpoint, out, pooling, cutouts, licence, whitening)
     for name, worst in done.verification.worst.items():
         click.echo(f"{name}: {worst:.1e}", err=True)
     if card:

@@ -78,3 +78,13 @@ def test_a_run_without_statistics_cannot_be_exported(checkpoint: Checkpoint) -> 
     with pytest.raises(ScannerError) as caught:
         EmbeddingGraph(replace(checkpoint, statistics={}))
     assert caught.value.code == "checkpoint.unfinished"
+
+
+@torch.no_grad()
+def test_whitening_takes_variance_from_the_first_axes(checkpoint: Checkpoint) -> None:
+    """Axes that vary by v come to vary by v ** (1 - whitening): as they are, half way, all alike."""
+    variance = checkpoint.statistics["mean"].variance[:8]
+    for whitening in (0.0, 0.5, 1.0):
+        graph = EmbeddingGraph(checkpoint, "mean", whitening)
+        made = variance * graph.scale[:8] ** 2
+        torch.testing.assert_close(made / made[0], (variance / variance[0]) ** (1 - whitening), rtol=1e-3, atol=1e-3)
