@@ -15,3 +15,8 @@ class ScannerError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def report(self) -> str:
+        """What a person is shown: the message, the hint and the code, a line each."""
+        hint = f"\nHint: {self.hint}" if self.hint else ""
+        return f"Error: {self.message}{hint}\n[{self.code}]"

@@ -42,9 +42,7 @@ def main() -> None:
     try:
         export_command(prog_name="python -m export")
     except ScannerError as error:
-        click.echo(f"error: {error} [{error.code}]", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+        click.echo(error.report(), err=True)
         sys.exit(1)
 
 

@@ -190,8 +190,8 @@ def gather(
             queries.append(question())
         except ScannerError as error:
             failed.append(error)
-    for error in failed if queries else failed[:-1]:
-        log.warning("%s [%s]", error.message, error.code)
+    for failure in failed if queries else failed[:-1]:
+        log.warning("%s [%s]", failure.message, failure.code)
     if failed and not queries:
         raise failed[-1]
     return queries, not failed

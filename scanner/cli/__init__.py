@@ -47,10 +47,7 @@ class Commands(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except ScannerError as error:
-            click.echo(f"Error: {error.message}", err=True)
-            if error.hint:
-                click.echo(f"Hint: {error.hint}", err=True)
-            click.echo(f"[{error.code}]", err=True)
+            click.echo(error.report(), err=True)
             sys.exit(BAD_SETUP)
         except (click.Abort, KeyboardInterrupt):
             click.echo("Interrupted. Finished tiles are kept; the same command goes on from here.", err=True)

@@ -40,9 +40,7 @@ SOME_UNANSWERED = 3
 @click.option("--survey", metavar="NAME|FILE.toml", help="How files are named. [default: the catalogue's survey]")
 @click.option("--model", metavar="NAME|FILE", help="Encoder for new spots. [default: the catalogue's model]")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|tensorrt")
-@click.option(
-    "--gallery", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the cutouts (with --root)."
-)
+@click.option("--gallery", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the cutouts (with --root).")
 @output_options
 def query(
     catalog: Path,
