@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from catalogs import sky
 
 SAME_OBJECT = 1.0 / 3600  # degrees; as close as this in two tiles is one object
+ONE_SYSTEM = 3.0 / 3600  # degrees; as close as this to the query is a piece of it: an arc, a knot of a spiral
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,18 @@ class Hits:
         return part[np.lexsort((part.object_id, -part.similarity))[:count]]
 
     def unique(self, besides: Hits | None = None) -> Hits:
-        """Without the copies of one object in other tiles, the best one kept, and without the object ``besides``."""
-        every = Hits.joined([besides, self]) if besides is not None and len(besides) else self
-        pairs = sky.close_pairs(every.ra, every.dec, SAME_OBJECT)
-        dropped = np.zeros(len(every), bool)
-        for better, worse in pairs:
-            same = every.tile[better] != every.tile[worse] or every.object_id[better] == every.object_id[worse]
-            if same and not dropped[better]:
+        """Without the copies of one object in other tiles, the best one kept, and without the object ``besides``.
+
+        What lies so near to ``besides`` that it may be a piece of it is left out with it.
+        """
+        dropped = np.zeros(len(self), bool)
+        for better, worse in sky.close_pairs(self.ra, self.dec, SAME_OBJECT):
+            if self.tile[better] != self.tile[worse] and not dropped[better]:
                 dropped[worse] = True
-        dropped[: len(every) - len(self)] = True
-        return every[~dropped]
+        if besides is not None:
+            for ra, dec in zip(besides.ra, besides.dec, strict=True):
+                dropped |= sky.separation(ra, dec, self.ra, self.dec) <= ONE_SYSTEM
+        return self[~dropped]
 
     @staticmethod
     def joined(parts: Sequence[Hits]) -> Hits:

@@ -55,9 +55,10 @@ def neighbours(
     """The ``k`` objects most like ``vector`` [D], best first: ``rank`` (from 1), ``similarity`` (cosine), the columns.
 
     Copies of one object in overlapping tiles (within 1 arcsec) count once, the best of them. ``exclude`` leaves out an
-    object and its copies; ``near`` (ra, dec in degrees, radius in arcsec) and ``where`` restrict. Rows without a sound
-    embedding are never found. ``meta`` of the table says how many rows were compared (``rows_exact``) and how many
-    Annoy answered for (``rows_indexed``). Raises ``ScannerError`` ``query.bad_vector``, ``query.bad_k``, ``index.*``.
+    object, its copies and its pieces (all within 3 arcsec); ``near`` (ra, dec in degrees, radius in arcsec) and
+    ``where`` restrict. Rows without a sound embedding are never found. ``meta`` of the table says how many rows were
+    compared (``rows_exact``) and how many Annoy answered for (``rows_indexed``). Raises ``ScannerError``
+    ``query.bad_vector``, ``query.bad_k``, ``index.*``.
     """
     excluded = [exclude]
     return neighbours_of_many(

@@ -124,6 +124,15 @@ def test_close_objects_of_one_tile_are_two_objects(catalogue, make_rows, write_t
     assert len(catalogue.neighbours(vector=np.ones(16))) == 2
 
 
+def test_pieces_of_the_query_are_no_neighbours_of_it(catalogue, make_rows, write_tile):
+    """A lens is found as deflector and arcs: they look alike because they are one window, which helps nobody."""
+    dec = 20.0 + np.array([0, 1.5, 2.9, 3.1, 60]) / 3600
+    write_tile(catalogue, "1.1", make_rows(1, np.full(5, 10.0), dec))
+    deflector, arc, counter_image, neighbour, other = catalogue.table()["object_id"].tolist()
+    assert set(catalogue.neighbours(object_id=deflector)["object_id"]) == {neighbour, other}
+    assert {arc, counter_image} <= set(catalogue.neighbours(object_id=other)["object_id"])
+
+
 def test_a_position_means_the_primary_copy(overlapping):
     whole = overlapping.table(["object_id", "ra", "dec", "is_primary"])
     secondary = whole[~whole["is_primary"]][3]
