@@ -78,7 +78,7 @@ def start(folder: Path, model: Path, out: Path, readers: int = 1) -> subprocess.
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, object]:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     found: dict[str, object] = json.loads(out)
     return found
@@ -109,7 +109,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_for(condition: object, seconds: float = 30.0) -> None:
+def wait_for(condition: object, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "nothing happened"
@@ -131,7 +131,7 @@ def no_orphans() -> Iterator[list[int]]:
     """Processes put in this list are gone a moment after the test."""
     processes: list[int] = []
     yield processes
-    wait_for(lambda: not any(alive(pid) for pid in processes), 20)
+    wait_for(lambda: not any(alive(pid) for pid in processes))
 
 
 linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see the processes")
@@ -194,7 +194,7 @@ def test_an_interrupt_leaves_a_clean_catalogue(
     time.sleep(random.uniform(0, 0.3))
     no_orphans += children(process.pid)
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     kept = contents(out)
     assert not leftovers(out)
     assert process.returncode == 0 or "KeyboardInterrupt" in err
