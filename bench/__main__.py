@@ -1,0 +1,63 @@
+"""``python -m bench``: measure, print tables, write JSON."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench import machine, tables
+from bench.setup import Setup
+from catalogs.atomic import write_json
+from scanner.model import DEFAULT_MODEL
+
+SECTIONS = ("encoder", "scan", "store", "index")
+PIXELS, QUICK_PIXELS = 2500, 320
+BUSY = 0.2
+"""Cores used by others above which seconds say little."""
+
+
+@click.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("build/bench.json"))
+@click.option("--section", "sections", multiple=True, type=click.Choice(SECTIONS), help="Only this; may be repeated.")
+@click.option("--quick", is_flag=True, help="Tiny sizes and one turn: shows that it runs; the numbers mean nothing.")
+@click.option("--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FILE", help="Encoder.")
+@click.option("--pixels", type=click.IntRange(min=200), help=f"Side of the scanned tiles.  [default: {PIXELS}]")
+@click.option(
+    "--folder", type=click.Path(file_okay=False, path_type=Path), help="Scratch.  [default: bench beside --out]"
+)
+def main(
+    out: Path, sections: tuple[str, ...], quick: bool, model: str, pixels: int | None, folder: Path | None
+) -> None:
+    """Measure the encoder, the scan, the store and the index; print tables and write JSON to --out.
+
+    \b
+    Example: python -m bench --out build/bench.json --section scan
+    """
+    setup = Setup(model, folder or out.parent / "bench", pixels or (QUICK_PIXELS if quick else PIXELS), quick)
+    for folder_needed in (setup.folder, out.parent):
+        folder_needed.mkdir(parents=True, exist_ok=True)
+    loads: dict[str, Any] = {}
+    result: dict[str, Any] = {"machine": {**machine.facts(), "quick": quick, "sections": loads}}
+    for name in sections or SECTIONS:
+        before = machine.reading()
+        result[name] = import_module(f"bench.{name}").measure(setup)
+        loads[name] = machine.load_since(before)
+        click.echo(tables.render(name, result[name]))
+        _warn_of(loads[name])
+        write_json(out, result)
+    click.echo(tables.render("machine", result["machine"]))
+
+
+def _warn_of(load: dict[str, Any]) -> None:
+    others = load["cores_used_by_others"]
+    if others is not None and others > BUSY:
+        click.echo(
+            f"Others kept {others:.1f} cores busy meanwhile: trust ratios and CPU-seconds, not seconds.\n", err=True
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The encoder alone: images a second of the shipped layout (one session of one thread, a caller a core) against
+ONNX Runtime's own threads, for several batch sizes, on windows of the demo tile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import plain_loop, tiles
+from bench.method import cost, middle, paired
+from bench.setup import Setup
+from scanner import images, sources, survey
+from scanner.cutouts import Windows
+from scanner.encoder import CPU_BATCH, Encoder
+from scanner.model import Contract
+
+BATCHES = (CPU_BATCH, 4, 8, 64, 256)
+"""The default first. Four is the least that the encoder gives its session."""
+
+IMAGES, FEW_IMAGES = 1024, 32
+
+
+def measure(setup: Setup) -> dict[str, Any]:
+    """Rows of ``batches``: one for each batch size; ``vs_default_threads`` is their ratio at the shipped batch."""
+    with Encoder(setup.model, device="cpu") as shipped:
+        contract, path, threads, digest = shipped.contract, shipped.path, shipped.threads, shipped.sha256
+    flux = _windows(setup, contract, FEW_IMAGES if setup.quick else IMAGES)
+    running = plain_loop.session(path)
+    rows = [_row(setup, running, flux, batch) for batch in setup.few(BATCHES)]
+    best_of_theirs = max(row["default_images_per_s"] for row in rows)
+    return {
+        "model_sha256": digest,
+        "window": list(flux.shape[1:]),
+        "embedding_dim": contract.embedding_dim,
+        "threads": threads,
+        "default_batch": CPU_BATCH,
+        "images_per_s": rows[0]["images_per_s"],
+        "cpu_s_per_1000": rows[0]["cpu_s_per_1000"],
+        "vs_default_threads": rows[0]["ratio"],
+        "vs_best_of_default_threads": rows[0]["images_per_s"] / best_of_theirs,
+        "batches": sorted(rows, key=lambda row: int(row["batch"])),
+    }
+
+
+def _windows(setup: Setup, contract: Contract, count: int) -> NDArray[np.float32]:
+    """``count`` windows of the tile that the scan reads, repeated where it has fewer."""
+    first = tiles.made(setup.folder, setup.pixels, "raw")[0]
+    opened = images.open_tile(survey.load("unions"), first)
+    found = Windows(opened, sources.detect(opened), contract)
+    return np.resize(found.gather(0, min(count, len(found))), (count, *found.shape))
+
+
+def _row(setup: Setup, running: Any, flux: NDArray[np.float32], batch: int) -> dict[str, Any]:
+    def default() -> None:
+        for start in range(0, len(flux), batch):
+            running.run(None, {"flux": flux[start : start + batch]})
+
+    with Encoder(setup.model, device="cpu", batch=batch) as encoder:
+        encoder.embed(flux[: batch * encoder.threads])
+        running.run(None, {"flux": flux[:batch]})
+        pair = paired(lambda: cost(lambda: encoder.embed(flux)), lambda: cost(default), setup.runs)
+    ours, theirs = (middle(costs).per(len(flux)) for costs in (pair.a, pair.b))
+    return {
+        "batch": batch,
+        "images_per_s": 1 / ours.wall,
+        "default_images_per_s": 1 / theirs.wall,
+        "ratio": pair.wall_ratio,
+        "lowest": min(pair.wall_ratios),
+        "highest": max(pair.wall_ratios),
+        "cpu_s_per_1000": 1000 * ours.cpu,
+        "default_cpu_s_per_1000": 1000 * theirs.cpu,
+    }

@@ -1,0 +1,70 @@
+"""Catalogues with given embeddings and invented columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from catalogs import store
+from catalogs.schema import EMBEDDING
+from catalogs.store import Catalogue, Run
+from scanner import grid
+
+BANDS = tuple("ugriz")
+TILE_ROWS = 20_000
+"""Objects of a survey tile."""
+
+
+def tile_name(number: int) -> str:
+    return f"{100 + number:03d}.292"
+
+
+def object_id(tile: str, row: int) -> int:
+    """The catalogue's rule: number of the tile times a million, plus the row."""
+    return int(tile.replace(".", "")) * 1_000_000 + row
+
+
+def run(dim: int) -> Run:
+    """A run whose embeddings have ``dim`` numbers."""
+    return Run("unions", BANDS, f"bench-{dim}", "0" * 64, {"embedding_dim": dim}, {})
+
+
+def columns(schema: pa.Schema, tile: str, embedding: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """Every column of ``schema`` for a tile: positions over its half degree, sorted by y, and noise elsewhere."""
+    rng = np.random.default_rng(int(tile.replace(".", "")))
+    count, (ra, dec) = len(embedding), grid.centre(tile)
+    given = {
+        "object_id": object_id(tile, 0) + np.arange(count),
+        "tile": np.full(count, tile),
+        "ra": ra + rng.uniform(-0.25, 0.25, count) / np.cos(np.radians(dec)),
+        "dec": dec + np.sort(rng.uniform(-0.25, 0.25, count)),
+        EMBEDDING: embedding,
+    }
+    return {field.name: given.get(field.name, _invented(rng, field, count)) for field in schema if _wanted(field)}
+
+
+def catalogue(folder: Path, vectors: NDArray[np.float32]) -> Catalogue:
+    """A catalogue of ``vectors`` [N, D] in tiles of 20,000 rows."""
+    made = run(vectors.shape[1])
+    filled = store.create(folder, made)
+    for number, start in enumerate(range(0, len(vectors), TILE_ROWS)):
+        tile = tile_name(number)
+        with filled.writer(tile, made) as file:
+            file.write(columns(filled.schema, tile, vectors[start : start + TILE_ROWS]))
+    return filled
+
+
+def _wanted(field: pa.Field) -> bool:
+    return bool(field.name != "_healpix_29")  # the store works it out, as in a scan
+
+
+def _invented(rng: np.random.Generator, field: pa.Field, count: int) -> NDArray[Any]:
+    if pa.types.is_string(field.type):
+        return np.full(count, "r" if field.name == "detection_band" else "ugriz")
+    if pa.types.is_floating(field.type):
+        return rng.lognormal(3.0, 1.0, count)
+    return np.zeros(count, bool if pa.types.is_boolean(field.type) else np.int64)

@@ -1,0 +1,45 @@
+"""What a run of the benchmarks was asked to do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """``model``: name or file of the encoder. ``folder`` keeps what is made once (tiles) and what is thrown away.
+
+    ``pixels``: side of the tiles that are scanned. ``quick`` shrinks everything to see that it runs: its numbers mean
+    nothing.
+    """
+
+    model: str
+    folder: Path
+    pixels: int
+    quick: bool
+
+    @property
+    def runs(self) -> int:
+        """Turns of each variant; ratios are medians over them."""
+        return 1 if self.quick else 3
+
+    def few(self, full: Sequence[Item]) -> Sequence[Item]:
+        """All of them, or the first alone in a quick run."""
+        return full[:1] if self.quick else full
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder that is gone afterwards."""
+        made = Path(mkdtemp(prefix="scratch-", dir=self.folder))
+        try:
+            yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)

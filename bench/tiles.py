@@ -1,0 +1,73 @@
+"""Tiles to scan, made once from the demo tile: its simulated pixels repeated or cropped to a size, raw or RICE.
+
+The demo has about as many objects a square pixel as the survey (20,000 in 10,000 x 10,000), and five bands, two of
+them with mask and variance. All tiles of a format are the same files under different names, so they lie in the page
+cache after the first: what is measured is decoding, not the disk.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+import scanner
+from scanner import survey, tiles
+from scanner.tiles import Tile
+
+DEMO = Path(scanner.__file__).parent / "demo"
+DEMO_COLUMN = 217
+"""The first half of the demo tile's name, 217.292; that of the others follows."""
+
+FORMATS = ("raw", "rice")
+
+
+def made(folder: Path, pixels: int, form: str, count: int = 3) -> list[Tile]:
+    """``count`` tiles of ``pixels`` a side in ``form`` (raw or rice), kept under ``folder`` for the next run."""
+    unions = survey.load("unions")
+    sources = sorted(tiles.find(unions, f"{DEMO_COLUMN}.292", DEMO).files.values())
+    digest = zlib.crc32(b"".join(zlib.crc32(path.read_bytes()).to_bytes(4) for path in sources))
+    home = folder / f"tiles-{pixels}-{form}-{digest:08x}"
+    home.mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        first = home / (source.name if form == "rice" else source.stem)
+        if not first.exists():
+            temporary = first.with_name(f".{first.name}")
+            _resized(source, pixels, compress=form == "rice").writeto(temporary, overwrite=True)
+            temporary.replace(first)
+        for number in range(1, count):
+            other = home / first.name.replace(str(DEMO_COLUMN), str(DEMO_COLUMN + number))
+            if not other.exists():
+                other.hardlink_to(first)
+    return [tiles.find(unions, f"{DEMO_COLUMN + number}.292", home) for number in range(count)]
+
+
+def _resized(source: Path, pixels: int, compress: bool) -> fits.HDUList:
+    with fits.open(source) as hdus:
+        planes = [_plane(hdu, pixels, compress) for hdu in hdus if hdu.data is not None]
+    if len(planes) == 1 and not compress:
+        return fits.HDUList([fits.PrimaryHDU(planes[0].data, planes[0].header)])
+    return fits.HDUList([fits.PrimaryHDU(), *planes])
+
+
+def _plane(hdu: Any, pixels: int, compress: bool) -> Any:
+    """One plane of the new size, its centre where the sky was at the old one's centre."""
+    side = len(hdu.data)
+    copies = -(-pixels // side)
+    data = np.tile(hdu.data, (copies, copies))[:pixels, :pixels]
+    header = hdu.header.copy()
+    for axis in ("CRPIX1", "CRPIX2"):
+        header[axis] += (pixels - side) / 2
+    name = None if hdu.name == "COMPRESSED_IMAGE" else hdu.name
+    if not compress:
+        return fits.ImageHDU(data, header, name=name)
+    if hdu.name == "VARIANCE":
+        return fits.CompImageHDU(data, header, name=name, compression_type="GZIP_2", quantize_level=0)
+    if data.dtype.kind == "i":
+        return fits.CompImageHDU(data, header, name=name, compression_type="RICE_1")
+    # quantised once already: a finer step now leaves the pixels, and the time to decode them, as they were
+    options = {"quantize_level": 4, "quantize_method": 2, "dither_seed": 1}
+    return fits.CompImageHDU(data, header, name=name, compression_type="RICE_1", **options)

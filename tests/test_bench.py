@@ -1,0 +1,177 @@
+"""The benchmarks run, and their arithmetic is right. No time is judged here: that is for who reads the numbers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bench import memory, method, plain_loop, tables, tiles
+from bench.__main__ import SECTIONS, main
+from bench.cloud import Cloud
+from bench.method import Cost, Pair
+from scanner import images, sources, survey
+from tests.support import tiny_encoder
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The JSON of a quick run of everything, with an encoder that costs nothing."""
+    folder = tmp_path_factory.mktemp("bench")
+    model = tiny_encoder.write(folder / "encoder.onnx", tiny_encoder.contract())
+    out = folder / "bench.json"
+    done = CliRunner().invoke(main, ["--quick", "--model", str(model), "--out", str(out)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert all(f"== {section} ==" in done.output for section in SECTIONS)
+    assert not list((folder / "bench").glob("scratch-*"))
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found
+
+
+def numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from numbers(part)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def test_the_json_has_every_section_and_says_what_it_was_measured_on(result: dict[str, Any]) -> None:
+    assert set(result) == {"machine", *SECTIONS}
+    assert result["machine"]["cores"] >= 1
+    assert result["machine"]["quick"] is True
+    assert set(result["machine"]["sections"]) == set(SECTIONS)
+    assert all(load["wall_s"] > 0 for load in result["machine"]["sections"].values())
+    assert all(value >= 0 for value in numbers(result))
+
+
+def test_what_a_bar_is_set_on_stands_by_itself(result: dict[str, Any]) -> None:
+    bars = {
+        "encoder": ("images_per_s", "cpu_s_per_1000", "vs_default_threads"),
+        "scan": ("efficiency", "efficiency_rice", "vs_plain_loop", "bytes_per_row"),
+        "store": ("bytes_per_row", "write_rows_per_s", "read_rows_per_s"),
+        "index": ("recall_at_10", "speedup_vs_exact", "bytes_per_row", "build_s_per_million_rows"),
+    }
+    for section, names in bars.items():
+        assert all(result[section][name] > 0 for name in names)
+    if Path("/proc/self/smaps_rollup").exists():
+        assert result["scan"]["peak_rss_gb"] > 0.05
+
+
+def test_scan_counts_its_objects_and_times_its_stages(result: dict[str, Any]) -> None:
+    scan = result["scan"]
+    assert [row["format"] for row in scan["formats"]] == ["raw", "rice"]
+    assert scan["objects"] == scan["formats"][0]["objects"] > 10
+    for row in scan["formats"]:
+        assert 0 < row["fill_s"] < row["wall_s"]
+        assert row["lowest"] <= row["efficiency"] <= row["highest"]
+        # the plain loop finds much the same objects, or its time would say nothing
+        assert row["plain_objects"] == pytest.approx(row["objects"], rel=0.1)
+    assert {row["stage"] for row in scan["stages"]} == {"read", "detect", "cut", "infer", "write"}
+
+
+def test_store_and_index_agree_with_themselves(result: dict[str, Any]) -> None:
+    for row in result["store"]["dimensions"]:
+        assert 0 < row["embedding_bytes_per_row"] < row["bytes_per_row"] < row["plain_bytes_per_row"]
+    for row in result["index"]["catalogues"]:
+        assert 0 <= row["recall_low"] <= row["recall_at_10"] <= row["recall_high"] <= 1
+        assert row["exact_recall"] > 0.9
+        assert row["bytes_per_row"] > 4 * row["embedding_dim"]
+
+
+def test_variants_take_turns_and_ratios_are_medians_within_turns() -> None:
+    order: list[str] = []
+    costs = {"a": iter([1.0, 10.0, 2.0]), "b": iter([3.0, 20.0, 8.0])}
+
+    def work(name: str) -> Cost:
+        order.append(name)
+        wall = next(costs[name])
+        return Cost(wall, wall / 2)
+
+    pair = method.paired(lambda: work("a"), lambda: work("b"), 3)
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert pair.wall_ratio == 3.0  # of 3, 2 and 4; the ratio of the medians would be 4
+    assert pair.summary() == {"wall_ratio": 3.0, "lowest": 2.0, "highest": 4.0, "cpu_ratio": 3.0, "runs": 3}
+
+
+def test_cost_sees_work_but_not_sleep() -> None:
+    slept = method.cost(lambda: __import__("time").sleep(0.2))
+    worked = method.cost(lambda: sum(range(10_000_000)))
+    assert slept.wall >= 0.2 > slept.cpu
+    assert worked.cpu > 0.05
+    assert Pair((worked,), (worked,)).wall_ratio == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="PSS is read from /proc")
+def test_peak_memory_counts_children_and_a_failed_command_is_not_timed() -> None:
+    child = "import time; held = bytearray(200_000_000); time.sleep(1.5)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    peak = memory.peak_gb([sys.executable, "-c", parent])
+    assert peak is not None
+    assert 0.2 < peak < 0.4
+    with pytest.raises(RuntimeError, match="no such thing"):
+        memory.peak_gb([sys.executable, "-c", "raise SystemExit('no such thing')"])
+
+
+def test_tiles_of_both_formats_are_the_demo_at_another_size(tmp_path: Path) -> None:
+    unions = survey.load("unions")
+    raw, rice = (tiles.made(tmp_path, 400, form, count=2) for form in tiles.FORMATS)
+    assert [tile.name for tile in raw] == ["217.292", "218.292"]
+    opened = [images.open_tile(unions, tile) for tile in (raw[0], raw[1], rice[0])]
+    assert opened[0].flux.shape == (5, 400, 400)
+    assert all(opened[0].present)
+    np.testing.assert_array_equal(opened[0].flux, opened[1].flux)
+    found = [len(sources.detect(image)) for image in (opened[0], opened[2])]
+    assert found[1] == pytest.approx(found[0], rel=0.1)
+    assert sum(p.stat().st_size for p in rice[0].files.values()) < 0.5 * sum(
+        path.stat().st_size for path in raw[0].files.values()
+    )
+
+
+def test_plain_loop_embeds_the_same_windows(tmp_path: Path) -> None:
+    """A loop that did less work would be no peer: each of its vectors is that of the window at its position."""
+    contract = tiny_encoder.contract()
+    running = plain_loop.session(tiny_encoder.write(tmp_path / "encoder.onnx", contract))
+    tile = tiles.made(tmp_path, 400, "raw", count=1)[0]
+    count = plain_loop.scan([tile], running, contract.window, 20, tmp_path)
+    rows = plain_loop.pq.read_table(tmp_path / "217.292.parquet")
+    assert len(rows) == count == 20
+    opened = images.open_tile(survey.load("unions"), tile)
+    wcs = opened.wcs[opened.detection]
+    assert wcs is not None
+    x, y = (np.round(p).astype(int) for p in wcs.all_world2pix(rows["ra"].to_numpy(), rows["dec"].to_numpy(), 0))
+    half, flux = contract.window // 2, np.nan_to_num(opened.flux)
+    inside = np.flatnonzero((np.minimum(x, y) >= half) & (np.maximum(x, y) <= 400 - half))
+    assert len(inside) > 10
+    for place in inside:
+        window = flux[:, y[place] - half : y[place] + half, x[place] - half : x[place] + half]
+        expected = running.run(None, {"flux": window[None]})[0][0]
+        np.testing.assert_allclose(rows["embedding"][int(place)].as_py(), expected, atol=1e-3)
+
+
+def test_clouds_are_reproducible_and_queries_lie_in_their_clusters() -> None:
+    cloud = Cloud(64, 2_000)
+    stored, queries = cloud.draw(2_000), cloud.draw(50, stream=1)
+    np.testing.assert_array_equal(stored, cloud.draw(2_000))
+    np.testing.assert_allclose(np.linalg.norm(stored, axis=1), 1, atol=1e-5)
+    nearest = (queries @ stored.T).max(axis=1)
+    assert 0.8 < np.median(nearest) < 0.9999
+    assert np.linalg.norm(stored.mean(axis=0)) < 0.6
+    assert np.linalg.norm(Cloud(64, 2_000, mean=3.0).draw(2_000).mean(axis=0)) > 0.9
+
+
+def test_wide_rows_are_printed_as_columns() -> None:
+    narrow = tables.render("x", {"rows": [{"a": 1, "b": 2.5}]})
+    assert "  a    b\n  1  2.5" in narrow
+    wide = tables.render("x", {"rows": [{f"a_rather_long_name_{number}": number for number in range(9)}]})
+    assert "  a_rather_long_name_8  8" in wide
