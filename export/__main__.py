@@ -13,7 +13,7 @@ from catalogs.errors import ScannerError
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--pooling", type=click.Choice(["mean", "cls", "central"]), default="mean", show_default=True)
+@click.option("--pooling", type=click.Choice(["mean", "cls", "central"]), default="central", show_default=True)
 @click.option("--whitening", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the principal axes.")
 @click.option("--cutouts", type=click.Path(file_okay=False, path_type=Path), help="Shards to compare on.")
 @click.option("--card", type=click.Path(dir_okay=False, path_type=Path), help="Also write a model card (Markdown).")

@@ -30,7 +30,7 @@ class EmbeddingGraph(nn.Module):
     rotation: Tensor
     scale: Tensor
 
-    def __init__(self, checkpoint: Checkpoint, pooling: str = "mean", whitening: float = WHITENING) -> None:
+    def __init__(self, checkpoint: Checkpoint, pooling: str = "central", whitening: float = WHITENING) -> None:
         """Raises ``ScannerError`` ``checkpoint.unfinished`` if the run has no embedding statistics yet."""
         super().__init__()
         if pooling not in checkpoint.statistics:

@@ -33,7 +33,7 @@ class Exported:
 def export(
     checkpoint: Path,
     out: Path,
-    pooling: str = "mean",
+    pooling: str = "central",
     cutouts: Path | None = None,
     licence: str = LICENCE,
     whitening: float = WHITENING,
