@@ -27,6 +27,10 @@ AHEAD = 4
 """Batches in flight for each caller: enough that none waits for the writer, few enough to forget about their memory."""
 
 
+BLOCK = 1024
+"""Rows that are handed to the file at once."""
+
+
 class _Mark(Enum):
     END_OF_TILE = 1
     END = 2
@@ -176,17 +180,27 @@ class Pipeline:
         tile, written, seconds = prepared.tile.name, 0, prepared.seconds
         self._progress.started(tile, len(prepared))
         with self._catalogue.writer(tile, self._run) as file:
-            for future in self._futures():
-                batch = future.result()
+            for batch in self._blocks():
                 began = time.perf_counter()
                 columns = prepared.columns(batch.start, batch.stop, batch.valid, batch.vectors)
                 file.write(columns)
                 written += len(columns["ra"])
-                self._progress.embedded(batch.stop - batch.start)
                 seconds += Seconds(cut=batch.cut, infer=batch.infer, write=time.perf_counter() - began)
             began = time.perf_counter()
         seconds += Seconds(write=time.perf_counter() - began)
         return TileReport(tile, "done", written, prepared.dropped + len(prepared) - written, seconds)
+
+    def _blocks(self) -> Iterator[Batch]:
+        """The batches of the tile at hand, joined to some size: a column costs the same for 16 rows as for 1000."""
+        held: list[Batch] = []
+        for future in self._futures():
+            held.append(future.result())
+            self._progress.embedded(held[-1].stop - held[-1].start)
+            if held[-1].stop - held[0].start >= BLOCK:
+                yield _joined(held)
+                held = []
+        if held:
+            yield _joined(held)
 
     def _futures(self) -> Iterator[Future[Batch]]:
         """What is still to come of the tile at hand, in order."""
@@ -194,3 +208,14 @@ class Pipeline:
             if not isinstance(item, Future):
                 raise _AbortedError
             yield item
+
+
+def _joined(batches: list[Batch]) -> Batch:
+    return Batch(
+        start=batches[0].start,
+        stop=batches[-1].stop,
+        vectors=np.concatenate([batch.vectors for batch in batches]),
+        valid=np.concatenate([batch.valid for batch in batches]),
+        cut=sum(batch.cut for batch in batches),
+        infer=sum(batch.infer for batch in batches),
+    )

@@ -17,6 +17,7 @@ from onnx import helper
 from catalogs.errors import ScannerError
 from scanner import runtime
 from scanner.encoder import Encoder
+from scanner.model import shipped
 from tests.support import tiny_encoder
 
 
@@ -194,3 +195,15 @@ def test_without_onnxruntime_the_message_says_what_to_install(model: Path) -> No
         [sys.executable, "-c", "import importlib.metadata\n" + code], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("runtime.missing pip install onnxruntime")
+
+
+def test_all_of_it_holds_for_the_model_that_ships(windows: NDArray[np.float32]) -> None:
+    if "small" not in shipped():
+        pytest.skip("no model ships with this checkout")
+    with Encoder("small", device="cpu", threads=2) as ours, Encoder("small", device="cpu", threads=1, batch=8) as other:
+        assert (ours.contract.window, ours.contract.bands) == (64, tuple("ugriz"))
+        expected = ours.embed(windows[:40])
+        order = np.random.default_rng(3).permutation(40)
+        np.testing.assert_array_equal(other.embed(windows[:40][order]), expected[order])
+        np.testing.assert_array_equal(ours.embed(windows[:1]), expected[:1])
+        np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-5)
