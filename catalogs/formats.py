@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 _FOR_PEOPLE = (
-    "rank", "similarity", "separation", "object_id", "tile", "ra", "dec", "mag_auto", "snr", "bands_present",
-    "is_primary",
+    "rank", "score", "probability", "similarity", "separation", "object_id", "name", "tile", "ra", "dec", "mag_auto",
+    "snr", "bands_present", "is_primary", "known", "nearest_id", "zlens", "kind", "grade",
 )  # fmt: skip
 _DIGITS = {"ra": ".6f", "dec": ".6f", "similarity": ".4f", "separation": ".2f", "snr": ".1f", "valid_fraction": ".2f"}
 
@@ -101,7 +101,7 @@ def _ds9(table: Table) -> str:
 def _label(row: Any, names: Sequence[str]) -> str:
     if "rank" in names and "similarity" in names:
         return f"{row['rank']}: {row['similarity']:.3f}"
-    return str(row["object_id"]) if "object_id" in names else ""
+    return str(next((row[name] for name in ("object_id", "name") if name in names), ""))
 
 
 def _written(table: Table, astropy_format: str) -> str:

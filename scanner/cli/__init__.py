@@ -19,6 +19,7 @@ COMMANDS = {
     "scan-tiles": "scan:scan_tiles",
     "index": "index:index",
     "query": "query:query",
+    "lenses": "lenses:lenses",
     "info": "info:info",
     "demo": "demo:demo",
 }

@@ -1,0 +1,62 @@
+"""Strong lenses and candidates known from the literature, as data: where they are, how sure, who said so.
+
+>>> from catalogs import lenses
+>>> table = lenses.known(grade="confident")                                # doctest: +SKIP
+>>> table["ra", "dec", "name", "zlens", "references"][:3]                  # doctest: +SKIP
+
+``README.md`` beside this file says where the list comes from, under which licence, and what was set apart.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catalogs.errors import ScannerError
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+DATA = Path(__file__).parent / "known.csv.gz"
+GRADES = ("confident", "probable")
+LENSES = ("galaxy", "group", "cluster")
+SET_APART = "cluster-catalogue"
+KINDS = (*LENSES, SET_APART)
+
+_DESCRIPTIONS = {
+    "name": "Names in the literature, joined by ' | '",
+    "ra": "Right ascension (ICRS)",
+    "dec": "Declination (ICRS)",
+    "zlens": "Redshift of the lens, the first that is given; NaN where none is",
+    "zlens_all": "Every redshift given, as written, joined by ' | '",
+    "kind": "galaxy, group or cluster (what the lens is); cluster-catalogue: no lens, as far as its references say",
+    "grade": "confident or probable",
+    "references": "Who reported it, joined by ' | '",
+}
+
+
+def known(grade: str | None = None, kind: str | None = None) -> Table:
+    """Known lenses as an astropy table: name, ra, dec (degrees ICRS), zlens, zlens_all, kind, grade, references.
+
+    ``grade``: confident, probable, or both. ``kind``: galaxy, group, cluster, or all three; entries known only from
+    catalogues of galaxy clusters come for ``cluster-catalogue`` alone, and for nothing else. Raises ``ScannerError``
+    ``lenses.bad_grade``, ``lenses.bad_kind``.
+    """
+    import numpy as np
+    from astropy.table import Table
+
+    _check("grade", grade, GRADES)
+    _check("kind", kind, KINDS)
+    text = {"converters": dict.fromkeys(("name", "zlens_all", "references"), str), "fill_values": []}
+    table = Table.read(DATA, format="ascii.csv", fast_reader=False, **text)
+    table["zlens"] = np.array([float(value or "nan") for value in table["zlens"].astype(str)])
+    for name, description in _DESCRIPTIONS.items():
+        table[name].description = description
+    table["ra"].unit = table["dec"].unit = "deg"
+    chosen = np.isin(table["kind"], LENSES if kind is None else (kind,))
+    return table[chosen & np.isin(table["grade"], GRADES if grade is None else (grade,))]
+
+
+def _check(what: str, value: str | None, allowed: tuple[str, ...]) -> None:
+    if value is not None and value not in allowed:
+        raise ScannerError(f"lenses.bad_{what}", f"There is no {what} {value!r}.", f"Give one of {', '.join(allowed)}.")

@@ -1,0 +1,83 @@
+"""``scanner lenses``: which lenses are known already, and on which tiles?"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from .options import emit, output_options
+
+GRADES = ("confident", "probable")
+KINDS = ("galaxy", "group", "cluster", "cluster-catalogue")
+
+
+@click.command()
+@click.option("--survey", default="unions", show_default=True, metavar="NAME|FILE.toml", help="Whose tiles.")
+@click.option("--grade", type=click.Choice(GRADES), help="Only these. [default: both]")
+@click.option("--kind", type=click.Choice(KINDS), help="Only these. [default: all lenses, no cluster catalogues]")
+@click.option(
+    "--catalog",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Only lenses on the tiles of this catalogue.",
+)
+@click.option("--tiles", "tile_list", metavar="FILE", help="Only lenses on the tiles of this list; - is stdin.")
+@click.option("--min-dec", default=-90.0, type=click.FloatRange(-90, 90), help="Only from this declination up.")
+@click.option("--as-tile-list", is_flag=True, help="Print the tiles instead, each once: a list for scan-tiles.")
+@output_options
+def lenses(
+    survey: str,
+    grade: str | None,
+    kind: str | None,
+    catalog: Path | None,
+    tile_list: str | None,
+    min_dec: float,
+    as_tile_list: bool,
+    fmt: str,
+    output: Path | None,
+) -> None:
+    """List the known lenses of a survey, with the tile that each is on.
+
+    The list comes with the package: 18,965 lenses and candidates of the literature. What the survey has imaged does
+    not: without --catalog or --tiles every lens of the sky is listed, with the tile of the grid that its position
+    belongs to, imaged or not. UNIONS lies at about dec > 30, away from the Galactic plane: --min-dec 30 is a first
+    cut, a list of the tiles you have the right one.
+
+    \b
+    Examples:
+      scanner lenses --survey unions --grade confident --min-dec 30
+      scanner lenses --catalog embeddings --format csv -o lenses.csv
+      scanner lenses --grade confident --tiles mine.txt --as-tile-list > lens_tiles.txt
+    """
+    import catalogs
+
+    from .. import known_lenses
+    from .. import survey as surveys
+
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    plan = surveys.load(survey)
+    table = known_lenses.of_survey(
+        plan,
+        grade,
+        kind,
+        catalogue=catalogs.open(catalog) if catalog else None,
+        listed=known_lenses.listed_tiles(tile_list, plan) if tile_list else None,
+        south=min_dec,
+    )
+    if as_tile_list:
+        text = "".join(f"{name}\n" for name in sorted(set(table["tile"].tolist())))
+        _write(text, output)
+    else:
+        emit(table, fmt, output)
+    click.echo(f"{len(table):,} lenses on {len(set(table['tile'].tolist())):,} tiles", err=True)
+
+
+def _write(text: str, output: Path | None) -> None:
+    from catalogs.atomic import write_text
+
+    if output is not None:
+        write_text(output, text)
+    else:
+        click.echo(text, nl=False)
