@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.metadata
+import io
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from catalogs.errors import ScannerError
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 DEVICES = "auto, cpu, cuda, cuda:N or tensorrt"
 INSTALL_CUDA = "pip install 'unions-scanner[cuda]'"
+
+_ERROR, _FATAL = 3, 4  # ONNX Runtime's levels of logging
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +72,14 @@ def open_session(path: Path, device: str) -> tuple[Any, str]:
     wanted = providers[0][0]
     if wanted not in runtime.get_available_providers():
         raise _unavailable(device, f"this ONNX Runtime has no {wanted}")
-    _preload(runtime)
-    session = _session(runtime, path, [*providers, CPU], log_severity=4)
-    # ONNX Runtime falls back to the CPU without a word: only the session itself knows.
+    with _overheard(runtime) as said:
+        if hasattr(runtime, "preload_dlls"):  # the CUDA libraries of the environment's own wheels
+            runtime.preload_dlls()
+        session = _session(runtime, path, [*providers, CPU])
+    # ONNX Runtime falls back to the CPU: only the session itself knows.
     if wanted not in session.get_providers():
-        raise _unavailable(device, "its libraries did not load, or there is no such GPU")
+        why = said.getvalue().strip().partition("\n")[0] or "its libraries did not load, or there is no such GPU"
+        raise _unavailable(device, why.rstrip("."))
     return session, wanted
 
 
@@ -109,17 +117,24 @@ def _gpu_providers(device: str) -> list[tuple[str, dict[str, Any]]]:
     return [cuda] if name == "cuda" else [tensorrt, cuda]
 
 
-def _preload(runtime: Any) -> None:
-    if hasattr(runtime, "preload_dlls"):
-        runtime.preload_dlls()
+@contextlib.contextmanager
+def _overheard(runtime: Any) -> Iterator[io.StringIO]:
+    """Keep what ONNX Runtime prints to stdout, and silence its log: what matters of it goes into one error."""
+    said = io.StringIO()
+    runtime.set_default_logger_severity(_FATAL)
+    try:
+        with contextlib.redirect_stdout(said):
+            yield said
+    finally:
+        runtime.set_default_logger_severity(_ERROR)
 
 
-def _session(runtime: Any, path: Path, providers: list[Any], log_severity: int = 3) -> Any:
+def _session(runtime: Any, path: Path, providers: list[Any]) -> Any:
     options = runtime.SessionOptions()
     # One thread a call and as many callers as cores: faster than ONNX Runtime's own pool, and bit-stable.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = log_severity
+    options.log_severity_level = _ERROR
     try:
         return runtime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # the binding raises a class of its own for each status code

@@ -161,8 +161,11 @@ def test_an_unknown_device_is_named(model: Path, device: str) -> None:
 
 @pytest.mark.skipif(runtime.gpu_count() > 0, reason="a GPU is here: nothing to refuse")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt"])
-def test_a_gpu_that_did_not_come_is_an_error_not_a_slow_scan(model: Path, device: str) -> None:
+def test_a_gpu_that_did_not_come_is_an_error_not_a_slow_scan(
+    model: Path, device: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     error = refusal(model, device)
+    assert capfd.readouterr().out == ""
     assert error.code == "device.unavailable"
     assert "unions-scanner[cuda]" in error.hint
 
