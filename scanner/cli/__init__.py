@@ -20,6 +20,7 @@ COMMANDS = {
     "index": "index:index",
     "query": "query:query",
     "lenses": "lenses:lenses",
+    "rank": "rank:rank",
     "info": "info:info",
     "demo": "demo:demo",
 }
