@@ -14,6 +14,7 @@ COMMANDS = {
     "cutouts": ("training.cutouts", "cutouts_command", "Cut tiles and fields into training shards."),
     "pretrain": ("training.command", "pretrain_command", "Train a masked autoencoder on shards."),
     "reconstruct": ("training.command", "reconstruct_command", "Draw what a checkpoint fills into masked cutouts."),
+    "evaluate": ("training.evaluate.command", "evaluate_command", "Measure encoders on real lenses, in one table."),
 }
 
 
