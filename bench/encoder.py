@@ -17,10 +17,10 @@ from scanner.cutouts import Windows
 from scanner.encoder import CPU_BATCH, Encoder
 from scanner.model import Contract
 
-BATCHES = (CPU_BATCH, 4, 8, 64, 256)
+BATCHES = (CPU_BATCH, 4, 64, 256)
 """The default first. Four is the least that the encoder gives its session."""
 
-IMAGES, FEW_IMAGES = 1024, 32
+IMAGES, FEW_IMAGES = 512, 32
 
 
 def measure(setup: Setup) -> dict[str, Any]:

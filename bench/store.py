@@ -19,7 +19,7 @@ from catalogs import store as catalogues
 from catalogs.schema import EMBEDDING, catalogue_schema
 from scanner.encoder import CPU_BATCH, Encoder
 
-ROWS, FEW_ROWS = 65_536, 2_048
+ROWS, FEW_ROWS = 32_768, 2_048
 WIDE = 384
 TILE = rows.tile_name(0)
 
