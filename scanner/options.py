@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from catalogs.errors import ScannerError
+
 DETECT, GRID = "detect", "grid"
 
 
@@ -39,4 +41,9 @@ def _identity(path: str) -> str:
     """Digest of one file; of a pattern the pattern itself, for its files are as many as the tiles."""
     from .encoder import file_sha256
 
-    return path if "{" in path else file_sha256(Path(path))
+    if "{" in path:
+        return path
+    if not Path(path).is_file():
+        hint = "Say detect or grid, or give a catalogue file; {tile} in its path stands for the name of each tile."
+        raise ScannerError("sources.missing", f"There is no catalogue {path}.", hint)
+    return file_sha256(Path(path))

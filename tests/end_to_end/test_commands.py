@@ -261,6 +261,7 @@ def test_another_model_is_refused_by_scan_and_query(
         (("scan-tiles", "--tiles", "-", "--survey", "sdss"), "survey.missing"),
         (("scan-tiles", "--tiles", "-", "--model", "huge"), "model.missing"),
         (("scan-tiles", "--tiles", "-"), "list.empty"),
+        (("scan-tiles", "--tiles", __file__, "--sources", "nowhere.csv"), "sources.missing"),
         (("index", "--catalog", "nowhere"), "catalogue.missing"),
         (("query", "--ra", "1", "--dec", "2", "--catalog", "nowhere"), "catalogue.missing"),
         (("info", "--model", __file__), "model.unreadable"),
