@@ -14,7 +14,7 @@ from catalogs.atomic import write_json
 from scanner.model import DEFAULT_MODEL
 
 SECTIONS = ("encoder", "scan", "store", "index")
-PIXELS, QUICK_PIXELS = 2000, 320
+PIXELS, QUICK_PIXELS = 1200, 320
 BUSY = 0.2
 """Cores used by others above which seconds say little."""
 
