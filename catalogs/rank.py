@@ -166,7 +166,7 @@ def _answer(
     for number in np.unique(hits.tile):
         here = np.flatnonzero(hits.tile == number)
         path = catalogue.tile_path(footers[number].tile)
-        parts.append(reading.take(path, schema.names, hits.row[here]).cast(schema))
+        parts.append(reading.take(path, schema.names, hits.row[here], catalogue.owners).cast(schema))
         places.append(here)
     found = pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))
     similarity, which = scorers.nearest(vectors.unit(vectors.from_arrow(found.column(EMBEDDING))), like.vectors)

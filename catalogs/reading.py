@@ -18,7 +18,8 @@ from pyarrow.fs import LocalFileSystem
 from catalogs import vectors, voparquet
 from catalogs.errors import ScannerError
 from catalogs.footers import damaged
-from catalogs.schema import EMBEDDING
+from catalogs.primary import Owners
+from catalogs.schema import EMBEDDING, IS_PRIMARY
 from catalogs.sky import Circle
 from catalogs.where import Where
 
@@ -56,28 +57,34 @@ class Selection:
 EVERYTHING = Selection()
 
 
-def groups(path: Path, columns: Sequence[str], selection: Selection = EVERYTHING) -> Iterator[pa.Table]:
+def groups(
+    path: Path, columns: Sequence[str], selection: Selection = EVERYTHING, owners: Owners | None = None
+) -> Iterator[pa.Table]:
     """Selected rows of a tile file, a table for each row group that has any; ``_row`` is the row's number in the file.
 
-    ``ScannerError`` ``tile.damaged`` where the file cannot be read.
+    With ``owners``, ``is_primary`` says which rows count given the tiles that are there (``catalogs.primary``), without
+    them what the file says. ``ScannerError`` ``tile.damaged`` where the file cannot be read.
     """
     light = list(dict.fromkeys([*(name for name in columns if name != EMBEDDING), *selection.columns()]))
+    if owners and IS_PRIMARY in light:
+        light = list(dict.fromkeys([*light, "ra", "dec"]))
     try:
         with pq.ParquetFile(path) as file:
             starts = np.cumsum([0] + [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)])
             for group in _row_groups(path, file.num_row_groups, selection):
-                table = _selected(file.read_row_group(group, columns=light), int(starts[group]), selection)
+                table = _resolved(file.read_row_group(group, columns=light), path.stem, owners)
+                table = _selected(table, int(starts[group]), selection)
                 if table.num_rows:
                     yield _with_embedding(table, file, group, int(starts[group]), columns)
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, error) from error
 
 
-def take(path: Path, columns: Sequence[str], rows: NDArray[np.int64]) -> pa.Table:
+def take(path: Path, columns: Sequence[str], rows: NDArray[np.int64], owners: Owners | None = None) -> pa.Table:
     """These rows of a tile file (numbers in the file), in the order given."""
     order = np.argsort(rows, kind="stable")
     found: list[pa.Table] = []
-    for table in groups(path, columns):
+    for table in groups(path, columns, owners=owners):
         numbers = table.column(ROW).to_numpy()
         wanted = rows[order]
         here = wanted[(wanted >= numbers[0]) & (wanted <= numbers[-1])]
@@ -119,6 +126,14 @@ def _row_groups(path: Path, count: int, selection: Selection) -> list[int]:
         return list(range(count))
     fragment = ds.ParquetFileFormat().make_fragment(str(path), LocalFileSystem())
     return [group.id for group in fragment.subset(filter=pushed_down).row_groups]
+
+
+def _resolved(table: pa.Table, tile: str, owners: Owners | None) -> pa.Table:
+    if owners is None or IS_PRIMARY not in table.column_names:
+        return table
+    ra, dec, own = (table.column(name).to_numpy() for name in ("ra", "dec", IS_PRIMARY))
+    place = table.schema.get_field_index(IS_PRIMARY)
+    return table.set_column(place, table.schema.field(place), pa.array(owners.primary(tile, ra, dec, own)))
 
 
 def _selected(table: pa.Table, start: int, selection: Selection) -> pa.Table:

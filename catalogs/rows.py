@@ -61,7 +61,7 @@ def tile_groups(
 ) -> Iterator[pa.Table]:
     """The chosen rows of one tile, as ``reading.groups`` gives them; a damaged tile is warned of and left out."""
     try:
-        yield from reading.groups(catalogue.tile_path(footer.tile), columns, chosen)
+        yield from reading.groups(catalogue.tile_path(footer.tile), columns, chosen, catalogue.owners)
     except ScannerError as error:
         log.warning("%s Left out. %s", error.message, error.hint)
 

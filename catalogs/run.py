@@ -18,7 +18,7 @@ class Run:
     """What makes rows: two runs with one digest give the same rows.
 
     ``bands`` are the survey's, in the order of the flux columns; ``contract`` is the model's ``scanner.contract``;
-    ``settings`` are JSON values (sources, min_snr, resample, precision, ...).
+    ``settings`` are JSON values (sources, min_snr, resample, precision, ...); ``grid`` is that of the tiles.
     """
 
     survey: str
@@ -27,6 +27,7 @@ class Run:
     model_sha256: str
     contract: Mapping[str, Any]
     settings: Mapping[str, Any]
+    grid: str | None = None
 
     @property
     def digest(self) -> str:
@@ -58,6 +59,7 @@ class Info:
     contract: Mapping[str, Any]
     software: str
     created: str
+    grid: str | None = None
 
     @property
     def dim(self) -> int:
@@ -72,7 +74,8 @@ class Info:
         except metadata.PackageNotFoundError:
             software = DISTRIBUTION
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(run.survey, tuple(run.bands), run.model, run.model_sha256, dict(run.contract), software, created)
+        contract = dict(run.contract)
+        return cls(run.survey, tuple(run.bands), run.model, run.model_sha256, contract, software, created, run.grid)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 EMBEDDING = "embedding"
+IS_PRIMARY = "is_primary"
 HEALPIX_ORDER = 29
 
 _SPECTRAL = {"u": "em.opt.U", "g": "em.opt.B", "r": "em.opt.R", "i": "em.opt.I", "z": "em.opt.I", "y": "em.IR.NIR"}
@@ -72,7 +73,7 @@ _SHAPE = (
     Column("detection_band", _text, "", "instr.bandpass", "Band in which the object was found"),
     Column("bands_present", _text, "", "instr.bandpass", "Bands with data here, in survey order"),
     Column("valid_fraction", _f32, "", "stat.value", "Share of the model's input pixels that hold data"),
-    Column("is_primary", _bool, "", "meta.code", "This tile's centre is the nearest: overlaps are counted once"),
+    Column(IS_PRIMARY, _bool, "", "meta.code", "It lies in its tile's own cell of the grid: overlaps are counted once"),
 )
 
 

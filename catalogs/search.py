@@ -171,7 +171,7 @@ def _answer(catalogue: Catalogue, search: Candidates, hits: Hits, columns: Seque
     for tile in np.unique(hits.tile):
         here = np.flatnonzero(hits.tile == tile)
         path = catalogue.tile_path(search.footers[tile].tile)
-        parts.append(reading.take(path, columns, hits.row[here]).cast(schema))
+        parts.append(reading.take(path, columns, hits.row[here], catalogue.owners).cast(schema))
         places.append(here)
     table = reading.to_astropy(pa.concat_tables(parts).take(np.argsort(np.concatenate(places))))
     table.add_column(np.arange(1, len(hits) + 1), name="rank", index=0)

@@ -21,6 +21,7 @@ from catalogs import footers
 from catalogs.atomic import locked, remove_stale, write_json
 from catalogs.errors import ScannerError
 from catalogs.footers import SUFFIX, Footer, Footers
+from catalogs.primary import Owners
 from catalogs.run import Failure, Info, Run
 from catalogs.schema import catalogue_schema
 from catalogs.sky import Circle
@@ -43,6 +44,7 @@ class Catalogue:
         self.info = info
         self.schema: pa.Schema = catalogue_schema(info.bands, info.dim)
         self._footers = Footers(path / "tiles", path / "index" / "footers.json", info.model_sha256)
+        self._owners: Owners | None = None
 
     def __repr__(self) -> str:
         return f"<Catalogue {self.path}: {self.info.survey}, model {self.info.model}>"
@@ -90,7 +92,16 @@ class Catalogue:
 
     def footers(self, near: Circle | None = None) -> list[Footer]:
         """What the tiles' footers say, sorted by tile; only those that touch ``near``. Damaged tiles are warned of."""
-        return [f for f in self._footers.all() if near is None or (f.circle is not None and f.circle.touches(near))]
+        every = self._footers.all()
+        self._owners = self._owned_by(tuple(footer.tile for footer in every))
+        return [f for f in every if near is None or (f.circle is not None and f.circle.touches(near))]
+
+    @property
+    def owners(self) -> Owners | None:
+        """Which rows count, given the tiles that ``footers()`` last saw; None where tiles follow no grid."""
+        if self._owners is None and self.info.grid is not None:
+            self.footers()
+        return self._owners
 
     def table(self, columns: Sequence[str] | None = None, where: str | None = None) -> Table:
         """All rows as an astropy table with units; all columns but the embedding unless named.
@@ -140,6 +151,11 @@ class Catalogue:
             self, found.vector, k, exclude=found.object_id, near=near, where=where, columns=columns
         )
 
+    def _owned_by(self, tiles: tuple[str, ...]) -> Owners | None:
+        if self.info.grid is None:
+            return None
+        return self._owners if self._owners and self._owners.tiles == tiles else Owners(tiles)
+
     def _failure_path(self, tile: str) -> Path:
         return self.path / "failures" / f"{_checked(tile)}.json"
 
@@ -170,8 +186,8 @@ def open(path: Path | str) -> Catalogue:
     folder = Path(path)
     try:
         found = json.loads((folder / CATALOGUE_JSON).read_text(encoding="utf-8"))
-        info = Info(**{name: found[name] for name in Info.__dataclass_fields__} | {"bands": tuple(found["bands"])})
-        return Catalogue(folder, info)
+        known = {name: found[name] for name in Info.__dataclass_fields__ if name != "grid"}
+        return Catalogue(folder, Info(**known | {"bands": tuple(found["bands"])}, grid=found.get("grid")))
     except (FileNotFoundError, NotADirectoryError) as error:
         hint = "Make one with: scanner scan-tiles --tiles LIST --out CATALOGUE"
         raise ScannerError("catalogue.missing", f"There is no catalogue at {folder}.", hint) from error

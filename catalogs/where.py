@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalogs.errors import ScannerError
-from catalogs.schema import EMBEDDING
+from catalogs.schema import EMBEDDING, IS_PRIMARY
 
 _MAX_LENGTH = 4000
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -125,11 +125,18 @@ def _expression(node: ast.expr) -> Any:
 
 
 def _prunable(tree: ast.expr) -> pc.Expression | None:
-    """Of the conditions joined by ``and``, those that NaN never passes."""
+    """Of the conditions joined by ``and``, those that NaN never passes and that do not ask which copy counts."""
     conditions = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
     passed_by_nan = (ast.Not, ast.NotEq, ast.NotIn, ast.Call)
-    safe = [one for one in conditions if not any(isinstance(node, passed_by_nan) for node in ast.walk(one))]
+    safe = [
+        one for one in conditions if not any(isinstance(node, passed_by_nan) or _moves(node) for node in ast.walk(one))
+    ]
     return functools.reduce(operator.and_, [_expression(one) for one in safe]) if safe else None
+
+
+def _moves(node: ast.AST) -> bool:
+    """Whether it is the column that depends on which other tiles are there, so that its statistics say nothing."""
+    return isinstance(node, ast.Name) and node.id == IS_PRIMARY
 
 
 def _comparison(left: ast.expr, op: ast.cmpop, right: ast.expr) -> Any:

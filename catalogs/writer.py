@@ -56,7 +56,8 @@ class TileWriter:
         """
         batch = self._batch(columns)
         self._positions.append(np.stack([_floats(batch, "ra"), _floats(batch, "dec")]))
-        self._pending.append(batch)
+        if batch.num_rows:  # a row group without rows has no statistics to read back
+            self._pending.append(batch)
         self.rows += batch.num_rows
         while sum(len(pending) for pending in self._pending) >= ROW_GROUP:
             self._flush(ROW_GROUP)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catalogs import lenses, rows
+from catalogs import grid, lenses, rows
 from catalogs.errors import ScannerError
 from catalogs.store import Catalogue
 
-from . import grid, tiles
+from . import tiles
 from .survey import Survey
 
 if TYPE_CHECKING:

@@ -39,6 +39,7 @@ def make_run(survey: Survey, encoder: Encoder, options: ScanOptions, model: str 
         model_sha256=encoder.sha256,
         contract=encoder.contract.to_dict(),
         settings=settings,
+        grid=survey.grid,
     )
 
 

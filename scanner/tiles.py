@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from catalogs import grid
 from catalogs.errors import ScannerError
-from scanner import grid, templates
-from scanner.grid import centre, contains, is_primary, tile_at, tiles_covering
+from catalogs.grid import centre, contains, is_primary, tile_at, tiles_covering
+from scanner import templates
 from scanner.survey import Survey
 from scanner.tile_files import Folders
 from scanner.tile_lines import Line, Lines, clean, read_lines

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from catalogs import grid
 from catalogs.errors import ScannerError
-from scanner import grid, tiles
+from scanner import tiles
 
 RA = st.floats(0, 360, exclude_max=True)
 DEC = st.floats(-90, 90)

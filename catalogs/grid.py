@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from catalogs.errors import ScannerError
+from catalogs.sky import separation
 
 PIXEL_SCALE = 0.18577
 HALF_SIZE = np.radians(10_000 / 2 * PIXEL_SCALE / 3600)
 """Half a side of a tile's image in radians: neighbours overlap by 155 px a side."""
+_DIAGONAL = float(np.degrees(np.sqrt(2) * HALF_SIZE))
+"""Half the diagonal of a tile's image in degrees."""
 
 _NAME = re.compile("([0-9]{1,3})[.]([0-9]{1,3})")
 _POLE = 1e-9
@@ -55,15 +58,22 @@ def tile_at(ra: float, dec: float) -> str:
 def tiles_covering(ra: float, dec: float) -> list[str]:
     """Every tile whose image holds a position (degrees): the one it belongs to, then the others, nearest first."""
     own = tile_at(ra, dec)
-    _, row = split(own)
-    names = {own}
-    for y in {max(row - 1, 0), row, min(row + 1, 360)}:
-        around = _steps_around(y)
-        near = round(ra % 360 / 360 * around)
-        past = range(int(around), int(around) + _PAST_360)
-        names |= {_name(x % 720, y) for x in (*range(near - 1, near + 2), *past, 0) if 0 <= x < _end(y)}
-    found = [name for name in names if name == own or _covers(name, ra, dec)]
+    found = [name for name in {own, *_around(split(own)[1], ra, reach=1)} if name == own or _covers(name, ra, dec)]
     return sorted(found, key=lambda name: (name != own, *_offset(name, ra, dec)))
+
+
+def neighbours(name: str) -> list[str]:
+    """Tiles whose images may share sky with that of a tile (some only touch it), sorted, without the tile itself."""
+    ra, dec = centre(name)
+    close = [other for other in _around(split(name)[1], ra, reach=3) if other != name]
+    apart = separation(ra, dec, *np.transpose([centre(other) for other in close]))
+    return sorted(other for other, angle in zip(close, apart, strict=True) if angle < 2 * _DIAGONAL)
+
+
+def distance(name: str, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
+    """How far positions (degrees, [N]) lie from a tile's centre, in its tangent plane (radians)."""
+    xi, eta, _ = _tangent(name, np.asarray(ra, float), np.asarray(dec, float))
+    return np.hypot(xi, eta)
 
 
 def contains(name: str, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
@@ -115,13 +125,24 @@ def _name(x: int, y: int) -> str:
     return f"{x:03d}.{y:03d}"
 
 
+def _around(row: int, ra: float, reach: int) -> set[str]:
+    """Tiles of a row and of those beside it, up to ``reach`` steps from a right ascension, and those about RA 0."""
+    names = set()
+    for y in {max(row - 1, 0), row, min(row + 1, 360)}:
+        around = _steps_around(y)
+        near = round(ra % 360 / 360 * around)
+        about_zero = (*range(reach), *range(int(around) - reach, int(around) + _PAST_360))
+        steps = (*range(near - reach, near + reach + 1), *about_zero)
+        names |= {_name(x % 720, y) for x in steps if 0 <= x < _end(y)}
+    return names
+
+
 def _covers(name: str, ra: float, dec: float) -> bool:
     return bool(contains(name, ra, dec))
 
 
 def _offset(name: str, ra: float, dec: float) -> tuple[float, str]:
-    xi, eta, _ = _tangent(name, np.asarray(ra, float), np.asarray(dec, float))
-    return float(np.hypot(xi, eta)), name
+    return float(distance(name, ra, dec)), name
 
 
 def _tangent(
