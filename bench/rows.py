@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalogs import store
+from catalogs import grid, store
 from catalogs.schema import EMBEDDING
 from catalogs.store import Catalogue, Run
-from scanner import grid
 
 BANDS = tuple("ugriz")
 TILE_ROWS = 20_000
