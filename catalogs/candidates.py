@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +15,7 @@ from catalogs.hits import Hits
 from catalogs.reading import Selection
 from catalogs.schema import EMBEDDING
 from catalogs.shards import Searcher, Shard
+from catalogs.threads import in_threads
 from catalogs.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -28,10 +27,6 @@ EXACT_ROWS = 200_000  # rows up to which all are compared, index or not: 0.7 CPU
 SEARCH_K = 20_000  # nodes that Annoy inspects in each shard: recall@10 of 0.999 measured, with 10,000 of 0.987
 MOST = 10_000  # candidates above which Annoy has nothing to save
 COLUMNS = ("object_id", "ra", "dec", EMBEDDING)
-_MOST_THREADS = 8  # each holds one row group in memory, 100 MB at most
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 
 class Candidates:
@@ -54,7 +49,7 @@ class Candidates:
         if self._use_index(count):
             best, indexed = self._by_index(count)
         rest = [footer for footer in self.footers if footer.tile not in indexed]
-        for hits, compared in _in_threads(lambda footer: self._read(footer, count), rest):
+        for hits, compared in in_threads(lambda footer: self._read(footer, count), rest):
             best = _merged(best, hits, count)
             self.exactly += compared
         return best
@@ -67,7 +62,7 @@ class Candidates:
         """The best of all sound shards, and the names of the tiles that they answered for."""
         best, indexed = [Hits.joined([]) for _ in self._directions], set[str]()
         covering = list(index.covering(self._catalogue, self.footers))
-        answers = _in_threads(lambda pair: self._asked(pair[0], pair[1], count), covering)
+        answers = in_threads(lambda pair: self._asked(pair[0], pair[1], count), covering)
         for (shard, tiles), answer in zip(covering, answers, strict=True):
             if answer is not None:
                 best = _merged(best, answer, count)
@@ -114,15 +109,6 @@ class Candidates:
         object_id, ra, dec, row = (table.column(name).to_numpy()[sound] for name in names)
         number = np.full(len(sound), tile)
         return [Hits(cosine, object_id, ra, dec, number, row).best(count) for cosine in cosines.T]
-
-
-def _in_threads(function: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
-    """``map`` on a few threads (decoding Parquet and asking Annoy release the GIL), in order; stops when left."""
-    pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
-    try:
-        yield from pool.map(function, items)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _merged(best: Sequence[Hits], more: Sequence[Hits], count: int) -> list[Hits]:
