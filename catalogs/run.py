@@ -69,13 +69,17 @@ class Info:
     @classmethod
     def of(cls, run: Run) -> Info:
         """What a new catalogue says, made now by this software for ``run``."""
-        try:
-            software = f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}"
-        except metadata.PackageNotFoundError:
-            software = DISTRIBUTION
         created = datetime.now(UTC).isoformat(timespec="seconds")
         contract = dict(run.contract)
-        return cls(run.survey, tuple(run.bands), run.model, run.model_sha256, contract, software, created, run.grid)
+        return cls(run.survey, tuple(run.bands), run.model, run.model_sha256, contract, software(), created, run.grid)
+
+
+def software() -> str:
+    """Name and version of this software."""
+    try:
+        return f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}"
+    except metadata.PackageNotFoundError:
+        return DISTRIBUTION
 
 
 @dataclass(frozen=True)

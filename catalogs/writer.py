@@ -44,7 +44,7 @@ class TileWriter:
             temporary = entered.enter_context(replacing(self._path))
             # A sink of our own: after a failed write pyarrow keeps its own open, and with it the room it takes.
             sink = entered.enter_context(pa.OSFile(str(temporary), "wb"))
-            self._file = _parquet_writer(sink, self._schema, self._widths())
+            self._file = parquet_writer(sink, self._schema, widths(self._schema, len(self._tile)))
             self._exit = entered.pop_all()
         return self
 
@@ -89,11 +89,6 @@ class TileWriter:
         facts = {RUN_KEY: self._receipt, SKY_KEY: asdict(circle) if circle else None}
         return {key: json.dumps(value, sort_keys=True) for key, value in facts.items()}
 
-    def _widths(self) -> dict[str, int]:
-        bands = [name.removeprefix("fluxerr_") for name in self._schema.names if name.startswith("fluxerr_")]
-        longest, all_of_them = max(map(len, bands), default=1), max(len("".join(bands)), 1)
-        return {"tile": len(self._tile), "detection_band": longest, "bands_present": all_of_them}
-
     def _flush(self, rows: int) -> None:
         table = pa.Table.from_batches(self._pending, self._schema)
         head, rest = table.slice(0, rows), table.slice(rows)
@@ -127,7 +122,14 @@ def _floats(batch: pa.RecordBatch, name: str) -> sky.Floats:
     return np.asarray(batch.column(name).to_numpy(), np.float64)
 
 
-def _parquet_writer(sink: pa.NativeFile, schema: pa.Schema, widths: Mapping[str, int]) -> pq.ParquetWriter:
+def widths(schema: pa.Schema, tile: int) -> dict[str, int]:
+    """The longest value of each string column, where the names of tiles have up to ``tile`` characters."""
+    bands = [name.removeprefix("fluxerr_") for name in schema.names if name.startswith("fluxerr_")]
+    longest, all_of_them = max(map(len, bands), default=1), max(len("".join(bands)), 1)
+    return {"tile": tile, "detection_band": longest, "bands_present": all_of_them}
+
+
+def parquet_writer(sink: pa.NativeFile, schema: pa.Schema, widths: Mapping[str, int]) -> pq.ParquetWriter:
     """Settings chosen by measurement: read by all, half the bytes of float32. Statistics let readers skip."""
     plain = [name for name in schema.names if name != EMBEDDING]
     return pq.ParquetWriter(

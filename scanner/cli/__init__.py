@@ -21,6 +21,7 @@ COMMANDS = {
     "query": "query:query",
     "lenses": "lenses:lenses",
     "rank": "rank:rank",
+    "publish": "publish:publish",
     "info": "info:info",
     "demo": "demo:demo",
 }

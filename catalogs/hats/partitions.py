@@ -1,0 +1,163 @@
+"""Pixels of the sky that hold about as many rows each, and which rows lie just outside them.
+
+All pixels are HEALPix, nested: a row's pixel at a lower order is its pixel at order 29 shifted by two bits an order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.schema import HEALPIX_ORDER
+
+LEAF = 10
+"""Order of the pixels that are counted, 3.4' wide: no partition is smaller."""
+SINGLE = 7
+"""A partition shrinks around the rows it has down to this order, 27' wide, about a tile."""
+MAX_MARGIN = 60.0
+"""Arcsec: above it a margin would be wider than the smallest partition."""
+
+Pixels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, order=True)
+class Partition:
+    """A HEALPix pixel and how many rows it holds."""
+
+    order: int
+    pixel: int
+    rows: int
+
+    @property
+    def start(self) -> int:
+        """Its first pixel at order 29."""
+        return self.pixel << 2 * (HEALPIX_ORDER - self.order)
+
+    @property
+    def stop(self) -> int:
+        """The pixel at order 29 after its last."""
+        return (self.pixel + 1) << 2 * (HEALPIX_ORDER - self.order)
+
+
+class Counts:
+    """Rows counted by ``LEAF`` pixel and by tile: 50 MB, and 12 bytes for each pixel that a tile touches.
+
+    A survey of 20,000 tiles of half a degree has 1.8 million of those: 22 MB.
+    """
+
+    def __init__(self) -> None:
+        self.rows = np.zeros(12 << 2 * LEAF, np.int32)
+        self._pixels: list[Pixels] = []
+        self._tiles: list[NDArray[np.int32]] = []
+
+    def add(self, tile: int, healpix29: Pixels) -> None:
+        """Count rows of tile number ``tile``."""
+        pixels, rows = np.unique(healpix29 >> 2 * (HEALPIX_ORDER - LEAF), return_counts=True)
+        self.rows[pixels] += rows.astype(np.int32)
+        self._pixels.append(pixels)
+        self._tiles.append(np.full(len(pixels), tile, np.int32))
+
+    @property
+    def total(self) -> int:
+        return int(self.rows.sum(dtype=np.int64))
+
+    def tiles(self, partition: Partition) -> list[int]:
+        """Numbers of the tiles that have rows in a partition, in order."""
+        if len(self._pixels) > 1:
+            order = np.argsort(np.concatenate(self._pixels), kind="stable")
+            self._pixels = [np.concatenate(self._pixels)[order]]
+            self._tiles = [np.concatenate(self._tiles)[order]]
+        shift = 2 * (HEALPIX_ORDER - LEAF)
+        first, last = np.searchsorted(self._pixels[0], [partition.start >> shift, partition.stop >> shift])
+        return sorted(set(self._tiles[0][first:last].tolist()))
+
+
+def split(rows: NDArray[np.int32], limit: int) -> list[Partition]:
+    """The largest pixels that hold at most ``limit`` rows, in the order of the sky (that of their ``start``).
+
+    ``rows`` counts those of each ``LEAF`` pixel; one that holds more than ``limit`` by itself stays whole. A pixel
+    whose rows all lie in one of its four children gives way to that child: a small catalogue is no twelfth of the sky.
+    """
+    left = np.flatnonzero(rows)
+    found: list[Partition] = []
+    for order in range(LEAF + 1):
+        shift = 2 * (LEAF - order)
+        pixels, inverse = np.unique(left >> shift, return_inverse=True)
+        sums = np.bincount(inverse, rows[left], len(pixels)).astype(np.int64)
+        done = (sums <= limit) & _spread(left, inverse, len(pixels), order)
+        done |= order == LEAF
+        found += [Partition(order, int(p), int(n)) for p, n in zip(pixels[done], sums[done], strict=True)]
+        left = left[~done[inverse]]
+    return sorted(found, key=lambda partition: partition.start)
+
+
+def _spread(left: Pixels, inverse: Pixels, count: int, order: int) -> NDArray[np.bool_]:
+    """Which of the ``count`` pixels of an order have rows in several children, or may not shrink further."""
+    if order >= SINGLE:
+        return np.ones(count, bool)
+    child = (left >> 2 * (LEAF - order - 1)) & 3
+    lowest, highest = np.full(count, 4), np.full(count, -1)
+    np.minimum.at(lowest, inverse, child)
+    np.maximum.at(highest, inverse, child)
+    return np.asarray(lowest < highest)
+
+
+def margin_order(margin: float) -> int:
+    """The highest order whose pixels are nowhere narrower than ``margin`` arcsec.
+
+    The narrowest pixels are 0.6 of the mean width across (the standard's own estimate, 1 / 1.6, is used).
+    """
+    width = np.degrees(np.sqrt(np.pi / 3)) * 3600  # of a pixel of order 0, as the root of its area
+    return int(np.floor(np.log2(width / 1.6 / margin)))
+
+
+class Margins:
+    """Which rows belong to the margins of other partitions: those in an ``order`` pixel that touches one of them."""
+
+    def __init__(self, partitions: Sequence[Partition], order: int) -> None:
+        self._partitions = list(partitions)
+        self._order = order
+        self._starts = np.array([partition.start for partition in partitions])
+        self._stops = np.array([partition.stop for partition in partitions])
+
+    def beyond(self, own: int, healpix29: Pixels) -> Iterable[tuple[int, Pixels]]:
+        """Numbers of the partitions in whose margins rows of partition number ``own`` lie, and which rows [n]."""
+        shift = 2 * (HEALPIX_ORDER - self._order)
+        pixels, inverse = np.unique(healpix29 >> shift, return_inverse=True)
+        rim = np.flatnonzero(_on_rim(pixels, self._partitions[own], self._order))
+        if not len(rim):
+            return
+        owners = self._owners(_neighbours(pixels[rim], self._order) << shift)
+        for other in np.unique(owners[(owners >= 0) & (owners != own)]).tolist():
+            touching = np.zeros(len(pixels), bool)
+            touching[rim[(owners == other).any(axis=0)]] = True
+            yield other, np.flatnonzero(touching[inverse])
+
+    def _owners(self, healpix29: Pixels) -> Pixels:
+        """Number of the partition that holds each pixel of order 29, -1 where none does."""
+        number = np.searchsorted(self._starts, healpix29, side="right") - 1
+        return np.where((number >= 0) & (healpix29 < self._stops[number]), number, -1)
+
+
+def _neighbours(pixels: Pixels, order: int) -> Pixels:
+    """The eight pixels [8, N] around each; where a corner of the sphere lacks one, the pixel itself instead."""
+    from astropy_healpix.core import neighbours
+
+    with np.errstate(invalid="ignore"):
+        around = np.asarray(neighbours(pixels, 2**order, order="nested"), np.int64)
+    return np.where(around < 0, pixels, around)
+
+
+def _on_rim(pixels: Pixels, partition: Partition, order: int) -> NDArray[np.bool_]:
+    """Which ``order`` pixels of a partition lie along its edge: even bits count east, odd bits north."""
+    bits = order - partition.order
+    inside = pixels - (partition.pixel << 2 * bits)
+    every = np.int64((1 << 2 * bits) - 1)
+    even = np.int64(0x5555555555555555) & every
+    odd = even << 1
+    return np.asarray(
+        ((inside & even) == 0) | ((inside & even) == even) | ((inside & odd) == 0) | ((inside & odd) == odd)
+    )
