@@ -16,6 +16,8 @@ from catalogs.store import Catalogue, Run
 BANDS = tuple("ugriz")
 TILE_ROWS = 20_000
 """Objects of a survey tile."""
+PRIMARY = 0.94
+"""Share of them that lies nearest to their own tile's centre: overlaps of 155 of 10,000 pixels a side."""
 
 
 def tile_name(number: int) -> str:
@@ -66,4 +68,6 @@ def _invented(rng: np.random.Generator, field: pa.Field, count: int) -> NDArray[
         return np.full(count, "r" if field.name == "detection_band" else "ugriz")
     if pa.types.is_floating(field.type):
         return rng.lognormal(3.0, 1.0, count)
-    return np.zeros(count, bool if pa.types.is_boolean(field.type) else np.int64)
+    if pa.types.is_boolean(field.type):
+        return rng.random(count) < PRIMARY
+    return np.zeros(count, np.int64)

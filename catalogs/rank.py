@@ -1,23 +1,24 @@
-"""Which objects of a catalogue look most like examples? One pass over all tiles, a row group in memory at a time."""
+"""Which objects of a catalogue look most like examples? One pass over all tiles, few row groups in memory at a time."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalogs import reading, rows, scorers, search, sky, vectors
-from catalogs.candidates import COLUMNS
+from catalogs import calibration, examples, marks, passes, ranked, rows, sampling, scorers
+from catalogs.calibration import Calibration
 from catalogs.errors import ScannerError
+from catalogs.examples import Examples
 from catalogs.footers import Footer
-from catalogs.hits import ONE_SYSTEM, Hits
+from catalogs.hits import SAME_OBJECT, Hits
+from catalogs.marks import Marks
 from catalogs.reading import Selection
-from catalogs.schema import EMBEDDING
-from catalogs.scorers import Linear
+from catalogs.scorers import Method, Scorer
 from catalogs.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -25,170 +26,177 @@ if TYPE_CHECKING:
 
     from catalogs.store import Catalogue
 
-NOT_FOUND = ("query.no_object", "query.outside_coverage", "query.no_embedding")
-SAMPLE, SAMPLE_TILES = 4000, 32  # objects, and tiles they come from, that stand for the whole catalogue
+log = logging.getLogger(__name__)
+
+SAMPLE = 4000  # objects drawn at random that stand for the whole catalogue
+PREVALENCE = 0.001
+POOL, MOST_POOLED = 20, 20_000  # candidates for each that explore lists, and in all
+Next = Literal["best", "uncertain", "explore"]
+NEXT: tuple[Next, ...] = get_args(Next)
 
 
 @dataclass(frozen=True)
-class Examples:
-    """P objects of the catalogue: their ids, positions (degrees) and unit vectors [P, D].
+class Ranking:
+    """What a ranking was asked to do, beyond its examples.
 
-    ``unmatched`` are the positions that are no object of it, and why.
+    ``where``: only these rows. ``prevalence``: the share of them that is expected to be like the examples, on which
+    probabilities are conditional. ``known``: a table of known lenses (``ra``, ``dec``, ``name``) to flag beside the
+    examples. ``hide_known`` leaves out what is flagged. ``next``: list what to judge next, which leaves out what is
+    flagged or marked: the ``best``; the most ``uncertain``, whose probability is nearest to one half; or, to
+    ``explore``, those of the 20 k best that are least like all examples, all marks and one another (greedy k-centre).
     """
 
-    object_id: NDArray[np.int64]
-    ra: NDArray[np.float64]
-    dec: NDArray[np.float64]
-    vectors: Vectors
-    unmatched: tuple[tuple[float, float, str], ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.object_id)
-
-
-def match(
-    catalogue: Catalogue, ra: Sequence[float], dec: Sequence[float], radius: float = search.MATCH_RADIUS
-) -> Examples:
-    """The object nearest to each position (degrees), within ``radius`` arcsec, each once."""
-    found: dict[int, search.Example] = {}
-    unmatched: list[tuple[float, float, str]] = []
-    for one_ra, one_dec in zip(ra, dec, strict=True):
-        try:
-            example = search.example(catalogue, ra=one_ra, dec=one_dec, radius=radius)
-            found[example.object_id] = example
-        except ScannerError as error:
-            if error.code not in NOT_FOUND:
-                raise
-            unmatched.append((one_ra, one_dec, error.code))
-    stacked = np.array([one.vector for one in found.values()], np.float32).reshape(-1, catalogue.info.dim)
-    places = np.array([(one.ra, one.dec) for one in found.values()], float).reshape(-1, 2)
-    ids = np.array(list(found), np.int64)
-    return Examples(ids, places[:, 0], places[:, 1], vectors.unit(stacked), tuple(unmatched))
+    method: Method | Literal["auto"] = "auto"
+    k: int = 100
+    where: str | None = None
+    prevalence: float = PREVALENCE
+    known: Table | None = None
+    hide_known: bool = False
+    next: Next | None = None
+    seed: int = 0
 
 
 def rank(
     catalogue: Catalogue,
     like: Examples,
     unlike: Examples | None = None,
-    *,
-    method: str = "auto",
-    k: int = 100,
-    where: str | None = None,
-    seed: int = 0,
+    feedback: Marks | None = None,
+    ranking: Ranking | None = None,
+    **asked: Any,
 ) -> Table:
-    """The ``k`` primary objects that score highest: ``rank``, ``score``, for a probe its ``probability``,
-    ``similarity`` (cosine with the nearest example), ``nearest_id`` (that example), ``known`` (within 3 arcsec of an
-    example), then the columns of the catalogue.
+    """The primary objects that score highest; ``asked`` are fields of ``Ranking`` to set.
 
-    ``centroid`` scores by the difference of the means of ``like`` and ``unlike``, ``nearest`` by the similarity,
-    ``probe`` by logistic regression; a random sample of the catalogue stands for ``unlike`` where there is none.
-    ``auto``: see ``scorers.automatic``. Copies on the sky count once. Raises ``ScannerError`` ``rank.no_example``,
-    ``rank.bad_method``, ``query.bad_k``, ``where.*``.
+    Columns: ``rank``; ``score``; ``probability`` (from five examples on); ``similarity`` (cosine with the nearest
+    example), ``nearest_example`` (its name), ``nearest_id`` (-1: it is no object of the catalogue); ``known`` (within 3
+    arcsec of an example or a known lens), ``known_as``; ``mark``; then those of the catalogue. Copies on the sky
+    count once. Kept objects of ``feedback`` join the examples, rejected ones the counterexamples; a mark counts more
+    than ``like`` and ``unlike``. Raises ``ScannerError``: ``rank.*``, ``query.bad_k``, ``where.*``,
+    ``catalogue.changing``.
     """
-    if not len(like) or (unlike is not None and not len(unlike)):
+    wanted = _checked(ranking or Ranking(**asked))
+    judged = feedback or marks.nothing(catalogue.info.dim)
+    taught = _taught(like, unlike, judged)
+    chosen = primary(catalogue, wanted.where)
+    learned = _learned(catalogue, *taught, chosen, wanted)
+    listing = ranked.Listing(catalogue, taught[0], judged, wanted.known)
+
+    def answer(footers: Sequence[Footer]) -> Table:
+        hits = _listed(catalogue, footers, chosen, learned, listing, wanted)
+        scored = hits.similarity if wanted.next != "uncertain" else None
+        return listing.table(footers, hits, learned, wanted.prevalence, scored)
+
+    return passes.steady(catalogue, chosen, answer)
+
+
+def primary(catalogue: Catalogue, where: str | None) -> Selection:
+    """Primary rows that pass a filter."""
+    return rows.selection(catalogue, f"({where}) and is_primary" if where else "is_primary", None)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A scorer, and its calibration where there are examples enough. ``judged`` [J, D]: all vectors it learned from."""
+
+    scorer: Scorer
+    calibration: Calibration | None
+    judged: Vectors
+
+
+def _checked(ranking: Ranking) -> Ranking:
+    if ranking.method not in ("auto", *scorers.METHODS):
+        known = ", ".join(("auto", *scorers.METHODS))
+        raise ScannerError("rank.bad_method", f"There is no method {ranking.method!r}.", f"Give one of {known}.")
+    if ranking.next not in (None, *NEXT):
+        hint = f"Give one of {', '.join(NEXT)}."
+        raise ScannerError("rank.bad_next", f"What to judge next cannot be {ranking.next!r}.", hint)
+    if ranking.k < 1:
+        raise ScannerError("query.bad_k", f"{ranking.k} objects cannot be ranked.", "Ask for one or more.")
+    calibration.checked_prevalence(ranking.prevalence)
+    return ranking
+
+
+def _taught(like: Examples, unlike: Examples | None, feedback: Marks) -> tuple[Examples, Examples]:
+    """Examples and counterexamples, marks included; what is both in the two lists counts for nothing."""
+    if unlike is not None and not len(unlike):
+        hint = "Give positions on tiles of the catalogue, or a larger radius."
+        raise ScannerError("rank.no_example", "None of the counterexamples is an object of the catalogue.", hint)
+    against = unlike if unlike is not None else examples.none(like.vectors.shape[1])
+    doubtful = like[against.near(like.ra, like.dec, SAME_OBJECT)]
+    if len(doubtful):
+        log.warning("%d objects are both example and counterexample: neither counts.", len(doubtful))
+    like = like.without(doubtful).without(feedback.rejected).joined(feedback.kept)
+    against = against.without(doubtful).without(feedback.kept).joined(feedback.rejected)
+    if not len(like):
         hint = "Give positions on tiles of the catalogue, or a larger radius."
         raise ScannerError("rank.no_example", "None of the examples is an object of the catalogue.", hint)
-    if method not in ("auto", *scorers.METHODS):
-        known = ", ".join(("auto", *scorers.METHODS))
-        raise ScannerError("rank.bad_method", f"There is no method {method!r}.", f"Give one of {known}.")
-    if k < 1:
-        raise ScannerError("query.bad_k", f"{k} objects cannot be ranked.", "Ask for one or more.")
-    chosen = rows.selection(catalogue, f"({where}) and is_primary" if where else "is_primary", None)
-    scorer = _scorer(catalogue, method, like, unlike, seed)
-    count = 4 * k + 64
-    while True:
-        footers = [footer for footer in catalogue.footers() if footer.rows]
-        best = _best(catalogue, footers, chosen, like, scorer, count)
-        unique = best.unique()
-        if len(unique) >= k or len(best) < count:
-            return _answer(catalogue, footers, unique[:k], like, scorer)
-        count *= 8  # so many copies that too few objects are left
+    return like, against
 
 
-def sample(catalogue: Catalogue, seed: int = 0, count: int = SAMPLE) -> Vectors:
-    """Unit vectors [<= count, D] of primary objects drawn at random, from at most ``SAMPLE_TILES`` tiles."""
-    rng = np.random.default_rng(seed)
-    footers = [footer for footer in catalogue.footers() if footer.rows]
-    if len(footers) > SAMPLE_TILES:
-        sizes = np.array([footer.rows for footer in footers], float)
-        numbers = rng.choice(len(footers), SAMPLE_TILES, replace=False, p=sizes / sizes.sum())
-        footers = [footers[number] for number in np.sort(numbers)]
-    kept: list[Vectors] = []
-    total = sum(footer.rows for footer in footers)
-    chosen = rows.selection(catalogue, "is_primary", None)
-    for footer in footers:
-        for table in rows.tile_groups(catalogue, footer, [EMBEDDING], chosen):
-            embedding = vectors.from_arrow(table.column(EMBEDDING))
-            drawn = rng.random(len(embedding)) < count / total
-            kept.append(embedding[drawn & vectors.sound(embedding)])
-    return vectors.unit(np.concatenate(kept)) if kept else np.zeros((0, catalogue.info.dim), np.float32)
+def _learned(catalogue: Catalogue, like: Examples, unlike: Examples, chosen: Selection, wanted: Ranking) -> Learned:
+    method = scorers.automatic(len(like)) if wanted.method == "auto" else wanted.method
+    drawn = sampling.draw(catalogue, chosen, SAMPLE, wanted.seed)
+    ordinary = drawn[~(like.near(drawn.ra, drawn.dec) | unlike.near(drawn.ra, drawn.dec))].vectors
+    if not len(ordinary) and method != "nearest":
+        hint = "Rank with --method nearest, or let --where pass more."
+        raise ScannerError("rank.no_ordinary", "There are no other primary objects to compare examples with.", hint)
+    scorer = scorers.learned(method, like.vectors, unlike.vectors, ordinary)
+    fitted = calibration.calibrate(method, like, unlike.vectors, ordinary, wanted.seed)
+    log.info(
+        "Scored by %s: %d examples, %d counterexamples, %d ordinary objects",
+        method,
+        len(like),
+        len(unlike),
+        len(ordinary),
+    )
+    if fitted is None:
+        log.info("No probabilities: they take %d examples at least.", calibration.FEWEST)
+    return Learned(scorer, fitted, np.concatenate([like.vectors, unlike.vectors]))
 
 
-def _scorer(catalogue: Catalogue, method: str, like: Examples, unlike: Examples | None, seed: int) -> Linear | None:
-    """None for ``nearest``."""
-    if method == "auto":
-        method = scorers.automatic(len(like))
-    if method == "nearest":
-        return None
-    others = unlike.vectors if unlike is not None else sample(catalogue, seed)
-    if not len(others):
-        raise ScannerError("rank.no_example", "The catalogue has no primary objects to compare with.", "Give --unlike.")
-    return scorers.probe(like.vectors, others) if method == "probe" else scorers.centroid(like.vectors, others)
-
-
-def _best(
+def _listed(
     catalogue: Catalogue,
     footers: Sequence[Footer],
     chosen: Selection,
-    like: Examples,
-    scorer: Linear | None,
-    count: int,
+    learned: Learned,
+    listing: ranked.Listing,
+    wanted: Ranking,
 ) -> Hits:
-    best = Hits.joined([])
-    for number, footer in enumerate(footers):
-        for table in rows.tile_groups(catalogue, footer, COLUMNS, chosen):
-            embedding = vectors.from_arrow(table.column(EMBEDDING))
-            sound = vectors.sound(embedding)
-            unit = vectors.unit(embedding[sound])
-            scores = scorers.nearest(unit, like.vectors)[0] if scorer is None else scorer(unit)
-            names = ("object_id", "ra", "dec", reading.ROW)
-            object_id, ra, dec, row = (table.column(name).to_numpy()[sound] for name in names)
-            hits = Hits(scores, object_id, ra, dec, np.full(len(scores), number), row)
-            best = Hits.joined([best, hits.best(count)]).best(count)
-    return best
+    """The objects to list, in order."""
+    k = min(POOL * wanted.k, max(MOST_POOLED, wanted.k)) if wanted.next == "explore" else wanted.k
+    count = 4 * k + 64 + len(listing.like)
+    while True:
+        best = passes.best(catalogue, footers, chosen, _priority(learned, wanted), count)
+        shown = best.unique()
+        shown = shown[~listing.hidden(shown, wanted.hide_known, wanted.next is not None)]
+        if len(shown) >= k or len(best) < count:
+            break
+        count *= 8  # so many copies, or known ones, that too few objects are left
+    if wanted.next != "explore":
+        return shown[:k]
+    pool = shown[:k]
+    return pool[spread(listing.vectors(footers, pool), learned.judged, wanted.k)]
 
 
-def _answer(
-    catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, like: Examples, scorer: Linear | None
-) -> Table:
-    schema = catalogue.schema
-    parts, places = [schema.empty_table()], [np.zeros(0, np.int64)]
-    for number in np.unique(hits.tile):
-        here = np.flatnonzero(hits.tile == number)
-        path = catalogue.tile_path(footers[number].tile)
-        parts.append(reading.take(path, schema.names, hits.row[here], catalogue.owners).cast(schema))
-        places.append(here)
-    found = pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))
-    similarity, which = scorers.nearest(vectors.unit(vectors.from_arrow(found.column(EMBEDDING))), like.vectors)
-    added: dict[str, tuple[Any, str]] = {
-        "rank": (np.arange(1, len(hits) + 1), "Place in the order of the scores, from 1"),
-        "score": (hits.similarity, "Score of the method; compare within one answer only"),
-        "similarity": (np.minimum(similarity, 1), "Cosine of the embeddings with the nearest example"),
-        "nearest_id": (like.object_id[which], "The example that is most similar"),
-        "known": (_known(hits, like), "Within 3 arcsec of an example"),
-    }
-    if scorer is not None and scorer.logistic:
-        said = "Of being like the examples, where as many are as are not: for the order, not for counting"
-        added["probability"] = (scorers.probability(hits.similarity), said)
-    table = reading.to_astropy(found.drop_columns([EMBEDDING]))
-    for index, (name, (values, description)) in enumerate(added.items()):
-        table.add_column(values, name=name, index=index)
-        table[name].description = description
-    return table
+def _priority(learned: Learned, wanted: Ranking) -> passes.Scores:
+    """What the best are chosen by: the score, or how near the probability is to one half."""
+    if wanted.next != "uncertain":
+        return learned.scorer
+    fitted = learned.calibration
+    if fitted is None:
+        hint = "Give five examples or more (kept marks count), or take --next best or explore."
+        raise ScannerError("rank.no_probability", "It is not known which candidates are uncertain.", hint)
+    return lambda embedding, length: -np.abs(fitted.odds(learned.scorer(embedding, length), wanted.prevalence))
 
 
-def _known(hits: Hits, like: Examples) -> NDArray[np.bool_]:
-    known = np.zeros(len(hits), bool)
-    for ra, dec in zip(like.ra, like.dec, strict=True):
-        known |= sky.separation(ra, dec, hits.ra, hits.dec) <= ONE_SYSTEM
-    return known
+def spread(pool: Vectors, judged: Vectors, count: int) -> NDArray[np.int64]:
+    """``count`` rows of ``pool`` [N, D], each the least like (by cosine) all of ``judged`` [J, D] and those before it.
+
+    The greedy solution of the k-centre problem (Gonzalez 1985). All vectors are of unit length.
+    """
+    closest = scorers.nearest(pool, judged)[0]
+    chosen: list[int] = []
+    for _ in range(min(count, len(pool))):
+        chosen.append(int(closest.argmin()))
+        closest = np.maximum(closest, pool @ pool[chosen[-1]])
+        closest[chosen] = np.inf
+    return np.array(chosen, np.int64)

@@ -24,20 +24,25 @@ log = logging.getLogger(__name__)
 
 
 def draw(
-    queries: Sequence[Query],
+    queries: Sequence[Query | None],
     answers: Sequence[Table],
     survey: Survey,
     contract: Mapping[str, Any],
     root: Path,
     path: Path,
 ) -> None:
-    """Draw the windows that the model saw (its bands, window and pixel scale) from the tiles under ``root``."""
+    """Draw the windows that the model saw (its bands, window and pixel scale) from the tiles under ``root``.
+
+    A row of the picture for each query and its answer; a list that answers no query has None for it.
+    """
     frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
     stamps = Stamps(survey, frame, root)
     rows = []
     for query, answer in zip(queries, answers, strict=True):
-        first = Panel(_query_window(query, stamps), frame.bands, _query_caption(query), highlighted=True)
-        rows.append([first, *(Panel(_window(row, stamps), frame.bands, _caption(row)) for row in answer)])
+        panels = [Panel(_window(row, stamps), frame.bands, _caption(row)) for row in answer]
+        if query is not None:
+            panels.insert(0, Panel(_query_window(query, stamps), frame.bands, _query_caption(query), highlighted=True))
+        rows.append(panels)
     gallery(rows, path)
 
 
@@ -67,4 +72,5 @@ def _query_caption(query: Query) -> tuple[str, ...]:
 def _caption(row: Row) -> tuple[str, ...]:
     magnitude = float(row["mag_auto"])
     shown = f"  mag {magnitude:.1f}" if np.isfinite(magnitude) else ""
-    return (f"{row['similarity']:.3f}{shown}", f"{row['object_id']}")
+    value = row["similarity" if "similarity" in row.colnames else "distance"]
+    return (f"{value:.3f}{shown}", f"{row['object_id']}")

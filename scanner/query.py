@@ -18,6 +18,7 @@ from catalogs.store import Catalogue
 
 from . import source_files, stamps
 from . import survey as surveys
+from .cutouts import WindowFrame
 from .encoder import Encoder
 from .model import resolve
 
@@ -97,28 +98,42 @@ class Asker:
             if error.code not in NOT_CATALOGUED or self._root is None:
                 raise
             log.info("%s Embedding the spot itself.", error.message)
-            return self._spot(at)
+            return self.spot(at)
         return Query(at.name, example.vector, example.ra, example.dec, example.object_id)
 
     def cutout(self, path: Path) -> Query:
         """A FITS cutout of the user's own as the question."""
-        encoder = self._open()
-        flux = stamps.from_fits(path, surveys.load(self._survey), encoder.contract)
+        flux = stamps.from_fits(path, surveys.load(self._survey), self.encoder.contract)
         return Query(path.name, self._embed(flux), flux=flux)
 
-    def _spot(self, at: Position) -> Query:
-        assert self._root is not None
-        encoder = self._open()
-        stamp = stamps.Stamps(surveys.load(self._survey), encoder.contract, self._root).at(at.ra, at.dec)
+    def spot(self, at: Position) -> Query:
+        """A position embedded now from its tile, whether or not an object is there; as ``position`` where it raises."""
+        stamp = self.stamps().at(at.ra, at.dec)
         return Query(at.name, self._embed(stamp), at.ra, at.dec, flux=stamp)
+
+    def stamps(self) -> stamps.Stamps:
+        """The windows that the encoder sees; ``ScannerError`` ``query.no_root`` without a folder of images."""
+        if self._root is None:
+            hint = "Say with --root where the images of the tiles are."
+            raise ScannerError("query.no_root", "Pixels are needed, and it is not known where they are.", hint)
+        contract = self._catalogue.info.contract
+        frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
+        return stamps.Stamps(surveys.load(self._survey), frame, self._root)
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether it is known where the images of the tiles are."""
+        return self._root is not None
 
     def _embed(self, flux: Flux) -> Vector:
         if not np.isfinite(flux).any():
             raise ScannerError("query.no_pixels", "There is no pixel with data there.", "Ask for another position.")
-        vector: Vector = self._open().embed(flux[None])[0]
+        vector: Vector = self.encoder.embed(flux[None])[0]
         return vector
 
-    def _open(self) -> Encoder:
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that made the catalogue; ``ScannerError`` ``catalogue.other_model`` and those of ``Encoder``."""
         if self._encoder is None:
             info = self._catalogue.info
             encoder = Encoder(_own_model(self._model, info.model), device=self._device)

@@ -12,11 +12,16 @@ import click
 from .options import catalog_option, emit, output_options
 
 if TYPE_CHECKING:
-    from catalogs.rank import Examples
+    from catalogs.examples import Examples
+    from catalogs.marks import Marks
     from catalogs.store import Catalogue
 
+    from ..query import Query
+
 METHODS = ("auto", "centroid", "nearest", "probe")
+NEXT = ("best", "uncertain", "explore")
 DRAWN = 60
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -24,14 +29,10 @@ DRAWN = 60
 @click.option(
     "--like",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="Table of examples, such as known lenses, with ra and dec (CSV, FITS, VOTable, Parquet, .cat).",
 )
-@click.option(
-    "--unlike",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Table of counterexamples. [default: objects of the catalogue drawn at random]",
-)
+@click.option("--unlike", type=FILE, help="Table of counterexamples.")
 @click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="How to score.")
 @click.option("-k", default=100, show_default=True, type=click.IntRange(1), help="Objects to list.")
 @click.option(
@@ -42,7 +43,23 @@ DRAWN = 60
     help="How far an example's object may be, in arcsec.",
 )
 @click.option("--where", metavar="FILTER", help='Only these rows, such as "mag_r < 21".')
+@click.option(
+    "--feedback", type=FILE, multiple=True, help="CSV of an earlier list, its column mark filled; may be repeated."
+)
+@click.option("--next", "judge", type=click.Choice(NEXT), help="List what to judge next, nothing known or marked.")
+@click.option("--hide-known", is_flag=True, help="Leave out the examples and the lenses known from the literature.")
+@click.option("--augment", is_flag=True, help="Turn and mirror the examples, eight ways each (with --root).")
+@click.option(
+    "--prevalence",
+    default=0.001,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of the ranked objects that you expect to be like the examples; probabilities hang on it.",
+)
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the images are.")
+@click.option("--survey", metavar="NAME|FILE.toml", help="How files are named. [default: the catalogue's survey]")
+@click.option("--model", metavar="NAME|FILE", help="Encoder for new spots. [default: the catalogue's model]")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|tensorrt")
 @click.option(
     "--gallery", type=click.Path(dir_okay=False, path_type=Path), help=f"PNG of the first {DRAWN} (with --root)."
 )
@@ -55,55 +72,93 @@ def rank(
     k: int,
     radius: float,
     where: str | None,
+    feedback: tuple[Path, ...],
+    judge: str | None,
+    hide_known: bool,
+    augment: bool,
+    prevalence: float,
     root: Path | None,
+    survey: str | None,
+    model: str | None,
+    device: str,
     gallery: Path | None,
     fmt: str,
     output: Path | None,
 ) -> None:
     """Rank every primary object of a catalogue by how much it looks like the examples.
 
-    centroid scores along the line from the mean of the others to that of the examples, nearest by the similarity to the
-    nearest example, probe by logistic regression (and adds a probability, good for the order only); auto takes nearest
-    from 8 examples on, centroid below. The examples are listed, as known. Positions that are no object are reported.
+    centroid scores along the line from the mean of ordinary objects to that of the examples, nearest by the similarity
+    to the nearest example, probe by logistic regression; auto takes nearest from 8 examples on, centroid below.
+    Examples where the catalogue has no object are embedded now if their tile is under --root, and reported if not.
+
+    From 5 examples on there is a probability, fitted to examples that were held out. It is that of being like the
+    examples rather than an ordinary object, on the condition that --prevalence of the objects are.
+
+    To search in rounds, write CSV, fill its column mark with kept or rejected, and give it back as --feedback. --next
+    says what to list then: the best; the most uncertain (probability nearest to one half); or, to explore, those of the
+    best 20 k that are least like each other and all that was judged.
 
     \b
     Examples:
       scanner rank --like lenses.csv -k 200 --where "mag_auto < 22" -f csv -o candidates.csv
-      scanner rank --like lenses.csv --unlike spirals.csv --method probe --root /data/unions --gallery candidates.png
+      scanner rank --like lenses.csv --feedback candidates.csv --next best -f csv -o round2.csv
+      scanner rank --like lenses.csv --unlike spirals.csv --root /data/unions --augment --gallery candidates.png
     """
     import catalogs
+    from catalogs import lenses
     from catalogs import rank as ranking
 
+    from .. import examples
     from .. import query as questions
     from .. import survey as surveys
 
-    if gallery and root is None:
-        raise click.UsageError("--gallery needs --root, the folder of the images.")
+    for option, given in (("--gallery", gallery), ("--augment", augment)):
+        if given and root is None:
+            raise click.UsageError(f"{option} needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
-    examples = _examples(catalogue, like, radius)
-    others = _examples(catalogue, unlike, radius) if unlike else None
-    table = ranking.rank(catalogue, examples, others, method=method, k=k, where=where)
+    asker = questions.Asker(catalogue, radius=radius, root=root, survey=survey, model=model, device=device)
+    read: list[Examples] = []
+    for path in filter(None, (like, unlike)):
+        read.append(examples.read(catalogue, path, asker, radius, augment))
+        click.echo("\n".join(examples.told(path, read[-1])), err=True)
+    table = ranking.rank(
+        catalogue,
+        read[0],
+        read[1] if unlike else None,
+        _marks(catalogue, feedback),
+        method=method,
+        k=k,
+        where=where,
+        prevalence=prevalence,
+        known=lenses.known(),
+        hide_known=hide_known,
+        next=judge,
+    )
     emit(table, fmt, output)
     if gallery is not None and root is not None:
         from .. import gallery as pictures
 
-        first = questions.Query(
-            "example", examples.vectors[0], float(examples.ra[0]), float(examples.dec[0]), int(examples.object_id[0])
-        )
-        plan = surveys.load(catalogue.info.survey)
-        pictures.draw([first], [table[:DRAWN]], plan, catalogue.info.contract, root, gallery)
+        plan = surveys.load(survey or catalogue.info.survey)
+        pictures.draw([_first(read[0])], [table[:DRAWN]], plan, catalogue.info.contract, root, gallery)
 
 
-def _examples(catalogue: Catalogue, path: Path, radius: float) -> Examples:
-    """The objects of a table of positions; those that are none are said on stderr."""
-    from catalogs import rank as ranking
+def _marks(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Marks | None:
+    from catalogs import marks
 
+    if not feedback:
+        return None
+    found = marks.resolve(catalogue, [mark for path in feedback for mark in marks.read(path)])
+    click.echo(f"Feedback: {len(found.kept)} kept, {len(found.rejected)} rejected", err=True)
+    return found
+
+
+def _first(like: Examples) -> Query | None:
+    """The first example, to stand before the list; None where there is no example but marks."""
     from .. import query as questions
 
-    places = list(questions.places(None, None, None, path))
-    examples = ranking.match(catalogue, [one.ra for one in places], [one.dec for one in places], radius)
-    click.echo(f"{path}: {len(places)} positions, {len(examples)} objects", err=True)
-    for ra, dec, code in examples.unmatched:
-        click.echo(f"  no object at {ra:.6f} {dec:+.6f} [{code}]", err=True)
-    return examples
+    if not len(like):
+        return None
+    identity = int(like.object_id[0])
+    known = identity if identity >= 0 else None
+    return questions.Query("example", like.vectors[0], float(like.ra[0]), float(like.dec[0]), known)

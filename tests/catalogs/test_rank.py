@@ -9,6 +9,7 @@ import pytest
 
 from catalogs import rank, scorers
 from catalogs.errors import ScannerError
+from catalogs.examples import Examples, match
 from catalogs.store import Catalogue
 
 from .conftest import DIM, Rows
@@ -32,10 +33,10 @@ def lenses_of(catalogue: Catalogue) -> np.ndarray:
     return np.array([one for one in catalogue.table(["object_id"])["object_id"] if one % 1_000_000 % 20 == 0])
 
 
-def examples(catalogue: Catalogue, count: int) -> rank.Examples:
+def examples(catalogue: Catalogue, count: int) -> Examples:
     table = catalogue.table(["object_id", "ra", "dec"])
     some = table[np.isin(table["object_id"], lenses_of(catalogue)[:count])]
-    return rank.match(catalogue, some["ra"].tolist(), some["dec"].tolist())
+    return match(catalogue, some["ra"].tolist(), some["dec"].tolist())
 
 
 @pytest.mark.parametrize("method", ["auto", "centroid", "nearest", "probe"])
@@ -47,13 +48,14 @@ def test_what_is_like_the_examples_comes_first(planted: Catalogue, method: str) 
     assert found["rank"].tolist() == list(range(1, 41))
     assert np.all(np.diff(found["score"]) <= 0)
     assert set(found["object_id"][found["known"]].tolist()) == set(like.object_id.tolist())
-    assert ("probability" in found.colnames) == (method == "probe")
+    assert np.all((found["probability"] > 0) & (found["probability"] < 1))
+    assert np.all(np.diff(found["probability"]) <= 0)
 
 
 def test_counterexamples_are_pushed_down(planted: Catalogue) -> None:
     table = planted.table(["object_id", "ra", "dec"])
     ordinary = table[~np.isin(table["object_id"], lenses_of(planted))][:60]
-    unlike = rank.match(planted, ordinary["ra"].tolist(), ordinary["dec"].tolist())
+    unlike = match(planted, ordinary["ra"].tolist(), ordinary["dec"].tolist())
     found = rank.rank(planted, examples(planted, 5), unlike, method="probe", k=800)
     place = dict(zip(found["object_id"].tolist(), found["rank"].tolist(), strict=True))
     assert np.median([place[one] for one in unlike.object_id.tolist()]) > 300
@@ -73,15 +75,17 @@ def test_the_nearest_example_and_its_similarity_are_those_of_the_vectors(planted
 
 def test_positions_without_an_object_are_reported_and_do_no_harm(planted: Catalogue) -> None:
     one = planted.table(["ra", "dec"])[0]
-    found = rank.match(planted, [float(one["ra"]), float(one["ra"]), 200.0], [float(one["dec"]), 30.9, -20.0])
+    ra, dec = float(one["ra"]), float(one["dec"])
+    found = match(planted, [ra, ra, 200.0, np.nan, 400.0], [dec, dec + 0.002, -20.0, 30.0, 30.0])
     assert len(found) == 1
-    assert [ra for ra, _, _ in found.unmatched] == [float(one["ra"]), 200.0]
-    assert found.unmatched[1][2] == "query.outside_coverage"
+    assert [one.name for one in found.unmatched] == ["2", "3", "4", "5"]
+    codes = [one.code for one in found.unmatched]
+    assert codes == ["query.no_object", "query.outside_coverage", "sky.out_of_range", "sky.out_of_range"]
 
 
 def test_no_example_at_all_is_an_error_by_name(planted: Catalogue) -> None:
     with pytest.raises(ScannerError) as caught:
-        rank.rank(planted, rank.match(planted, [200.0], [-20.0]))
+        rank.rank(planted, match(planted, [200.0], [-20.0]))
     assert caught.value.code == "rank.no_example"
 
 

@@ -32,7 +32,8 @@ def test_examples_rank_the_catalogue(scanner: Scanner, catalogue: Path, field: P
         )
         assert (row["known"] == "True") == bool(away.min() * 3600 <= 3)
     assert "True" in {row["known"] for row in found}
-    assert "4 positions, 3 objects" in done.err
+    assert "3 objects, 1 positions are no example" in done.err
+    assert "like.csv:4" in done.err
     assert "query.outside_coverage" in done.err
     assert Image.open(picture).size[0] > 500
 

@@ -1,0 +1,133 @@
+"""One pass over all vectors of a catalogue: a few tiles at a time, a row group of each in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from catalogs import reading, rows, vectors
+from catalogs.errors import ScannerError
+from catalogs.footers import Footer
+from catalogs.hits import Hits
+from catalogs.reading import Selection
+from catalogs.schema import EMBEDDING
+from catalogs.threads import in_threads
+from catalogs.vectors import Vectors
+
+if TYPE_CHECKING:
+    from catalogs.store import Catalogue
+
+COLUMNS = ("object_id", "ra", "dec", EMBEDDING)
+ATTEMPTS = 3
+
+Answer = TypeVar("Answer")
+Scores = Callable[[Vectors, NDArray[np.float32]], NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """N rows of one row group that have a direction: ``embedding`` [N, D] of ``length`` [N], and their columns.
+
+    ``tile`` is the number of the tile in the list of the pass.
+    """
+
+    tile: int
+    embedding: Vectors
+    length: NDArray[np.float32]
+    table: pa.Table
+
+    def column(self, name: str) -> NDArray[Any]:
+        values: NDArray[Any] = self.table.column(name).to_numpy()
+        return values
+
+    def best(self, scores: NDArray[np.floating], count: int) -> Hits:
+        """The ``count`` rows that score highest; those without a finite score never do."""
+        finite = np.isfinite(scores)
+        identity, ra, dec, row = (self.column(name)[finite] for name in ("object_id", "ra", "dec", reading.ROW))
+        tile = np.full(len(row), self.tile)
+        return Hits(scores[finite].astype(np.float32), identity, ra, dec, tile, row).best(count)
+
+
+def over(
+    catalogue: Catalogue,
+    footers: Sequence[Footer],
+    chosen: Selection,
+    work: Callable[[Block], Answer],
+    columns: Sequence[str] = (),
+) -> Iterator[Answer]:
+    """What ``work`` makes of each row group, in the order of the tiles; ``work`` is called in threads.
+
+    A tile that cannot be read is named in a warning and left out.
+    """
+    names = list(dict.fromkeys([*COLUMNS, *columns]))
+
+    def tile(number: int) -> list[Answer]:
+        tables = rows.tile_groups(catalogue, footers[number], names, chosen)
+        return [work(_block(number, table)) for table in tables]
+
+    for answers in in_threads(tile, range(len(footers))):
+        yield from answers
+
+
+def best(catalogue: Catalogue, footers: Sequence[Footer], chosen: Selection, scores: Scores, count: int) -> Hits:
+    """The ``count`` rows of the tiles that score highest, best first, copies on the sky included."""
+    found = Hits.joined([])
+    for hits in over(
+        catalogue, footers, chosen, lambda block: block.best(scores(block.embedding, block.length), count)
+    ):
+        found = Hits.joined([found, hits]).best(count)
+    return found
+
+
+def taken(
+    catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, columns: Sequence[str]
+) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+    """The rows that were hit, tile by tile, and which of the hits they are."""
+    for number in np.unique(hits.tile):
+        here = np.flatnonzero(hits.tile == number)
+        path = catalogue.tile_path(footers[number].tile)
+        yield here, reading.take(path, columns, hits.row[here], catalogue.owners)
+
+
+def steady(catalogue: Catalogue, chosen: Selection, answer: Callable[[Sequence[Footer]], Answer]) -> Answer:
+    """``answer`` of the tiles as they are now; asked again where one was replaced or went away meanwhile.
+
+    ``ScannerError`` ``catalogue.changing`` where that goes on.
+    """
+    for _ in range(ATTEMPTS):
+        footers = [footer for footer in catalogue.footers(chosen.near) if footer.rows]
+        try:
+            found = answer(footers)
+        except ScannerError as error:
+            if error.code != "tile.damaged" or _unchanged(catalogue, footers):
+                raise
+        else:
+            if _unchanged(catalogue, footers):
+                return found
+    raise ScannerError(
+        "catalogue.changing",
+        f"Tiles of {catalogue.path} were replaced while it was read, {ATTEMPTS} times.",
+        "Wait until the scan that writes them is done. (New tiles do no harm.)",
+    )
+
+
+def _unchanged(catalogue: Catalogue, footers: Sequence[Footer]) -> bool:
+    try:
+        return all(footer.unchanged(catalogue.tile_path(footer.tile).stat()) for footer in footers)
+    except FileNotFoundError:
+        return False
+
+
+def _block(number: int, table: pa.Table) -> Block:
+    embedding = vectors.from_arrow(table.column(EMBEDDING))
+    length = np.sqrt(np.einsum("nd,nd->n", embedding, embedding))
+    light = table.drop_columns([EMBEDDING])
+    sound = np.isfinite(length) & (length > 0)
+    if not sound.all():
+        embedding, length, light = embedding[sound], length[sound], light.filter(pa.array(sound))
+    return Block(number, embedding, length, light)

@@ -1,0 +1,74 @@
+"""How good a ranking is, from nothing but how many wrong objects stand above each right one; and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Places = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Measure = Callable[[Places], Floats]
+
+DRAWS = 1000
+LEVEL = (2.5, 97.5)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def places(above: NDArray[np.int64]) -> Places:
+    """Places [..., n] in the ranking, from 1, of n right objects that have ``above`` [..., n] wrong ones above them."""
+    return np.sort(above, axis=-1) + np.arange(1, above.shape[-1] + 1)
+
+
+def average_precision(found: Places) -> Floats:
+    """Mean over the right objects of the purity down to their places."""
+    return np.asarray((np.arange(1, found.shape[-1] + 1) / found).mean(axis=-1))
+
+
+def recall(k: int) -> Measure:
+    """Share of the right objects that are among the first ``k``."""
+    return lambda found: np.asarray((found <= k).mean(axis=-1))
+
+
+def purity(k: int) -> Measure:
+    """Share of the first ``k`` that is right: what others call precision at k."""
+    return lambda found: np.asarray((found <= k).sum(axis=-1) / k)
+
+
+def ndcg(k: int) -> Measure:
+    """Discounted cumulative gain of the first ``k`` over that of a perfect ranking; gains are 0 and 1."""
+
+    def measured(found: Places) -> Floats:
+        gain = np.where(found <= k, 1 / np.log2(found + 1.0), 0.0).sum(axis=-1)
+        return np.asarray(gain / (1 / np.log2(np.arange(2, min(k, found.shape[-1]) + 2))).sum())
+
+    return measured
+
+
+def estimate(above: Sequence[NDArray[np.int64]], measure: Measure, seed: int = 0, draws: int = DRAWS) -> Estimate:
+    """Mean of a measure over rankings (``above`` [n] of each), with its interval.
+
+    Rankings are drawn again, and within each its right objects: the interval covers the choice of examples and the
+    luck of which objects there were to be found. Rankings of one set of objects share these: they are drawn alike.
+    """
+    rng = np.random.default_rng(seed)
+    value = float(np.mean([measure(places(one)) for one in above]))
+    by_ranking = np.stack([measure(places(one[_again(len(one), draws, seed)])) for one in above])
+    picked = rng.integers(len(above), size=(len(above), draws))
+    low, high = np.percentile(np.take_along_axis(by_ranking, picked, axis=0).mean(axis=0), LEVEL)
+    return Estimate(value, float(low), float(high))
+
+
+def _again(count: int, draws: int, seed: int) -> NDArray[np.int64]:
+    """Numbers [draws, count] of objects drawn with replacement; the same for the same count and seed."""
+    return np.random.default_rng([seed, count]).integers(count, size=(draws, count))
