@@ -1,4 +1,4 @@
-"""The index of a catalogue: Annoy shards over bounded numbers of rows, brought up to date tile by tile.
+"""The index of a catalogue: shards over bounded numbers of rows, brought up to date tile by tile.
 
 An index is never wrong, only incomplete: it vouches for tile files by their identity, and what it does not vouch for
 is searched exactly. A shard is rebuilt when a tile of its own changed or went, or when it has room for new tiles; all
@@ -11,25 +11,53 @@ import contextlib
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalogs import reading, shards
-from catalogs.atomic import locked, remove_stale
+import numpy as np
+
+from catalogs import engines, processes, reading, shards, tuning, vectors
+from catalogs.atomic import locked, output_errors, remove_stale
+from catalogs.coverage import covering, read_whole, same
+from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
-from catalogs.footers import Footer, fingerprint
-from catalogs.shards import Covered, Shard
+from catalogs.footers import Footer
+from catalogs.schema import EMBEDDING
+from catalogs.shards import Shard
+from catalogs.vectors import Vectors
 
 if TYPE_CHECKING:
     from catalogs.store import Catalogue
 
 log = logging.getLogger(__name__)
 
-TREES = 10  # recall comes from ``search_k``; more trees cost disk and build time
 SEED = 1
-SHARD_ROWS = 262_144  # 1.2 GB of memory at most to build at 384 dimensions, as measured
+DIMS = 64  # leading numbers that are indexed, where they hold half of the variance
+CANDIDATES = 500  # ranked again in each shard
+SHARD_ROWS = 1_048_576  # half a minute and half a gigabyte to build
+_SAMPLE = 20_000
+_IN_THIS_PROCESS = 50_000  # rows below which a process would start for longer than it works
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked of an index; None keeps what the index has, or else what was measured to be good.
+
+    ``target`` is a recall@10 for which trees and effort are then chosen by measurement. ``jobs`` processes build at
+    once (None: this one builds).
+    """
+
+    engine: str | None = None
+    dims: int | None = None
+    trees: int | None = None
+    seed: int | None = None
+    target: float | None = None
+    shard_rows: int = SHARD_ROWS
+    jobs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,36 +70,45 @@ class IndexReport:
     bytes: int
     built: tuple[str, ...]
     kept: tuple[str, ...]
+    recipe: Recipe | None
 
 
-def build(catalogue: Catalogue, trees: int = TREES, seed: int = SEED, shard_rows: int = SHARD_ROWS) -> IndexReport:
+def build(catalogue: Catalogue, options: Options | None = None) -> IndexReport:
     """Bring the index up to date; only shards with new, changed or vanished tiles are built.
 
     A second process waits for the first. Killed at any moment it leaves an index that answers; the next run finishes.
-    Raises ``ScannerError`` ``output.full``, ``output.read_only``.
+    Raises ``ScannerError`` ``output.full``, ``output.read_only``, ``index.bad_engine``, ``index.no_engine``,
+    ``index.bad_dims``, ``index.process_died``, ``index.recall``.
     """
+    options = options or Options()
     folder = catalogue.path / "index"
     with locked(folder / ".lock"):
-        remove_stale(folder)
+        _clean(folder)
         found = catalogue.footers()
-        standing = _standing(catalogue, folder, trees, seed)
+        standing = _standing(catalogue, folder)
         plan = assign(
-            {name: [tile.tile for tile in shard.tiles] for name, shard in standing.items()}, found, shard_rows
+            {name: [tile.tile for tile in shard.tiles] for name, shard in standing.items()}, found, options.shard_rows
         )
-        built, kept, skipped = {}, {}, 0
-        for name, tiles in plan.items():
-            shard = standing.get(name)
-            if shard and _current(catalogue, shard, tiles):
-                kept[name] = shard
-            else:
-                built[name], left_out = _build_shard(catalogue, name, tiles, trees, seed)
-                skipped += left_out
-        _remove_others(folder, [*built.values(), *kept.values()])
-    return _report(built, kept, skipped)
+        recipe = _recipe(catalogue, options, standing, found)
+        run = _Run(catalogue, plan, standing)
+        if options.target is not None and plan:
+            recipe = run.tuned(recipe, options)
+        kept = run.rest(recipe, options.jobs)
+        done = list(run.done.values())
+        _remove_others(folder, done)
+    return IndexReport(
+        tiles=sum(len(shard.tiles) for shard in done),
+        rows=sum(shard.rows for shard in done),
+        skipped=run.skipped,
+        bytes=sum(shard.bytes for shard in done),
+        built=tuple(sorted(set(plan) - kept)),
+        kept=tuple(sorted(kept)),
+        recipe=recipe if plan else None,
+    )
 
 
 def coverage(catalogue: Catalogue) -> int:
-    """How many rows the index answers for now; all others are searched exactly. Raises as ``covering`` does."""
+    """How many rows the index answers for now; all others are read from their tiles. Raises as ``covering`` does."""
     standing = covering(catalogue, catalogue.footers())
     return sum(c.rows for shard, tiles in standing for c, tile in zip(shard.tiles, tiles, strict=True) if tile)
 
@@ -95,105 +132,151 @@ def assign(standing: Mapping[str, Sequence[str]], found: Sequence[Footer], capac
     return {name: tiles for name, tiles in plan.items() if tiles}
 
 
-def covering(catalogue: Catalogue, found: Sequence[Footer]) -> Iterator[tuple[Shard, list[Footer | None]]]:
-    """The shards that can be searched, each with the footers of its tiles, None where the tile changed since.
+class _Run:
+    """One bringing up to date: the plan, what stands, and what is done so far."""
 
-    Raises ``ScannerError`` ``index.no_sidecar``, ``index.dimension``: a set-up that must not be searched. A damaged
-    shard is named in a warning and left out.
-    """
-    folder = catalogue.path / "index"
-    by_name = {footer.tile: footer for footer in found}
-    _refuse_strangers(folder)
-    for path in sorted(folder.glob("shard-*.json")):
-        try:
-            shard = _read_whole(path, catalogue.info.dim)
-        except ScannerError as error:
-            if error.code == "index.dimension":
-                raise
-            log.warning("%s Its tiles are searched exactly. %s", error.message, error.hint)
-            continue
-        if shard and shard.model_sha256 == catalogue.info.model_sha256:
-            footers = [by_name.get(tile.tile) for tile in shard.tiles]
-            pairs = zip(footers, shard.tiles, strict=True)
-            yield shard, [f if f and _same(catalogue, f, tile) else None for f, tile in pairs]
+    def __init__(
+        self, catalogue: Catalogue, plan: Mapping[str, Sequence[Footer]], standing: Mapping[str, Shard]
+    ) -> None:
+        self._catalogue, self._plan = catalogue, plan
+        self.done = {name: shard for name, shard in standing.items() if name in plan and self._fresh(shard, plan[name])}
+        self._from_before = dict(self.done)
+        self.skipped = 0
+
+    def tuned(self, recipe: Recipe, options: Options) -> Recipe:
+        """The recipe that reaches the wanted recall in the largest shard, which is built first if it has to be."""
+        assert options.target is not None
+        name = max(self._plan, key=lambda name: sum(footer.rows for footer in self._plan[name]))
+        self._build([name], recipe, options.jobs)
+        trees = engines.named(recipe.engine).TREES if options.trees is None else (options.trees,)
+        return tuning.recipe_for(self.done[name], self._catalogue.path / "index", options.target, trees)
+
+    def rest(self, recipe: Recipe, jobs: int | None) -> set[str]:
+        """Build what is not as it should be; the names of the shards that were left alone."""
+        self._build(list(self._plan), recipe, jobs)
+        folder = self._catalogue.path / "index"
+        for name, shard in self.done.items():
+            if shard.recipe != recipe:  # made alike, asked otherwise: the sidecar alone changes
+                self.done[name] = replace(shard, recipe=recipe)
+                self.done[name].save(folder)
+        before = {name: (shard.content, shard.files) for name, shard in self._from_before.items()}
+        return {name for name, shard in self.done.items() if before.get(name) == (shard.content, shard.files)}
+
+    def _build(self, names: Sequence[str], recipe: Recipe, jobs: int | None) -> None:
+        wanted = [n for n in names if n not in self.done or self.done[n].recipe.made != recipe.made]
+        rows = {name: sum(footer.rows for footer in self._plan[name]) for name in wanted}
+        folder = self._catalogue.path / "index"
+        if jobs is not None and sum(rows.values()) < _IN_THIS_PROCESS:
+            jobs = None
+        needed = sorted(shards.bytes_needed(count, self._catalogue.info.dim, recipe) for count in rows.values())
+        _look_for_room(folder, sum(needed[-(jobs or 1) :]))
+        on_disk = jobs is not None
+        works = [
+            partial(_build_shard, self._catalogue.path, name, self._plan[name], recipe, on_disk) for name in wanted
+        ]
+        for name, (shard, skipped) in zip(wanted, processes.each(works, jobs, folder), strict=True):
+            log.info("%s: %s objects of %s tiles", name, f"{shard.rows:,}", len(shard.tiles))
+            self.done[name], self.skipped = shard, self.skipped + skipped
+
+    def _fresh(self, shard: Shard, tiles: Sequence[Footer]) -> bool:
+        if [tile.tile for tile in shard.tiles] != [footer.tile for footer in tiles]:
+            return False
+        return all(same(self._catalogue, footer, tile) for footer, tile in zip(tiles, shard.tiles, strict=True))
 
 
-def _read_whole(path: Path, dim: int) -> Shard | None:
-    """A shard whose data files are sound; None for one that was never finished. Read again if it was just replaced."""
-    shard = shards.read(path, dim)
-    with contextlib.suppress(ScannerError):
-        if shard.content:
-            shards.check(shard, path.parent)
-        return shard if shard.content else None
-    shard = shards.read(path, dim)
-    shards.check(shard, path.parent)
-    return shard
+def _recipe(catalogue: Catalogue, options: Options, standing: Mapping[str, Shard], found: Sequence[Footer]) -> Recipe:
+    """The one asked for, else the one that stands, else the defaults of its engine."""
+    before = next((shard.recipe for shard in standing.values()), None)
+    name = options.engine or (before.engine if before else "annoy")
+    engine = engines.named(name)
+    if options.dims is not None and options.dims > catalogue.info.dim:
+        message = f"{options.dims} leading dimensions cannot be indexed: the embeddings have {catalogue.info.dim}."
+        raise ScannerError("index.bad_dims", message, "Give fewer, or none: then they are chosen by what they hold.")
+    if before is None or before.engine != name:
+        dims = before.dims if before else options.dims or _leading(catalogue, found)
+        before = Recipe(name, dims, engine.TREES[0], SEED, engine.EFFORT, CANDIDATES)
+    return replace(
+        before,
+        dims=before.dims if options.dims is None else options.dims,
+        trees=before.trees if options.trees is None else options.trees,
+        seed=before.seed if options.seed is None else options.seed,
+    )
 
 
-def _refuse_strangers(folder: Path) -> None:
-    for path in folder.glob("*.ann"):
-        if not (folder / f"{path.stem.rsplit('-', 1)[0]}.json").exists():
-            raise ScannerError(
-                "index.no_sidecar",
-                f"The Annoy file {path} has no sidecar that says what it is; Annoy would crash on a wrong guess.",
-                "Put its .json back, or bring the index up to date: scanner index",
-            )
+def _leading(catalogue: Catalogue, found: Sequence[Footer]) -> int:
+    """64 dimensions, or twice that and so on, until they hold half of the variance of the first rows."""
+    dims, dim = DIMS, catalogue.info.dim
+    with contextlib.suppress(StopIteration):
+        share = np.cumsum(np.var(next(_samples(catalogue, found)), axis=0, dtype=np.float64))
+        while dims < dim and share[dims - 1] < share[-1] / 2:
+            dims *= 2
+    return min(dims, dim)
 
 
-def _standing(catalogue: Catalogue, folder: Path, trees: int, seed: int) -> dict[str, Shard]:
+def _samples(catalogue: Catalogue, found: Sequence[Footer]) -> Iterator[Vectors]:
+    """Sound vectors of each row group that has any, at most ``_SAMPLE``."""
+    for footer in found:
+        with contextlib.suppress(ScannerError):  # named when the tile is to be indexed
+            for table in reading.groups(catalogue.tile_path(footer.tile), [EMBEDDING]):
+                embedding = vectors.from_arrow(table.column(EMBEDDING))[:_SAMPLE]
+                sound = vectors.sound(embedding)
+                if sound.any():
+                    yield embedding[sound]
+
+
+def _standing(catalogue: Catalogue, folder: Path) -> dict[str, Shard]:
     standing: dict[str, Shard] = {}
     for path in sorted(folder.glob("shard-*.json")):
         try:
-            shard = _read_whole(path, catalogue.info.dim)
+            shard = read_whole(path, catalogue.info.dim)
         except ScannerError as error:
             log.warning("%s It is built anew.", error.message)
             continue
-        if shard and (shard.trees, shard.seed, shard.model_sha256) == (trees, seed, catalogue.info.model_sha256):
+        if shard and shard.model_sha256 == catalogue.info.model_sha256:
             standing[shard.name] = shard
     return standing
 
 
-def _current(catalogue: Catalogue, shard: Shard, tiles: Sequence[Footer]) -> bool:
-    if [tile.tile for tile in shard.tiles] != [footer.tile for footer in tiles]:
-        return False
-    return all(_same(catalogue, footer, tile) for footer, tile in zip(tiles, shard.tiles, strict=True))
+def _build_shard(
+    catalogue_path: Path, name: str, tiles: Sequence[Footer], recipe: Recipe, on_disk: bool
+) -> tuple[Shard, int]:
+    """Build and commit one shard, here or in a process of its own; also how many rows had no sound vector."""
+    from catalogs import store
+
+    catalogue = store.open(catalogue_path)
+    paths = [catalogue.tile_path(footer.tile) for footer in tiles]
+    known = [[footer.tile, footer.size, footer.mtime_ns] for footer in tiles] + [recipe.made]
+    content = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:12]
+    info = catalogue.info
+    empty = Shard(name, content, info.dim, recipe, info.model_sha256, rows=0, files=(), tiles=())
+    builder = shards.Builder(catalogue.path / "index", empty, on_disk)
+    given = [(path, partial(reading.groups, path, shards.COLUMNS)) for path in paths]
+    shard = builder.build(given, lambda error: log.warning("%s Not indexed. %s", error.message, error.hint))
+    return shard, builder.skipped
 
 
-def _same(catalogue: Catalogue, footer: Footer, tile: Covered) -> bool:
-    """By size and time where they agree; a copied catalogue has new times, and is compared by content."""
-    if footer.size != tile.size:
-        return False
-    return footer.mtime_ns == tile.mtime_ns or fingerprint(catalogue.tile_path(footer.tile)) == tile.fingerprint
+def _look_for_room(folder: Path, needed: int) -> None:
+    """An engine that maps its file dies of SIGBUS on a full disk, so one that is nearly full is not begun on."""
+    with output_errors(folder):
+        free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ScannerError(
+            "output.full",
+            f"There is no room to build in {folder}: {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free.",
+            "Free some space and run the same command again: what was finished is kept.",
+        )
 
 
-def _build_shard(catalogue: Catalogue, name: str, tiles: Sequence[Footer], trees: int, seed: int) -> tuple[Shard, int]:
-    builder = shards.Builder(name, catalogue.info.dim, trees, seed, catalogue.info.model_sha256)
-    for footer in tiles:
-        path = catalogue.tile_path(footer.tile)
-        try:
-            builder.add(path, reading.groups(path, shards.COLUMNS))
-        except ScannerError as error:
-            log.warning("%s Not indexed. %s", error.message, error.hint)
-    content = json.dumps([[tile.tile, tile.fingerprint] for tile in builder.tiles] + [[trees, seed]])
-    return builder.save(catalogue.path / "index", hashlib.sha256(content.encode()).hexdigest()[:12]), builder.skipped
+def _clean(folder: Path) -> None:
+    remove_stale(folder)
+    for left in folder.glob(f"{tuning.FOLDER}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
-def _report(built: Mapping[str, Shard], kept: Mapping[str, Shard], skipped: int) -> IndexReport:
-    every = [*built.values(), *kept.values()]
-    return IndexReport(
-        tiles=sum(len(shard.tiles) for shard in every),
-        rows=sum(shard.rows for shard in every),
-        skipped=skipped,
-        bytes=sum(shard.bytes for shard in every),
-        built=tuple(sorted(built)),
-        kept=tuple(sorted(kept)),
-    )
-
-
-def _remove_others(folder: Path, shard_list: Sequence[Shard]) -> None:
-    keep = {f"{shard.name}.json" for shard in shard_list}
-    keep |= {path.name for shard in shard_list for path in (shard.annoy_path(folder), shard.rows_path(folder))}
-    for pattern in ("shard-*.json", "*.ann", "*.rows.npy"):
+def _remove_others(folder: Path, kept: Sequence[Shard]) -> None:
+    keep = {f"{shard.name}.json" for shard in kept}
+    keep |= {shard.path(folder, suffix).name for shard in kept for suffix in shards.SUFFIXES}
+    for pattern in ("shard-*.json", *(f"*{suffix}" for suffix in shards.SUFFIXES)):
         for path in folder.glob(pattern):
             if path.name not in keep:
                 path.unlink(missing_ok=True)

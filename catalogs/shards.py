@@ -1,42 +1,45 @@
-"""One shard of the index: an Annoy file, the rows its items stand for, and the sidecar that says what they are.
+"""One shard of the index: the vectors of some tiles, the engine's file over them, and a sidecar that vouches for all.
 
-``<shard>.json``               the sidecar, and the point of commit: it names the two files below
-``<shard>-<content>.ann``      Annoy, angular, one item a row, ids 0..n-1 without a gap
+``<shard>.json``               the sidecar, and the point of commit: it names the files below, with their fingerprints
 ``<shard>-<content>.rows.npy`` object_id, ra, dec, tile (number in the sidecar's list) and row of each item
+``<shard>-<content>.f16``      its vector at half precision (``halves``): exact search, and exact re-ranking
+``<shard>-<content>.ann``      the engine's file over the leading numbers (``engines``), items 0..n-1 without a gap
 
-Annoy knows nothing about its own file: with another dimension it reads garbage or crashes, so nothing is loaded that
-its sidecar does not vouch for. The vectors in it are the stored ones, unchanged: they serve the exact re-ranking, and
-their order by angle is the order by stored cosine. (The encoder's graph has centred them already. To centre them again
-here would answer another question: measured on vectors with a mean of 0.97, recall then stays below 0.92 at any cost.)
+Engines know nothing about their own files: with another dimension Annoy reads garbage or crashes, so nothing is loaded
+that its sidecar does not vouch for.
 """
 
 from __future__ import annotations
 
+import functools
+import io
 import json
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
-from catalogs import vectors
+from catalogs import engines, halves, vectors
 from catalogs.atomic import replacing, write_json
+from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
 from catalogs.footers import fingerprint
+from catalogs.halves import Halves
 from catalogs.schema import EMBEDDING
 from catalogs.vectors import Vectors
 
-METRIC: Final = "angular"
 ITEM = np.dtype([("object_id", "<i8"), ("ra", "<f8"), ("dec", "<f8"), ("tile", "<i4"), ("row", "<i4")])
 COLUMNS = ("object_id", "ra", "dec", EMBEDDING)
+ROWS, VECTORS, ENGINE = ".rows.npy", ".f16", ".ann"
+SUFFIXES = (ROWS, VECTORS, ENGINE)
 
 _HINT = "Bring the index up to date: scanner index"
-_NODE_HEADER = 12  # bytes before the vector of an angular node: descendants, children or norm
+_OPEN = 512  # shards whose engine's file stays mapped between questions
 
 
 @dataclass(frozen=True)
@@ -52,25 +55,27 @@ class Covered:
 
 @dataclass(frozen=True)
 class Shard:
-    """The sidecar. ``content`` names the data files; "" stands for a shard that is being built for the first time."""
+    """The sidecar. ``content`` names the data files; "" stands for a shard that is being built for the first time.
+
+    ``files`` are size and fingerprint of each data file, in the order of ``SUFFIXES``.
+    """
 
     name: str
     content: str
-    metric: str
     dim: int
-    trees: int
-    seed: int
+    recipe: Recipe
     model_sha256: str
     rows: int
-    bytes: int
-    fingerprint: str
+    files: tuple[tuple[int, str], ...]
     tiles: tuple[Covered, ...]
 
-    def annoy_path(self, folder: Path) -> Path:
-        return folder / f"{self.name}-{self.content}.ann"
+    @property
+    def bytes(self) -> int:
+        return sum(size for size, _ in self.files)
 
-    def rows_path(self, folder: Path) -> Path:
-        return folder / f"{self.name}-{self.content}.rows.npy"
+    def path(self, folder: Path, suffix: str) -> Path:
+        """Where one of its data files is."""
+        return folder / f"{self.name}-{self.content}{suffix}"
 
     def save(self, folder: Path) -> None:
         """Write the sidecar: from here on this is the shard."""
@@ -80,10 +85,8 @@ class Shard:
 def read(path: Path, dim: int) -> Shard:
     """A sidecar; ``ScannerError`` ``index.damaged``, or ``index.dimension`` if it is not of length ``dim``."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        shard = Shard(**{**found, "tiles": tuple(Covered(**tile) for tile in found["tiles"])})
-        if shard.metric != METRIC:
-            raise ValueError(f"metric {shard.metric!r}")
+        stat = path.stat()
+        shard = _parsed(path, stat.st_size, stat.st_mtime_ns)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ScannerError("index.damaged", f"The index file {path} cannot be read ({error!r}).", _HINT) from error
     if shard.dim != dim:
@@ -97,84 +100,131 @@ def read(path: Path, dim: int) -> Shard:
 
 def check(shard: Shard, folder: Path) -> None:
     """Raise ``ScannerError`` ``index.damaged`` unless the data files are those of the sidecar."""
-    path = shard.annoy_path(folder)
+    path = folder
     try:
-        size = path.stat().st_size
-        if size != shard.bytes or size % (_NODE_HEADER + 4 * shard.dim) or fingerprint(path) != shard.fingerprint:
-            raise ValueError("it is not the file that its sidecar describes")
-        if len(np.load(shard.rows_path(folder), mmap_mode="r")) != shard.rows:
-            raise ValueError("its list of rows is of another length")
+        for suffix, (size, mark) in zip(SUFFIXES, shard.files, strict=True):
+            path = shard.path(folder, suffix)
+            stat = path.stat()
+            if stat.st_size != size or _fingerprint(path, stat.st_size, stat.st_mtime_ns) != mark:
+                raise ValueError("it is not the file that its sidecar describes")
+        if shard.files[1][0] != shard.rows * halves.record(shard.dim).itemsize:
+            raise ValueError("it has not as many rows as its sidecar says")
+        engines.named(shard.recipe.engine).check(shard.path(folder, ENGINE), shard.rows, shard.recipe)
     except (OSError, ValueError) as error:
         raise ScannerError("index.damaged", f"The index file {path} is refused: {error}.", _HINT) from error
 
 
+def bytes_needed(rows: int, dim: int, recipe: Recipe) -> int:
+    """Room that a shard of so many rows takes while it is built, rounded up."""
+    engine = rows * (4 * recipe.dims + 12 + 24 * recipe.trees) * 13 // 10  # Annoy grows its file by 1.3
+    return engine + rows * (ITEM.itemsize + halves.record(dim).itemsize) + 1_000_000
+
+
 class Builder:
-    """Fills one shard, tile by tile, in memory (about 1.7 kB a row at 384 dimensions).
+    """Fills one shard, tile by tile. One row group at a time is in memory, 32 bytes a row, and unless it is built
+    ``on_disk`` the engine's file."""
 
-    In memory and not by Annoy's ``on_disk_build``, which dies of SIGBUS on a full disk and leaves files of mode 0600.
-    """
-
-    def __init__(self, name: str, dim: int, trees: int, seed: int, model_sha256: str) -> None:
-        self._empty = Shard(name, "", METRIC, dim, trees, seed, model_sha256, rows=0, bytes=0, fingerprint="", tiles=())
-        self._annoy = AnnoyIndex(dim, METRIC)
-        self._annoy.set_seed(seed)
+    def __init__(self, folder: Path, shard: Shard, on_disk: bool) -> None:
+        self._folder, self._shard, self._on_disk = folder, shard, on_disk
         self._items: list[NDArray[np.void]] = []
-        self.tiles: list[Covered] = []
+        self._tiles: list[Covered] = []
         self.rows = 0
         self.skipped = 0
 
-    def add(self, path: Path, groups: Iterable[pa.Table]) -> None:
+    def build(self, tiles: Iterable[tuple[Path, Callable[[], Iterable[pa.Table]]]], skip: Callable[..., None]) -> Shard:
+        """Write all files and commit them by the sidecar. ``tiles`` are files with what reads their row groups;
+        ``skip`` is told the ``ScannerError`` of one that cannot be read. Raises OSError of the disk.
+        """
+        first = replace(self._shard, content="")
+        if not (self._folder / f"{first.name}.json").exists():  # no kill may leave data files without a sidecar
+            first.save(self._folder)
+        with ExitStack() as stack:
+            temporary = [stack.enter_context(replacing(self._shard.path(self._folder, suffix))) for suffix in SUFFIXES]
+            with temporary[1].open("wb") as file:
+                for path, groups in tiles:
+                    self._tile(path, groups, file, skip)
+            items = io.BytesIO()  # numpy's own writing loses the number of an error
+            np.save(items, np.concatenate([np.zeros(0, ITEM), *self._items]))
+            temporary[0].write_bytes(items.getbuffer())
+            recipe = self._shard.recipe
+            engines.named(recipe.engine).build(
+                temporary[2], Halves(temporary[1], self._shard.dim), recipe, self._on_disk
+            )
+            files = tuple((path.stat().st_size, fingerprint(path)) for path in temporary)
+        shard = replace(self._shard, rows=self.rows, files=files, tiles=tuple(self._tiles))
+        shard.save(self._folder)
+        return shard
+
+    def _tile(self, path: Path, groups: Callable[[], Iterable[pa.Table]], file: Any, skip: Callable[..., None]) -> None:
         """Add a tile's rows. Vectors with a NaN, or of length zero, never enter."""
-        stat, mark, before = path.stat(), fingerprint(path), self.rows
+        try:
+            stat, mark, before = path.stat(), fingerprint(path), self.rows
+        except FileNotFoundError:  # it went away since it was listed
+            return
         tile = Covered(path.stem, stat.st_size, stat.st_mtime_ns, mark, rows=0)
         try:
-            for table in groups:
-                self._add(table)
-        except ScannerError:
+            for table in groups():
+                self._rows(table, file)
+        except ScannerError as error:
             tile = replace(tile, size=-1)  # what it gave stays inside, and is never vouched for
-            raise
-        finally:
-            self.tiles.append(replace(tile, rows=self.rows - before))
+            skip(error)
+        self._tiles.append(replace(tile, rows=self.rows - before))
 
-    def _add(self, table: pa.Table) -> None:
+    def _rows(self, table: pa.Table, file: Any) -> None:
         embedding = vectors.from_arrow(table.column(EMBEDDING))
         sound = np.flatnonzero(vectors.sound(embedding))
-        for number, vector in enumerate(embedding[sound].tolist(), start=self.rows):
-            self._annoy.add_item(number, vector)
-        self._items.append(_items(table, sound, len(self.tiles)))
+        file.write(halves.packed(embedding[sound]).data)
+        self._items.append(_items(table, sound, len(self._tiles)))
         self.rows += len(sound)
         self.skipped += len(embedding) - len(sound)
 
-    def save(self, folder: Path, content: str) -> Shard:
-        """Build the trees (one thread: the same rows give the same file), write all, commit by the sidecar."""
-        self._annoy.build(self._empty.trees, n_jobs=1)
-        if not (folder / f"{self._empty.name}.json").exists():  # no kill may leave an Annoy file without its sidecar
-            self._empty.save(folder)
-        shard = replace(self._empty, content=content, rows=self.rows, tiles=tuple(self.tiles))
-        with replacing(shard.rows_path(folder)) as temporary, temporary.open("wb") as file:
-            np.save(file, np.concatenate([np.zeros(0, ITEM), *self._items]))
-        path = shard.annoy_path(folder)
-        with replacing(path) as temporary:
-            _save(self._annoy, temporary)
-        shard = replace(shard, bytes=path.stat().st_size, fingerprint=fingerprint(path))
-        shard.save(folder)
-        return shard
-
 
 class Searcher:
-    """An open shard. The files are mapped, not read: a query touches what it needs."""
+    """An open shard. The files are mapped, not read: a question touches what it needs."""
 
     def __init__(self, shard: Shard, folder: Path) -> None:
-        self._annoy = AnnoyIndex(shard.dim, METRIC)
-        self._annoy.load(str(shard.annoy_path(folder)))
-        self.items: NDArray[np.void] = np.load(shard.rows_path(folder), mmap_mode="r")
+        self.recipe, self._dim = shard.recipe, shard.dim
+        self._vectors = shard.path(folder, VECTORS)
+        self._path = shard.path(folder, ENGINE)
+        self.items: NDArray[np.void] = np.load(shard.path(folder, ROWS), mmap_mode="r")
 
-    def nearest(self, query: Vectors, count: int, search_k: int) -> tuple[NDArray[np.int64], Vectors]:
-        """About the ``count`` items nearest to a unit vector [D]: their numbers and exact cosines."""
-        numbers = self._annoy.get_nns_by_vector(query.tolist(), count, search_k)
-        found = np.array([self._annoy.get_item_vector(number) for number in numbers], np.float32)
-        cosine = vectors.unit(found.reshape(-1, len(query))) @ query
-        return np.asarray(numbers, np.int64), cosine
+    def best(
+        self, directions: Vectors, count: int, rows: NDArray[np.int64] | None = None
+    ) -> list[tuple[NDArray[np.int64], Vectors]]:
+        """The ``count`` best of all items, or of ``rows``, exactly, for each unit vector [Q, D]: numbers, cosines.
+
+        Mapped for the occasion, so that a search through everything does not keep everything mapped.
+        """
+        return Halves(self._vectors, self._dim).best(directions, count, rows)
+
+    def candidates(self, direction: Vectors, count: int, effort: int) -> tuple[NDArray[np.int64], Vectors]:
+        """The engine's ``count`` items for a unit vector [D]: their numbers and exact cosines.
+
+        Raises OSError, and ``ScannerError`` where the engine is not there.
+        """
+        stat = self._path.stat()
+        loaded, rows = _loaded(self._path, stat.st_ino, stat.st_mtime_ns, self._vectors, self._dim, self.recipe)
+        found = engines.named(self.recipe.engine).nearest(loaded, direction[: self.recipe.dims], count, effort)
+        return found, rows.cosines(found, direction)
+
+
+@functools.lru_cache(_OPEN)
+def _loaded(path: Path, inode: int, mtime_ns: int, rows: Path, dim: int, recipe: Recipe) -> tuple[Any, Halves]:
+    """Another file under the same name, as a repair makes it, is another entry."""
+    return engines.named(recipe.engine).load(path, recipe), Halves(rows, dim)
+
+
+@functools.lru_cache(4096)
+def _parsed(path: Path, size: int, mtime_ns: int) -> Shard:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    tiles = tuple(Covered(**tile) for tile in found["tiles"])
+    files = tuple((int(length), str(mark)) for length, mark in found["files"])
+    return Shard(**{**found, "recipe": Recipe(**found["recipe"]), "files": files, "tiles": tiles})
+
+
+@functools.lru_cache(4096)
+def _fingerprint(path: Path, size: int, mtime_ns: int) -> str:
+    return fingerprint(path)
 
 
 def _items(table: pa.Table, sound: NDArray[np.int64], tile: int) -> NDArray[np.void]:
@@ -183,12 +233,3 @@ def _items(table: pa.Table, sound: NDArray[np.int64], tile: int) -> NDArray[np.v
         items[name] = table.column(column).to_numpy()[sound]
     items["tile"] = tile
     return items
-
-
-def _save(annoy: AnnoyIndex, path: Path) -> None:
-    try:
-        annoy.save(str(path))
-    except OSError as error:  # Annoy writes the number into the text and leaves ``errno`` empty
-        number = re.search(r"\((\d+)\)$", str(error))
-        raise OSError(int(number[1]) if number else 0, str(error)) from error
-    annoy.unload()

@@ -3,40 +3,106 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .options import catalog_option
 
+if TYPE_CHECKING:
+    from catalogs.index import IndexReport
+    from catalogs.verify import Verified
+
 
 @click.command()
 @catalog_option("--catalog", "Catalogue to index.")
-@click.option("--trees", type=click.IntRange(1, 1000), help="Annoy trees a shard. [default: as measured]")
+@click.option("--engine", type=click.Choice(["annoy", "faiss"]), help="What finds candidates.  [default: annoy]")
+@click.option(
+    "--index-dims",
+    type=click.IntRange(1),
+    help="Leading dimensions to index; answers are ranked again by all.  [default: 64, more if they hold too little]",
+)
+@click.option("--trees", type=click.IntRange(1, 1000), help="Annoy trees a shard.  [default: 6]")
+@click.option(
+    "--target-recall",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Choose trees and search_k by measurement, so that recall@10 reaches this.",
+)
+@click.option("--shard-rows", type=click.IntRange(1000), help="Objects a shard at most.  [default: 1048576]")
+@click.option("--jobs", type=click.IntRange(1), help="Shards to build at once.  [default: cores]")
+@click.option("--verify", is_flag=True, help="Then measure recall against exact search, and the time a question takes.")
 @click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def index(catalog: Path, trees: int | None, fmt: str) -> None:
+def index(
+    catalog: Path,
+    engine: str | None,
+    index_dims: int | None,
+    trees: int | None,
+    target_recall: float | None,
+    shard_rows: int | None,
+    jobs: int | None,
+    verify: bool,
+    fmt: str,
+) -> None:
     """Make a catalogue fast to search. Only shards with new or changed tiles are built again.
 
-    A query works without an index too, and always looks at every tile: those that the index does not cover are
-    compared in full. It pays off above a few hundred thousand objects.
+    What is chosen is kept with the index, and holds for later runs and for queries. A query works without an index too,
+    and always looks at every tile: those that the index does not cover are compared in full, more slowly.
 
     \b
     Examples:
       scanner index --catalog embeddings
-      scanner index --trees 20 --format json
+      scanner index --target-recall 0.95 --jobs 8 --verify
+      scanner index --engine faiss --index-dims 96
     """
     import catalogs
     from catalogs import index as indexes
+    from catalogs import verify as verifying
 
+    from ..encoder import usable_cores
+
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     began = time.perf_counter()
-    report = indexes.build(catalogs.open(catalog), trees=trees or indexes.TREES)
+    catalogue = catalogs.open(catalog)
+    options = indexes.Options(
+        engine=engine,
+        dims=index_dims,
+        trees=trees,
+        target=target_recall,
+        shard_rows=shard_rows or indexes.SHARD_ROWS,
+        jobs=jobs or usable_cores(),
+    )
+    report = indexes.build(catalogue, options)
+    seconds = time.perf_counter() - began
+    verified = verifying.verify(catalogue) if verify else None
     if fmt == "json":
-        click.echo(json.dumps(asdict(report)))
+        click.echo(json.dumps({**asdict(report), "verified": asdict(verified) if verified else None}))
     else:
-        click.echo(
-            f"{report.rows:,} objects of {report.tiles:,} tiles indexed: {len(report.built)} shards built, "
-            f"{len(report.kept)} kept, {report.bytes / 1e6:.1f} MB, {time.perf_counter() - began:.1f} s"
-            + (f"; {report.skipped} objects have no sound vector" if report.skipped else "")
-        )
+        click.echo(_told(report, seconds))
+        if verified:
+            click.echo(_verified(verified))
+
+
+def _told(report: IndexReport, seconds: float) -> str:
+    text = (
+        f"{report.rows:,} objects of {report.tiles:,} tiles indexed: {len(report.built)} shards built, "
+        f"{len(report.kept)} kept, {report.bytes / 1e6:.1f} MB, {seconds:.1f} s"
+    )
+    return text + (f"; {report.skipped} objects have no sound vector" if report.skipped else "")
+
+
+def _verified(found: Verified) -> str:
+    recipe = found.recipe
+    lines = [
+        f"{recipe.engine}, {recipe.dims} dimensions, {recipe.trees} trees, effort {recipe.effort}; "
+        f"{found.questions} questions to {found.rows:,} objects"
+    ]
+    for name, recall in (("recall@10", found.recall_at_10), ("recall@100", found.recall_at_100)):
+        lines.append(f"{name:10}  {recall.mean:.3f}  [{recall.low:.3f}, {recall.high:.3f}]")
+    lines.append(f"a question  {found.index_ms:.1f} ms by the index, {found.exact_ms:.1f} ms exactly (median)")
+    lines.append(f"by default  {'through the index' if found.default == 'index' else 'exactly: small enough'}")
+    return "\n".join(lines)

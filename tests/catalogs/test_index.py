@@ -14,18 +14,22 @@ import numpy as np
 import pytest
 
 from catalogs import candidates, index, shards
+from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
 from catalogs.footers import Footer
+from catalogs.index import Options
 
 
 @pytest.fixture
 def folder(survey, monkeypatch):
     """The folder of an index with three shards of two tiles each; searches use it whatever their size."""
-    monkeypatch.setattr(candidates, "EXACT_ROWS", 0)
-    report = index.build(survey, shard_rows=700)
+    monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
+    monkeypatch.setattr(candidates, "FEW_ROWS", 0)
+    report = index.build(survey, Options(shard_rows=700))
     assert (report.tiles, report.rows, report.skipped) == (6, 1800, 0)
     assert (report.built, report.kept) == (("shard-00000", "shard-00001", "shard-00002"), ())
-    assert report.bytes == sum(path.stat().st_size for path in (survey.path / "index").glob("*.ann"))
+    data = [path for path in (survey.path / "index").glob("shard-*") if path.suffix != ".json"]
+    assert report.bytes == sum(path.stat().st_size for path in data)
     return survey.path / "index"
 
 
@@ -41,7 +45,8 @@ def answer(survey):
 
 def test_the_sidecar_says_what_the_file_is(survey, folder, run):
     sidecar = json.loads((folder / "shard-00000.json").read_text())
-    assert (sidecar["dim"], sidecar["metric"], sidecar["trees"], sidecar["seed"]) == (16, "angular", 10, 1)
+    assert Recipe(**sidecar["recipe"]) == Recipe("annoy", 16, 6, seed=1, effort=5000, candidates=500)
+    assert sidecar["dim"] == 16
     assert sidecar["model_sha256"] == run.model_sha256
     assert [tile["tile"] for tile in sidecar["tiles"]] == ["100.240", "101.240"]
     assert sidecar["tiles"][0]["size"] == survey.tile_path("100.240").stat().st_size
@@ -49,7 +54,7 @@ def test_the_sidecar_says_what_the_file_is(survey, folder, run):
 
 def test_nothing_new_touches_nothing(survey, folder):
     before = contents(folder)
-    report = index.build(survey, shard_rows=700)
+    report = index.build(survey, Options(shard_rows=700))
     assert (report.built, len(report.kept)) == ((), 3)
     assert contents(folder) == before
 
@@ -58,7 +63,7 @@ def test_a_changed_tile_touches_its_shard_alone(survey, folder, make_rows, write
     before = contents(folder)
     write_tile(survey, "102.240", make_rows(102, np.linspace(0, 0.4, 250), np.linspace(30, 30.4, 250)))
     assert index.coverage(survey) == 1500
-    report = index.build(survey, shard_rows=700)
+    report = index.build(survey, Options(shard_rows=700))
     assert (report.built, report.kept) == (("shard-00001",), ("shard-00000", "shard-00002"))
     assert index.coverage(survey) == 1750
     after = contents(folder)
@@ -70,24 +75,24 @@ def test_a_changed_tile_touches_its_shard_alone(survey, folder, make_rows, write
 
 def test_a_new_tile_fills_a_shard_that_has_room_or_opens_one(survey, folder, make_rows, write_tile):
     write_tile(survey, "200.240", make_rows(200, np.linspace(3, 4, 90), np.linspace(30, 31, 90)))
-    assert len(index.build(survey, shard_rows=700).built) == 1
+    assert len(index.build(survey, Options(shard_rows=700)).built) == 1
     write_tile(survey, "201.240", make_rows(201, np.linspace(3, 4, 300), np.linspace(31, 32, 300)))
-    report = index.build(survey, shard_rows=700)
+    report = index.build(survey, Options(shard_rows=700))
     assert (report.built, len(report.kept)) == (("shard-00003",), 3)
 
 
 def test_a_tile_that_went_leaves_the_index(survey, folder):
     survey.tile_path("104.240").unlink()
-    assert index.build(survey, shard_rows=700).rows == 1500
+    assert index.build(survey, Options(shard_rows=700)).rows == 1500
     survey.tile_path("105.240").unlink()
-    assert index.build(survey, shard_rows=700).rows == 1200
+    assert index.build(survey, Options(shard_rows=700)).rows == 1200
     assert sorted(path.name for path in folder.glob("*.json")) == ["shard-00000.json", "shard-00001.json"]
-    assert len(list(folder.glob("*.ann"))) == len(list(folder.glob("*.npy"))) == 2
+    assert all(len(list(folder.glob(f"*{suffix}"))) == 2 for suffix in shards.SUFFIXES)
 
 
 def test_other_settings_build_anew(survey, folder):
-    assert len(index.build(survey, trees=5, shard_rows=700).built) == 3
-    assert len(index.build(survey, trees=5, shard_rows=700).built) == 0
+    assert len(index.build(survey, Options(trees=5, shard_rows=700)).built) == 3
+    assert len(index.build(survey, Options(trees=5, shard_rows=700)).built) == 0
     assert len(list(folder.glob("*.ann"))) == 3
 
 
@@ -95,14 +100,14 @@ def test_a_copied_catalogue_keeps_its_index(survey, folder):
     for path in (survey.path / "tiles").iterdir():
         os.utime(path, (1e9, 1e9))
     assert answer(survey)[1] == 1800
-    assert index.build(survey, shard_rows=700).built == ()
+    assert index.build(survey, Options(shard_rows=700)).built == ()
 
 
 def test_the_same_rows_give_the_same_files(survey, folder):
     before = {name: content for name, (content, _) in contents(folder).items()}
     for path in folder.iterdir():
         path.unlink()
-    index.build(survey, shard_rows=700)
+    index.build(survey, Options(shard_rows=700))
     assert {name: content for name, (content, _) in contents(folder).items()} == before
 
 
@@ -129,7 +134,7 @@ def test_without_its_sidecar_an_annoy_file_is_refused_and_a_build_mends_it(surve
     assert refused.value.code == "index.no_sidecar"
     assert "shard-00001" in refused.value.message
     assert "scanner index" in refused.value.hint
-    index.build(survey, shard_rows=700)
+    index.build(survey, Options(shard_rows=700))
     assert answer(survey) == expected
 
 
@@ -149,7 +154,7 @@ def test_another_dimension_is_refused_and_a_build_mends_it(survey, folder):
     assert refused.value.code == "index.dimension"
     assert "32" in refused.value.message
     assert "16" in refused.value.message
-    index.build(survey, shard_rows=700)
+    index.build(survey, Options(shard_rows=700))
     assert answer(survey) == expected
 
 
@@ -172,14 +177,15 @@ def damage_other_dimension(path: Path) -> None:
     other.save(str(path))
 
 
+@pytest.mark.parametrize("suffix", shards.SUFFIXES)
 @pytest.mark.parametrize("damage", [damage_truncate, damage_overwrite, damage_other_dimension, Path.unlink])
-def test_a_corrupt_shard_is_named_searched_around_and_rebuilt(survey, folder, damage, caplog):
+def test_a_corrupt_shard_is_named_searched_around_and_rebuilt(survey, folder, damage, suffix, caplog):
     ids, _ = answer(survey)
-    path = next(folder.glob("shard-00001-*.ann"))
+    path = next(folder.glob(f"shard-00001-*{suffix}"))
     damage(path)
     assert answer(survey) == (ids, 1200)
     assert "shard-00001" in caplog.text
-    report = index.build(survey, shard_rows=700)
+    report = index.build(survey, Options(shard_rows=700))
     assert report.built == ("shard-00001",)
     assert answer(survey) == (ids, 1800)
 
@@ -189,10 +195,10 @@ def test_a_corrupt_sidecar_is_named_searched_around_and_rebuilt(survey, folder, 
     (folder / "shard-00001.json").write_text("{")
     assert answer(survey) == (ids, 1200)
     assert "shard-00001.json" in caplog.text
-    assert index.build(survey, shard_rows=700).built == ("shard-00001",)
+    assert index.build(survey, Options(shard_rows=700)).built == ("shard-00001",)
 
 
-@pytest.mark.parametrize("moment", ["rows.npy", "ann", "json"])
+@pytest.mark.parametrize("moment", [*shards.SUFFIXES, ".json"])
 def test_killed_at_any_moment_the_old_index_answers(survey, folder, make_rows, write_tile, moment):
     """Dies just before the file of this kind takes its name, with a changed tile in shard 1 and a new shard 3."""
     write_tile(survey, "102.240", make_rows(102, np.linspace(0, 0.4, 250), np.linspace(30, 30.4, 250)))
@@ -208,7 +214,7 @@ def replace(self, target):
         os.kill(os.getpid(), 9)
     return real(self, target)
 Path.replace = replace
-index.build(store.open(sys.argv[1]), shard_rows=700)
+index.build(store.open(sys.argv[1]), index.Options(shard_rows=700))
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     for shard in "13":
@@ -217,17 +223,17 @@ index.build(store.open(sys.argv[1]), shard_rows=700)
         ids, indexed = answer(survey)
         assert ids == expected
         assert indexed >= 1500
-    index.build(survey, shard_rows=700)
+    index.build(survey, Options(shard_rows=700))
     assert answer(survey) == (expected, 2350)
     assert list(folder.glob(".*.tmp")) == []
 
 
 def test_two_processes_at_once_build_once(survey, monkeypatch):
-    monkeypatch.setattr(candidates, "EXACT_ROWS", 0)
+    monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     script = """
 import sys
 from catalogs import index, store
-print(len(index.build(store.open(sys.argv[1]), shard_rows=700).built))
+print(len(index.build(store.open(sys.argv[1]), index.Options(shard_rows=700)).built))
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", script, str(survey.path)]
@@ -243,7 +249,7 @@ import sys
 from catalogs import index, store
 catalogue = store.open(sys.argv[1])
 for trees in range(2, 12):
-    index.build(catalogue, trees=trees, shard_rows=700)
+    index.build(catalogue, index.Options(trees=trees, shard_rows=700))
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen([sys.executable, "-c", script, str(survey.path)], env=environment)
@@ -259,10 +265,11 @@ def test_a_full_disk_during_a_build_keeps_the_old_index(survey, folder, make_row
     script = """
 import resource, sys
 from catalogs import index, store
+from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 try:
-    index.build(store.open(sys.argv[1]), shard_rows=700)
+    index.build(store.open(sys.argv[1]), index.Options(shard_rows=700))
 except ScannerError as error:
     print(error.code)
 """
@@ -274,14 +281,14 @@ except ScannerError as error:
 
 
 def test_an_empty_catalogue_and_empty_tiles_index_to_nothing(catalogue, run):
-    assert index.build(catalogue) == index.IndexReport(0, 0, 0, 0, (), ())
+    assert index.build(catalogue) == index.IndexReport(0, 0, 0, 0, (), (), None)
     with catalogue.writer("1.1", run):
         pass
     assert index.build(catalogue).rows == 0
 
 
 def test_a_tile_without_a_single_sound_vector_can_be_indexed(catalogue, make_rows, write_tile, monkeypatch):
-    monkeypatch.setattr(candidates, "EXACT_ROWS", 0)
+    monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     write_tile(catalogue, "1.1", make_rows(1, [1.0, 2.0], [1.0, 2.0], np.full((2, 16), np.nan)))
     assert index.build(catalogue).skipped == 2
     assert index.build(catalogue).built == ()
@@ -308,6 +315,6 @@ def test_annoys_numbers_have_no_gap(survey, folder):
     for path in folder.glob("shard-*.json"):
         shard = shards.read(path, 16)
         searcher = shards.Searcher(shard, folder)
-        numbers, cosine = searcher.nearest(np.ones(16, np.float32) / 4, 10_000, 100_000)
+        numbers, cosine = searcher.candidates(np.ones(16, np.float32) / 4, 10_000, 100_000)
         assert sorted(numbers) == list(range(shard.rows))
         assert np.all(np.diff(cosine) <= 1e-6)

@@ -10,6 +10,7 @@ import pytest
 import catalogs
 from catalogs import candidates, index, search, store
 from catalogs.errors import ScannerError
+from catalogs.index import Options
 
 
 def brute_force(survey, vector, k, besides=()):
@@ -24,8 +25,9 @@ def brute_force(survey, vector, k, besides=()):
 def searchable(request, survey, monkeypatch, make_rows, write_tile):
     """The six tiles, searched exactly, through the index, and with an index that misses two tiles and one changed."""
     if request.param != "exact":
-        monkeypatch.setattr(candidates, "EXACT_ROWS", 0)
-        index.build(survey, shard_rows=700)
+        monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
+        monkeypatch.setattr(candidates, "FEW_ROWS", 0)
+        index.build(survey, Options(shard_rows=700))
     if request.param == "half indexed":
         rng = np.random.default_rng(1)
         for number, tile in ((105, "105.240"), (106, "106.240"), (107, "107.240")):
@@ -78,7 +80,7 @@ def test_regions_and_filters_restrict_the_answer(searchable):
     inside = searchable.cone(0.0, 30.2, 1500, where="mag_r < 20", columns=["object_id", "embedding"])
     cosine = inside["embedding"] @ vector / np.linalg.norm(vector)
     assert list(found["object_id"]) == list(inside["object_id"][np.argsort(-cosine)[:20]])
-    assert found.meta["rows_exact"] == len(inside)
+    assert found.meta["rows_exact"] + found.meta["rows_indexed"] == len(inside)
     assert len(searchable.neighbours(vector=vector, near=(90.0, -30.0, 60))) == 0
 
 
@@ -107,7 +109,7 @@ def overlapping(catalogue, make_rows, write_tile, monkeypatch, request):
 @pytest.mark.parametrize("indexed", [False, True])
 def test_copies_in_overlapping_tiles_count_once(overlapping, monkeypatch, indexed):
     if indexed:
-        monkeypatch.setattr(candidates, "EXACT_ROWS", 0)
+        monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
         index.build(overlapping)
     found = overlapping.neighbours(vector=np.ones(16), k=1000)
     assert len(found) == 200
@@ -143,7 +145,7 @@ def test_a_position_means_the_primary_copy(overlapping):
 
 @pytest.mark.parametrize("indexed", [False, True])
 def test_broken_embeddings_are_never_found(catalogue, make_rows, write_tile, monkeypatch, indexed):
-    monkeypatch.setattr(candidates, "EXACT_ROWS", 0)
+    monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     rows = make_rows(1, np.linspace(10, 10.5, 60), np.linspace(20, 20.5, 60))
     rows["embedding"][3] = np.nan
     rows["embedding"][7, 5] = np.nan
@@ -215,8 +217,9 @@ def test_the_index_recalls_what_exact_search_finds(tmp_path, run, make_rows, wri
     queries = draw(40)
     exact = search.neighbours_of_many(catalogue, queries, 10, columns=["object_id"])
     index.build(catalogue)
-    monkeypatch.setattr(candidates, "EXACT_ROWS", 0)
-    monkeypatch.setattr(candidates, "SEARCH_K", 3000)  # so that Annoy has to choose among 9,000
+    for path in (catalogue.path / "index").glob("shard-*.json"):  # so that Annoy has to choose among 9,000
+        path.write_text(path.read_text().replace('"effort": 5000', '"effort": 3000'))
+    monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     found = search.neighbours_of_many(catalogue, queries, 10, columns=["object_id"])
     assert found[0].meta == {"rows_exact": 0, "rows_indexed": 9000}
     shared = [len(set(a["object_id"]) & set(b["object_id"])) / 10 for a, b in zip(exact, found, strict=True)]

@@ -1,0 +1,68 @@
+"""Work in processes of their own: as many at once as asked, results in order, and none outlives who started it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TypeVar
+
+from catalogs.errors import ScannerError
+
+Answer = TypeVar("Answer")
+
+_NEARLY_FULL = 100_000_000
+
+
+def each(works: Sequence[Callable[[], Answer]], jobs: int | None, disk: Path) -> Iterator[Answer]:
+    """The answers of ``works`` in order, from ``jobs`` processes, or from this one where that is None.
+
+    Raises ``ScannerError`` where a process was killed: ``output.full`` if ``disk`` is (a write to a mapped file then
+    kills), else ``index.process_died``.
+    """
+    if jobs is None or not works:
+        yield from (work() for work in works)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(works)), context, _not_alone) as pool:
+        try:
+            yield from pool.map(_call, works)
+        except BrokenProcessPool as error:
+            raise _died(disk) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _call(work: Callable[[], Answer]) -> Answer:
+    return work()
+
+
+def _died(disk: Path) -> ScannerError:
+    if shutil.disk_usage(disk).free < _NEARLY_FULL:
+        hint = "Free some space and run the same command again: what was finished is kept."
+        return ScannerError("output.full", f"There is no room left to build in {disk}.", hint)
+    return ScannerError(
+        "index.process_died",
+        "A process that built a part of the index was killed, most likely for want of memory.",
+        "Run the same command again with fewer --jobs: what was finished is kept.",
+    )
+
+
+def _not_alone() -> None:
+    """Interrupted, a worker ends at once; it also ends with its parent, however that one died."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
