@@ -28,15 +28,28 @@ BUSY = 0.2
 @click.option(
     "--folder", type=click.Path(file_okay=False, path_type=Path), help="Scratch.  [default: bench beside --out]"
 )
+@click.option(
+    "--embeddings",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Catalogue of real ones to search in.  [default: those of the packaged tile]",
+)
 def main(
-    out: Path, sections: tuple[str, ...], quick: bool, model: str, pixels: int | None, folder: Path | None
+    out: Path,
+    sections: tuple[str, ...],
+    quick: bool,
+    model: str,
+    pixels: int | None,
+    folder: Path | None,
+    embeddings: Path | None,
 ) -> None:
     """Measure the encoder, the scan, the store and the index; print tables and write JSON to --out.
 
     \b
     Example: python -m bench --out build/bench.json --section scan
     """
-    setup = Setup(model, folder or out.parent / "bench", pixels or (QUICK_PIXELS if quick else PIXELS), quick)
+    setup = Setup(
+        model, folder or out.parent / "bench", pixels or (QUICK_PIXELS if quick else PIXELS), quick, embeddings
+    )
     for folder_needed in (setup.folder, out.parent):
         folder_needed.mkdir(parents=True, exist_ok=True)
     loads: dict[str, Any] = {}

@@ -21,7 +21,8 @@ PRIMARY = 0.94
 
 
 def tile_name(number: int) -> str:
-    return f"{100 + number:03d}.292"
+    """Tiles side by side, 200 in a row of the grid, from dec 56 upwards."""
+    return f"{100 + number % 200:03d}.{292 + number // 200:03d}"
 
 
 def object_id(tile: str, row: int) -> int:
@@ -50,13 +51,17 @@ def columns(schema: pa.Schema, tile: str, embedding: NDArray[np.float32]) -> dic
 
 def catalogue(folder: Path, vectors: NDArray[np.float32]) -> Catalogue:
     """A catalogue of ``vectors`` [N, D] in tiles of 20,000 rows."""
-    made = run(vectors.shape[1])
-    filled = store.create(folder, made)
-    for number, start in enumerate(range(0, len(vectors), TILE_ROWS)):
-        tile = tile_name(number)
-        with filled.writer(tile, made) as file:
-            file.write(columns(filled.schema, tile, vectors[start : start + TILE_ROWS]))
+    filled = store.create(folder, run(vectors.shape[1]))
+    extend(filled, 0, vectors)
     return filled
+
+
+def extend(filled: Catalogue, first: int, vectors: NDArray[np.float32]) -> None:
+    """Add tiles of 20,000 rows, the first of them number ``first``."""
+    for number, start in enumerate(range(0, len(vectors), TILE_ROWS), start=first):
+        tile = tile_name(number)
+        with filled.writer(tile, run(filled.info.dim)) as file:
+            file.write(columns(filled.schema, tile, vectors[start : start + TILE_ROWS]))
 
 
 def _wanted(field: pa.Field) -> bool:

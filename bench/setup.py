@@ -18,13 +18,14 @@ class Setup:
     """``model``: name or file of the encoder. ``folder`` keeps what is made once (tiles) and what is thrown away.
 
     ``pixels``: side of the tiles that are scanned. ``quick`` shrinks everything to see that it runs: its numbers mean
-    nothing.
+    nothing. ``embeddings``: a catalogue of real ones, in place of those of the packaged tile.
     """
 
     model: str
     folder: Path
     pixels: int
     quick: bool
+    embeddings: Path | None = None
 
     @property
     def runs(self) -> int:

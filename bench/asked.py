@@ -1,0 +1,108 @@
+"""Questions to an indexed catalogue, exactly and through the index: what comes back, and how long it takes."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from bench.cloud import Vectors
+from bench.method import Work, cost, paired
+from catalogs import reading, rows, shards
+from catalogs.candidates import Candidates
+from catalogs.hits import Hits
+from catalogs.reading import Selection
+from catalogs.store import Catalogue
+from catalogs.tuning import Interval, interval, shared
+
+K, COUNT = 10, 104
+"""Neighbours of an answer, and how many rows are ranked for it (copies on the sky included)."""
+TIMED = 15
+HALF, HUNDREDTH = "mag_r < 20.09", "mag_r > 205"
+"""Of the invented magnitudes, which are log-normal."""
+
+
+def ask(filled: Catalogue, queries: Vectors, way: str, chosen: Selection = reading.EVERYTHING) -> list[Hits]:
+    """The best rows for each query, all by index or none; ``RuntimeError`` where that is not what happened."""
+    search = Candidates(filled, queries, chosen, way=way)
+    found = search.best(COUNT)
+    if way != "auto" and (search.exactly == 0) != (way == "index"):
+        raise RuntimeError(f"{search.exactly} rows were compared exactly: not the way that was asked for")
+    return found
+
+
+def recall(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
+    """Shares of the ten nearest that come back, with the 95 % bootstrap interval over queries."""
+    truth, found, default = (ask(filled, queries, way) for way in ("exact", "index", "auto"))
+    by_index, by_default = _found(truth, found), _found(truth, default)
+    return {
+        "recall_at_10": by_default.mean,
+        "index_recall_at_10": by_index.mean,
+        "index_recall_low": by_index.low,
+        "index_recall_high": by_index.high,
+        "queries": len(queries),
+        "nearest_cosine": float(np.median([hits.similarity[0] for hits in truth])),
+    }
+
+
+def latency(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
+    """Milliseconds a query: median over queries, each asked both ways in turns."""
+    for way in ("index", "exact"):
+        ask(filled, queries[:3], way)
+    pairs = [paired(_asking(filled, query, "index"), _asking(filled, query, "exact"), 1) for query in queries[:TIMED]]
+    return {
+        "index_ms": 1000 * median(pair.a[0].wall for pair in pairs),
+        "exact_ms": 1000 * median(pair.b[0].wall for pair in pairs),
+        "index_cpu_ms": 1000 * float(np.mean([pair.a[0].cpu for pair in pairs])),
+        "exact_cpu_ms": 1000 * float(np.mean([pair.b[0].cpu for pair in pairs])),
+        "speedup_vs_exact": median(pair.wall_ratio for pair in pairs),
+    }
+
+
+def cold(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
+    """Milliseconds of the first query with nothing of the index in the page cache (None where that cannot be had)."""
+    if not hasattr(os, "posix_fadvise"):
+        return {"cold_index_ms": None, "cold_exact_ms": None}
+    found = {}
+    for name, way in (("cold_index_ms", "index"), ("cold_exact_ms", "exact")):
+        _forget(filled)
+        found[name] = 1000 * cost(partial(ask, filled, queries[:1], way)).wall
+    return found
+
+
+def filtered(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
+    """Milliseconds of a query with a filter that leaves a half or a hundredth, and how much comes back of the half."""
+    half, hundredth = (rows.selection(filled, text, None) for text in (HALF, HUNDREDTH))
+    some = queries[:TIMED]
+    truth, found = ask(filled, some, "exact", half), ask(filled, some, "index", half)
+    return {
+        "half_left_recall_at_10": _found(truth, found).mean,
+        "half_left_ms": _median_ms(filled, some, half),
+        "hundredth_left_ms": _median_ms(filled, some, hundredth),
+    }
+
+
+def _found(truth: list[Hits], found: list[Hits]) -> Interval:
+    shares = [shared(t.object_id[:K], f.object_id[:K]) for t, f in zip(truth, found, strict=True)]
+    return interval(np.array(shares))
+
+
+def _median_ms(filled: Catalogue, queries: Vectors, chosen: Selection) -> float:
+    return 1000 * median(cost(partial(ask, filled, query[None], "auto", chosen)).wall for query in queries[:5])
+
+
+def _asking(filled: Catalogue, query: Vectors, way: str) -> Work:
+    return lambda: cost(lambda: ask(filled, query[None], way))
+
+
+def _forget(filled: Catalogue) -> None:
+    """Have the system drop the index's files from memory; what is mapped stays, so it is let go first."""
+    shards.close_all()
+    for path in (filled.path / "index").iterdir():
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)

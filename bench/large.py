@@ -1,0 +1,52 @@
+"""``python -m bench.large``: the index at ten million rows, on disk: recall, speed, bytes, bounded memory.
+
+Building and asking are run as the commands a user types, each with the highest PSS of all its processes; pages of
+mapped files are counted in it, though the system may take them back.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench import index, machine, memory, tables
+from bench.cloud import Cloud
+from catalogs import store
+from catalogs.atomic import write_json
+
+ROWS, DIM = 10_000_000, 192
+COMMAND = "from scanner.cli import main; main()"
+
+
+@click.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("build/bench-large.json"))
+@click.option("--rows", default=ROWS, show_default=True, type=click.IntRange(100_000), help="Rows of the catalogue.")
+@click.option("--keep", is_flag=True, help="Leave the catalogue beside --out.")
+def main(out: Path, rows: int, keep: bool) -> None:
+    """Measure the index of a large catalogue; print and write JSON to --out.
+
+    \b
+    Example: python -m bench.large --rows 10000000
+    """
+    folder = out.parent / "bench-large"
+    shutil.rmtree(folder, ignore_errors=True)
+    before = machine.reading()
+    found: dict[str, Any] = index.catalogue(folder, Cloud(DIM, rows), index.QUERIES, in_steps=True)
+    filled = store.open(folder)
+    shutil.rmtree(filled.path / "index")
+    scanner = (sys.executable, "-c", COMMAND, "index", "--catalog", str(folder))
+    found["build_peak_gb"] = memory.peak_gb(scanner)
+    found["ask_peak_gb"] = memory.peak_gb((*scanner, "--verify"))
+    result = {"machine": machine.facts() | {"load": machine.load_since(before)}, "index": found}
+    if not keep:
+        shutil.rmtree(folder)
+    click.echo(tables.render("index", {"index": [found]}))
+    write_json(out, result)
+
+
+if __name__ == "__main__":
+    main()
