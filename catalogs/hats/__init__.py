@@ -3,9 +3,9 @@
 ``layout``       names of files and folders, and the property files
 ``partitions``   pixels of the sky that hold about as many rows each, and the rows that lie just outside each
 ``files``        rows to Parquet, and the two metadata files over all of them
-``publish``      the work: count, write, margin, describe, rename
+``publication``  the work: count, write, margin, describe, rename
 """
 
-from catalogs.hats.publish import Options, Published, publish
+from catalogs.hats.publication import Options, Published, publish
 
 __all__ = ["Options", "Published", "publish"]

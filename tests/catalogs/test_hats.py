@@ -1,0 +1,379 @@
+"""A published catalogue: every object once, in its pixel, with margin, units and vectors; whole or not there."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.table import Table
+from astropy_healpix import HEALPix
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catalogs import grid, hats, sky, store, vectors
+from catalogs.errors import ScannerError
+from catalogs.hats import files, partitions
+from catalogs.hats.partitions import Partition
+from catalogs.schema import healpix29
+from catalogs.store import Catalogue
+
+MARGIN = 10.0
+SMALL = hats.Options("unions", rows_per_file=450, margin=MARGIN)
+
+
+@pytest.fixture(scope="module")
+def on_grid(run):
+    return dataclasses.replace(run, grid="unions")
+
+
+def write_tiles(folder: Path, names: list[str], run, make_rows, write_tile) -> Catalogue:
+    """Tiles that overlap: the same objects are in each tile whose image holds them, measured a little differently."""
+    catalogue = store.create(folder, run)
+    rng = np.random.default_rng(3)
+    centres = np.array([grid.centre(name) for name in names])
+    ra = np.concatenate([c[0] + rng.uniform(-0.27, 0.27, 500) / np.cos(np.radians(c[1])) for c in centres]) % 360
+    dec = np.concatenate([c[1] + rng.uniform(-0.27, 0.27, 500) for c in centres])
+    for name in names:
+        there = grid.contains(name, ra, dec)
+        rows = make_rows(int(name.replace(".", "")), ra[there], dec[there])
+        rows["is_primary"] = grid.is_primary(name, ra[there], dec[there])
+        write_tile(catalogue, name, rows, run)
+    return catalogue
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory, on_grid, make_rows, write_tile) -> Catalogue:
+    """Five tiles about RA 0, one of which is missing between the others, and two without rows or far away."""
+    names = ["000.292", "001.292", "000.293", "402.292", "100.180"]
+    folder = tmp_path_factory.mktemp("hats") / "embeddings"
+    made = write_tiles(folder, names, on_grid, make_rows, write_tile)
+    with made.writer("300.180", on_grid):
+        pass
+    return made
+
+
+@pytest.fixture(scope="module")
+def collection(catalogue, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("out") / "archive"
+    hats.publish(catalogue, out, SMALL)
+    return out
+
+
+def parquet(table: Path) -> dict[tuple[int, int], pa.Table]:
+    """Rows of each pixel of a table, by order and pixel."""
+    found = {}
+    for path in sorted((table / "dataset").rglob("*.parquet")):
+        order, pixel = (int(part.split("=")[1].split(".")[0]) for part in (path.parts[-3], path.parts[-1]))
+        found[order, pixel] = pq.read_table(path, partitioning=None)
+    return found
+
+
+def test_every_primary_object_is_published_once_with_all_its_values(catalogue, collection) -> None:
+    published = pa.concat_tables(parquet(collection / "unions").values())
+    expected = catalogue.table([*catalogue.schema.names], where="is_primary")
+    assert len(published) == len(expected) > 1500
+    published = published.take(np.argsort(published["object_id"].to_numpy()))
+    expected.sort("object_id")
+    for name in catalogue.schema.names:
+        if name == "embedding":
+            assert np.array_equal(vectors.from_arrow(published[name]), expected[name])
+        else:
+            assert np.array_equal(published[name].to_numpy().astype(expected[name].dtype), expected[name]), name
+    assert published.schema.equals(catalogue.schema)
+    assert published.schema.field("ra").metadata == catalogue.schema.field("ra").metadata
+
+
+def test_copies_in_overlaps_are_left_out_unless_all_rows_are_asked_for(catalogue, tmp_path) -> None:
+    once, whole = catalogue.table(["ra", "dec"], where="is_primary"), catalogue.table(["ra", "dec"])
+    assert len(np.unique(whole.as_array())) == len(np.unique(once.as_array())) == len(once)
+    made = hats.publish(catalogue, tmp_path / "all", dataclasses.replace(SMALL, all_rows=True))
+    assert made.rows == len(whole) > len(once)
+    bright = hats.publish(catalogue, tmp_path / "bright", dataclasses.replace(SMALL, where="mag_r < 10 or mag_r > 29"))
+    assert bright.rows == len(catalogue.table(where="(mag_r < 10 or mag_r > 29) and is_primary"))
+
+
+def test_partitions_hold_their_pixel_in_the_order_of_the_sky(collection) -> None:
+    pixels = parquet(collection / "unions")
+    assert len(pixels) > 5
+    assert len({order for order, _ in pixels}) > 1
+    for (order, pixel), table in pixels.items():
+        index = table["_healpix_29"].to_numpy()
+        assert (index >> 2 * (29 - order) == pixel).all()
+        assert (np.diff(index) >= 0).all()
+        assert len(table) <= SMALL.rows_per_file
+    listed = np.loadtxt(collection / "unions" / "partition_info.csv", delimiter=",", skiprows=1, dtype=int)
+    assert {tuple(row) for row in listed} == set(pixels)
+
+
+def test_the_margin_of_a_pixel_has_all_that_lies_near_it_and_nothing_in_it(collection) -> None:
+    pixels, margins = parquet(collection / "unions"), parquet(collection / "unions_10arcs")
+    everything = pa.concat_tables(pixels.values())
+    ra, dec, index = (everything[name].to_numpy() for name in ("ra", "dec", "_healpix_29"))
+    assert sum(len(table) for table in margins.values()) > 50
+    near_somewhere = 0
+    for order, pixel in pixels:
+        inside = index >> 2 * (29 - order) == pixel
+        lon, lat = HEALPix(2**order, "nested").boundaries_lonlat([pixel], step=2**16 >> order)
+        edge = sky.directions(lon.deg.ravel(), lat.deg.ravel())
+        outside = np.flatnonzero(~inside)
+        cosine = (sky.directions(ra[outside], dec[outside]) @ edge.T).max(axis=1)
+        away = np.degrees(np.arccos(np.minimum(cosine, 1))) * 3600
+        margin = margins.get((order, pixel))
+        ids = set() if margin is None else set(margin["object_id"].to_pylist())
+        near = set(everything["object_id"].to_numpy()[outside[away <= MARGIN]].tolist())
+        assert near <= ids
+        assert not ids & set(everything["object_id"].to_numpy()[inside].tolist())
+        assert ids <= set(everything["object_id"].to_numpy()[outside[away <= 90]].tolist())
+        near_somewhere += len(near)
+    assert near_somewhere > 5
+
+
+SPECIAL = [(45.0, 41.8103), (0.0, 90.0), (0.0, 0.0), (45.0, 0.0), (22.5, 41.8103), (0.0, 41.8103), (180.0, -89.9)]
+
+
+@pytest.mark.parametrize(("ra0", "dec0"), SPECIAL)
+def test_margins_hold_at_the_odd_places_of_the_sphere(ra0: float, dec0: float) -> None:
+    """Where three base pixels meet, at a pole, across base pixels: every pair within the margin is covered."""
+    rng = np.random.default_rng(5)
+    ra = (ra0 + rng.normal(0, 0.01, 1500) / max(np.cos(np.radians(dec0)), 0.01)) % 360
+    dec = np.clip(dec0 + rng.normal(0, 0.01, 1500), -90, 90)
+    index = healpix29(ra, dec)
+    rows = np.bincount(index >> 2 * (29 - partitions.LEAF), minlength=12 << 2 * partitions.LEAF).astype(np.int32)
+    pieces = partitions.split(rows, 200)
+    margins = partitions.Margins(pieces, partitions.margin_order(MARGIN))
+    own = np.searchsorted([piece.start for piece in pieces], index, side="right") - 1
+    covered = set()
+    for number in range(len(pieces)):
+        here = np.flatnonzero(own == number)
+        for other, chosen in margins.beyond(number, index[here]):
+            covered |= {(int(row), other) for row in here[chosen]}
+    pairs = sky.close_pairs(ra, dec, MARGIN / 3600)
+    across = [(i, j) for i, j in pairs if own[i] != own[j]]
+    assert len(across) > 20
+    for i, j in across:
+        assert (i, own[j]) in covered
+        assert (j, own[i]) in covered
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 12 * 4**10 - 1), st.integers(1, 500)), min_size=1, max_size=60),
+    st.integers(1, 900),
+)
+@settings(deadline=None, max_examples=30)
+def test_partitions_share_the_rows_out(leaves: list[tuple[int, int]], limit: int) -> None:
+    rows = np.zeros(12 << 2 * partitions.LEAF, np.int32)
+    for pixel, count in leaves:
+        rows[pixel] = count
+    pieces = partitions.split(rows, limit)
+    assert sum(piece.rows for piece in pieces) == rows.sum()
+    for piece, following in itertools.pairwise(pieces):
+        assert piece.stop <= following.start
+    for piece in pieces:
+        shift = 2 * (partitions.LEAF - piece.order)
+        assert rows[piece.pixel << shift : (piece.pixel + 1) << shift].sum() == piece.rows
+        assert piece.rows <= limit or piece.order == partitions.LEAF
+
+
+def test_vectors_are_stored_as_in_the_tiles(collection) -> None:
+    for path in (collection / "unions" / "dataset").rglob("*.parquet"):
+        group = pq.read_metadata(path).row_group(0)
+        columns = [group.column(number) for number in range(group.num_columns)]
+        embedding = next(column for column in columns if column.path_in_schema.startswith("embedding"))
+        assert "BYTE_STREAM_SPLIT" in embedding.encodings
+        assert embedding.compression == "ZSTD"
+        assert not embedding.has_dictionary_page
+        assert pq.read_schema(path).field("embedding").type == pa.list_(pa.field("element", pa.float32(), False), 16)
+
+
+def test_units_and_ucds_are_in_every_file_and_in_the_common_metadata(collection) -> None:
+    pytest.importorskip("pandas", reason="astropy reads Parquet only where pandas is installed")
+    path = next((collection / "unions" / "dataset").rglob("*.parquet"))
+    table = Table.read(path, format="parquet.votable")
+    assert (table["ra"].unit, table["flux_r"].unit, table["mag_auto"].unit) == ("deg", "nJy", "mag")
+    for name in ("_common_metadata", "_metadata"):
+        footer = pq.read_metadata(collection / "unions" / "dataset" / name)
+        assert b'ucd="pos.eq.ra;meta.main"' in footer.metadata[b"IVOA.VOTable-Parquet.content"]
+    assert json.loads(pq.read_metadata(path).metadata[b"scanner.catalogue"])["model_sha256"] == "a" * 64
+
+
+def test_no_name_of_this_machine_is_in_the_collection(catalogue, collection) -> None:
+    for path in collection.rglob("*"):
+        if path.is_file():
+            assert str(catalogue.path.parent).encode() not in path.read_bytes(), path
+
+
+def test_hats_finds_the_collection_valid_by_its_strict_rules(collection, caplog) -> None:
+    validation = pytest.importorskip("hats.io.validation", reason="hats is not installed")
+    assert validation.is_valid_collection(collection, strict=True)
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
+    from hats import read_hats
+
+    found = read_hats(collection)
+    assert found.main_catalog.catalog_info.total_rows == len(parquet_rows(collection / "unions"))
+    assert "embedding" not in found.main_catalog.catalog_info.default_columns
+    assert found.main_catalog.has_healpix_column()
+    assert found.get_margin_thresholds() == {"unions_10arcs": MARGIN}
+
+
+def parquet_rows(table: Path) -> pa.Table:
+    return pa.concat_tables(parquet(table).values())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_lsdb_opens_searches_and_cross_matches(catalogue, collection) -> None:
+    lsdb = pytest.importorskip("lsdb", reason="LSDB is not installed")
+    opened = lsdb.open_catalog(str(collection))
+    assert "embedding" not in opened.columns
+    everything = lsdb.open_catalog(str(collection), columns="all").compute()
+    expected = catalogue.table(["object_id", "embedding"], where="is_primary")
+    row = everything[everything["object_id"] == expected["object_id"][7]].iloc[0]
+    assert np.array_equal(np.asarray(row["embedding"], np.float32), expected["embedding"][7])
+
+    ra, dec = grid.centre("000.292")
+    cone = opened.cone_search(ra, dec, 1200).compute()
+    here = catalogue.cone(ra, dec, 1200, columns=["object_id"], where="is_primary")
+    assert sorted(cone["object_id"]) == sorted(here["object_id"])
+    assert len(cone) > 100
+
+    asked = everything[["ra", "dec", "object_id"]].reset_index(drop=True).astype({"ra": float, "dec": float})
+    asked["dec"] += 3.0 / 3600  # some of them into another pixel: the margin is needed
+    mine = lsdb.from_dataframe(asked, ra_column="ra", dec_column="dec", margin_threshold=None)
+    suffixes = {"suffixes": ("", "_found"), "suffix_method": "overlapping_columns"}
+    matched = mine.crossmatch(opened, radius_arcsec=5, **suffixes).compute()
+    assert len(matched) == len(everything)
+    assert np.mean(matched["object_id"] == matched["object_id_found"]) > 0.98  # a few have a nearer neighbour
+
+
+@pytest.mark.parametrize("killed_at", [1, 4])
+def test_an_interrupted_publication_leaves_nothing_under_its_name_and_goes_on(
+    catalogue, tmp_path, monkeypatch, killed_at
+) -> None:
+    out, write_rows, written = tmp_path / "archive", files.write_rows, []
+
+    def write(path, *rest):
+        if len(written) == killed_at:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        write_rows(path, *rest)
+
+    monkeypatch.setattr(files, "write_rows", write)
+    with pytest.raises(KeyboardInterrupt):
+        hats.publish(catalogue, out, SMALL)
+    assert not out.exists()
+    again: list[str] = []
+    monkeypatch.setattr(files, "write_rows", lambda path, *rest: (again.append(path.name), write_rows(path, *rest)))
+    made = hats.publish(catalogue, out, SMALL)
+    objects = again[: made.partitions - killed_at]
+    assert not set(objects) & set(written)
+    assert made.rows == len(catalogue.table(where="is_primary"))
+    assert [path.name for path in tmp_path.iterdir()] == ["archive"]
+
+
+def test_unfinished_work_of_other_options_is_not_gone_on_with(catalogue, tmp_path, monkeypatch) -> None:
+    out = tmp_path / "archive"
+    with monkeypatch.context() as broken:
+        broken.setattr("catalogs.hats.describe.write", lambda *rest: exit())
+        with pytest.raises(SystemExit):
+            hats.publish(catalogue, out, SMALL)
+    made = hats.publish(catalogue, out, dataclasses.replace(SMALL, where="mag_r < 10"))
+    assert made.rows == len(catalogue.table(where="mag_r < 10 and is_primary"))
+    assert all((table["mag_r"].to_numpy() < 10).all() for table in parquet(out / "unions").values())
+
+
+def test_a_full_disk_says_so_and_the_next_run_goes_on(catalogue, tmp_path) -> None:
+    script = """
+import resource, sys
+from pathlib import Path
+from catalogs import hats, store
+from catalogs.errors import ScannerError
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+try:
+    hats.publish(store.open(sys.argv[1]), Path(sys.argv[2]), hats.Options("unions", rows_per_file=450))
+except ScannerError as error:
+    print(error.code)
+"""
+    out = tmp_path / "archive"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(catalogue.path), str(out)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "output.full\n"
+    assert not out.exists()
+    assert hats.publish(catalogue, out, SMALL).rows > 1500
+
+
+def code_of(catalogue: Catalogue, out: Path, **options: object) -> str:
+    with pytest.raises(ScannerError) as refused:
+        hats.publish(catalogue, out, dataclasses.replace(SMALL, **options))
+    assert refused.value.hint
+    return refused.value.code
+
+
+def test_what_cannot_be_published_is_said(catalogue, tmp_path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").touch()
+    assert code_of(catalogue, tmp_path / "there") == "publish.not_empty"
+    assert code_of(catalogue, tmp_path / "there" / "file") == "publish.not_empty"
+    assert code_of(catalogue, tmp_path / "new", where="mag_r < -100") == "publish.nothing"
+    assert code_of(catalogue, tmp_path / "new", name="no/slash") == "publish.bad_option"
+    assert code_of(catalogue, tmp_path / "new", margin=100.0) == "publish.bad_option"
+    assert code_of(catalogue, tmp_path / "new", where="nonsense < 1") == "where.column"
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_empty_folder_may_be_the_target(catalogue, tmp_path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert hats.publish(catalogue, tmp_path / "empty", SMALL).partitions > 5
+
+
+def test_a_catalogue_with_a_damaged_tile_is_not_published_without_it(
+    tmp_path, on_grid, make_rows, write_tile, caplog
+) -> None:
+    catalogue = write_tiles(tmp_path / "embeddings", ["000.292", "001.292"], on_grid, make_rows, write_tile)
+    path = catalogue.tile_path("001.292")
+    path.write_bytes(path.read_bytes()[:-50])
+    assert code_of(catalogue, tmp_path / "out") == "publish.damaged_tile"
+
+
+def test_a_tile_that_changes_meanwhile_is_noticed(tmp_path, on_grid, make_rows, write_tile) -> None:
+    catalogue = write_tiles(tmp_path / "embeddings", ["000.292", "001.292"], on_grid, make_rows, write_tile)
+    split = partitions.split
+
+    def meanwhile(rows, limit):
+        write_tile(catalogue, "001.292", make_rows(1292, [1.0], [56.0]), on_grid)
+        return split(rows, limit)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("catalogs.hats.publication.split", meanwhile)
+        assert code_of(catalogue, tmp_path / "out") == "publish.changed"
+
+
+def test_a_catalogue_of_one_small_tile_is_one_small_pixel_with_an_empty_margin(
+    tmp_path, on_grid, make_rows, write_tile
+) -> None:
+    catalogue = store.create(tmp_path / "embeddings", on_grid)
+    ra, dec = grid.centre("100.180")
+    rows = make_rows(100180, ra + np.linspace(0.01, 0.02, 40), dec + np.linspace(0.01, 0.02, 40))
+    write_tile(catalogue, "100.180", rows, on_grid)
+    made = hats.publish(catalogue, tmp_path / "out", hats.Options("one"))
+    assert (made.rows, made.partitions, made.margin_rows) == (40, 1, 0)
+    assert [order for order, _ in parquet(tmp_path / "out" / "one")] == [partitions.SINGLE]
+    if validation := pytest.importorskip("hats.io.validation", reason="hats is not installed"):
+        assert validation.is_valid_collection(tmp_path / "out", strict=True)
+
+
+def test_a_partition_knows_its_pixels() -> None:
+    piece = Partition(3, 5, 10)
+    assert (piece.start >> 52, (piece.stop - 1) >> 52, piece.stop >> 52) == (5, 5, 6)
