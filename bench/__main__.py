@@ -13,7 +13,7 @@ from bench.setup import Setup
 from catalogs.atomic import write_json
 from scanner.model import DEFAULT_MODEL
 
-SECTIONS = ("encoder", "scan", "store", "index")
+SECTIONS = ("encoder", "scan", "store", "index", "rank")
 PIXELS, QUICK_PIXELS = 1200, 320
 BUSY = 0.2
 """Cores used by others above which seconds say little."""
@@ -42,7 +42,7 @@ def main(
     folder: Path | None,
     embeddings: Path | None,
 ) -> None:
-    """Measure the encoder, the scan, the store and the index; print tables and write JSON to --out.
+    """Measure the encoder, the scan, the store, the index and ranking; print tables and write JSON to --out.
 
     \b
     Example: python -m bench --out build/bench.json --section scan

@@ -1,9 +1,14 @@
 """From scores to probabilities: a logistic curve through scores of objects that the scorer had not learned from.
 
 After Platt (1999): examples and ordinary objects are parted into folds, each fold scored by what was learned from the
-others, and a logistic curve fitted to these scores, both kinds weighing half, with his targets short of 0 and 1. The
-curve then says how many times likelier a score is for something like the examples than for an ordinary object. That
-alone is no probability: how common such objects are (the prevalence) has to be said.
+others, and a logistic curve fitted to these scores, both kinds weighing half. The curve then says how many times
+likelier a score is for something like the examples than for an ordinary object. That alone is no probability: how
+common such objects are (the prevalence) has to be said.
+
+Measured with 12 of 47 real lenses as examples among 2,692 objects, at the true prevalence (mean of 8 draws): log-loss
+0.039 an object, against 0.069 of the prevalence alone and 0.054 of the probe's own odds. It promises too little at the
+top: 15 lenses among the first 100, where there were 28; 8 among the next 300, where there were 5. Platt's targets,
+short of 0 and 1, promise less still (8 of 28; 0.043).
 """
 
 from __future__ import annotations
@@ -22,6 +27,8 @@ from catalogs.vectors import Vectors
 FEWEST = 5
 """Examples below which nothing can be said of probabilities."""
 FOLDS = 10
+PENALTY = 1e-3
+"""Of the squared slope, for scores of unit scatter: where the two kinds part wholly, the curve would be a step."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +63,16 @@ def calibrate(
         scorer = scorers.learned(method, *rest)
         held_like[of_example == fold] = scorer(like.vectors[of_example == fold])
         held_ordinary[of_ordinary == fold] = scorer(ordinary[of_ordinary == fold])
-    return curve(held_like, held_ordinary, len(like))
+    return curve(held_like, held_ordinary)
 
 
-def curve(like: NDArray[np.floating], ordinary: NDArray[np.floating], examples: int) -> Calibration:
-    """The logistic curve through scores of examples (of so many ``examples``) and of ordinary objects."""
+def curve(like: NDArray[np.floating], ordinary: NDArray[np.floating]) -> Calibration:
+    """The logistic curve through scores of examples and of ordinary objects."""
     scores = np.concatenate([like, ordinary]).astype(np.float64)
     middle, width = scores.mean(), max(float(scores.std()), 1e-12)
     positive = np.arange(len(scores)) < len(like)
-    target = np.where(positive, (examples + 1) / (examples + 2), 1 / (len(ordinary) + 2))
     share = np.where(positive, 0.5 / len(like), 0.5 / len(ordinary))
-    found = scorers.logistic(((scores - middle) / width)[:, None], target, share, penalty=0.0)
+    found = scorers.logistic(((scores - middle) / width)[:, None], positive, share, PENALTY)
     slope = float(found.weights[0]) / width
     return Calibration(slope, found.offset - slope * middle) if slope > 0 else Calibration(0.0, 0.0)
 

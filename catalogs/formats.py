@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 _FOR_PEOPLE = (
-    "rank", "score", "probability", "similarity", "separation", "object_id", "name", "tile", "ra", "dec", "mag_auto",
-    "snr", "bands_present", "is_primary", "known", "mark", "nearest_example", "zlens", "kind", "grade",
+    "rank", "score", "probability", "similarity", "distance", "rarer_than", "suspect", "separation", "object_id",
+    "name", "tile", "ra", "dec", "mag_auto", "snr", "bands_present", "is_primary", "known", "mark", "nearest_example",
+    "zlens", "kind", "grade",
 )  # fmt: skip
 _DIGITS = {"ra": ".6f", "dec": ".6f", "similarity": ".4f", "separation": ".2f", "snr": ".1f", "valid_fraction": ".2f"}
 

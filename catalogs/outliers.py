@@ -94,13 +94,13 @@ def outliers(
         raise ScannerError("query.bad_k", f"{k} outliers cannot be found.", "Ask for one or more.")
     chosen = primary(catalogue, where)
     usual = sampling.draw(catalogue, chosen, sample, seed)
-    distance = _distance(method, usual, neighbour)
-    inside = np.sort(distance(usual.vectors, np.ones(len(usual), np.float32)))
+    far = distance(method, usual, neighbour)
+    inside = np.sort(far(usual.vectors, np.ones(len(usual), np.float32)))
 
     def answer(footers: Sequence[Footer]) -> Table:
         count = 4 * k + 64
         while True:
-            best = passes.best(catalogue, footers, chosen, distance, count)
+            best = passes.best(catalogue, footers, chosen, far, count)
             hits = best.unique()
             if len(hits) >= k or len(best) < count:
                 return _table(catalogue, footers, hits[:k], inside)
@@ -115,7 +115,8 @@ def _parts(rows: int, width: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, rows, step))
 
 
-def _distance(method: str, usual: Sample, neighbour: int) -> Mahalanobis | Knn:
+def distance(method: str, usual: Sample, neighbour: int) -> Mahalanobis | Knn:
+    """How far out a vector is of what is ``usual``; ``outliers.few_objects``."""
     dim = usual.vectors.shape[1]
     if len(usual) <= max(neighbour, 2):
         message = f"{len(usual)} objects are too few to say what is usual."

@@ -14,7 +14,7 @@ from catalogs.errors import ScannerError
 from catalogs.examples import Examples, Unmatched
 from catalogs.store import Catalogue
 
-from . import query
+from . import query, source_files
 from .query import Asker, Position
 from .stamps import Stamps
 
@@ -26,9 +26,14 @@ _NO_HARM = ("query.", "tile.", "model.missing")
 
 
 def read(
-    catalogue: Catalogue, path: Path, asker: Asker, radius: float = examples.MATCH_RADIUS, augment: bool = False
+    catalogue: Catalogue,
+    path: Path,
+    asker: Asker,
+    radius: float = examples.MATCH_RADIUS,
+    augment: bool = False,
+    label: str | None = None,
 ) -> Examples:
-    """The examples of a table of positions, named ``FILE:ROW`` with rows from 1.
+    """The examples of a table of positions, named ``FILE:ROW`` with rows from 1; only those of a ``label``, if given.
 
     A position within ``radius`` arcsec of an object is that object; another is embedded from its tile, where the asker
     knows of images; what is left is ``unmatched``. With ``augment`` each has the vectors of all eight orientations of
@@ -36,7 +41,10 @@ def read(
     the encoder.
     """
     places = list(query.places(None, None, None, path))
-    names = [f"{path.name}:{number}" for number in range(1, len(places) + 1)]
+    if label is not None:
+        labels = source_files.read_words(path, "label")
+        places = [one for one, word in zip(places, labels, strict=True) if word == label]
+    names = [f"{path.name}:{one.name}" for one in places]
     found = examples.match(catalogue, [one.ra for one in places], [one.dec for one in places], radius, names)
     if asker.at_hand:
         found = _with_spots(found, asker)

@@ -86,7 +86,23 @@ def read_positions(path: Path) -> Positions:
     )
 
 
-def _read(path: Path) -> Any:
+def read_words(path: Path, column: str) -> NDArray[np.str_]:
+    """A column of words of a catalogue, in the order of its positions, by name without regard to case.
+
+    Raises ``ScannerError``: ``sources.unreadable``, ``sources.no_column``.
+    """
+    try:
+        table = _read(path, column)
+    except Exception as error:  # every format has exceptions of its own
+        raise ScannerError("sources.unreadable", f"{path} cannot be read as a catalogue: {error}.") from error
+    names = {name.lower(): name for name in reversed(_names(table))}
+    if column.lower() not in names:
+        message = f"{path} has no column {column} among {', '.join(list(names.values())[:20])}."
+        raise ScannerError("sources.no_column", message, "Name the column that way, or leave the option away.")
+    return np.ma.filled(np.ma.asarray(table[names[column.lower()]]).astype(str), "")
+
+
+def _read(path: Path, besides: str = "") -> Any:
     """The catalogue as a mapping of columns; a file's own first bytes count for more than its ending."""
     with path.open("rb") as file:
         start = file.read(9)
@@ -95,7 +111,7 @@ def _read(path: Path) -> Any:
     if start.startswith(b"SIMPLE  ="):
         return _read_fits(path)
     if start.startswith(b"PAR1"):
-        return _read_parquet(path)
+        return _read_parquet(path, besides)
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None or kind in ("fits", "parquet"):
         raise ValueError("neither its ending nor its first bytes tell its format")
@@ -118,10 +134,11 @@ def _read_fits(path: Path) -> Any:
         return Table.read((*named, *with_positions, *tables)[0])
 
 
-def _read_parquet(path: Path) -> Any:
+def _read_parquet(path: Path, besides: str) -> Any:
     from pyarrow import parquet
 
-    wanted = _position_names(parquet.read_schema(path).names)
+    names = parquet.read_schema(path).names
+    wanted = [*_position_names(names), *(name for name in names if name.lower() == besides.lower())]
     table = parquet.read_table(path, columns=wanted or None)
     return {name: np.asarray(table[name].to_numpy()) for name in table.column_names}
 

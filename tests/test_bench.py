@@ -61,6 +61,7 @@ def test_what_a_bar_is_set_on_stands_by_itself(result: dict[str, Any]) -> None:
         "scan": ("efficiency", "efficiency_rice", "vs_plain_loop", "bytes_per_row"),
         "store": ("bytes_per_row", "write_rows_per_s", "read_rows_per_s"),
         "index": ("recall_at_10", "speedup_vs_exact", "bytes_per_row", "build_s_per_million_rows"),
+        "rank": ("rank_bandwidth", "read_gb_per_s", "rank_s"),
     }
     for section, names in bars.items():
         assert all(result[section][name] > 0 for name in names)

@@ -21,6 +21,8 @@ COMMANDS = {
     "query": "query:query",
     "lenses": "lenses:lenses",
     "rank": "rank:rank",
+    "evaluate-ranking": "evaluate_ranking:evaluate_ranking",
+    "outliers": "outliers:outliers",
     "publish": "publish:publish",
     "info": "info:info",
     "demo": "demo:demo",

@@ -88,7 +88,7 @@ def rank(
     """Rank every primary object of a catalogue by how much it looks like the examples.
 
     centroid scores along the line from the mean of ordinary objects to that of the examples, nearest by the similarity
-    to the nearest example, probe by logistic regression; auto takes nearest from 8 examples on, centroid below.
+    to the nearest example, probe by logistic regression; auto takes probe from 8 examples on, centroid below.
     Examples where the catalogue has no object are embedded now if their tile is under --root, and reported if not.
 
     From 5 examples on there is a probability, fitted to examples that were held out. It is that of being like the
