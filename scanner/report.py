@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -38,6 +39,11 @@ class TileReport:
     code: str = ""
     message: str = ""
     hint: str = ""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TileReport:
+        """The report whose ``dataclasses.asdict`` this is."""
+        return cls(**{**values, "seconds": Seconds(**values["seconds"])})
 
 
 @dataclass(frozen=True)

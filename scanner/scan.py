@@ -22,7 +22,7 @@ from .report import ScanReport, Seconds, TileReport
 from .survey import Survey
 from .tiles import Tile
 
-__all__ = ["ScanOptions", "ScanReport", "Seconds", "TileReport", "make_run", "scan_tiles"]
+__all__ = ["ScanOptions", "ScanReport", "Seconds", "TileReport", "check", "make_run", "scan_tiles"]
 
 
 def make_run(survey: Survey, encoder: Encoder, options: ScanOptions, model: str = "") -> Run:
@@ -60,7 +60,7 @@ def scan_tiles(
     """
     began = time.perf_counter()
     job = Job(survey, encoder.contract, options)
-    _check(job)
+    check(job)
 
     def triage(tile: Tile) -> TileReport | None:
         if tile.problem is not None:
@@ -77,7 +77,7 @@ def scan_tiles(
     return ScanReport(tuple(pipeline.reports), time.perf_counter() - began)
 
 
-def _check(job: Job) -> None:
+def check(job: Job) -> None:
     """Refuse what would be wrong with every tile: ``survey.unknown_band``, ``model.other_bands``."""
     read = job.options.bands or job.survey.band_names
     for band in read:

@@ -1,4 +1,4 @@
-"""A share of a list of tiles, for people who have arrays of jobs and no scheduler of ours: ``3/8`` is the third of eight.
+"""A share of a list of tiles, for people who have arrays of jobs and no scheduler: ``3/8`` is the third of eight.
 
 Which tiles a shard has follows from the names in the list alone, not from their order or from what is done already, so
 that shards agree without speaking to each other. Two shards that meet on a tile would write the same file.
@@ -137,7 +137,7 @@ def _slurm_task(facts: _Facts) -> tuple[int, int] | None:
     if task == 0 and not in_step and "SLURM_STEP_ID" not in facts:
         # The batch script itself has rank 0 of all the tasks it asked for, and nobody would do the others' work.
         raise _bad(
-            f"This is not a task of srun, but the job was given several ({facts}): all tiles but one share were left out.",
+            f"This is not a task of srun, but its job has several ({facts}): all shares but one would be left out.",
             "Start the command with srun, ask for --ntasks=1, or give --shard yourself.",
         )
     return task, count

@@ -42,11 +42,9 @@ def test_a_shard_is_written_as_a_fraction(text: str) -> None:
     assert str(shard.parse(text)) == text.strip()
 
 
-@pytest.mark.parametrize(
-    "text", ["0/8", "9/8", "3/0", "0/0", "-1/8", "3", "3/8/2", "a/b", "1.5/8", "", "/", "1/ 8", "١/٢"]
-)
+@pytest.mark.parametrize("text", ["0/8", "9/8", "3/0", "0/0", "-1/8", "3", "3/8/2", "a/b", "1.5/8", "", "/", "١/٢"])
 def test_nonsense_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="hard"):
+    with pytest.raises(ValueError, match="shard"):
         shard.parse(text)
 
 

@@ -1,0 +1,203 @@
+"""Where workers come from: processes of this machine, a Dask scheduler that runs already, or a batch system."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import importlib.resources
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from catalogs.errors import ScannerError
+
+from .work import INSTALL, Where, Work, not_installed
+
+log = logging.getLogger(__name__)
+
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,  # who is to blame for a dead worker is found out by dispatch
+    "distributed.scheduler.work-stealing": False,  # a worker has no queue to steal from
+    "distributed.worker.memory.target": False,  # tiles lie outside what Dask could spill
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+}
+KINDS = {
+    "htcondor": "HTCondorCluster",
+    "lsf": "LSFCluster",
+    "moab": "MoabCluster",
+    "oar": "OARCluster",
+    "pbs": "PBSCluster",
+    "sge": "SGECluster",
+    "slurm": "SLURMCluster",
+}
+CONNECT = 10.0
+RECONNECT = 300.0
+"""Seconds to wait for a scheduler: the first time, and after it was lost."""
+
+Connect = Callable[[], Any]
+
+
+@contextlib.contextmanager
+def cluster(where: Where, work: Work) -> Iterator[Connect]:
+    """Yields what makes a Dask client of the workers; those that were started here end with the block."""
+    try:
+        from distributed import Client
+        from distributed.utils import silence_logging_cmgr
+    except ImportError as error:
+        raise not_installed(error) from error
+    with silence_logging_cmgr(logging.CRITICAL), contextlib.ExitStack() as stack:
+        if where.address is not None:
+            yield _Address(where.address)
+            return
+        config = stack.enter_context(_settings(where.config))
+        started = _batch_system(config, where, work) if where.config else _local(where.workers or 1, work)
+        stack.callback(started.close, timeout=CONNECT)
+        yield lambda: Client(started, set_as_default=False)
+
+
+class _Address:
+    """Connects to a scheduler, and for some minutes again if it was lost."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._patience = 0.0
+
+    def __call__(self) -> Any:
+        from distributed import Client
+
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                client = Client(self._address, timeout=CONNECT, set_as_default=False)
+            except (OSError, ValueError) as error:
+                if isinstance(error, ValueError) or time.monotonic() > end:
+                    raise ScannerError(
+                        "cluster.no_scheduler",
+                        f"There is no Dask scheduler at {self._address}: {error}.",
+                        "Start one with: dask scheduler; its first lines say the address, such as tcp://10.0.0.1:8786.",
+                    ) from error
+            else:
+                self._patience = RECONNECT
+                return client
+
+
+def _local(workers: int, work: Work) -> Any:
+    from distributed import LocalCluster
+
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=work.at_once,
+        processes=True,
+        memory_limit=0,  # most of a worker's memory is shared with its readers, which Dask would count as its own
+        host="127.0.0.1",
+        silence_logs=logging.CRITICAL,
+        scheduler_kwargs={"dashboard": False},
+    )
+
+
+@contextlib.contextmanager
+def _settings(path: Path | None) -> Iterator[Mapping[str, Any]]:
+    """Dask's settings for a scan, with those of a file, which win; yields the file's content."""
+    import dask
+
+    content = _read(path) if path else {}
+    if "jobqueue" in content:
+        _jobqueue()  # brings its defaults with it
+    with dask.config.set(SETTINGS), dask.config.set(dict(_dotted(content))):
+        yield content
+
+
+def _dotted(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """``{"a": {"b": 1}}`` as ``("a.b", 1)``: so settings join those that are there instead of replacing them all."""
+    for name, value in content.items():
+        if isinstance(value, dict) and value:
+            yield from _dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise _bad(path, f"cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise _bad(path, "holds no settings")
+    return content
+
+
+def _batch_system(config: Mapping[str, Any], where: Where, work: Work) -> Any:
+    """A cluster of dask-jobqueue; every option is one that it knows."""
+    path = where.config
+    assert path is not None
+    section = config.get("jobqueue")
+    if not isinstance(section, dict) or len(section) != 1 or next(iter(section)) not in KINDS:
+        raise _bad(path, f"must have a section jobqueue with one of {', '.join(KINDS)}")
+    kind, given = next(iter(section.items()))
+    module = _jobqueue()
+    _check_options(path, kind, given)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            started = getattr(module, KINDS[kind])(worker_extra_args=_worker_arguments(kind, work))
+    except (ValueError, TypeError) as error:
+        raise _bad(path, f"is refused by dask-jobqueue: {error}") from error
+    log.info("Each job is:\n%s\nDask's page of this scan: %s", started.job_script(), started.dashboard_link)
+    started.scale(n=where.workers or 1)
+    return started
+
+
+def _jobqueue() -> Any:
+    try:
+        return importlib.import_module("dask_jobqueue")
+    except ImportError as error:
+        message = f"dask-jobqueue cannot be imported: {error}."
+        raise ScannerError("cluster.not_installed", message, "pip install dask-jobqueue") from error
+
+
+def _check_options(path: Path, kind: str, given: Any) -> None:
+    """Refuse options that dask-jobqueue would pass over in silence."""
+    import dask
+
+    if not isinstance(given, dict):
+        raise _bad(path, f"has nothing under jobqueue.{kind}")
+    known = _options(kind)
+    for name in given:
+        plain = str(name).replace("_", "-")
+        if plain not in known:
+            like = difflib.get_close_matches(plain, known, 1)
+            raise _bad(path, f"has jobqueue.{kind}.{name}, which is no option" + (f"; {like[0]}?" if like else ""))
+    for name in ("cores", "memory"):
+        if dask.config.get(f"jobqueue.{kind}.{name}") is None:
+            raise _bad(path, f"must say jobqueue.{kind}.{name}, what a job gets of it")
+
+
+def _options(kind: str) -> set[str]:
+    """Names of the options that dask-jobqueue has for a batch system: those in the defaults that it ships."""
+    import yaml
+
+    shipped = importlib.resources.files("dask_jobqueue").joinpath("jobqueue.yaml").read_text(encoding="utf-8")
+    return {str(name) for name in yaml.safe_load(shipped)["jobqueue"][kind]}
+
+
+def _worker_arguments(kind: str, work: Work) -> list[str]:
+    """A thread for each tile in hand: threads of a worker only wait, the cores are for the encoder and the readers."""
+    import dask
+
+    given = dask.config.get(f"jobqueue.{kind}.worker-extra-args") or []
+    return [*map(str, given), "--nthreads", str(work.at_once)]
+
+
+def _bad(path: Path, why: str) -> ScannerError:
+    return ScannerError(
+        "cluster.bad_config",
+        f"{path} {why}.",
+        f"It is a file of Dask settings, as docs/scaling.md shows for SLURM. Needed: {INSTALL} dask-jobqueue",
+    )

@@ -1,0 +1,111 @@
+"""A scan on a cluster, from its list to its report: what ``scanner.scan.scan_tiles`` is for one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from catalogs.atomic import remove_stale
+from catalogs.errors import ScannerError
+from catalogs.store import Catalogue, Run
+
+from ..encoder import Encoder, usable_cores
+from ..interrupt import Interrupts
+from ..model import MODELS
+from ..options import ScanOptions
+from ..prepare import Job
+from ..progress import Progress, Quiet
+from ..report import ScanReport
+from ..scan import check
+from ..survey import Survey
+from ..tiles import Tile
+from . import deploy
+from .dispatch import Dispatch, LostError
+from .work import Where, Work, absolute
+
+log = logging.getLogger(__name__)
+
+
+def scan_tiles(
+    tiles: Iterable[Tile],
+    survey: Survey,
+    encoder: Encoder,
+    catalogue: Catalogue,
+    run: Run,
+    options: ScanOptions,
+    where: Where,
+    *,
+    device: str = "auto",
+    batch: int | None = None,
+    progress: Progress | None = None,
+) -> ScanReport:
+    """Embed every object of ``tiles`` into ``catalogue`` with the workers of ``where``; the list is taken lazily.
+
+    Rows, failures, reports and interrupts are those of a scan on one machine. ``encoder`` says which model; the workers
+    open their own sessions of it, on ``device``. All machines see the same files. A tile in whose hands workers die is
+    tried again alone, and put aside after three deaths (``tile.kills_workers``); a scheduler that is lost is waited
+    for. Raises ``ScannerError`` for what is wrong with the set-up, here or on a worker (``cluster.*``).
+    """
+    began = time.perf_counter()
+    check(Job(survey, encoder.contract, options))
+    work = Work(
+        survey=survey,
+        options=absolute(options),
+        run=run,
+        model=_portable(encoder.path),
+        catalogue=catalogue.path.absolute(),
+        device=device,
+        batch=batch,
+        cores=max(1, usable_cores() // where.workers) if where.workers and not where.config else None,
+    )
+    try:
+        with Interrupts() as interrupts, deploy.cluster(where, work) as connect:
+            dispatch = Dispatch(tiles, work, catalogue, progress or Quiet(), interrupts.check)
+            while not _driven(dispatch, connect, work):
+                if where.address is None:
+                    raise ScannerError("cluster.lost", "The scheduler of this scan is gone.", "Run it again.")
+                log.warning("The scheduler at %s is lost: waiting for it to come back.", where.address)
+    finally:
+        remove_stale(catalogue.path / "tiles")  # what workers that died left half-written
+    return ScanReport(tuple(dispatch.reports), time.perf_counter() - began)
+
+
+def _portable(model: Path) -> str:
+    """A shipped model by its name: another machine may have the package elsewhere."""
+    return model.parent.name if model.parent.parent == MODELS else str(model.absolute())
+
+
+def _driven(dispatch: Dispatch, connect: deploy.Connect, work: Work) -> bool:
+    """Whether all is done; not if the scheduler was lost."""
+    try:
+        with _connected(connect, work) as (client, plugin):
+            dispatch.drive(client, plugin)
+    except LostError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _connected(connect: deploy.Connect, work: Work) -> Iterator[tuple[Any, str]]:
+    """A client whose workers know the work, under a name of its own; at the end they forget it and drop their tiles."""
+    from .worker import TileWorker
+
+    plugin = f"unions-scanner-{secrets.token_hex(6)}"
+    client = connect()
+    try:
+        client.register_plugin(TileWorker(work), name=plugin)
+        yield client, plugin
+        client.unregister_worker_plugin(plugin)
+    except LostError:
+        raise
+    except BaseException:
+        with contextlib.suppress(OSError, RuntimeError):
+            client.unregister_worker_plugin(plugin)
+        raise
+    finally:
+        client.close(timeout=2)

@@ -1,0 +1,68 @@
+"""What travels to a cluster: which workers are asked for, and what each of them must know to scan tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from catalogs.errors import ScannerError
+from catalogs.run import Run
+
+from .. import __version__
+from ..options import DETECT, GRID, ScanOptions
+from ..survey import Survey
+from ..tiles import Tile
+
+INSTALL = "pip install 'unions-scanner[cluster]'"
+
+
+@dataclass(frozen=True)
+class Where:
+    """The workers of a scan: ``workers`` processes of this machine, or those of the Dask scheduler at ``address``.
+
+    With ``config``, a file of Dask settings with a section ``jobqueue``, the ``workers`` are asked of a batch system.
+    """
+
+    workers: int | None = None
+    address: str | None = None
+    config: Path | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker must know; the same for every tile. Paths are absolute and lead to the same files everywhere.
+
+    ``cores``: those that a worker may take where the encoder runs on the CPU, None for all it has.
+    """
+
+    survey: Survey
+    options: ScanOptions
+    run: Run
+    model: str
+    catalogue: Path
+    device: str = "auto"
+    batch: int | None = None
+    cores: int | None = None
+    software: str = __version__
+
+    @property
+    def at_once(self) -> int:
+        """Tiles that a worker has in hand: one that is embedded, and one for each reading process."""
+        return self.options.readers + 1
+
+
+def absolute(options: ScanOptions) -> ScanOptions:
+    """The same options for a process with another working folder."""
+    if options.sources in (DETECT, GRID):
+        return options
+    return replace(options, sources=str(Path(options.sources).absolute()))
+
+
+def placed(tile: Tile) -> Tile:
+    """The same tile for a process with another working folder."""
+    return replace(tile, files={band: path.absolute() for band, path in tile.files.items()})
+
+
+def not_installed(error: ImportError) -> ScannerError:
+    """Dask is not there."""
+    return ScannerError("cluster.not_installed", f"Dask cannot be imported: {error}.", INSTALL)

@@ -1,0 +1,194 @@
+"""What runs in a Dask worker: one scan without an end, which the tasks give tiles to and wait for.
+
+So a worker does what a scan on one machine does: one session, made once; processes that read the next tile while this
+one is embedded; a thread that writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import asdict
+from typing import Any
+
+from distributed import WorkerPlugin, get_worker
+
+from catalogs import store
+from catalogs.errors import ScannerError
+
+from .. import __version__, runtime, scan
+from ..encoder import Encoder
+from ..progress import Quiet
+from ..report import TileReport
+from ..tiles import Tile
+from .work import INSTALL, Work
+
+
+def scan_tile(plugin: str, tile: Tile, alone: bool) -> TileReport:
+    """The task: one tile, by the plugin of this name in this worker. ``alone``: with no other tile in hand.
+
+    The report is told as an event too: what a task returns stays in its worker until it is asked for, and would be gone
+    with it, though the tile is done.
+    """
+    worker = get_worker()
+    try:
+        station: TileWorker = worker.plugins[plugin]
+        report = station.scan(tile, alone)
+    except ScannerError as error:
+        raise ScannerError(error.code, f"{error.message} (worker {worker.address})", error.hint) from error
+    worker.log_event(plugin, {"report": asdict(report)})
+    return report
+
+
+class TileWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
+    """Keeps a worker's session and reading processes from its first tile until the scan is over."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def setup(self, worker: Any) -> None:
+        """Nothing is loaded yet: a worker that joins late must not be late for its heartbeat."""
+        if self._work.software != __version__:
+            self._problem: ScannerError | None = _other_software(self._work.software, worker.address)
+        else:
+            self._problem = None
+        self._device = device_of(self._work.device, worker.name, runtime.gpu_count())
+        self._lock = threading.Lock()
+        self._gate = Gate()
+        self._station: Station | None = None
+        # Ctrl-C at the terminal reaches every process there; what it means is for the one that was asked to scan.
+        with contextlib.suppress(ValueError):
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def teardown(self, worker: Any) -> None:
+        """Drop the tile in hand; the session, its memory and the reading processes go."""
+        with self._lock:
+            if self._station is not None:
+                self._station.close()
+                self._station = None
+
+    def scan(self, tile: Tile, alone: bool) -> TileReport:
+        """What became of ``tile``. Raises ``ScannerError`` for what is wrong with the set-up on this machine."""
+        if self._problem is not None:
+            raise self._problem
+        with self._gate.enter(alone):
+            with self._lock:
+                if self._station is None or self._station.over:
+                    self._station = Station(self._work, self._device)
+                answer = self._station.take(tile)
+            return answer.result()
+
+
+class Station(Quiet):
+    """A scan in a thread, whose list is what ``take`` is given; each tile's report answers the one who gave it."""
+
+    def __init__(self, work: Work, device: str) -> None:
+        self.over = False
+        self._work, self._device = work, device
+        self._tiles: queue.SimpleQueue[Tile | None] = queue.SimpleQueue()
+        self._answers: dict[str, Future[TileReport]] = {}
+        self._lock = threading.Lock()
+        self._closing = False
+        threading.Thread(target=self._run, name="station", daemon=True).start()
+
+    def take(self, tile: Tile) -> Future[TileReport]:
+        """The report to come of a tile; one that is in hand already is not taken twice."""
+        with self._lock:
+            if self.over:
+                raise _stopped()
+            if tile.name not in self._answers:
+                self._answers[tile.name] = Future()
+                self._tiles.put(tile)
+            return self._answers[tile.name]
+
+    def close(self) -> None:
+        """Ask the scan to drop what it has in hand and to end."""
+        self._closing = True
+        self._tiles.put(None)
+
+    def embedded(self, objects: int) -> None:
+        if self._closing:
+            raise _stopped()
+
+    def finished(self, report: TileReport) -> None:
+        with self._lock:
+            answer = self._answers.pop(report.tile, None)
+        if answer is not None:
+            answer.set_result(report)
+
+    def _run(self) -> None:
+        error: BaseException = _stopped()
+        try:
+            self._scan()
+        except BaseException as problem:  # noqa: BLE001  (raised by the tasks, which Dask listens to)
+            error = problem
+        with self._lock:
+            self.over = True
+            waiting, self._answers = list(self._answers.values()), {}
+        for answer in waiting:
+            answer.set_exception(error)
+
+    def _scan(self) -> None:
+        work = self._work
+        catalogue = store.open(work.catalogue)
+        cores = work.cores if self._device == "cpu" or not runtime.gpu_count() else None
+        with Encoder(work.model, device=self._device, threads=cores, batch=work.batch) as encoder:
+            if encoder.sha256 != work.run.model_sha256:
+                raise ScannerError(
+                    "cluster.other_model",
+                    f"{encoder.path} is not the model of this scan: its digest is {encoder.sha256[:12]}, "
+                    f"not {work.run.model_sha256[:12]}.",
+                    "All workers must see the same model file.",
+                )
+            tiles = iter(self._tiles.get, None)
+            scan.scan_tiles(tiles, work.survey, encoder, catalogue, work.run, work.options, progress=self)
+
+
+class Gate:
+    """Lets many in together, or one alone; who wants to be alone is let in before those who come later."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._alone = 0
+
+    @contextlib.contextmanager
+    def enter(self, alone: bool) -> Iterator[None]:
+        with self._changed:
+            self._alone += alone
+            self._changed.wait_for(lambda: self._inside == 0 if alone else self._alone == 0)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._alone -= alone
+                self._changed.notify_all()
+
+
+def device_of(device: str, name: object, gpus: int) -> str:
+    """The device of the worker called ``name``: workers that are numbered share out the GPUs of their machine.
+
+    dask-cuda and batch systems show each worker its own GPU only, and then there is nothing to share.
+    """
+    if device == "cuda" and gpus > 1 and str(name).isdecimal():
+        return f"cuda:{int(str(name)) % gpus}"
+    return device
+
+
+def _stopped() -> ScannerError:
+    return ScannerError("cluster.stopped", "The scan was stopped.", "The same command goes on from here.")
+
+
+def _other_software(wanted: str, address: str) -> ScannerError:
+    return ScannerError(
+        "cluster.other_software",
+        f"Worker {address} has unions-scanner {__version__}, the scan was started with {wanted}: rows could differ.",
+        f"Install the same version everywhere: {INSTALL}",
+    )

@@ -1,0 +1,232 @@
+"""A scan by many workers gives the rows of a scan by one, whatever dies on the way: real processes, really killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("distributed")
+
+import dask
+from distributed import Client, LocalCluster
+
+import catalogs.store
+from catalogs.errors import ScannerError
+from scanner import scan, survey, tiles
+from scanner.cluster import Where, deploy
+from scanner.cluster import scan_tiles as scan_on_cluster
+from scanner.encoder import Encoder
+from scanner.options import ScanOptions
+from scanner.progress import Quiet
+from scanner.report import ScanReport, TileReport
+from tests.support import small_tiles, tiny_encoder
+from tests.support.deadly import Deadly
+
+UNIONS = survey.load("unions")
+NAMES = small_tiles.names(16)
+CUT_SHORT, DEADLY = NAMES[3], NAMES[6]
+OPTIONS = ScanOptions(readers=1)
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="kills processes"),
+    pytest.mark.timeout(300),  # each of many processes imports everything anew
+]
+
+
+class Notes(Quiet):
+    """Remembers every tile that ended."""
+
+    def __init__(self) -> None:
+        self.ended: list[TileReport] = []
+
+    def finished(self, report: TileReport) -> None:
+        self.ended.append(report)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen small tiles, one of which is cut short."""
+    made = tmp_path_factory.mktemp("unions")
+    for name in NAMES:
+        small_tiles.write(made, name, size=160, objects=10)
+    spoilt = small_tiles.band_file(made, CUT_SHORT, "r")
+    spoilt.write_bytes(spoilt.read_bytes()[:20000])
+    return made
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
+    path = tmp_path_factory.mktemp("model") / "encoder.onnx"
+    with Encoder(tiny_encoder.write(path, tiny_encoder.contract()), device="cpu", threads=1) as loaded:
+        yield loaded
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path, encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Every tile's file as a scan in this process makes it."""
+    out = tmp_path_factory.mktemp("plain")
+    run = scan.make_run(UNIONS, encoder, OPTIONS)
+    listed = [tiles.find(UNIONS, name, folder) for name in NAMES]
+    options = ScanOptions(readers=0)
+    scan.scan_tiles(listed, UNIONS, encoder, catalogs.store.create(out, run), run, options)
+    return contents(out)
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[LocalCluster]:
+    """Two worker processes; what dies is started again, at once: by forking one that has imported everything."""
+    forkserver.set_forkserver_preload(["scanner.cluster.worker"])
+    forkserver.ensure_running()
+    quick = {"distributed.worker.multiprocessing-method": "forkserver"}
+    with (
+        dask.config.set(deploy.SETTINGS | quick),
+        LocalCluster(
+            n_workers=2, threads_per_worker=2, host="127.0.0.1", memory_limit=0, scheduler_kwargs={"dashboard": False}
+        ) as started,
+    ):
+        yield started
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {path.stem: path.read_bytes() for path in sorted((out / "tiles").glob("*.parquet"))}
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 200.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.005)
+
+
+class Bench:
+    def __init__(self, folder: Path, encoder: Encoder, out: Path) -> None:
+        self.folder, self.encoder, self.out = folder, encoder, out
+        self.notes = Notes()
+
+    def scan(self, where: Where, names: list[str] = NAMES, options: ScanOptions = OPTIONS) -> ScanReport:
+        run = scan.make_run(UNIONS, self.encoder, options)
+        catalogue = catalogs.store.create(self.out, run)
+        listed = (tiles.find(UNIONS, name, self.folder) for name in names)
+        return scan_on_cluster(
+            listed, UNIONS, self.encoder, catalogue, run, options, where, device="cpu", progress=self.notes
+        )
+
+
+@pytest.fixture
+def bench(folder: Path, encoder: Encoder, tmp_path: Path) -> Bench:
+    return Bench(folder, encoder, tmp_path / "catalogue")
+
+
+def test_every_healthy_tile_exactly_once_whatever_dies(
+    bench: Bench, workers: LocalCluster, plain: dict[str, bytes]
+) -> None:
+    """One tile kills every worker that begins it, one is cut short, and one worker dies of something else."""
+
+    def kill_one() -> None:
+        wait_for(lambda: len(bench.notes.ended) >= 9)
+        with contextlib.suppress(ProcessLookupError, TypeError):
+            os.kill(workers.workers[0].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    with Client(workers, set_as_default=False) as client:
+        client.register_plugin(Deadly(DEADLY), name="deadly")
+        killer.start()
+        report = bench.scan(Where(address=workers.scheduler_address))
+        killer.join()
+        client.unregister_worker_plugin("deadly")
+    assert sorted(tile.tile for tile in report.tiles) == sorted(NAMES)
+    assert tuple(bench.notes.ended) == report.tiles
+    assert {tile.tile: tile.code for tile in report.failed} == {
+        CUT_SHORT: "tile.truncated",
+        DEADLY: "tile.kills_workers",
+    }
+    assert "3 times" in next(tile.message for tile in report.failed if tile.tile == DEADLY)
+    assert contents(bench.out) == {name: plain[name] for name in NAMES if name not in (CUT_SHORT, DEADLY)}
+    failures = {failure.tile: failure for failure in catalogs.store.open(bench.out).failures()}
+    assert {name: failure.attempts for name, failure in failures.items()} == {CUT_SHORT: 1, DEADLY: 1}
+    assert not list(bench.out.rglob("*.tmp"))
+
+    again = bench.scan(Where(address=workers.scheduler_address))  # and now it does not kill
+    assert (again.count("done"), again.count("skipped")) == (1, len(NAMES) - 2)
+    assert contents(bench.out) == plain
+    assert [failure.tile for failure in catalogs.store.open(bench.out).failures()] == [CUT_SHORT]
+
+
+def test_a_set_up_that_is_wrong_on_a_worker_ends_the_scan(bench: Bench, workers: LocalCluster) -> None:
+    run = scan.make_run(UNIONS, bench.encoder, OPTIONS)
+    listed = [tiles.find(UNIONS, name, bench.folder) for name in NAMES]
+    catalogue = catalogs.store.create(bench.out, run)
+    with pytest.raises(ScannerError) as caught:
+        scan_on_cluster(
+            listed,
+            UNIONS,
+            bench.encoder,
+            catalogue,
+            run,
+            OPTIONS,
+            Where(address=workers.scheduler_address),
+            device="cuda",
+        )
+    assert caught.value.code == "device.unavailable"
+    assert "(worker tcp://" in caught.value.message
+    assert not contents(bench.out)
+
+
+def test_a_scheduler_that_is_not_there(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "CONNECT", 0.5)
+    with pytest.raises(ScannerError) as caught:
+        bench.scan(Where(address=f"tcp://127.0.0.1:{free_port()}"))
+    assert caught.value.code == "cluster.no_scheduler"
+
+
+def test_a_scheduler_that_comes_back(bench: Bench, plain: dict[str, bytes]) -> None:
+    """Killed in the middle, it forgets everything; a new one at the same place, with a new worker, goes on."""
+    port = free_port()
+    processes = [dask_process("scheduler", "--port", port), worker(port)]
+    found: list[ScanReport] = []
+    scanning = threading.Thread(target=lambda: found.append(bench.scan(Where(address=f"tcp://127.0.0.1:{port}"))))
+    try:
+        scanning.start()
+        wait_for(lambda: len(bench.notes.ended) >= 3)
+        processes[0].kill()
+        processes[0].wait()
+        done = len(bench.notes.ended)
+        processes += [dask_process("scheduler", "--port", port), worker(port)]
+        scanning.join(200)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert done < len(NAMES)
+    assert sorted(tile.tile for tile in found[0].tiles) == sorted(NAMES)
+    assert (found[0].count("done"), found[0].count("skipped")) == (len(NAMES) - 1, 0)
+    assert contents(bench.out) == plain
+    assert found[0].objects == sum(catalogs.store.open(bench.out).rows(name) for name in plain)
+
+
+def worker(port: int) -> subprocess.Popen[bytes]:
+    return dask_process("worker", f"tcp://127.0.0.1:{port}", "--nthreads", 2, "--no-nanny", "--no-dashboard")
+
+
+def dask_process(kind: str, *arguments: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *map(str, arguments), "--host", "127.0.0.1"]
+    root = str(Path(__file__).parents[2])
+    return subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": root}, stderr=subprocess.DEVNULL)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
