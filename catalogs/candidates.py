@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +19,7 @@ from catalogs.hits import Hits
 from catalogs.reading import Selection
 from catalogs.schema import EMBEDDING
 from catalogs.shards import Searcher, Shard
+from catalogs.threads import in_threads
 from catalogs.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -33,10 +32,7 @@ FEW_ROWS = 20_000  # of a shard, left by a filter: comparing them takes what ask
 FEW_SHARE = 0.1  # of a shard, left by a filter: below it the index would have to be asked for ten times as many
 MOST = 10_000  # candidates above which an index has nothing to save
 COLUMNS = ("object_id", "ra", "dec", EMBEDDING)
-_MOST_THREADS = 8  # each holds one row group in memory, 100 MB at most
 
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 Numbers = NDArray[np.int64]
 Part = tuple[list[Hits], int, int]
 """The best rows for each direction, how many rows were compared, and for how many an engine answered."""
@@ -76,12 +72,12 @@ class Candidates:
         self.exactly = self.by_index = 0
         covered: set[str] = set()
         pairs = [(shard, tiles) for shard, tiles in covering(self._catalogue, self.footers) if any(tiles)]
-        for (_, tiles), part in zip(pairs, _in_threads(lambda pair: self._shard(*pair, count), pairs), strict=True):
+        for (_, tiles), part in zip(pairs, in_threads(lambda pair: self._shard(*pair, count), pairs), strict=True):
             if part is not None:
                 best = self._with(best, part, count)
                 covered |= {tile.tile for tile in tiles if tile}
         rest = [footer for footer in self.footers if footer.tile not in covered]
-        for part in _in_threads(partial(self._read, count=count), [] if self._indexed_only else rest):
+        for part in in_threads(partial(self._read, count=count), [] if self._indexed_only else rest):
             best = self._with(best, part, count)
         return best
 
@@ -203,18 +199,6 @@ class Candidates:
         object_id, ra, dec, row = (table.column(name).to_numpy()[sound] for name in names)
         number = np.full(len(sound), tile)
         return [Hits(cosine, object_id, ra, dec, number, row).best(count) for cosine in cosines.T]
-
-
-def _in_threads(function: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
-    """``map`` on a few threads (decoding Parquet and asking Annoy release the GIL), in order; stops when left."""
-    if len(items) < 2:
-        yield from map(function, items)
-        return
-    pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
-    try:
-        yield from pool.map(function, items)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _merged(best: Sequence[Hits], more: Sequence[Hits], count: int) -> list[Hits]:

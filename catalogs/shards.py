@@ -208,6 +208,11 @@ class Searcher:
         return found, rows.cosines(found, direction)
 
 
+def close_all() -> None:
+    """Let go of every file that is still mapped."""
+    _loaded.cache_clear()
+
+
 @functools.lru_cache(_OPEN)
 def _loaded(path: Path, inode: int, mtime_ns: int, rows: Path, dim: int, recipe: Recipe) -> tuple[Any, Halves]:
     """Another file under the same name, as a repair makes it, is another entry."""

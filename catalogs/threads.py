@@ -15,6 +15,9 @@ Answer = TypeVar("Answer")
 
 def in_threads(function: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
     """``map`` in the order of ``items``, by a thread a core; what has not begun is dropped when the caller leaves."""
+    if len(items) < 2:
+        yield from map(function, items)
+        return
     pool = ThreadPoolExecutor(min(MOST, os.cpu_count() or 1))
     try:
         yield from pool.map(function, items)

@@ -212,14 +212,24 @@ def gather(
     return queries, not failed
 
 
-def ask(catalogue: Catalogue, queries: Sequence[Query], k: int, where: str | None = None) -> list[Table]:
-    """The ``k`` objects most like each query, best first; an object is not its own neighbour."""
+def ask(
+    catalogue: Catalogue,
+    queries: Sequence[Query],
+    k: int,
+    where: str | None = None,
+    near: tuple[float, float, float] | None = None,
+) -> list[Table]:
+    """The ``k`` objects most like each query, best first; an object is not its own neighbour.
+
+    ``where`` (a filter) and ``near`` (ra, dec in degrees, radius in arcsec) restrict the answer.
+    """
     return search.neighbours_of_many(
         catalogue,
         np.stack([query.vector for query in queries]),
         k,
         exclude=[query.object_id for query in queries],
         where=where,
+        near=near,
     )
 
 

@@ -50,6 +50,31 @@ RA = SkyAngle("ra", 0.0, 360.0, "hourangle")
 DEC = SkyAngle("dec", -90.0, 90.0, "deg")
 
 
+class Region(click.ParamType):  # type: ignore[type-arg]
+    """A circle on the sky, ``RA,DEC,RADIUS``: angles as in ``SkyAngle``, the radius in arcsec."""
+
+    name = "region"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float]:
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if len(parts) != 3:
+            self.fail(f"{value!r} is not RA,DEC,RADIUS, such as 210.02,54.35,900.", param, ctx)
+        try:
+            radius = float(parts[2])
+        except ValueError:
+            radius = -1.0
+        if not 0 <= radius <= 648_000:
+            self.fail(f"{parts[2]!r} is no radius in arcsec.", param, ctx)
+        return RA.convert(parts[0], param, ctx), DEC.convert(parts[1], param, ctx), radius
+
+
+REGION = Region()
+
+
 def catalog_option(flag: str, help_text: str) -> Callable[[F], F]:
     """The folder of the catalogue; ``$SCANNER_CATALOG``, else ``./embeddings``, where it is not given."""
     return click.option(

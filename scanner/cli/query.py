@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .options import DEC, RA, catalog_option, emit, output_options
+from .options import DEC, RA, REGION, catalog_option, emit, output_options
 
 SOME_UNANSWERED = 3
 
@@ -36,6 +36,7 @@ SOME_UNANSWERED = 3
     "--radius", default=3.0, show_default=True, type=click.FloatRange(0), help="How far the object may be, in arcsec."
 )
 @click.option("--where", metavar="FILTER", help='Only these rows, such as "mag_r < 21 and is_primary".')
+@click.option("--near", type=REGION, metavar="RA,DEC,RADIUS", help="Only objects there; the radius in arcsec.")
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the images are.")
 @click.option("--survey", metavar="NAME|FILE.toml", help="How files are named. [default: the catalogue's survey]")
 @click.option("--model", metavar="NAME|FILE", help="Encoder for new spots. [default: the catalogue's model]")
@@ -53,6 +54,7 @@ def query(
     k: int,
     radius: float,
     where: str | None,
+    near: tuple[float, float, float] | None,
     root: Path | None,
     survey: str | None,
     model: str | None,
@@ -72,6 +74,7 @@ def query(
       scanner query --ra 210.0213 --dec 54.3526 -k 20
       scanner query --ra 14:00:05.1 --dec -05:10:00 --format csv -o neighbours.csv
       scanner query --positions lenses.csv --where "mag_r < 21" --format votable -o like.vot
+      scanner query --id 217292000017 --near 210.0,54.3,900 --where "is_primary"
       scanner query --ra 210.0213 --dec 54.3526 --root /data/unions --gallery like.png
     """
     import catalogs
@@ -92,7 +95,7 @@ def query(
     asked, complete = questions.gather(asker, places, [object_id] if object_id is not None else [], cutouts)
     for one in asked:
         click.echo(f"Asked: {questions.told(one)}", err=True)
-    answers = questions.ask(catalogue, asked, k, where)
+    answers = questions.ask(catalogue, asked, k, where, near)
     emit(questions.joined(asked, answers), fmt, output)
     if gallery is not None and root is not None:
         from .. import gallery as pictures
