@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
-from catalogs import rank, scorers
+from catalogs import passes, rank, scorers
 from catalogs.errors import ScannerError
 from catalogs.examples import Examples, match
+from catalogs.footers import Footer
 from catalogs.store import Catalogue
+from tests.support import planted as lenses
 
 from .conftest import DIM, Rows
-
-AXIS = np.eye(DIM)[0]
 
 
 @pytest.fixture
 def planted(catalogue: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]) -> Catalogue:
-    """Four tiles of 200 objects; every twentieth object points along one axis, with a little noise: "lenses"."""
-    rng = np.random.default_rng(3)
-    for number in range(4):
-        embedding = rng.normal(size=(200, DIM))
-        embedding[::20] = 6 * AXIS + rng.normal(size=(10, DIM))
-        ra, dec = 10 + 0.5 * number + rng.uniform(0, 0.5, 200), 30 + rng.uniform(0, 0.5, 200)
-        write_tile(catalogue, f"02{number}.240", make_rows(20240 + 1000 * number, ra, dec, embedding))
+    """Four tiles of 200 objects, every twentieth a "lens"."""
+    lenses.plant(catalogue, make_rows, write_tile)
     return catalogue
 
 
 def lenses_of(catalogue: Catalogue) -> np.ndarray:
-    return np.array([one for one in catalogue.table(["object_id"])["object_id"] if one % 1_000_000 % 20 == 0])
+    ids = np.asarray(catalogue.table(["object_id"])["object_id"])
+    return ids[lenses.is_lens(ids)]
 
 
 def examples(catalogue: Catalogue, count: int) -> Examples:
-    table = catalogue.table(["object_id", "ra", "dec"])
-    some = table[np.isin(table["object_id"], lenses_of(catalogue)[:count])]
-    return match(catalogue, some["ra"].tolist(), some["dec"].tolist())
+    return lenses.matched(catalogue, lenses.is_lens, count)
 
 
 @pytest.mark.parametrize("method", ["auto", "centroid", "nearest", "probe"])
@@ -129,3 +124,144 @@ def test_the_probe_stands_at_its_minimum() -> None:
     found = scorers.probe(like, unlike, penalty=0.1)
     pull = (1 - scorers.probability(found(like))) @ like / 40 - scorers.probability(found(unlike)) @ unlike / 600
     assert found.weights * 0.1 == pytest.approx(pull, abs=1e-4)
+
+
+def test_one_example_is_enough_but_not_for_a_probability(planted: Catalogue) -> None:
+    found = rank.rank(planted, examples(planted, 1), k=20)
+    assert np.isin(found["object_id"], lenses_of(planted)).sum() >= 18
+    assert "probability" not in found.colnames
+
+
+def test_probabilities_hang_on_the_prevalence_and_order_does_not(planted: Catalogue) -> None:
+    rare, common = (rank.rank(planted, examples(planted, 8), k=50, prevalence=share) for share in (1e-4, 0.1))
+    assert rare["object_id"].tolist() == common["object_id"].tolist()
+    assert np.all(rare["probability"] < common["probability"])
+    assert "0.0001" in rare["probability"].description
+
+
+def test_known_lenses_are_flagged_by_name_and_may_be_hidden(planted: Catalogue) -> None:
+    lens = planted.table(["object_id", "ra", "dec"], where=f"object_id == {lenses_of(planted)[20]}")
+    known = Table(
+        {"name": ["SL2S", "elsewhere"], "ra": [lens["ra"][0], 200.0], "dec": [lens["dec"][0] + 1 / 3600, 0.0]}
+    )
+    like = examples(planted, 5)
+    shown = rank.rank(planted, like, k=40, known=known)
+    named = shown[shown["known_as"] != ""]
+    assert (named["object_id"].tolist(), named["known_as"].tolist()) == ([lens["object_id"][0]], ["SL2S"])
+    assert shown["known"].sum() == 6
+    hidden = rank.rank(planted, like, k=34, known=known, hide_known=True)
+    assert hidden["object_id"].tolist() == shown["object_id"][~shown["known"]].tolist()
+
+
+def test_ordinary_objects_are_drawn_from_what_is_ranked(planted: Catalogue) -> None:
+    """A filter that leaves one tile of many still finds objects to compare with, and those of that tile."""
+    found = rank.rank(planted, examples(planted, 3), method="probe", where="tile == '023.240'", k=5)
+    assert set(found["tile"]) == {"023.240"}
+    with pytest.raises(ScannerError) as caught:
+        rank.rank(planted, examples(planted, 3), method="probe", where="snr > 1e9", k=5)
+    assert caught.value.code == "rank.no_ordinary"
+
+
+def test_uncertain_lists_what_the_probability_is_least_sure_of(planted: Catalogue) -> None:
+    like = examples(planted, 10)
+    whole = rank.rank(planted, like, method="probe", k=800, prevalence=0.05)
+    unsure = rank.rank(planted, like, method="probe", k=15, prevalence=0.05, next="uncertain")
+    others = whole[~whole["known"]]
+    odds = np.abs(np.log(others["probability"] / (1 - others["probability"])))
+    assert set(unsure["object_id"].tolist()) == set(others["object_id"][np.argsort(odds)[:15]].tolist())
+    score = dict(zip(whole["object_id"].tolist(), whole["score"].tolist(), strict=True))
+    assert unsure["score"].tolist() == pytest.approx([score[one] for one in unsure["object_id"].tolist()], abs=1e-5)
+
+
+def test_uncertain_takes_a_probability(planted: Catalogue) -> None:
+    with pytest.raises(ScannerError) as caught:
+        rank.rank(planted, examples(planted, 4), next="uncertain")
+    assert caught.value.code == "rank.no_probability"
+
+
+def test_explore_lists_good_candidates_that_differ(planted: Catalogue) -> None:
+    like = examples(planted, 3)
+    best, explored = (rank.rank(planted, like, k=10, next=how) for how in ("best", "explore"))
+    pool = rank.rank(planted, like, k=200, next="best")
+    assert set(explored["object_id"].tolist()) <= set(pool["object_id"].tolist())
+    stored = planted.table(["object_id", "embedding"])
+    vector = dict(zip(stored["object_id"].tolist(), np.asarray(stored["embedding"]), strict=True))
+
+    def closest(table: Table) -> float:
+        some = np.stack([vector[one] for one in table["object_id"].tolist()])
+        return float((some @ some.T)[np.triu_indices(len(some), 1)].max())
+
+    assert closest(explored) < closest(best)
+    assert len(rank.rank(planted, like, k=790, next="explore")) == 790
+
+
+def test_spread_takes_the_farthest_first() -> None:
+    pool = np.eye(4, dtype=np.float32)[[0, 0, 1, 2]]
+    assert rank.spread(pool, np.eye(4, dtype=np.float32)[[1]], 3).tolist() == [0, 3, 1]
+    assert rank.spread(pool, pool[:1], 9).tolist()[:2] == [2, 3]
+
+
+def test_an_object_on_both_lists_counts_on_neither(planted: Catalogue) -> None:
+    like = examples(planted, 3)
+    found = rank.rank(planted, like, like[np.array([2])], k=800)
+    assert found["known"].sum() == 2
+
+
+@pytest.mark.parametrize("method", ["centroid", "nearest", "probe"])
+def test_vectors_of_another_length_score_as_unit_vectors(method: scorers.Method) -> None:
+    rng = np.random.default_rng(1)
+    points = rng.normal(size=(40, 6)).astype(np.float32)
+    unit = points / np.linalg.norm(points, axis=1, keepdims=True)
+    scorer = scorers.learned(method, unit[:3], unit[3:6], unit[6:])
+    np.testing.assert_allclose(scorer(points, np.linalg.norm(points, axis=1)), scorer(unit), atol=1e-5)
+
+
+def test_tiles_replaced_while_reading_are_read_again(
+    planted: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]
+) -> None:
+    like, calls = examples(planted, 3), []
+
+    def answer(footers: object) -> int:
+        calls.append(footers)
+        if len(calls) <= replaced:
+            write_tile(
+                planted,
+                "022.240",
+                make_rows(22240, 11 + 0.01 * np.arange(30 + len(calls)), np.full(30 + len(calls), 30.2)),
+            )
+        return len(calls)
+
+    replaced = 1
+    assert passes.steady(planted, rank.primary(planted, None), answer) == 2
+    calls, replaced = [], 99
+    with pytest.raises(ScannerError) as caught:
+        passes.steady(planted, rank.primary(planted, None), answer)
+    assert caught.value.code == "catalogue.changing"
+    assert len(rank.rank(planted, like, k=2000)) == 633
+
+
+def test_a_tile_that_went_away_is_left_out(planted: Catalogue) -> None:
+    like = examples(planted, 3)
+    attempts: list[int] = []
+
+    def answer(footers: Sequence[Footer]) -> int:
+        attempts.append(len(footers))
+        planted.tile_path("023.240").unlink(missing_ok=True)
+        return len(
+            passes.best(
+                planted, footers, rank.primary(planted, None), scorers.centroid(like.vectors, -like.vectors), 900
+            )
+        )
+
+    assert passes.steady(planted, rank.primary(planted, None), answer) == 600
+    assert attempts == [4, 3]
+
+
+def test_a_damaged_tile_is_named_and_left_out(planted: Catalogue, caplog: pytest.LogCaptureFixture) -> None:
+    like = examples(planted, 3)
+    path = planted.tile_path("023.240")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2 :])
+    found = rank.rank(planted, like, k=2000)
+    assert len(found) == 600
+    assert "023.240" in caplog.text
