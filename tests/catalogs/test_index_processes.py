@@ -1,0 +1,121 @@
+"""Shards built in processes of their own, and what happens when one dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalogs import index, processes, store
+from catalogs.errors import ScannerError
+from catalogs.index import Options
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait(path: Path) -> None:
+    path.write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def test_processes_build_the_same_index(survey, monkeypatch):
+    index.build(survey, Options(shard_rows=700))
+    folder = survey.path / "index"
+    alone = {path.name: path.read_bytes() for path in folder.glob("shard-*")}
+    for path in folder.glob("shard-*"):
+        path.unlink()
+    monkeypatch.setattr(index, "_IN_THIS_PROCESS", 0)
+    report = index.build(survey, Options(shard_rows=700, jobs=2))
+    assert len(report.built) == 3
+    assert {path.name: path.read_bytes() for path in folder.glob("shard-*")} == alone
+    before = os.umask(0)
+    os.umask(before)
+    assert all(path.stat().st_mode & 0o777 == 0o666 & ~before for path in folder.glob("shard-*"))
+
+
+def test_answers_come_in_order(tmp_path):
+    assert list(processes.each([partial(pow, 2, n) for n in range(5)], 2, tmp_path)) == [1, 2, 4, 8, 16]
+    assert list(processes.each([], 2, tmp_path)) == []
+
+
+def test_a_process_that_was_killed_is_an_error_with_a_way_out(tmp_path):
+    with pytest.raises(ScannerError) as refused:
+        list(processes.each([die, die], 2, tmp_path))
+    assert refused.value.code in ("index.process_died", "output.full")
+    assert "same command again" in refused.value.hint
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+def test_workers_end_with_their_parent(tmp_path):
+    script = """
+import sys
+from functools import partial
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+from catalogs import processes
+import workers
+list(processes.each([partial(workers.wait, Path(sys.argv[1]))], 1, Path(".")))
+"""
+    (tmp_path / "workers.py").write_text(
+        "import os, time\ndef wait(path):\n    path.write_text(str(os.getpid()))\n    time.sleep(60)\n"
+    )
+    told = tmp_path / "pid"
+    environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[2]}{os.pathsep}{tmp_path}"}
+    parent = subprocess.Popen([sys.executable, "-c", script, str(told), str(tmp_path)], env=environment)
+    deadline = time.monotonic() + 30
+    while not (told.exists() and told.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    worker = int(told.read_text())
+    parent.kill()
+    parent.wait()
+    while alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(worker)
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; one that ended and was not waited for does not."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except ProcessLookupError:
+        return False
+    except OSError:  # no /proc here
+        return True
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A real file system of 1 MB, where this user may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]).returncode:
+        pytest.skip("mounting a small file system takes root")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.parametrize("looked", [True, False], ids=["foreseen", "unforeseen"])
+@pytest.mark.parametrize("jobs", [None, 1])
+def test_a_full_disk_harms_nothing(tiny_disk, run, make_rows, write_tile, monkeypatch, looked, jobs):
+    """Foreseen by looking for room; unforeseen, a process of its own is killed by the system, and this one is not."""
+    catalogue = store.create(tiny_disk / "embeddings", run)
+    write_tile(catalogue, "1.1", make_rows(1, np.linspace(0, 1, 3000), np.linspace(0, 1, 3000)))
+    expected = list(catalogue.neighbours(vector=np.ones(16), k=5)["object_id"])
+    monkeypatch.setattr(index, "_IN_THIS_PROCESS", 0)
+    if not looked:
+        monkeypatch.setattr(index, "_look_for_room", lambda *_: None)
+    (tiny_disk / "ballast").write_bytes(bytes(300_000))
+    with pytest.raises(ScannerError) as refused:
+        index.build(catalogue, Options(jobs=jobs))
+    assert refused.value.code == "output.full"
+    assert list(catalogue.neighbours(vector=np.ones(16), k=5)["object_id"]) == expected
