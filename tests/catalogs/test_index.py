@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalogs import candidates, index, shards
+from catalogs import candidates, index, shards, store
 from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
 from catalogs.footers import Footer
@@ -318,3 +320,32 @@ def test_annoys_numbers_have_no_gap(survey, folder):
         numbers, cosine = searcher.candidates(np.ones(16, np.float32) / 4, 10_000, 100_000)
         assert sorted(numbers) == list(range(shard.rows))
         assert np.all(np.diff(cosine) <= 1e-6)
+
+
+def test_a_tile_of_another_model_never_enters(survey, folder, run, make_rows, write_tile, tmp_path, caplog):
+    other = dataclasses.replace(run, model_sha256="b" * 64)
+    write_tile(store.create(tmp_path / "other", other), "300.240", make_rows(300, [0.3], [30.3]), other)
+    shutil.copy(tmp_path / "other" / "tiles" / "300.240.parquet", survey.path / "tiles")
+    report = index.build(survey, Options(shard_rows=700))
+    assert (report.tiles, report.rows, report.built) == (6, 1800, ())
+    assert "300.240" in caplog.text
+    assert answer(survey)[1] == 1800
+
+
+def test_an_index_of_another_model_answers_for_nothing_and_is_replaced(survey, folder):
+    ids, _ = answer(survey)
+    for path in folder.glob("shard-*.json"):
+        path.write_text(path.read_text().replace("a" * 64, "b" * 64))
+    assert answer(survey) == (ids, 0)
+    assert len(index.build(survey, Options(shard_rows=700)).built) == 3
+    assert answer(survey) == (ids, 1800)
+
+
+def test_the_sidecar_of_an_earlier_version_is_refused_and_replaced(survey, folder, caplog):
+    ids, _ = answer(survey)
+    path = folder / "shard-00001.json"
+    old = {key: value for key, value in json.loads(path.read_text()).items() if key != "recipe"}
+    path.write_text(json.dumps(old | {"metric": "angular", "trees": 10}))
+    assert answer(survey) == (ids, 1200)
+    assert "shard-00001.json" in caplog.text
+    assert index.build(survey, Options(shard_rows=700)).built == ("shard-00001",)
