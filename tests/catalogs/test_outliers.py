@@ -1,0 +1,135 @@
+"""Outliers: the distances are those of their definitions, the sample repeats, trouble has a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from catalogs import outliers, rank, sampling
+from catalogs.errors import ScannerError
+from catalogs.store import Catalogue
+
+from .conftest import DIM, Rows
+
+
+@pytest.fixture
+def odd(catalogue: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]) -> Catalogue:
+    """Three tiles of 300 objects in a flat cloud; the first of each tile stands out of it."""
+    rng = np.random.default_rng(8)
+    for number in range(3):
+        embedding = rng.normal(size=(300, DIM)) * np.geomspace(1, 0.01, DIM) + 2 * np.eye(DIM)[0]
+        embedding[0, DIM - 1] = 6
+        ra, dec = 10 + 0.5 * number + rng.uniform(0, 0.5, 300), 30 + rng.uniform(0, 0.5, 300)
+        rows = make_rows(number, ra, dec, embedding, valid_fraction=np.ones(300, np.float32), flags=np.zeros(300, int))
+        rows["valid_fraction"][0], rows["flags"][1] = 0.5, 2
+        write_tile(catalogue, f"02{number}.240", rows)
+    return catalogue
+
+
+def unit(catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray]:
+    table = catalogue.table(["object_id", "embedding"])
+    vectors = np.asarray(table["embedding"], float)
+    return np.asarray(table["object_id"]), vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("method", outliers.METHODS)
+def test_what_stands_out_comes_first_with_its_flags(odd: Catalogue, method: str) -> None:
+    found = outliers.outliers(odd, method=method, k=20)
+    assert {0, 1_000_000, 2_000_000} <= set(found["object_id"][:5].tolist())
+    assert np.all(np.diff(found["distance"]) <= 0)
+    assert found["rarer_than"][0] > 0.99
+    broken = (np.asarray(found["object_id"]) % 1_000_000) <= 1
+    assert found["suspect"].tolist() == broken.tolist()
+    assert "embedding" not in found.colnames
+
+
+def test_mahalanobis_is_that_of_the_covariance(odd: Catalogue) -> None:
+    ids, vectors = unit(odd)
+    centred = vectors - vectors.mean(axis=0)
+    covariance = centred.T @ centred / len(vectors)
+    ridge = outliers.RIDGE * np.trace(covariance) / DIM
+    inverse = np.linalg.inv(covariance + ridge * np.eye(DIM))
+    expected = np.sqrt(np.einsum("nd,de,ne->n", centred, inverse, centred) / DIM)
+    found = outliers.outliers(odd, k=2000)
+    assert len(found) == 900
+    by_id = dict(zip(ids.tolist(), expected, strict=True))
+    np.testing.assert_allclose(found["distance"], [by_id[one] for one in found["object_id"].tolist()], rtol=2e-3)
+    assert np.median(found["distance"]) == pytest.approx(1, abs=0.3)
+
+
+def test_knn_is_that_of_all_distances(odd: Catalogue) -> None:
+    ids, vectors = unit(odd)
+    away = np.sort(np.linalg.norm(vectors[:, None] - vectors[None], axis=2), axis=1)[:, 5]
+    found = outliers.outliers(odd, method="knn", neighbour=5, k=2000)
+    by_id = dict(zip(ids.tolist(), away, strict=True))
+    np.testing.assert_allclose(found["distance"], [by_id[one] for one in found["object_id"].tolist()], atol=3e-3)
+
+
+def test_what_is_left_out_by_where_neither_shows_nor_counts_as_usual(odd: Catalogue) -> None:
+    found = outliers.outliers(odd, where="valid_fraction > 0.98 and flags & 2 == 0", k=2000)
+    assert len(found) == 894
+    assert not found["suspect"].any()
+
+
+def test_a_sample_repeats_with_its_seed_and_stays_near_the_whole(odd: Catalogue) -> None:
+    first, again, other = (outliers.outliers(odd, sample=300, seed=seed, k=30) for seed in (1, 1, 2))
+    assert first["object_id"].tolist() == again["object_id"].tolist()
+    assert first["distance"].tolist() == again["distance"].tolist()
+    assert first["distance"].tolist() != other["distance"].tolist()
+    assert {0, 1_000_000, 2_000_000} <= set(other["object_id"][:6].tolist())
+
+
+def test_vectors_of_nan_and_copies_stay_out(
+    odd: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]
+) -> None:
+    table = odd.table(["ra", "dec", "embedding"])[:1]
+    embedding = np.stack([np.asarray(table["embedding"][0], float), np.full(DIM, np.nan)])
+    write_tile(odd, "090.240", make_rows(90, [float(table["ra"][0])] * 2, [float(table["dec"][0])] * 2, embedding))
+    found = outliers.outliers(odd, k=2000)
+    assert len(found) == 900
+    assert np.isfinite(found["distance"]).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"method": "forest"}, "outliers.bad_method"),
+        ({"k": 0}, "query.bad_k"),
+        ({"where": "snr > 1e9"}, "outliers.few_objects"),
+        ({"where": "nothing > 1"}, "where.column"),
+    ],
+)
+def test_a_bad_question_is_refused(odd: Catalogue, asked: dict[str, object], code: str) -> None:
+    with pytest.raises(ScannerError) as caught:
+        outliers.outliers(odd, **asked)
+    assert caught.value.code == code
+
+
+def test_an_empty_catalogue_has_no_outliers(catalogue: Catalogue) -> None:
+    with pytest.raises(ScannerError) as caught:
+        outliers.outliers(catalogue)
+    assert caught.value.code == "outliers.few_objects"
+
+
+def test_a_sample_draws_each_object_alike(odd: Catalogue) -> None:
+    chosen = rank.primary(odd, None)
+    counts: dict[int, int] = {}
+    for seed in range(60):
+        drawn = sampling.draw(odd, chosen, 90, seed)
+        assert len(set(drawn.object_id.tolist())) == 90
+        for one in drawn.object_id.tolist():
+            counts[one] = counts.get(one, 0) + 1
+    often = np.array([counts.get(one, 0) for one in unit(odd)[0].tolist()])
+    assert often.mean() == pytest.approx(6)
+    assert often.std() == pytest.approx(np.sqrt(60 * 0.1 * 0.9), rel=0.15)
+    by_tile = often.reshape(3, 300).sum(axis=1)
+    assert np.all(np.abs(by_tile - 1800) < 150)
+
+
+def test_a_sample_finds_the_one_tile_that_a_filter_leaves(survey: Catalogue) -> None:
+    drawn = sampling.draw(survey, rank.primary(survey, "tile == '104.240'"), 5000)
+    assert len(drawn) == 300
+    assert set((drawn.object_id // 1_000_000).tolist()) == {104}
+    np.testing.assert_allclose(np.linalg.norm(drawn.vectors, axis=1), 1, atol=1e-6)
