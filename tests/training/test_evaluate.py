@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.evaluate import metrics
-from training.evaluate.measure import changed, finds_itself
-from training.evaluate.report import table
+from training.evaluate import bootstrap, metrics
+from training.evaluate.bootstrap import Estimate, auc_estimate, mean_estimate, r2_estimate
+from training.evaluate.embeddings import Embeddings, Shortened
+from training.evaluate.lenses import changed, changes, finds_itself
+from training.evaluate.models import Flux, Turned, Vectors, unit
 from training.evaluate.windows import LabelledWindows, central, matched
 
 
@@ -22,6 +24,19 @@ def windows(lenses: int, magnitude: list[float]) -> LabelledWindows:
     return LabelledWindows(flux, np.arange(count) < lenses, np.array(magnitude), np.arange(count).astype(str))
 
 
+class CornerPixels:
+    """An embedder that counts its calls and is not the same for a window and its mirror image."""
+
+    side = 8
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def embed(self, flux: Flux) -> Vectors:
+        self.calls += 1
+        return unit(np.nan_to_num(flux[:, 1:4, 0, :2]).reshape(len(flux), -1))
+
+
 def test_measures_of_a_ranking_worked_out_by_hand() -> None:
     ranked = hits("L.L....L")  # lenses at ranks 1, 3 and 8
     assert metrics.average_precision(ranked) == pytest.approx((1 / 1 + 2 / 3 + 3 / 8) / 3)
@@ -29,32 +44,67 @@ def test_measures_of_a_ranking_worked_out_by_hand() -> None:
     assert metrics.recall(ranked, 4) == pytest.approx(2 / 3)
     gains = 1 / np.log2([2, 4, 9])
     assert metrics.ndcg(ranked, 8) == pytest.approx(gains.sum() / (1 / np.log2([2, 3, 4])).sum())
+    assert metrics.recall_curve([ranked, hits("LL......")], 3).tolist() == pytest.approx([5 / 12, 2 / 3, 5 / 6])
 
 
 def test_leave_one_out_never_counts_the_query_itself() -> None:
     """Two lenses that are each other's nearest, two others: a perfect ranking, however similar each is to itself."""
     similarity = np.array([[1, 0.9, 0.1, 0], [0.9, 1, 0.2, 0.1], [0.1, 0.2, 1, 0.5], [0, 0.1, 0.5, 1]])
-    measured = metrics.leave_one_out(similarity, hits("LL.."))
-    assert measured["mAP"].tolist() == [1.0, 1.0]
+    found = metrics.leave_one_out(similarity, hits("LL.."))
+    assert [row.tolist() for row in found] == [[True, False, False]] * 2
 
 
 def test_a_constant_similarity_gives_lenses_no_advantage() -> None:
-    measured = metrics.leave_one_out(np.ones((40, 40)), hits("LLLL" + "." * 36))
-    assert measured["mAP"].mean() < 0.1
+    found = metrics.leave_one_out(np.ones((40, 40)), hits("LLLL" + "." * 36))
+    assert np.mean([metrics.average_precision(row) for row in found]) < 0.1
 
 
 def test_the_area_under_the_curve_counts_ties_a_half() -> None:
     is_lens = hits("LL..")
-    assert metrics.auc(np.array([3.0, 2, 1, 0]), is_lens) == 1
-    assert metrics.auc(np.array([1.0, 1, 1, 1]), is_lens) == 0.5
-    assert metrics.auc(np.array([2.0, 0, 1, 0]), is_lens) == pytest.approx((2 + 0.5) / 4)
+    assert auc_estimate(np.array([3.0, 2, 1, 0]), is_lens).value == 1
+    assert auc_estimate(np.array([1.0, 1, 1, 1]), is_lens).value == 0.5
+    assert auc_estimate(np.array([2.0, 0, 1, 0]), is_lens).value == pytest.approx((2 + 0.5) / 4)
+
+
+def test_the_bootstrap_of_the_area_is_that_of_really_resampled_objects() -> None:
+    random = np.random.default_rng(3)
+    is_lens = np.arange(60) < 20
+    score = random.normal(size=60) + is_lens
+    counts = bootstrap.resamples(is_lens)
+    drawn = np.repeat(np.arange(60), counts[7].astype(int))
+    again = auc_estimate(score[drawn], is_lens[drawn]).value
+    assert auc_estimate(score, is_lens).draws[7] == pytest.approx(again)
+    assert counts[:, :20].sum(axis=1).tolist() == [20] * bootstrap.DRAWS
+
+
+def test_the_share_of_variance_explained_and_its_bootstrap() -> None:
+    truth = np.random.default_rng(4).normal(5, 2, 50)
+    guess = truth + np.random.default_rng(5).normal(0, 1, 50)
+    estimate = r2_estimate(truth, guess)
+    assert estimate.value == pytest.approx(1 - np.sum((truth - guess) ** 2) / np.sum((truth - truth.mean()) ** 2))
+    drawn = np.repeat(np.arange(50), bootstrap.resamples(np.zeros(50))[3].astype(int))
+    assert estimate.draws[3] == pytest.approx(r2_estimate(truth[drawn], guess[drawn]).value)
+    assert r2_estimate(truth, np.full(50, truth.mean())).value == pytest.approx(0)
 
 
 def test_an_interval_holds_its_mean_and_narrows_with_more_queries() -> None:
     random = np.random.default_rng(1)
-    few, many = (metrics.mean_estimate(random.uniform(size=n)) for n in (20, 2000))
+    few, many = (mean_estimate(random.uniform(size=n)) for n in (20, 2000))
     assert few.low < few.value < few.high
     assert many.high - many.low < (few.high - few.low) / 5
+
+
+def test_a_small_paired_difference_is_seen_where_the_intervals_overlap() -> None:
+    values = np.random.default_rng(2).uniform(size=100)
+    one, other = mean_estimate(values + 0.01), mean_estimate(values)
+    assert one.low < other.high
+    assert bootstrap.difference(one, other).low > 0
+
+
+def test_seeds_are_averaged_and_their_spread_is_kept() -> None:
+    seeds = [Estimate(value, np.full(bootstrap.DRAWS, value)) for value in (0.4, 0.5, 0.6)]
+    mean = bootstrap.averaged(seeds)
+    assert (mean.value, mean.low, mean.spread) == pytest.approx((0.5, 0.5, 0.1))
 
 
 def test_matched_negatives_are_the_nearest_in_magnitude_and_taken_once() -> None:
@@ -67,20 +117,42 @@ def test_matched_negatives_are_the_nearest_in_magnitude_and_taken_once() -> None
 
 def test_objects_seen_otherwise_keep_their_pixels() -> None:
     labelled = windows(1, [20.0, 21.0])
-    views = changed(labelled)
-    assert set(views) == {"without g", "without r", "without i", "turned 90 degrees", "mirrored"}
+    assert changes(labelled)[:3] == ["without g", "without r", "without i"]
+    views = {name: changed(labelled.flux, labelled, name) for name in changes(labelled)}
     assert np.isnan(views["without r"][:, 2]).all()
     np.testing.assert_array_equal(views["mirrored"][..., ::-1], labelled.flux)
+    np.testing.assert_array_equal(np.rot90(views["turned 90 degrees"], -1, axes=(2, 3)), labelled.flux)
     assert finds_itself(np.eye(3, dtype=np.float32)[[0, 2, 2]], np.eye(3, dtype=np.float32)).tolist() == [1, 0, 1]
+
+
+def test_added_noise_doubles_that_of_the_sky() -> None:
+    random, sky = np.random.default_rng(0), np.array([1, 2, 5, 9, 3])[:, None, None]
+    flux = (random.normal(size=(40, 5, 32, 32)) * sky).astype(np.float32)
+    flux[:, 4] = np.nan
+    labelled = LabelledWindows(flux, np.zeros(40, bool), np.zeros(40), np.zeros(40, str))
+    noisy = changed(flux, labelled, "with twice the noise")
+    assert np.std(noisy[:, :4], axis=(0, 2, 3)) / sky[:4, 0, 0] == pytest.approx(2, rel=0.05)
+    assert np.isnan(noisy[:, 4]).all()
+
+
+def test_the_mean_of_eight_turns_does_not_know_how_a_window_lies() -> None:
+    flux, plain = windows(1, [20.0] * 6).flux, CornerPixels()
+    eight = Turned(plain)
+    np.testing.assert_allclose(eight.embed(np.rot90(flux, 3, axes=(2, 3))), eight.embed(flux), atol=1e-6)
+    np.testing.assert_allclose(eight.embed(flux.swapaxes(2, 3)), eight.embed(flux), atol=1e-6)
+    assert np.abs(plain.embed(flux[..., ::-1]) - plain.embed(flux)).max() > 0.1
+
+
+def test_a_set_is_embedded_once_also_for_its_short_vectors() -> None:
+    plain, labelled = CornerPixels(), windows(1, [20.0] * 6)
+    whole = Embeddings(lambda _: plain)
+    short = Shortened(whole, 3)
+    first = whole.of(labelled)
+    np.testing.assert_allclose(short.of(labelled), unit(first[:, :3]))
+    assert whole.of(labelled) is first
+    assert plain.calls == 1
 
 
 def test_the_central_window_is_in_the_middle() -> None:
     flux = np.arange(36.0).reshape(1, 6, 6)
     np.testing.assert_array_equal(central(flux, 2)[0], [[14, 15], [20, 21]])
-
-
-def test_the_table_has_a_row_a_measure_and_a_column_a_model() -> None:
-    estimate = metrics.Estimate(0.5, 0.4, 0.6)
-    text = table({"mine": {"mAP all": estimate, "P@10 all": estimate}, "other": {"mAP all": estimate}})
-    assert "0.500 [0.40, 0.60]" in text
-    assert [line.split()[0] for line in text.splitlines()[1:]] == ["mAP", "P@10"]

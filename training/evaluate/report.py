@@ -1,67 +1,123 @@
-"""The measurements as a text table, as JSON, and as a figure."""
+"""The measurements as a text table, as Markdown and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from catalogs.atomic import replacing, write_json
-from training.evaluate.measure import Results
-from training.evaluate.metrics import Estimate
+from catalogs.atomic import write_text
+from catalogs.errors import ScannerError
+from training.evaluate.bootstrap import Estimate, difference
+from training.evaluate.results import Results
+
+NOTE = (
+    "[low, high]: 95 % bootstrap interval over queries, objects or draws. ±: standard deviation between random "
+    "networks. *: the paired difference to the first column excludes 0."
+)
+
+
+def rows(results: Mapping[str, Results]) -> Iterator[tuple[str, str, list[Estimate | None]]]:
+    """Task, measure, and an estimate (or None) for every column; in the order they first occur."""
+    tasks = list(dict.fromkeys(task for found in results.values() for task in found))
+    for task in tasks:
+        columns = [found[task].estimates if task in found else {} for found in results.values()]
+        for measure in dict.fromkeys(name for column in columns for name in column):
+            yield task, measure, [column.get(measure) for column in columns]
 
 
 def table(results: Mapping[str, Results]) -> str:
-    """Rows are measures, columns models, cells ``value [low, high]``."""
-    names = measures(results)
-    first = max(map(len, names))
-    columns = [[model, *(_cell(found.get(name)) for name in names)] for model, found in results.items()]
-    widths = [max(map(len, column)) for column in columns]
-    lines = []
-    for row, name in enumerate(["", *names]):
-        cells = (column[row].rjust(width) for column, width in zip(columns, widths, strict=True))
-        lines.append("  ".join([name.ljust(first), *cells]))
-    return "\n".join(lines)
+    """Rows are measures under their task, columns models, cells ``value [low, high]``."""
+    lines: list[list[str]] = [["", *results]]
+    current = ""
+    for task, measure, found in rows(results):
+        if task != current:
+            lines, current = [*lines, [task]], task
+        lines.append([f"  {measure}", *cells(found)])
+    widths = [max(len(line[k]) for line in lines if len(line) > k) for k in range(len(results) + 1)]
+    text = []
+    for first, *others in lines:
+        text.append(
+            "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=False))])
+        )
+    return "\n".join([*(line.rstrip() for line in text), NOTE])
 
 
-def measures(results: Mapping[str, Results]) -> list[str]:
-    """Names of all measures, in the order of the model that has most."""
-    longest = max(results.values(), key=len)
-    return list(longest)
+def markdown(results: Mapping[str, Results]) -> str:
+    """The same table for a page or a model card."""
+    head = ["task", "measure", *results]
+    lines = [[task, measure, *cells(found)] for task, measure, found in rows(results)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))
+
+
+def cells(found: list[Estimate | None]) -> list[str]:
+    """A row's estimates as text."""
+    return [_cell(one, found[0] if place else None) for place, one in enumerate(found)]
+
+
+def _cell(found: Estimate | None, first: Estimate | None) -> str:
+    if found is None:
+        return "-"
+    spread = "" if np.isnan(found.spread) else f" ±{found.spread:.2f}"
+    return f"{found.value:.3f} [{found.low:.2f}, {found.high:.2f}]{spread}{'*' if _differs(found, first) else ''}"
+
+
+def _differs(found: Estimate, first: Estimate | None) -> bool:
+    if first is None:
+        return False
+    apart = difference(found, first)
+    return apart.low > 0 or apart.high < 0
 
 
 def write(results: Mapping[str, Results], about: Mapping[str, Any], folder: Path) -> None:
-    """``evaluation.json`` and ``evaluation.png`` in ``folder``."""
+    """``evaluation.json``, ``evaluation.md`` and the figures in ``folder``."""
+    from training.evaluate import figures
+
     folder.mkdir(parents=True, exist_ok=True)
-    models = {model: {name: asdict(value) for name, value in found.items()} for model, found in results.items()}
-    write_json(folder / "evaluation.json", {"about": dict(about), "models": models})
-    draw(results, folder / "evaluation.png")
+    found = {"about": dict(about), "note": NOTE, "models": plain(results)}  # columns and rows keep their order
+    write_text(folder / "evaluation.json", json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+    write_text(folder / "evaluation.md", f"{markdown(results)}\n\n{NOTE}\n")
+    figures.bars(results, folder / "evaluation.png")
+    if any(measured.curves for found in results.values() for measured in found.values()):
+        figures.curves(results, folder / "retrieval.png")
 
 
-def draw(results: Mapping[str, Results], out: Path) -> None:
-    """A point with its interval for every measure and model."""
-    from matplotlib.figure import Figure
-
-    names = measures(results)
-    figure = Figure(figsize=(8, 0.34 * len(names) + 1.2), layout="constrained")
-    axes = figure.subplots()
-    for place, (model, found) in enumerate(results.items()):
-        rows = [row for row, name in enumerate(names) if name in found]
-        values = [found[names[row]] for row in rows]
-        middle = np.array([value.value for value in values])
-        spread = np.abs(np.array([[value.low, value.high] for value in values]).T - middle)
-        offset = (place - (len(results) - 1) / 2) * 0.6 / len(results)
-        axes.errorbar(middle, np.array(rows) + offset, xerr=spread, fmt="o", ms=4, lw=1.2, label=model)
-    axes.set(yticks=range(len(names)), yticklabels=names, xlim=(0, 1.01), xlabel="with 95 % bootstrap interval")
-    axes.invert_yaxis()
-    axes.grid(axis="x", alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=min(len(results), 4), frameon=False)
-    with replacing(out) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+def plain(results: Mapping[str, Results]) -> dict[str, Any]:
+    """Numbers only: model, task, measure, then value, low, high and, for random networks, spread."""
+    return {
+        model: {
+            task: {
+                "measures": {name: _numbers(estimate) for name, estimate in measured.estimates.items()},
+                "recall": {name: np.round(curve, 4).tolist() for name, curve in measured.curves.items()},
+            }
+            for task, measured in found.items()
+        }
+        for model, found in results.items()
+    }
 
 
-def _cell(found: Estimate | None) -> str:
-    return "-" if found is None else f"{found.value:.3f} [{found.low:.2f}, {found.high:.2f}]"
+def _numbers(estimate: Estimate) -> dict[str, float]:
+    numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "spread": estimate.spread}
+    return {name: round(number, 5) for name, number in numbers.items() if np.isfinite(number)}
+
+
+def card_table(path: Path) -> str:
+    """What an ``evaluation.json`` holds, as Markdown. Raises ``ScannerError`` ``evaluate.no_table``."""
+    try:
+        models = json.loads(path.read_text(encoding="utf-8"))["models"]
+        keys = dict.fromkeys((task, name) for m in models.values() for task in m for name in m[task]["measures"])
+        lines = [["task", "measure", *models], ["---"] * (len(models) + 2)]
+        for task, name in keys:
+            found = [m.get(task, {}).get("measures", {}).get(name) for m in models.values()]
+            lines.append([task, name, *(_stored(one) for one in found)])
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        hint = "It is written by: python -m training evaluate MODEL --data DATA --out FOLDER"
+        raise ScannerError("evaluate.no_table", f"{path} is no evaluation.json: {error}.", hint) from error
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _stored(found: Mapping[str, float] | None) -> str:
+    return "-" if found is None else f"{found['value']:.3f} [{found['low']:.2f}, {found['high']:.2f}]"

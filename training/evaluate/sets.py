@@ -1,0 +1,43 @@
+"""All windows an evaluation may need, each set made when a task first asks for it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from training.evaluate import pictures, simulated, surveys, windows
+from training.evaluate.pictures import Pictures, Questions
+from training.evaluate.simulated import SeenTwice, SimulatedWindows
+from training.evaluate.surveys import ThreeSurveys
+from training.evaluate.windows import LabelledWindows
+
+
+class Sets:
+    """Windows of ``side`` pixels from the development ``data``, and simulated ones that are kept in ``cache``."""
+
+    def __init__(self, data: Path, cache: Path, side: int, workers: int = 2) -> None:
+        self._data, self._cache, self.side, self._workers = data, cache, side, workers
+
+    @cached_property
+    def lenses(self) -> LabelledWindows:
+        return windows.load(self._data, self.side)
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        return pictures.galaxies(self._data, self.side)
+
+    @cached_property
+    def zoo(self) -> Questions:
+        return pictures.questions(self._data, self.side)
+
+    @cached_property
+    def surveys(self) -> ThreeSurveys:
+        return surveys.load(self._data, self.side)
+
+    @cached_property
+    def simulated(self) -> SimulatedWindows:
+        return simulated.load(self._cache, self.side, workers=self._workers)
+
+    @cached_property
+    def seen_twice(self) -> SeenTwice:
+        return simulated.seen_twice(self.side)
