@@ -29,8 +29,8 @@ METHODS: tuple[Method, ...] = ("mahalanobis", "knn")
 SAMPLE = 20_000
 NEIGHBOUR = 10  # whose distance counts
 RIDGE = 0.01  # of the mean variance, added to every direction's: some directions have none
-BROKEN = 2 | 16 | 32 | 64  # SEP: object or aperture cut by the edge, aperture with masked pixels
-WHOLE = 0.98  # valid_fraction below which the window has a hole or an edge in it
+BROKEN = 2 | 16 | 64  # SEP: object or aperture cut by the edge, aperture without any pixel
+WHOLE = 0.98  # share of the pixels of the bands present below which the window has a hole or an edge in it
 _PRODUCTS = 4_000_000  # held at a time in each thread
 
 
@@ -138,7 +138,7 @@ def _table(catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, inside: 
         places.append(here)
     found = reading.to_astropy(pa.concat_tables(parts).take(np.argsort(np.concatenate(places))))
     rarer = np.searchsorted(inside, hits.similarity) / len(inside)
-    suspect = (found["valid_fraction"] < WHOLE) | (found["flags"] & BROKEN != 0)
+    suspect = (found["valid_fraction"] < WHOLE * _share_of_bands(catalogue, found)) | (found["flags"] & BROKEN != 0)
     said = {
         "rank": (np.arange(1, len(hits) + 1), "Place in the order of distance, from 1"),
         "distance": (hits.similarity, "How far out: see the method"),
@@ -149,3 +149,11 @@ def _table(catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, inside: 
         found.add_column(values, name=name, index=index)
         found[name].description = description
     return found
+
+
+def _share_of_bands(catalogue: Catalogue, found: Table) -> NDArray[np.float64]:
+    """Share of the model's bands that each object has: the most that its ``valid_fraction`` can be."""
+    bands = catalogue.info.contract.get("bands", catalogue.info.bands)
+    return np.array(
+        [sum(band in present for band in bands) / len(bands) for present in found["bands_present"].tolist()]
+    )

@@ -45,6 +45,18 @@ def test_what_stands_out_comes_first_with_its_flags(odd: Catalogue, method: str)
     assert "embedding" not in found.colnames
 
 
+def test_a_missing_band_is_no_hole(
+    odd: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]
+) -> None:
+    """Two of the model's three bands: a whole window has two thirds of its input pixels."""
+    fractions, none = np.array([0.66, 0.6], np.float32), np.zeros(2, int)
+    rows = make_rows(90, [12.0, 12.1], [30.0, 30.0], valid_fraction=fractions, flags=none, bands_present=["gr", "gr"])
+    write_tile(odd, "090.240", rows)
+    found = outliers.outliers(odd, k=2000, where="bands_present != 'zzz'")
+    suspect = dict(zip(found["object_id"].tolist(), found["suspect"].tolist(), strict=True))
+    assert (suspect[90_000_000], suspect[90_000_001]) == (False, True)
+
+
 def test_mahalanobis_is_that_of_the_covariance(odd: Catalogue) -> None:
     ids, vectors = unit(odd)
     centred = vectors - vectors.mean(axis=0)
