@@ -1,4 +1,4 @@
-"""``python -m export CHECKPOINT OUT.onnx``: weights to the one file that scanning needs."""
+"""``python -m export CHECKPOINT OUT``: weights to the one file that scanning needs, or to a whole release."""
 
 from __future__ import annotations
 
@@ -12,28 +12,54 @@ from catalogs.errors import ScannerError
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
 @click.option("--pooling", type=click.Choice(["mean", "cls", "central"]), default="central", show_default=True)
 @click.option("--whitening", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the principal axes.")
 @click.option("--cutouts", type=click.Path(file_okay=False, path_type=Path), help="Shards to compare on.")
 @click.option("--card", type=click.Path(dir_okay=False, path_type=Path), help="Also write a model card (Markdown).")
+@click.option(
+    "--evaluation",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="evaluation.json of this model, for the card.",
+)
 @click.option("--licence", default="BSD-3-Clause", show_default=True, help="SPDX name of the weights' licence.")
 def export_command(
-    checkpoint: Path, out: Path, pooling: str, whitening: float, cutouts: Path | None, card: Path | None, licence: str
+    checkpoint: Path,
+    out: Path,
+    pooling: str,
+    whitening: float,
+    cutouts: Path | None,
+    card: Path | None,
+    evaluation: Path | None,
+    licence: str,
 ) -> None:
     """Write OUT from the run or file CHECKPOINT, after checking that ONNX Runtime agrees with torch.
 
-    Example: python -m export run encoder.onnx --cutouts shards --card MODEL_CARD.md
+    OUT is one file if it ends in .onnx, else the folder of a release: encoder.onnx, encoder_fp16.onnx,
+    model.safetensors, config.json, README.md (the card) and SHA256SUMS.
+
+    \b
+    Examples:
+      python -m export run encoder.onnx --cutouts shards --card MODEL_CARD.md
+      python -m export run build/small --cutouts shards --evaluation build/evaluation/evaluation.json
     """
     from catalogs.atomic import write_text
     from export.card import render
+    from export.release import CARD, release
     from export.to_onnx import export
 
-    done = export(checkpoint, out, pooling, cutouts, licence, whitening)
+    half = None
+    if out.suffix == ".onnx":
+        done = export(checkpoint, out, pooling, cutouts, licence, whitening)
+    else:
+        made = release(checkpoint, out, pooling, cutouts, licence, whitening, evaluation)
+        done, half = made.exported, made.half
     for name, worst in done.verification.worst.items():
         click.echo(f"{name}: {worst:.1e}", err=True)
+    if half is not None:
+        click.echo(f"float16 against float32: {half}", err=True)
     if card:
-        write_text(card, render(done))
+        write_text(card, render(done, evaluation=evaluation) if half is None else (out / CARD).read_text("utf-8"))
     click.echo(out)
 
 

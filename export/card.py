@@ -3,24 +3,58 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from export.half import Agreement
 from export.to_onnx import Exported
 from scanner.model import Contract
 from training.checkpoint import Checkpoint
+from training.evaluate.report import NOTE, card_table
 
 
-def render(done: Exported) -> str:
-    """Markdown; everything in it is read from the file, the checkpoint or the verification."""
+def render(
+    done: Exported,
+    half: Agreement | None = None,
+    files: Sequence[Path] = (),
+    evaluation: Path | None = None,
+) -> str:
+    """Markdown; everything in it is read from the files, the checkpoint, the verification or ``evaluation.json``.
+
+    ``files`` are those of the release (else the one that was exported); ``half`` tells how float16 agrees.
+    """
     contract, checkpoint = done.contract, done.checkpoint
+    measured = [] if evaluation is None else ["## What it is worth", _worth(evaluation)]
     parts = [
         f"# {checkpoint.config.name}: a masked autoencoder's encoder of survey cutouts",
-        _what(contract), "## What it saw", _seen(checkpoint), "## How it was trained", _trained(checkpoint),
-        "## Pixels", _pixels(contract), "## What was checked", _checked(done), "## Limits", LIMITS,
-        "## Licence and checksums", _sums(done),
+        _what(contract), "## Use", USE, *measured, "## What it saw", _seen(checkpoint), "## How it was trained",
+        _trained(checkpoint), "## Pixels", _pixels(contract), "## What was checked", _checked(done, half),
+        "## Limits", LIMITS, "## Licence and checksums", _sums(done, files or [done.path]),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
+
+USE = """\
+The scanner takes `encoder.onnx`, or the model's name. In plain ONNX Runtime:
+
+```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession("encoder.onnx")
+embedding = session.run(["embedding"], {"flux": flux})[0]
+```
+
+In torch, from `model.safetensors` and `config.json` of the release (`pip install 'unions-scanner[training]'`):
+
+```python
+import torch
+from pathlib import Path
+from export.release import load
+
+encoder = load(Path("."))
+with torch.no_grad():
+    embedding = encoder(torch.as_tensor(flux))
+```"""
 
 LIMITS = """\
 - It knows similarity, not lenses: neighbours of a lens are candidates to look at, not detections.
@@ -81,18 +115,29 @@ def _pixels(contract: Contract) -> str:
     )
 
 
-def _checked(done: Exported) -> str:
+def _worth(evaluation: Path) -> str:
+    return (
+        "On real lenses that were never trained on, labelled pictures and simulations, beside baselines; what each "
+        f"measure is stands in docs/evaluation.md.\n\n{card_table(evaluation)}\n\n{NOTE}"
+    )
+
+
+def _checked(done: Exported, half: Agreement | None) -> str:
     found = done.verification
     rows = ((name, f"{worst:.1e}") for name, worst in found.worst.items())
     return (
         f"ONNX Runtime against torch on {found.pixels}, largest difference of a coordinate "
-        f"(at most {found.tolerance:.0e}):\n\n" + _table(("check", "max abs difference"), rows)
+        f"(at most {found.tolerance:.0e}):\n\n"
+        + _table(("check", "max abs difference"), rows)
+        + ("" if half is None else f"\n\nfloat16 weights against float32, same pixels: {half}.")
     )
 
 
-def _sums(done: Exported) -> str:
-    file = hashlib.sha256(done.path.read_bytes()).hexdigest()
-    return f"{done.contract.licence}\n\n- file sha256 `{file}`\n- weights sha256 `{done.contract.weights_sha256}`"
+def _sums(done: Exported, files: Sequence[Path]) -> str:
+    sums = ((path.name, f"`{hashlib.sha256(path.read_bytes()).hexdigest()}`") for path in files)
+    return f"{done.contract.licence}\n\n" + _table(
+        ("file", "sha256"), [*sums, ("weights, whatever file they are in", f"`{done.contract.weights_sha256}`")]
+    )
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:

@@ -39,7 +39,7 @@ def verify(path: Path, graph: EmbeddingGraph, config: Config, cutouts: Path | No
     Raises ``ScannerError`` ``export.disagrees`` at the first check that fails.
     """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    flux = made_up(graph) if cutouts is None else _stored(cutouts, config)
+    flux = compared_on(graph, config, cutouts)
     worst = {}
     for name, batch in cases(flux):
         with torch.no_grad():
@@ -49,6 +49,11 @@ def verify(path: Path, graph: EmbeddingGraph, config: Config, cutouts: Path | No
     alone = np.concatenate([session.run(["embedding"], {"flux": flux[i : i + 1]})[0] for i in range(8)])
     worst["rows alone and in a batch"] = _difference("rows", alone, session.run(["embedding"], {"flux": flux})[0][:8])
     return Verification("made-up galaxies" if cutouts is None else "cutouts of the shards", worst)
+
+
+def compared_on(graph: EmbeddingGraph, config: Config, cutouts: Path | None = None) -> Pixels:
+    """The windows [64, B, S, S] that files are compared on: of shards, else made-up galaxies."""
+    return made_up(graph) if cutouts is None else _stored(cutouts, config)
 
 
 def _difference(name: str, found: Pixels, expected: Pixels) -> float:

@@ -1,0 +1,106 @@
+"""A model as others take it: both ONNX precisions, the weights, what they are, the card, and checksums of all.
+
+>>> encoder = load(Path("small"))  # a torch module of safetensors and config.json; nothing else is needed
+>>> with torch.no_grad():
+...     embedding = encoder(flux)  # float32 [N, B, S, S] in nJy, NaN for no data, to unit vectors [N, D]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from catalogs.atomic import replacing, write_text
+from catalogs.errors import ScannerError
+from export.card import render
+from export.graph import WHITENING, EmbeddingGraph
+from export.half import Agreement, export_half
+from export.to_onnx import LICENCE, Exported, export
+from export.verify import compared_on
+from training.checkpoint import Checkpoint
+from training.config import Config
+from training.mae import MaskedAutoencoder
+from training.pooling import Statistics
+
+ENCODER, HALF, WEIGHTS = "encoder.onnx", "encoder_fp16.onnx", "model.safetensors"
+CONFIG, CARD, SUMS = "config.json", "README.md", "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A folder that is complete, the float32 export in it, and how well float16 agrees with it."""
+
+    folder: Path
+    exported: Exported
+    half: Agreement
+
+
+def release(
+    checkpoint: Path,
+    folder: Path,
+    pooling: str = "central",
+    cutouts: Path | None = None,
+    licence: str = LICENCE,
+    whitening: float = WHITENING,
+    evaluation: Path | None = None,
+) -> Release:
+    """Write all files of a release into ``folder``; the checksums last, so they are there when it is complete.
+
+    ``evaluation`` is the evaluation.json whose table goes into the card. Raises what ``export`` and ``export_half``
+    raise, and ``evaluate.no_table``.
+    """
+    done = export(checkpoint, folder / ENCODER, pooling, cutouts, licence, whitening)
+    graph = EmbeddingGraph(done.checkpoint, pooling, whitening)
+    flux = compared_on(graph, done.checkpoint.config, cutouts)
+    half = export_half(graph, done.contract, folder / HALF, done.path, flux)
+    write_weights(graph, folder / WEIGHTS)
+    config = {
+        "contract": done.contract.to_dict(),
+        "pooling": pooling,
+        "whitening": whitening,
+        "training": done.checkpoint.config.to_dict(),
+        "progress": dict(done.checkpoint.progress),
+        "data": {"manifest_sha256": done.checkpoint.data["manifest_sha256"]},
+    }
+    write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+    named = (ENCODER, HALF, WEIGHTS, CONFIG)
+    write_text(folder / CARD, render(done, half, [folder / name for name in named], evaluation))
+    write_text(folder / SUMS, "".join(f"{sha256(folder / name)}  {name}\n" for name in (*named, CARD)))
+    return Release(folder, done, half)
+
+
+def write_weights(graph: EmbeddingGraph, path: Path) -> None:
+    """Everything between flux and embedding: stretch, encoder, centring and rotation; no decoder."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in graph.state_dict().items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, {"format": "pt"}))
+
+
+def load(folder: Path) -> EmbeddingGraph:
+    """The encoder of a release as a torch module, in evaluation mode, from ``config.json`` and ``model.safetensors``.
+
+    Raises ``ScannerError`` ``release.damaged`` where one of them is missing or does not fit the other.
+    """
+    try:
+        said = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config, pooling = Config.from_dict(said["training"], str(folder / CONFIG)), said["pooling"]
+        blank = MaskedAutoencoder(config.model).state_dict()
+        dim = config.model.dim
+        statistics = {pooling: Statistics(torch.zeros(dim), torch.eye(dim), torch.ones(dim))}
+        graph = EmbeddingGraph(Checkpoint(config, {}, {}, blank, statistics=statistics), pooling, said["whitening"])
+        graph.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        hint = "Compare the files with SHA256SUMS: sha256sum -c SHA256SUMS"
+        raise ScannerError("release.damaged", f"{folder} is no complete release: {error}.", hint) from error
+    return graph
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,142 @@
+"""A release: both precisions agree, plain torch loads it, its card can be followed, its checksums hold."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from click.testing import CliRunner
+
+from catalogs.errors import ScannerError
+from export import half
+from export.__main__ import export_command
+from export.graph import EmbeddingGraph
+from export.half import agree, in_half
+from export.release import load, release
+from export.verify import made_up
+from scanner.encoder import Encoder
+
+
+@pytest.fixture(scope="module")
+def made(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release by the command, with a table for its card."""
+    folder = tmp_path_factory.mktemp("release") / "tiny"
+    table = folder.parent / "evaluation.json"
+    numbers = {"value": 0.5, "low": 0.4, "high": 0.6}
+    table.write_text(json.dumps({"models": {"tiny": {"retrieval": {"measures": {"mAP matched": numbers}}}}}))
+    done = CliRunner().invoke(export_command, [str(run), str(folder), "--evaluation", str(table)])
+    assert done.exit_code == 0, done.output
+    assert "float16 against float32: cosine" in done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def flux(graph: EmbeddingGraph) -> np.ndarray:
+    return made_up(graph)
+
+
+def onnx_vectors(path: Path, flux: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(["embedding"], {"flux": flux})[0])
+
+
+def test_every_file_is_there_and_has_its_checksum(made: Path) -> None:
+    names = {path.name for path in made.iterdir()}
+    assert names == {"encoder.onnx", "encoder_fp16.onnx", "model.safetensors", "config.json", "README.md", "SHA256SUMS"}
+    checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=made, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+    assert checked.stdout.count(": OK") == 5
+
+
+def test_half_precision_keeps_vectors_and_neighbours(made: Path, flux: np.ndarray) -> None:
+    found = agree(onnx_vectors(made / "encoder.onnx", flux), onnx_vectors(made / "encoder_fp16.onnx", flux))
+    assert found.least_cosine > 0.999
+    assert found.overlap > 0.9
+
+
+def test_half_precision_is_inside_only(made: Path) -> None:
+    """Weights of the blocks are float16; input, output, stretch and rotation are float32: fluxes overflow float16."""
+    model = onnx.load(made / "encoder_fp16.onnx")
+    kinds = [entry.data_type for entry in model.graph.initializer if np.prod(entry.dims) > 500]
+    assert kinds.count(onnx.TensorProto.FLOAT16) > 0.9 * len(kinds) - 1
+    ends = [value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)]
+    assert ends == [onnx.TensorProto.FLOAT] * 2
+    size = [(made / name).stat().st_size for name in ("encoder_fp16.onnx", "encoder.onnx")]
+    assert size[0] < 0.75 * size[1]
+
+
+def test_half_precision_stands_bright_stars(made: Path, flux: np.ndarray) -> None:
+    star = flux[:4] * np.float32(1e6)
+    assert star.max() > 65504
+    found = agree(onnx_vectors(made / "encoder.onnx", star), onnx_vectors(made / "encoder_fp16.onnx", star))
+    assert found.least_cosine > 0.999
+
+
+def test_the_scanner_takes_the_half_file(made: Path) -> None:
+    full, small = (Encoder(made / name, device="cpu") for name in ("encoder.onnx", "encoder_fp16.onnx"))
+    assert small.contract.weights_sha256 == full.contract.weights_sha256
+    assert small.contract.training_run.endswith("float16 weights")
+    assert small.sha256 != full.sha256
+
+
+def test_a_half_file_that_differs_is_never_written(
+    graph: EmbeddingGraph, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def coarse(whole: EmbeddingGraph) -> EmbeddingGraph:
+        other = in_half(whole)
+        other.mean += 10
+        return other
+
+    monkeypatch.setattr(half, "in_half", coarse)
+    contract = Encoder(made / "encoder.onnx", device="cpu").contract
+    with pytest.raises(ScannerError) as caught:
+        half.export_half(graph, contract, tmp_path / "half.onnx", made / "encoder.onnx", made_up(graph))
+    assert caught.value.code == "export.half"
+    assert not list(tmp_path.iterdir())
+
+
+def test_plain_torch_computes_the_same_from_the_safetensors(made: Path, flux: np.ndarray) -> None:
+    with torch.no_grad():
+        found = load(made)(torch.from_numpy(flux)).numpy()
+    np.testing.assert_allclose(found, onnx_vectors(made / "encoder.onnx", flux), atol=1e-5)
+
+
+def test_the_snippets_of_the_card_run_as_they_stand(made: Path, flux: np.ndarray, tmp_path: Path) -> None:
+    snippets = re.findall(r"```python\n(.*?)```", (made / "README.md").read_text(), re.DOTALL)
+    assert len(snippets) == 2
+    np.save(tmp_path / "flux.npy", flux[:3])
+    for snippet in snippets:
+        code = f"import numpy\nflux = numpy.load({str(tmp_path / 'flux.npy')!r})\n{snippet}\nprint(embedding.shape)"
+        code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n{code}"
+        done = subprocess.run([sys.executable, "-c", code], cwd=made, capture_output=True, text=True)
+        assert "(3, 32)" in done.stdout or "[3, 32]" in done.stdout, done.stderr
+
+
+def test_the_card_quotes_table_and_checksums(made: Path) -> None:
+    card = (made / "README.md").read_text()
+    sums = dict(reversed(line.split()) for line in (made / "SHA256SUMS").read_text().splitlines())
+    for said in ("| retrieval | mAP matched | 0.500 [0.40, 0.60] |", "BSD-3-Clause", "neighbours in common"):
+        assert said in card
+    assert all(sums[name] in card for name in sums if name != "README.md")
+
+
+def test_the_same_run_gives_the_same_release(made: Path, run: Path, tmp_path: Path) -> None:
+    again = release(run, tmp_path / "again", evaluation=made.parent / "evaluation.json").folder
+    assert (again / "SHA256SUMS").read_text() == (made / "SHA256SUMS").read_text()
+
+
+@pytest.mark.parametrize("spoilt", ["config.json", "model.safetensors"])
+def test_a_damaged_release_is_refused(made: Path, tmp_path: Path, spoilt: str) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((made / name).read_bytes() if name != spoilt else b"{}")
+    with pytest.raises(ScannerError) as caught:
+        load(tmp_path)
+    assert caught.value.code == "release.damaged"
