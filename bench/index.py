@@ -32,7 +32,7 @@ from scanner.progress import Quiet
 from scanner.scan import make_run, scan_tiles
 
 LARGE, MIDDLE, SMALL, FEW = 2_000_000, 500_000, 50_000, 3_000
-PEERS, FEW_PEERS = 200_000, 2_000
+PEERS, FEW_PEERS = 100_000, 2_000
 QUERIES, FEW_QUERIES = 100, 8
 SHIFT = 3.0
 """Length of the common mean of uncentred embeddings: nine tenths of every vector point the same way."""

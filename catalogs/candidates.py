@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXACT_NUMBERS = 400_000_000  # rows x dimensions up to which all are compared: 0.12 s on one core, 0.8 GB mapped
+EXACT_NUMBERS = 400_000_000  # rows x dimensions up to which all are compared: 0.2 s on one core, 0.8 GB mapped
 FEW_ROWS = 20_000  # of a shard, left by a filter: comparing them takes what asking the index does, a millisecond
 FEW_SHARE = 0.1  # of a shard, left by a filter: below it the index would have to be asked for ten times as many
 MOST = 10_000  # candidates above which an index has nothing to save

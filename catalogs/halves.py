@@ -2,8 +2,9 @@
 
 A record a row: D float16 numbers, and the length they are to be divided by. The catalogue's numbers have a mantissa of
 10 bits, which is what float16 has, so nothing is lost but what lies below 2**-25 of a vector's length. Measured on one
-core at a million rows of 192: 55 ms a question, against 3.1 s to decode the same rows from Parquet and 0.4 s by numpy,
-which converts first; eight questions at once take 75 ms.
+core, a million rows of 192 take 0.1 s a question, against 2.0 s to decode them from Parquet and 0.4 s by numpy, which
+converts first; eight questions at once take a third more than one. To rank 500 candidates again takes 0.2 ms; from rows
+of five Parquet files of 20,000 it took 166 ms.
 """
 
 from __future__ import annotations
