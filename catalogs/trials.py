@@ -120,8 +120,9 @@ class _Contest:
 def _ranked(catalogue: Catalogue, truth: Examples, chosen: Selection) -> Examples:
     """Those of the truth that a ranking would list."""
     there: set[int] = set()
+    tiles = set(truth.tile.tolist())
     for footer in catalogue.footers(chosen.near):
-        if footer.tile in set(truth.tile.tolist()):
+        if footer.tile in tiles:
             for table in rows.tile_groups(catalogue, footer, ["object_id"], chosen):
                 there.update(np.intersect1d(table.column("object_id").to_numpy(), truth.object_id).tolist())
     return truth[np.isin(truth.object_id, list(there))]
@@ -168,8 +169,9 @@ def _by_magnitude(magnitudes: NDArray[np.float64], split: _Split) -> _Contest:
 def _magnitudes(catalogue: Catalogue, ranked: Examples) -> NDArray[np.float64]:
     """``mag_auto`` [P] of lenses."""
     found: dict[int, float] = {}
+    tiles = set(ranked.tile.tolist())
     for footer in catalogue.footers():
-        if footer.tile in set(ranked.tile.tolist()):
+        if footer.tile in tiles:
             for table in rows.tile_groups(catalogue, footer, ["object_id", _MAGNITUDE_COLUMN]):
                 names = ("object_id", _MAGNITUDE_COLUMN)
                 found |= dict(zip(*(table.column(name).to_pylist() for name in names), strict=True))

@@ -12,7 +12,19 @@ import pytest
 
 HOUSE = Path(__file__).parents[1]
 ROOMS = ("training", "export", "scanner", "catalogs")
-NOT_PIXELS = {"cli", "encoder", "gallery", "model", "pipeline", "prepare", "query", "reader", "runtime", "scan"}
+NOT_PIXELS = {
+    "cli",
+    "encoder",
+    "examples",
+    "gallery",
+    "model",
+    "pipeline",
+    "prepare",
+    "query",
+    "reader",
+    "runtime",
+    "scan",
+}
 MAY_IMPORT = {
     "catalogs": set(),
     "scanner": {"catalogs"},
