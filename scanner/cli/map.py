@@ -1,0 +1,103 @@
+"""``scanner map``: what does the catalogue look like as a whole?"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import catalog_option
+
+if TYPE_CHECKING:
+    from catalogs.store import Catalogue
+
+METHODS = ("pca", "tsne", "umap")
+DRAWN = 100_000
+
+
+@click.command(name="map")
+@catalog_option("--catalog", "Catalogue to map.")
+@click.option("--method", type=click.Choice(METHODS), default="umap", show_default=True, help="How to map.")
+@click.option("--name", help="Name of the map, and of its columns NAME_x, NAME_y. [default: the method]")
+@click.option("--where", metavar="FILTER", default="is_primary", show_default=True, help="Only these objects.")
+@click.option(
+    "--sample", default=20_000, show_default=True, type=click.IntRange(10), help="Objects that the map is fitted to."
+)
+@click.option("--seed", default=0, show_default=True, type=int, help="Of the sample and the fit.")
+@click.option("--refit", is_flag=True, help="Fit anew, even if the map is there.")
+@click.option(
+    "--figure", type=click.Path(dir_okay=False, path_type=Path), help="PNG coloured by magnitude, colour, size."
+)
+@click.option("--cutouts", type=click.Path(dir_okay=False, path_type=Path), help="PNG with cutouts (with --root).")
+@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the images are.")
+@click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def map_(
+    catalog: Path,
+    method: str,
+    name: str | None,
+    where: str,
+    sample: int,
+    seed: int,
+    refit: bool,
+    figure: Path | None,
+    cutouts: Path | None,
+    root: Path | None,
+    fmt: str,
+) -> None:
+    """Map a catalogue to the plane, so that what looks alike lies together.
+
+    The map is fitted to a sample (PCA, t-SNE by openTSNE, UMAP by umap-learn); all other objects are placed among it.
+    Coordinates lie beside the tiles, in maps/NAME/tiles, a row for each of theirs. Run again after a scan, only new
+    tiles are placed. Needs pip install 'unions-scanner[maps]'.
+
+    \b
+    Examples:
+      scanner map --method umap --figure umap.png
+      scanner map --method tsne --where "is_primary and mag_auto < 22" --root /data/unions --cutouts tsne_cutouts.png
+    """
+    import catalogs
+    from catalogs import maps
+
+    if cutouts and root is None:
+        raise click.UsageError("--cutouts needs --root, the folder of the images.")
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    catalogue = catalogs.open(catalog)
+    report = maps.build(catalogue, maps.Plan(method, sample, seed, where), name, refit=refit)
+    if fmt == "json":
+        click.echo(json.dumps(asdict(report)))
+    else:
+        click.echo(
+            f"Map {report.name}: fitted to {report.fitted:,} objects; {report.objects:,} objects on it, "
+            f"{report.placed:,} tiles placed, {report.kept:,} kept"
+        )
+    if figure or cutouts:
+        _draw(catalogue, report.name, method, figure, cutouts, root)
+
+
+def _draw(
+    catalogue: Catalogue, name: str, method: str, figure: Path | None, cutouts: Path | None, root: Path | None
+) -> None:
+    import numpy as np
+
+    from catalogs import maps
+
+    from .. import map_figures, stamps
+    from .. import survey as surveys
+    from ..cutouts import WindowFrame
+
+    info = catalogue.info
+    table = maps.table(catalogue, name, map_figures.columns(catalogue.schema.names), limit=DRAWN)
+    places = np.stack([table[f"{name}_x"], table[f"{name}_y"]], axis=1)
+    title = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}[method]
+    if figure:
+        map_figures.draw_quantities(places, map_figures.quantities(table, info.bands), title, figure)
+    if cutouts and root:
+        contract = info.contract
+        frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
+        at_hand = stamps.Stamps(surveys.load(info.survey), frame, root)
+        map_figures.draw_cutouts(places, table, at_hand, frame.bands, title, cutouts)

@@ -1,0 +1,145 @@
+"""Maps: neighbours in the embedding are neighbours on the map, coordinates lie beside the rows, new tiles join in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from catalogs import maps, projections
+from catalogs.errors import ScannerError
+
+DIM = 16
+KINDS = 3
+
+
+def vectors_of(kind: np.ndarray, seed: int) -> np.ndarray:
+    """Embeddings around one of three directions."""
+    middles = 3 * np.random.default_rng(1).normal(size=(KINDS, DIM))
+    vectors = middles[kind] + np.random.default_rng(seed).normal(size=(len(kind), DIM))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def three_kinds(catalogue, make_rows, write_tile):
+    """Two tiles of 150 objects of three kinds, told by ``flags``; some rows do not count, one has no vector."""
+    for number in (1, 2):
+        add_tile(catalogue, number, make_rows, write_tile)
+    return catalogue
+
+
+def add_tile(catalogue, number, make_rows, write_tile) -> None:
+    kind = np.arange(150) % KINDS
+    ra, dec = 10 * number + np.linspace(0, 0.4, 150), np.linspace(20, 20.4, 150)
+    embedding = vectors_of(kind, number)
+    rows = make_rows(number, ra, dec, embedding, flags=kind, is_primary=np.arange(150) % 10 != 0)
+    rows["embedding"][7] = np.nan
+    write_tile(catalogue, f"{number}.1", rows)
+
+
+def purity(places: np.ndarray, kind: np.ndarray) -> float:
+    """How often the nearest object on the map is of the same kind."""
+    away = np.linalg.norm(places[:, None] - places[None], axis=2)
+    np.fill_diagonal(away, np.inf)
+    return float(np.mean(kind[away.argmin(axis=1)] == kind))
+
+
+@pytest.mark.parametrize(("method", "library"), [("pca", "numpy"), ("tsne", "openTSNE"), ("umap", "umap")])
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.timeout(600)  # numba compiles UMAP anew: 13 s of one quiet core
+def test_objects_of_a_kind_lie_together_fitted_or_placed(three_kinds, method, library) -> None:
+    pytest.importorskip(library, reason="needs the extra [maps]")
+    report = maps.build(three_kinds, maps.Plan(method, sample=120, seed=3))
+    assert (report.fitted, report.placed, report.objects) == (120, 2, 2 * 134)
+    table = maps.table(three_kinds, method, ["flags"])
+    places = np.stack([table[f"{method}_x"], table[f"{method}_y"]], axis=1)
+    assert len(table) == report.objects
+    assert purity(places, np.asarray(table["flags"])) > 0.95
+    again = maps.build(three_kinds, maps.Plan(method, sample=120, seed=3), refit=True)
+    assert again.placed == 0  # the same sample and seed made the same map, bit by bit
+
+
+def test_coordinates_lie_row_by_row_beside_the_tile(three_kinds) -> None:
+    before = three_kinds.tile_path("1.1").read_bytes()
+    maps.build(three_kinds, maps.Plan("pca"), "overview")
+    beside = pq.read_table(three_kinds.path / "maps" / "overview" / "tiles" / "1.1.parquet")
+    tile = pq.read_table(three_kinds.tile_path("1.1"))
+    assert beside.column_names == ["object_id", "overview_x", "overview_y"]
+    assert beside["object_id"].to_pylist() == tile["object_id"].to_pylist()
+    on_it = np.isfinite(beside["overview_x"].to_numpy())
+    expected = tile["is_primary"].to_numpy()
+    expected[7] = False  # it has no vector
+    assert np.array_equal(on_it, expected)
+    assert three_kinds.tile_path("1.1").read_bytes() == before
+    assert maps.names(three_kinds) == ["overview"]
+
+
+def test_a_new_tile_joins_a_map_that_stays_what_it_was(three_kinds, make_rows, write_tile) -> None:
+    maps.build(three_kinds, maps.Plan("pca", sample=100))
+    before = maps.table(three_kinds, "pca")
+    add_tile(three_kinds, 3, make_rows, write_tile)
+    report = maps.build(three_kinds, maps.Plan("pca", sample=100))
+    assert (report.placed, report.kept) == (1, 2)
+    after = maps.table(three_kinds, "pca")
+    assert len(after) == len(before) + 134
+    assert np.array_equal(after["pca_x"][: len(before)], before["pca_x"])
+    other = maps.build(three_kinds, maps.Plan("pca", sample=100, where="flags == 1"))
+    assert (other.placed, other.objects) == (3, 3 * 49)  # another plan is another map
+
+
+def test_a_tile_that_changed_is_left_out_until_it_is_placed_again(three_kinds, make_rows, write_tile, caplog) -> None:
+    maps.build(three_kinds, maps.Plan("pca"))
+    write_tile(three_kinds, "1.1", make_rows(1, [10.0, 10.1], [20.0, 20.1]))
+    assert len(maps.table(three_kinds, "pca")) == 134
+    assert "1.1 is not on the map" in caplog.text
+    assert maps.build(three_kinds, maps.Plan("pca")).placed == 1
+    assert len(maps.table(three_kinds, "pca")) == 136
+
+
+def test_tables_of_a_map_can_be_chosen_from_and_thinned(three_kinds) -> None:
+    maps.build(three_kinds, maps.Plan("pca"))
+    whole = maps.table(three_kinds, "pca", ["mag_r", "ra"])
+    assert whole.colnames == ["object_id", "pca_x", "pca_y", "mag_r", "ra"]
+    assert whole["ra"].unit == "deg"
+    bright = maps.table(three_kinds, "pca", filter_text="mag_r < 10 and is_primary")
+    assert 0 < len(bright) == np.sum(whole["mag_r"] < 10)
+    assert 60 < len(maps.table(three_kinds, "pca", limit=100)) < 140
+
+
+def test_where_an_object_is_placed_depends_on_nothing_but_the_sample() -> None:
+    """Not on the batch it comes in; a fitted object's copy falls on it."""
+    kind = np.arange(200) % KINDS
+    sample, others = vectors_of(kind, 1), vectors_of(kind, 2)
+    places = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    place = projections.Placer(sample, places, "umap")
+    together = place(others)
+    one_by_one = np.concatenate([place(other[None]) for other in others])
+    np.testing.assert_allclose(one_by_one, together, atol=1e-4)
+    own = projections.Placer(sample, np.stack([kind, kind], axis=1).astype(np.float32), "tsne")(others)
+    assert np.mean(np.rint(own[:, 0]) == kind) > 0.97
+
+
+def test_principal_components_are_those_of_the_singular_values() -> None:
+    sample = vectors_of(np.arange(90) % KINDS, 4)
+    seen = projections.components(sample, 4)(sample)
+    _, _, expected = np.linalg.svd(sample - sample.mean(axis=0), full_matrices=False)
+    np.testing.assert_allclose(np.abs(seen), np.abs((sample - sample.mean(axis=0)) @ expected[:4].T), atol=1e-5)
+
+
+def code_of(catalogue, plan: maps.Plan, name: str | None = None) -> str:
+    with pytest.raises(ScannerError) as refused:
+        maps.build(catalogue, plan, name)
+    assert refused.value.hint
+    return refused.value.code
+
+
+def test_what_cannot_be_mapped_is_said(three_kinds, monkeypatch) -> None:
+    assert code_of(three_kinds, maps.Plan("pca"), "a/b") == "map.bad_name"
+    assert code_of(three_kinds, maps.Plan("lda")) == "map.bad_method"
+    assert code_of(three_kinds, maps.Plan("pca", where="flags > 100")) == "map.too_few"
+    assert code_of(three_kinds, maps.Plan("pca", where="nothing > 1")) == "where.column"
+    monkeypatch.setitem(__import__("sys").modules, "umap", None)
+    assert code_of(three_kinds, maps.Plan("umap")) == "map.not_installed"
+    with pytest.raises(ScannerError) as refused:
+        maps.table(three_kinds, "umap")
+    assert refused.value.code == "map.missing"
