@@ -23,6 +23,7 @@ COMMANDS = {
     "rank": "rank:rank",
     "evaluate-ranking": "evaluate_ranking:evaluate_ranking",
     "outliers": "outliers:outliers",
+    "map": "map:map_",
     "publish": "publish:publish",
     "info": "info:info",
     "demo": "demo:demo",
