@@ -17,7 +17,8 @@ class ScanOptions:
 
     ``bands``: those to read (None: all of the survey). ``min_snr``: of detected objects. ``stride``: of the grid, in
     pixels. ``resample``: bring windows to the model's pixel scale. ``readers``: processes that read ahead, 0 reads in
-    this one; they do not change the rows.
+    this one; they do not change the rows. ``scratch``: the folder for copies of remote tiles (None: that for temporary
+    files).
     """
 
     sources: str = DETECT
@@ -26,6 +27,7 @@ class ScanOptions:
     stride: int = 32
     resample: bool = False
     readers: int = 1
+    scratch: Path | None = None
 
     def settings(self) -> dict[str, Any]:
         """What of this makes rows, as JSON values."""

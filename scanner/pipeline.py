@@ -90,8 +90,8 @@ class Pipeline:
                 self._put(_Mark.END)
                 while self._writer.is_alive():
                     self._writer.join(POLL)
-                    self._look()
-                self._look()
+                    self.look()
+                self.look()
         except BaseException:
             self._abort()
             raise
@@ -131,12 +131,13 @@ class Pipeline:
 
     def _put(self, item: Outcome | Future[Batch] | _Mark) -> None:
         while True:
-            self._look()
+            self.look()
             with contextlib.suppress(queue.Full):
                 self._queue.put(item, timeout=POLL)
                 return
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Raise what went wrong in the writer's thread, or an interrupt."""
         if self._error is not None:
             raise self._error
         self._check()

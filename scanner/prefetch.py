@@ -44,9 +44,11 @@ class InProcess:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def stream(self, tiles: Iterable[Tile], check: Callable[[], None]) -> Iterator[Outcome]:
+    def stream(self, tiles: Iterable[Tile | None], check: Callable[[], None]) -> Iterator[Outcome]:
         for tile in tiles:
             check()
+            if tile is None:
+                continue
             found = self._triage(tile) or prepare(self._job, tile)
             yield found if isinstance(found, TileReport) else Ready(found, lambda: None)
 
@@ -85,7 +87,7 @@ class Prefetcher:
         for slot in self._slots:
             slot.close()
 
-    def stream(self, tiles: Iterable[Tile], check: Callable[[], None]) -> Iterator[Outcome]:
+    def stream(self, tiles: Iterable[Tile | None], check: Callable[[], None]) -> Iterator[Outcome]:
         """Outcomes as they come; ``check`` is called while waiting and raises to end it."""
         source = iter(tiles)
         for reader in self._readers:
@@ -104,7 +106,7 @@ class Prefetcher:
                 else:
                     yield outcome
 
-    def _work(self, reader: Reader, source: Iterator[Tile]) -> None:
+    def _work(self, reader: Reader, source: Iterator[Tile | None]) -> None:
         try:
             while (slot := self._free_slot()) is not None:
                 if (tile := self._next(source)) is None:
@@ -124,12 +126,14 @@ class Prefetcher:
         pixels = self._slots[slot].array(found.shape)
         return Ready(found.over(pixels), lambda: self._free.put(slot))
 
-    def _next(self, source: Iterator[Tile]) -> Tile | None:
+    def _next(self, source: Iterator[Tile | None]) -> Tile | None:
         """The next tile that needs reading; reports of the others go out on the way."""
         with self._turn:
             for tile in source:
                 if self._stopped.is_set():
                     return None
+                if tile is None:
+                    continue
                 if (report := self._triage(tile)) is None:
                     return tile
                 self._put(report)

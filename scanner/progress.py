@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any, Protocol, Self
 
 from .report import TileReport
@@ -40,17 +41,27 @@ class Quiet:
 
 
 class Lines(Quiet):
-    """One log line a tile, with its place in the list where the length of that is known."""
+    """One log line a tile, with its place in the list, and the time left where that is some minutes."""
 
     def __init__(self, total: int | None = None) -> None:
         self._total = total
         self._ended = 0
+        self._worked = 0
+        self._began = time.monotonic()
 
     def finished(self, report: TileReport) -> None:
         self._ended += 1
-        place = f"{self._ended}/{self._total}" if self._total else str(self._ended)
+        self._worked += report.status != "skipped"
+        place = f"{self._ended}/{self._total}{self._left()}" if self._total else str(self._ended)
         level = logging.WARNING if report.status == "failed" else logging.INFO
         log.log(level, "[%s] %s", place, line(report))
+
+    def _left(self) -> str:
+        """As long for each tile that is left as for those that were not done before."""
+        if not self._worked or not self._total:
+            return ""
+        minutes = (time.monotonic() - self._began) / self._worked * (self._total - self._ended) / 60
+        return "" if minutes < 2 else f", {duration(minutes)} left"
 
 
 class Bar(Quiet):
@@ -79,6 +90,12 @@ class Bar(Quiet):
         if report.status == "failed":
             self._bar.write(line(report), file=self._bar.fp)
         self._bar.update(1)
+
+
+def duration(minutes: float) -> str:
+    """``95`` minutes as ``1 h 35 min``."""
+    hours, rest = divmod(round(minutes), 60)
+    return f"{hours} h {rest} min" if hours else f"{rest} min"
 
 
 def line(report: TileReport) -> str:

@@ -19,6 +19,7 @@ from .prefetch import InProcess, Prefetcher
 from .prepare import Job, failed
 from .progress import Progress, Quiet
 from .report import ScanReport, Seconds, TileReport
+from .staging import Staging
 from .survey import Survey
 from .tiles import Tile
 
@@ -44,7 +45,7 @@ def make_run(survey: Survey, encoder: Encoder, options: ScanOptions, model: str 
 
 
 def scan_tiles(
-    tiles: Iterable[Tile],
+    tiles: Iterable[Tile | None],
     survey: Survey,
     encoder: Encoder,
     catalogue: Catalogue,
@@ -53,6 +54,8 @@ def scan_tiles(
     progress: Progress | None = None,
 ) -> ScanReport:
     """Embed every object of ``tiles`` into ``catalogue``; ``tiles`` may be a generator and is taken lazily.
+
+    A generator that waits for tiles says None now and then, for "nothing yet": so the scan can be stopped meanwhile.
 
     A tile that is done with this run's digest is skipped, one that fails is recorded and tried again next time. Raises
     ``ScannerError`` for what is wrong with the set-up (``output.full``, ``encoder.failed``, ``reader.not_started``...).
@@ -70,10 +73,11 @@ def scan_tiles(
     with (
         Interrupts() as interrupts,
         _source(job, triage, options.readers) as source,
+        _staging(job, triage) as staging,
         Pipeline(encoder, catalogue, run, progress or Quiet(), interrupts.check) as pipeline,
     ):
-        for outcome in source.stream(tiles, interrupts.check):
-            pipeline.feed(outcome)
+        for outcome in source.stream(staging.stream(tiles), pipeline.look):
+            pipeline.feed(staging.settle(outcome))
     return ScanReport(tuple(pipeline.reports), time.perf_counter() - began)
 
 
@@ -95,6 +99,13 @@ def check(job: Job) -> None:
             f"The model sees the bands {', '.join(wanted)}, none of which is read ({', '.join(read)}).",
             "Give other --bands.",
         )
+
+
+def _staging(job: Job, triage: Callable[[Tile], TileReport | None]) -> Staging:
+    """Copies of remote tiles: those that are read, one that is ready, and one that is coming."""
+    bands = job.options.bands or job.survey.band_names
+    rooms = job.options.readers + 2
+    return Staging(job.survey, bands, job.options.scratch, rooms, lambda tile: triage(tile) is not None)
 
 
 def _source(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TypeVar
 
 from scanner import templates
 from scanner.survey import Band, Survey
+
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 _FILE = "{file}"
 _FOLDER = "{folder}"
@@ -31,13 +34,21 @@ class Folders:
                     found[band.name] = Path(path)
         return {name: found[name] for name in self._survey.band_names if name in found}
 
-    def bases(self, path: Path, band: str, values: templates.Fields) -> Iterator[Path]:
+    def bases(self, path: AnyPath, band: str, values: templates.Fields) -> Iterator[AnyPath]:
         """Folders from which a layout of the survey leads to ``path``, a file of ``band``; its own folder first."""
         yield path.parent
         for inner in self._inner(self._survey.band(band), values):
-            parts = Path(inner).parts
+            parts = PurePosixPath(inner).parts
             if parts and path.parent.parts[-len(parts) :] == parts:
-                yield Path(*path.parent.parts[: -len(parts)])
+                yield type(path)(*path.parent.parts[: -len(parts)])
+
+    def places(self, band: Band, values: templates.Fields) -> Iterator[str]:
+        """Every path below a base that a band's file may have, best first; the file system is not asked."""
+        for template in band.files:
+            for suffix in self._survey.suffixes:
+                name = templates.fill(template + suffix, values)
+                for inner in self._inner(band, values):
+                    yield f"{inner}/{name}" if inner else name
 
     def _file(self, band: Band, values: templates.Fields, base: str) -> str | None:
         folders = [folder for inner in self._inner(band, values) if (folder := self._folder(base, inner)) is not None]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from catalogs import grid
 from catalogs.errors import ScannerError
 from catalogs.grid import centre, contains, is_primary, tile_at, tiles_covering
-from scanner import templates
+from scanner import remote, templates
+from scanner.remote import Remote
 from scanner.survey import Survey
 from scanner.tile_files import Folders
 from scanner.tile_lines import Line, Lines, clean, read_lines
@@ -40,18 +42,21 @@ _SAFE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._,+-]{0,63}")
 class Tile:
     """One tile: its canonical name and the file of every band that was found.
 
-    ``problem`` is what is wrong with what was asked for; opening such a tile raises it.
+    ``problem`` is what is wrong with what was asked for; opening such a tile raises it. ``remote`` says where files of
+    other bands may be that are to be fetched first (``scanner.staging``).
     """
 
     name: str
     files: Mapping[str, Path] = field(default_factory=dict)
     problem: ScannerError | None = None
+    remote: Remote | None = None
 
 
 def read_list(source: str | Path, survey: Survey, root: str | Path = ".") -> list[Tile]:
     """Tiles of a list file (``-``: standard input), in its order, each once.
 
-    Files are looked for under ``root`` (and beside those that the list names). A line that stands for no tile becomes a
+    Files are looked for under ``root`` (and beside those that the list names); both may be URLs, and then nothing is
+    looked at yet. A line that stands for no tile becomes a
     tile with a ``problem``. Raises ``ScannerError``: ``list.missing``, ``list.unreadable``, ``list.empty``.
     """
     return parse(read_lines(source), survey, root)
@@ -59,13 +64,13 @@ def read_list(source: str | Path, survey: Survey, root: str | Path = ".") -> lis
 
 def parse(lines: Lines, survey: Survey, root: str | Path = ".") -> list[Tile]:
     """Tiles of numbered lines (``clean`` makes them), duplicates merged and logged; ``list.empty`` if there is none."""
-    finder = _Finder(survey, Path(root))
+    finder = _Finder(survey, root)
     found: dict[str, Tile] = {}
     repeated = []
     for line in lines:
         for tile in finder.tiles(line):
             first = found.get(tile.name)
-            if first and set(tile.files.items()) <= set(first.files.items()):
+            if first and _named(tile) <= _named(first):
                 repeated.append(f"{tile.name} (line {line.number})")
             found[tile.name] = _merged(first, tile)
     if not found:
@@ -79,7 +84,7 @@ def parse(lines: Lines, survey: Survey, root: str | Path = ".") -> list[Tile]:
 
 def find(survey: Survey, name: str, root: str | Path = ".") -> Tile:
     """The tile of an id, with the files of it that lie under ``root``; a ``problem`` where there are none."""
-    return _Finder(survey, Path(root)).by_id(name)
+    return _Finder(survey, root).by_id(name)
 
 
 def tile_number(name: str) -> int:
@@ -95,9 +100,11 @@ def tile_number(name: str) -> int:
 
 
 class _Finder:
-    def __init__(self, survey: Survey, root: Path) -> None:
+    def __init__(self, survey: Survey, root: str | Path) -> None:
         self._survey = survey
-        self._root = root
+        self._far = [str(root)] if remote.is_url(str(root)) else []
+        self._root = Path() if self._far else Path(root)
+        self._near = [] if self._far else [self._root]
         self._folders = Folders(survey)
 
     def tiles(self, line: Line) -> Iterable[Tile]:
@@ -106,6 +113,8 @@ class _Finder:
             return [_refused(line, line.complaint)]
         if self._survey.read_id(line.text) is not None:
             return [self.by_id(line.text)]
+        if remote.is_url(line.text):
+            return [self._by_url(line.text) or _refused(line, f"is no file of {self._survey.name}")]
         if any(character in line.text for character in "*?["):
             tiles = [tile for path in self._glob(line.text) if (tile := self._by_path(path))]
             return _each_once(tiles) or [_refused(line, "matches no file of this survey")]
@@ -116,7 +125,7 @@ class _Finder:
         values = self._survey.read_id(text)
         if values is None:
             return _unnamed(text, self._survey)
-        return self._tile(values, {}, [self._root])
+        return self._tile(values, {}, self._near)
 
     def _by_path(self, path: Path) -> Tile | None:
         """The tile of one band's file, with its siblings: beside it, in the layout it lies in, and under the root."""
@@ -124,9 +133,24 @@ class _Finder:
         if read is None or not str(path).isprintable():
             return None
         band, values = read
-        return self._tile(values, {band: path}, [*self._folders.bases(path, band, values), self._root])
+        return self._tile(values, {band: path}, [*self._folders.bases(path, band, values), *self._near])
 
-    def _tile(self, values: templates.Fields, given: Mapping[str, Path], bases: Iterable[Path]) -> Tile:
+    def _by_url(self, url: str) -> Tile | None:
+        """The tile of one band's URL; where its siblings may be follows from it and from the root."""
+        read = self._survey.read_file_name(remote.file_name(url))
+        if read is None:
+            return None
+        band, values = read
+        return self._tile(values, {}, self._near, {band: url}, remote.folders_of(url, band, values, self._folders))
+
+    def _tile(
+        self,
+        values: templates.Fields,
+        given: Mapping[str, Path],
+        bases: Iterable[Path],
+        urls: Mapping[str, str] = MappingProxyType({}),
+        far: Sequence[str] = (),
+    ) -> Tile:
         name = templates.fill(self._survey.tile, values)
         if not _SAFE_NAME.fullmatch(name):
             return _unnamed(name, self._survey)
@@ -138,7 +162,19 @@ class _Finder:
             values = {"x": x, "y": y}
             name = templates.fill(self._survey.tile, values)
         files = {**self._folders.files(values, bases), **given}
-        return Tile(name, files, _lost(given) or (None if files else self._nothing(name, values)))
+        files = {band: path for band, path in files.items() if band not in urls}
+        elsewhere = self._elsewhere(values, files, urls, far)
+        there = files or elsewhere
+        return Tile(name, files, _lost(given) or (None if there else self._nothing(name, values)), elsewhere)
+
+    def _elsewhere(
+        self, values: templates.Fields, files: Mapping[str, Path], urls: Mapping[str, str], far: Sequence[str]
+    ) -> Remote | None:
+        """Where the bands without a file here may be."""
+        missing = [band for band in self._survey.band_names if band not in files and band not in urls]
+        guessed = remote.guessed(self._survey, missing, values, [*far, *self._far], self._folders)
+        named = {band: (url,) for band, url in urls.items()}
+        return Remote({**guessed, **named}, frozenset(named)) if guessed or named else None
 
     def _nothing(self, name: str, values: templates.Fields) -> ScannerError:
         first = templates.fill(self._survey.bands[0].files[0], values)
@@ -166,7 +202,18 @@ def _merged(first: Tile | None, second: Tile) -> Tile:
     """One tile asked for twice: the first line's files win, the second adds bands."""
     if first is None:
         return second
-    return Tile(first.name, {**second.files, **first.files}, first.problem or second.problem)
+    return Tile(
+        first.name,
+        {**second.files, **first.files},
+        first.problem or second.problem,
+        remote.merged(first.remote, second.remote),
+    )
+
+
+def _named(tile: Tile) -> set[tuple[str, str]]:
+    """Band and place of every file that is known of a tile."""
+    here = {(band, str(path)) for band, path in tile.files.items()}
+    return here | (tile.remote.named if tile.remote else set())
 
 
 def _each_once(tiles: Iterable[Tile]) -> list[Tile]:

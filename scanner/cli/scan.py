@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,17 +13,19 @@ from typing import TYPE_CHECKING
 import click
 
 from ..model import DEFAULT_MODEL
+from .machines import machine_options, where
 from .options import catalog_option, default_readers
 
 if TYPE_CHECKING:
     from ..report import ScanReport
+    from ..shard import Shard
 
 SOME_TILES_FAILED = 3
 
 
 @click.command()
 @click.option("--tiles", required=True, metavar="FILE", help="List of tiles; - is stdin.")
-@click.option("--root", type=click.Path(file_okay=False, path_type=Path), default=".", help="Where the images are.")
+@click.option("--root", metavar="DIR|URL", default=".", help="Where the images are.")
 @click.option("--survey", default="unions", show_default=True, metavar="NAME|FILE.toml", help="How files are named.")
 @click.option("--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FILE", help="Encoder.")
 @catalog_option("--out", "Catalogue to make or go on with.")
@@ -40,10 +43,11 @@ SOME_TILES_FAILED = 3
 @click.option("--batch", type=click.IntRange(1), help="Windows a session call. [default: as measured for the device]")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|tensorrt")
 @click.option("--readers", type=click.IntRange(0), help="Processes that read ahead. [default: one per 8 cores]")
+@machine_options
 @click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def scan_tiles(
     tiles: str,
-    root: Path,
+    root: str,
     survey: str,
     model: str,
     catalog: Path,
@@ -55,46 +59,64 @@ def scan_tiles(
     batch: int | None,
     device: str,
     readers: int | None,
+    workers: int | None,
+    address: str | None,
+    dask_config: Path | None,
+    shard: Shard | None,
+    scratch: Path | None,
     fmt: str,
 ) -> int:
     """Find every object of every tile of a list, embed it, and keep it in a catalogue.
 
-    A line of the list is a tile (217.292, 217 292, CFIS.217.292), the path of one of its files, or a glob; # starts a
-    comment. Tiles that are done are skipped, so the same command goes on after an interruption, and tries again what
-    failed. Exit code 3: some tiles failed, all others are in the catalogue.
+    A line of the list is a tile (217.292, 217 292, CFIS.217.292), the path or the URL of one of its files, or a glob;
+    # starts a comment. Tiles that are done are skipped, so the same command goes on after an interruption, and tries
+    again what failed. Exit code 3: some tiles failed, all others are in the catalogue.
 
     \b
     Examples:
       scanner scan-tiles --tiles list.txt --root /data/unions
       echo 217.292 | scanner scan-tiles --tiles - --root /data/unions --out embeddings --min-snr 10
       scanner scan-tiles --tiles list.txt --sources 'cats/{tile}.cat' --bands gri --format json
+      scanner scan-tiles --tiles list.txt --root https://host/unions --scratch /local --workers 4
+      scanner scan-tiles --tiles list.txt --root /data/unions --dask-config slurm.yaml --workers 64 --device cuda
+      scanner scan-tiles --tiles list.txt --root vos:UNIONS/tiles --shard auto
     """
     from catalogs import store
 
-    from .. import scan
+    from .. import cluster, scan
     from .. import survey as surveys
     from .. import tiles as tile_lists
     from ..encoder import Encoder
     from ..options import ScanOptions
     from ..progress import Bar, Lines
 
+    place = where(workers, address, dask_config)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    options = ScanOptions(
-        sources=sources,
-        bands=_bands(bands),
-        min_snr=min_snr,
-        stride=stride,
-        resample=resample,
-        readers=default_readers() if readers is None else readers,
-    )
     with ExitStack() as stack:
-        encoder = stack.enter_context(Encoder(model, device=device, batch=batch))  # the contract is read first
+        # The contract is read first. On a cluster the device is the workers'; the machine that asks may have none.
+        encoder = stack.enter_context(Encoder(model, device="cpu" if place else device, batch=batch))
         plan = surveys.load(survey)
         listed = tile_lists.read_list(tiles, plan, root)
+        if shard is not None:
+            listed = shard.of(listed)
+        options = ScanOptions(
+            sources=sources,
+            bands=_bands(bands),
+            min_snr=min_snr,
+            stride=stride,
+            resample=resample,
+            readers=default_readers() if readers is None else readers,
+            scratch=(scratch or Path(tempfile.gettempdir())) if any(tile.remote for tile in listed) else None,
+        )
         run = scan.make_run(plan, encoder, options, model=Path(model).name if Path(model).is_file() else model)
         catalogue = store.create(catalog, run)
         progress = stack.enter_context(Bar(len(listed))) if sys.stderr.isatty() else Lines(len(listed))
-        report = scan.scan_tiles(listed, plan, encoder, catalogue, run, options, progress)
+        if place is None:
+            report = scan.scan_tiles(listed, plan, encoder, catalogue, run, options, progress)
+        else:
+            report = cluster.scan_tiles(
+                listed, plan, encoder, catalogue, run, options, place, device=device, batch=batch, progress=progress
+            )
     click.echo(json.dumps(report.to_dict()) if fmt == "json" else _summary(report, catalog))
     return SOME_TILES_FAILED if report.failed else 0
 

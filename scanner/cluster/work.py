@@ -47,15 +47,16 @@ class Work:
 
     @property
     def at_once(self) -> int:
-        """Tiles that a worker has in hand: one that is embedded, and one for each reading process."""
-        return self.options.readers + 1
+        """Tiles that a worker has in hand: one that is embedded, one for each reading process, one that is fetched."""
+        return self.options.readers + 1 + (self.options.scratch is not None)
 
 
 def absolute(options: ScanOptions) -> ScanOptions:
     """The same options for a process with another working folder."""
+    scratch = options.scratch.absolute() if options.scratch else None
     if options.sources in (DETECT, GRID):
-        return options
-    return replace(options, sources=str(Path(options.sources).absolute()))
+        return replace(options, scratch=scratch)
+    return replace(options, sources=str(Path(options.sources).absolute()), scratch=scratch)
 
 
 def placed(tile: Tile) -> Tile:

@@ -22,6 +22,7 @@ from catalogs.errors import ScannerError
 
 from .. import __version__, runtime, scan
 from ..encoder import Encoder
+from ..prefetch import POLL
 from ..progress import Quiet
 from ..report import TileReport
 from ..tiles import Tile
@@ -90,7 +91,7 @@ class Station(Quiet):
     def __init__(self, work: Work, device: str) -> None:
         self.over = False
         self._work, self._device = work, device
-        self._tiles: queue.SimpleQueue[Tile | None] = queue.SimpleQueue()
+        self._tiles: queue.SimpleQueue[Tile] = queue.SimpleQueue()
         self._answers: dict[str, Future[TileReport]] = {}
         self._lock = threading.Lock()
         self._closing = False
@@ -109,7 +110,6 @@ class Station(Quiet):
     def close(self) -> None:
         """Ask the scan to drop what it has in hand and to end."""
         self._closing = True
-        self._tiles.put(None)
 
     def embedded(self, objects: int) -> None:
         if self._closing:
@@ -145,8 +145,15 @@ class Station(Quiet):
                     f"not {work.run.model_sha256[:12]}.",
                     "All workers must see the same model file.",
                 )
-            tiles = iter(self._tiles.get, None)
-            scan.scan_tiles(tiles, work.survey, encoder, catalogue, work.run, work.options, progress=self)
+            scan.scan_tiles(self._listed(), work.survey, encoder, catalogue, work.run, work.options, progress=self)
+
+    def _listed(self) -> Iterator[Tile | None]:
+        """The tiles as they are given; None while there is none."""
+        while not self._closing:
+            try:
+                yield self._tiles.get(timeout=POLL)
+            except queue.Empty:
+                yield None
 
 
 class Gate:

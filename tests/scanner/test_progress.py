@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 
 import pytest
 
@@ -32,6 +33,18 @@ def test_lines_count_and_failures_are_warnings(caplog: pytest.LogCaptureFixture)
             progress.finished(report)
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "INFO"]
     assert caplog.records[1].getMessage().startswith("[2/3] 218.292 failed")
+
+
+def test_lines_say_how_long_it_will_take(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tiles of a thousand took a minute, and one took none: it was done before."""
+    clock = iter([0.0, 30.0, 60.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    caplog.set_level(logging.INFO)
+    progress = Lines(total=1000)
+    for report in (SKIPPED, DONE, FAILED):
+        progress.finished(report)
+    places = [record.getMessage().partition("]")[0] for record in caplog.records]
+    assert places == ["[1/1000", "[2/1000, 8 h 19 min left", "[3/1000, 8 h 18 min left"]
 
 
 def test_a_bar_leaves_stdout_to_the_data(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,87 @@
+"""CANFAR's VOSpace through its own programs, ``vls`` and ``vcp``, where the user has them: run, never imported.
+
+``vcp`` says the same of a file that is not there and of one that may not be read. What is there is told by ``vls``,
+once for each folder: an expired certificate must not look like a survey without a band.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from catalogs.errors import ScannerError
+
+_POLL = 0.1
+_NOT_THERE = ("not found", "notfound", "no such")
+_DENIED = ("permission", "forbidden", "unauthorized", "not authorized", "certificate", "can't access")
+_turn = threading.Lock()
+
+
+def copy(url: str, target: Path, wait: Callable[[float], None]) -> None:
+    """Copy a file of VOSpace; ``vcp`` checks its sum. ``FileNotFoundError`` where its folder does not list it.
+
+    Raises ``ScannerError`` ``remote.denied`` and ``remote.not_installed``; ``OSError`` where it broke.
+    """
+    folder, _, name = url.rpartition("/")
+    with _turn:  # one listing at a time, and each only once
+        listed = names(_program("vls"), folder)
+    if name not in listed:
+        raise FileNotFoundError(url)
+    try:
+        _run([_program("vcp"), url, str(target)], url, wait)
+    except FileNotFoundError as error:  # it was listed, so this is something else, or it was just removed
+        raise OSError(str(error)) from error
+    if not target.is_file():
+        raise OSError("vcp left no file")
+
+
+@functools.lru_cache(maxsize=4096)
+def names(program: str, folder: str) -> frozenset[str]:
+    """Names of what a folder holds, none if there is no such folder."""
+    try:
+        return frozenset(_run([program, folder], folder, lambda seconds: None).splitlines())
+    except FileNotFoundError:
+        return frozenset()
+
+
+def _run(command: list[str], url: str, wait: Callable[[float], None]) -> str:
+    """Standard output of a program, which is ended if ``wait`` raises."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        try:
+            while process.poll() is None:
+                wait(_POLL)
+        finally:
+            process.kill()
+            process.wait()
+        out.seek(0)
+        err.seek(0)
+        if process.returncode:
+            raise _failed(url, " ".join(err.read().split()) or f"exit status {process.returncode}")
+        return out.read()
+
+
+def _failed(url: str, said: str) -> Exception:
+    plain = said.lower()
+    if any(sign in plain for sign in _DENIED):
+        hint = "Get a new certificate with cadc-get-cert, and check that you may read the folder."
+        return ScannerError("remote.denied", f"{url} may not be read: {said}.", hint)
+    if any(sign in plain for sign in _NOT_THERE):
+        return FileNotFoundError(said)
+    return OSError(said)
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise ScannerError(
+            "remote.not_installed",
+            f"vos: addresses need the program {name}, which is not on the PATH.",
+            "pip install vos brings vcp and vls (a separate program, under its own licence: AGPL).",
+        )
+    return found

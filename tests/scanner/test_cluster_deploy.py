@@ -1,0 +1,194 @@
+"""Where workers come from: a batch system asked as its own program would be, and files of settings that are checked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("dask_jobqueue")
+
+import catalogs.store
+from catalogs.errors import ScannerError
+from scanner import cluster, scan, survey, tiles
+from scanner.cluster import Where, deploy
+from scanner.cluster.work import Work
+from scanner.cluster.worker import Gate, device_of
+from scanner.encoder import Encoder
+from scanner.options import ScanOptions
+from tests.support import small_tiles, tiny_encoder
+
+UNIONS = survey.load("unions")
+SLURM = """
+jobqueue:
+  slurm:
+    cores: 2
+    memory: 4GB
+    processes: 1
+    queue: gpu
+    walltime: "04:00:00"
+    interface: lo
+    local-directory: {folder}
+    job-extra-directives: ["--gres=gpu:1"]
+"""
+# What sbatch and scancel do, on this machine: the job runs in the background, in a process group of its own.
+SBATCH = """#!/bin/sh
+cp "$1" "$JOBS/script"
+setsid sh "$1" >"$JOBS/log" 2>&1 </dev/null &
+echo $! >> "$JOBS/pids"
+echo "Submitted batch job $!"
+"""
+SCANCEL = """#!/bin/sh
+echo "$@" >> "$JOBS/cancelled"
+"""
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
+    path = tmp_path_factory.mktemp("model") / "encoder.onnx"
+    with Encoder(tiny_encoder.write(path, tiny_encoder.contract()), device="cpu", threads=1) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in which stand-ins for sbatch and scancel leave what they were told."""
+    jobs, programs = tmp_path / "jobs", tmp_path / "programs"
+    for folder in (jobs, programs):
+        folder.mkdir()
+    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
+        (programs / name).write_text(text)
+        (programs / name).chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("JOBS", str(jobs))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("DASK_CONFIG", str(tmp_path / "dask"))
+    yield jobs
+    for pid in (jobs / "pids").read_text().split() if (jobs / "pids").exists() else []:
+        try:
+            os.killpg(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def settings(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "dask.yaml"
+    path.write_text(text.format(folder=tmp_path))
+    return path
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(sys.platform != "linux", reason="the stand-in for sbatch uses setsid")
+def test_slurm_is_asked_for_workers(encoder: Encoder, tmp_path: Path, slurm: Path) -> None:
+    names = small_tiles.names(3)
+    for name in names:
+        small_tiles.write(tmp_path / "unions", name, size=160, objects=10)
+    options = ScanOptions(readers=2)
+    run = scan.make_run(UNIONS, encoder, options)
+    report = cluster.scan_tiles(
+        [tiles.find(UNIONS, name, tmp_path / "unions") for name in names],
+        UNIONS,
+        encoder,
+        catalogs.store.create(tmp_path / "out", run),
+        run,
+        options,
+        Where(workers=1, config=settings(tmp_path, SLURM)),
+        device="cpu",
+    )
+    assert report.count("done") == 3, (slurm / "log").read_text()
+    script = (slurm / "script").read_text()
+    assert "#SBATCH -p gpu" in script
+    assert "#SBATCH --gres=gpu:1" in script
+    assert "--nthreads 2" in script  # the cores that the file gives ...
+    assert script.rstrip().endswith("--nthreads 3")  # ... and the tiles at once, which win
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no settings"),
+        ("- 1\n- 2\n", "holds no settings"),
+        ("jobqueue: [", "cannot be read"),
+        ("distributed: {{scheduler: {{}}}}", "must have a section jobqueue"),
+        ("jobqueue: {{slurmm: {{cores: 1}}}}", "slurm"),
+        ("jobqueue: {{slurm: {{cores: 1, memory: 1GB}}, pbs: {{cores: 1}}}}", "must have a section jobqueue with one"),
+        ("jobqueue: {{slurm: null}}", "has nothing under jobqueue.slurm"),
+        (
+            "jobqueue: {{slurm: {{cores: 4, memory: 1GB, wall-time: 1}}}}",
+            "jobqueue.slurm.wall-time, which is no option; walltime?",
+        ),
+        ("jobqueue: {{slurm: {{memory: 1GB}}}}", "must say jobqueue.slurm.cores"),
+        ("jobqueue: {{slurm: {{cores: 4}}}}", "must say jobqueue.slurm.memory"),
+        ("jobqueue: {{slurm: {{cores: 4, memory: much}}}}", "is refused by dask-jobqueue"),
+    ],
+)
+def test_a_file_that_asks_for_nonsense_is_refused(
+    encoder: Encoder, tmp_path: Path, slurm: Path, text: str, said: str
+) -> None:
+    options = ScanOptions()
+    run = scan.make_run(UNIONS, encoder, options)
+    work = Work(UNIONS, options, run, str(encoder.path), tmp_path)
+    with (
+        pytest.raises(ScannerError) as caught,
+        deploy.cluster(Where(workers=2, config=settings(tmp_path, text)), work),
+    ):
+        pass
+    assert caught.value.code == "cluster.bad_config"
+    assert said in caught.value.message
+    assert "docs/scaling.md" in caught.value.hint
+    assert not (slurm / "script").exists()
+
+
+def test_dask_is_missed_only_when_it_is_needed(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    options = ScanOptions()
+    run = scan.make_run(UNIONS, encoder, options)
+    catalogue = catalogs.store.create(tmp_path, run)
+    with pytest.raises(ScannerError) as caught:
+        cluster.scan_tiles([], UNIONS, encoder, catalogue, run, options, Where(workers=2))
+    assert caught.value.code == "cluster.not_installed"
+    assert "unions-scanner[cluster]" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("device", "name", "gpus", "expected"),
+    [
+        ("cuda", 0, 4, "cuda:0"),
+        ("cuda", "5", 4, "cuda:1"),
+        ("cuda", 3, 1, "cuda"),
+        ("cuda", "tcp://10.0.0.1:5", 4, "cuda"),
+        ("cuda:2", 0, 4, "cuda:2"),
+        ("cpu", 1, 4, "cpu"),
+        ("auto", 1, 0, "auto"),
+    ],
+)
+def test_workers_of_a_machine_share_out_its_gpus(device: str, name: object, gpus: int, expected: str) -> None:
+    assert device_of(device, name, gpus) == expected
+
+
+def test_who_wants_to_be_alone_is_alone() -> None:
+    import threading
+
+    gate, inside, seen = Gate(), [], []
+
+    def visit(alone: bool) -> None:
+        with gate.enter(alone):
+            inside.append(alone)
+            threading.Event().wait(0.005)
+            seen.append((alone, len(inside)))
+            inside.remove(alone)
+
+    threads = [threading.Thread(target=visit, args=(number % 4 == 0,)) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(seen) == 40
+    assert {count for alone, count in seen if alone} == {1}
