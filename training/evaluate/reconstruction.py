@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from training.checkpoint import load
-from training.data import Batch
 from training.evaluate.bootstrap import mean_estimate
 from training.evaluate.metrics import Floats
 from training.evaluate.models import Flux
@@ -21,6 +22,13 @@ from training.reconstruct import Reconstruction, complete
 
 RATIOS = (0.25, 0.5, 0.75, 0.9)
 ROWS = 256  # windows of each kind
+
+
+class _Windows(NamedTuple):
+    """What of a training batch is needed to fill it in: ``flux`` [N, B, S, S] nJy, and ``noise`` [N, L] that hides."""
+
+    flux: Tensor
+    noise: Tensor
 
 
 def reconstruction(checkpoint: Path, sets: Sets, simulated: bool = True) -> tuple[str, Measured]:
@@ -42,7 +50,7 @@ def reconstruction(checkpoint: Path, sets: Sets, simulated: bool = True) -> tupl
         for ratio in RATIOS:
             model.config = replace(config, mask_ratio=ratio)
             noise = np.random.default_rng(0).random((len(pixels), config.patches), np.float32)
-            done = complete(model, _batch(pixels, noise))
+            done = complete(model, _hidden_by(pixels, noise))  # type: ignore[arg-type]
             found.estimates[f"error, {kind}, {ratio:.0%} hidden"] = mean_estimate(relative_error(done))
     return source.config.name, found
 
@@ -59,9 +67,8 @@ def relative_error(done: Reconstruction) -> Floats:
     return np.asarray(errors[0][known] / errors[1][known], np.float64)
 
 
-def _batch(pixels: Flux, noise: Flux) -> Batch:
-    flux = torch.from_numpy(np.ascontiguousarray(pixels))
-    return Batch(flux, torch.from_numpy(noise), torch.zeros_like(flux, dtype=torch.bool))
+def _hidden_by(pixels: Flux, noise: Flux) -> _Windows:
+    return _Windows(torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(noise))
 
 
 def _some(rows: NDArray[np.intp]) -> NDArray[np.intp]:
