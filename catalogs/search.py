@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from catalogs import reading, rows, sky, vectors
 from catalogs.candidates import COLUMNS, Candidates
 from catalogs.errors import ScannerError
+from catalogs.examples import MATCH_RADIUS
 from catalogs.hits import SAME_OBJECT, Hits
 from catalogs.schema import EMBEDDING
 from catalogs.vectors import Vectors
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from catalogs.store import Catalogue
-
-MATCH_RADIUS = 3.0  # arcsec between a position asked for and the object that is meant
 
 
 @dataclass(frozen=True)

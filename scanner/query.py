@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from catalogs import search
 from catalogs.errors import ScannerError
+from catalogs.examples import MATCH_RADIUS
 from catalogs.store import Catalogue
 
 from . import source_files, stamps
@@ -68,7 +69,7 @@ class Asker:
         self,
         catalogue: Catalogue,
         *,
-        radius: float = search.MATCH_RADIUS,
+        radius: float = MATCH_RADIUS,
         root: Path | None = None,
         survey: str | None = None,
         model: str | None = None,
