@@ -7,9 +7,11 @@ import difflib
 import importlib
 import importlib.resources
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +49,9 @@ def cluster(where: Where, work: Work) -> Iterator[Connect]:
     """Yields what makes a Dask client of the workers; those that were started here end with the block."""
     try:
         from distributed import Client
-        from distributed.utils import silence_logging_cmgr
     except ImportError as error:
         raise not_installed(error) from error
-    with silence_logging_cmgr(logging.CRITICAL), contextlib.ExitStack() as stack:
+    with _hushed(), contextlib.ExitStack() as stack:
         if where.address is not None:
             yield _Address(where.address)
             return
@@ -58,6 +59,18 @@ def cluster(where: Where, work: Work) -> Iterator[Connect]:
         started = _batch_system(config, where, work) if where.config else _local(where.workers or 1, work)
         stack.callback(started.close, timeout=CONNECT)
         yield lambda: Client(started, set_as_default=False)
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Dask is silent meanwhile: what matters of its many words is said by ``dispatch``, in ours."""
+    dask = logging.getLogger("distributed")
+    before = dask.propagate, dask.handlers
+    dask.propagate, dask.handlers = False, [logging.NullHandler()]
+    try:
+        yield
+    finally:
+        dask.propagate, dask.handlers = before
 
 
 class _Address:
@@ -89,15 +102,33 @@ class _Address:
 def _local(workers: int, work: Work) -> Any:
     from distributed import LocalCluster
 
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=work.at_once,
-        processes=True,
-        memory_limit=0,  # most of a worker's memory is shared with its readers, which Dask would count as its own
-        host="127.0.0.1",
-        silence_logs=logging.CRITICAL,
-        scheduler_kwargs={"dashboard": False},
-    )
+    with _deaf():
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=work.at_once,
+            processes=True,
+            memory_limit=0,  # most of a worker's memory is shared with its readers, which Dask would count as its own
+            host="127.0.0.1",
+            silence_logs=logging.CRITICAL,
+            scheduler_kwargs={"dashboard": False},
+        )
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Threads that start meanwhile, and the processes that they start at any time, do not hear SIGINT.
+
+    Ctrl-C at a terminal reaches every process there; what it means is for the one that was asked to scan.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # as it starts, it would open our ears again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -61,10 +60,6 @@ class TileWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
         self._lock = threading.Lock()
         self._gate = Gate()
         self._station: Station | None = None
-        # Ctrl-C at the terminal reaches every process there; what it means is for the one that was asked to scan.
-        with contextlib.suppress(ValueError):
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def teardown(self, worker: Any) -> None:
         """Drop the tile in hand; the session, its memory and the reading processes go."""
