@@ -18,7 +18,7 @@ from tests.support import small_tiles
 
 from .conftest import Scanner
 
-COMMANDS = ("scan-tiles", "index", "query", "lenses", "rank", "info", "demo")
+COMMANDS = ("scan-tiles", "index", "query", "lenses", "rank", "map", "publish", "info", "demo")
 
 
 @pytest.fixture(scope="module")
