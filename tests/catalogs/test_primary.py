@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogs import grid, rank, store
+from catalogs import examples, grid, rank, store
 from catalogs.primary import Owners
 
 FIELD = [f"{x:03d}.{y:03d}" for y in (291, 292, 293) for x in (215, 216, 217, 218, 219)]
@@ -99,7 +99,7 @@ def test_filters_cones_and_rankings_agree_on_what_counts(tmp_path, run, make_row
     assert catalogue.table()["is_primary"].all()
     assert catalogue.cone(ra0, dec0, 2000)["is_primary"].all()
     assert catalogue.neighbours(object_id=217292000000, k=1)["is_primary"].all() in (True, np.True_)
-    ranked = rank.rank(catalogue, rank.match(catalogue, ra[:1], dec[:1]), k=5, method="nearest")
+    ranked = rank.rank(catalogue, examples.match(catalogue, ra[:1], dec[:1]), k=5, method="nearest")
     assert len(ranked) == 2
     assert ranked["is_primary"].all()
     owner = grid.tile_at(float(ra[0]), float(dec[0]))

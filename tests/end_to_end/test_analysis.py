@@ -20,6 +20,7 @@ import catalogs
 from .conftest import Scanner
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "analysis.md"
+pytestmark = pytest.mark.timeout(900)  # LSDB is imported and compiles: half a minute of a quiet core
 NEEDED = ("matplotlib", "pandas", "polars", "duckdb", "openTSNE", "lsdb")
 
 
@@ -54,7 +55,6 @@ def done(scanner: Scanner, catalogue: Path, tmp_path_factory: pytest.TempPathFac
     return folder, names
 
 
-@pytest.mark.timeout(900)  # LSDB and openTSNE are imported and compiled here
 @pytest.mark.filterwarnings("ignore")
 def test_the_tutorial_ends_in_a_plot_a_map_and_an_archive(done: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = done
