@@ -7,8 +7,8 @@ A survey of 4e8 rows of 384 dimensions, on paper: partitions of up to 200,000 ro
 them, some 1.2 degrees wide. Counting reads 8 bytes a row (3 GB). A tile of half a degree touches two partitions on
 average, so writing decodes 2 x 280 GB and encodes 280 GB once; nothing else is on disk twice but the margins. A margin
 of 10" takes what lies in pixels of order 13 (26" wide) around each partition: 2.5 % of the rows, 7 GB. Memory: twice a
-partition (2 x 350 MB), a row group and the counts, about 1 GB however many tiles there are. Measured, at 240,000 rows: 27
-CPU-seconds a million rows, so 3 hours of one core for the survey; 640 MB with partitions of up to 95,000 rows.
+partition (2 x 350 MB), a row group and the counts, about 1 GB however many tiles there are. Measured, at 240,000 rows:
+27 CPU-seconds a million rows, so 3 hours of one core for the survey; 640 MB with partitions of up to 95,000 rows.
 """
 
 from __future__ import annotations
