@@ -39,7 +39,7 @@ jobqueue:
 # What sbatch and scancel do, on this machine: the job runs in the background, in a process group of its own.
 SBATCH = """#!/bin/sh
 cp "$1" "$JOBS/script"
-setsid sh "$1" >"$JOBS/log" 2>&1 </dev/null &
+setsid sh "$JOBS/script" >"$JOBS/log" 2>&1 </dev/null &
 echo $! >> "$JOBS/pids"
 echo "Submitted batch job $!"
 """
