@@ -13,8 +13,23 @@ from catalogs.errors import ScannerError
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--pooling", type=click.Choice(["mean", "cls", "central"]), default="central", show_default=True)
-@click.option("--whitening", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the principal axes.")
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean", "cls", "central", "gaussian"]),
+    default="gaussian",
+    show_default=True,
+    help="Of patches to one vector.",
+)
+@click.option(
+    "--whitening", type=click.FloatRange(0, 1), default=0.375, show_default=True, help="Of the principal axes."
+)
+@click.option(
+    "--emphasis",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="How many times more what sets simulated lenses apart counts; 0: no label of the simulation is used.",
+)
 @click.option("--cutouts", type=click.Path(file_okay=False, path_type=Path), help="Shards to compare on.")
 @click.option("--card", type=click.Path(dir_okay=False, path_type=Path), help="Also write a model card (Markdown).")
 @click.option(
@@ -28,6 +43,7 @@ def export_command(
     out: Path,
     pooling: str,
     whitening: float,
+    emphasis: float,
     cutouts: Path | None,
     card: Path | None,
     evaluation: Path | None,
@@ -50,9 +66,9 @@ def export_command(
 
     half = None
     if out.suffix == ".onnx":
-        done = export(checkpoint, out, pooling, cutouts, licence, whitening)
+        done = export(checkpoint, out, pooling, cutouts, licence, whitening, emphasis)
     else:
-        made = release(checkpoint, out, pooling, cutouts, licence, whitening, evaluation)
+        made = release(checkpoint, out, pooling, cutouts, licence, whitening, emphasis, evaluation)
         done, half = made.exported, made.half
     for name, worst in done.verification.worst.items():
         click.echo(f"{name}: {worst:.1e}", err=True)

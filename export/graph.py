@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from catalogs.errors import ScannerError
 from training.checkpoint import Checkpoint
-from training.pooling import pool
+from training.pixels import missing_share
+from training.pooling import Statistics, pool, upright
 
-WHITENING = 0.5
+POOLING, WHITENING, EMPHASIS = "gaussian", 0.375, 1.0
 LEAST_VARIANCE = 1e-6  # of the first axis; what varies less is rounding, not to be blown up
 TINY = 1e-30
 
@@ -17,20 +18,24 @@ TINY = 1e-30
 class EmbeddingGraph(nn.Module):
     r"""Flux [N, B, S, S] in nJy, NaN = no data, to unit vectors [N, D].
 
-    .. math:: e = \hat{v}, \quad
-        v = (\operatorname{pool}(\operatorname{encoder}(\operatorname{pixels}(f))) - m) R \Lambda^{-w/2}
+    .. math:: e = \hat{v}, \quad v = (\operatorname{pool}(\operatorname{encoder}(\operatorname{pixels}(f))) - c - m M) P
 
-    with the very ``Pixels`` and ``Encoder`` objects of the training, no patch masked, and mean :math:`m`, principal
-    axes :math:`R` and their variances :math:`\Lambda` of the pooled training cutouts: the dimensions are uncorrelated
-    and ordered by falling variance. ``whitening`` :math:`w` is 0 (none: brightness decides alone) to 1 (full: all axes
-    count the same, the noisiest too, and trees over the vectors find nothing).
+    with the very ``Pixels`` and ``Encoder`` objects of the training, no patch masked. :math:`c` is the mean of training
+    cutouts, and :math:`m M` what bands that are missing (shares :math:`m`) add to a vector on average: without it
+    objects are alike because the same bands are missing. For :math:`P` see ``projection``.
     """
 
     mean: Tensor
-    rotation: Tensor
-    scale: Tensor
+    missing: Tensor
+    projection: Tensor
 
-    def __init__(self, checkpoint: Checkpoint, pooling: str = "central", whitening: float = WHITENING) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        pooling: str = POOLING,
+        whitening: float = WHITENING,
+        emphasis: float = EMPHASIS,
+    ) -> None:
         """Raises ``ScannerError`` ``checkpoint.unfinished`` if the run has no embedding statistics yet."""
         super().__init__()
         if pooling not in checkpoint.statistics:
@@ -39,17 +44,38 @@ class EmbeddingGraph(nn.Module):
                 f"The checkpoint of run {checkpoint.config.name!r} has no statistics of {pooling!r} embeddings.",
                 "They are taken at the end of the run: python -m training pretrain ... --resume",
             )
-        model = checkpoint.model()
-        self.pixels, self.encoder, self.pooling, self.whitening = model.pixels, model.encoder, pooling, whitening
+        model, statistics = checkpoint.model(), checkpoint.statistics[pooling]
+        self.pixels, self.encoder, self.pooling = model.pixels, model.encoder, pooling
+        self.whitening, self.emphasis = whitening, emphasis
         for block in self.encoder.vit.blocks:
             block.attn.fused_attn = False  # plain matrix products: what ONNX Runtime is fastest at
-        mean, rotation, variance = checkpoint.statistics[pooling]
-        scale = (variance + LEAST_VARIANCE * variance[0]).clamp(min=TINY) ** (-whitening / 2)
-        self.register_buffer("mean", mean)
-        self.register_buffer("rotation", rotation)
-        self.register_buffer("scale", scale)
+        self.register_buffer("mean", statistics.mean)
+        self.register_buffer("missing", statistics.missing)
+        self.register_buffer("projection", projection(statistics, whitening, emphasis))
         self.eval()
 
     def forward(self, flux: Tensor) -> Tensor:
-        vector = (pool(self.encoder(self.pixels(flux)), self.pooling) - self.mean) @ (self.rotation * self.scale)
+        pixels, valid = self.pixels.stretch(flux)
+        pooled = pool(self.encoder(self.pixels.filled(pixels, valid)), self.pooling)
+        vector = (pooled - self.mean - missing_share(valid) @ self.missing) @ self.projection
         return vector / torch.sqrt(torch.sum(vector * vector, dim=1, keepdim=True)).clamp(min=1e-12)
+
+
+def projection(statistics: Statistics, whitening: float, emphasis: float) -> Tensor:
+    r"""The matrix [D, D] behind the centring: :math:`P = R \Lambda^{-w/2} (1 + k\, u u^T) T`.
+
+    Principal axes :math:`R` of variances :math:`\Lambda`; ``whitening`` :math:`w` is 0 (none: brightness decides alone)
+    to 1 (full: all axes count the same, the noisiest too, and trees over the vectors find nothing). Along :math:`u`,
+    the unit vector from simulated galaxies and look-alikes to simulated lenses, differences count 1 + ``emphasis``
+    :math:`k` times. The rotation :math:`T` makes dimensions uncorrelated again and orders them by falling variance,
+    so that the first ones alone are a shorter embedding.
+    """
+    variance, rotation = statistics.variance.double(), statistics.rotation.double()
+    axes = rotation * (variance + LEAST_VARIANCE * variance[0]).clamp(min=TINY) ** (-whitening / 2)
+    lens = statistics.lens.double() @ axes
+    if emphasis and lens.any():
+        lens = lens / lens.norm()
+        axes = axes + emphasis * torch.outer(axes @ lens, lens)
+        spread = (rotation * variance.sqrt()).T @ axes
+        axes = axes @ upright(torch.linalg.eigh(spread.T @ spread).eigenvectors.flip(1))
+    return axes.float()

@@ -12,14 +12,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from catalogs.atomic import replacing, write_text
 from catalogs.errors import ScannerError
 from export.card import render
-from export.graph import WHITENING, EmbeddingGraph
+from export.graph import EMPHASIS, POOLING, WHITENING, EmbeddingGraph
 from export.half import Agreement, export_half
 from export.to_onnx import LICENCE, Exported, export
 from export.verify import compared_on
@@ -44,10 +43,11 @@ class Release:
 def release(
     checkpoint: Path,
     folder: Path,
-    pooling: str = "central",
+    pooling: str = POOLING,
     cutouts: Path | None = None,
     licence: str = LICENCE,
     whitening: float = WHITENING,
+    emphasis: float = EMPHASIS,
     evaluation: Path | None = None,
 ) -> Release:
     """Write all files of a release into ``folder``; the checksums last, so they are there when it is complete.
@@ -55,8 +55,8 @@ def release(
     ``evaluation`` is the evaluation.json whose table goes into the card. Raises what ``export`` and ``export_half``
     raise, and ``evaluate.no_table``.
     """
-    done = export(checkpoint, folder / ENCODER, pooling, cutouts, licence, whitening)
-    graph = EmbeddingGraph(done.checkpoint, pooling, whitening)
+    done = export(checkpoint, folder / ENCODER, pooling, cutouts, licence, whitening, emphasis)
+    graph = EmbeddingGraph(done.checkpoint, pooling, whitening, emphasis)
     flux = compared_on(graph, done.checkpoint.config, cutouts)
     half = export_half(graph, done.contract, folder / HALF, done.path, flux)
     write_weights(graph, folder / WEIGHTS)
@@ -64,6 +64,7 @@ def release(
         "contract": done.contract.to_dict(),
         "pooling": pooling,
         "whitening": whitening,
+        "emphasis": emphasis,
         "training": done.checkpoint.config.to_dict(),
         "progress": dict(done.checkpoint.progress),
         "data": {"manifest_sha256": done.checkpoint.data["manifest_sha256"]},
@@ -91,9 +92,9 @@ def load(folder: Path) -> EmbeddingGraph:
         said = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config, pooling = Config.from_dict(said["training"], str(folder / CONFIG)), said["pooling"]
         blank = MaskedAutoencoder(config.model).state_dict()
-        dim = config.model.dim
-        statistics = {pooling: Statistics(torch.zeros(dim), torch.eye(dim), torch.ones(dim))}
-        graph = EmbeddingGraph(Checkpoint(config, {}, {}, blank, statistics=statistics), pooling, said["whitening"])
+        statistics = {pooling: Statistics.blank(len(config.model.bands), config.model.dim)}
+        checkpoint = Checkpoint(config, {}, {}, blank, statistics=statistics)
+        graph = EmbeddingGraph(checkpoint, pooling, said["whitening"], said["emphasis"])
         graph.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         hint = "Compare the files with SHA256SUMS: sha256sum -c SHA256SUMS"

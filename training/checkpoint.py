@@ -25,12 +25,17 @@ NAME = "checkpoint.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """``progress`` and ``data`` are JSON objects: how far the run is, and what it saw."""
+    """``progress`` and ``data`` are JSON objects: how far the run is, and what it saw.
+
+    ``weights`` are those of the autoencoder, to be used. ``state`` and ``optimiser`` are what an unfinished run needs
+    to go on: heads, the autoencoder as last stepped where ``weights`` are an average, and the optimiser's moments.
+    """
 
     config: Config
     progress: Mapping[str, Any]
     data: Mapping[str, Any]
     weights: Mapping[str, Tensor]
+    state: Mapping[str, Tensor] = field(default_factory=dict)
     optimiser: Mapping[str, Tensor] = field(default_factory=dict)
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
 
@@ -53,6 +58,7 @@ class Checkpoint:
 def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write ``path`` whole or not at all."""
     tensors = {f"weights/{name}": tensor for name, tensor in checkpoint.weights.items()}
+    tensors |= {f"state/{name}": tensor for name, tensor in checkpoint.state.items()}
     tensors |= {f"optimiser/{name}": tensor for name, tensor in checkpoint.optimiser.items()}
     for pooling, statistics in checkpoint.statistics.items():
         tensors |= {f"statistics/{pooling}/{name}": tensor for name, tensor in statistics._asdict().items()}
@@ -76,7 +82,8 @@ def load(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         return Checkpoint(
             Config.from_dict(said["config"], str(path)), said["progress"], said["data"],
-            _part(tensors, "weights/"), _part(tensors, "optimiser/"), _statistics(_part(tensors, "statistics/")),
+            _part(tensors, "weights/"), _part(tensors, "state/"), _part(tensors, "optimiser/"),
+            _statistics(_part(tensors, "statistics/")),
         )  # fmt: skip
     except (SafetensorError, AttributeError, KeyError, ValueError) as error:
         raise ScannerError("checkpoint.damaged", f"{path} is no checkpoint of this program: {error}.") from error

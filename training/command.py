@@ -18,7 +18,12 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the run: checkpoint, log.jsonl, loss.png.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out, if there is one.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Train about this long, not by steps.")
-def pretrain_command(config: Path, shards: Path, out: Path, resume: bool, minutes: float | None) -> None:
+@click.option(
+    "--begin", type=click.Path(exists=True, path_type=Path), help="Checkpoint to take the first weights from."
+)
+def pretrain_command(
+    config: Path, shards: Path, out: Path, resume: bool, minutes: float | None, begin: Path | None
+) -> None:
     """Train a masked autoencoder as CONFIG (TOML) says.
 
     Killed at any moment, the same command with --resume goes on to the very same result. Several processes:
@@ -32,7 +37,7 @@ def pretrain_command(config: Path, shards: Path, out: Path, resume: bool, minute
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost 5x as soon as another job has a core
     from training.pretrain import pretrain
 
-    stopped_by = pretrain(settings, shards, out, resume, minutes)
+    stopped_by = pretrain(settings, shards, out, resume, minutes, begin)
     if stopped_by:
         sys.exit(128 + stopped_by)
     click.echo(out / "checkpoint.safetensors")

@@ -52,6 +52,25 @@ class Augment:
     flips: bool = True  # one of the 8 flips and quarter turns
     drop_band: float = 0.15  # chance that a band is hidden from the encoder; one band always stays
     drop_patch: float = 0.0  # chance that a patch of one band alone is hidden
+    noise: float = 0.0  # noise is added, of up to so many times the sky noise of the cutout's band
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is learned beside the reconstruction; with both weights 0 the model is a plain masked autoencoder.
+
+    Either term needs two views of every cutout, so a step then holds twice the images of ``batch``.
+    """
+
+    contrast: float = 0.0  # weight of: two masked views of an object are told from all others of the batch (InfoNCE)
+    temperature: float = 0.1
+    simulated: float = 0.0  # weight of: what the simulator put there (galaxy, star, look-alike, lens)
+    projection: int = 128  # dimensions in which views are compared; thrown away after the training
+    pooling: str = "gaussian"  # the vector that the terms see; export pools alike
+
+    @property
+    def views(self) -> int:
+        return 2 if self.contrast or self.simulated else 1
 
 
 @dataclass(frozen=True)
@@ -74,10 +93,13 @@ class Optimiser:
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0
+    ema: float = 0.0  # decay a step of the averaged weights, which are then what is kept; 0: the last weights are
 
     def __post_init__(self) -> None:
         if self.batch % self.accumulate:
             raise _bad(f"batch {self.batch} is not a multiple of accumulate {self.accumulate}")
+        if not 0 <= self.ema < 1:
+            raise _bad(f"ema {self.ema} must lie between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -107,6 +129,7 @@ class Config:
     model: Model = field(default_factory=Model)
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
+    objective: Objective = field(default_factory=Objective)
     optimiser: Optimiser = field(default_factory=Optimiser)
     run: Run = field(default_factory=Run)
 
@@ -116,7 +139,9 @@ class Config:
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any], source: str = "the configuration") -> Config:
         """Raises ``ScannerError`` ``config.bad``, which names the key, for anything unknown or of another type."""
-        parts: dict[str, Any] = {"model": Model, "data": Data, "augment": Augment, "optimiser": Optimiser, "run": Run}
+        parts: dict[str, type] = {
+            part.name: get_type_hints(cls)[part.name] for part in fields(cls) if part.name != "name"
+        }
         _refuse_unknown(tables, cls, source, "at the top")
         try:
             built = {key: _build(parts[key], tables[key], source, key) for key in parts if key in tables}

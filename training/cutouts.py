@@ -1,4 +1,4 @@
-"""The command ``cutouts``: real fields, simulated scenes and tiles to training shards."""
+"""The command ``cutouts``: real fields, simulated scenes, tiles and ready-made cutouts to training shards."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("cutouts")
@@ -16,7 +17,8 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--size", type=click.IntRange(min=160), default=1024, show_default=True, help="Side of a scene in px.")
 @click.option("--tiles", type=click.Path(dir_okay=False, path_type=Path), help="List of survey tiles to cut as well.")
 @click.option("--root", type=_FOLDER, default=".", show_default=True, help="Where the files of --tiles are.")
-@click.option("--survey", default="unions", show_default=True, help="Survey of --tiles: a name or a TOML file.")
+@click.option("--hdf5", type=_FILE, multiple=True, metavar="FILE", help="HDF5 cutouts of unionsdata; may be repeated.")
+@click.option("--survey", default="unions", show_default=True, help="Of --tiles and --hdf5: a name or a TOML file.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides every random choice.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 def cutouts_command(
@@ -26,6 +28,7 @@ def cutouts_command(
     size: int,
     tiles: Path | None,
     root: Path,
+    hdf5: tuple[Path, ...],
     survey: str,
     seed: int,
     workers: int,
@@ -48,6 +51,10 @@ def cutouts_command(
         tasks += scene_tasks(simulate, size, seed)
     if tiles is not None:
         tasks += production.tile_tasks(tiles, root, survey, seed)
+    if hdf5:
+        from training.hdf5 import tasks as cutout_tasks
+
+        tasks += cutout_tasks(hdf5, survey)
     if not tasks:
-        raise click.UsageError("Nothing to cut: give --fields, --simulate or --tiles.")
+        raise click.UsageError("Nothing to cut: give --fields, --simulate, --tiles or --hdf5.")
     click.echo(production.produce(out, tasks, seed, workers, tell=lambda said: click.echo(said, err=True)))

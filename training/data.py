@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -21,15 +26,23 @@ from catalogs.errors import ScannerError
 from training.config import Augment, Config, Model
 
 TRAIN, VALIDATE = "train", "validate"
-CENTRED = Augment(jitter=0, flips=False, drop_band=0.0, drop_patch=0.0)
+CENTRED = Augment(jitter=0, flips=False, drop_band=0.0, drop_patch=0.0, noise=0.0)
+KINDS = ("galaxy", "star", "lookalike", "lens")
+"""What a simulated object may be, as the tables beside the shards call it."""
+
+MAD_TO_SIGMA = 1.4826
 
 
 class Batch(NamedTuple):
-    """``flux`` [N, B, S, S] nJy, NaN = no data; ``noise`` [N, L] orders patches; ``hidden`` bool [N, B, S, S]."""
+    """``flux`` [N, B, S, S] nJy, NaN = no data; ``noise`` [N, L] orders patches; ``hidden`` bool [N, B, S, S].
+
+    ``kind`` int64 [N]: index in KINDS of a simulated object, -1 for everything else.
+    """
 
     flux: Tensor
     noise: Tensor
     hidden: Tensor
+    kind: Tensor
 
     def to(self, device: torch.device) -> Batch:
         return Batch(*(part.to(device, non_blocking=True) for part in self))
@@ -41,6 +54,7 @@ class Cutouts:
 
     arrays: tuple[NDArray[np.float32], ...]
     rows: NDArray[np.int64]  # [n, 2]: shard and row in it; repeated sources occur several times
+    kinds: NDArray[np.int64]  # [n]: index in KINDS, -1 where nobody knows
     channels: tuple[int, ...]  # of the stored bands, in the order of the model
     sources: dict[str, int]  # rows of each source, without repeats
     manifest: dict[str, Any]
@@ -64,17 +78,18 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
     manifest, digest = _manifest(folder)
     channels = _channels(manifest, config.model)
     entries = [entry for entry in manifest["shards"] if entry.get("split", TRAIN) == split]
-    arrays, rows, sources = [], [np.empty((0, 2), np.int64)], {}
+    arrays, rows, kinds, sources = [], [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)], {}
     for number, entry in enumerate(entries):
         arrays.append(_map(folder / entry["file"], entry["rows"], manifest))
         source = str(entry.get("source", ""))
         sources[source] = sources.get(source, 0) + entry["rows"]
-        here = np.stack([np.full(entry["rows"], number), np.arange(entry["rows"])], axis=1)
-        rows += [here] * (config.data.repeat.get(source, 1) if split == TRAIN else 1)
+        times = config.data.repeat.get(source, 1) if split == TRAIN else 1
+        rows += [np.stack([np.full(entry["rows"], number), np.arange(entry["rows"])], axis=1)] * times
+        kinds += [_kinds(folder / entry["file"], entry["rows"])] * times
     unknown = sorted(set(config.data.repeat) - set(sources)) if split == TRAIN else []
     if unknown:
         raise ScannerError("config.bad", f"[data] repeat names {unknown[0]!r}; the shards hold {sorted(sources)}.")
-    return Cutouts(tuple(arrays), np.concatenate(rows), channels, sources, manifest, digest)
+    return Cutouts(tuple(arrays), np.concatenate(rows), np.concatenate(kinds), channels, sources, manifest, digest)
 
 
 def _manifest(folder: Path) -> tuple[dict[str, Any], str]:
@@ -112,6 +127,20 @@ def _map(path: Path, rows: int, manifest: dict[str, Any]) -> NDArray[np.float32]
     return array
 
 
+def _kinds(path: Path, rows: int) -> NDArray[np.int64]:
+    """What the table beside a shard calls its cutouts [rows]; a shard without table is of unknown objects."""
+    table = path.with_suffix(".parquet")
+    if not table.is_file():
+        return np.full(rows, -1)
+    try:
+        labels = pq.read_table(table, columns=["label"])["label"].to_pylist()
+    except (OSError, pa.ArrowInvalid, KeyError) as error:
+        raise ScannerError("shards.bad", f"The table {table} cannot be read: {error}.") from error
+    if len(labels) != rows:
+        raise ScannerError("shards.bad", f"{table} has {len(labels)} rows, the manifest says {rows}.")
+    return np.array([KINDS.index(label) if label in KINDS else -1 for label in labels], np.int64)
+
+
 def sample(
     cutout: NDArray[np.float32], random: np.random.Generator, augment: Augment, model: Model
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
@@ -126,7 +155,17 @@ def sample(
     present = np.isfinite(flux).any(axis=(1, 2))
     if (dropped | ~present).all():
         dropped[:] = False
+    if augment.noise:
+        flux = flux + _more_noise(flux, augment.noise * random.random(), random)
     return flux, noise, hidden | dropped[:, None]
+
+
+def _more_noise(flux: NDArray[np.float32], amount: float, random: np.random.Generator) -> NDArray[np.float32]:
+    """Gaussian noise, ``amount`` times what the steps between pixels tell of every band of ``flux`` [B, S, S]."""
+    steps = np.abs(np.diff(flux[:, ::4], axis=2)).reshape(len(flux), -1)
+    with no_warnings():
+        sigma = np.nan_to_num(np.nanmedian(steps, axis=1)) * np.float32(MAD_TO_SIGMA / math.sqrt(2) * amount)
+    return random.standard_normal(flux.shape, np.float32) * sigma[:, None, None]
 
 
 def _corner(size: int, window: int, shift: int) -> int:
@@ -141,21 +180,32 @@ def turned(image: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
 
 
 def batch_of(cutouts: Cutouts, keys: NDArray[np.int64], augment: Augment, config: Config) -> Batch:
-    """The samples of ``keys`` [N, 2] = (epoch, row); the same keys give the same batch, whatever came before."""
+    """The samples of ``keys`` [N, 2] = (epoch, row), or [N, 3] with the number of a further view.
+
+    The same keys give the same batch, whatever came before.
+    """
     model, n = config.model, len(keys)
     flux = np.empty((n, len(model.bands), model.window, model.window), np.float32)
     noise = np.empty((n, model.patches), np.float32)
     hidden = np.empty((n, len(model.bands), model.patches), np.bool_)
-    for i, (epoch, row) in enumerate(keys):
-        random = np.random.default_rng([config.run.seed, epoch, row])
-        flux[i], noise[i], hidden[i] = sample(cutouts[row], random, augment, model)
-    return Batch(torch.from_numpy(flux), torch.from_numpy(noise), torch.from_numpy(_in_pixels(hidden, model)))
+    for i, key in enumerate(keys):
+        random = np.random.default_rng([config.run.seed, *key])
+        flux[i], noise[i], hidden[i] = sample(cutouts[key[1]], random, augment, model)
+    parts = (flux, noise, _in_pixels(hidden, model), cutouts.kinds[keys[:, 1]])
+    return Batch(*(torch.from_numpy(part) for part in parts))
 
 
 def _in_pixels(hidden: NDArray[np.bool_], model: Model) -> NDArray[np.bool_]:
     side = model.window // model.patch
     square = hidden.reshape(*hidden.shape[:2], side, side)
     return square.repeat(model.patch, axis=2).repeat(model.patch, axis=3)
+
+
+def views(keys: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """``keys`` [N, 2] once for every view, view after view: [count N, 2], or [count N, 3] if they are several."""
+    if count == 1:
+        return keys
+    return np.concatenate([np.column_stack([keys, np.full(len(keys), view)]) for view in range(count)])
 
 
 def keys_of(positions: NDArray[np.int64], rows: int, seed: int) -> NDArray[np.int64]:
@@ -181,3 +231,8 @@ def prefetched(make: Callable[[int], Batch], first: int, depth: int = 3) -> Iter
                 yield pending.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def no_warnings() -> AbstractContextManager[object]:
+    """For bands without data, of which nanmedian warns."""
+    return warnings.catch_warnings(action="ignore", category=RuntimeWarning)

@@ -17,11 +17,14 @@ from training.pixels import Pixels
 
 
 class Output(NamedTuple):
-    """``loss`` []; ``prediction`` [N, L, P*P*B], stretched (or normalised) pixels; ``masked`` bool [N, L]."""
+    """``loss`` []; ``prediction`` [N, L, P*P*B], stretched (or normalised) pixels; ``masked`` bool [N, L]; what the
+    encoder made of the visible patches ``keep`` [N, K]: ``tokens`` [N, 1 + K, D]."""
 
     loss: Tensor
     prediction: Tensor
     masked: Tensor
+    tokens: Tensor
+    keep: Tensor
 
 
 def patchify(x: Tensor, patch: int) -> Tensor:
@@ -142,7 +145,8 @@ class MaskedAutoencoder(nn.Module):
         x, valid = self.pixels.stretch(flux)
         seen = valid if hidden is None else valid & ~hidden
         keep, masked = visible_first(noise, self.config.mask_ratio)
-        prediction = self.decoder(self.encoder(self.pixels.filled(x, seen), keep), keep).float()
+        tokens = self.encoder(self.pixels.filled(x, seen), keep)
+        prediction = self.decoder(tokens, keep).float()
         target, weight = patchify(x, patch), patchify(valid, patch)
         if self.config.normalised_target:
             mean, deviation = moments(target, weight)
@@ -150,7 +154,7 @@ class MaskedAutoencoder(nn.Module):
         unseen = masked[..., None] if hidden is None else masked[..., None] | patchify(hidden, patch)
         weight = weight & unseen
         loss = ((prediction - target).square() * weight).sum() / weight.sum().clamp(min=1)
-        return Output(loss, prediction, masked)
+        return Output(loss, prediction, masked, tokens, keep)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -17,6 +17,11 @@ def asinh(x: Tensor) -> Tensor:
     return torch.sign(x) * torch.log(x.abs() + torch.sqrt(x * x + 1))
 
 
+def missing_share(valid: Tensor) -> Tensor:
+    """Share of every band's pixels without data [N, B], of validity bool [N, B, S, S]."""
+    return 1 - valid.float().mean(dim=(2, 3))
+
+
 class Pixels(nn.Module):
     r"""The input of the encoder, in training and in the exported graph alike.
 

@@ -1,4 +1,4 @@
-"""From tokens to one vector a cutout, and the statistics that centre and order its dimensions."""
+"""From tokens to one vector a cutout, and what the pooled vectors of the training cutouts tell about all vectors."""
 
 from __future__ import annotations
 
@@ -8,39 +8,95 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-POOLINGS = ("mean", "cls", "central")
+POOLINGS = ("mean", "cls", "central", "gaussian")
+
+WIDTH = 0.25
+"""Standard deviation of the ``gaussian`` weights, in sides of the window: 3 arcsec in 64 px of UNIONS."""
 
 
 class Statistics(NamedTuple):
-    """``mean`` [D] and ``rotation`` [D, D] of pooled vectors: ``(v - mean) @ rotation`` is centred, uncorrelated, and
-    ordered by falling ``variance`` [D]."""
+    """Of pooled vectors v whose window misses the shares m [B] of its bands' pixels.
+
+    ``mean`` [D] and ``missing`` [B, D]: v - mean - m @ missing is centred, whatever is missing. Times ``rotation``
+    [D, D] it is uncorrelated, and ordered by falling ``variance`` [D]. ``lens`` [D] leads from the simulated galaxies
+    and look-alikes to the simulated lenses (means of v - m @ missing); 0 where none of them were seen.
+    """
 
     mean: Tensor
+    missing: Tensor
     rotation: Tensor
     variance: Tensor
+    lens: Tensor
+
+    @classmethod
+    def blank(cls, bands: int, dim: int) -> Statistics:
+        """Of vectors that are centred and uncorrelated as they are."""
+        return cls(torch.zeros(dim), torch.zeros(bands, dim), torch.eye(dim), torch.ones(dim), torch.zeros(dim))
+
+
+class Pooled(NamedTuple):
+    """Vectors [N, D] and what their windows miss: the share of every band's pixels, [N, B]."""
+
+    vectors: Tensor
+    missing: Tensor
 
 
 def pool(tokens: Tensor, how: str) -> Tensor:
     """Tokens [N, 1 + L, D] to vectors [N, D].
 
-    ``mean`` of all patches, the ``cls`` token, or the mean of the ``central`` quarter of the window (half its side).
+    ``mean`` of all patches, the ``cls`` token, the mean of the ``central`` quarter of the window (half its side), or
+    the mean weighted by a ``gaussian`` about the centre: the object counts, its neighbours fade out.
     """
     if how == "cls":
         return tokens[:, 0]
+    weights = patch_weights(how, math.isqrt(int(tokens.shape[1]) - 1)).to(tokens)
+    return weights @ tokens[:, 1:]
+
+
+def pool_visible(tokens: Tensor, keep: Tensor, how: str, side: int) -> Tensor:
+    """The same of a masked window [N, D]: tokens [N, 1 + K, D] of the patches ``keep`` [N, K] of side x side."""
+    if how == "cls":
+        return tokens[:, 0]
+    weights = patch_weights(how, side).to(tokens)[keep]
+    weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    return (weights[:, None] @ tokens[:, 1:])[:, 0]
+
+
+def patch_weights(how: str, side: int) -> Tensor:
+    """Weights [side^2] of the patches, row by row, that add up to 1. Raises ``ValueError`` for another ``how``."""
+    offset = torch.arange(side) - (side - 1) / 2
     if how == "mean":
-        return tokens[:, 1:].mean(dim=1)
-    if how != "central":
+        along = torch.ones(side)
+    elif how == "central":
+        along = torch.zeros(side)
+        along[side // 4 : side - side // 4] = 1
+    elif how == "gaussian":
+        along = torch.exp(-0.5 * (offset / (WIDTH * side)) ** 2)
+    else:
         raise ValueError(f"pooling {how!r} is none of {POOLINGS}")
-    side = math.isqrt(int(tokens.shape[1]) - 1)
-    inner = slice(side // 4, side - side // 4)
-    return tokens[:, 1:].unflatten(1, (side, side))[:, inner, inner].mean(dim=(1, 2))
+    weights = torch.outer(along, along).flatten()
+    return weights / weights.sum()
 
 
-def fit(vectors: Tensor) -> Statistics:
-    """Principal axes of ``vectors`` [N, D], computed in float64; the largest entry of every axis is positive."""
-    mean = vectors.double().mean(dim=0)
-    centred = vectors.double() - mean
+def fit(seen: Pooled, again: Pooled, lens: Tensor, other: Tensor) -> Statistics:
+    """Statistics in float64 of cutouts as they are, and ``again`` with bands taken away.
+
+    What a missing band does on average comes from the differences of the two, by least squares. ``lens`` and ``other``
+    (bool [N]) mark the simulated lenses, and the simulated galaxies and look-alikes.
+    """
+    vectors, missing = seen.vectors.double(), seen.missing.double()
+    shift = torch.linalg.pinv(again.missing.double() - missing) @ (again.vectors.double() - vectors)
+    vectors = vectors - missing @ shift
+    mean = vectors.mean(dim=0)
+    centred = vectors - mean
     variance, axes = torch.linalg.eigh(centred.T @ centred / max(len(vectors) - 1, 1))
-    variance, axes = variance.flip(0), axes.flip(1)
-    largest = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True))
-    return Statistics(mean.float(), (axes * largest.sign()).float(), variance.clamp(min=0).float())
+    apart = torch.zeros_like(mean)
+    if lens.any() and other.any():
+        apart = vectors[lens].mean(dim=0) - vectors[other].mean(dim=0)
+    parts = (mean, shift, upright(axes.flip(1)), variance.flip(0).clamp(min=0), apart)
+    return Statistics(*(part.float() for part in parts))
+
+
+def upright(axes: Tensor) -> Tensor:
+    """Columns of ``axes`` [D, D] with the sign that makes their largest entry positive: eigenvectors have none."""
+    return axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()

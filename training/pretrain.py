@@ -12,23 +12,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
 from catalogs.atomic import remove_stale
 from catalogs.errors import ScannerError
-from training.checkpoint import NAME, Checkpoint, load, optimiser_tensors, restore_optimiser, save
+from training.checkpoint import NAME, Checkpoint, load, save
 from training.config import Config, Optimiser
-from training.data import CENTRED, VALIDATE, Batch, Cutouts, batch_of, keys_of, open_cutouts, prefetched
+from training.data import Cutouts, open_cutouts
 from training.journal import Journal
-from training.mae import MaskedAutoencoder
-from training.statistics import calibrate, embedding_statistics, some_rows
+from training.trainer import Trainer, batches
 from training.world import World, joined
 
 
@@ -54,96 +49,19 @@ def rate(step: int, steps: int, o: Optimiser) -> float:
     return o.final_lr + 0.5 * (o.lr - o.final_lr) * (1 + math.cos(math.pi * done))
 
 
-def groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Parameters with and without weight decay: matrices have it, biases, norms, tokens and fill patches do not."""
-    decayed, free = [], []
-    for name, parameter in model.named_parameters():
-        special = parameter.ndim < 2 or name.rsplit(".", 1)[-1] in ("cls_token", "mask_token", "fill")
-        (free if special else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-
-
-def batches(cutouts: Cutouts, config: Config, world: World, step: int) -> Iterator[Batch]:
-    """This process's micro-batches, ``accumulate`` a step, from the one after ``step`` on, for ever."""
-    o = config.optimiser
-    micro = o.batch // o.accumulate // world.size
-    if micro * o.accumulate * world.size != o.batch:
-        raise ScannerError("config.bad", f"batch {o.batch} does not divide by {o.accumulate} x {world.size} processes.")
-
-    def make(number: int) -> Batch:
-        start = (number * world.size + world.rank) * micro
-        keys = keys_of(np.arange(start, start + micro), len(cutouts), config.run.seed)
-        return batch_of(cutouts, keys, config.augment, config)
-
-    return prefetched(make, step * o.accumulate)
-
-
-class Trainer:
-    """Model, optimiser and progress of one process."""
-
-    def __init__(self, config: Config, world: World, cutouts: Cutouts, shards: Path, start: Checkpoint | None) -> None:
-        self.config, self.world, self.cutouts = config, world, cutouts
-        self.data = {"manifest_sha256": cutouts.digest, "sources": cutouts.sources, "manifest": cutouts.manifest}
-        self.validation = open_cutouts(shards, config, VALIDATE)
-        torch.manual_seed(config.run.seed)
-        self.model = MaskedAutoencoder(config.model)
-        if start is None:
-            calibrate(self.model, cutouts, config)
-        else:
-            self.model.load_state_dict(start.weights)
-        self.model.to(world.device)
-        self.wrapped = world.wrap(self.model)
-        o = config.optimiser
-        self.optimiser = torch.optim.AdamW(groups(self.model, o.weight_decay), lr=o.lr, betas=o.betas)
-        if start is not None:
-            restore_optimiser(self.optimiser, start.optimiser)
-
-    def step(self, stream: Iterator[Batch], lr: float) -> Tensor:
-        """One optimiser step over ``accumulate`` micro-batches; returns their mean loss."""
-        accumulate, total = self.config.optimiser.accumulate, torch.zeros((), device=self.world.device)
-        for micro in range(accumulate):
-            hold = self.world.size > 1 and micro < accumulate - 1
-            with self.wrapped.no_sync() if hold else nullcontext():
-                loss = self.loss(self.wrapped, next(stream)) / accumulate
-                loss.backward()
-            total += loss.detach()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimiser.clip)
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        return total
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        bfloat16 = self.config.run.precision == "bfloat16"
-        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=bfloat16):
-            return model(*batch.to(self.world.device)).loss
-
-    @torch.no_grad()
-    def validate(self) -> float | None:
-        """Mean loss over held-out cutouts, centred, whole, and masked the same way every time; None without any."""
-        if not len(self.validation):
-            return None
-        self.model.eval()
-        keys = some_rows(self.validation, self.config.run.validate_rows, self.config.run.seed)
-        parts = np.array_split(keys, math.ceil(len(keys) / 256))
-        losses = [float(self.loss(self.model, batch_of(self.validation, part, CENTRED, self.config))) for part in parts]
-        self.model.train()
-        return float(np.average(losses, weights=[len(part) for part in parts]))
-
-    def checkpoint(self, progress: Progress, final: bool = False) -> Checkpoint:
-        found = {}
-        if final:
-            found = embedding_statistics(self.model, self.cutouts, self.config, self.world.device)
-        optimiser = optimiser_tensors(self.optimiser)
-        return Checkpoint(self.config, vars(progress), self.data, self.model.state_dict(), optimiser, found)
-
-
-def pretrain(config: Config, shards: Path, out: Path, resume: bool = False, minutes: float | None = None) -> int:
+def pretrain(
+    config: Config,
+    shards: Path,
+    out: Path,
+    resume: bool = False,
+    minutes: float | None = None,
+    begin: Path | None = None,
+) -> int:
     """Train into the folder ``out``: ``checkpoint.safetensors``, ``log.jsonl``, ``loss.png``.
 
     ``resume`` goes on from the checkpoint of ``out`` where there is one, and then its configuration must be this one.
-    ``minutes`` replaces ``optimiser.steps`` by what fits. Returns the signal that stopped the run, or 0 at its end.
+    ``minutes`` replaces ``optimiser.steps`` by what fits. A new run begins with the weights of the
+    checkpoint ``begin``, where one is given. Returns the signal that stopped the run, or 0 at its end.
     """
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
@@ -154,13 +72,14 @@ def pretrain(config: Config, shards: Path, out: Path, resume: bool = False, minu
     with joined() as world:
         cutouts = open_cutouts(shards, config)
         _same_data(cutouts, start, shards)
-        trainer = Trainer(config, world, cutouts, shards, start)
+        first = load(begin) if begin and start is None else None
+        trainer = Trainer(config, world, cutouts, shards, start, first)
         journal = Journal(out, progress.step) if world.first else None
         progress = _loop(trainer, progress, journal, out / NAME)
         if not world.stopped_by:
             progress = replace(progress, finished=True)
         if world.first:
-            save(trainer.checkpoint(progress, final=progress.finished), out / NAME)
+            save(trainer.checkpoint(vars(progress), final=progress.finished), out / NAME)
         if journal:
             journal.draw()
         return world.stopped_by
@@ -173,18 +92,20 @@ def _loop(trainer: Trainer, progress: Progress, journal: Journal | None, path: P
     while progress.step < progress.steps and not world.agree(world.stopped_by):
         began, step = time.perf_counter(), progress.step + 1
         lr = rate(step, progress.steps, o)
-        loss = trainer.step(stream, lr)
+        parts = trainer.step(stream, lr)
         logged = step % run.log_every == 0 or step == progress.steps
-        value = world.mean(loss) if logged else progress.loss
-        progress = replace(progress, step=step, loss=value, seconds=progress.seconds + time.perf_counter() - began)
+        means = world.mean(parts) if logged else None
+        progress = replace(progress, step=step, seconds=progress.seconds + time.perf_counter() - began)
         if step == o.warmup and progress.minutes:
             progress = replace(progress, steps=_affordable(progress, world))
-        if journal and logged:
-            _log(journal, progress, lr, o.batch)
+        if means:
+            progress = replace(progress, loss=means[0])
+        if journal and means:
+            _log(journal, progress, trainer.config, lr, means)
         if step % run.validate_every == 0 or step == progress.steps:
             progress = _validated(trainer, progress, journal)
         if world.first and step % run.checkpoint_every == 0:
-            save(trainer.checkpoint(progress), path)
+            save(trainer.checkpoint(vars(progress)), path)
     world.stopped_by = int(world.agree(world.stopped_by))
     return progress
 
@@ -199,11 +120,14 @@ def _affordable(progress: Progress, world: World) -> int:
     return max(int((progress.minutes or 0) * 60 / each), progress.step)
 
 
-def _log(journal: Journal, progress: Progress, lr: float, batch: int) -> None:
-    each = progress.seconds / progress.step
-    numbers = {"loss": progress.loss or 0.0, "lr": lr}
-    journal.write(step=progress.step, **numbers, images=progress.step * batch, seconds=round(progress.seconds, 3))
-    journal.tell(progress.step, progress.steps, each, batch / each, **numbers)
+def _log(journal: Journal, progress: Progress, config: Config, lr: float, means: list[float]) -> None:
+    """``loss`` is that of the reconstruction, so that runs with different terms can be compared."""
+    each, images = progress.seconds / progress.step, config.optimiser.batch * config.objective.views
+    terms = {"contrast": config.objective.contrast, "simulated": config.objective.simulated}
+    numbers = {"loss": means[0]} | {name: mean for (name, on), mean in zip(terms.items(), means[1:], strict=True) if on}
+    numbers["lr"] = lr
+    journal.write(step=progress.step, **numbers, images=progress.step * images, seconds=round(progress.seconds, 3))
+    journal.tell(progress.step, progress.steps, each, images / each, **numbers)
 
 
 def _validated(trainer: Trainer, progress: Progress, journal: Journal | None) -> Progress:

@@ -46,13 +46,7 @@ class Task(Protocol):
     @property
     def split(self) -> str: ...
 
-    @property
-    def rule(self) -> Rule: ...
-
-    @property
-    def seed(self) -> int: ...
-
-    def plates(self) -> Iterator[Plate]: ...
+    def parts(self) -> Iterator[Shard]: ...
 
 
 @dataclass(frozen=True)
@@ -69,11 +63,12 @@ class FieldTask:
     def name(self) -> str:
         return f"{self.source}-{self.split}"
 
-    def plates(self) -> Iterator[Plate]:
+    def parts(self) -> Iterator[Shard]:
         for frame in self.frames:
-            yield Plate(
+            plate = Plate(
                 self.source, fields.read(frame), frame.seeing, frame.sky, frame.columns, frame.avoid, frame.most
             )
+            yield cut(plate, self.rule, self.seed)
 
 
 @dataclass(frozen=True)
@@ -94,9 +89,9 @@ class TileTask:
     def name(self) -> str:
         return f"{self.source}-{self.tile.name}"
 
-    def plates(self) -> Iterator[Plate]:
+    def parts(self) -> Iterator[Shard]:
         opened = images.open_tile(self.survey, self.tile, bands=shards.BANDS, with_variance=False)
-        yield Plate(self.source, opened, TILE_SEEING)
+        yield cut(Plate(self.source, opened, TILE_SEEING), self.rule, self.seed)
 
 
 def field_tasks(root: Path, seed: int) -> list[Task]:
@@ -133,7 +128,7 @@ def make(folder: Path, task: Task) -> dict[str, Any]:
     asked = digest(task)
     if (entry := shards.finished(folder, task.name, asked)) is not None:
         return entry
-    shard = Shard.joined(cut(plate, task.rule, task.seed) for plate in task.plates())
+    shard = Shard.joined(task.parts())
     about = {"source": task.source, "split": task.split, "task": asked}
     return shards.write(folder, task.name, shard, about)
 

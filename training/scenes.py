@@ -9,8 +9,9 @@ import numpy as np
 
 from scanner.images import TileImages
 from training.choice import Rule
-from training.cutting import Plate, Truth
+from training.cutting import Plate, Truth, cut
 from training.fields import DETECTION
+from training.shards import Shard
 from training.simulate.command import tile_names
 from training.simulate.conditions import Settings
 from training.simulate.scene import Scene, simulate_tile
@@ -36,9 +37,9 @@ class SceneTask:
     source: str = "simulated"
     rule: Rule = RULE
 
-    def plates(self) -> Iterator[Plate]:
+    def parts(self) -> Iterator[Shard]:
         for tile in self.tiles:
-            yield plate(simulate_tile(tile, self.seed, self.settings))
+            yield cut(plate(simulate_tile(tile, self.seed, self.settings)), self.rule, self.seed)
 
 
 def scene_tasks(number: int, size: int, seed: int) -> list[SceneTask]:

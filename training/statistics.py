@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-from contextlib import AbstractContextManager
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from training.config import Config
-from training.data import CENTRED, Cutouts, batch_of
+from training.data import CENTRED, KINDS, MAD_TO_SIGMA, Cutouts, batch_of, no_warnings
 from training.mae import MaskedAutoencoder
-from training.pixels import BRIGHTEST
-from training.pooling import POOLINGS, Statistics, fit, pool
+from training.pixels import BRIGHTEST, missing_share
+from training.pooling import POOLINGS, Pooled, Statistics, fit, pool
 
-MAD_TO_SIGMA = 1.4826
+TAKEN_AWAY = 0.3
 
 
 def some_rows(cutouts: Cutouts, count: int, seed: int) -> NDArray[np.int64]:
@@ -31,7 +28,7 @@ def sky_noise(flux: NDArray[np.float32]) -> NDArray[np.float64]:
     NaN where a band holds no data. Blank pixels must be NaN.
     """
     flat = flux.reshape(*flux.shape[:2], -1).astype(np.float64)
-    with np.errstate(invalid="ignore"), _no_warnings():
+    with np.errstate(invalid="ignore"), no_warnings():
         median = np.nanmedian(flat, axis=2, keepdims=True)
         below = np.where(flat < median, median - flat, np.nan)
         return MAD_TO_SIGMA * np.nanmedian(below, axis=2)
@@ -45,7 +42,7 @@ def calibrate(model: MaskedAutoencoder, cutouts: Cutouts, config: Config) -> Non
     keys = some_rows(cutouts, config.run.calibrate_rows, config.run.seed)
     flux = batch_of(cutouts, keys, CENTRED, config).flux
     flux[flux.abs() > BRIGHTEST] = torch.nan
-    with _no_warnings():
+    with no_warnings():
         noise = np.nanmedian(sky_noise(flux.numpy()), axis=0)
     softening = torch.from_numpy(np.where(noise > 0, noise, 1.0)).float()
     pixels, bands = model.pixels, len(softening)
@@ -63,18 +60,36 @@ def calibrate(model: MaskedAutoencoder, cutouts: Cutouts, config: Config) -> Non
 def embedding_statistics(
     model: MaskedAutoencoder, cutouts: Cutouts, config: Config, device: torch.device
 ) -> dict[str, Statistics]:
-    """Mean and principal axes of the pooled embeddings of training cutouts, nothing masked, for every pooling."""
+    """What ``pooling.fit`` finds in training cutouts, nothing masked, as they are and with bands taken away at random,
+    for every pooling."""
     model.eval()
-    vectors: dict[str, list[Tensor]] = {how: [] for how in POOLINGS}
     keys = some_rows(cutouts, config.run.embed_rows, config.run.seed)
+    random, kinds = np.random.default_rng(config.run.seed), cutouts.kinds[keys[:, 1]]
+    seen: list[dict[str, Pooled]] = []
+    again: list[dict[str, Pooled]] = []
     for start in range(0, len(keys), 256):
-        flux = batch_of(cutouts, keys[start : start + 256], CENTRED, config).flux.to(device)
-        tokens = model.encoder(model.pixels(flux))
-        for how in POOLINGS:
-            vectors[how].append(pool(tokens, how).cpu())
-    return {how: fit(torch.cat(parts)) for how, parts in vectors.items()}
+        flux = batch_of(cutouts, keys[start : start + 256], CENTRED, config).flux
+        seen.append(_pooled(model, flux, device))
+        again.append(_pooled(model, without_bands(flux, random), device))
+    lens = torch.from_numpy(kinds == KINDS.index("lens"))
+    other = torch.from_numpy(np.isin(kinds, [KINDS.index(kind) for kind in ("galaxy", "lookalike")]))
+    return {how: fit(_joined(seen, how), _joined(again, how), lens, other) for how in POOLINGS}
 
 
-def _no_warnings() -> AbstractContextManager[object]:
+def without_bands(flux: Tensor, random: np.random.Generator) -> Tensor:
+    """Cutouts [N, B, S, S] of which every band is taken away with probability 0.3, but never the last one there."""
+    away = torch.from_numpy(random.random(flux.shape[:2]) < TAKEN_AWAY)
+    there = flux.isfinite().flatten(2).any(dim=2)
+    away &= (there & ~away).any(dim=1, keepdim=True)
+    return flux.masked_fill(away[..., None, None], torch.nan)
 
-    return warnings.catch_warnings(action="ignore", category=RuntimeWarning)
+
+def _pooled(model: MaskedAutoencoder, flux: Tensor, device: torch.device) -> dict[str, Pooled]:
+    pixels, valid = model.pixels.stretch(flux.to(device))
+    tokens = model.encoder(model.pixels.filled(pixels, valid))
+    missing = missing_share(valid).cpu()
+    return {how: Pooled(pool(tokens, how).cpu(), missing) for how in POOLINGS}
+
+
+def _joined(parts: list[dict[str, Pooled]], how: str) -> Pooled:
+    return Pooled(*(torch.cat(columns) for columns in zip(*(part[how] for part in parts), strict=True)))

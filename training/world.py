@@ -42,11 +42,11 @@ class World:
         dist.all_reduce(tensor, dist.ReduceOp.MAX)
         return float(tensor)
 
-    def mean(self, tensor: Tensor) -> float:
-        """The average of every process's scalar."""
+    def mean(self, numbers: Tensor) -> list[float]:
+        """The averages, over the processes, of every one of ``numbers`` [n]."""
         if self.size > 1:
-            dist.all_reduce(tensor)
-        return float(tensor) / self.size
+            dist.all_reduce(numbers)
+        return [float(number) / self.size for number in numbers]
 
 
 @contextmanager

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from catalogs.errors import ScannerError
-from export.graph import EmbeddingGraph
+from export.graph import EmbeddingGraph, projection
 from export.verify import made_up
 from training.checkpoint import Checkpoint
-from training.pooling import POOLINGS, pool
+from training.pixels import missing_share
+from training.pooling import POOLINGS, Statistics, pool
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +49,59 @@ def test_vectors_have_unit_length_even_where_nothing_is_known(graph: EmbeddingGr
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(vectors)))
 
 
+def vectors_of(graph: EmbeddingGraph, flux: torch.Tensor) -> torch.Tensor:
+    """What the graph normalises: [N, D]."""
+    pixels, valid = graph.pixels.stretch(flux)
+    pooled = pool(graph.encoder(graph.pixels.filled(pixels, valid)), graph.pooling)
+    return (pooled - graph.mean - missing_share(valid) @ graph.missing) @ graph.projection
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_dimensions_are_centred_uncorrelated_and_ordered(checkpoint: Checkpoint, shards: Path, pooling: str) -> None:
-    graph = EmbeddingGraph(checkpoint, pooling)
+@pytest.mark.parametrize("emphasis", [0.0, 2.0])
+def test_dimensions_are_centred_uncorrelated_and_ordered(
+    checkpoint: Checkpoint, shards: Path, pooling: str, emphasis: float
+) -> None:
+    graph = EmbeddingGraph(checkpoint, pooling, 0.0, emphasis)
     flux = torch.from_numpy(np.load(shards / "a.npy")[:, :, 4:36, 4:36])
     rows = np.sort(np.random.default_rng([0, 80]).permutation(80)[:64])  # those the statistics were taken on
-    vectors = (pool(graph.encoder(graph.pixels(flux[rows])), pooling) - graph.mean) @ graph.rotation
+    vectors = vectors_of(graph, flux[rows])
+    torch.testing.assert_close(vectors / vectors.norm(dim=1, keepdim=True), graph(flux[rows]))
     covariance = torch.cov(vectors.T)
     largest = covariance.diagonal().max()
     assert vectors.mean(dim=0).abs().max() < 1e-3 * largest.sqrt()
     assert (covariance - torch.diag(covariance.diagonal())).abs().max() < 1e-3 * largest
     assert (covariance.diagonal().diff() <= 1e-4 * largest).all()
-    identity = torch.eye(len(graph.mean))
-    torch.testing.assert_close(graph.rotation.T @ graph.rotation, identity, atol=1e-5, rtol=0)
+
+
+def test_without_emphasis_the_projection_is_a_rotation(checkpoint: Checkpoint) -> None:
+    turn = projection(checkpoint.statistics["mean"], 0.0, 0.0)
+    torch.testing.assert_close(turn.T @ turn, torch.eye(len(turn)), atol=1e-5, rtol=0)
+
+
+def test_emphasis_stretches_along_the_axis_of_lenses_alone() -> None:
+    torch.manual_seed(0)
+    lens = torch.randn(6)
+    statistics = Statistics.blank(3, 6)._replace(lens=lens, variance=torch.arange(6, 0, -1.0))
+    plain, stretched = projection(statistics, 0.0, 0.0), projection(statistics, 0.0, 1.5)
+    across = torch.linalg.qr(torch.cat([lens[:, None], torch.randn(6, 5)], dim=1)).Q[:, 1:].T
+    torch.testing.assert_close((lens @ stretched).norm(), 2.5 * (lens @ plain).norm())
+    torch.testing.assert_close((across @ stretched) @ (across @ stretched).T, (across @ plain) @ (across @ plain).T)
+
+
+@torch.no_grad()
+def test_what_a_missing_band_does_on_average_is_taken_away(checkpoint: Checkpoint, shards: Path) -> None:
+    graph = EmbeddingGraph(checkpoint, "mean", 0.0, 0.0)
+    flux = torch.from_numpy(np.load(shards / "a.npy")[:, :, 4:36, 4:36])
+    without = flux.clone()
+    without[:, 1] = torch.nan
+
+    def moved() -> torch.Tensor:
+        return (vectors_of(graph, without) - vectors_of(graph, flux)).mean(dim=0).norm()
+
+    corrected = moved()
+    graph.missing.zero_()
+    assert corrected < 0.9 * moved()
 
 
 @torch.no_grad()
@@ -80,11 +120,10 @@ def test_a_run_without_statistics_cannot_be_exported(checkpoint: Checkpoint) -> 
     assert caught.value.code == "checkpoint.unfinished"
 
 
-@torch.no_grad()
 def test_whitening_takes_variance_from_the_first_axes(checkpoint: Checkpoint) -> None:
     """Axes that vary by v come to vary by v ** (1 - whitening): as they are, half way, all alike."""
-    variance = checkpoint.statistics["mean"].variance[:8]
+    statistics = checkpoint.statistics["mean"]
+    variance = statistics.variance[:8]
     for whitening in (0.0, 0.5, 1.0):
-        graph = EmbeddingGraph(checkpoint, "mean", whitening)
-        made = variance * graph.scale[:8] ** 2
+        made = variance * projection(statistics, whitening, 0.0)[:, :8].square().sum(dim=0)
         torch.testing.assert_close(made / made[0], (variance / variance[0]) ** (1 - whitening), rtol=1e-3, atol=1e-3)

@@ -115,9 +115,7 @@ def test_the_card_says_what_it_saw_and_names_the_file(exported: Exported) -> Non
 
 def test_the_command_writes_model_and_card(run: Path, shards: Path, tmp_path: Path) -> None:
     out, card = tmp_path / "encoder.onnx", tmp_path / "card.md"
-    result = CliRunner().invoke(
-        export_command, [str(run), str(out), "--pooling", "central", "--cutouts", str(shards), "--card", str(card)]
-    )
+    result = CliRunner().invoke(export_command, [str(run), str(out), "--cutouts", str(shards), "--card", str(card)])
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{out}\n"
     assert "cutouts of the shards" in card.read_text()

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from training.config import Config, read
@@ -34,6 +36,9 @@ def write_shards(folder: Path, train: int = 96, validate: int = 32) -> Path:
         ("sim", "simulated", "train", train), ("real", "field", "train", 8), ("held", "field", "validate", validate),
     ):  # fmt: skip
         np.save(folder / f"{name}.npy", galaxies(rows, len(shards)))
+        kinds = ["galaxy", "star", "lookalike", "lens", "galaxy", "", "galaxy", "star"]
+        labels = [kinds[row % 8] if name == "sim" else "" for row in range(rows)]
+        pq.write_table(pa.table({"label": labels}), folder / f"{name}.parquet")
         shards.append({"file": f"{name}.npy", "rows": rows, "source": source, "split": split})
     manifest = {"bands": BANDS, "pixel_scale": 0.18577, "window": WINDOW, "unit": "nJy", "shards": shards}
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -25,7 +25,8 @@ def test_a_sample_depends_on_seed_epoch_and_row_alone(shards: Path, tiny: Config
     other = batch_of(cutouts, keys(16, epoch=1), tiny.augment, tiny)
     for mine, same, different in zip(whole, part, other, strict=True):
         np.testing.assert_array_equal(mine[5:7], same)
-        assert not np.array_equal(mine, different, equal_nan=mine.is_floating_point())
+        if mine is not whole.kind:  # what an object is does not change
+            assert not np.array_equal(mine, different, equal_nan=mine.is_floating_point())
 
 
 def test_every_epoch_sees_every_row_once_in_another_order() -> None:

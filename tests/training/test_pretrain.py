@@ -19,7 +19,8 @@ from catalogs.errors import ScannerError
 from training.checkpoint import NAME, load
 from training.config import Config
 from training.journal import read_log
-from training.pretrain import Trainer, groups, pretrain, rate
+from training.pretrain import pretrain, rate
+from training.trainer import Trainer, groups
 
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "tiny.toml"
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -54,9 +55,10 @@ def wait_for(out: Path, step: int, process: subprocess.Popen[Any]) -> None:
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """tiny.toml with steps enough to be disturbed in the middle."""
+    """tiny.toml with steps enough to be disturbed in the middle, averaged weights and all that can be learned."""
     path = tmp_path_factory.mktemp("config") / "long.toml"
-    path.write_text(CONFIG.read_text().replace("steps = 30", "steps = 200").replace("every = 10", "every = 25"))
+    longer = CONFIG.read_text().replace("steps = 30", "steps = 200\nema = 0.95").replace("every = 10", "every = 25")
+    path.write_text(longer + "\n[objective]\ncontrast = 1.0\nsimulated = 0.5\n")
     return path
 
 
@@ -77,6 +79,16 @@ def test_the_loss_falls_and_the_run_leaves_its_files(undisturbed: Path) -> None:
     assert len(validation) == 8
     assert validation[-1] < validation[0]
     assert (undisturbed / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_views_find_each_other_and_the_simulator_is_recognised(undisturbed: Path) -> None:
+    said = {
+        term: [record[term] for record in read_log(undisturbed)[1:] if term in record]
+        for term in ("contrast", "simulated")
+    }
+    assert len(said["contrast"]) == 199
+    assert np.mean(said["contrast"][-20:]) < 0.98 * np.log(2 * 16 - 1)  # of guessing among the other views
+    assert np.mean(said["simulated"][-20:]) < 0.98 * np.mean(said["simulated"][:5])
 
 
 def test_a_killed_run_resumes_to_the_same_curve_and_weights(
@@ -110,10 +122,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     shards: Path, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def step_and_interrupt(trainer: Trainer, stream: Any, lr: float) -> torch.Tensor:
-        loss = honest(trainer, stream, lr)
+        parts = honest(trainer, stream, lr)
         if trainer.optimiser.state_dict()["state"][0]["step"] == 7:
             signal.raise_signal(signal.SIGINT)
-        return loss
+        return parts
 
     honest = Trainer.step
     monkeypatch.setattr(Trainer, "step", step_and_interrupt)
@@ -162,6 +174,40 @@ def test_a_run_is_not_overwritten_nor_mixed_with_another(shards: Path, tiny: Con
         with pytest.raises(ScannerError) as caught:
             pretrain(tiny, shards, tmp_path, resume)
         assert caught.value.code == code
+
+
+def test_a_run_can_begin_with_the_weights_of_another(shards: Path, tiny: Config, tmp_path: Path) -> None:
+    still = replace(tiny, optimiser=replace(tiny.optimiser, steps=1, warmup=1, lr=0.0, final_lr=0.0))
+    pretrain(tiny, shards, tmp_path / "first")
+    pretrain(still, shards, tmp_path / "second", begin=tmp_path / "first")
+    first, second = load(tmp_path / "first"), load(tmp_path / "second")
+    assert second.weights_sha256 == first.weights_sha256 == second.data["began_with"]
+    other = replace(tiny, model=replace(tiny.model, depth=tiny.model.depth + 1))
+    with pytest.raises(ScannerError) as caught:
+        pretrain(other, shards, tmp_path / "third", begin=tmp_path / "first")
+    assert caught.value.code == "run.other_model"
+
+
+def test_averaged_weights_are_kept_and_trail_the_last_ones(shards: Path, tiny: Config, tmp_path: Path) -> None:
+    saved = replace(tiny.run, checkpoint_every=3)
+    averaged = replace(tiny, optimiser=replace(tiny.optimiser, ema=0.5), run=saved)
+    seen: list[torch.Tensor] = []
+
+    def stepped(trainer: Trainer, stream: Any, lr: float) -> torch.Tensor:
+        parts = honest(trainer, stream, lr)
+        seen.append(trainer.model.mae.pixels.fill.detach().clone())
+        if len(seen) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return parts
+
+    honest = Trainer.step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "step", stepped)
+        assert pretrain(averaged, shards, tmp_path) == signal.SIGINT
+    expected = 0.25 * seen[0] + 0.25 * seen[1] + 0.5 * seen[2]
+    found = load(tmp_path)
+    torch.testing.assert_close(found.weights["pixels.fill"], expected)
+    torch.testing.assert_close(found.state["mae.pixels.fill"], seen[2])
 
 
 def test_resuming_a_finished_run_changes_nothing(shards: Path, tiny: Config, tmp_path: Path) -> None:

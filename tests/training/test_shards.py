@@ -15,7 +15,7 @@ from catalogs.errors import ScannerError
 from scanner.images import TileImages
 from training import production, shards
 from training.choice import Rule
-from training.cutting import Plate
+from training.cutting import Plate, cut
 from training.fields import BANDS, flat_wcs
 from training.shards import Shard
 
@@ -55,13 +55,12 @@ class Blobs:
     fails: bool = False
     source: str = "made_up"
     split: str = "train"
-    rule: Rule = RULE
 
-    def plates(self) -> Iterator[Plate]:
+    def parts(self) -> Iterator[Shard]:
         if self.fails:
             raise ScannerError("tile.truncated", "The disk went away.")
-        yield blobs(self.name, self.seed)
-        yield blobs(f"{self.name}b", self.seed + 100)
+        for plate in (blobs(self.name, self.seed), blobs(f"{self.name}b", self.seed + 100)):
+            yield cut(plate, RULE, self.seed)
 
 
 TASKS = [Blobs(f"s{number}", number) for number in range(3)]

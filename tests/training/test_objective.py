@@ -1,0 +1,114 @@
+"""What is learned beside the reconstruction: two views of an object are alike, and the simulator's kinds are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training.config import Augment, Config, Objective
+from training.data import CENTRED, KINDS, batch_of, open_cutouts, sample, views
+from training.objective import Objective as Learned
+from training.objective import info_nce
+from training.pooling import POOLINGS, pool, pool_visible
+
+BOTH = Objective(contrast=1.0, simulated=0.5)
+
+
+@pytest.fixture
+def config(tiny: Config) -> Config:
+    return replace(tiny, objective=BOTH)
+
+
+def two_views(shards: Path, config: Config, rows: int = 8) -> object:
+    cutouts = open_cutouts(shards, config)
+    keys = np.stack([np.zeros(rows, np.int64), np.arange(rows)], axis=1)
+    return batch_of(cutouts, views(keys, 2), config.augment, config)
+
+
+def test_the_loss_of_the_comparison_is_its_formula() -> None:
+    torch.manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn(6, 4, dtype=torch.float64), dim=1)
+    expected = 0.0
+    for row, other in enumerate((3, 4, 5, 0, 1, 2)):
+        against = [float(torch.exp(vectors[row] @ vectors[j] / 0.2)) for j in range(6) if j != row]
+        expected -= np.log(float(torch.exp(vectors[row] @ vectors[other] / 0.2)) / sum(against)) / 6
+    assert float(info_nce(vectors, 0.2)) == pytest.approx(expected)
+
+
+def test_views_that_agree_cost_nothing_and_views_of_others_much() -> None:
+    apart = torch.eye(4).repeat(2, 1)
+    assert float(info_nce(apart, 0.05)) < 1e-6
+    assert float(info_nce(torch.cat([apart[:4], apart[:4].roll(1, 0)]), 0.05)) > 10
+
+
+@pytest.mark.parametrize("how", POOLINGS)
+def test_a_window_of_which_all_is_visible_is_pooled_alike(how: str) -> None:
+    tokens, order = torch.randn(3, 17, 8), torch.stack([torch.randperm(16) for _ in range(3)])
+    shuffled = torch.cat([tokens[:, :1], tokens[:, 1:].gather(1, order[..., None].expand(-1, -1, 8))], dim=1)
+    torch.testing.assert_close(pool_visible(shuffled, order, how, 4), pool(tokens, how))
+
+
+def test_the_centre_counts_most_in_gaussian_pooling() -> None:
+    def weight(at: int) -> float:
+        tokens = torch.zeros(1, 65, 1)
+        tokens[0, 1 + at] = 1
+        return float(pool(tokens, "gaussian"))
+
+    assert weight(27) == pytest.approx(weight(36))
+    assert weight(27) > 2 * weight(25) > 8 * weight(0)
+
+
+def test_two_views_show_one_object_differently(shards: Path, config: Config) -> None:
+    batch = two_views(shards, config)
+    assert batch.flux.shape[0] == 16
+    assert not any(
+        torch.equal(one.nan_to_num(), two.nan_to_num()) for one, two in zip(*batch.flux.chunk(2), strict=True)
+    )
+    assert torch.equal(*batch.kind.chunk(2))
+    assert [KINDS[kind] if kind >= 0 else "" for kind in batch.kind[:6].tolist()] == [
+        "galaxy", "star", "lookalike", "lens", "galaxy", "",
+    ]  # fmt: skip
+
+
+def test_objects_nobody_knows_teach_no_kind(shards: Path, config: Config) -> None:
+    model, batch = Learned(config), two_views(shards, config)
+    known = model(*batch._replace(kind=batch.kind.where(batch.kind != 3, -1)))
+    other = batch.flux.clone()
+    other[batch.kind == 3] *= 3
+    again = model(*batch._replace(flux=other, kind=batch.kind.where(batch.kind != 3, -1)))
+    assert float(known.simulated) == pytest.approx(float(again.simulated), rel=1e-5)
+    assert float(known.contrast) != pytest.approx(float(again.contrast), rel=1e-5)
+    nobody = model(*batch._replace(kind=torch.full_like(batch.kind, -1)))
+    assert float(nobody.simulated) == 0
+    nobody.total.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_without_terms_it_is_the_plain_autoencoder(shards: Path, tiny: Config) -> None:
+    torch.manual_seed(0)
+    model = Learned(tiny)
+    assert {name.split(".")[0] for name, _ in model.named_parameters()} == {"mae"}
+    batch = two_views(shards, tiny)
+    losses = model(*batch)
+    assert torch.equal(losses.total, losses.reconstruction)
+    assert torch.equal(losses.total, model.mae(batch.flux, batch.noise, batch.hidden).loss)
+
+
+def test_noise_is_added_in_units_of_the_sky(tiny: Config) -> None:
+    random = np.random.default_rng(0)
+    sky = np.array([2.0, 50.0, 7.0], np.float32)[:, None, None]
+    cutout = random.normal(size=(3, 40, 40)).astype(np.float32) * sky
+    cutout[2] = np.nan
+    plain, noisy = Augment(jitter=0, flips=False), replace(CENTRED, noise=2.0)
+    amounts = []
+    for seed in range(60):
+        before, *_ = sample(cutout, np.random.default_rng(seed), replace(plain, drop_band=0.0), tiny.model)
+        after, *_ = sample(cutout, np.random.default_rng(seed), noisy, tiny.model)
+        amounts.append((after - before)[:2].std(axis=(1, 2)) / sky[:2, 0, 0])
+        assert np.isnan(after[2]).all()
+    assert np.mean(amounts, axis=0) == pytest.approx([1.0, 1.0], abs=0.25)
+    assert np.ptp(amounts, axis=0).min() > 1.5
