@@ -21,8 +21,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--begin", type=click.Path(exists=True, path_type=Path), help="Checkpoint to take the first weights from."
 )
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's events too (needs the package tensorboard).")
 def pretrain_command(
-    config: Path, shards: Path, out: Path, resume: bool, minutes: float | None, begin: Path | None
+    config: Path, shards: Path, out: Path, resume: bool, minutes: float | None, begin: Path | None, tensorboard: bool
 ) -> None:
     """Train a masked autoencoder as CONFIG (TOML) says.
 
@@ -37,7 +38,7 @@ def pretrain_command(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost 5x as soon as another job has a core
     from training.pretrain import pretrain
 
-    stopped_by = pretrain(settings, shards, out, resume, minutes, begin)
+    stopped_by = pretrain(settings, shards, out, resume, minutes, begin, tensorboard)
     if stopped_by:
         sys.exit(128 + stopped_by)
     click.echo(out / "checkpoint.safetensors")

@@ -109,6 +109,7 @@ class Run:
     seed: int = 0
     precision: str = "float32"  # or "bfloat16": autocast
     threads: int = 0  # of torch; 0 = its own choice
+    loaders: int = 0  # processes that make batches; 0 = one thread, enough for a CPU
     log_every: int = 10
     validate_every: int = 500
     validate_rows: int = 2048

@@ -6,9 +6,6 @@ import hashlib
 import json
 import math
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -218,19 +215,6 @@ def keys_of(positions: NDArray[np.int64], rows: int, seed: int) -> NDArray[np.in
 @lru_cache(maxsize=2)
 def _permutation(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(rows)
-
-
-def prefetched(make: Callable[[int], Batch], first: int, depth: int = 3) -> Iterator[Batch]:
-    """``make(first), make(first + 1), ...`` for ever, made ahead in one thread (numpy frees the GIL to copy)."""
-    with ThreadPoolExecutor(1) as pool:
-        pending = deque(pool.submit(make, first + i) for i in range(depth))
-        try:
-            while True:
-                pending.append(pool.submit(make, first + len(pending)))
-                first += 1
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def no_warnings() -> AbstractContextManager[object]:

@@ -1,4 +1,4 @@
-"""What a run tells: a JSONL log, a line for people on stderr, and the loss curve as a picture."""
+"""What a run tells: a JSONL log, a line for people on stderr, the loss curve as a picture, and TensorBoard if asked."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from catalogs.atomic import replacing, write_text
+from catalogs.errors import ScannerError
 
-LOG, CURVE = "log.jsonl", "loss.png"
+LOG, CURVE, EVENTS = "log.jsonl", "loss.png", "tensorboard"
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
@@ -24,16 +25,28 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 class Journal:
-    """Appends to ``folder/log.jsonl``, whose records up to ``step`` are kept: the rest is about to happen again."""
+    """Appends to ``folder/log.jsonl``, whose records up to ``step`` are kept: the rest is about to happen again.
 
-    def __init__(self, folder: Path, step: int) -> None:
+    With ``tensorboard`` the same numbers go to ``folder/tensorboard``; raises ``ScannerError`` ``tensorboard.missing``.
+    """
+
+    def __init__(self, folder: Path, step: int, tensorboard: bool = False) -> None:
         self.folder = folder
+        self._events = _writer(folder / EVENTS, step) if tensorboard else None
         kept = [json.dumps(record) + "\n" for record in read_log(folder) if record["step"] <= step]
         write_text(folder / LOG, "".join(kept))
 
-    def write(self, **record: Any) -> None:
+    def write(self, step: int, **numbers: float) -> None:
         with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps({"step": step, **numbers}) + "\n")
+        for name, number in numbers.items() if self._events else ():
+            self._events.add_scalar(name, number, step)
+
+    def close(self) -> None:
+        """Draw the curve, and write out what TensorBoard has not got yet."""
+        self.draw()
+        if self._events:
+            self._events.close()
 
     def tell(self, step: int, steps: int, seconds_a_step: float, images_a_second: float, **numbers: float) -> None:
         """One line on stderr: step, numbers, rate, time left. On a terminal it overwrites itself."""
@@ -61,3 +74,13 @@ class Journal:
         with replacing(path) as temporary:
             figure.savefig(temporary, format="png", dpi=150)
         return path
+
+
+def _writer(folder: Path, step: int) -> Any:
+    """Of events after ``step``: TensorBoard forgets those that an interrupted run wrote beyond its checkpoint."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        hint = "pip install tensorboard, or leave --tensorboard out: log.jsonl holds the same numbers."
+        raise ScannerError("tensorboard.missing", "TensorBoard is not installed.", hint) from error
+    return SummaryWriter(str(folder), purge_step=step + 1)

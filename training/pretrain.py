@@ -56,8 +56,9 @@ def pretrain(
     resume: bool = False,
     minutes: float | None = None,
     begin: Path | None = None,
+    tensorboard: bool = False,
 ) -> int:
-    """Train into the folder ``out``: ``checkpoint.safetensors``, ``log.jsonl``, ``loss.png``.
+    """Train into the folder ``out``: ``checkpoint.safetensors``, ``log.jsonl``, ``loss.png``, maybe ``tensorboard``.
 
     ``resume`` goes on from the checkpoint of ``out`` where there is one, and then its configuration must be this one.
     ``minutes`` replaces ``optimiser.steps`` by what fits. A new run begins with the weights of the
@@ -74,14 +75,14 @@ def pretrain(
         _same_data(cutouts, start, shards)
         first = load(begin) if begin and start is None else None
         trainer = Trainer(config, world, cutouts, shards, start, first)
-        journal = Journal(out, progress.step) if world.first else None
+        journal = Journal(out, progress.step, tensorboard) if world.first else None
         progress = _loop(trainer, progress, journal, out / NAME)
         if not world.stopped_by:
             progress = replace(progress, finished=True)
         if world.first:
             save(trainer.checkpoint(vars(progress), final=progress.finished), out / NAME)
         if journal:
-            journal.draw()
+            journal.close()
         return world.stopped_by
 
 
@@ -101,7 +102,7 @@ def _loop(trainer: Trainer, progress: Progress, journal: Journal | None, path: P
         if means:
             progress = replace(progress, loss=means[0])
         if journal and means:
-            _log(journal, progress, trainer.config, lr, means)
+            _log(journal, progress, trainer.config, means, lr=lr, waited=stream.waited)
         if step % run.validate_every == 0 or step == progress.steps:
             progress = _validated(trainer, progress, journal)
         if world.first and step % run.checkpoint_every == 0:
@@ -120,13 +121,15 @@ def _affordable(progress: Progress, world: World) -> int:
     return max(int((progress.minutes or 0) * 60 / each), progress.step)
 
 
-def _log(journal: Journal, progress: Progress, config: Config, lr: float, means: list[float]) -> None:
-    """``loss`` is that of the reconstruction, so that runs with different terms can be compared."""
+def _log(journal: Journal, progress: Progress, config: Config, means: list[float], lr: float, waited: float) -> None:
+    """``loss`` is that of the reconstruction, so that runs with different terms can be compared. ``waited`` (seconds
+    for batches, since the run began or was resumed) tells whether the loader is the bottleneck."""
     each, images = progress.seconds / progress.step, config.optimiser.batch * config.objective.views
     terms = {"contrast": config.objective.contrast, "simulated": config.objective.simulated}
     numbers = {"loss": means[0]} | {name: mean for (name, on), mean in zip(terms.items(), means[1:], strict=True) if on}
     numbers["lr"] = lr
-    journal.write(step=progress.step, **numbers, images=progress.step * images, seconds=round(progress.seconds, 3))
+    times = {"seconds": round(progress.seconds, 3), "waited": round(waited, 3)}
+    journal.write(step=progress.step, **numbers, images=progress.step * images, **times)
     journal.tell(progress.step, progress.steps, each, images / each, **numbers)
 
 

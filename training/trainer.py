@@ -16,7 +16,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from catalogs.errors import ScannerError
 from training.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser
 from training.config import Config
-from training.data import CENTRED, KINDS, VALIDATE, Batch, Cutouts, batch_of, keys_of, open_cutouts, prefetched, views
+from training.data import CENTRED, KINDS, VALIDATE, Batch, Cutouts, batch_of, keys_of, open_cutouts, views
+from training.loader import Stream
 from training.mae import MaskedAutoencoder
 from training.objective import Losses, Objective
 from training.statistics import calibrate, embedding_statistics, some_rows
@@ -32,7 +33,7 @@ def groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
 
 
-def batches(cutouts: Cutouts, config: Config, world: World, step: int) -> Iterator[Batch]:
+def batches(cutouts: Cutouts, config: Config, world: World, step: int) -> Stream:
     """This process's micro-batches, ``accumulate`` a step, from the one after ``step`` on, for ever."""
     o = config.optimiser
     micro = o.batch // o.accumulate // world.size
@@ -44,7 +45,7 @@ def batches(cutouts: Cutouts, config: Config, world: World, step: int) -> Iterat
         keys = keys_of(np.arange(start, start + micro), len(cutouts), config.run.seed)
         return batch_of(cutouts, views(keys, config.objective.views), config.augment, config)
 
-    return prefetched(make, step * o.accumulate)
+    return Stream(make, step * o.accumulate, config.run.loaders)
 
 
 class Trainer:

@@ -12,7 +12,7 @@ import pytest
 
 from catalogs.errors import ScannerError
 from training.config import Augment, Config, Data
-from training.data import CENTRED, VALIDATE, batch_of, keys_of, open_cutouts, prefetched, sample, turned
+from training.data import CENTRED, VALIDATE, batch_of, keys_of, open_cutouts, sample, turned
 
 
 def keys(n: int, epoch: int = 0) -> np.ndarray:
@@ -85,18 +85,6 @@ def test_the_eight_turns_are_eight_and_include_the_identity() -> None:
     seen = {turned(image, turn).tobytes() for turn in range(8)}
     assert len(seen) == 8
     np.testing.assert_array_equal(turned(image, 0), image)
-
-
-def test_prefetching_keeps_the_order_and_passes_errors_on() -> None:
-    def make(number: int) -> int:
-        if number == 9:
-            raise OSError("disk gone")
-        return number
-
-    stream = prefetched(make, 5)  # type: ignore[arg-type, type-var]
-    assert [next(stream) for _ in range(4)] == [5, 6, 7, 8]
-    with pytest.raises(OSError, match="disk gone"):
-        next(stream)
 
 
 @pytest.mark.parametrize(
