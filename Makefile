@@ -6,7 +6,7 @@ BUILD  := build
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-large clean
+.PHONY: help demo test lint format bench bench-large model model-large clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -45,6 +45,26 @@ bench: $(VENV)/dev  ## measure: prints tables, writes build/bench.json
 bench-large: $(VENV)/dev  ## the index at ten million rows: half an hour, 14 GB of disk; writes build/bench-large.json
 	@mkdir -p $(BUILD)
 	$(BIN)/python -m bench.large --out $(BUILD)/bench-large.json
+
+DATA    ?= ../shared/data
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+MODEL   := $(BUILD)/model
+TRAIN   := $(BIN)/python -m training
+model: $(VENV)/dev  ## make the shipped encoder anew: simulate, train in two stages, export, evaluate (hours; DATA=real fields)
+	$(TRAIN) cutouts $(MODEL)/shards --fields $(DATA) --simulate 240 --seed 1 --workers $(WORKERS)
+	$(TRAIN) pretrain training/configs/small-reconstruct.toml --shards $(MODEL)/shards --out $(MODEL)/first --resume
+	$(TRAIN) pretrain training/configs/small.toml --shards $(MODEL)/shards --out $(MODEL)/run --begin $(MODEL)/first --resume
+	$(BIN)/python -m export $(MODEL)/run $(MODEL)/small --cutouts $(MODEL)/shards
+	$(TRAIN) evaluate $(MODEL)/small/encoder.onnx --data $(DATA) --checkpoint $(MODEL)/run --turns --short 64 --out $(MODEL)/evaluation
+	$(BIN)/python -m export $(MODEL)/run $(MODEL)/small --cutouts $(MODEL)/shards --evaluation $(MODEL)/evaluation/evaluation.json
+
+SCENES ?= 2400
+LARGE  ?= training/configs/large.toml
+GPUS   ?= 1
+model-large: $(VENV)/dev  ## the same for a GPU, from simulation alone: needs nothing but this repository (SCENES, GPUS, LARGE)
+	$(TRAIN) cutouts $(MODEL)/shards-large --simulate $(SCENES) --seed 2 --workers $(WORKERS)
+	$(BIN)/torchrun --standalone --nproc-per-node $(GPUS) -m training pretrain $(LARGE) --shards $(MODEL)/shards-large --out $(MODEL)/run-large --resume
+	$(BIN)/python -m export $(MODEL)/run-large $(MODEL)/large --cutouts $(MODEL)/shards-large
 
 clean:  ## remove what the targets made, .venv included
 	rm -rf $(VENV) $(BUILD) *.egg-info
