@@ -64,12 +64,22 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
     return BandFile(band, path, image, mask, variance, wcs, astrometry.pixel_scale(wcs, path))
 
 
+def files(band: Band, path: Path) -> list[Path]:
+    """Every file that a band is read from: its own, and those beside it that hold its mask or its variance."""
+    beside = [plane.beside for plane in (band.mask, band.variance) if plane is not None and plane.beside is not None]
+    return [path, *(_beside(path, names) for names in beside)]
+
+
+def _beside(path: Path, names: tuple[str, str]) -> Path:
+    return path.with_name(path.name.replace(*names))
+
+
 def _plane(stack: ExitStack, plane: Plane | None, hdus: Any, path: Path, shape: tuple[int, int]) -> Any | None:
     """The HDU of a mask or variance plane; None where the file has none."""
     if plane is None:
         return None
     if plane.beside is not None:
-        path = path.with_name(path.name.replace(*plane.beside))
+        path = _beside(path, plane.beside)
         if not path.is_file():
             return None
         hdus = stack.enter_context(fits_planes.opened(path))

@@ -71,7 +71,8 @@ class Windows:
         self._frame = frame
         self._count = len(sources)
         self._present = np.array([images.present[images.bands.index(band)] for band in frame.bands])
-        self._resampler = _resampler(images, frame, resample)
+        check_scale(images.name, images.pixel_scale, frame, resample)
+        self._resampler = _resampler(images, frame)
         self._groups = list(self._grouped(images, sources))
 
     def __len__(self) -> int:
@@ -145,18 +146,22 @@ class Windows:
         return np.stack([first_x, first_y, phase_x, phase_y])
 
 
-def _resampler(images: TileImages, frame: Frame, resample: bool) -> Resampler | None:
-    ratio = frame.pixel_scale / images.pixel_scale
-    if abs(1 / ratio - 1) <= SCALE_TOLERANCE:
+def check_scale(tile: str, pixel_scale: float, frame: Frame, resample: bool) -> None:
+    """Refuse pixels (in arcsec) that the frame cannot take as they are: ``tile.pixel_scale``."""
+    if not resample and not _fits(pixel_scale, frame):
+        message = f'Tile {tile} has {pixel_scale:.4f}" pixels, the model wants {frame.pixel_scale:.4f}".'
+        hint = "With --resample, windows are brought to the model's pixel scale."
+        raise ScannerError("tile.pixel_scale", message, hint)
+
+
+def _fits(pixel_scale: float, frame: Frame) -> bool:
+    return abs(pixel_scale / frame.pixel_scale - 1) <= SCALE_TOLERANCE
+
+
+def _resampler(images: TileImages, frame: Frame) -> Resampler | None:
+    if _fits(images.pixel_scale, frame):
         return None
-    if not resample:
-        message = f'Tile {images.name} has {images.pixel_scale:.4f}" pixels, the model wants {frame.pixel_scale:.4f}".'
-        raise ScannerError(
-            "tile.pixel_scale",
-            message,
-            "With --resample, windows are brought to the model's pixel scale.",
-        )
-    return Resampler(frame.window, ratio)
+    return Resampler(frame.window, frame.pixel_scale / images.pixel_scale)
 
 
 def _joins(places: list[tuple[int, NDArray[np.int64] | None]]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from catalogs.errors import ScannerError
 
 DETECT, GRID = "detect", "grid"
+TIME_LIMIT = 1800.0
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class ScanOptions:
 
     ``bands``: those to read (None: all of the survey). ``min_snr``: of detected objects. ``stride``: of the grid, in
     pixels. ``resample``: bring windows to the model's pixel scale. ``readers``: processes that read ahead, 0 reads in
-    this one; they do not change the rows. ``scratch``: the folder for copies of remote tiles (None: that for temporary
-    files).
+    this one; they do not change the rows. ``time_limit``: seconds that such a process may take to read a tile before it
+    counts as hung. ``scratch``: the folder for copies of remote tiles (None: that for temporary files).
     """
 
     sources: str = DETECT
@@ -27,6 +28,7 @@ class ScanOptions:
     stride: int = 32
     resample: bool = False
     readers: int = 1
+    time_limit: float = TIME_LIMIT
     scratch: Path | None = None
 
     def settings(self) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Prefetcher:
     def __init__(self, job: Job, triage: Triage, readers: int) -> None:
         self._triage = triage
         self._slots = [Slot() for _ in range(readers + 1)]
-        self._readers = [Reader(job, self._slots) for _ in range(readers)]
+        self._readers = [Reader(job, self._slots, job.options.time_limit) for _ in range(readers)]
         self._free: queue.Queue[int] = queue.Queue()
         self._out: queue.Queue[Outcome | BaseException | None] = queue.Queue(maxsize=2 * readers + 2)
         self._stopped = threading.Event()

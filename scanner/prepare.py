@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ScannerError
 
 from . import images, sources, tiles
-from .cutouts import Windows
+from .cutouts import Windows, check_scale
 from .images import TileImages
 from .model import Contract
 from .options import DETECT, GRID, ScanOptions
@@ -22,6 +22,7 @@ from .report import Seconds, TileReport
 from .sources import Sources
 from .survey import Survey
 from .tiles import Tile
+from .unchanged import unchanged
 
 Room = Callable[[tuple[int, ...]], NDArray[np.float32]]
 Columns = Mapping[str, NDArray[Any]]
@@ -157,8 +158,10 @@ def _rows(job: Job, opened: TileImages, found: Sources) -> Columns:
 def _prepare(job: Job, tile: Tile, room: Room | None) -> Prepared:
     began = time.perf_counter()
     tile = _with_bands(tile, job.options.bands)
-    out = room(images.tile_shape(job.survey, tile)) if room else None
-    opened = images.open_tile(job.survey, tile, out=out)
+    with unchanged(job.survey, tile):
+        out = room(images.tile_shape(job.survey, tile)) if room else None
+        opened = images.open_tile(job.survey, tile, out=out)
+    check_scale(opened.name, opened.pixel_scale, job.contract, job.options.resample)
     read = time.perf_counter()
     found = _find(job.options, opened)
     windows = Windows(opened, found, job.contract, resample=job.options.resample)

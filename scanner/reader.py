@@ -6,6 +6,7 @@ needs no ``__main__`` guard, and a daemonic cluster worker may start it too.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -24,41 +25,56 @@ from .slots import Slot
 from .tiles import Tile
 
 READY = "ready"
+GRACE = 10.0
+"""Seconds that a killed process may take to go."""
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from scanner.reader import serve; serve({pipe}, {slots})"
 
 
 class Reader:
-    """One reading process, seen from its parent. It is started by its first tile, and again after it died."""
+    """One reading process, seen from its parent. It is started by its first tile, and again after it died.
 
-    def __init__(self, job: Job, slots: Sequence[Slot]) -> None:
-        self._job, self._slots = job, slots
+    ``limit``: seconds that one tile may take before the process counts as hung and is killed.
+    """
+
+    def __init__(self, job: Job, slots: Sequence[Slot], limit: float) -> None:
+        self._job, self._slots, self._limit = job, slots, limit
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
 
     def read(self, tile: Tile, slot: int) -> Prepared | TileReport:
-        """Read a tile into a slot. A process that dies on it is a failed tile (``tile.reader_died``).
+        """Read a tile into a slot. A process that dies or hangs on it is a failed tile: ``tile.reader_died``,
+        ``tile.reader_hung``.
 
         Raises ``ScannerError`` ``reader.not_started`` where no process comes up at all.
         """
         pipe = self._pipe or self._start()
         try:
             pipe.send((tile, slot))
+            if not pipe.poll(self._limit):
+                self.kill()
+                self.stop()
+                return _hung(tile, self._limit)
             answer: Prepared | TileReport = pipe.recv()
         except (EOFError, OSError):
             return _died(tile, self.stop())
         return answer
 
     def stop(self) -> int | None:
-        """End the process; its exit status (negative: a signal), None where there was none."""
+        """End the process; its exit status (negative: a signal), None where there was none.
+
+        One that the kernel keeps even when it is killed (a dead network disk) is left to it: None.
+        """
         if self._process is None:
             return None
         if self._pipe is not None:
             self._pipe.close()
+        status = None
         try:
             status = self._process.wait(timeout=1.0)  # it may be dying by itself: its own status tells why
         except subprocess.TimeoutExpired:
             self._process.kill()
-            status = self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = self._process.wait(timeout=GRACE)
         self._process = self._pipe = None
         return status
 
@@ -127,4 +143,14 @@ def _died(tile: Tile, status: int | None) -> TileReport:
         code="tile.reader_died",
         message=f"The process that read tile {tile.name} died ({how}).",
         hint="Killed mostly means out of memory: fewer --readers. The same command tries the tile again.",
+    )
+
+
+def _hung(tile: Tile, limit: float) -> TileReport:
+    return TileReport(
+        tile.name,
+        "failed",
+        code="tile.reader_hung",
+        message=f"Tile {tile.name} was not read within {limit:g} s; the process that read it was killed.",
+        hint="Does its disk answer? The same command tries the tile again; --time-limit gives it longer.",
     )

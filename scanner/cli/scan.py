@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..model import DEFAULT_MODEL
+from ..options import TIME_LIMIT
 from .machines import machine_options, where
 from .options import catalog_option, default_readers
 
@@ -43,6 +44,13 @@ SOME_TILES_FAILED = 3
 @click.option("--batch", type=click.IntRange(1), help="Windows a session call. [default: as measured for the device]")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|tensorrt")
 @click.option("--readers", type=click.IntRange(0), help="Processes that read ahead. [default: one per 8 cores]")
+@click.option(
+    "--time-limit",
+    default=TIME_LIMIT,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds to read a tile before its reading process counts as hung and is replaced.",
+)
 @machine_options
 @click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def scan_tiles(
@@ -59,6 +67,7 @@ def scan_tiles(
     batch: int | None,
     device: str,
     readers: int | None,
+    time_limit: float,
     workers: int | None,
     address: str | None,
     dask_config: Path | None,
@@ -106,6 +115,7 @@ def scan_tiles(
             stride=stride,
             resample=resample,
             readers=default_readers() if readers is None else readers,
+            time_limit=time_limit,
             scratch=(scratch or Path(tempfile.gettempdir())) if any(tile.remote for tile in listed) else None,
         )
         run = scan.make_run(plan, encoder, options, model=Path(model).name if Path(model).is_file() else model)

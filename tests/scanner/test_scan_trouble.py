@@ -1,0 +1,121 @@
+"""Tiles that hang, change while they are read, or have pixels of another scale: values, each with its own code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from catalogs import store
+from scanner import images, prepare, scan, sources, survey, tiles
+from scanner.encoder import Encoder
+from scanner.options import ScanOptions
+from scanner.report import ScanReport
+from scanner.tiles import Tile
+from tests.support import small_tiles, tiny_encoder
+
+UNIONS = survey.load("unions")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in small_tiles.names(2):
+        small_tiles.write(tmp_path / "tiles", name, size=200, objects=10)
+    return tmp_path / "tiles"
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
+    path = tiny_encoder.write(tmp_path_factory.mktemp("model") / "encoder.onnx", tiny_encoder.contract())
+    with Encoder(path, device="cpu", threads=1) as loaded:
+        yield loaded
+
+
+def scanned(listed: list[Tile], encoder: Encoder, out: Path, options: ScanOptions) -> ScanReport:
+    run = scan.make_run(UNIONS, encoder, options)
+    return scan.scan_tiles(listed, UNIONS, encoder, store.create(out, run), run, options)
+
+
+def test_a_reader_that_hangs_is_killed_and_the_next_tile_is_read(
+    folder: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    """A pipe that nobody writes to: opening it never returns."""
+    good = [tiles.find(UNIONS, name, folder) for name in small_tiles.names(2)]
+    os.mkfifo(tmp_path / "CFIS.210.292.r.fits")
+    hung = Tile("210.292", {"r": tmp_path / "CFIS.210.292.r.fits"})
+    report = scanned([good[0], hung, good[1]], encoder, tmp_path / "out", ScanOptions(readers=1, time_limit=3.0))
+    assert [(tile.tile, tile.status, tile.code) for tile in report.tiles] == [
+        ("200.292", "done", ""),
+        ("210.292", "failed", "tile.reader_hung"),
+        ("201.292", "done", ""),
+    ]
+    assert "--time-limit" in report.failed[0].hint
+    assert [failure.code for failure in store.open(tmp_path / "out").failures()] == ["tile.reader_hung"]
+
+
+def test_the_time_limit_is_no_setting_of_the_rows() -> None:
+    assert ScanOptions(time_limit=1.0).settings() == ScanOptions().settings()
+
+
+@pytest.mark.parametrize("change", ["grows", "touched", "replaced", "gone"])
+def test_a_tile_that_changes_while_it_is_read_is_tried_again(
+    folder: Path, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    path = small_tiles.band_file(folder, "200.292", "z")
+    shutil.copy2(path, spare := tmp_path / "spare")
+    original = images.open_tile
+
+    def meddle(*given: Any, **named: Any) -> Any:
+        opened = original(*given, **named)
+        if change == "grows":
+            path.write_bytes(path.read_bytes() + bytes(2880))
+        elif change == "touched":
+            os.utime(path)
+        elif change == "replaced":
+            spare.replace(path)
+        else:
+            path.unlink()
+        return opened
+
+    monkeypatch.setattr(images, "open_tile", meddle)
+    listed = [tiles.find(UNIONS, "200.292", folder)]
+    report = scanned(listed, encoder, tmp_path / "out", ScanOptions(readers=0))
+    assert [tile.code for tile in report.failed] == ["tile.changed"]
+    assert str(path) in report.failed[0].message
+    monkeypatch.undo()
+    if change != "gone":
+        assert scanned(listed, encoder, tmp_path / "out", ScanOptions(readers=0)).count("done") == 1
+
+
+def _room(shape: tuple[int, ...]) -> Any:
+    return np.empty(shape, np.float32)
+
+
+def test_an_error_that_a_change_caused_is_called_a_change(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = small_tiles.band_file(folder, "200.292", "r")
+    original = images.tile_shape
+
+    def cut_short(*given: Any) -> Any:
+        shape = original(*given)
+        path.write_bytes(path.read_bytes()[:9000])
+        return shape
+
+    monkeypatch.setattr(images, "tile_shape", cut_short)
+    job = prepare.Job(UNIONS, tiny_encoder.contract(), ScanOptions())
+    report = prepare.prepare(job, tiles.find(UNIONS, "200.292", folder), _room)
+    assert report.code == "tile.changed"  # type: ignore[union-attr]
+
+
+def test_the_pixel_scale_is_checked_before_objects_are_looked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "detect", lambda *_, **__: pytest.fail("it looked for objects"))
+    job = prepare.Job(UNIONS, replace(tiny_encoder.contract(), pixel_scale=0.3), ScanOptions())
+    report = prepare.prepare(job, tiles.find(UNIONS, "200.292", folder))
+    assert report.code == "tile.pixel_scale"  # type: ignore[union-attr]
