@@ -18,13 +18,13 @@ if sys.platform != "win32":
     import fcntl
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+_NOT_HERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 _SUFFIX = ".tmp"
 
 
 @contextlib.contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Turn a full or read-only output into ``ScannerError`` ``output.full`` / ``output.read_only``."""
+    """Turn a full or forbidden output into ``ScannerError`` ``output.full``, ``output.read_only``."""
     try:
         yield
     except OSError as error:
@@ -34,7 +34,7 @@ def output_errors(path: Path) -> Iterator[None]:
                 f"There is no room left to write {path}.",
                 "Free some space and run the same command again: what was finished is kept.",
             ) from error
-        if error.errno in _READ_ONLY:
+        if error.errno in _NOT_HERE:
             raise ScannerError(
                 "output.read_only",
                 f"{path} cannot be written here ({os.strerror(error.errno)}).",

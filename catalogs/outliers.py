@@ -120,7 +120,8 @@ def distance(method: str, usual: Sample, neighbour: int) -> Mahalanobis | Knn:
     dim = usual.vectors.shape[1]
     if len(usual) <= max(neighbour, 2):
         message = f"{len(usual)} objects are too few to say what is usual."
-        raise ScannerError("outliers.few_objects", message, "Let --where pass more, or scan more tiles.")
+        hint = "Let --where pass more, take a larger --sample or a smaller --neighbour, or scan more tiles."
+        raise ScannerError("outliers.few_objects", message, hint)
     if method == "knn":
         return Knn(usual.vectors, neighbour + 1)  # an object of the sample is the nearest to itself
     mean = usual.vectors.mean(axis=0, dtype=np.float64)

@@ -95,9 +95,9 @@ def cone(
 
 def by_id(catalogue: Catalogue, object_id: int, columns: Sequence[str]) -> pa.Table:
     """The one row of an object; ``ScannerError`` ``query.unknown_object``."""
-    chosen = Selection(where.parse(f"object_id == {int(object_id)}", catalogue.schema))
     for footer in catalogue.footers():
         if footer.first_id <= object_id <= footer.last_id:
+            chosen = Selection(where.parse(f"object_id == {int(object_id)}", catalogue.schema))
             for found in tile_groups(catalogue, footer, columns, chosen):
                 return found
     raise ScannerError(

@@ -69,7 +69,7 @@ def parse(text: str, schema: pa.Schema) -> Where:
         columns = _columns(tree, schema)
         expression = _expression(tree)
         prunable = _prunable(tree)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise ScannerError(
             "where.syntax",
             f"The filter {text!r} cannot be read: {error.msg if isinstance(error, SyntaxError) else error}.",

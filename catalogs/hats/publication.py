@@ -90,9 +90,9 @@ def publish(catalogue: Catalogue, out: Path, options: Options, progress: Progres
 
 def _publish(catalogue: Catalogue, out: Path, options: Options, progress: Progress) -> Published:
     footers = _sound(catalogue)
+    counts = _count(catalogue, footers, options)
     partial = out.with_name(f".{out.name}.partial")
     _begin(partial, _plan(catalogue, footers, options))
-    counts = _count(catalogue, footers, options)
     tables = Tables(partial / "collection", options.name, options.margin)
     pieces = split(counts.rows, options.rows_per_file)
     writer = Writer(catalogue, footers, counts, pieces, tables, options.filter, partial / "margin")

@@ -92,6 +92,8 @@ def query(
     catalogue = catalogs.open(catalog)
     asker = questions.Asker(catalogue, radius=radius, root=root, survey=survey, model=model, device=device)
     places = list(questions.places(ra, dec, name, positions))
+    if not places and object_id is None and not cutouts:
+        raise click.UsageError(f"There is nothing to ask about: {positions} has no rows.")
     asked, complete = questions.gather(asker, places, [object_id] if object_id is not None else [], cutouts)
     for one in asked:
         click.echo(f"Asked: {questions.told(one)}", err=True)

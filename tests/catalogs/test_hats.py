@@ -331,7 +331,8 @@ def test_what_cannot_be_published_is_said(catalogue, tmp_path) -> None:
     assert code_of(catalogue, tmp_path / "new", name="no/slash") == "publish.bad_option"
     assert code_of(catalogue, tmp_path / "new", margin=100.0) == "publish.bad_option"
     assert code_of(catalogue, tmp_path / "new", where="nonsense < 1") == "where.column"
-    assert not (tmp_path / "new").exists()
+    assert code_of(catalogue, tmp_path / "there" / "file" / "new") == "output.read_only"
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
 def test_an_empty_folder_may_be_the_target(catalogue, tmp_path) -> None:

@@ -52,6 +52,18 @@ def test_a_filter_selects_what_it_says(varied, text, expected):
     assert list(found["object_id"]) == list(whole["object_id"][np.asarray(expected(whole))])
 
 
+def test_a_number_too_large_for_a_column_is_refused():
+    with pytest.raises(ScannerError) as refused:
+        where.parse("object_id == 99999999999999999999", SCHEMA)
+    assert refused.value.code == "where.syntax"
+
+
+def test_an_id_too_large_for_a_column_is_unknown(varied):
+    with pytest.raises(ScannerError) as refused:
+        varied.neighbours(object_id=99999999999999999999)
+    assert refused.value.code == "query.unknown_object"
+
+
 def test_an_unknown_column_is_named_with_those_there_are():
     with pytest.raises(ScannerError) as refused:
         where.parse("mag_r < 21 and magnitude < 20", SCHEMA)

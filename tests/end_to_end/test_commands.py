@@ -37,7 +37,7 @@ def test_every_command_has_help_with_an_example(scanner: Scanner, command: str) 
     done = scanner(command, "--help")
     assert done.code == 0
     assert command in listed.out
-    assert f"  scanner {command}" in done.out.split("Example")[1]
+    assert f"  scanner {command}" in done.out.split("\n  Example")[-1]
 
 
 def test_every_command_is_in_the_readme(scanner: Scanner) -> None:
@@ -146,6 +146,13 @@ def test_many_positions_at_once(scanner: Scanner, catalogue: Path, objects: Tabl
     assert done.code == 3
     assert [row["query"] for row in rows(done.out)] == ["1", "1", "2", "2"]
     assert "query.outside_coverage" in done.err
+
+
+def test_a_table_without_rows_is_said_to_have_none(scanner: Scanner, catalogue: Path, tmp_path: Path) -> None:
+    (tmp_path / "positions.csv").write_text("ra,dec\n")
+    done = scanner("query", "--positions", tmp_path / "positions.csv", "--catalog", catalogue)
+    assert done.code == 2
+    assert "has no rows" in done.err
 
 
 def test_a_filter_restricts_the_answer(scanner: Scanner, catalogue: Path, objects: Table) -> None:
