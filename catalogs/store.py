@@ -218,7 +218,7 @@ def _same_model(catalogue: Catalogue, run: Run) -> None:
 
 
 def _model(of: Info | Run) -> str:
-    return f"{of.model} (sha256 {of.model_sha256[:12]})"
+    return f"{of.model} ({of.contract.get('precision', 'fp32')}, sha256 {of.model_sha256[:12]})"
 
 
 def _checked(tile: str) -> str:

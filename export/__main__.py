@@ -51,8 +51,8 @@ def export_command(
 ) -> None:
     """Write OUT from the run or file CHECKPOINT, after checking that ONNX Runtime agrees with torch.
 
-    OUT is one file if it ends in .onnx, else the folder of a release: encoder.onnx, encoder_fp16.onnx,
-    model.safetensors, config.json, README.md (the card) and SHA256SUMS.
+    OUT is one file if it ends in .onnx, else the folder of a release: encoder.onnx, encoder_fp16.onnx
+    (for GPUs), encoder_int8.onnx (for CPUs), model.safetensors, config.json, README.md (the card) and SHA256SUMS.
 
     \b
     Examples:
@@ -64,18 +64,18 @@ def export_command(
     from export.release import CARD, release
     from export.to_onnx import export
 
-    half = None
+    formats = {}
     if out.suffix == ".onnx":
         done = export(checkpoint, out, pooling, cutouts, licence, whitening, emphasis)
     else:
         made = release(checkpoint, out, pooling, cutouts, licence, whitening, emphasis, evaluation)
-        done, half = made.exported, made.half
+        done, formats = made.exported, made.formats
     for name, worst in done.verification.worst.items():
         click.echo(f"{name}: {worst:.1e}", err=True)
-    if half is not None:
-        click.echo(f"float16 against float32: {half}", err=True)
+    for name, agreement in formats.items():
+        click.echo(f"{name} against fp32: {agreement}", err=True)
     if card:
-        write_text(card, render(done, evaluation=evaluation) if half is None else (out / CARD).read_text("utf-8"))
+        write_text(card, render(done, evaluation=evaluation) if not formats else (out / CARD).read_text("utf-8"))
     click.echo(out)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from export.half import Agreement
+from export.formats import Agreement
 from export.to_onnx import Exported
 from scanner.model import Contract
 from training.checkpoint import Checkpoint
@@ -15,27 +15,28 @@ from training.evaluate.report import NOTE, card_table
 
 def render(
     done: Exported,
-    half: Agreement | None = None,
+    formats: Mapping[str, Agreement] | None = None,
     files: Sequence[Path] = (),
     evaluation: Path | None = None,
 ) -> str:
     """Markdown; everything in it is read from the files, the checkpoint, the verification or ``evaluation.json``.
 
-    ``files`` are those of the release (else the one that was exported); ``half`` tells how float16 agrees.
+    ``files`` are those of the release (else the one that was exported); ``formats`` tells how others agree.
     """
     contract, checkpoint = done.contract, done.checkpoint
     measured = [] if evaluation is None else ["## What it is worth", _worth(evaluation)]
     parts = [
         f"# {checkpoint.config.name}: a masked autoencoder's encoder of survey cutouts",
         _what(contract), "## Use", USE, *measured, "## What it saw", _seen(checkpoint), "## How it was trained",
-        _trained(checkpoint), "## Pixels", _pixels(contract), "## What was checked", _checked(done, half),
+        _trained(checkpoint), "## Pixels", _pixels(contract), "## What was checked", _checked(done, formats or {}),
         "## Limits", LIMITS, "## Licence and checksums", _sums(done, files or [done.path]),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
 USE = """\
-The scanner takes `encoder.onnx`, or the model's name. In plain ONNX Runtime:
+The scanner takes `encoder.onnx`, or the model's name; `--precision int8` (CPU) and `fp16` (GPU) take the files beside
+it. In plain ONNX Runtime:
 
 ```python
 import onnxruntime
@@ -122,14 +123,14 @@ def _worth(evaluation: Path) -> str:
     )
 
 
-def _checked(done: Exported, half: Agreement | None) -> str:
+def _checked(done: Exported, formats: Mapping[str, Agreement]) -> str:
     found = done.verification
     rows = ((name, f"{worst:.1e}") for name, worst in found.worst.items())
     return (
         f"ONNX Runtime against torch on {found.pixels}, largest difference of a coordinate "
         f"(at most {found.tolerance:.0e}):\n\n"
         + _table(("check", "max abs difference"), rows)
-        + ("" if half is None else f"\n\nfloat16 weights against float32, same pixels: {half}.")
+        + "".join(f"\n\n{name} against fp32, such pixels: {agreement}." for name, agreement in formats.items())
     )
 
 

@@ -1,4 +1,4 @@
-"""A model as others take it: both ONNX precisions, the weights, what they are, the card, and checksums of all.
+"""A model as others take it: ONNX in three number formats, the weights, what they are, the card, and checksums of all.
 
 >>> encoder = load(Path("small"))  # a torch module of safetensors and config.json; nothing else is needed
 >>> with torch.no_grad():
@@ -18,26 +18,31 @@ from safetensors.torch import load_file, save
 from catalogs.atomic import replacing, write_text
 from catalogs.errors import ScannerError
 from export.card import render
+from export.formats import Agreement
 from export.graph import EMPHASIS, POOLING, WHITENING, EmbeddingGraph
-from export.half import Agreement, export_half
+from export.half import export_half
+from export.int8 import export_int8
 from export.to_onnx import LICENCE, Exported, export
 from export.verify import compared_on
+from scanner.model import of_precision
 from training.checkpoint import Checkpoint
 from training.config import Config
 from training.mae import MaskedAutoencoder
 from training.pooling import Statistics
 
-ENCODER, HALF, WEIGHTS = "encoder.onnx", "encoder_fp16.onnx", "model.safetensors"
+ENCODER, WEIGHTS = "encoder.onnx", "model.safetensors"
 CONFIG, CARD, SUMS = "config.json", "README.md", "SHA256SUMS"
+COMPARED, CALIBRATED = 512, 192
+"""Windows that formats are compared on, and others that activations are scaled by."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """A folder that is complete, the float32 export in it, and how well float16 agrees with it."""
+    """A folder that is complete, the float32 export in it, and how well the other formats agree with it, by name."""
 
     folder: Path
     exported: Exported
-    half: Agreement
+    formats: dict[str, Agreement]
 
 
 def release(
@@ -52,13 +57,18 @@ def release(
 ) -> Release:
     """Write all files of a release into ``folder``; the checksums last, so they are there when it is complete.
 
-    ``evaluation`` is the evaluation.json whose table goes into the card. Raises what ``export`` and ``export_half``
-    raise, and ``evaluate.no_table``.
+    ``evaluation`` is the evaluation.json whose table goes into the card. Raises what ``export`` raises,
+    ``export.precision`` and ``evaluate.no_table``.
     """
     done = export(checkpoint, folder / ENCODER, pooling, cutouts, licence, whitening, emphasis)
     graph = EmbeddingGraph(done.checkpoint, pooling, whitening, emphasis)
-    flux = compared_on(graph, done.checkpoint.config, cutouts)
-    half = export_half(graph, done.contract, folder / HALF, done.path, flux)
+    flux = compared_on(graph, done.checkpoint.config, cutouts, COMPARED)
+    others = compared_on(graph, done.checkpoint.config, cutouts, CALIBRATED, seed=1)
+    half, small = (of_precision(done.path, name) for name in ("fp16", "int8"))
+    formats = {
+        "fp16": export_half(graph, done.contract, half, done.path, flux),
+        "int8": export_int8(done.path, done.contract, small, others, flux),
+    }
     write_weights(graph, folder / WEIGHTS)
     config = {
         "contract": done.contract.to_dict(),
@@ -70,10 +80,10 @@ def release(
         "data": {"manifest_sha256": done.checkpoint.data["manifest_sha256"]},
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
-    named = (ENCODER, HALF, WEIGHTS, CONFIG)
-    write_text(folder / CARD, render(done, half, [folder / name for name in named], evaluation))
+    named = (ENCODER, half.name, small.name, WEIGHTS, CONFIG)
+    write_text(folder / CARD, render(done, formats, [folder / name for name in named], evaluation))
     write_text(folder / SUMS, "".join(f"{sha256(folder / name)}  {name}\n" for name in (*named, CARD)))
-    return Release(folder, done, half)
+    return Release(folder, done, formats)
 
 
 def write_weights(graph: EmbeddingGraph, path: Path) -> None:

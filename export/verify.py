@@ -51,9 +51,11 @@ def verify(path: Path, graph: EmbeddingGraph, config: Config, cutouts: Path | No
     return Verification("made-up galaxies" if cutouts is None else "cutouts of the shards", worst)
 
 
-def compared_on(graph: EmbeddingGraph, config: Config, cutouts: Path | None = None) -> Pixels:
-    """The windows [64, B, S, S] that files are compared on: of shards, else made-up galaxies."""
-    return made_up(graph) if cutouts is None else _stored(cutouts, config)
+def compared_on(
+    graph: EmbeddingGraph, config: Config, cutouts: Path | None = None, rows: int = ROWS, seed: int = 0
+) -> Pixels:
+    """Windows [``rows``, B, S, S] to compare files on, fewer where there are not so many: of shards, else made up."""
+    return made_up(graph, rows, seed) if cutouts is None else _stored(cutouts, config, rows, seed)
 
 
 def _difference(name: str, found: Pixels, expected: Pixels) -> float:
@@ -92,22 +94,22 @@ def _changed(flux: Pixels, change: Callable[[Pixels], None]) -> Pixels:
     return copy
 
 
-def _stored(folder: Path, config: Config) -> Pixels:
+def _stored(folder: Path, config: Config, rows: int, seed: int) -> Pixels:
     held = open_cutouts(folder, config, VALIDATE)
     cutouts = held if len(held) >= ROWS else open_cutouts(folder, config, TRAIN)
     if len(cutouts) < ROWS:
         raise ScannerError("shards.empty", f"{folder} holds fewer than {ROWS} cutouts to compare on.")
-    return batch_of(cutouts, some_rows(cutouts, ROWS, 0), CENTRED, config).flux.numpy()
+    return batch_of(cutouts, some_rows(cutouts, rows, seed), CENTRED, config).flux.numpy()
 
 
-def made_up(graph: EmbeddingGraph) -> Pixels:
-    """float32 [64, B, S, S]: elliptical galaxies on sky noise as bright as the model's softening."""
+def made_up(graph: EmbeddingGraph, rows: int = ROWS, seed: int = 0) -> Pixels:
+    """float32 [``rows``, B, S, S]: elliptical galaxies on sky noise as bright as the model's softening."""
     softening = graph.pixels.softening.numpy()
     bands, window = len(softening), graph.pixels.fill.shape[-1] * graph.pixels.tiles
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     y, x = np.mgrid[:window, :window] - window / 2
-    angle, ratio = random.uniform(0, np.pi, (ROWS, 1, 1, 1)), random.uniform(0.3, 1, (ROWS, 1, 1, 1))
+    angle, ratio = random.uniform(0, np.pi, (rows, 1, 1, 1)), random.uniform(0.3, 1, (rows, 1, 1, 1))
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    radius = np.hypot(along, across / ratio) / random.uniform(1, window / 8, (ROWS, 1, 1, 1))
-    light = random.lognormal(3, 1.5, (ROWS, bands, 1, 1)) * np.exp(-(radius**0.7))
+    radius = np.hypot(along, across / ratio) / random.uniform(1, window / 8, (rows, 1, 1, 1))
+    light = random.lognormal(3, 1.5, (rows, bands, 1, 1)) * np.exp(-(radius**0.7))
     return ((light + random.normal(size=light.shape)) * softening).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,8 @@ from .model import CONTRACT_KEY, Contract, resolve
 
 Array = NDArray[np.float32]
 
+log = logging.getLogger(__name__)
+
 # Rows given to the session at once. On a CPU 16 keep the activations in the cache of a core; a GPU wants to be filled.
 CPU_BATCH, GPU_BATCH = 16, 512
 CPU_SMALLEST = 4  # a matrix of one row takes another kernel, which adds up in another order
@@ -30,26 +33,37 @@ INPUT, OUTPUT = "flux", "embedding"
 class Encoder:
     """A model file that was checked, and the session that runs it.
 
-    ``path``: a file, or the name of a shipped model. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how
+    ``path``: a file, or the name of a shipped model; ``precision``: in which number format (None: that of the file), an
+    int8 file being one for CPUs. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how
     many callers run at once (None: one a core, or 3 on a GPU). ``batch``: rows the session sees at once, always padded
     to this number, so that a row's vector depends neither on how many rows were asked for, nor on its neighbours, nor
     on the thread.
     """
 
-    precision = "fp32"
-
     def __init__(
-        self, path: str | Path, device: str = "auto", threads: int | None = None, batch: int | None = None
+        self,
+        path: str | Path,
+        device: str = "auto",
+        threads: int | None = None,
+        batch: int | None = None,
+        precision: str | None = None,
     ) -> None:
-        self.path = resolve(path)
+        self.path = resolve(path, precision)
         self.sha256 = file_sha256(self.path)
-        self._session, self.provider = runtime.open_session(self.path, device)
+        self._session, self.provider = runtime.open_session(self.path, _device(device, self.path, precision))
         self.contract = _contract(self._session, self.path)
+        _check_precision(self.contract, self.path, self.provider, precision)
+        _check_weights(self.contract, self.path, resolve(path))
         on_cpu = self.provider == runtime.CPU
         self.threads = threads or (usable_cores() if on_cpu else GPU_CALLERS)
         self.batch = max(batch or CPU_BATCH, CPU_SMALLEST) if on_cpu else batch or GPU_BATCH
         self._pool: ThreadPoolExecutor | None = None
         self._try_out()
+
+    @property
+    def precision(self) -> str:
+        """The number format of the weights: fp32, int8 or fp16."""
+        return self.contract.precision
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -126,6 +140,15 @@ class Encoder:
             )
 
 
+def log_cost(encoder: Encoder) -> None:
+    """Say once what a number format other than fp32 costs, as the model's contract has it from its export."""
+    contract = encoder.contract
+    if contract.cost:
+        log.info("%s: %s. A catalogue holds one format only.", contract.precision, contract.cost)
+    if contract.precision == "fp16" and encoder.provider == runtime.CPU:
+        log.warning("On a CPU fp16 is slower than fp32; it is for GPUs.")
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
@@ -169,6 +192,37 @@ def _contract(session: Any, path: Path) -> Contract:
     if found:
         raise _disagrees(path, f"it also has {', '.join(found)}")
     return contract
+
+
+def _device(device: str, path: Path, precision: str | None) -> str:
+    """8-bit products have no kernels on a GPU: there the choice of a device is the CPU."""
+    return "cpu" if device == "auto" and (precision == "int8" or path.stem.endswith("_int8")) else device
+
+
+def _check_precision(contract: Contract, path: Path, provider: str, precision: str | None) -> None:
+    if precision is not None and precision != contract.precision:
+        raise ScannerError(
+            "model.other_precision",
+            f"{path} is in {contract.precision}, asked for is {precision}.",
+            f"Say --precision {contract.precision}, or give the model's encoder.onnx.",
+        )
+    if contract.precision == "int8" and provider != runtime.CPU:
+        raise ScannerError(
+            "device.precision", f"{path} is in int8, which is for CPUs.", "On a GPU: --precision fp16, or fp32."
+        )
+
+
+def _check_weights(contract: Contract, path: Path, full: Path) -> None:
+    """A file of another number format left behind by an earlier model must not pass for this one's."""
+    if path == full:
+        return
+    session, _ = runtime.open_session(full, "cpu", optimise=False)
+    if _contract(session, full).weights_sha256 != contract.weights_sha256:
+        raise ScannerError(
+            "model.other_weights",
+            f"{path} holds other weights than {full.name} beside it.",
+            "Write both anew: python -m export RUN FOLDER",
+        )
 
 
 def _disagrees(path: Path, why: str) -> ScannerError:

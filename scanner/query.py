@@ -137,7 +137,8 @@ class Asker:
         """The encoder that made the catalogue; ``ScannerError`` ``catalogue.other_model`` and those of ``Encoder``."""
         if self._encoder is None:
             info = self._catalogue.info
-            encoder = Encoder(_own_model(self._model, info.model), device=self._device)
+            precision = info.contract.get("precision", "fp32")
+            encoder = Encoder(_own_model(self._model, info.model, precision), device=self._device)
             if encoder.sha256 != info.model_sha256:
                 raise ScannerError(
                     "catalogue.other_model",
@@ -149,9 +150,9 @@ class Asker:
         return self._encoder
 
 
-def _own_model(model: str, recorded: str) -> Path:
+def _own_model(model: str, recorded: str, precision: str) -> Path:
     try:
-        return resolve(model)
+        return resolve(model, precision)
     except ScannerError as error:
         if model != recorded:
             raise

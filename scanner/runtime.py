@@ -7,8 +7,9 @@ import ctypes
 import importlib.metadata
 import io
 import logging
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,32 +56,48 @@ def distributions() -> list[str]:
     return found
 
 
-def open_session(path: Path, device: str) -> tuple[Any, str]:
+def open_session(
+    path: Path, device: str, rows: Callable[[str], int] | None = None, optimise: bool = True
+) -> tuple[Any, str]:
     """A session on ``device`` and the name of the provider that really runs it.
 
-    ``auto`` is CUDA where there is a GPU that works, else the CPU. Raises ``ScannerError`` ``device.unknown``,
-    ``device.unavailable`` (asked for a GPU that did not come), ``model.unreadable``.
+    ``auto`` is CUDA where there is a GPU that works, else the CPU. ``rows`` says how many a provider is given at once:
+    on a GPU the graph is fixed to it, so that nothing is left in it that asks for a shape, which a CPU would answer.
+    ``optimise``: False to read a file only. Raises ``ScannerError`` ``device.unknown``, ``device.unavailable`` (asked
+    for a GPU that did not come), ``model.unreadable``.
     """
     runtime = load()
     if len(distributions()) > 1:
         log.warning("onnxruntime and onnxruntime-gpu are both installed: %s", _reinstall())
     if device == "auto":
-        return _automatic(runtime, path)
+        return _automatic(runtime, path, rows)
     if device == "cpu":
-        return _session(runtime, path, [CPU]), CPU
-    providers = _gpu_providers(device)
+        return _session(runtime, path, [CPU], _options(runtime, None, optimise)), CPU
+    providers = gpu_providers(device)
     wanted = providers[0][0]
     if wanted not in runtime.get_available_providers():
         raise _unavailable(device, f"this ONNX Runtime has no {wanted}")
     with _overheard(runtime) as said:
         if hasattr(runtime, "preload_dlls"):  # the CUDA libraries of the environment's own wheels
             runtime.preload_dlls()
-        session = _session(runtime, path, [*providers, CPU])
+        options = _options(runtime, rows(wanted) if rows else None, optimise)
+        session = _session(runtime, path, [*providers, CPU], options)
     # ONNX Runtime falls back to the CPU: only the session itself knows.
     if wanted not in session.get_providers():
         why = said.getvalue().strip().partition("\n")[0] or "its libraries did not load, or there is no such GPU"
         raise _unavailable(device, why.rstrip("."))
+    if astray := placement(session).get(CPU):
+        log.warning("Slower than need be: %s run on the CPU, not on %s.", ", ".join(sorted(astray)), device)
     return session, wanted
+
+
+def placement(session: Any) -> dict[str, set[str]]:
+    """Operators of a GPU's session by the provider that runs them; empty where this ONNX Runtime does not tell."""
+    found: dict[str, set[str]] = {}
+    if hasattr(session, "get_provider_graph_assignment_info"):
+        for part in session.get_provider_graph_assignment_info():
+            found.setdefault(part.ep_name, set()).update(node.op_type for node in part.get_nodes())
+    return found
 
 
 def gpu_count() -> int:
@@ -96,25 +113,35 @@ def gpu_count() -> int:
     return count.value if ready else 0
 
 
-def _automatic(runtime: Any, path: Path) -> tuple[Any, str]:
+def _automatic(runtime: Any, path: Path, rows: Callable[[str], int] | None) -> tuple[Any, str]:
     if gpu_count():
         try:
-            return open_session(path, "cuda")
+            return open_session(path, "cuda", rows)
         except ScannerError as error:
             if error.code != "device.unavailable":
                 raise
             log.warning("A GPU is here but is not used: %s %s", error.message, error.hint)
-    return _session(runtime, path, [CPU]), CPU
+    return _session(runtime, path, [CPU], _options(runtime, None, True)), CPU
 
 
-def _gpu_providers(device: str) -> list[tuple[str, dict[str, Any]]]:
+def gpu_providers(device: str) -> list[tuple[str, dict[str, Any]]]:
+    """Providers of a GPU with their options, the wanted one first; ``device.unknown``."""
     name, _, number = device.partition(":")
     if name not in ("cuda", "tensorrt") or (number and not number.isdecimal()) or device.endswith(":"):
         raise ScannerError("device.unknown", f"There is no device {device!r}.", f"Choose {DEVICES}.")
-    # TF32 would make "fp32" on a GPU something else than on a CPU.
-    cuda = (CUDA, {"device_id": int(number or 0), "use_tf32": 0})
-    tensorrt = (TENSORRT, {"device_id": int(number or 0)})
+    place = {"device_id": int(number or 0)}
+    # TF32 would make "fp32" on a GPU something else than on a CPU. Memory grows by what is asked for: others share it.
+    cuda = (CUDA, {**place, "use_tf32": 0, "arena_extend_strategy": "kSameAsRequested"})
+    # The file says in which format it computes; engines take minutes to build, and are kept for the next scan.
+    kept = {"trt_engine_cache_enable": True, "trt_timing_cache_enable": True, "trt_engine_cache_path": str(engines())}
+    tensorrt = (TENSORRT, {**place, **kept, "trt_timing_cache_path": str(engines())})
     return [cuda] if name == "cuda" else [tensorrt, cuda]
+
+
+def engines() -> Path:
+    """The user's folder for TensorRT engines."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "unions-scanner" / "tensorrt"
 
 
 @contextlib.contextmanager
@@ -129,12 +156,21 @@ def _overheard(runtime: Any) -> Iterator[io.StringIO]:
         runtime.set_default_logger_severity(_ERROR)
 
 
-def _session(runtime: Any, path: Path, providers: list[Any]) -> Any:
+def _options(runtime: Any, rows: int | None, optimise: bool) -> Any:
     options = runtime.SessionOptions()
     # One thread a call and as many callers as cores: faster than ONNX Runtime's own pool, and bit-stable.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERROR
+    if not optimise:
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if rows is not None:
+        options.add_free_dimension_override_by_name("N", rows)
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return options
+
+
+def _session(runtime: Any, path: Path, providers: list[Any], options: Any) -> Any:
     try:
         return runtime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # the binding raises a class of its own for each status code

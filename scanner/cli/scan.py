@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..model import DEFAULT_MODEL
-from ..options import TIME_LIMIT
+from ..model import DEFAULT_MODEL, PRECISIONS
+from ..options import LOW, NORMAL, TIME_LIMIT
 from .machines import machine_options, where
 from .options import catalog_option, default_readers
 
@@ -41,9 +41,23 @@ SOME_TILES_FAILED = 3
 @click.option("--bands", metavar="BANDS", help="Bands to read, such as gri or g,r,i; the others count as missing.")
 @click.option("--min-snr", default=5.0, show_default=True, type=click.FloatRange(0), help="Of detected objects.")
 @click.option("--resample", is_flag=True, help="Bring windows of other pixel scales to the model's.")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="Number format: fp32 is exact, int8 faster on a CPU, fp16 on a GPU. What it costs is printed.",
+)
 @click.option("--batch", type=click.IntRange(1), help="Windows a session call. [default: as measured for the device]")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|tensorrt")
 @click.option("--readers", type=click.IntRange(0), help="Processes that read ahead. [default: one per 8 cores]")
+@click.option(
+    "--memory",
+    type=click.Choice([NORMAL, LOW]),
+    default=NORMAL,
+    show_default=True,
+    help="low reads each tile in strips, twice: the same rows, a third of the memory, one reader.",
+)
 @click.option(
     "--time-limit",
     default=TIME_LIMIT,
@@ -64,9 +78,11 @@ def scan_tiles(
     bands: str | None,
     min_snr: float,
     resample: bool,
+    precision: str,
     batch: int | None,
     device: str,
     readers: int | None,
+    memory: str,
     time_limit: float,
     workers: int | None,
     address: str | None,
@@ -85,6 +101,7 @@ def scan_tiles(
     Examples:
       scanner scan-tiles --tiles list.txt --root /data/unions
       echo 217.292 | scanner scan-tiles --tiles - --root /data/unions --out embeddings --min-snr 10
+      scanner scan-tiles --tiles list.txt --root /data/unions --precision int8
       scanner scan-tiles --tiles list.txt --sources 'cats/{tile}.cat' --bands gri --format json
       scanner scan-tiles --tiles list.txt --root https://host/unions --scratch /local --workers 4
       scanner scan-tiles --tiles list.txt --root /data/unions --dask-config slurm.yaml --workers 64 --device cuda
@@ -95,7 +112,7 @@ def scan_tiles(
     from .. import cluster, scan
     from .. import survey as surveys
     from .. import tiles as tile_lists
-    from ..encoder import Encoder
+    from ..encoder import Encoder, log_cost
     from ..options import ScanOptions
     from ..progress import Bar, Lines
 
@@ -103,7 +120,8 @@ def scan_tiles(
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     with ExitStack() as stack:
         # The contract is read first. On a cluster the device is the workers'; the machine that asks may have none.
-        encoder = stack.enter_context(Encoder(model, device="cpu" if place else device, batch=batch))
+        encoder = stack.enter_context(Encoder(model, "cpu" if place else device, batch=batch, precision=precision))
+        log_cost(encoder)
         plan = surveys.load(survey)
         listed = tile_lists.read_list(tiles, plan, root)
         if shard is not None:
@@ -115,6 +133,7 @@ def scan_tiles(
             stride=stride,
             resample=resample,
             readers=default_readers() if readers is None else readers,
+            memory=memory,
             time_limit=time_limit,
             scratch=(scratch or Path(tempfile.gettempdir())) if any(tile.remote for tile in listed) else None,
         )

@@ -58,6 +58,7 @@ def scan_tiles(
         options=absolute(options),
         run=run,
         model=_portable(encoder.path),
+        precision=encoder.precision,
         catalogue=catalogue.path.absolute(),
         device=device,
         batch=batch,

@@ -39,6 +39,7 @@ class Work:
     options: ScanOptions
     run: Run
     model: str
+    precision: str
     catalogue: Path
     device: str = "auto"
     batch: int | None = None
@@ -48,7 +49,7 @@ class Work:
     @property
     def at_once(self) -> int:
         """Tiles that a worker has in hand: one that is embedded, one for each reading process, one that is fetched."""
-        return self.options.readers + 1 + (self.options.scratch is not None)
+        return self.options.processes + 1 + (self.options.scratch is not None)
 
 
 def absolute(options: ScanOptions) -> ScanOptions:

@@ -132,7 +132,7 @@ class Station(Quiet):
         work = self._work
         catalogue = store.open(work.catalogue)
         cores = work.cores if self._device == "cpu" or not runtime.gpu_count() else None
-        with Encoder(work.model, device=self._device, threads=cores, batch=work.batch) as encoder:
+        with Encoder(work.model, self._device, cores, work.batch, work.precision) as encoder:
             if encoder.sha256 != work.run.model_sha256:
                 raise ScannerError(
                     "cluster.other_model",

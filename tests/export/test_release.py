@@ -1,4 +1,4 @@
-"""A release: both precisions agree, plain torch loads it, its card can be followed, its checksums hold."""
+"""A release: its number formats agree, plain torch loads it, its card can be followed, its checksums hold."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from click.testing import CliRunner
 from catalogs.errors import ScannerError
 from export import half
 from export.__main__ import export_command
+from export.formats import agree
 from export.graph import EmbeddingGraph
-from export.half import agree, in_half
+from export.half import in_half
 from export.release import load, release
 from export.verify import made_up
 from scanner.encoder import Encoder
@@ -34,7 +35,8 @@ def made(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     table.write_text(json.dumps({"models": {"tiny": {"retrieval": {"measures": {"mAP matched": numbers}}}}}))
     done = CliRunner().invoke(export_command, [str(run), str(folder), "--evaluation", str(table)])
     assert done.exit_code == 0, done.output
-    assert "float16 against float32: cosine" in done.stderr
+    assert "fp16 against fp32: centred cosine" in done.stderr
+    assert "int8 against fp32: centred cosine" in done.stderr
     return folder
 
 
@@ -50,16 +52,17 @@ def onnx_vectors(path: Path, flux: np.ndarray) -> np.ndarray:
 
 def test_every_file_is_there_and_has_its_checksum(made: Path) -> None:
     names = {path.name for path in made.iterdir()}
-    assert names == {"encoder.onnx", "encoder_fp16.onnx", "model.safetensors", "config.json", "README.md", "SHA256SUMS"}
+    encoders = {"encoder.onnx", "encoder_fp16.onnx", "encoder_int8.onnx"}
+    assert names == encoders | {"model.safetensors", "config.json", "README.md", "SHA256SUMS"}
     checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=made, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.count(": OK") == 5
+    assert checked.stdout.count(": OK") == 6
 
 
 def test_half_precision_keeps_vectors_and_neighbours(made: Path, flux: np.ndarray) -> None:
     found = agree(onnx_vectors(made / "encoder.onnx", flux), onnx_vectors(made / "encoder_fp16.onnx", flux))
-    assert found.least_cosine > 0.999
-    assert found.overlap > 0.9
+    assert found.least_centred_cosine > 0.999
+    assert found.neighbour_overlap > 0.95
 
 
 def test_half_precision_is_inside_only(made: Path) -> None:
@@ -77,13 +80,15 @@ def test_half_precision_stands_bright_stars(made: Path, flux: np.ndarray) -> Non
     star = flux[:4] * np.float32(1e6)
     assert star.max() > 65504
     found = agree(onnx_vectors(made / "encoder.onnx", star), onnx_vectors(made / "encoder_fp16.onnx", star))
-    assert found.least_cosine > 0.999
+    assert found.least_centred_cosine > 0.999
 
 
 def test_the_scanner_takes_the_half_file(made: Path) -> None:
     full, small = (Encoder(made / name, device="cpu") for name in ("encoder.onnx", "encoder_fp16.onnx"))
     assert small.contract.weights_sha256 == full.contract.weights_sha256
-    assert small.contract.training_run.endswith("float16 weights")
+    assert (full.precision, small.precision) == ("fp32", "fp16")
+    assert small.contract.fidelity is not None
+    assert small.contract.fidelity["windows"] == 512
     assert small.sha256 != full.sha256
 
 
@@ -99,7 +104,7 @@ def test_a_half_file_that_differs_is_never_written(
     contract = Encoder(made / "encoder.onnx", device="cpu").contract
     with pytest.raises(ScannerError) as caught:
         half.export_half(graph, contract, tmp_path / "half.onnx", made / "encoder.onnx", made_up(graph))
-    assert caught.value.code == "export.half"
+    assert caught.value.code == "export.precision"
     assert not list(tmp_path.iterdir())
 
 
