@@ -14,9 +14,10 @@ from bench.method import Work, cost, paired
 from catalogs import reading, rows, shards
 from catalogs.candidates import Candidates
 from catalogs.hits import Hits
+from catalogs.quality import Estimate
 from catalogs.reading import Selection
 from catalogs.store import Catalogue
-from catalogs.tuning import Interval, interval, shared
+from catalogs.tuning import interval, shared
 
 K, COUNT = 10, 104
 """Neighbours of an answer, and how many rows are ranked for it (copies on the sky included)."""
@@ -39,8 +40,8 @@ def recall(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
     truth, found, default = (ask(filled, queries, way) for way in ("exact", "index", "auto"))
     by_index, by_default = _found(truth, found), _found(truth, default)
     return {
-        "recall_at_10": by_default.mean,
-        "index_recall_at_10": by_index.mean,
+        "recall_at_10": by_default.value,
+        "index_recall_at_10": by_index.value,
         "index_recall_low": by_index.low,
         "index_recall_high": by_index.high,
         "queries": len(queries),
@@ -79,13 +80,13 @@ def filtered(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
     some = queries[:TIMED]
     truth, found = ask(filled, some, "exact", half), ask(filled, some, "index", half)
     return {
-        "half_left_recall_at_10": _found(truth, found).mean,
+        "half_left_recall_at_10": _found(truth, found).value,
         "half_left_ms": _median_ms(filled, some, half),
         "hundredth_left_ms": _median_ms(filled, some, hundredth),
     }
 
 
-def _found(truth: list[Hits], found: list[Hits]) -> Interval:
+def _found(truth: list[Hits], found: list[Hits]) -> Estimate:
     shares = [shared(t.object_id[:K], f.object_id[:K]) for t, f in zip(truth, found, strict=True)]
     return interval(np.array(shares))
 

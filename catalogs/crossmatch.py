@@ -35,8 +35,7 @@ def nearest(ra: ArrayLike, dec: ArrayLike, there_ra: ArrayLike, there_dec: Array
     asked = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     if len(usable) and len(asked):
         tree = cKDTree(sky.directions(there_ra[usable], there_dec[usable]))
-        chord = 2 * np.sin(np.radians(min(radius, 180.0)) / 2) + 1e-12
-        length, neighbour = tree.query(sky.directions(ra[asked], dec[asked]), distance_upper_bound=chord)
+        length, neighbour = tree.query(sky.directions(ra[asked], dec[asked]), distance_upper_bound=sky.chord(radius))
         hit = np.isfinite(length)
         here, there = asked[hit], usable[np.asarray(neighbour)[hit]]
         index[here], away[here] = there, sky.separation(ra[here], dec[here], there_ra[there], there_dec[there])

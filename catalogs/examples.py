@@ -173,8 +173,7 @@ class _Asked:
         for table in rows.tile_groups(catalogue, footer, _PLACES):
             columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in _PLACES}
             tree = cKDTree(sky.directions(columns["ra"], columns["dec"]))
-            chord = 2 * np.sin(np.radians(self.radius) / 2) + 1e-12
-            near = tree.query_ball_point(sky.directions(self.ra[wanted], self.dec[wanted]), chord)
+            near: Any = tree.query_ball_point(sky.directions(self.ra[wanted], self.dec[wanted]), sky.chord(self.radius))
             for place, rows_there in zip(wanted, near, strict=True):
                 for row in rows_there:
                     one_ra, one_dec = float(columns["ra"][row]), float(columns["dec"][row])

@@ -54,11 +54,17 @@ def bounding_circle(ra: Floats, dec: Floats) -> Circle | None:
 
 def close_pairs(ra: Floats, dec: Floats, radius: float) -> list[tuple[int, int]]:
     """All pairs (i, j), i < j, of positions within ``radius`` degrees of each other, in the order of i, then j."""
-    order = np.argsort(dec, kind="stable")
-    ends = np.searchsorted(dec[order], dec[order] + radius, side="right")
-    pairs: list[tuple[int, int]] = []
-    for start, end in enumerate(ends):
-        here, others = order[start], order[start + 1 : end]
-        near = others[separation(ra[here], dec[here], ra[others], dec[others]) <= radius] if len(others) else others
-        pairs += [(min(int(here), int(other)), max(int(here), int(other))) for other in near]
-    return sorted(pairs)
+    from scipy.spatial import cKDTree
+
+    finite = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+    if not len(finite):
+        return []
+    tree = cKDTree(directions(ra[finite], dec[finite]))
+    first, second = finite[tree.query_pairs(chord(radius), output_type="ndarray")].T
+    near = separation(ra[first], dec[first], ra[second], dec[second]) <= radius
+    return sorted(zip(first[near].tolist(), second[near].tolist(), strict=True))
+
+
+def chord(angle: float) -> float:
+    """Distance of unit vectors that are ``angle`` degrees apart, rounded up: what a tree of directions is asked for."""
+    return float(2 * np.sin(np.radians(min(angle, 180.0)) / 2) + 1e-12)

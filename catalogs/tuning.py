@@ -10,7 +10,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -21,6 +21,7 @@ from catalogs import engines
 from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
 from catalogs.halves import Halves
+from catalogs.quality import Estimate
 from catalogs.shards import ENGINE, VECTORS, Shard
 from catalogs.vectors import Vectors, unit
 
@@ -32,19 +33,10 @@ FOLDER = ".tuning-"
 _DRAWS = 2000
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean over questions and its 95 % bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def interval(shares: NDArray[np.float64], seed: int = 0) -> Interval:
-    """Of the shares [Q] found for each question, resampled over the questions."""
+def interval(shares: NDArray[np.float64], seed: int = 0) -> Estimate:
+    """Mean of the shares [Q] found for each question, resampled over the questions."""
     means = shares[np.random.default_rng(seed).integers(len(shares), size=(_DRAWS, len(shares)))].mean(axis=1)
-    return Interval(float(shares.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975)))
+    return Estimate(float(shares.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975)))
 
 
 def shared(truth: Sequence[int] | NDArray[np.int64], found: Sequence[int] | NDArray[np.int64]) -> float:
@@ -71,7 +63,7 @@ def recipe_for(shard: Shard, folder: Path, target: float, trees: Sequence[int]) 
             reached, seconds, recall = trial.least(path, recipe, target)
             best = max(best, recall.low)
             log.info("trees %s, effort %s: recall@10 %.3f [%.3f, %.3f], %.2f ms a shard", reached.trees, reached.effort,
-                     recall.mean, recall.low, recall.high, 1000 * seconds)  # fmt: skip
+                     recall.value, recall.low, recall.high, 1000 * seconds)  # fmt: skip
             if recall.low >= target:
                 found.append((seconds, reached))
     if not found:
@@ -95,11 +87,11 @@ class _Trial:
         answers = rows.best(self._questions, NEAREST + 1) if len(asked) else []
         self._truth = [self._others(number, *answer) for number, answer in zip(asked, answers, strict=True)]
 
-    def least(self, path: Path, recipe: Recipe, target: float) -> tuple[Recipe, float, Interval]:
+    def least(self, path: Path, recipe: Recipe, target: float) -> tuple[Recipe, float, Estimate]:
         """The least effort that reaches ``target`` (else the most), its seconds a question, and its recall."""
         engine = engines.named(recipe.engine)
         loaded = engine.load(path, recipe)
-        seconds, recall = 0.0, Interval(1.0, 1.0, 1.0)
+        seconds, recall = 0.0, Estimate(1.0, 1.0, 1.0)
         for effort in engine.EFFORTS if len(self._asked) else engine.EFFORTS[:1]:
             recipe = replace(recipe, effort=effort)
             if len(self._asked):
@@ -108,7 +100,7 @@ class _Trial:
                 break
         return recipe, seconds, recall
 
-    def _measured(self, engine: engines.Engine, loaded: object, recipe: Recipe) -> tuple[float, Interval]:
+    def _measured(self, engine: engines.Engine, loaded: object, recipe: Recipe) -> tuple[float, Estimate]:
         took, shares = [], []
         for number, question, truth in zip(self._asked, self._questions, self._truth, strict=True):
             began = time.perf_counter()

@@ -17,8 +17,9 @@ from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
 from catalogs.halves import Halves
 from catalogs.hits import Hits
+from catalogs.quality import Estimate
 from catalogs.shards import VECTORS
-from catalogs.tuning import Interval, interval, shared
+from catalogs.tuning import interval, shared
 from catalogs.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class Verified:
 
     rows: int
     questions: int
-    recall_at_10: Interval
-    recall_at_100: Interval
+    recall_at_10: Estimate
+    recall_at_100: Estimate
     index_ms: float
     exact_ms: float
     default: str

@@ -102,7 +102,7 @@ def _verified(found: Verified) -> str:
         f"{found.questions} questions to {found.rows:,} objects"
     ]
     for name, recall in (("recall@10", found.recall_at_10), ("recall@100", found.recall_at_100)):
-        lines.append(f"{name:10}  {recall.mean:.3f}  [{recall.low:.3f}, {recall.high:.3f}]")
+        lines.append(f"{name:10}  {recall.value:.3f}  [{recall.low:.3f}, {recall.high:.3f}]")
     lines.append(f"a question  {found.index_ms:.1f} ms by the index, {found.exact_ms:.1f} ms exactly (median)")
     lines.append(f"by default  {'through the index' if found.default == 'index' else 'exactly: small enough'}")
     return "\n".join(lines)

@@ -11,6 +11,7 @@ import pytest
 from catalogs import candidates, index, store, tuning, verify
 from catalogs.errors import ScannerError
 from catalogs.index import Options
+from catalogs.quality import Estimate
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_a_wanted_recall_is_reached_recorded_and_used(wide, monkeypatch):
     assert sidecar["recipe"] == dataclasses.asdict(high)
     assert index.build(wide).recipe == high
     found = verify.verify(wide, questions=60)
-    assert found.recall_at_10.mean >= 0.9
+    assert found.recall_at_10.value >= 0.9
     assert found.recipe == high
 
 
@@ -67,7 +68,7 @@ def test_verify_tells_recall_with_its_interval_and_both_latencies(wide, monkeypa
     found = verify.verify(wide, questions=40)
     assert (found.rows, found.questions, found.default) == (9000, 40, "exact")
     for recall in (found.recall_at_10, found.recall_at_100):
-        assert 0.5 < recall.low <= recall.mean <= recall.high <= 1
+        assert 0.5 < recall.low <= recall.value <= recall.high <= 1
     assert min(found.index_ms, found.exact_ms) > 0
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     assert verify.verify(wide, questions=5).default == "index"
@@ -77,7 +78,7 @@ def test_verify_sees_an_index_that_misses(wide):
     index.build(wide)
     for path in (wide.path / "index").glob("shard-*.json"):
         path.write_text(path.read_text().replace('"effort": 5000', '"effort": 400'))
-    assert verify.verify(wide, questions=40).recall_at_10.mean < 0.9
+    assert verify.verify(wide, questions=40).recall_at_10.value < 0.9
 
 
 def test_without_an_index_there_is_nothing_to_verify(wide):
@@ -88,7 +89,7 @@ def test_without_an_index_there_is_nothing_to_verify(wide):
 
 def test_the_interval_is_that_of_the_mean():
     found = tuning.interval(np.r_[np.ones(90), np.zeros(10)])
-    assert found.mean == 0.9
+    assert found.value == 0.9
     assert 0.82 < found.low < 0.87
     assert 0.93 < found.high < 0.97
-    assert tuning.interval(np.ones(50)) == tuning.Interval(1.0, 1.0, 1.0)
+    assert tuning.interval(np.ones(50)) == Estimate(1.0, 1.0, 1.0)
