@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalogs import reading, rows, vectors
+from catalogs import passes, reading, rows
 from catalogs.coverage import covering
 from catalogs.errors import ScannerError
 from catalogs.footers import Footer
 from catalogs.hits import Hits
+from catalogs.passes import Block
 from catalogs.reading import Selection
-from catalogs.schema import EMBEDDING
 from catalogs.shards import Searcher, Shard
 from catalogs.threads import in_threads
 from catalogs.vectors import Vectors
@@ -31,7 +30,6 @@ EXACT_NUMBERS = 400_000_000  # rows x dimensions up to which all are compared: 0
 FEW_ROWS = 20_000  # of a shard, left by a filter: comparing them takes what asking the index does, a millisecond
 FEW_SHARE = 0.1  # of a shard, left by a filter: below it the index would have to be asked for ten times as many
 MOST = 10_000  # candidates above which an index has nothing to save
-COLUMNS = ("object_id", "ra", "dec", EMBEDDING)
 
 Numbers = NDArray[np.int64]
 Part = tuple[list[Hits], int, int]
@@ -77,13 +75,13 @@ class Candidates:
                 best = self._with(best, part, count)
                 covered |= {tile.tile for tile in tiles if tile}
         rest = [footer for footer in self.footers if footer.tile not in covered]
-        for part in in_threads(partial(self._read, count=count), [] if self._indexed_only else rest):
+        for part in self._compared([] if self._indexed_only else rest, count):
             best = self._with(best, part, count)
         return best
 
     def _with(self, best: list[Hits], part: Part, count: int) -> list[Hits]:
         self.exactly, self.by_index = self.exactly + part[1], self.by_index + part[2]
-        return _merged(best, part[0], count)
+        return [Hits.joined([one, other]).best(count) for one, other in zip(best, part[0], strict=True)]
 
     def _shard(self, shard: Shard, tiles: Sequence[Footer | None], count: int) -> Part | None:
         """The best of one shard; None where it went away meanwhile."""
@@ -179,27 +177,13 @@ class Candidates:
         chosen: NDArray[np.bool_] = passing[items["row"]]
         return chosen
 
-    def _read(self, footer: Footer, count: int) -> Part:
-        """The best rows of one tile that no shard covers."""
-        best, compared = [Hits.joined([]) for _ in self._directions], 0
-        for table in rows.tile_groups(self._catalogue, footer, COLUMNS, self._chosen):
-            best = _merged(best, self._compared(table, self.numbers[footer.tile], count), count)
-            compared += table.num_rows
-        return best, compared, 0
+    def _compared(self, footers: Sequence[Footer], count: int) -> Iterator[Part]:
+        """The best rows of each row group of tiles that no shard covers."""
+        numbers = np.array([self.numbers[footer.tile] for footer in footers], np.int64)
 
-    def _compared(self, table: pa.Table, tile: int, count: int) -> list[Hits]:
-        """The best rows of one row group for each direction."""
-        embedding = vectors.from_arrow(table.column(EMBEDDING))
-        sound = np.flatnonzero(vectors.sound(embedding))
-        if len(sound) < len(embedding):
-            embedding = embedding[sound]
-        length = np.sqrt(np.einsum("nd,nd->n", embedding, embedding))
-        cosines = embedding @ self._directions.T / length[:, None]
-        names = ("object_id", "ra", "dec", reading.ROW)
-        object_id, ra, dec, row = (table.column(name).to_numpy()[sound] for name in names)
-        number = np.full(len(sound), tile)
-        return [Hits(cosine, object_id, ra, dec, number, row).best(count) for cosine in cosines.T]
+        def compared(block: Block) -> Part:
+            cosines = block.embedding @ self._directions.T / block.length[:, None]
+            best = [block.best(cosine, count) for cosine in cosines.T]
+            return [replace(hits, tile=numbers[hits.tile]) for hits in best], len(block.length), 0
 
-
-def _merged(best: Sequence[Hits], more: Sequence[Hits], count: int) -> list[Hits]:
-    return [Hits.joined([one, other]).best(count) for one, other in zip(best, more, strict=True)]
+        return passes.over(self._catalogue, footers, self._chosen, compared)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs import passes, reading, sampling
@@ -16,7 +15,6 @@ from catalogs.footers import Footer
 from catalogs.hits import Hits
 from catalogs.rank import primary
 from catalogs.sampling import Sample
-from catalogs.schema import EMBEDDING
 from catalogs.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -132,12 +130,8 @@ def distance(method: str, usual: Sample, neighbour: int) -> Mahalanobis | Knn:
 
 
 def _table(catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, inside: NDArray[np.float32]) -> Table:
-    schema = catalogue.schema.remove(catalogue.schema.get_field_index(EMBEDDING))
-    parts, places = [schema.empty_table()], [np.zeros(0, np.int64)]
-    for here, table in passes.taken(catalogue, footers, hits, schema.names):
-        parts.append(table.cast(schema))
-        places.append(here)
-    found = reading.to_astropy(pa.concat_tables(parts).take(np.argsort(np.concatenate(places))))
+    names = reading.checked_columns(None, catalogue.schema)
+    found = reading.to_astropy(passes.rows_of(catalogue, footers, hits, names))
     rarer = np.searchsorted(inside, hits.similarity) / len(inside)
     suspect = (found["valid_fraction"] < WHOLE * _share_of_bands(catalogue, found)) | (found["flags"] & BROKEN != 0)
     said = {

@@ -94,6 +94,16 @@ def taken(
         yield here, reading.take(path, columns, hits.row[here], catalogue.owners)
 
 
+def rows_of(catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, columns: Sequence[str]) -> pa.Table:
+    """``columns`` of the rows that were hit, in the order of the hits."""
+    schema = pa.schema([catalogue.schema.field(name) for name in columns])
+    parts, places = [schema.empty_table()], [np.zeros(0, np.int64)]
+    for here, table in taken(catalogue, footers, hits, columns):
+        parts.append(table.cast(schema))
+        places.append(here)
+    return pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))
+
+
 def steady(catalogue: Catalogue, chosen: Selection, answer: Callable[[Sequence[Footer]], Answer]) -> Answer:
     """``answer`` of the tiles as they are now; asked again where one was replaced or went away meanwhile.
 

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalogs import reading, rows, sky, vectors
-from catalogs.candidates import COLUMNS, Candidates
+from catalogs import passes, reading, rows, sky, vectors
+from catalogs.candidates import Candidates
 from catalogs.errors import ScannerError
 from catalogs.examples import MATCH_RADIUS
 from catalogs.hits import SAME_OBJECT, Hits
@@ -106,7 +106,7 @@ def example(
     there), ``query.no_embedding``.
     """
     if object_id is not None:
-        found = rows.by_id(catalogue, object_id, COLUMNS)
+        found = rows.by_id(catalogue, object_id, passes.COLUMNS)
     elif ra is not None and dec is not None:
         found = _at(catalogue, ra, dec, radius)
     else:
@@ -130,7 +130,9 @@ def _at(catalogue: Catalogue, ra: float, dec: float, radius: float) -> pa.Table:
             f"No tile of the catalogue {catalogue.path} is at ra {ra:.6f}, dec {dec:+.6f}.",
             "Scan the tile that covers it first, or ask elsewhere.",
         )
-    found = [table for _, table in rows.scan(catalogue, [*COLUMNS, "is_primary"], reading.Selection(near=region))]
+    found = [
+        table for _, table in rows.scan(catalogue, [*passes.COLUMNS, "is_primary"], reading.Selection(near=region))
+    ]
     if not found:
         raise ScannerError(
             "query.no_object",
@@ -165,14 +167,7 @@ def _excluded(catalogue: Catalogue, search: Candidates, object_id: int | None) -
 
 
 def _answer(catalogue: Catalogue, search: Candidates, hits: Hits, columns: Sequence[str]) -> Table:
-    schema = pa.schema([catalogue.schema.field(name) for name in columns])
-    parts, places = [schema.empty_table()], [np.zeros(0, np.int64)]
-    for tile in np.unique(hits.tile):
-        here = np.flatnonzero(hits.tile == tile)
-        path = catalogue.tile_path(search.footers[tile].tile)
-        parts.append(reading.take(path, columns, hits.row[here], catalogue.owners).cast(schema))
-        places.append(here)
-    table = reading.to_astropy(pa.concat_tables(parts).take(np.argsort(np.concatenate(places))))
+    table = reading.to_astropy(passes.rows_of(catalogue, search.footers, hits, columns))
     table.add_column(np.arange(1, len(hits) + 1), name="rank", index=0)
     table.add_column(np.minimum(hits.similarity, 1), name="similarity", index=1)
     table["rank"].description = "Place in the order of similarity, from 1"
