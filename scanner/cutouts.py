@@ -69,6 +69,7 @@ class Windows:
             raise ScannerError("survey.unknown_band", f"Windows need the band {', '.join(missing)}.", hint)
         self._flux = images.flux
         self._frame = frame
+        self._top = images.rows.view.start
         self._count = len(sources)
         self._present = np.array([images.present[images.bands.index(band)] for band in frame.bands])
         check_scale(images.name, images.pixel_scale, frame, resample)
@@ -142,7 +143,7 @@ class Windows:
             half = (self._frame.window - 1) / 2 - 0.5 - _TIE
             first_x, first_y = np.floor(x - half).astype(np.int64), np.floor(y - half).astype(np.int64)
             phase_x = phase_y = np.zeros(len(x), np.int64)
-        first_x, first_y = np.where(lost, _NOWHERE, first_x), np.where(lost, _NOWHERE, first_y)
+        first_x, first_y = np.where(lost, _NOWHERE, first_x), np.where(lost, _NOWHERE, first_y - self._top)
         return np.stack([first_x, first_y, phase_x, phase_y])
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import sep
@@ -12,10 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import convolve1d
 
 from catalogs.errors import ScannerError
-
-SECTION = 2000
-OVERLAP = 100
-"""Sections of 2000 px with 100 px around them; the one whose core holds the centroid owns the object."""
+from scanner.sections import Section, Strip, nearest, sections
 
 THRESHOLD = 4.0
 """Per pixel after the detection filter, in units of the filtered sky noise (1.5 of the unfiltered, if it is white)."""
@@ -62,49 +57,44 @@ class Found:
         return Found(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
 
 
-@dataclass(frozen=True)
-class _Section:
-    core: tuple[slice, slice]
-    view: tuple[slice, slice]
-
-
-def find_objects(flux: Image, variance: Image | None = None, min_snr: float = 0.0, section: int = SECTION) -> Found:
+def find_objects(
+    flux: Image,
+    variance: Image | None = None,
+    min_snr: float = 0.0,
+    section: tuple[int, int] | None = None,
+    strip: Strip | None = None,
+) -> Found:
     """Objects of one band: ``flux`` [H, W] in nJy, NaN for no data; pixels without a variance are left out.
+
+    Where ``flux`` and ``variance`` are those of a ``strip``, objects are those that are the strip's own, in pixels of
+    the whole tile.
 
     The image is divided by its local sky noise before thresholding, instead of handing sep a noise map: with a map sep
     filters differently and its deblending loses members of groups (a fifth of the lenses of the development tile).
     ``min_snr`` is a cut on the isophotal signal to noise. Objects come sorted by y, then x. Raises
     ``tile.too_crowded`` where sep's buffers overflow.
     """
-    if variance is not None and np.isnan(variance).all():
+    if strip is None and variance is not None and np.isnan(variance).all():
         variance = None  # a plane that knows nothing must not hide the image
     sep.set_extract_pixstack(_PIXEL_STACK)
     sep.set_sub_object_limit(_SUB_OBJECTS)
-    parts = [_find_in(flux, variance, part, min_snr) for part in _sections(flux.shape, section)]
+    rows = strip or Strip.whole(len(flux))
+    parts = [
+        _find_in(flux, variance, part, min_snr, rows)
+        for part in sections((rows.height, flux.shape[1]), section)
+        if rows.core.start <= part.core[0].start < rows.core.stop
+    ]
     names = Found.__dataclass_fields__
     found = Found(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
     return found.take(np.lexsort((found.x, found.y)))
 
 
-def _sections(shape: tuple[int, ...], size: int) -> Iterator[_Section]:
-    rows, columns = (_edges(length, size) for length in shape)
-    for top, bottom in pairwise(rows):
-        for left, right in pairwise(columns):
-            view = slice(max(top - OVERLAP, 0), bottom + OVERLAP), slice(max(left - OVERLAP, 0), right + OVERLAP)
-            yield _Section((slice(top, bottom), slice(left, right)), view)
-
-
-def _edges(length: int, size: int) -> list[int]:
-    """Edges of equal sections of about ``size``."""
-    count = max(1, round(length / size))
-    return [round(length * step / count) for step in range(count + 1)]
-
-
-def _find_in(flux: Image, variance: Image | None, section: _Section, min_snr: float) -> Found:
-    data = np.array(flux[section.view], np.float32, order="C")
+def _find_in(flux: Image, variance: Image | None, section: Section, min_snr: float, strip: Strip) -> Found:
+    held = strip.held(section.view)
+    data = np.array(flux[held], np.float32, order="C")
     lost = np.isnan(data)
     if variance is not None:
-        lost |= np.isnan(variance[section.view])
+        lost |= np.isnan(variance[held])
     if lost.all():
         return _none()
     data[lost] = 0
@@ -159,9 +149,9 @@ def _snr(objects: NDArray[np.void]) -> Floats:
     return np.asarray(objects["flux"] / np.sqrt(objects["npix"]))
 
 
-def _owned(objects: NDArray[np.void], section: _Section) -> NDArray[np.bool_]:
+def _owned(objects: NDArray[np.void], section: Section) -> NDArray[np.bool_]:
     (rows, columns), (core_rows, core_columns) = section.view, section.core
-    x, y = np.rint(objects["x"]) + columns.start, np.rint(objects["y"]) + rows.start
+    x, y = nearest(objects["x"] + columns.start), nearest(objects["y"] + rows.start)
     in_rows = (y >= core_rows.start) & (y < core_rows.stop)
     return np.asarray(in_rows & (x >= core_columns.start) & (x < core_columns.stop))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from catalogs.errors import ScannerError
 from scanner import astrometry
 from scanner.band_file import BandFile, Image, mismatch, open_band, read_band, size
 from scanner.fits_planes import Region
+from scanner.sections import Strip
 from scanner.survey import Band, Survey
 from scanner.tiles import Tile
 
@@ -26,11 +27,12 @@ ENOUGH = 0.8
 
 @dataclass(frozen=True)
 class TileImages:
-    """One tile in memory.
+    """One tile in memory, or a ``strip`` of it.
 
     ``flux`` is float32 [B, H, W] in nJy, NaN for no data (a missing band is all NaN); ``variance`` holds for each band
     float32 [H, W] in nJy^2 (NaN where unknown) or None; ``valid`` is each band's share of pixels with data.
     ``detection_band`` is the one whose pixels positions refer to; ``pixel_scale`` is in arcsec.
+    Of a strip, the arrays hold its rows; ``wcs``, ``valid`` and all positions are those of the whole tile.
     """
 
     name: str
@@ -41,6 +43,17 @@ class TileImages:
     valid: tuple[float, ...]
     detection_band: str
     pixel_scale: float
+    strip: Strip | None = None
+
+    @property
+    def rows(self) -> Strip:
+        """Which rows of the tile these are."""
+        return self.strip or Strip.whole(self.flux.shape[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """[H, W] of the whole tile."""
+        return self.rows.height, self.flux.shape[2]
 
     @property
     def present(self) -> tuple[bool, ...]:
@@ -59,17 +72,17 @@ class TileImages:
 
 def tile_shape(survey: Survey, tile: Tile, bands: Sequence[str] | None = None) -> tuple[int, int, int]:
     """[B, H, W] of a tile from its headers alone; raises as ``open_tile`` does."""
-    wanted = _wanted(survey, bands)
+    wanted = wanted_bands(survey, bands)
     with ExitStack() as stack:
-        sources = _sources(stack, tile, wanted, with_variance=False)
-        return (len(wanted), *_common_shape(sources))
+        sources = band_files(stack, tile, wanted, with_variance=False)
+        return (len(wanted), *common_shape(sources))
 
 
 def region_around(survey: Survey, tile: Tile, ra: float, dec: float, radius: float) -> Region | None:
     """Rows and columns within ``radius`` arcsec of a position (degrees), and two pixels more; None if off the tile."""
     with ExitStack() as stack:
-        sources = _sources(stack, tile, _wanted(survey, None), with_variance=False)
-        rows, columns = _common_shape(sources)
+        sources = band_files(stack, tile, wanted_bands(survey, None), with_variance=False)
+        rows, columns = common_shape(sources)
         first = next(iter(sources.values()))
         x, y = (float(p[0]) for p in astrometry.sky_to_pixels(first.wcs, np.array([ra]), np.array([dec])))
     if not (-0.5 <= x < columns - 0.5 and -0.5 <= y < rows - 0.5):
@@ -95,19 +108,16 @@ def open_tile(
     read only these rows and columns. Raises ``ScannerError`` with a code that starts with ``tile.``, or
     ``survey.unknown_band``.
     """
-    wanted = _wanted(survey, bands)
+    wanted = wanted_bands(survey, bands)
     with ExitStack() as stack:
-        sources = _sources(stack, tile, wanted, with_variance)
-        _common_shape(sources)
+        sources = band_files(stack, tile, wanted, with_variance)
+        common_shape(sources)
         if region is not None:
             sources = {band: source.cut(region) for band, source in sources.items()}
-        flux = _buffer((len(wanted), *_common_shape(sources)), out)
+        flux = _buffer((len(wanted), *common_shape(sources)), out)
         read = [read_band(sources.get(band.name), flux[index]) for index, band in enumerate(wanted)]
     valid = tuple(share for share, _ in read)
-    if not any(valid):
-        hint = "Its images hold only NaN, zeros or masked pixels: leave this tile out."
-        raise ScannerError("tile.all_nan", f"Tile {tile.name} has no pixel with data in any band.", hint)
-    detection = _detection(survey, [band.name for band in wanted], valid)
+    detection = detection_band(survey, tile, [band.name for band in wanted], valid)
     return TileImages(
         name=tile.name,
         bands=tuple(band.name for band in wanted),
@@ -120,12 +130,13 @@ def open_tile(
     )
 
 
-def _wanted(survey: Survey, bands: Sequence[str] | None) -> list[Band]:
+def wanted_bands(survey: Survey, bands: Sequence[str] | None) -> list[Band]:
+    """The bands of these names; all of the survey, in its order, for None."""
     return [survey.band(name) for name in (survey.band_names if bands is None else bands)]
 
 
-def _sources(stack: ExitStack, tile: Tile, wanted: Sequence[Band], with_variance: bool) -> dict[str, BandFile]:
-    """Open the wanted bands that the tile has."""
+def band_files(stack: ExitStack, tile: Tile, wanted: Sequence[Band], with_variance: bool) -> dict[str, BandFile]:
+    """The wanted bands that the tile has, open until the stack closes."""
     if tile.problem is not None:
         raise tile.problem
     sources = {
@@ -143,7 +154,7 @@ def _sources(stack: ExitStack, tile: Tile, wanted: Sequence[Band], with_variance
     return sources
 
 
-def _common_shape(sources: dict[str, BandFile]) -> tuple[int, int]:
+def common_shape(sources: Mapping[str, BandFile]) -> tuple[int, int]:
     """[H, W] of what will be read, the same in all bands, or ``tile.shape_mismatch``."""
     first, *others = sources.values()
     for other in others:
@@ -166,8 +177,14 @@ def _buffer(shape: tuple[int, int, int], out: Image | None) -> Image:
     return out
 
 
-def _detection(survey: Survey, bands: Sequence[str], valid: Sequence[float]) -> str:
-    """The first band of the survey's preference that covers nearly as much as the best one."""
+def detection_band(survey: Survey, tile: Tile, bands: Sequence[str], valid: Sequence[float]) -> str:
+    """The first band of the survey's preference that covers nearly as much as the best one; ``tile.all_nan``.
+
+    ``valid``: the share of pixels with data of each of ``bands``.
+    """
+    if not any(valid):
+        hint = "Its images hold only NaN, zeros or masked pixels: leave this tile out."
+        raise ScannerError("tile.all_nan", f"Tile {tile.name} has no pixel with data in any band.", hint)
     share = dict(zip(bands, valid, strict=True))
     order = [*(band for band in survey.detection if band in share), *bands]
     return next(band for band in order if share[band] >= ENOUGH * max(valid))

@@ -9,6 +9,7 @@ from typing import Any
 from catalogs.errors import ScannerError
 
 DETECT, GRID = "detect", "grid"
+NORMAL, LOW = "normal", "low"
 TIME_LIMIT = 1800.0
 
 
@@ -18,7 +19,8 @@ class ScanOptions:
 
     ``bands``: those to read (None: all of the survey). ``min_snr``: of detected objects. ``stride``: of the grid, in
     pixels. ``resample``: bring windows to the model's pixel scale. ``readers``: processes that read ahead, 0 reads in
-    this one; they do not change the rows. ``time_limit``: seconds that such a process may take to read a tile before it
+    this one; they do not change the rows. ``memory``: normal, or low, by which one of them reads each tile in strips,
+    twice; the rows are the same. ``time_limit``: seconds that a process may take to read a tile (or a strip) before it
     counts as hung. ``scratch``: the folder for copies of remote tiles (None: that for temporary files).
     """
 
@@ -28,8 +30,14 @@ class ScanOptions:
     stride: int = 32
     resample: bool = False
     readers: int = 1
+    memory: str = NORMAL
     time_limit: float = TIME_LIMIT
     scratch: Path | None = None
+
+    @property
+    def processes(self) -> int:
+        """Reading processes: strips come in order from one."""
+        return min(self.readers, 1) if self.memory == LOW else self.readers
 
     def settings(self) -> dict[str, Any]:
         """What of this makes rows, as JSON values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import sep
 from numpy.typing import NDArray
 
-from scanner import positions
+from scanner import positions, sections
 from scanner.images import TileImages
 from scanner.survey import AB_NANOJANSKY
 
@@ -21,8 +22,6 @@ SKY_STEP = 2
 
 SKY_MESH = 64
 """In such pixels: 128 of the image's."""
-
-SECTION = 2048
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -42,46 +41,48 @@ def magnitude(flux: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.where(flux > 0, AB_NANOJANSKY - 2.5 * np.log10(flux), np.nan).astype(np.float32)
 
 
-def measure(images: TileImages, ra: Floats, dec: Floats) -> list[Aperture]:
-    """Aperture fluxes of sky positions (degrees, [N]) in every band of a tile."""
+def measure(images: TileImages, x: Floats, y: Floats, ra: Floats, dec: Floats) -> list[Aperture]:
+    """Aperture fluxes of positions [N] in every band: at pixels of the detection band, and there on the sky (degrees).
+
+    A position belongs to the same section in all bands: that of its pixel in the detection band.
+    """
+    home = np.stack([x, y])
     return [
-        measure_band(images, band, *positions.to_pixels(images, band, ra, dec)) for band in range(len(images.bands))
+        measure_band(images, band, *positions.to_pixels(images, band, ra, dec), home)
+        for band in range(len(images.bands))
     ]
 
 
-def measure_band(images: TileImages, band: int, x: Floats, y: Floats) -> Aperture:
-    """Aperture fluxes of pixels [N] of one band, section by section."""
+def measure_band(
+    images: TileImages, band: int, x: Floats, y: Floats, home: NDArray[np.float64] | None = None
+) -> Aperture:
+    """Aperture fluxes of pixels [N] of one band, section by section; ``home`` [2, N]: pixels that say which section."""
     flux, error = np.full((2, len(x)), np.nan, np.float32)
     if images.present[band]:
         image, variance = images.flux[band], images.variance[band]
         radius = DIAMETER / 2 / images.pixel_scale
-        for view, which in _sections(image.shape, x, y, margin=int(radius) + 2):
-            left, top = view[1].start, view[0].start
-            part = None if variance is None else variance[view]
-            flux[which], error[which] = _sum(image[view], part, x[which] - left, y[which] - top, radius)
+        pixels = np.stack([x, y])
+        for view, which in _sections(images.shape, pixels, pixels if home is None else home, margin=int(radius) + 2):
+            held = images.rows.held(view)
+            left, top = held[1].start, held[0].start + images.rows.view.start
+            part = None if variance is None else variance[held]
+            flux[which], error[which] = _sum(image[held], part, x[which] - left, y[which] - top, radius)
     return Aperture(flux, error)
 
 
 def _sections(
-    shape: tuple[int, ...], x: Floats, y: Floats, margin: int
+    shape: tuple[int, int], pixels: NDArray[np.float64], home: NDArray[np.float64], margin: int
 ) -> Iterator[tuple[tuple[slice, slice], NDArray[np.intp]]]:
     """Parts of an image, wide enough for the apertures in them, and which of the positions lie in each."""
-    within = positions.inside(shape, x, y)
-    row = np.where(within, np.nan_to_num(y) // SECTION, -1).clip(-1)
-    column = np.where(within, np.nan_to_num(x) // SECTION, -1).clip(-1)
-    row[within & (row < 0)] = 0
-    column[within & (column < 0)] = 0
-    for top in range(0, shape[0], SECTION):
-        for left in range(0, shape[1], SECTION):
-            which = np.flatnonzero((row == top // SECTION) & (column == left // SECTION))
-            if len(which):
-                yield (
-                    (
-                        slice(max(top - margin, 0), top + SECTION + margin),
-                        slice(max(left - margin, 0), left + SECTION + margin),
-                    ),
-                    which,
-                )
+    within = positions.inside(shape, *pixels)
+    column, row = sections.nearest(home)
+    for section in sections.sections(shape):
+        rows, columns = section.core
+        here = (row >= rows.start) & (row < rows.stop) & (column >= columns.start) & (column < columns.stop)
+        which = np.flatnonzero(within & here)
+        if len(which):
+            away = math.ceil(np.abs(pixels - home)[:, which].max())
+            yield sections.wider(section.core, margin + away, shape), which
 
 
 def _sum(

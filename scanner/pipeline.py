@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
@@ -32,7 +32,7 @@ BLOCK = 1024
 
 
 class _Mark(Enum):
-    END_OF_TILE = 1
+    END_OF_PART = 1
     END = 2
     ABORT = 3
 
@@ -100,7 +100,7 @@ class Pipeline:
         self._callers.shutdown()
 
     def feed(self, outcome: Outcome) -> None:
-        """Take a tile that is ready, or the report of one that needs nothing more."""
+        """Take a tile, or the next part of one, that is ready, or the report of one that needs nothing more."""
         self._put(outcome)
         if isinstance(outcome, TileReport):
             return
@@ -108,7 +108,7 @@ class Pipeline:
         for start in range(0, len(prepared), size):
             stop = min(start + size, len(prepared))
             self._put(self._callers.submit(self._embed, prepared, start, stop))
-        self._put(_Mark.END_OF_TILE)
+        self._put(_Mark.END_OF_PART)
 
     def _embed(self, prepared: Prepared, start: int, stop: int) -> Batch:
         """One batch in a caller's thread: gather its windows, run the session."""
@@ -168,33 +168,57 @@ class Pipeline:
         self._progress.finished(report)
 
     def _write_ready(self, ready: Ready) -> TileReport:
+        parts = self._parts(ready)
         try:
-            return self._write_tile(ready.prepared)
+            return self._write_tile(ready.prepared.tile.name, parts)
         except _TileError as bad:
-            for future in self._futures():
-                future.cancel()
+            with contextlib.suppress(_TileError):  # it may fail twice
+                for _ in parts:
+                    pass
             return bad.report
         finally:
-            ready.release()
+            parts.close()
 
-    def _write_tile(self, prepared: Prepared) -> TileReport:
-        tile, written, seconds = prepared.tile.name, 0, prepared.seconds
-        self._progress.started(tile, len(prepared))
+    def _parts(self, ready: Ready) -> Generator[tuple[Prepared, Iterator[Future[Batch]]]]:
+        """The parts of the tile at hand, with their batches; those that were not taken are cancelled."""
+        while True:
+            futures = self._futures()
+            try:
+                yield ready.prepared, futures
+                for future in futures:
+                    future.cancel()
+            finally:
+                ready.release()
+            if ready.prepared.last:
+                return
+            item = self._queue.get()
+            if isinstance(item, TileReport):
+                raise _TileError(item)
+            if not isinstance(item, Ready):
+                raise _AbortedError
+            ready = item
+
+    def _write_tile(self, tile: str, parts: Iterator[tuple[Prepared, Iterator[Future[Batch]]]]) -> TileReport:
+        written, dropped, seconds = 0, 0, Seconds()
         with self._catalogue.writer(tile, self._run) as file:
-            for batch in self._blocks():
-                began = time.perf_counter()
-                columns = prepared.columns(batch.start, batch.stop, batch.valid, batch.vectors)
-                file.write(columns)
-                written += len(columns["ra"])
-                seconds += Seconds(cut=batch.cut, infer=batch.infer, write=time.perf_counter() - began)
+            for prepared, futures in parts:
+                self._progress.started(tile, len(prepared))
+                seconds += prepared.seconds
+                dropped += prepared.dropped + len(prepared)
+                for batch in self._blocks(futures):
+                    began = time.perf_counter()
+                    columns = prepared.columns(batch.start, batch.stop, batch.valid, batch.vectors)
+                    file.write(columns)
+                    written += len(columns["ra"])
+                    seconds += Seconds(cut=batch.cut, infer=batch.infer, write=time.perf_counter() - began)
             began = time.perf_counter()
         seconds += Seconds(write=time.perf_counter() - began)
-        return TileReport(tile, "done", written, prepared.dropped + len(prepared) - written, seconds)
+        return TileReport(tile, "done", written, dropped - written, seconds)
 
-    def _blocks(self) -> Iterator[Batch]:
-        """The batches of the tile at hand, joined to some size: a column costs the same for 16 rows as for 1000."""
+    def _blocks(self, futures: Iterator[Future[Batch]]) -> Iterator[Batch]:
+        """The batches of a part, joined to some size: a column costs the same for 16 rows as for 1000."""
         held: list[Batch] = []
-        for future in self._futures():
+        for future in futures:
             held.append(future.result())
             self._progress.embedded(held[-1].stop - held[-1].start)
             if held[-1].stop - held[0].start >= BLOCK:
@@ -204,8 +228,8 @@ class Pipeline:
             yield _joined(held)
 
     def _futures(self) -> Iterator[Future[Batch]]:
-        """What is still to come of the tile at hand, in order."""
-        while (item := self._queue.get()) is not _Mark.END_OF_TILE:
+        """What is still to come of the part at hand, in order."""
+        while (item := self._queue.get()) is not _Mark.END_OF_PART:
             if not isinstance(item, Future):
                 raise _AbortedError
             yield item

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 
 from .prepare import Job, Prepared, prepare
@@ -23,7 +24,7 @@ Triage = Callable[[Tile], TileReport | None]
 
 @dataclass(frozen=True)
 class Ready:
-    """A tile whose pixels are at hand until ``release`` is called (once, from any thread)."""
+    """A tile, or a part of one, whose pixels are at hand until ``release`` is called (once, from any thread)."""
 
     prepared: Prepared
     release: Callable[[], None]
@@ -49,8 +50,9 @@ class InProcess:
             check()
             if tile is None:
                 continue
-            found = self._triage(tile) or prepare(self._job, tile)
-            yield found if isinstance(found, TileReport) else Ready(found, lambda: None)
+            report = self._triage(tile)
+            for found in prepare(self._job, tile) if report is None else (report,):
+                yield found if isinstance(found, TileReport) else Ready(found, lambda: None)
 
 
 class Prefetcher:
@@ -111,20 +113,27 @@ class Prefetcher:
             while (slot := self._free_slot()) is not None:
                 if (tile := self._next(source)) is None:
                     break
-                self._put(self._read(reader, tile, slot))
+                for outcome in self._read(reader, tile, slot):
+                    self._put(outcome)
             self._put(None)
         except BaseException as error:  # noqa: BLE001  (the list's, or no process starts: raised again in the main thread)
             self._put(error)
         finally:
             reader.stop()
 
-    def _read(self, reader: Reader, tile: Tile, slot: int) -> Outcome:
-        found = reader.read(tile, slot)
-        if isinstance(found, TileReport):
-            self._free.put(slot)
-            return found
-        pixels = self._slots[slot].array(found.shape)
-        return Ready(found.over(pixels), lambda: self._free.put(slot))
+    def _read(self, reader: Reader, tile: Tile, slot: int | None) -> Iterator[Outcome]:
+        """The parts of a tile, each in a slot of its own."""
+        last = False
+        while slot is not None:
+            found = reader.read(tile, slot)
+            if isinstance(found, TileReport):
+                self._free.put(slot)
+                yield found
+                return
+            pixels = self._slots[slot].array(found.shape)
+            yield Ready(found.over(pixels), partial(self._free.put, slot))
+            last = found.last
+            slot = None if last else self._free_slot()
 
     def _next(self, source: Iterator[Tile | None]) -> Tile | None:
         """The next tile that needs reading; reports of the others go out on the way."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
 
-from . import images, sources, tiles
+from . import images, photometry, sources, strips, tiles
 from .cutouts import Windows, check_scale
 from .images import TileImages
 from .model import Contract
-from .options import DETECT, GRID, ScanOptions
+from .options import DETECT, GRID, LOW, ScanOptions
 from .report import Seconds, TileReport
+from .resample import MARGIN
 from .sources import Sources
 from .survey import Survey
 from .tiles import Tile
@@ -61,10 +63,10 @@ class Presence:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A tile whose windows can be gathered and whose rows want only their vectors.
+    """A tile, or a part of one, whose windows can be gathered and whose rows want only their vectors.
 
     While it travels between processes its pixels, of ``shape`` [B, H, W], stay behind in a slot: see ``over``.
-    ``dropped`` counts positions that were asked for and lie outside the tile.
+    ``dropped`` counts positions that were asked for and lie outside the tile. With the ``last`` part the tile is whole.
     """
 
     tile: Tile
@@ -74,6 +76,7 @@ class Prepared:
     seconds: Seconds
     presence: Presence
     dropped: int
+    last: bool = True
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -97,15 +100,17 @@ class Prepared:
         return replace(self, windows=self.windows.over(flux))
 
 
-def prepare(job: Job, tile: Tile, room: Room | None = None) -> Prepared | TileReport:
-    """Read a tile and find its objects; whatever is wrong with it becomes a report.
+def prepare(job: Job, tile: Tile, room: Room | None = None) -> Iterator[Prepared | TileReport]:
+    """Read a tile and find its objects: one part, or with little memory several; the last of them says so.
 
-    ``room`` gives the memory for the pixels of a shape [B, H, W]; without it, memory of this process is used.
+    Whatever is wrong with the tile becomes a report, which ends it. ``room`` gives the memory for the pixels of a
+    part, of a shape [B, H, W]; without it, memory of this process is used.
     """
     try:
-        return _prepare(job, tile, room)
+        tile = _with_bands(tile, job.options.bands)
+        yield from (_in_strips if job.options.memory == LOW else _whole)(job, tile, room)
     except Exception as error:  # noqa: BLE001  (of a week's scan, one odd tile must not be the end)
-        return failed(tile, error)
+        yield failed(tile, error)
 
 
 def failed(tile: Tile, error: BaseException) -> TileReport:
@@ -141,12 +146,12 @@ def _find(options: ScanOptions, opened: TileImages) -> Sources:
     return sources.from_file(options.sources, opened)
 
 
-def _rows(job: Job, opened: TileImages, found: Sources) -> Columns:
-    """Columns of the catalogue that are known before the encoder has run."""
-    if len(found) > ROWS_A_TILE:
-        why = f"Tile {opened.name} has {len(found)} positions; object ids leave room for {ROWS_A_TILE}."
+def _rows(job: Job, opened: TileImages, found: Sources, before: int) -> Columns:
+    """Columns of the catalogue that are known before the encoder has run; ``before``: rows of the tile before these."""
+    if before + len(found) > ROWS_A_TILE:
+        why = f"Tile {opened.name} has {before + len(found)} positions; object ids leave room for {ROWS_A_TILE}."
         raise ScannerError("tile.too_many", why, "Raise --min-snr, or --stride of a grid.")
-    first = tiles.tile_number(opened.name) * ROWS_A_TILE
+    first = tiles.tile_number(opened.name) * ROWS_A_TILE + before
     return {
         **found.table(),
         "object_id": first + np.arange(len(found), dtype=np.int64),
@@ -155,23 +160,52 @@ def _rows(job: Job, opened: TileImages, found: Sources) -> Columns:
     }
 
 
-def _prepare(job: Job, tile: Tile, room: Room | None) -> Prepared:
+def _whole(job: Job, tile: Tile, room: Room | None) -> Iterator[Prepared]:
     began = time.perf_counter()
-    tile = _with_bands(tile, job.options.bands)
     with unchanged(job.survey, tile):
         out = room(images.tile_shape(job.survey, tile)) if room else None
         opened = images.open_tile(job.survey, tile, out=out)
+    yield _found(job, tile, opened, time.perf_counter() - began, room is not None)
+
+
+def _in_strips(job: Job, tile: Tile, room: Room | None) -> Iterator[Prepared]:
+    began, rows = time.perf_counter(), 0
+    with unchanged(job.survey, tile), strips.opened(job.survey, tile) as opened:
+        check_scale(tile.name, opened.pixel_scale, job.contract, job.options.resample)
+        *others, last = opened.cut(_reach(job, opened.pixel_scale))
+        for strip in others:
+            read = opened.read(strip, room(opened.strip_shape(strip)) if room else None)
+            part = _found(job, tile, read, time.perf_counter() - began, room is not None, rows, last=False)
+            rows += len(part)
+            yield part
+            del read, part  # their memory is needed for the next
+            began = time.perf_counter()
+        read = opened.read(last, room(opened.strip_shape(last)) if room else None)
+    yield _found(job, tile, read, time.perf_counter() - began, room is not None, rows)
+
+
+def _reach(job: Job, pixel_scale: float) -> int:
+    """How far from a position its pixels are needed: half a window, half an aperture, half a step of the grid."""
+    window = job.contract.window * max(job.contract.pixel_scale / pixel_scale, 1.0) / 2 + MARGIN
+    aperture = photometry.DIAMETER / 2 / pixel_scale
+    return math.ceil(max(window, aperture, job.options.stride if job.options.sources == GRID else 0)) + 3
+
+
+def _found(
+    job: Job, tile: Tile, opened: TileImages, seconds: float, elsewhere: bool, first: int = 0, last: bool = True
+) -> Prepared:
+    """What is in the pixels that were read; ``elsewhere``: they stay behind in a room."""
+    began = time.perf_counter()
     check_scale(opened.name, opened.pixel_scale, job.contract, job.options.resample)
-    read = time.perf_counter()
     found = _find(job.options, opened)
     windows = Windows(opened, found, job.contract, resample=job.options.resample)
-    present = dict(zip(opened.bands, opened.present, strict=True))
     return Prepared(
         tile=tile,
-        windows=windows.over(_NOTHING) if room else windows,
+        windows=windows.over(_NOTHING) if elsewhere else windows,
         shape=opened.flux.shape,
-        rows=_rows(job, opened, found),
-        seconds=Seconds(read=read - began, detect=time.perf_counter() - read),
-        presence=Presence(job.contract.bands, present),
+        rows=_rows(job, opened, found, first),
+        seconds=Seconds(read=seconds, detect=time.perf_counter() - began),
+        presence=Presence(job.contract.bands, dict(zip(opened.bands, opened.present, strict=True))),
         dropped=found.dropped,
+        last=last,
     )

@@ -21,7 +21,7 @@ from catalogs.errors import ScannerError
 
 from .prepare import Job, Prepared, prepare
 from .report import TileReport
-from .slots import Slot
+from .slots import Array, Slot
 from .tiles import Tile
 
 READY = "ready"
@@ -42,9 +42,9 @@ class Reader:
         self._pipe: Connection | None = None
 
     def read(self, tile: Tile, slot: int) -> Prepared | TileReport:
-        """Read a tile into a slot. A process that dies or hangs on it is a failed tile: ``tile.reader_died``,
-        ``tile.reader_hung``.
+        """Read a tile, or the next part of the one at hand, into a slot.
 
+        A process that dies or hangs on it is a failed tile: ``tile.reader_died``, ``tile.reader_hung``.
         Raises ``ScannerError`` ``reader.not_started`` where no process comes up at all.
         """
         pipe = self._pipe or self._start()
@@ -120,9 +120,21 @@ def serve(pipe: int, slots: Sequence[int]) -> None:
         parent.send(READY)
         while True:
             tile, slot = parent.recv()
-            parent.send(prepare(job, tile, rooms[slot].array))
+            _answer(parent, job, rooms, tile, slot)
     except (EOFError, OSError):
         os._exit(0)
+
+
+def _answer(parent: Connection, job: Job, rooms: Sequence[Slot], tile: Tile, slot: int) -> None:
+    """Send the parts of a tile. The first is left in ``slot``, each other in the one that the parent names next."""
+
+    def room(shape: tuple[int, ...]) -> Array:
+        return rooms[slot].array(shape)
+
+    for part in prepare(job, tile, room):
+        parent.send(part)
+        if isinstance(part, Prepared) and not part.last:
+            _, slot = parent.recv()
 
 
 def _end_with_parent(pipe: int) -> None:

@@ -72,7 +72,7 @@ def scan_tiles(
 
     with (
         Interrupts() as interrupts,
-        _source(job, triage, options.readers) as source,
+        _source(job, triage, options.processes) as source,
         _staging(job, triage) as staging,
         Pipeline(encoder, catalogue, run, progress or Quiet(), interrupts.check) as pipeline,
     ):
@@ -104,7 +104,7 @@ def check(job: Job) -> None:
 def _staging(job: Job, triage: Callable[[Tile], TileReport | None]) -> Staging:
     """Copies of remote tiles: those that are read, one that is ready, and one that is coming."""
     bands = job.options.bands or job.survey.band_names
-    rooms = job.options.readers + 2
+    rooms = job.options.processes + 2
     return Staging(job.survey, bands, job.options.scratch, rooms, lambda tile: triage(tile) is not None)
 
 

@@ -59,7 +59,7 @@ def detect(images: TileImages, min_snr: float = MIN_SNR) -> Sources:
     (``a`` / ``b`` near 1).
     """
     band = images.detection
-    found = detection.find_objects(images.flux[band], images.variance[band], min_snr)
+    found = detection.find_objects(images.flux[band], images.variance[band], min_snr, strip=images.strip)
     scale = images.pixel_scale
     shape: dict[str, NDArray[Any]] = {
         "flux_auto": found.flux_auto,
@@ -78,12 +78,14 @@ def grid(images: TileImages, stride: int) -> Sources:
     """Positions every ``stride`` pixels, where any band has data within half a stride."""
     if stride < 1:
         raise ValueError(f"stride is {stride}")
-    rows, columns = images.flux.shape[1:]
-    y, x = np.mgrid[stride // 2 : rows : stride, stride // 2 : columns : stride]
+    height, width = images.shape
+    rows, columns = np.arange(stride // 2, height, stride), np.arange(stride // 2, width, stride)
+    rows = rows[images.rows.owns(rows.astype(float))]
+    y, x = np.meshgrid(rows, columns, indexing="ij")
     there = np.zeros(x.shape, bool)
     for flux, present in zip(images.flux, images.present, strict=True):
-        if present:
-            there |= _holds_data(flux, stride)[: x.shape[0], : x.shape[1]]
+        if present and len(rows):
+            there |= _holds_data(flux, rows - stride // 2 - images.rows.view.start, stride)[:, : len(columns)]
     return _measured(images, x[there].astype(float), y[there].astype(float), {})
 
 
@@ -97,11 +99,13 @@ def from_file(path: str | Path, images: TileImages) -> Sources:
         x, y = positions.to_pixels(images, images.detection, read.first, read.second)
     else:
         x, y = read.first, read.second
-    good = positions.inside(images.flux.shape, x, y)
+    inside = positions.inside(images.shape, x, y)
+    good = inside & images.rows.owns(y)
+    dropped = 0 if images.rows.core.start else int(np.count_nonzero(~inside))  # counted once, with the first strip
     x, y = x[good], y[good]
     order = np.lexsort((x, y))
     sky = (read.first[good][order], read.second[good][order]) if read.on_sky else None
-    return _measured(images, x[order], y[order], {}, dropped=int(np.count_nonzero(~good)), sky=sky)
+    return _measured(images, x[order], y[order], {}, dropped=dropped, sky=sky)
 
 
 def _measured(
@@ -115,7 +119,7 @@ def _measured(
     """Sources at pixels (sorted) of the detection band, with aperture photometry and what else is known of them."""
     ra, dec = positions.to_sky(images, x, y) if sky is None else sky
     columns: dict[str, NDArray[Any]] = {}
-    for band, aperture in zip(images.bands, photometry.measure(images, ra, dec), strict=True):
+    for band, aperture in zip(images.bands, photometry.measure(images, x, y, ra, dec), strict=True):
         columns[f"flux_{band}"] = aperture.flux
         columns[f"fluxerr_{band}"] = aperture.error
         columns[f"mag_{band}"] = photometry.magnitude(aperture.flux)
@@ -131,9 +135,8 @@ def _unknown(images: TileImages, columns: Mapping[str, NDArray[Any]]) -> dict[st
         return {**dict.fromkeys(names, empty), "snr": flux / error, "flags": np.zeros(len(flux), np.int32)}
 
 
-def _holds_data(flux: NDArray[np.float32], stride: int) -> NDArray[np.bool_]:
-    """For each stride x stride block of an image, whether any of its pixels holds data."""
-    rows = np.arange(0, flux.shape[0], stride)
+def _holds_data(flux: NDArray[np.float32], rows: NDArray[np.int64], stride: int) -> NDArray[np.bool_]:
+    """For each stride x stride block that starts at one of ``rows``, whether any of its pixels holds data."""
     columns = np.arange(0, flux.shape[1], stride)
     there = [np.isfinite(flux[row : row + stride]).any(axis=0) for row in rows]
     return np.logical_or.reduceat(np.array(there), columns, axis=1)

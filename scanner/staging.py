@@ -94,6 +94,8 @@ class Staging:
     def settle(self, outcome: Outcome) -> Outcome:
         """The same outcome, whose copies are not needed any more; messages speak of URLs, not of copies."""
         report = outcome if isinstance(outcome, TileReport) else None
+        if not isinstance(outcome, TileReport) and not outcome.prepared.last:
+            return outcome
         name = report.tile if report else outcome.prepared.tile.name  # type: ignore[union-attr]
         held = self._held.get(name)
         if not held:

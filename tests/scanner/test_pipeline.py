@@ -35,6 +35,7 @@ class FakeTile:
     gathered: list[int] = field(default_factory=list)
     seconds: Seconds = field(default_factory=Seconds)
     dropped: int = 0
+    last: bool = True
 
     @property
     def tile(self) -> Any:

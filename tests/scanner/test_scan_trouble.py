@@ -108,7 +108,7 @@ def test_an_error_that_a_change_caused_is_called_a_change(folder: Path, monkeypa
 
     monkeypatch.setattr(images, "tile_shape", cut_short)
     job = prepare.Job(UNIONS, tiny_encoder.contract(), ScanOptions())
-    report = prepare.prepare(job, tiles.find(UNIONS, "200.292", folder), _room)
+    (report,) = prepare.prepare(job, tiles.find(UNIONS, "200.292", folder), _room)
     assert report.code == "tile.changed"  # type: ignore[union-attr]
 
 
@@ -117,5 +117,5 @@ def test_the_pixel_scale_is_checked_before_objects_are_looked_for(
 ) -> None:
     monkeypatch.setattr(sources, "detect", lambda *_, **__: pytest.fail("it looked for objects"))
     job = prepare.Job(UNIONS, replace(tiny_encoder.contract(), pixel_scale=0.3), ScanOptions())
-    report = prepare.prepare(job, tiles.find(UNIONS, "200.292", folder))
+    (report,) = prepare.prepare(job, tiles.find(UNIONS, "200.292", folder))
     assert report.code == "tile.pixel_scale"  # type: ignore[union-attr]

@@ -118,7 +118,7 @@ def test_min_snr_only_takes_away(open_dev: Callable[[str], TileImages], found: C
 def test_sections_lose_and_double_nothing_that_counts(open_dev: Callable[[str], TileImages]) -> None:
     """Sections of 700 px against the whole image, on real pixels: no doubles, bright objects all the same."""
     flux = open_dev("112.280").flux[2]
-    whole, parts = detection.find_objects(flux, section=3000), detection.find_objects(flux, section=700)
+    whole, parts = (detection.find_objects(flux, section=(side, side)) for side in (3000, 700))
     assert abs(len(parts) / len(whole) - 1) < 0.02
     pairs = cKDTree(np.c_[parts.x, parts.y]).query_pairs(1.0)
     assert not pairs

@@ -1,0 +1,90 @@
+"""How a tile is divided: sections, in which objects are found and measured, and strips, which may be read one by one.
+
+A strip is a row of sections. All that is done to a section sees the same pixels whether the whole tile is in memory or
+the strip alone, so the rows of a catalogue do not depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+SECTION = (1250, 2500)
+"""Rows and columns, about: small enough for a strip of five bands to be 300 MB of a tile of 10,000 x 10,000."""
+
+OVERLAP = 100
+"""Pixels around a section that are searched with it; the section whose core holds the centroid owns the object."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows and columns of a tile: the ``core``, and the ``view`` with what is around it."""
+
+    core: tuple[slice, slice]
+    view: tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Rows of a tile of ``height`` rows: those in memory (``view``), and those that are its own (``core``)."""
+
+    core: slice
+    view: slice
+    height: int
+
+    @classmethod
+    def whole(cls, height: int) -> Strip:
+        return cls(slice(0, height), slice(0, height), height)
+
+    def owns(self, y: Floats) -> NDArray[np.bool_]:
+        """Whether positions (0-based pixels of the tile) are its own."""
+        row = nearest(y)
+        return np.asarray((row >= self.core.start) & (row < self.core.stop))
+
+    def held(self, view: tuple[slice, slice]) -> tuple[slice, slice]:
+        """Where rows and columns of the tile are in memory."""
+        rows, columns = view
+        top = self.view.start
+        return slice(max(rows.start, top) - top, min(rows.stop, self.view.stop) - top), columns
+
+
+def nearest(position: Floats) -> Floats:
+    """The pixel that a position is in; halves go up, so that order is kept."""
+    return np.asarray(np.floor(position + 0.5))
+
+
+def sections(shape: tuple[int, int], size: tuple[int, int] | None = None) -> Iterator[Section]:
+    """The sections of a tile [H, W], row by row; those of ``SECTION`` unless a ``size`` is given."""
+    rows, columns = (edges(length, step) for length, step in zip(shape, size or SECTION, strict=True))
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
+            core = slice(top, bottom), slice(left, right)
+            yield Section(core, wider(core, OVERLAP, shape))
+
+
+def strips(shape: tuple[int, int], margin: int) -> list[Strip]:
+    """The strips of a tile [H, W], from the first row to the last, with ``margin`` rows of their neighbours."""
+    rows, height = edges(shape[0], SECTION[0]), shape[0]
+    cores = [slice(top, bottom) for top, bottom in pairwise(rows)]
+    return [Strip(core, wider((core, core), margin, (height, height))[0], height) for core in cores]
+
+
+def wider(core: tuple[slice, slice], margin: int, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns with ``margin`` pixels more on each side, as far as the image [H, W] goes."""
+    rows, columns = (
+        slice(max(part.start - margin, 0), min(part.stop + margin, length))
+        for part, length in zip(core, shape, strict=True)
+    )
+    return rows, columns
+
+
+def edges(length: int, size: int) -> list[int]:
+    """Edges of equal parts of about ``size``."""
+    count = max(1, round(length / size))
+    return [round(length * step / count) for step in range(count + 1)]
