@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ScannerError
 
 from . import runtime
+from .binding import INPUT, OUTPUT, Binding
 from .model import CONTRACT_KEY, Contract, resolve
 
 Array = NDArray[np.float32]
@@ -27,17 +29,15 @@ CPU_BATCH, GPU_BATCH = 16, 512
 CPU_SMALLEST = 4  # a matrix of one row takes another kernel, which adds up in another order
 GPU_CALLERS = 3
 UNIT_TOLERANCE = 1e-2
-INPUT, OUTPUT = "flux", "embedding"
 
 
 class Encoder:
     """A model file that was checked, and the session that runs it.
 
     ``path``: a file, or the name of a shipped model; ``precision``: in which number format (None: that of the file), an
-    int8 file being one for CPUs. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how
-    many callers run at once (None: one a core, or 3 on a GPU). ``batch``: rows the session sees at once, always padded
-    to this number, so that a row's vector depends neither on how many rows were asked for, nor on its neighbours, nor
-    on the thread.
+    int8 file being one for CPUs. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how many callers run at
+    once (None: one a core, or 3 on a GPU). ``batch``: rows the session sees at once, always padded to this number, so
+    that a row's vector depends neither on how many rows were asked for, nor on its neighbours, nor on the thread.
     """
 
     def __init__(
@@ -50,13 +50,15 @@ class Encoder:
     ) -> None:
         self.path = resolve(path, precision)
         self.sha256 = file_sha256(self.path)
-        self._session, self.provider = runtime.open_session(self.path, _device(device, self.path, precision))
-        self.contract = _contract(self._session, self.path)
+        self._session, self.provider = runtime.open_session(
+            self.path, _device(device, self.path, precision), lambda provider: _rows(batch, provider)
+        )
+        self.batch = _rows(batch, self.provider)
+        self.contract = _contract(self._session, self.path, self.batch)
         _check_precision(self.contract, self.path, self.provider, precision)
         _check_weights(self.contract, self.path, resolve(path))
-        on_cpu = self.provider == runtime.CPU
-        self.threads = threads or (usable_cores() if on_cpu else GPU_CALLERS)
-        self.batch = max(batch or CPU_BATCH, CPU_SMALLEST) if on_cpu else batch or GPU_BATCH
+        self.threads = threads or (usable_cores() if self.provider == runtime.CPU else GPU_CALLERS)
+        self._own = threading.local()
         self._pool: ThreadPoolExecutor | None = None
         self._try_out()
 
@@ -89,17 +91,12 @@ class Encoder:
 
     def embed_batch(self, flux: Array) -> Array:
         """As ``embed`` for at most ``batch`` rows, in the caller's own thread; any number of threads may call it."""
-        rows = len(flux)
-        if rows < self.batch:
-            padded = np.zeros((self.batch, *self.shape), np.float32)
-            padded[:rows] = flux
-            flux = padded
         try:
-            vectors: Array = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(flux, np.float32)})[0]
+            vectors = self._binding().run(flux)
         except Exception as error:  # the binding raises a class of its own for each status code
             why = f"ONNX Runtime failed on {len(flux)} windows: {str(error).splitlines()[0]}"
             raise ScannerError("encoder.failed", why, "Out of memory? Give a smaller --batch.") from error
-        return _without_garbage(vectors[:rows])
+        return _without_garbage(vectors)
 
     def close(self) -> None:
         """Stop the threads that ``embed`` started."""
@@ -117,6 +114,14 @@ class Encoder:
 
     def _into(self, flux: Array, start: int, out: Array) -> None:
         out[start : start + self.batch] = self.embed_batch(flux[start : start + self.batch])
+
+    def _binding(self) -> Binding:
+        """The buffers of the calling thread."""
+        if not hasattr(self._own, "binding"):
+            dim = self.contract.embedding_dim
+            self._own.binding = Binding(self._session, self.provider, self.batch, self.shape, dim)
+        found: Binding = self._own.binding
+        return found
 
     def _callers(self) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -170,8 +175,13 @@ def _without_garbage(vectors: Array) -> Array:
     return vectors
 
 
-def _contract(session: Any, path: Path) -> Contract:
-    """The contract in the file, checked against the graph's own input and output."""
+def _rows(batch: int | None, provider: str) -> int:
+    """Rows of a session's batch, as asked for or as measured for the provider."""
+    return max(batch or CPU_BATCH, CPU_SMALLEST) if provider == runtime.CPU else batch or GPU_BATCH
+
+
+def _contract(session: Any, path: Path, rows: int | None = None) -> Contract:
+    """The contract in the file, checked against the graph's own input and output; ``rows`` may be fixed in it."""
     text = session.get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
     if text is None:
         raise ScannerError(
@@ -187,7 +197,7 @@ def _contract(session: Any, path: Path) -> Contract:
     found = {node.name: (node.type, list(node.shape)) for node in (*session.get_inputs(), *session.get_outputs())}
     for name, shape in expected.items():
         kind, dims = found.pop(name, ("nothing", []))
-        if kind != "tensor(float)" or isinstance(dims[0], int) or dims[1:] != shape[1:]:
+        if kind != "tensor(float)" or dims[1:] != shape[1:] or (isinstance(dims[0], int) and dims[0] != rows):
             raise _disagrees(path, f"{name} is {kind} {dims}, its contract says float32 {shape}")
     if found:
         raise _disagrees(path, f"it also has {', '.join(found)}")

@@ -91,6 +91,13 @@ def open_session(
     return session, wanted
 
 
+def place(session: Any, provider: str) -> tuple[str, int]:
+    """Where a session's buffers are, in ONNX Runtime's words: ``("cpu", 0)``, ``("cuda", 1)``."""
+    if provider == CPU:
+        return "cpu", 0
+    return "cuda", int(session.get_provider_options()[provider].get("device_id", 0))
+
+
 def placement(session: Any) -> dict[str, set[str]]:
     """Operators of a GPU's session by the provider that runs them; empty where this ONNX Runtime does not tell."""
     found: dict[str, set[str]] = {}

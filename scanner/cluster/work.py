@@ -32,18 +32,19 @@ class Where:
 class Work:
     """What a worker must know; the same for every tile. Paths are absolute and lead to the same files everywhere.
 
-    ``cores``: those that a worker may take where the encoder runs on the CPU, None for all it has.
+    ``precision``: the number format of ``model`` (None: that of the file). ``cores``: those that a worker may take
+    where the encoder runs on the CPU, None for all it has.
     """
 
     survey: Survey
     options: ScanOptions
     run: Run
     model: str
-    precision: str
     catalogue: Path
     device: str = "auto"
     batch: int | None = None
     cores: int | None = None
+    precision: str | None = None
     software: str = __version__
 
     @property

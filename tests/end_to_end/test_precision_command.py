@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-
 import catalogs
 from tests.support import small_tiles, tiny_encoder
 
