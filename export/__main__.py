@@ -20,15 +20,13 @@ from catalogs.errors import ScannerError
     show_default=True,
     help="Of patches to one vector.",
 )
-@click.option(
-    "--whitening", type=click.FloatRange(0, 1), default=0.375, show_default=True, help="Of the principal axes."
-)
+@click.option("--whitening", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the principal axes.")
 @click.option(
     "--emphasis",
     type=click.FloatRange(min=0),
-    default=1.0,
+    default=2.0,
     show_default=True,
-    help="How many times more what sets simulated lenses apart counts; 0: no label of the simulation is used.",
+    help="How many times more what sets simulated lenses apart counts; 0: as much as the rest.",
 )
 @click.option("--cutouts", type=click.Path(file_okay=False, path_type=Path), help="Shards to compare on.")
 @click.option("--card", type=click.Path(dir_okay=False, path_type=Path), help="Also write a model card (Markdown).")

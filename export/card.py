@@ -59,8 +59,8 @@ with torch.no_grad():
 
 LIMITS = """\
 - It knows similarity, not lenses: neighbours of a lens are candidates to look at, not detections.
-- Trained without labels on the cutouts above only; other depths, seeing or pixel scales shift its vectors. Windows of
-  another pixel scale must be resampled to the one above first.
+- Trained on the cutouts above only, without a label of any real object; other depths, seeing or pixel scales shift its
+  vectors. Windows of another pixel scale must be resampled to the one above first.
 - Vectors of this model compare with vectors of this model only, as cosine. They are centred on its training cutouts.
 - A window in which every band is missing still gives a unit vector; it means nothing. Use `valid_fraction`."""
 
@@ -105,7 +105,22 @@ def _trained(checkpoint: Checkpoint) -> str:
         f"{progress['step']} steps of {o.batch} cutouts in {progress['seconds'] / 60:.0f} min, AdamW, rate {o.lr:g}. "
         f"Last training loss {progress['loss']:.4f}"
         + (f", held-out loss {held:.4f} (no augmentation)." if held is not None else "; nothing was held out.")
+        + _terms(checkpoint)
     )
+
+
+def _terms(checkpoint: Checkpoint) -> str:
+    """What was learned beside the reconstruction, and where the weights began."""
+    wanted, origin, said = checkpoint.config.objective, checkpoint.data.get("began_with"), ""
+    if wanted.contrast:
+        said += (
+            f" Two views of every cutout were compared (InfoNCE, weight {wanted.contrast:g}, {wanted.temperature:g})."
+        )
+    if wanted.simulated:
+        said += (
+            f" The kinds of simulated objects were told by a linear layer (cross entropy, weight {wanted.simulated:g})."
+        )
+    return said + (f" The run began with the weights `{origin}`." if origin else "")
 
 
 def _pixels(contract: Contract) -> str:

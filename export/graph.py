@@ -10,7 +10,7 @@ from training.checkpoint import Checkpoint
 from training.pixels import missing_share
 from training.pooling import Statistics, pool, upright
 
-POOLING, WHITENING, EMPHASIS = "gaussian", 0.375, 1.0
+POOLING, WHITENING, EMPHASIS = "gaussian", 0.5, 2.0
 LEAST_VARIANCE = 1e-6  # of the first axis; what varies less is rounding, not to be blown up
 TINY = 1e-30
 
