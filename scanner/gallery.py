@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from catalogs.errors import ScannerError
 
-from .cutouts import WindowFrame
 from .figures import Panel, gallery
 from .query import Query
 from .stamps import Flux, Stamps
-from .survey import Survey
 
 if TYPE_CHECKING:
     from astropy.table import Row, Table
@@ -23,25 +21,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def draw(
-    queries: Sequence[Query | None],
-    answers: Sequence[Table],
-    survey: Survey,
-    contract: Mapping[str, Any],
-    root: Path,
-    path: Path,
-) -> None:
-    """Draw the windows that the model saw (its bands, window and pixel scale) from the tiles under ``root``.
-
-    A row of the picture for each query and its answer; a list that answers no query has None for it.
-    """
-    frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
-    stamps = Stamps(survey, frame, root)
+def draw(queries: Sequence[Query | None], answers: Sequence[Table], stamps: Stamps, path: Path) -> None:
+    """Draw the windows that the model saw: a row for each query and its answer; a list that answers none has None."""
     rows = []
     for query, answer in zip(queries, answers, strict=True):
-        panels = [Panel(_window(row, stamps), frame.bands, _caption(row)) for row in answer]
+        panels = [Panel(_window(row, stamps), stamps.bands, _caption(row)) for row in answer]
         if query is not None:
-            panels.insert(0, Panel(_query_window(query, stamps), frame.bands, _query_caption(query), highlighted=True))
+            panels.insert(0, Panel(_query_window(query, stamps), stamps.bands, _query_caption(query), highlighted=True))
         rows.append(panels)
     gallery(rows, path)
 

@@ -78,7 +78,7 @@ def draw_quantities(places: Floats, shown: Sequence[Quantity], title: str, path:
     _save(figure, path)
 
 
-def draw_cutouts(places: Floats, table: Table, stamps: Stamps, bands: Sequence[str], title: str, path: Path) -> int:
+def draw_cutouts(places: Floats, table: Table, stamps: Stamps, title: str, path: Path) -> int:
     """The map with cutouts where the objects are, as many as fit side by side; returns how many were drawn.
 
     Of the objects in a cell of the map the one of the highest signal to noise stands for all. Those whose pixels are
@@ -96,7 +96,7 @@ def draw_cutouts(places: Floats, table: Table, stamps: Stamps, bands: Sequence[s
         left, low = corner + cell * step
         inset = 0.04 * step
         extent = (left + inset[0], left + step[0] - inset[0], low + inset[1], low + step[1] - inset[1])
-        panel.imshow(rgb(flux, bands), extent=extent, interpolation="bicubic", zorder=2)
+        panel.imshow(rgb(flux, stamps.bands), extent=extent, interpolation="bicubic", zorder=2)
         drawn += 1
     _bare(panel, corner, corner + CELLS * step)  # imshow has set limits of its own
     figure.suptitle(f"{title}: {drawn:,} of {len(places):,} objects, each for its neighbourhood")

@@ -19,7 +19,6 @@ from catalogs.store import Catalogue
 
 from . import source_files, stamps
 from . import survey as surveys
-from .cutouts import WindowFrame
 from .encoder import Encoder
 from .model import resolve
 
@@ -117,9 +116,7 @@ class Asker:
         if self._root is None:
             hint = "Say with --root where the images of the tiles are."
             raise ScannerError("query.no_root", "Pixels are needed, and it is not known where they are.", hint)
-        contract = self._catalogue.info.contract
-        frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
-        return stamps.Stamps(surveys.load(self._survey), frame, self._root)
+        return stamps.of_catalogue(self._catalogue, self._root, self._survey)
 
     @property
     def at_hand(self) -> bool:

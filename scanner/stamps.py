@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
+from catalogs.store import Catalogue
 
 from . import cutout_file, images, positions, tiles
-from .cutouts import Frame, Windows
+from . import survey as surveys
+from .cutouts import Frame, WindowFrame, Windows
 from .images import TileImages
 from .model import Contract
 from .sources import Sources
@@ -26,6 +28,11 @@ class Stamps:
     def __init__(self, survey: Survey, frame: Frame, root: Path) -> None:
         self._survey, self._frame, self._root = survey, frame, root
         self._tiles: dict[str, Tile] = {}
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The bands of a window, in order."""
+        return tuple(self._frame.bands)
 
     def at(self, ra: float, dec: float) -> Flux:
         """The window [B, S, S] in nJy around a position in degrees, from the first tile there that has it.
@@ -62,6 +69,13 @@ class Stamps:
                 raise
             return np.full((len(self._frame.bands), self._frame.window, self._frame.window), np.nan, np.float32)
         return _window(read, self._frame, ra, dec)
+
+
+def of_catalogue(catalogue: Catalogue, root: Path, survey: str | None = None) -> Stamps:
+    """The windows that the catalogue's model saw; ``survey`` (the catalogue's own, by default) names the files."""
+    contract = catalogue.info.contract
+    frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
+    return Stamps(surveys.load(survey or catalogue.info.survey), frame, root)
 
 
 def from_fits(path: Path, survey: Survey, contract: Contract) -> Flux:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from .options import catalog_option
+from .options import catalog_option, encoder_options, image_options
 
 METHODS = ("centroid", "nearest", "probe")
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -29,8 +29,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--radius", default=3.0, show_default=True, type=click.FloatRange(0), help="How far an object may be.")
 @click.option("--where", metavar="FILTER", help='Rank only these rows, such as "mag_r < 21".')
 @click.option("--augment", is_flag=True, help="Turn and mirror the examples, eight ways each (with --root).")
-@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the images are.")
-@click.option("--model", metavar="NAME|FILE", help="Encoder for --augment. [default: the catalogue's model]")
+@image_options
+@encoder_options
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draws.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for ranking.json and curve.png.")
 @click.option("-f", "--format", "fmt", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -47,7 +47,9 @@ def evaluate_ranking(
     where: str | None,
     augment: bool,
     root: Path | None,
+    survey: str | None,
     model: str | None,
+    device: str,
     seed: int,
     out: Path | None,
     fmt: str,
@@ -75,7 +77,7 @@ def evaluate_ranking(
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
     without_spots = query.Asker(catalogue)
-    asker = query.Asker(catalogue, root=root, model=model)
+    asker = query.Asker(catalogue, root=root, survey=survey, model=model, device=device)
     known = reading.read(catalogue, truth, without_spots, radius, label=label)
     click.echo("\n".join(reading.told(truth, known)), err=True)
     given = reading.read(catalogue, like, asker, radius, augment) if like else None

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import catalog_option
+from .options import catalog_option, image_options
 
 if TYPE_CHECKING:
     from catalogs.store import Catalogue
+
+    from ..stamps import Stamps
 
 METHODS = ("pca", "tsne", "umap")
 DRAWN = 100_000
@@ -34,7 +36,7 @@ DRAWN = 100_000
     "--figure", type=click.Path(dir_okay=False, path_type=Path), help="PNG coloured by magnitude, colour, size."
 )
 @click.option("--cutouts", type=click.Path(dir_okay=False, path_type=Path), help="PNG with cutouts (with --root).")
-@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the images are.")
+@image_options
 @click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def map_(
     catalog: Path,
@@ -47,6 +49,7 @@ def map_(
     figure: Path | None,
     cutouts: Path | None,
     root: Path | None,
+    survey: str | None,
     fmt: str,
 ) -> None:
     """Map a catalogue to the plane, so that what looks alike lies together.
@@ -76,28 +79,25 @@ def map_(
             f"{report.placed:,} tiles placed, {report.kept:,} kept"
         )
     if figure or cutouts:
-        _draw(catalogue, report.name, method, figure, cutouts, root)
+        from .. import stamps
+
+        at_hand = stamps.of_catalogue(catalogue, root, survey) if root else None
+        _draw(catalogue, report.name, method, figure, cutouts, at_hand)
 
 
 def _draw(
-    catalogue: Catalogue, name: str, method: str, figure: Path | None, cutouts: Path | None, root: Path | None
+    catalogue: Catalogue, name: str, method: str, figure: Path | None, cutouts: Path | None, at_hand: Stamps | None
 ) -> None:
     import numpy as np
 
     from catalogs import maps
 
-    from .. import map_figures, stamps
-    from .. import survey as surveys
-    from ..cutouts import WindowFrame
+    from .. import map_figures
 
-    info = catalogue.info
     table = maps.table(catalogue, name, map_figures.columns(catalogue.schema.names), limit=DRAWN)
     places = np.stack([table[f"{name}_x"], table[f"{name}_y"]], axis=1)
     title = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}[method]
     if figure:
-        map_figures.draw_quantities(places, map_figures.quantities(table, info.bands), title, figure)
-    if cutouts and root:
-        contract = info.contract
-        frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
-        at_hand = stamps.Stamps(surveys.load(info.survey), frame, root)
-        map_figures.draw_cutouts(places, table, at_hand, frame.bands, title, cutouts)
+        map_figures.draw_quantities(places, map_figures.quantities(table, catalogue.info.bands), title, figure)
+    if cutouts and at_hand:
+        map_figures.draw_cutouts(places, table, at_hand, title, cutouts)

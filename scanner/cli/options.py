@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("table", "csv", "json", "votable", "fits", "ds9")
 DEFAULT_CATALOG = "embeddings"
+DEVICES = "auto|cpu|cuda|cuda:N|tensorrt"
 
 
 class SkyAngle(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
@@ -86,6 +87,22 @@ def catalog_option(flag: str, help_text: str) -> Callable[[F], F]:
         show_default=f"$SCANNER_CATALOG, else ./{DEFAULT_CATALOG}",
         help=help_text,
     )
+
+
+def image_options(command: F) -> F:
+    """``--root`` and ``--survey`` of every command that looks at pixels."""
+    root = click.option(
+        "--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the images are."
+    )
+    named = "How files are named. [default: the catalogue's survey]"
+    return root(click.option("--survey", metavar="NAME|FILE.toml", help=named)(command))
+
+
+def encoder_options(command: F) -> F:
+    """``--model`` and ``--device`` of every command that may embed a spot."""
+    what = "Encoder for new spots. [default: the catalogue's model]"
+    model = click.option("--model", metavar="NAME|FILE", help=what)
+    return model(click.option("--device", default="auto", show_default=True, metavar=DEVICES)(command))
 
 
 def output_options(command: F) -> F:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .options import catalog_option, emit, output_options
+from .options import catalog_option, emit, image_options, output_options
 
 METHODS = ("mahalanobis", "knn")
 DRAWN = 60
@@ -26,7 +26,7 @@ DRAWN = 60
     "--neighbour", default=10, show_default=True, type=click.IntRange(1), help="Whose distance counts, by knn."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the sample.")
-@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the images are.")
+@image_options
 @click.option(
     "--gallery", type=click.Path(dir_okay=False, path_type=Path), help=f"PNG of the first {DRAWN} (with --root)."
 )
@@ -40,6 +40,7 @@ def outliers(
     neighbour: int,
     seed: int,
     root: Path | None,
+    survey: str | None,
     gallery: Path | None,
     fmt: str,
     output: Path | None,
@@ -61,8 +62,6 @@ def outliers(
     import catalogs
     from catalogs import outliers as far_out
 
-    from .. import survey as surveys
-
     if gallery and root is None:
         raise click.UsageError("--gallery needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
@@ -71,6 +70,6 @@ def outliers(
     emit(table, fmt, output)
     if gallery is not None and root is not None:
         from .. import gallery as pictures
+        from .. import stamps
 
-        plan = surveys.load(catalogue.info.survey)
-        pictures.draw([None], [table[:DRAWN]], plan, catalogue.info.contract, root, gallery)
+        pictures.draw([None], [table[:DRAWN]], stamps.of_catalogue(catalogue, root, survey), gallery)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .options import DEC, RA, REGION, catalog_option, emit, output_options
+from .options import DEC, RA, REGION, catalog_option, emit, encoder_options, image_options, output_options
 
 SOME_UNANSWERED = 3
 
@@ -37,10 +37,8 @@ SOME_UNANSWERED = 3
 )
 @click.option("--where", metavar="FILTER", help='Only these rows, such as "mag_r < 21 and is_primary".')
 @click.option("--near", type=REGION, metavar="RA,DEC,RADIUS", help="Only objects there; the radius in arcsec.")
-@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the images are.")
-@click.option("--survey", metavar="NAME|FILE.toml", help="How files are named. [default: the catalogue's survey]")
-@click.option("--model", metavar="NAME|FILE", help="Encoder for new spots. [default: the catalogue's model]")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|tensorrt")
+@image_options
+@encoder_options
 @click.option("--gallery", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the cutouts (with --root).")
 @output_options
 def query(
@@ -80,7 +78,6 @@ def query(
     import catalogs
 
     from .. import query as questions
-    from .. import survey as surveys
 
     if (ra is None) != (dec is None):
         raise click.UsageError("--ra and --dec go together.")
@@ -102,6 +99,5 @@ def query(
     if gallery is not None and root is not None:
         from .. import gallery as pictures
 
-        plan = surveys.load(survey or catalogue.info.survey)
-        pictures.draw(asked, answers, plan, catalogue.info.contract, root, gallery)
+        pictures.draw(asked, answers, asker.stamps(), gallery)
     return 0 if complete else SOME_UNANSWERED

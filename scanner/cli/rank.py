@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import catalog_option, emit, output_options
+from .options import catalog_option, emit, encoder_options, image_options, output_options
 
 if TYPE_CHECKING:
     from catalogs.examples import Examples
@@ -56,10 +56,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Share of the ranked objects that you expect to be like the examples; probabilities hang on it.",
 )
-@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the images are.")
-@click.option("--survey", metavar="NAME|FILE.toml", help="How files are named. [default: the catalogue's survey]")
-@click.option("--model", metavar="NAME|FILE", help="Encoder for new spots. [default: the catalogue's model]")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|tensorrt")
+@image_options
+@encoder_options
 @click.option(
     "--gallery", type=click.Path(dir_okay=False, path_type=Path), help=f"PNG of the first {DRAWN} (with --root)."
 )
@@ -110,7 +108,6 @@ def rank(
 
     from .. import examples
     from .. import query as questions
-    from .. import survey as surveys
 
     for option, given in (("--gallery", gallery), ("--augment", augment)):
         if given and root is None:
@@ -139,8 +136,7 @@ def rank(
     if gallery is not None and root is not None:
         from .. import gallery as pictures
 
-        plan = surveys.load(survey or catalogue.info.survey)
-        pictures.draw([_first(read[0])], [table[:DRAWN]], plan, catalogue.info.contract, root, gallery)
+        pictures.draw([_first(read[0])], [table[:DRAWN]], asker.stamps(), gallery)
 
 
 def _marks(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Marks | None:
