@@ -109,13 +109,14 @@ def table(
 ) -> Table:
     """Objects that are on a map: their coordinates, then ``columns`` of the catalogue.
 
-    ``filter_text`` chooses; of more than ``limit`` about so many are drawn at random. ``ScannerError`` ``map.missing``.
+    Of more than ``limit`` about so many are drawn at random, of which ``filter_text`` chooses. ``ScannerError``
+    ``map.missing``.
     """
     known = describe(catalogue, name)
     wanted = reading.checked_columns(columns, catalogue.schema)
     chosen = rows.selection(catalogue, filter_text or known["plan"]["where"], None)
     footers = [footer for footer in catalogue.footers() if footer.rows]
-    share = 1.0 if limit is None else min(1.0, limit / max(sum(footer.rows for footer in footers), 1))
+    share = 1.0 if limit is None else min(1.0, limit / max(_objects(catalogue, name, footers), 1))
     rng = np.random.default_rng(seed)
     others = [catalogue.schema.field(one) for one in wanted if one != _ID]
     schema = pa.schema([catalogue.schema.field(_ID), *list(_schema(name))[1:], *others])
@@ -261,6 +262,13 @@ def _joined(
         for axis in _axes(name):
             part = part.append_column(beside.schema.field(axis), beside.column(axis).take(numbers))
         yield part.select(schema.names)
+
+
+def _objects(catalogue: Catalogue, name: str, footers: Sequence[Footer]) -> int:
+    """How many objects are on a map."""
+    folder = _folder(catalogue, name) / "tiles"
+    receipts = (_receipt(folder / f"{footer.tile}{SUFFIX}") for footer in footers)
+    return sum(int(receipt["objects"]) for receipt in receipts if receipt)
 
 
 def _receipt(path: Path) -> dict[str, Any] | None:

@@ -106,6 +106,12 @@ def test_tables_of_a_map_can_be_chosen_from_and_thinned(three_kinds) -> None:
     assert 60 < len(maps.table(three_kinds, "pca", limit=100)) < 140
 
 
+def test_a_limit_counts_what_is_on_the_map(three_kinds) -> None:
+    some = maps.build(three_kinds, maps.Plan("pca", where="flags == 0"), "some").objects
+    assert some < 150
+    assert len(maps.table(three_kinds, "some", limit=some)) == some
+
+
 def test_where_an_object_is_placed_depends_on_nothing_but_the_sample() -> None:
     """Not on the batch it comes in; a fitted object's copy falls on it."""
     kind = np.arange(200) % KINDS
