@@ -44,6 +44,9 @@ def read(
     if label is not None:
         labels = source_files.read_words(path, "label")
         places = [one for one, word in zip(places, labels, strict=True) if word == label]
+        if not places:
+            hint = f"Its labels are {', '.join(sorted(set(labels))[:20])}."
+            raise ScannerError("sources.no_label", f"No row of {path} has the label {label!r}.", hint)
     names = [f"{path.name}:{one.name}" for one in places]
     found = examples.match(catalogue, [one.ra for one in places], [one.dec for one in places], radius, names)
     if asker.at_hand:

@@ -194,6 +194,10 @@ def test_an_evaluation_without_enough_lenses_says_so(
     done = scanner("evaluate-ranking", "--truth", truth, "--label", "lens", "--catalog", catalogue)
     assert done.code == 1
     assert "sources.no_column" in done.err
+    labelled = listed(tmp_path / "labelled.csv", objects[:3], label=["star", "lens", "star"])
+    done = scanner("evaluate-ranking", "--truth", labelled, "--label", "lenses", "--catalog", catalogue)
+    assert done.code == 1
+    assert "Its labels are lens, star." in done.err
 
 
 def test_outliers_are_listed_and_drawn(scanner: Scanner, catalogue: Path, field: Path, tmp_path: Path) -> None:
