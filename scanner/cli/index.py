@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="Leading dimensions to index; answers are ranked again by all.  [default: 64, more if they hold too little]",
 )
-@click.option("--trees", type=click.IntRange(1, 1000), help="Annoy trees a shard.  [default: 6]")
+@click.option("--trees", type=click.IntRange(1, 1000), help="Trees a shard, of Annoy alone.  [default: 6]")
 @click.option(
     "--target-recall",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -97,8 +97,9 @@ def _told(report: IndexReport, seconds: float) -> str:
 
 def _verified(found: Verified) -> str:
     recipe = found.recipe
+    trees = f"{recipe.trees} trees, " if recipe.engine == "annoy" else ""
     lines = [
-        f"{recipe.engine}, {recipe.dims} dimensions, {recipe.trees} trees, effort {recipe.effort}; "
+        f"{recipe.engine}, {recipe.dims} dimensions, {trees}effort {recipe.effort}; "
         f"{found.questions} questions to {found.rows:,} objects"
     ]
     for name, recall in (("recall@10", found.recall_at_10), ("recall@100", found.recall_at_100)):
