@@ -66,5 +66,10 @@ model-large: $(VENV)/dev  ## the same for a GPU, from simulation alone: needs no
 	$(BIN)/torchrun --standalone --nproc-per-node $(GPUS) -m training pretrain $(LARGE) --shards $(MODEL)/shards-large --out $(MODEL)/run-large --resume
 	$(BIN)/python -m export $(MODEL)/run-large $(MODEL)/large --cutouts $(MODEL)/shards-large
 
+bench-gpu: $(VENV)/dev  ## encoder and scan on an NVIDIA GPU, beside PyTorch; writes build/bench-gpu.json
+	@mkdir -p $(BUILD)
+	@if command -v nvidia-smi >/dev/null; then $(PIP) --editable '.[cuda]'; fi
+	$(BIN)/python -m bench.gpu --out $(BUILD)/bench-gpu.json
+
 clean:  ## remove what the targets made, .venv included
 	rm -rf $(VENV) $(BUILD) *.egg-info

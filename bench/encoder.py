@@ -1,16 +1,19 @@
 """The encoder alone: images a second of the shipped layout (one session of one thread, a caller a core) against
-ONNX Runtime's own threads, for several batch sizes, on windows of the demo tile.
+ONNX Runtime's own threads, for several batch sizes, on windows of the demo tile; against other number formats and
+graphs; and against PyTorch.
 """
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import plain_loop, tiles
-from bench.method import cost, middle, paired
+from bench import formats, plain_loop, tiles, torch_loop
+from bench.method import cost, in_turns, median_ratio, middle, paired
 from bench.setup import Setup
 from scanner import images, sources, survey
 from scanner.cutouts import Windows
@@ -24,10 +27,11 @@ IMAGES, FEW_IMAGES = 512, 32
 
 
 def measure(setup: Setup) -> dict[str, Any]:
-    """Rows of ``batches``: one for each batch size; ``vs_default_threads`` is their ratio at the shipped batch."""
+    """Rows of ``batches``, ``formats`` and ``peers``; ``vs_default_threads`` is the ratio at the shipped batch, and
+    ``peer_ratio`` that to PyTorch in fp32."""
     with Encoder(setup.model, device="cpu") as shipped:
         contract, path, threads, digest = shipped.contract, shipped.path, shipped.threads, shipped.sha256
-    flux = _windows(setup, contract, FEW_IMAGES if setup.quick else IMAGES)
+    flux = windows(setup, contract, FEW_IMAGES if setup.quick else IMAGES)
     running = plain_loop.session(path)
     rows = [_row(setup, running, flux, batch) for batch in setup.few(BATCHES)]
     best_of_theirs = max(row["default_images_per_s"] for row in rows)
@@ -42,10 +46,36 @@ def measure(setup: Setup) -> dict[str, Any]:
         "vs_default_threads": rows[0]["ratio"],
         "vs_best_of_default_threads": rows[0]["images_per_s"] / best_of_theirs,
         "batches": sorted(rows, key=lambda row: int(row["batch"])),
+        "formats": formats.measure(setup, path, flux, threads),
+        **_peers(setup, path, flux),
     }
 
 
-def _windows(setup: Setup, contract: Contract, count: int) -> NDArray[np.float32]:
+def _peers(setup: Setup, path: Path, flux: NDArray[np.float32]) -> dict[str, Any]:
+    """PyTorch loops in turns with the encoder as shipped; ``ratio`` is how many times longer they take."""
+    if lacking := torch_loop.missing():
+        return {"peers": [{"peer": f"not installed: {lacking}"}]}
+    model, workers = torch_loop.network(path, flux.shape[-1]), 0 if setup.quick else 1
+    with Encoder(setup.model, device="cpu") as encoder:
+        works = {"encoder": lambda: cost(lambda: encoder.embed(flux))}
+        for name, half in (("PyTorch DataLoader, fp32", False), ("PyTorch DataLoader, bf16", True)):
+            work = torch_loop.loop(model, flux, "cpu", half, workers)
+            work()
+            works[name] = partial(cost, work)
+        costs = in_turns(works, setup.runs)
+    rows = [
+        {
+            "peer": name,
+            "images_per_s": len(flux) / middle(taken).wall,
+            "ratio": median_ratio(costs["encoder"], taken),
+            "cpu_s_per_1000": 1000 * middle(taken).per(len(flux)).cpu,
+        }
+        for name, taken in costs.items()
+    ]
+    return {"peer_ratio": rows[1]["ratio"], "peers": rows}
+
+
+def windows(setup: Setup, contract: Contract, count: int) -> NDArray[np.float32]:
     """``count`` windows of the tile that the scan reads, repeated where it has fewer."""
     first = tiles.made(setup.folder, setup.pixels, "raw")[0]
     opened = images.open_tile(survey.load("unions"), first)

@@ -68,6 +68,11 @@ class Encoder:
         return self.contract.precision
 
     @property
+    def placement(self) -> dict[str, set[str]]:
+        """Operators by the provider that runs them, where that is a GPU: none may be on the CPU."""
+        return runtime.placement(self._session)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Bands, rows and columns of one window: [B, S, S]."""
         return len(self.contract.bands), self.contract.window, self.contract.window

@@ -57,7 +57,7 @@ def test_the_json_has_every_section_and_says_what_it_was_measured_on(result: dic
 
 def test_what_a_bar_is_set_on_stands_by_itself(result: dict[str, Any]) -> None:
     bars = {
-        "encoder": ("images_per_s", "cpu_s_per_1000", "vs_default_threads"),
+        "encoder": ("images_per_s", "cpu_s_per_1000", "vs_default_threads", "peer_ratio"),
         "scan": ("efficiency", "efficiency_rice", "vs_plain_loop", "bytes_per_row"),
         "store": ("bytes_per_row", "write_rows_per_s", "read_rows_per_s"),
         "index": ("recall_at_10", "speedup_vs_exact", "bytes_per_row", "build_cost_vs_first"),

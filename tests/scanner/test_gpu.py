@@ -117,7 +117,7 @@ def test_buffers_lie_where_the_session_is() -> None:
 @needs_gpu
 def test_no_node_falls_back_to_the_cpu() -> None:
     with Encoder("small", device="cuda") as encoder:
-        found = runtime.placement(encoder._session)
+        found = encoder.placement
     assert set(found) == {runtime.CUDA}, f"on the CPU: {found.get(runtime.CPU)}"
 
 
