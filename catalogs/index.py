@@ -89,7 +89,7 @@ def build(catalogue: Catalogue, options: Options | None = None) -> IndexReport:
         plan = assign(
             {name: [tile.tile for tile in shard.tiles] for name, shard in standing.items()}, found, options.shard_rows
         )
-        recipe = _recipe(catalogue, options, standing, found)
+        recipe = _recipe(catalogue, options, _before(catalogue, folder), found)
         run = _Run(catalogue, plan, standing)
         if options.target is not None and plan:
             recipe = run.tuned(recipe, options)
@@ -184,9 +184,18 @@ class _Run:
         return all(same(self._catalogue, footer, tile) for footer, tile in zip(tiles, shard.tiles, strict=True))
 
 
-def _recipe(catalogue: Catalogue, options: Options, standing: Mapping[str, Shard], found: Sequence[Footer]) -> Recipe:
-    """The one asked for, else the one that stands, else the defaults of its engine."""
-    before = next((shard.recipe for shard in standing.values()), None)
+def _before(catalogue: Catalogue, folder: Path) -> Recipe | None:
+    """The recipe that the sidecars hold: damaged data files do not change how an index is to be made."""
+    for path in sorted(folder.glob("shard-*.json")):
+        with contextlib.suppress(ScannerError):
+            shard = shards.read(path, catalogue.info.dim)
+            if shard.model_sha256 == catalogue.info.model_sha256:
+                return shard.recipe
+    return None
+
+
+def _recipe(catalogue: Catalogue, options: Options, before: Recipe | None, found: Sequence[Footer]) -> Recipe:
+    """The one asked for, else the one from ``before``, else the defaults of its engine."""
     name = options.engine or (before.engine if before else "annoy")
     engine = engines.named(name)
     if options.dims is not None and options.dims > catalogue.info.dim:

@@ -31,6 +31,7 @@ QUESTIONS = 200
 NEAREST = 10
 FOLDER = ".tuning-"
 _DRAWS = 2000
+_AS_QUICK = 0.1
 
 
 def interval(shares: NDArray[np.float64], seed: int = 0) -> Estimate:
@@ -47,7 +48,8 @@ def shared(truth: Sequence[int] | NDArray[np.int64], found: Sequence[int] | NDAr
 def recipe_for(shard: Shard, folder: Path, target: float, trees: Sequence[int]) -> Recipe:
     """The recipe of ``shard`` with the trees and effort that reach ``target`` recall@10 in the least time.
 
-    The lower end of the interval has to reach it. Raises ``ScannerError`` ``index.recall`` where nothing does.
+    The lower end of the interval has to reach it; of equally quick ones, that of the fewest trees. Raises
+    ``ScannerError`` ``index.recall`` where nothing does.
     """
     rows = Halves(shard.path(folder, VECTORS), shard.dim)
     trial = _Trial(rows, shard.recipe)
@@ -72,7 +74,13 @@ def recipe_for(shard: Shard, folder: Path, target: float, trees: Sequence[int]) 
             f"A recall of {target} cannot be had with {shard.recipe.dims} dimensions: at most {best:.3f} for certain.",
             "Index more --index-dims, or ask for less; exact search needs no index to be right.",
         )
-    return min(found, key=lambda pair: pair[0])[1]
+    return cheapest(found)
+
+
+def cheapest(found: Sequence[tuple[float, Recipe]]) -> Recipe:
+    """Of recipes with their seconds, one that is as quick as the quickest within a tenth, with the fewest trees."""
+    enough = (1 + _AS_QUICK) * min(seconds for seconds, _ in found)
+    return min((recipe for seconds, recipe in found if seconds <= enough), key=lambda recipe: recipe.trees)
 
 
 class _Trial:

@@ -192,6 +192,16 @@ def test_a_corrupt_shard_is_named_searched_around_and_rebuilt(survey, folder, da
     assert answer(survey) == (ids, 1800)
 
 
+def test_an_index_is_mended_as_it_was_made(survey, folder):
+    index.build(survey, Options(trees=3))
+    for path in folder.glob("*.ann"):
+        damage_truncate(path)
+    report = index.build(survey)
+    assert report.kept == ()
+    assert report.recipe is not None
+    assert report.recipe.trees == 3
+
+
 def test_a_corrupt_sidecar_is_named_searched_around_and_rebuilt(survey, folder, caplog):
     ids, _ = answer(survey)
     (folder / "shard-00001.json").write_text("{")

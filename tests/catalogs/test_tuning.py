@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from catalogs import candidates, index, store, tuning, verify
+from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
 from catalogs.index import Options
 from catalogs.quality import Estimate
@@ -50,6 +51,12 @@ def test_trees_are_tried_too(wide, monkeypatch):
     assert report.recipe is not None
     assert report.recipe.trees in (2, 12)
     assert not list((wide.path / "index").glob(f"{tuning.FOLDER}*"))
+
+
+def test_trees_that_make_no_difference_are_not_built():
+    quick = [(0.50, Recipe("annoy", 64, 16, 1, 2000, 500)), (0.51, Recipe("annoy", 64, 6, 1, 2000, 500))]
+    slow = [(0.60, Recipe("annoy", 64, 4, 1, 3500, 500))]
+    assert tuning.cheapest(quick + slow).trees == 6
 
 
 def test_a_recall_that_cannot_be_had_is_an_error_and_harms_nothing(wide, monkeypatch):
