@@ -50,7 +50,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Info:
-    """``catalogue.json``: what every tile of a catalogue shares. ``created`` is UTC, ISO 8601."""
+    """``catalogue.json``: what every tile of a catalogue shares. ``created`` is UTC, ISO 8601.
+
+    ``keep``: how the rows that are stored were chosen, None where all are.
+    """
 
     survey: str
     bands: tuple[str, ...]
@@ -60,6 +63,7 @@ class Info:
     software: str
     created: str
     grid: str | None = None
+    keep: Mapping[str, Any] | None = None
 
     @property
     def dim(self) -> int:
@@ -70,8 +74,17 @@ class Info:
     def of(cls, run: Run) -> Info:
         """What a new catalogue says, made now by this software for ``run``."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        contract = dict(run.contract)
-        return cls(run.survey, tuple(run.bands), run.model, run.model_sha256, contract, software(), created, run.grid)
+        return cls(
+            survey=run.survey,
+            bands=tuple(run.bands),
+            model=run.model,
+            model_sha256=run.model_sha256,
+            contract=dict(run.contract),
+            software=software(),
+            created=created,
+            grid=run.grid,
+            keep=run.settings.get("keep"),
+        )
 
 
 def software() -> str:

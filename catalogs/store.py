@@ -163,8 +163,9 @@ class Catalogue:
 def create(path: Path | str, run: Run) -> Catalogue:
     """Make the catalogue's folder for a run, or open the one that is there.
 
-    Raises ``ScannerError``: ``catalogue.other_model``, ``catalogue.other_survey`` (a catalogue never mixes two),
-    ``catalogue.damaged``, ``output.full``, ``output.read_only``. Removes what killed runs left half-written.
+    Raises ``ScannerError``: ``catalogue.other_model``, ``catalogue.other_survey``, ``catalogue.other_keep`` (a
+    catalogue never mixes two), ``catalogue.damaged``, ``output.full``, ``output.read_only``. Removes what killed runs
+    left half-written.
     """
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
@@ -186,8 +187,9 @@ def open(path: Path | str) -> Catalogue:
     folder = Path(path)
     try:
         found = json.loads((folder / CATALOGUE_JSON).read_text(encoding="utf-8"))
-        known = {name: found[name] for name in Info.__dataclass_fields__ if name != "grid"}
-        return Catalogue(folder, Info(**known | {"bands": tuple(found["bands"])}, grid=found.get("grid")))
+        later = {name: found.get(name) for name in ("grid", "keep")}  # older catalogues do not say
+        known = {name: found[name] for name in Info.__dataclass_fields__ if name not in later}
+        return Catalogue(folder, Info(**known | {"bands": tuple(found["bands"])} | later))
     except (FileNotFoundError, NotADirectoryError) as error:
         hint = "Make one with: scanner scan-tiles --tiles LIST --out CATALOGUE"
         raise ScannerError("catalogue.missing", f"There is no catalogue at {folder}.", hint) from error
@@ -215,6 +217,19 @@ def _same_model(catalogue: Catalogue, run: Run) -> None:
             f"this run is of {run.survey} ({','.join(run.bands)}).",
             "Give another --out for this survey.",
         )
+    if info.keep != run.settings.get("keep"):
+        raise ScannerError(
+            "catalogue.other_keep",
+            f"The catalogue {catalogue.path} holds {_kept(info.keep)}, this run keeps "
+            f"{_kept(run.settings.get('keep'))}: what is missing in one tile would mean something else in the next.",
+            "Give another --out for this run, or the --keep and --like that the catalogue was made with.",
+        )
+
+
+def _kept(keep: Mapping[str, Any] | None) -> str:
+    if keep is None:
+        return "all rows"
+    return f"the best {keep.get('best')} rows of each tile (like {str(keep.get('like'))[:12]})"
 
 
 def _model(of: Info | Run) -> str:

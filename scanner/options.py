@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catalogs.errors import ScannerError
+
+if TYPE_CHECKING:
+    from .keep import Keep
 
 DETECT, GRID = "detect", "grid"
 NORMAL, LOW = "normal", "low"
@@ -18,16 +21,18 @@ class ScanOptions:
     """``sources``: detect, grid, or a catalogue file (a path; ``{tile}`` in it stands for the tile's name).
 
     ``bands``: those to read (None: all of the survey). ``min_snr``: of detected objects. ``stride``: of the grid, in
-    pixels. ``resample``: bring windows to the model's pixel scale. ``readers``: processes that read ahead, 0 reads in
-    this one; they do not change the rows. ``memory``: normal, or low, by which one of them reads each tile in strips,
-    twice; the rows are the same. ``time_limit``: seconds that a process may take to read a tile (or a strip) before it
-    counts as hung. ``scratch``: the folder for copies of remote tiles (None: that for temporary files).
+    pixels. ``keep``: which rows are stored (None: all). ``resample``: bring windows to the model's pixel scale.
+    ``readers``: processes that read ahead, 0 reads in this one; they do not change the rows. ``memory``: normal, or
+    low, by which one of them reads each tile in strips, twice; the rows are the same. ``time_limit``: seconds that a
+    process may take to read a tile (or a strip) before it counts as hung. ``scratch``: the folder for copies of remote
+    tiles (None: that for temporary files).
     """
 
     sources: str = DETECT
     bands: tuple[str, ...] | None = None
     min_snr: float = 5.0
     stride: int = 32
+    keep: Keep | None = None
     resample: bool = False
     readers: int = 1
     memory: str = NORMAL
@@ -42,6 +47,8 @@ class ScanOptions:
     def settings(self) -> dict[str, Any]:
         """What of this makes rows, as JSON values."""
         found: dict[str, Any] = {"resample": self.resample, "bands_read": list(self.bands) if self.bands else None}
+        if self.keep is not None:
+            found |= {"keep": self.keep.settings()}
         if self.sources == DETECT:
             return found | {"sources": DETECT, "min_snr": self.min_snr}
         if self.sources == GRID:

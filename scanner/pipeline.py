@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from catalogs.store import Catalogue, Run
 
 from .encoder import Encoder
+from .keep import Best, Keep
 from .prefetch import POLL, Outcome, Ready
 from .prepare import Prepared, failed
 from .progress import Progress
@@ -67,11 +68,17 @@ class Pipeline:
     """
 
     def __init__(
-        self, encoder: Encoder, catalogue: Catalogue, run: Run, progress: Progress, check: Callable[[], None]
+        self,
+        encoder: Encoder,
+        catalogue: Catalogue,
+        run: Run,
+        progress: Progress,
+        check: Callable[[], None],
+        keep: Keep | None = None,
     ) -> None:
         self.reports: list[TileReport] = []
         self._encoder, self._catalogue, self._run, self._progress = encoder, catalogue, run, progress
-        self._check = check
+        self._check, self._keep = check, keep
         self._callers = ThreadPoolExecutor(encoder.threads, thread_name_prefix="embed")
         self._queue: queue.Queue[Outcome | Future[Batch] | _Mark] = queue.Queue(maxsize=AHEAD * encoder.threads)
         self._writer = threading.Thread(target=self._write_all, name="writer", daemon=True)
@@ -199,21 +206,24 @@ class Pipeline:
             ready = item
 
     def _write_tile(self, tile: str, parts: Iterator[tuple[Prepared, Iterator[Future[Batch]]]]) -> TileReport:
-        written, dropped, seconds = 0, 0, Seconds()
+        asked, sound, seconds = 0, 0, Seconds()
+        best = Best(self._keep) if self._keep else None
         with self._catalogue.writer(tile, self._run) as file:
             for prepared, futures in parts:
                 self._progress.started(tile, len(prepared))
                 seconds += prepared.seconds
-                dropped += prepared.dropped + len(prepared)
+                asked += prepared.dropped + len(prepared)
                 for batch in self._blocks(futures):
                     began = time.perf_counter()
                     columns = prepared.columns(batch.start, batch.stop, batch.valid, batch.vectors)
-                    file.write(columns)
-                    written += len(columns["ra"])
+                    sound += len(columns["ra"])
+                    best.add(columns) if best else file.write(columns)
                     seconds += Seconds(cut=batch.cut, infer=batch.infer, write=time.perf_counter() - began)
             began = time.perf_counter()
+            for kept in best.rows() if best else ():
+                file.write(kept)
         seconds += Seconds(write=time.perf_counter() - began)
-        return TileReport(tile, "done", written, dropped - written, seconds)
+        return TileReport(tile, "done", file.rows, asked - sound, seconds)
 
     def _blocks(self, futures: Iterator[Future[Batch]]) -> Iterator[Batch]:
         """The batches of a part, joined to some size: a column costs the same for 16 rows as for 1000."""

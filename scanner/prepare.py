@@ -170,7 +170,8 @@ def _whole(job: Job, tile: Tile, room: Room | None) -> Iterator[Prepared]:
 
 def _in_strips(job: Job, tile: Tile, room: Room | None) -> Iterator[Prepared]:
     began, rows = time.perf_counter(), 0
-    with unchanged(job.survey, tile), strips.opened(job.survey, tile) as opened:
+    with unchanged(job.survey, tile):
+        opened = strips.Strips(job.survey, tile)
         check_scale(tile.name, opened.pixel_scale, job.contract, job.options.resample)
         *others, last = opened.cut(_reach(job, opened.pixel_scale))
         for strip in others:

@@ -25,7 +25,7 @@ class Seconds:
 
 @dataclass(frozen=True)
 class TileReport:
-    """What became of one tile. ``objects`` are its rows; ``dropped`` positions had no pixels or gave no vector.
+    """What became of one tile. ``objects`` are the rows stored; ``dropped`` positions had no pixels or gave no vector.
 
     ``done``: its file is in the catalogue. ``skipped``: it was there already. ``failed``: ``code``, ``message`` and
     ``hint`` say why, and the catalogue keeps them.

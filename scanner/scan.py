@@ -74,7 +74,7 @@ def scan_tiles(
         Interrupts() as interrupts,
         _source(job, triage, options.processes) as source,
         _staging(job, triage) as staging,
-        Pipeline(encoder, catalogue, run, progress or Quiet(), interrupts.check) as pipeline,
+        Pipeline(encoder, catalogue, run, progress or Quiet(), interrupts.check, options.keep) as pipeline,
     ):
         for outcome in source.stream(staging.stream(tiles), pipeline.look):
             pipeline.feed(staging.settle(outcome))

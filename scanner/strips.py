@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
 from scanner import astrometry, images, sections
-from scanner.band_file import BandFile, Image, read_band
+from scanner.band_file import Image, open_band, read_band
 from scanner.images import TileImages
 from scanner.sections import Strip
 from scanner.survey import Band, Survey
@@ -31,15 +30,25 @@ class _Known:
 
 
 class Strips:
-    """An open tile: what is known of the whole of it, its strips, and ``read`` for one of them."""
+    """A tile of which all pixels were looked at once: what is known of the whole, its strips, and ``read`` for one.
 
-    def __init__(self, survey: Survey, tile: Tile, wanted: Sequence[Band], sources: Mapping[str, BandFile]) -> None:
-        self._tile, self._wanted, self._sources = tile, wanted, sources
-        self.shape = images.common_shape(sources)
-        self._known = [self._looked_at(band.name) for band in wanted]
+    Errors are those of ``images.open_tile``. Files are opened anew for each strip and band: pages of an open one that
+    were read stay in memory.
+    """
+
+    def __init__(self, survey: Survey, tile: Tile) -> None:
+        self._tile = tile
+        self._wanted = wanted = images.wanted_bands(survey, None)
+        with ExitStack() as stack:
+            sources = images.band_files(stack, tile, wanted, with_variance=True)
+            self.shape = images.common_shape(sources)
+            self._wcs = {band: source.wcs for band, source in sources.items()}
+            scales = {band: source.pixel_scale for band, source in sources.items()}
+        del sources
+        self._known = [self._looked_at(band) for band in wanted]
         self._valid = tuple(known.valid for known in self._known)
         self._detection = images.detection_band(survey, tile, [band.name for band in wanted], self._valid)
-        self.pixel_scale = sources[self._detection].pixel_scale
+        self.pixel_scale = scales[self._detection]
 
     def cut(self, reach: int) -> list[Strip]:
         """The strips, each with the rows around it in which lie all pixels within ``reach`` of its positions."""
@@ -49,14 +58,14 @@ class Strips:
         """The strip's pixels, in ``out`` (float32 [B, rows, W]) where it is given."""
         shape = self.strip_shape(strip)
         flux = np.empty(shape, np.float32) if out is None else out
-        read = [self._band(band.name, strip.view, flux[index]) for index, band in enumerate(self._wanted)]
+        read = [self._band(band, strip.view, flux[index]) for index, band in enumerate(self._wanted)]
         pairs = zip(read, self._known, strict=True)
         return TileImages(
             name=self._tile.name,
             bands=tuple(band.name for band in self._wanted),
             flux=flux,
             variance=tuple(variance if known.variance else None for variance, known in pairs),
-            wcs=tuple(self._sources[band.name].wcs if band.name in self._sources else None for band in self._wanted),
+            wcs=tuple(self._wcs.get(band.name) for band in self._wanted),
             valid=self._valid,
             detection_band=self._detection,
             pixel_scale=self.pixel_scale,
@@ -67,9 +76,9 @@ class Strips:
         """[B, rows, W] of a strip's pixels."""
         return len(self._wanted), strip.view.stop - strip.view.start, self.shape[1]
 
-    def _looked_at(self, band: str) -> _Known:
+    def _looked_at(self, band: Band) -> _Known:
         count, variance = 0, False
-        for strip in sections.strips(self.shape, AROUND) if band in self._sources else ():
+        for strip in sections.strips(self.shape, AROUND) if band.name in self._wcs else ():
             flux = np.empty((strip.view.stop - strip.view.start, self.shape[1]), np.float32)
             noise = self._band(band, strip.view, flux)
             core = strip.held((strip.core, slice(None)))
@@ -77,22 +86,17 @@ class Strips:
             variance = variance or (noise is not None and not np.isnan(noise[core]).all())
         return _Known(count / math.prod(self.shape), variance)
 
-    def _band(self, band: str, rows: slice, flux: Image) -> Image | None:
-        source = self._sources.get(band)
-        return read_band(source and source.cut((rows, slice(0, self.shape[1]))), flux)[1]
+    def _band(self, band: Band, rows: slice, flux: Image) -> Image | None:
+        if band.name not in self._wcs:
+            return read_band(None, flux)[1]
+        with ExitStack() as stack:
+            source = open_band(stack, band, self._tile.files[band.name], with_variance=True)
+            return read_band(source.cut((rows, slice(0, self.shape[1]))), flux)[1]
 
     def _drift(self) -> int:
         """The most by which a place's row in any band differs from that in the detection band, and one more."""
         height, width = self.shape
         y, x = (axis.ravel() for axis in np.mgrid[0 : height - 1 : _POINTS * 1j, 0 : width - 1 : _POINTS * 1j])
-        ra, dec = self._sources[self._detection].wcs.all_pix2world(x, y, 0)
-        away = [np.abs(astrometry.sky_to_pixels(source.wcs, ra, dec)[1] - y) for source in self._sources.values()]
+        ra, dec = self._wcs[self._detection].all_pix2world(x, y, 0)
+        away = [np.abs(astrometry.sky_to_pixels(wcs, ra, dec)[1] - y) for wcs in self._wcs.values()]
         return min(math.ceil(float(np.nanmax(away))), height) + 1
-
-
-@contextmanager
-def opened(survey: Survey, tile: Tile) -> Iterator[Strips]:
-    """A tile open for reading in strips, after a first look at all of its pixels; errors as ``images.open_tile``."""
-    wanted = images.wanted_bands(survey, None)
-    with ExitStack() as stack:
-        yield Strips(survey, tile, wanted, images.band_files(stack, tile, wanted, with_variance=True))

@@ -14,6 +14,7 @@ import click
 
 from ..model import DEFAULT_MODEL, PRECISIONS
 from ..options import LOW, NORMAL, TIME_LIMIT
+from .keeping import BestOf, kept
 from .machines import machine_options, where
 from .options import catalog_option, default_readers
 
@@ -38,6 +39,17 @@ SOME_TILES_FAILED = 3
     help="Where to look; FILE is a catalogue (SExtractor .cat, FITS, VOTable, CSV, Parquet), with {tile} one a tile.",
 )
 @click.option("--stride", default=32, show_default=True, type=click.IntRange(1), help="Of the grid, in pixels.")
+@click.option("--keep", type=BestOf(), help="Store only the N rows of each tile that look most like --like.")
+@click.option(
+    "--like",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Table of examples to keep by (ra, dec).",
+)
+@click.option(
+    "--like-catalog",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Take the examples' vectors from this catalogue. [default: embed them now, from --root]",
+)
 @click.option("--bands", metavar="BANDS", help="Bands to read, such as gri or g,r,i; the others count as missing.")
 @click.option("--min-snr", default=5.0, show_default=True, type=click.FloatRange(0), help="Of detected objects.")
 @click.option("--resample", is_flag=True, help="Bring windows of other pixel scales to the model's.")
@@ -75,6 +87,9 @@ def scan_tiles(
     catalog: Path,
     sources: str,
     stride: int,
+    keep: int | None,
+    like: Path | None,
+    like_catalog: Path | None,
     bands: str | None,
     min_snr: float,
     resample: bool,
@@ -105,6 +120,7 @@ def scan_tiles(
       scanner scan-tiles --tiles list.txt --sources 'cats/{tile}.cat' --bands gri --format json
       scanner scan-tiles --tiles list.txt --root https://host/unions --scratch /local --workers 4
       scanner scan-tiles --tiles list.txt --root /data/unions --dask-config slurm.yaml --workers 64 --device cuda
+      scanner scan-tiles --tiles list.txt --sources grid --stride 16 --keep best:200 --like lenses.csv --out sweep
       scanner scan-tiles --tiles list.txt --root vos:UNIONS/tiles --shard auto
     """
     from catalogs import store
@@ -131,6 +147,7 @@ def scan_tiles(
             bands=_bands(bands),
             min_snr=min_snr,
             stride=stride,
+            keep=kept(keep, like, like_catalog, plan, encoder, root),
             resample=resample,
             readers=default_readers() if readers is None else readers,
             memory=memory,
