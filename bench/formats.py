@@ -20,7 +20,7 @@ from bench import torch_loop
 from bench.method import cost, in_turns, median_ratio, middle
 from bench.setup import Setup
 from export.formats import agree
-from export.int8 import block_products, quantised, with_gaps
+from export.int8 import block_products, quantised, quiet, with_gaps
 from scanner import runtime
 from scanner.encoder import CPU_BATCH
 from scanner.model import of_precision
@@ -89,10 +89,11 @@ def _dynamic(path: Path, folder: Path, model: onnx.ModelProto) -> Path:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     made = folder / "dynamic.onnx"
-    quantize_dynamic(
-        path, made, per_channel=True, op_types_to_quantize=["MatMul"], nodes_to_quantize=block_products(model),
-        weight_type=QuantType.QInt8,
-    )  # fmt: skip
+    with quiet():
+        quantize_dynamic(
+            path, made, per_channel=True, op_types_to_quantize=["MatMul"], nodes_to_quantize=block_products(model),
+            weight_type=QuantType.QInt8,
+        )  # fmt: skip
     return made
 
 

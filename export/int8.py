@@ -35,7 +35,7 @@ def export_int8(full: Path, contract: Contract, out: Path, calibration: Vectors,
 
 def quantised(full: Path, calibration: Vectors) -> onnx.ModelProto:
     """The graph of ``full`` with 8-bit products, activations scaled to the range they have on ``calibration``."""
-    with TemporaryDirectory() as folder, _quiet():
+    with TemporaryDirectory() as folder, quiet():
         made = Path(folder) / "int8.onnx"
         quantize_static(
             full, made, _Windows(calibration), quant_format=QuantFormat.QDQ, per_channel=True,
@@ -115,7 +115,7 @@ class _Windows(CalibrationDataReader):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The root logger is told about pre-processing that this graph does not need."""
     logging.disable(logging.WARNING)
     try:

@@ -73,10 +73,12 @@ def open_session(
         return _automatic(runtime, path, rows)
     if device == "cpu":
         return _session(runtime, path, [CPU], _options(runtime, None, optimise)), CPU
-    providers = gpu_providers(device)
+    providers = gpu_providers(device, half=path.stem.endswith("_fp16"))
     wanted = providers[0][0]
     if wanted not in runtime.get_available_providers():
         raise _unavailable(device, f"this ONNX Runtime has no {wanted}")
+    if wanted == TENSORRT:
+        engines().mkdir(parents=True, exist_ok=True)
     with _overheard(runtime) as said:
         if hasattr(runtime, "preload_dlls"):  # the CUDA libraries of the environment's own wheels
             runtime.preload_dlls()
@@ -131,17 +133,17 @@ def _automatic(runtime: Any, path: Path, rows: Callable[[str], int] | None) -> t
     return _session(runtime, path, [CPU], _options(runtime, None, True)), CPU
 
 
-def gpu_providers(device: str) -> list[tuple[str, dict[str, Any]]]:
-    """Providers of a GPU with their options, the wanted one first; ``device.unknown``."""
+def gpu_providers(device: str, half: bool = False) -> list[tuple[str, dict[str, Any]]]:
+    """Providers of a GPU with their options, the wanted one first; ``half``: for a float16 file. ``device.unknown``."""
     name, _, number = device.partition(":")
     if name not in ("cuda", "tensorrt") or (number and not number.isdecimal()) or device.endswith(":"):
         raise ScannerError("device.unknown", f"There is no device {device!r}.", f"Choose {DEVICES}.")
     place = {"device_id": int(number or 0)}
     # TF32 would make "fp32" on a GPU something else than on a CPU. Memory grows by what is asked for: others share it.
     cuda = (CUDA, {**place, "use_tf32": 0, "arena_extend_strategy": "kSameAsRequested"})
-    # The file says in which format it computes; engines take minutes to build, and are kept for the next scan.
+    # Engines take minutes to build, and are kept for the next scan.
     kept = {"trt_engine_cache_enable": True, "trt_timing_cache_enable": True, "trt_engine_cache_path": str(engines())}
-    tensorrt = (TENSORRT, {**place, **kept, "trt_timing_cache_path": str(engines())})
+    tensorrt = (TENSORRT, {**place, **kept, "trt_fp16_enable": half, "trt_timing_cache_path": str(engines())})
     return [cuda] if name == "cuda" else [tensorrt, cuda]
 
 

@@ -102,6 +102,8 @@ def test_the_options_say_which_gpu_and_keep_fp32_exact(device: str, first: str, 
     assert providers[runtime.CUDA]["use_tf32"] == 0
     if first == runtime.TENSORRT:
         assert providers[first]["trt_engine_cache_enable"]
+        assert not providers[first]["trt_fp16_enable"]
+        assert dict(runtime.gpu_providers(device, half=True))[first]["trt_fp16_enable"]
         assert Path(providers[first]["trt_engine_cache_path"]).parts[-2:] == ("unions-scanner", "tensorrt")
 
 
