@@ -19,7 +19,7 @@ from catalogs import store
 from scanner import images, sources, survey
 from scanner.cutouts import Windows
 from scanner.encoder import Encoder
-from scanner.options import ScanOptions
+from scanner.options import LOW, NORMAL, ScanOptions
 from scanner.progress import Quiet
 from scanner.report import ScanReport, Seconds
 from scanner.scan import make_run, scan_tiles
@@ -44,7 +44,8 @@ def measure(setup: Setup) -> dict[str, Any]:
             "efficiency_rice": rice.efficiency,
             "cpu_efficiency": raw.cpu_efficiency,
             "vs_plain_loop": raw.vs_plain_loop,
-            "peak_rss_gb": _peak(setup, raw.tiles),
+            "peak_rss_gb": _peak(setup, raw.tiles, NORMAL),
+            "peak_low_rss_gb": _peak(setup, raw.tiles, LOW),
             "pixels": setup.pixels,
             "tiles": len(raw.tiles),
             "objects": raw.objects,
@@ -195,12 +196,13 @@ def _check(report: ScanReport, listed: list[Tile]) -> None:
         raise RuntimeError(f"a scan that fails cannot be timed: {why}")
 
 
-def _peak(setup: Setup, listed: list[Tile]) -> float | None:
+def _peak(setup: Setup, listed: list[Tile], mode: str) -> float | None:
     """Peak PSS of the command as users run it, in a process of its own."""
     with setup.scratch() as folder:
         names = folder / "list.txt"
         names.write_text("".join(f"{tile.name}\n" for tile in listed), encoding="utf-8")
         root = next(iter(listed[0].files.values())).parent
         options = {"--tiles": names, "--root": root, "--model": setup.model, "--out": folder / "out", "--readers": 1}
+        options["--memory"] = mode
         given = [str(part) for option in options.items() for part in option]
         return memory.peak_gb([sys.executable, "-c", COMMAND, "scan-tiles", "--device", "cpu", *given])
