@@ -193,7 +193,7 @@ def open(path: Path | str) -> Catalogue:
     except (FileNotFoundError, NotADirectoryError) as error:
         hint = "Make one with: scanner scan-tiles --tiles LIST --out CATALOGUE"
         raise ScannerError("catalogue.missing", f"There is no catalogue at {folder}.", hint) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ScannerError(
             "catalogue.damaged",
             f"{folder / CATALOGUE_JSON} cannot be read ({error!r}).",
