@@ -131,6 +131,7 @@ def test_added_noise_doubles_that_of_the_sky() -> None:
     flux[:, 4] = np.nan
     labelled = LabelledWindows(flux, np.zeros(40, bool), np.zeros(40), np.zeros(40, str))
     noisy = changed(flux, labelled, "with twice the noise")
+    assert noisy.dtype == np.float32
     assert np.std(noisy[:, :4], axis=(0, 2, 3)) / sky[:4, 0, 0] == pytest.approx(2, rel=0.05)
     assert np.isnan(noisy[:, 4]).all()
 

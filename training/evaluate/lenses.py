@@ -101,7 +101,7 @@ def changed(flux: Flux, windows: LabelledWindows, change: str) -> Flux:
     if change == "mirrored":
         return np.asarray(flux[..., ::-1])
     sigma = _sky_noise(flux) * NOISIER
-    return np.asarray(flux + np.random.default_rng(0).standard_normal(flux.shape, np.float32) * sigma)
+    return np.asarray(flux + np.random.default_rng(0).standard_normal(flux.shape, np.float32) * sigma, np.float32)
 
 
 def _sky_noise(flux: Flux) -> NDArray[np.float32]:
