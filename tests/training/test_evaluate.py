@@ -10,7 +10,7 @@ from training.evaluate.bootstrap import Estimate, auc_estimate, mean_estimate, r
 from training.evaluate.embeddings import Embeddings, Shortened
 from training.evaluate.lenses import changed, changes, finds_itself
 from training.evaluate.models import Flux, Turned, Vectors, unit
-from training.evaluate.windows import LabelledWindows, central, matched
+from training.evaluate.windows import LabelledWindows, central, magnitudes, matched
 
 
 def hits(text: str) -> np.ndarray:
@@ -157,3 +157,9 @@ def test_a_set_is_embedded_once_also_for_its_short_vectors() -> None:
 def test_the_central_window_is_in_the_middle() -> None:
     flux = np.arange(36.0).reshape(1, 6, 6)
     np.testing.assert_array_equal(central(flux, 2)[0], [[14, 15], [20, 21]])
+
+
+def test_magnitudes_do_not_care_how_a_window_lies_in_memory() -> None:
+    flux = windows(1, [20.0, 21.5, 23.0]).flux[:, 2]
+    np.testing.assert_allclose(magnitudes(flux[..., ::-1]), magnitudes(flux), atol=1e-3)
+    np.testing.assert_allclose(magnitudes(np.rot90(flux, axes=(1, 2))), magnitudes(flux), atol=1e-3)

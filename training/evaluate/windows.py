@@ -73,7 +73,8 @@ def load(data: Path, side: int) -> LabelledWindows:
 def magnitudes(flux: NDArray[np.float32]) -> NDArray[np.float64]:
     """AB magnitudes [N] within 1 arcsec of the centre of windows [N, S, S] in nJy; fluxes below 1 nJy count as 1."""
     centre, radius = [(flux.shape[-1] - 1) / 2], APERTURE / PIXEL_SCALE
-    sums = [sep.sum_circle(np.nan_to_num(window), centre, centre, radius)[0][0] for window in flux]
+    whole = np.ascontiguousarray(np.nan_to_num(flux))
+    sums = [sep.sum_circle(window, centre, centre, radius)[0][0] for window in whole]
     return ZERO_POINT - 2.5 * np.log10(np.maximum(sums, 1.0))
 
 
