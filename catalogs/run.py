@@ -97,7 +97,7 @@ def software() -> str:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a tile gave nothing; ``attempts`` counts the scans that failed on it."""
+    """Why a tile gave nothing; ``attempts`` counts how often it was read in vain."""
 
     tile: str
     code: str

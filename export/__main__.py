@@ -8,6 +8,9 @@ from pathlib import Path
 import click
 
 from catalogs.errors import ScannerError
+from export.recipe import Recipe
+
+DEFAULT = Recipe()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,15 +19,21 @@ from catalogs.errors import ScannerError
 @click.option(
     "--pooling",
     type=click.Choice(["mean", "cls", "central", "gaussian"]),
-    default="gaussian",
+    default=DEFAULT.pooling,
     show_default=True,
     help="Of patches to one vector.",
 )
-@click.option("--whitening", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the principal axes.")
+@click.option(
+    "--whitening",
+    type=click.FloatRange(0, 1),
+    default=DEFAULT.whitening,
+    show_default=True,
+    help="Of the principal axes.",
+)
 @click.option(
     "--emphasis",
     type=click.FloatRange(min=0),
-    default=2.0,
+    default=DEFAULT.emphasis,
     show_default=True,
     help="How many times more what sets simulated lenses apart counts; 0: as much as the rest.",
 )
@@ -62,11 +71,11 @@ def export_command(
     from export.release import CARD, release
     from export.to_onnx import export
 
-    formats = {}
+    recipe, formats = Recipe(pooling, whitening, emphasis), {}
     if out.suffix == ".onnx":
-        done = export(checkpoint, out, pooling, cutouts, licence, whitening, emphasis)
+        done = export(checkpoint, out, recipe, cutouts, licence)
     else:
-        made = release(checkpoint, out, pooling, cutouts, licence, whitening, emphasis, evaluation)
+        made = release(checkpoint, out, recipe, cutouts, licence, evaluation)
         done, formats = made.exported, made.formats
     for name, worst in done.verification.worst.items():
         click.echo(f"{name}: {worst:.1e}", err=True)

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from catalogs.errors import ScannerError
+from export.recipe import Recipe
 from training.checkpoint import Checkpoint
 from training.pixels import missing_share
 from training.pooling import Statistics, pool, upright
 
-POOLING, WHITENING, EMPHASIS = "gaussian", 0.5, 2.0
+DEFAULT = Recipe()
 LEAST_VARIANCE = 1e-6  # of the first axis; what varies less is rounding, not to be blown up
 TINY = 1e-30
 
@@ -29,34 +30,27 @@ class EmbeddingGraph(nn.Module):
     missing: Tensor
     projection: Tensor
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        pooling: str = POOLING,
-        whitening: float = WHITENING,
-        emphasis: float = EMPHASIS,
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, recipe: Recipe = DEFAULT) -> None:
         """Raises ``ScannerError`` ``checkpoint.unfinished`` if the run has no embedding statistics yet."""
         super().__init__()
-        if pooling not in checkpoint.statistics:
+        if recipe.pooling not in checkpoint.statistics:
             raise ScannerError(
                 "checkpoint.unfinished",
-                f"The checkpoint of run {checkpoint.config.name!r} has no statistics of {pooling!r} embeddings.",
+                f"The checkpoint of run {checkpoint.config.name!r} has no statistics of {recipe.pooling!r} embeddings.",
                 "They are taken at the end of the run: python -m training pretrain ... --resume",
             )
-        model, statistics = checkpoint.model(), checkpoint.statistics[pooling]
-        self.pixels, self.encoder, self.pooling = model.pixels, model.encoder, pooling
-        self.whitening, self.emphasis = whitening, emphasis
+        model, statistics = checkpoint.model(), checkpoint.statistics[recipe.pooling]
+        self.pixels, self.encoder, self.recipe = model.pixels, model.encoder, recipe
         for block in self.encoder.vit.blocks:
             block.attn.fused_attn = False  # plain matrix products: what ONNX Runtime is fastest at
         self.register_buffer("mean", statistics.mean)
         self.register_buffer("missing", statistics.missing)
-        self.register_buffer("projection", projection(statistics, whitening, emphasis))
+        self.register_buffer("projection", projection(statistics, recipe.whitening, recipe.emphasis))
         self.eval()
 
     def forward(self, flux: Tensor) -> Tensor:
         pixels, valid = self.pixels.stretch(flux)
-        pooled = pool(self.encoder(self.pixels.filled(pixels, valid)), self.pooling)
+        pooled = pool(self.encoder(self.pixels.filled(pixels, valid)), self.recipe.pooling)
         vector = (pooled - self.mean - missing_share(valid) @ self.missing) @ self.projection
         return vector / torch.sqrt(torch.sum(vector * vector, dim=1, keepdim=True)).clamp(min=1e-12)
 

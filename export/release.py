@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -19,9 +19,10 @@ from catalogs.atomic import replacing, write_text
 from catalogs.errors import ScannerError
 from export.card import render
 from export.formats import Agreement
-from export.graph import EMPHASIS, POOLING, WHITENING, EmbeddingGraph
+from export.graph import DEFAULT, EmbeddingGraph
 from export.half import export_half
 from export.int8 import export_int8
+from export.recipe import Recipe
 from export.to_onnx import LICENCE, Exported, export
 from export.verify import compared_on
 from scanner.model import of_precision
@@ -48,11 +49,9 @@ class Release:
 def release(
     checkpoint: Path,
     folder: Path,
-    pooling: str = POOLING,
+    recipe: Recipe = DEFAULT,
     cutouts: Path | None = None,
     licence: str = LICENCE,
-    whitening: float = WHITENING,
-    emphasis: float = EMPHASIS,
     evaluation: Path | None = None,
 ) -> Release:
     """Write all files of a release into ``folder``; the checksums last, so they are there when it is complete.
@@ -60,8 +59,8 @@ def release(
     ``evaluation`` is the evaluation.json whose table goes into the card. Raises what ``export`` raises,
     ``export.precision`` and ``evaluate.no_table``.
     """
-    done = export(checkpoint, folder / ENCODER, pooling, cutouts, licence, whitening, emphasis)
-    graph = EmbeddingGraph(done.checkpoint, pooling, whitening, emphasis)
+    done = export(checkpoint, folder / ENCODER, recipe, cutouts, licence)
+    graph = EmbeddingGraph(done.checkpoint, recipe)
     flux = compared_on(graph, done.checkpoint.config, cutouts, COMPARED)
     others = compared_on(graph, done.checkpoint.config, cutouts, CALIBRATED, seed=1)
     half, small = (of_precision(done.path, name) for name in ("fp16", "int8"))
@@ -72,9 +71,7 @@ def release(
     write_weights(graph, folder / WEIGHTS)
     config = {
         "contract": done.contract.to_dict(),
-        "pooling": pooling,
-        "whitening": whitening,
-        "emphasis": emphasis,
+        "recipe": asdict(recipe),
         "training": done.checkpoint.config.to_dict(),
         "progress": dict(done.checkpoint.progress),
         "data": {"manifest_sha256": done.checkpoint.data["manifest_sha256"]},
@@ -100,13 +97,13 @@ def load(folder: Path) -> EmbeddingGraph:
     """
     try:
         said = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        config, pooling = Config.from_dict(said["training"], str(folder / CONFIG)), said["pooling"]
+        config, recipe = Config.from_dict(said["training"], str(folder / CONFIG)), Recipe(**said["recipe"])
         blank = MaskedAutoencoder(config.model).state_dict()
-        statistics = {pooling: Statistics.blank(len(config.model.bands), config.model.dim)}
+        statistics = {recipe.pooling: Statistics.blank(len(config.model.bands), config.model.dim)}
         checkpoint = Checkpoint(config, {}, {}, blank, statistics=statistics)
-        graph = EmbeddingGraph(checkpoint, pooling, said["whitening"], said["emphasis"])
+        graph = EmbeddingGraph(checkpoint, recipe)
         graph.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         hint = "Compare the files with SHA256SUMS: sha256sum -c SHA256SUMS"
         raise ScannerError("release.damaged", f"{folder} is no complete release: {error}.", hint) from error
     return graph

@@ -11,7 +11,8 @@ import onnx
 import torch
 
 from catalogs.atomic import replacing
-from export.graph import EMPHASIS, POOLING, WHITENING, EmbeddingGraph
+from export.graph import DEFAULT, EmbeddingGraph
+from export.recipe import Recipe
 from export.verify import Verification, verify
 from scanner.model import CONTRACT_KEY, Contract
 from training.checkpoint import Checkpoint, load
@@ -33,11 +34,9 @@ class Exported:
 def export(
     checkpoint: Path,
     out: Path,
-    pooling: str = POOLING,
+    recipe: Recipe = DEFAULT,
     cutouts: Path | None = None,
     licence: str = LICENCE,
-    whitening: float = WHITENING,
-    emphasis: float = EMPHASIS,
 ) -> Exported:
     """Write ``out`` if, and only if, ONNX Runtime computes from it what torch computes (see ``export.verify``).
 
@@ -45,7 +44,7 @@ def export(
     Raises ``ScannerError``: ``export.disagrees``, and those of ``training.checkpoint.load``.
     """
     source = load(checkpoint)
-    graph = EmbeddingGraph(source, pooling, whitening, emphasis)
+    graph = EmbeddingGraph(source, recipe)
     contract = contract_of(source, graph, licence)
     with replacing(out) as temporary:
         temporary.write_bytes(with_contract(trace(graph, contract), contract).SerializeToString(deterministic=True))
@@ -58,7 +57,7 @@ def contract_of(checkpoint: Checkpoint, graph: EmbeddingGraph, licence: str = LI
     model, progress = checkpoint.config.model, checkpoint.progress
     return Contract(
         bands=model.bands, pixel_scale=model.pixel_scale, window=model.window, embedding_dim=model.dim,
-        pooling=f"{graph.pooling}, whitening {graph.whitening:g}, emphasis {graph.emphasis:g}",
+        pooling=str(graph.recipe),
         stretch=graph.pixels.describe(),
         weights_sha256=checkpoint.weights_sha256,
         training_run=f"{checkpoint.config.name}, {progress['step']} steps", licence=licence,

@@ -11,6 +11,7 @@ import torch
 
 from catalogs.errors import ScannerError
 from export.graph import EmbeddingGraph, projection
+from export.recipe import Recipe
 from export.verify import made_up
 from training.checkpoint import Checkpoint
 from training.pixels import missing_share
@@ -31,7 +32,7 @@ def test_two_calls_give_the_same_vectors(graph: EmbeddingGraph, flux: torch.Tens
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_every_patch_influences_the_vector(checkpoint: Checkpoint, flux: torch.Tensor, pooling: str) -> None:
     """mask_ratio is 0: had patches been hidden, changing one of them would change nothing."""
-    graph, patch = EmbeddingGraph(checkpoint, pooling), checkpoint.config.model.patch
+    graph, patch = EmbeddingGraph(checkpoint, Recipe(pooling)), checkpoint.config.model.patch
     side = checkpoint.config.model.window // patch
     variants = flux[:1].repeat(side * side, 1, 1, 1)
     for number in range(side * side):
@@ -52,7 +53,7 @@ def test_vectors_have_unit_length_even_where_nothing_is_known(graph: EmbeddingGr
 def vectors_of(graph: EmbeddingGraph, flux: torch.Tensor) -> torch.Tensor:
     """What the graph normalises: [N, D]."""
     pixels, valid = graph.pixels.stretch(flux)
-    pooled = pool(graph.encoder(graph.pixels.filled(pixels, valid)), graph.pooling)
+    pooled = pool(graph.encoder(graph.pixels.filled(pixels, valid)), graph.recipe.pooling)
     return (pooled - graph.mean - missing_share(valid) @ graph.missing) @ graph.projection
 
 
@@ -62,7 +63,7 @@ def vectors_of(graph: EmbeddingGraph, flux: torch.Tensor) -> torch.Tensor:
 def test_dimensions_are_centred_uncorrelated_and_ordered(
     checkpoint: Checkpoint, shards: Path, pooling: str, emphasis: float
 ) -> None:
-    graph = EmbeddingGraph(checkpoint, pooling, 0.0, emphasis)
+    graph = EmbeddingGraph(checkpoint, Recipe(pooling, 0.0, emphasis))
     flux = torch.from_numpy(np.load(shards / "a.npy")[:, :, 4:36, 4:36])
     rows = np.sort(np.random.default_rng([0, 80]).permutation(80)[:64])  # those the statistics were taken on
     vectors = vectors_of(graph, flux[rows])
@@ -91,7 +92,7 @@ def test_emphasis_stretches_along_the_axis_of_lenses_alone() -> None:
 
 @torch.no_grad()
 def test_what_a_missing_band_does_on_average_is_taken_away(checkpoint: Checkpoint, shards: Path) -> None:
-    graph = EmbeddingGraph(checkpoint, "mean", 0.0, 0.0)
+    graph = EmbeddingGraph(checkpoint, Recipe("mean", 0.0, 0.0))
     flux = torch.from_numpy(np.load(shards / "a.npy")[:, :, 4:36, 4:36])
     without = flux.clone()
     without[:, 1] = torch.nan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,21 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from scanner import survey, tiles
+from scanner.encoder import Encoder
 from scanner.images import TileImages, open_tile
 from scanner.survey import Survey
+from tests.support import tiny_encoder
 
 NAME = "111.280"
 FILES = {"g": "calexp-CFIS_111_280.fits", "r": "CFIS.111.280.r.fits", "i": "PSS.DR4.111.280.i.fits"}
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
+    """A tiny one, on one thread."""
+    path = tiny_encoder.write(tmp_path_factory.mktemp("model") / "encoder.onnx", tiny_encoder.contract())
+    with Encoder(path, device="cpu", threads=1) as loaded:
+        yield loaded
 
 
 @pytest.fixture(scope="session")

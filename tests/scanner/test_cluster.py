@@ -31,7 +31,7 @@ from scanner.encoder import Encoder
 from scanner.options import ScanOptions
 from scanner.progress import Quiet
 from scanner.report import ScanReport, TileReport
-from tests.support import small_tiles, tiny_encoder
+from tests.support import small_tiles
 from tests.support.deadly import Deadly
 
 UNIONS = survey.load("unions")
@@ -64,13 +64,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spoilt = small_tiles.band_file(made, CUT_SHORT, "r")
     spoilt.write_bytes(spoilt.read_bytes()[:20000])
     return made
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
-    path = tmp_path_factory.mktemp("model") / "encoder.onnx"
-    with Encoder(tiny_encoder.write(path, tiny_encoder.contract()), device="cpu", threads=1) as loaded:
-        yield loaded
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +148,9 @@ def test_every_healthy_tile_exactly_once_whatever_dies(
     assert "3 times" in next(tile.message for tile in report.failed if tile.tile == DEADLY)
     assert contents(bench.out) == {name: plain[name] for name in NAMES if name not in (CUT_SHORT, DEADLY)}
     failures = {failure.tile: failure for failure in catalogs.store.open(bench.out).failures()}
-    assert {name: failure.attempts for name, failure in failures.items()} == {CUT_SHORT: 1, DEADLY: 1}
+    assert set(failures) == {CUT_SHORT, DEADLY}
+    assert failures[DEADLY].attempts == 1
+    assert failures[CUT_SHORT].attempts <= 2  # a worker that dies between writing it down and saying so: read again
     assert not list(bench.out.rglob("*.tmp"))
 
     again = bench.scan(Where(address=workers.scheduler_address))  # and now it does not kill

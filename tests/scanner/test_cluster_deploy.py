@@ -21,7 +21,7 @@ from scanner.cluster.work import Work
 from scanner.cluster.worker import Gate, device_of
 from scanner.encoder import Encoder
 from scanner.options import ScanOptions
-from tests.support import small_tiles, tiny_encoder
+from tests.support import small_tiles
 
 UNIONS = survey.load("unions")
 SLURM = """
@@ -46,13 +46,6 @@ echo "Submitted batch job $!"
 SCANCEL = """#!/bin/sh
 echo "$@" >> "$JOBS/cancelled"
 """
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
-    path = tmp_path_factory.mktemp("model") / "encoder.onnx"
-    with Encoder(tiny_encoder.write(path, tiny_encoder.contract()), device="cpu", threads=1) as loaded:
-        yield loaded
 
 
 @pytest.fixture

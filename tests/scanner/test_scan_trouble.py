@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,6 @@ def folder(tmp_path: Path) -> Path:
     for name in small_tiles.names(2):
         small_tiles.write(tmp_path / "tiles", name, size=200, objects=10)
     return tmp_path / "tiles"
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
-    path = tiny_encoder.write(tmp_path_factory.mktemp("model") / "encoder.onnx", tiny_encoder.contract())
-    with Encoder(path, device="cpu", threads=1) as loaded:
-        yield loaded
 
 
 def scanned(listed: list[Tile], encoder: Encoder, out: Path, options: ScanOptions) -> ScanReport:

@@ -25,7 +25,7 @@ from scanner.options import ScanOptions
 from scanner.report import ScanReport
 from scanner.scratch import Scratch
 from scanner.tile_lines import clean
-from tests.support import small_tiles, tiny_encoder
+from tests.support import small_tiles
 from tests.support.bad_server import BadServer, serving
 
 UNIONS = survey.load("unions")
@@ -43,13 +43,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in NAMES:
         small_tiles.write(made, name, size=120, objects=6, bands=BANDS.get(name, "gri"))
     return made
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
-    path = tmp_path_factory.mktemp("model") / "encoder.onnx"
-    with Encoder(tiny_encoder.write(path, tiny_encoder.contract()), device="cpu", threads=1) as loaded:
-        yield loaded
 
 
 @pytest.fixture

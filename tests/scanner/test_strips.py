@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from scanner.encoder import Encoder
 from scanner.options import LOW, NORMAL, ScanOptions
 from scanner.prepare import Prepared
 from scanner.report import ScanReport, TileReport
-from tests.support import small_tiles, tiny_encoder
+from tests.support import small_tiles
 
 UNIONS = survey.load("unions")
 NAMES = ("200.292", "201.292")
@@ -42,13 +41,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file[1].header["CRPIX2"] += 40
         file[3].data[: SIZE // 3] = np.nan
     return made
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
-    path = tiny_encoder.write(tmp_path_factory.mktemp("model") / "encoder.onnx", tiny_encoder.contract())
-    with Encoder(path, device="cpu", threads=1) as loaded:
-        yield loaded
 
 
 def scanned(folder: Path, encoder: Encoder, out: Path, options: ScanOptions) -> ScanReport:
