@@ -1,0 +1,52 @@
+"""The model that comes with the package: its formats agree on the packaged tile, its card is of these files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import scanner
+from export.formats import BARS, agree
+from scanner import images, sources, survey, tiles
+from scanner.cutouts import Windows
+from scanner.encoder import Encoder
+from scanner.model import DEFAULT_MODEL, resolve
+
+PACKAGE = Path(scanner.__file__).parent
+ROWS = 128
+
+
+@pytest.fixture(scope="module")
+def flux() -> NDArray[np.float32]:
+    """Windows of the packaged tile, [N, B, S, S] in nJy; neither calibrated nor compared on at export."""
+    unions = survey.load("unions")
+    opened = images.open_tile(unions, tiles.find(unions, "217.292", PACKAGE / "demo"))
+    with Encoder(DEFAULT_MODEL, device="cpu") as encoder:
+        return Windows(opened, sources.detect(opened), encoder.contract).gather(0, ROWS)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_other_formats_come_with_it_and_agree(flux: NDArray[np.float32], precision: str) -> None:
+    with (
+        Encoder(DEFAULT_MODEL, device="cpu") as exact,
+        Encoder(DEFAULT_MODEL, device="cpu", precision=precision) as other,
+    ):
+        found = agree(exact.embed(flux), other.embed(flux))
+        assert other.contract.weights_sha256 == exact.contract.weights_sha256
+    assert found.centred_cosine >= BARS[precision].centred_cosine, found
+    assert found.neighbour_overlap >= BARS[precision].neighbour_overlap, found
+
+
+def test_the_card_and_the_recipe_are_of_these_files() -> None:
+    folder = resolve(DEFAULT_MODEL).parent
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for path in [*folder.glob("*.onnx"), folder / "config.json"]:
+        assert f"| {path.name} | `{hashlib.sha256(path.read_bytes()).hexdigest()}` |" in card
+    with Encoder(DEFAULT_MODEL, device="cpu") as encoder:
+        said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        assert said["contract"] == encoder.contract.to_dict()
