@@ -1,7 +1,7 @@
 """``python -m bench.large``: the index at ten million rows, on disk: recall, speed, bytes, bounded memory.
 
-Building and asking are run as the commands a user types, each with the highest PSS of all its processes; pages of
-mapped files are counted in it, though the system may take them back.
+Building and asking are run as the commands a user types, each with the highest PSS of all its processes (``peak_gb``),
+and what of that is no page of a mapped file, which the system may take back (``peak_own_gb``).
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ def main(out: Path, rows: int, keep: bool) -> None:
     filled = store.open(folder)
     shutil.rmtree(filled.path / "index")
     scanner = (sys.executable, "-c", COMMAND, "index", "--catalog", str(folder))
-    found["build_peak_gb"] = memory.peak_gb(scanner)
-    found["ask_peak_gb"] = memory.peak_gb((*scanner, "--verify"))
+    for name, command in (("build", scanner), ("ask", (*scanner, "--verify"))):
+        peak = memory.peak(command)
+        found[f"{name}_peak_gb"], found[f"{name}_peak_own_gb"] = (peak.all, peak.own) if peak else (None, None)
     result = {"machine": machine.facts() | {"load": machine.load_since(before)}, "index": found}
     if not keep:
         shutil.rmtree(folder)

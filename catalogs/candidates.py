@@ -37,7 +37,7 @@ Part = tuple[list[Hits], int, int]
 
 
 class Candidates:
-    """One question to one catalogue: Q unit vectors [Q, D], and the selection of rows that may answer.
+    """One question to tiles of a catalogue: Q unit vectors [Q, D], and the selection of rows that may answer.
 
     ``way`` is ``auto``, or ``exact`` or ``index`` to have it so whatever the size; ``indexed_only`` leaves out tiles
     that no shard covers. After ``best``, ``exactly`` and ``by_index`` count the rows that were compared and those that
@@ -47,15 +47,16 @@ class Candidates:
     def __init__(
         self,
         catalogue: Catalogue,
+        footers: Sequence[Footer],
         directions: Vectors,
-        chosen: Selection,
+        chosen: Selection = reading.EVERYTHING,
         *,
         way: str = "auto",
         indexed_only: bool = False,
     ) -> None:
         self._catalogue, self._directions, self._chosen = catalogue, directions, chosen
         self._way, self._indexed_only = way, indexed_only
-        self.footers = [footer for footer in catalogue.footers(chosen.near) if footer.rows]
+        self.footers = [footer for footer in footers if footer.rows]
         self.numbers = {footer.tile: number for number, footer in enumerate(self.footers)}
         self.exactly = self.by_index = 0
 

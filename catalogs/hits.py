@@ -40,18 +40,14 @@ class Hits:
             part = self[self.similarity >= least]
         return part[np.lexsort((part.object_id, -part.similarity))[:count]]
 
-    def unique(self, besides: Hits | None = None) -> Hits:
-        """Without the copies of one object in other tiles, the best one kept, and without the object ``besides``.
-
-        What lies so near to ``besides`` that it may be a piece of it is left out with it.
-        """
+    def unique(self, besides: sky.Circle | None = None) -> Hits:
+        """Without the copies of one object in other tiles, the best one kept, and without what lies in ``besides``."""
         dropped = np.zeros(len(self), bool)
         for better, worse in sky.close_pairs(self.ra, self.dec, SAME_OBJECT):
             if self.tile[better] != self.tile[worse] and not dropped[better]:
                 dropped[worse] = True
         if besides is not None:
-            for ra, dec in zip(besides.ra, besides.dec, strict=True):
-                dropped |= sky.separation(ra, dec, self.ra, self.dec) <= ONE_SYSTEM
+            dropped |= besides.contains(self.ra, self.dec)
         return self[~dropped]
 
     @staticmethod

@@ -26,6 +26,7 @@ Method = Literal["mahalanobis", "knn"]
 METHODS: tuple[Method, ...] = ("mahalanobis", "knn")
 SAMPLE = 20_000
 NEIGHBOUR = 10  # whose distance counts
+ITSELF = 1 - 1e-6  # cosine above which an object of the sample is the one that is asked about
 RIDGE = 0.01  # of the mean variance, added to every direction's: some directions have none
 BROKEN = 2 | 16 | 64  # SEP: object or aperture cut by the edge, aperture without any pixel
 WHOLE = 0.98  # share of the pixels of the bands present below which the window has a hole or an edge in it
@@ -52,17 +53,19 @@ class Mahalanobis:
 
 @dataclass(frozen=True)
 class Knn:
-    """Distance (of unit vectors: 0 to 2) to the ``neighbour``-th nearest of the sample [M, D]."""
+    """Distance (of unit vectors: 0 to 2) to the ``neighbour``-th nearest of the sample [M, D], itself not counted."""
 
     sample: Vectors
     neighbour: int
 
     def __call__(self, embedding: Vectors, length: NDArray[np.float32]) -> NDArray[np.float32]:
         found = np.empty(len(embedding), np.float32)
-        place = len(self.sample) - self.neighbour
+        most = len(self.sample) - 1
+        places = [most - self.neighbour, most - self.neighbour + 1, most]
         for part in _parts(len(embedding), len(self.sample)):
-            cosine = np.partition(embedding[part] @ self.sample.T, place, axis=1)[:, place] / length[part]
-            found[part] = np.sqrt(np.maximum(2 - 2 * cosine, 0))
+            ordered = np.partition(embedding[part] @ self.sample.T, places, axis=1)
+            beyond, wanted, nearest = (ordered[:, place] / length[part] for place in places)
+            found[part] = np.sqrt(np.maximum(2 - 2 * np.where(nearest > ITSELF, beyond, wanted), 0))
         return found
 
 
@@ -121,7 +124,7 @@ def distance(method: str, usual: Sample, neighbour: int) -> Mahalanobis | Knn:
         hint = "Let --where pass more, take a larger --sample or a smaller --neighbour, or scan more tiles."
         raise ScannerError("outliers.few_objects", message, hint)
     if method == "knn":
-        return Knn(usual.vectors, neighbour + 1)  # an object of the sample is the nearest to itself
+        return Knn(usual.vectors, neighbour)
     mean = usual.vectors.mean(axis=0, dtype=np.float64)
     centred = usual.vectors - mean
     variance, directions = np.linalg.eigh(centred.T @ centred / len(usual))

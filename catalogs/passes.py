@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("object_id", "ra", "dec", EMBEDDING)
 ATTEMPTS = 3
+CHANGING = "catalogue.changing"
 
 Answer = TypeVar("Answer")
 Scores = Callable[[Vectors, NDArray[np.float32]], NDArray[np.floating]]
@@ -87,11 +89,23 @@ def best(catalogue: Catalogue, footers: Sequence[Footer], chosen: Selection, sco
 def taken(
     catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, columns: Sequence[str]
 ) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
-    """The rows that were hit, tile by tile, and which of the hits they are."""
+    """The rows that were hit, tile by tile, and which of the hits they are.
+
+    ``ScannerError`` ``catalogue.changing`` where a tile is no longer the file of its footer: row numbers mean
+    something else then.
+    """
     for number in np.unique(hits.tile):
-        here = np.flatnonzero(hits.tile == number)
-        path = catalogue.tile_path(footers[number].tile)
-        yield here, reading.take(path, columns, hits.row[here], catalogue.owners)
+        here, footer = np.flatnonzero(hits.tile == number), footers[number]
+        path = catalogue.tile_path(footer.tile)
+        try:
+            found = reading.take(path, columns, hits.row[here], catalogue.owners)
+        except ScannerError:
+            if _there(path, footer):
+                raise
+            raise _changing(catalogue, footer) from None
+        if not _there(path, footer):
+            raise _changing(catalogue, footer)
+        yield here, found
 
 
 def rows_of(catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, columns: Sequence[str]) -> pa.Table:
@@ -105,32 +119,34 @@ def rows_of(catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, columns
 
 
 def steady(catalogue: Catalogue, chosen: Selection, answer: Callable[[Sequence[Footer]], Answer]) -> Answer:
-    """``answer`` of the tiles as they are now; asked again where one was replaced or went away meanwhile.
+    """``answer`` from the tiles as they are now; asked again where one that it took rows of was replaced meanwhile.
 
-    ``ScannerError`` ``catalogue.changing`` where that goes on.
+    Other tiles may come, change and go: what was read of them is one version or the other. ``ScannerError``
+    ``catalogue.changing`` where that goes on.
     """
-    for _ in range(ATTEMPTS):
+    for attempt in range(1, ATTEMPTS + 1):
         footers = [footer for footer in catalogue.footers(chosen.near) if footer.rows]
         try:
-            found = answer(footers)
+            return answer(footers)
         except ScannerError as error:
-            if error.code != "tile.damaged" or _unchanged(catalogue, footers):
+            if error.code != CHANGING or attempt == ATTEMPTS:
                 raise
-        else:
-            if _unchanged(catalogue, footers):
-                return found
-    raise ScannerError(
-        "catalogue.changing",
-        f"Tiles of {catalogue.path} were replaced while it was read, {ATTEMPTS} times.",
-        "Wait until the scan that writes them is done. (New tiles do no harm.)",
-    )
+    raise AssertionError("there is at least one attempt")
 
 
-def _unchanged(catalogue: Catalogue, footers: Sequence[Footer]) -> bool:
+def _there(path: Path, footer: Footer) -> bool:
     try:
-        return all(footer.unchanged(catalogue.tile_path(footer.tile).stat()) for footer in footers)
+        return footer.unchanged(path.stat())
     except FileNotFoundError:
         return False
+
+
+def _changing(catalogue: Catalogue, footer: Footer) -> ScannerError:
+    return ScannerError(
+        CHANGING,
+        f"Tile {footer.tile} of {catalogue.path} was replaced while it was read, {ATTEMPTS} times over.",
+        "Wait until the scan that writes it is done. (New tiles do no harm.)",
+    )
 
 
 def _block(number: int, table: pa.Table) -> Block:

@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalogs import passes, reading, rows, sky, vectors
+from catalogs import examples, passes, reading, rows, sky, vectors
 from catalogs.candidates import Candidates
 from catalogs.errors import ScannerError
-from catalogs.examples import MATCH_RADIUS
-from catalogs.hits import SAME_OBJECT, Hits
-from catalogs.schema import EMBEDDING
+from catalogs.examples import MATCH_RADIUS, Unmatched
+from catalogs.footers import Footer
+from catalogs.hits import ONE_SYSTEM, Hits
 from catalogs.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Example:
-    """An object of the catalogue, as a question: ``ra``, ``dec`` in degrees, ``vector`` its embedding [D]."""
+    """An object as a question: ``ra``, ``dec`` in degrees, ``vector`` its embedding [D], of length 1."""
 
     object_id: int
     ra: float
@@ -57,7 +56,7 @@ def neighbours(
     object, its copies and its pieces (all within 3 arcsec); ``near`` (ra, dec in degrees, radius in arcsec) and
     ``where`` restrict. Rows without a sound embedding are never found. ``meta`` of the table says how many rows were
     compared (``rows_exact``) and how many Annoy answered for (``rows_indexed``). Raises ``ScannerError``
-    ``query.bad_vector``, ``query.bad_k``, ``index.*``.
+    ``query.bad_vector``, ``query.bad_k``, ``index.*``, ``catalogue.changing``.
     """
     excluded = [exclude]
     return neighbours_of_many(
@@ -80,15 +79,20 @@ def neighbours_of_many(
         raise ScannerError("query.bad_k", f"{k} neighbours cannot be found.", "Ask for one or more.")
     directions = _directions(queries, catalogue.info.dim)
     names = reading.checked_columns(columns, catalogue.schema)
-    search = Candidates(catalogue, directions, rows.selection(catalogue, where, near))
-    besides = [_excluded(catalogue, search, one) for one in exclude or [None] * len(directions)]
-    count = 4 * k + 64
-    while True:
-        found = search.best(count)
-        unique = [hits.unique(beside) for hits, beside in zip(found, besides, strict=True)]
-        if all(len(u) >= k or len(f) < count for u, f in zip(unique, found, strict=True)):
-            return [_answer(catalogue, search, hits[:k], names) for hits in unique]
-        count *= 8  # so many copies that too few objects are left
+    chosen = rows.selection(catalogue, where, near)
+    besides = [_excluded(catalogue, one) for one in exclude or [None] * len(directions)]
+
+    def answer(footers: Sequence[Footer]) -> list[Table]:
+        search = Candidates(catalogue, footers, directions, chosen)
+        count = 4 * k + 64
+        while True:
+            found = search.best(count)
+            unique = [hits.unique(beside) for hits, beside in zip(found, besides, strict=True)]
+            if all(len(u) >= k or len(f) < count for u, f in zip(unique, found, strict=True)):
+                return [_answer(catalogue, search, hits[:k], names) for hits in unique]
+            count *= 8  # so many copies that too few objects are left
+
+    return passes.steady(catalogue, chosen, answer)
 
 
 def example(
@@ -106,44 +110,43 @@ def example(
     there), ``query.no_embedding``.
     """
     if object_id is not None:
-        found = rows.by_id(catalogue, object_id, passes.COLUMNS)
+        found = examples.of_ids(catalogue, {object_id: str(object_id)})
     elif ra is not None and dec is not None:
-        found = _at(catalogue, ra, dec, radius)
+        found = examples.match(catalogue, [ra], [dec], radius)
     else:
         raise TypeError("example() takes ra and dec, or object_id")
-    embedding = vectors.from_arrow(found.column(EMBEDDING))
-    first = {name: found.column(name)[0].as_py() for name in ("object_id", "ra", "dec")}
-    if not vectors.sound(embedding)[0]:
-        raise ScannerError(
-            "query.no_embedding",
-            f"Object {first['object_id']} has no embedding: there is no data in its window.",
-            "Ask for another object.",
-        )
-    return Example(**first, vector=embedding[0])
+    if found.unmatched:
+        raise _unanswered(catalogue, found.unmatched[0], object_id, radius)
+    return Example(int(found.object_id[0]), float(found.ra[0]), float(found.dec[0]), found.vectors[0])
 
 
-def _at(catalogue: Catalogue, ra: float, dec: float, radius: float) -> pa.Table:
-    region = rows.region(ra, dec, radius)
-    if not catalogue.footers(region):
-        raise ScannerError(
-            "query.outside_coverage",
-            f"No tile of the catalogue {catalogue.path} is at ra {ra:.6f}, dec {dec:+.6f}.",
+def _unanswered(catalogue: Catalogue, missing: Unmatched, object_id: int | None, radius: float) -> ScannerError:
+    """Why an object or a position is no question."""
+    place = f"ra {missing.ra:.6f}, dec {missing.dec:+.6f}"
+    named = f"Object {object_id}" if object_id is not None else f"The object at {place}"
+    message, hint = {
+        "query.unknown_object": (
+            f"The catalogue {catalogue.path} has no object {object_id}.",
+            "Ask by position instead: the object that is nearest is taken.",
+        ),
+        "query.outside_coverage": (
+            f"No tile of the catalogue {catalogue.path} is at {place}.",
             "Scan the tile that covers it first, or ask elsewhere.",
-        )
-    found = [
-        table for _, table in rows.scan(catalogue, [*passes.COLUMNS, "is_primary"], reading.Selection(near=region))
-    ]
-    if not found:
-        raise ScannerError(
-            "query.no_object",
-            f"The catalogue {catalogue.path} has no object within {radius} arcsec of ra {ra:.6f}, dec {dec:+.6f}.",
+        ),
+        "query.no_object": (
+            f"The catalogue {catalogue.path} has no object within {radius} arcsec of {place}.",
             "Widen the radius, or have the spot itself embedded from its tile.",
-        )
-    table = pa.concat_tables(found)
-    away = sky.separation(ra, dec, table.column("ra").to_numpy(), table.column("dec").to_numpy())
-    copies = away <= away.min() + SAME_OBJECT / 2
-    primary = table.column("is_primary").to_numpy()
-    return table.take([int(np.lexsort((away, ~primary, ~copies))[0])])
+        ),
+        "query.no_embedding": (
+            f"{named} has no embedding: there is no data in its window.",
+            "Ask for another object.",
+        ),
+        "sky.out_of_range": (
+            f"{place} is no position on the sky.",
+            "Give ra from 0 to 360 and dec from -90 to 90, in degrees.",
+        ),
+    }[missing.code]
+    return ScannerError(missing.code, message, hint)
 
 
 def _directions(queries: NDArray[Any], dim: int) -> Vectors:
@@ -157,13 +160,12 @@ def _directions(queries: NDArray[Any], dim: int) -> Vectors:
     return vectors.unit(given)
 
 
-def _excluded(catalogue: Catalogue, search: Candidates, object_id: int | None) -> Hits | None:
+def _excluded(catalogue: Catalogue, object_id: int | None) -> sky.Circle | None:
+    """Where an object, its copies and its pieces lie."""
     if object_id is None:
         return None
-    found = rows.by_id(catalogue, object_id, ("object_id", "ra", "dec", "tile"))
-    identity, ra, dec = (found.column(name).to_numpy() for name in ("object_id", "ra", "dec"))
-    tile = np.array([search.numbers.get(found.column("tile")[0].as_py(), -1)])
-    return Hits(np.ones(1, np.float32), identity, ra, dec, tile, found.column(reading.ROW).to_numpy())
+    found = rows.by_id(catalogue, object_id, ("ra", "dec"))
+    return sky.Circle(found.column("ra")[0].as_py(), found.column("dec")[0].as_py(), ONE_SYSTEM)
 
 
 def _answer(catalogue: Catalogue, search: Candidates, hits: Hits, columns: Sequence[str]) -> Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from catalogs import crossmatch, passes, quality, rank, rows, sampling, scorers
 from catalogs.errors import ScannerError
 from catalogs.examples import Examples
-from catalogs.footers import Footer
 from catalogs.hits import ONE_SYSTEM
 from catalogs.passes import Block
 from catalogs.quality import Estimate, Measure
@@ -72,7 +70,7 @@ def evaluate(catalogue: Catalogue, truth: Examples, trial: Trial, like: Examples
     Objects within 3 arcsec of a lens are pieces of it, neither right nor wrong. All others count as wrong, though some
     may be lenses that nobody knows: purity is a lower bound. Beside the methods stand ``magnitude`` (how near in
     mag_auto to the examples' median) and ``chance``. Counts only, so memory does not grow with the catalogue. Raises
-    ``ScannerError`` ``rank.few_lenses``, ``rank.no_ordinary``, ``where.*``, ``catalogue.changing``.
+    ``ScannerError`` ``rank.few_lenses``, ``rank.no_ordinary``, ``where.*``.
     """
     chosen = rank.primary(catalogue, trial.where)
     ranked = _ranked(catalogue, truth, chosen)
@@ -85,7 +83,7 @@ def evaluate(catalogue: Catalogue, truth: Examples, trial: Trial, like: Examples
         *(_by_method(method, split, ordinary) for method in trial.methods for split in splits),
         *(_by_magnitude(_magnitudes(catalogue, ranked), split) for split in splits if like is None),
     ]
-    counts, objects = passes.steady(catalogue, chosen, partial(_counted, catalogue, chosen, truth, like, contests))
+    counts, objects = _counted(catalogue, chosen, truth, like, contests)
     above: dict[str, list[NDArray[np.int64]]] = {}
     for contest, count in zip(contests, counts, strict=True):
         above.setdefault(contest.name, []).append(count)
@@ -184,7 +182,6 @@ def _counted(
     truth: Examples,
     like: Examples | None,
     contests: Sequence[_Contest],
-    footers: Sequence[Footer],
 ) -> tuple[list[NDArray[np.int64]], int]:
     """For every contest how many wrong objects stand above each lens, and how many wrong objects there are."""
     right_ra = np.concatenate([truth.ra, like.ra]) if like is not None else truth.ra
@@ -196,7 +193,7 @@ def _counted(
         return [contest.above(block, wrong) for contest in contests], int(wrong.sum())
 
     counts, objects = [np.zeros(len(contest.sought), np.int64) for contest in contests], 0
-    for more, number in passes.over(catalogue, footers, chosen, counted, [_MAGNITUDE_COLUMN]):
+    for more, number in passes.over(catalogue, catalogue.footers(), chosen, counted, [_MAGNITUDE_COLUMN]):
         counts = [one + other for one, other in zip(counts, more, strict=True)]
         objects += number
     return counts, objects

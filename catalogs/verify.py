@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs import reading, vectors
+from catalogs import vectors
 from catalogs.candidates import Candidates
 from catalogs.coverage import covering
 from catalogs.engines import Recipe
@@ -69,21 +69,21 @@ def verify(catalogue: Catalogue, questions: int = QUESTIONS, seed: int = 0) -> V
         recall_at_100=interval(np.array(shares[100])),
         index_ms=index_ms,
         exact_ms=exact_ms,
-        default="index" if Candidates(catalogue, asked[:1], reading.EVERYTHING).large else "exact",
+        default="index" if Candidates(catalogue, catalogue.footers(), asked[:1]).large else "exact",
         recipe=recipe,
     )
 
 
 def _ask(catalogue: Catalogue, questions: Vectors, way: str) -> list[Hits]:
     """The 101 best of the indexed rows: the first of the exact ones is the object that asked."""
-    return Candidates(catalogue, questions, reading.EVERYTHING, way=way, indexed_only=True).best(101)
+    return Candidates(catalogue, catalogue.footers(), questions, way=way, indexed_only=True).best(101)
 
 
 def _latency(catalogue: Catalogue, questions: Vectors) -> tuple[float, float]:
     took: dict[str, list[float]] = {"index": [], "exact": []}
     for question in questions:
         for way, seconds in took.items():
-            search = Candidates(catalogue, question[None], reading.EVERYTHING, way=way, indexed_only=True)
+            search = Candidates(catalogue, catalogue.footers(), question[None], way=way, indexed_only=True)
             began = time.perf_counter()
             search.best(104)
             seconds.append(time.perf_counter() - began)

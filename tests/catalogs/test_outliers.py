@@ -79,6 +79,17 @@ def test_knn_is_that_of_all_distances(odd: Catalogue) -> None:
     np.testing.assert_allclose(found["distance"], [by_id[one] for one in found["object_id"].tolist()], atol=3e-3)
 
 
+def test_the_tenth_nearest_is_the_tenth_in_the_sample_and_out_of_it() -> None:
+    """Points on an arc, so that distances follow their numbers: an object of the sample does not count itself."""
+    angle = np.arange(40) * 0.01
+    arc = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    ones = np.ones(1, np.float32)
+    far = outliers.Knn(arc[:20], 10)
+    assert far(arc[:1], ones)[0] == pytest.approx(2 * np.sin(0.05), rel=1e-3)  # its tenth other is number 10
+    assert far(arc[29:30], ones)[0] == pytest.approx(2 * np.sin(0.095), rel=1e-3)  # numbers 19 to 10 are its ten
+    assert far(3 * arc[29:30], 3 * ones)[0] == pytest.approx(2 * np.sin(0.095), rel=1e-3)
+
+
 def test_what_is_left_out_by_where_neither_shows_nor_counts_as_usual(odd: Catalogue) -> None:
     found = outliers.outliers(odd, where="valid_fraction > 0.98 and flags & 2 == 0", k=2000)
     assert len(found) == 894

@@ -219,24 +219,26 @@ def test_vectors_of_another_length_score_as_unit_vectors(method: scorers.Method)
 def test_tiles_replaced_while_reading_are_read_again(
     planted: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]
 ) -> None:
-    like, calls = examples(planted, 3), []
+    like, calls, chosen = examples(planted, 3), [], rank.primary(planted, None)
+    scores = scorers.centroid(like.vectors, -like.vectors)
 
-    def answer(footers: object) -> int:
-        calls.append(footers)
+    def answer(footers: Sequence[Footer]) -> int:
+        hits = passes.best(planted, footers, chosen, scores, 900)
+        calls.append(len(hits))
         if len(calls) <= replaced:
-            write_tile(
-                planted,
-                "022.240",
-                make_rows(22240, 11 + 0.01 * np.arange(30 + len(calls)), np.full(30 + len(calls), 30.2)),
-            )
+            count = 30 + len(calls)
+            write_tile(planted, "022.240", make_rows(22240, 11 + 0.01 * np.arange(count), np.full(count, 30.2)))
+        found = passes.rows_of(planted, footers, hits, ["object_id"])
+        assert found.column("object_id").to_pylist() == hits.object_id.tolist()
         return len(calls)
 
     replaced = 1
-    assert passes.steady(planted, rank.primary(planted, None), answer) == 2
+    assert passes.steady(planted, chosen, answer) == 2
     calls, replaced = [], 99
     with pytest.raises(ScannerError) as caught:
-        passes.steady(planted, rank.primary(planted, None), answer)
+        passes.steady(planted, chosen, answer)
     assert caught.value.code == "catalogue.changing"
+    assert len(calls) == passes.ATTEMPTS
     assert len(rank.rank(planted, like, k=2000)) == 633
 
 
@@ -246,12 +248,11 @@ def test_a_tile_that_went_away_is_left_out(planted: Catalogue) -> None:
 
     def answer(footers: Sequence[Footer]) -> int:
         attempts.append(len(footers))
-        planted.tile_path("023.240").unlink(missing_ok=True)
-        return len(
-            passes.best(
-                planted, footers, rank.primary(planted, None), scorers.centroid(like.vectors, -like.vectors), 900
-            )
+        hits = passes.best(
+            planted, footers, rank.primary(planted, None), scorers.centroid(like.vectors, -like.vectors), 1200
         )
+        planted.tile_path("023.240").unlink(missing_ok=True)
+        return len(passes.rows_of(planted, footers, hits, ["ra"]))
 
     assert passes.steady(planted, rank.primary(planted, None), answer) == 600
     assert attempts == [4, 3]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import catalogs
-from catalogs import candidates, index, search, store
+from catalogs import candidates, index, passes, search, store
 from catalogs.errors import ScannerError
 from catalogs.index import Options
 
@@ -194,6 +194,40 @@ def test_a_question_takes_one_kind_of_example(survey):
     for wrong in ({}, {"ra": 1.0}, {"object_id": 1, "vector": np.ones(16)}):
         with pytest.raises(TypeError, match="neighbours"):
             survey.neighbours(**wrong)
+
+
+@pytest.mark.parametrize("indexed", [False, True], ids=["exact", "indexed"])
+def test_a_tile_replaced_between_search_and_answer_is_searched_again(
+    survey, make_rows, write_tile, monkeypatch, indexed
+):
+    """Rows are found by number: of a file that was replaced meanwhile they would be other objects."""
+    if indexed:
+        monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
+        index.build(survey)
+    question, tile = np.random.default_rng(3).normal(size=16), "103.240"
+    before = survey.neighbours(vector=question, k=900, columns=["object_id", "tile"])
+    assert tile in before["tile"]
+    rows_of, searches, times = passes.rows_of, [], 1
+
+    def replaced_first(catalogue, footers, hits, columns):
+        searches.append(len(hits))
+        if len(searches) <= times:
+            count = 40 + len(searches)
+            replacement = make_rows(900, 0.5 + 0.01 * np.arange(count), np.full(count, 30.2))
+            write_tile(catalogue, tile, replacement)
+        return rows_of(catalogue, footers, hits, columns)
+
+    monkeypatch.setattr(passes, "rows_of", replaced_first)
+    found = survey.neighbours(vector=question, k=900, columns=["object_id", "tile", "embedding"])
+    assert len(searches) == 2
+    ids, cosine = brute_force(survey, question, 900)
+    assert list(found["object_id"]) == ids
+    assert np.allclose(found["similarity"], cosine, atol=1e-6)
+    assert np.allclose(found["embedding"] @ question / np.linalg.norm(question), cosine, atol=2e-3)
+    searches, times = [], 99
+    with pytest.raises(ScannerError) as refused:
+        survey.neighbours(vector=question, k=900)
+    assert refused.value.code == "catalogue.changing"
 
 
 @pytest.mark.parametrize("mean", [0.0, 4.0], ids=["centred", "anisotropic"])
