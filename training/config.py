@@ -57,14 +57,15 @@ class Augment:
 
 @dataclass(frozen=True)
 class Objective:
-    """What is learned beside the reconstruction; with both weights 0 the model is a plain masked autoencoder.
+    """What is learned beside the reconstruction; with all weights 0 the model is a plain masked autoencoder.
 
-    Either term needs two views of every cutout, so a step then holds twice the images of ``batch``.
+    ``contrast`` and ``simulated`` need two views of every cutout: a step then holds twice the images of ``batch``.
     """
 
     contrast: float = 0.0  # weight of: two masked views of an object are told from all others of the batch (InfoNCE)
     temperature: float = 0.1
     simulated: float = 0.0  # weight of: what the simulator put there (galaxy, star, look-alike, lens)
+    denoise: float = 0.0  # weight of: visible pixels too are predicted, as they were before ``noise`` was added
     projection: int = 128  # dimensions in which views are compared; thrown away after the training
     pooling: str = "gaussian"  # the vector that the terms see; export pools alike
 

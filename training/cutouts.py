@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from training.shards import WINDOW
+
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -19,6 +21,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--root", type=_FOLDER, default=".", show_default=True, help="Where the files of --tiles are.")
 @click.option("--hdf5", type=_FILE, multiple=True, metavar="FILE", help="HDF5 cutouts of unionsdata; may be repeated.")
 @click.option("--survey", default="unions", show_default=True, help="Of --tiles and --hdf5: a name or a TOML file.")
+@click.option("--window", type=click.IntRange(min=8), default=WINDOW, show_default=True, help="Side of a cutout in px.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides every random choice.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 def cutouts_command(
@@ -30,12 +33,14 @@ def cutouts_command(
     root: Path,
     hdf5: tuple[Path, ...],
     survey: str,
+    window: int,
     seed: int,
     workers: int,
 ) -> None:
     """Cut objects out of images into the shards of folder OUT, for `pretrain`.
 
     Every cutout is centred on a detection (one in ten on a random spot) and holds u g r i z in nJy, NaN for no data.
+    A model of 64 px needs cutouts a few pixels larger, so that training can shift them.
     Shards that are there are kept: the same command goes on after an interruption, another one adds to the folder.
 
     Example: python -m training cutouts shards --fields data --simulate 300 --workers 2
@@ -44,17 +49,18 @@ def cutouts_command(
 
     tasks: list[production.Task] = []
     if fields is not None:
-        tasks += production.field_tasks(fields, seed)
+        tasks += production.field_tasks(fields, seed, window)
     if simulate is not None:
         from training.scenes import scene_tasks  # loads GalSim and lenstronomy
 
-        tasks += scene_tasks(simulate, size, seed)
+        tasks += scene_tasks(simulate, size, seed, window)
     if tiles is not None:
-        tasks += production.tile_tasks(tiles, root, survey, seed)
+        tasks += production.tile_tasks(tiles, root, survey, seed, window)
     if hdf5:
         from training.hdf5 import tasks as cutout_tasks
 
-        tasks += cutout_tasks(hdf5, survey)
+        tasks += cutout_tasks(hdf5, survey, window)
     if not tasks:
         raise click.UsageError("Nothing to cut: give --fields, --simulate, --tiles or --hdf5.")
-    click.echo(production.produce(out, tasks, seed, workers, tell=lambda said: click.echo(said, err=True)))
+    made = production.produce(out, tasks, seed, workers, lambda said: click.echo(said, err=True), window)
+    click.echo(made)

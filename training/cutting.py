@@ -19,8 +19,6 @@ from training.shards import BANDS, PIXEL_SCALE, WINDOW, Shard, rows
 
 Array = NDArray[np.float64]
 
-FRAME = WindowFrame(BANDS, WINDOW, PIXEL_SCALE)
-
 SUPPORT = 8
 """px of the image around a window that still enter it when it is resampled."""
 
@@ -53,11 +51,12 @@ class Plate:
     avoid: tuple[tuple[float, float], ...] = ()
     most: int = 0
     truth: Truth | None = None
+    window: int = WINDOW  # px of a cutout, at the scale of the shards
 
     @property
     def half(self) -> float:
         """Half a window, in px of the image."""
-        return WINDOW / 2 * PIXEL_SCALE / self.images.pixel_scale
+        return self.window / 2 * PIXEL_SCALE / self.images.pixel_scale
 
 
 def cut(plate: Plate, rule: Rule, seed: int) -> Shard:
@@ -94,7 +93,7 @@ def _measured(found: Sources) -> dict[str, NDArray[np.float32]]:
 
 def _windows(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> Shard:
     """Windows around sources, less those that are mostly without data."""
-    windows = Windows(plate.images, sources, FRAME, resample=True)
+    windows = Windows(plate.images, sources, WindowFrame(BANDS, plate.window, PIXEL_SCALE), resample=True)
     pixels = windows.gather(0, len(sources))
     valid = windows.valid_fraction(pixels)
     good = valid >= rule.min_valid

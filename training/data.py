@@ -33,13 +33,15 @@ MAD_TO_SIGMA = 1.4826
 class Batch(NamedTuple):
     """``flux`` [N, B, S, S] nJy, NaN = no data; ``noise`` [N, L] orders patches; ``hidden`` bool [N, B, S, S].
 
-    ``kind`` int64 [N]: index in KINDS of a simulated object, -1 for everything else.
+    ``kind`` int64 [N]: index in KINDS of a simulated object, -1 for everything else. ``clean`` is the flux before noise
+    was added; empty where no term of the objective asks for it.
     """
 
     flux: Tensor
     noise: Tensor
     hidden: Tensor
     kind: Tensor
+    clean: Tensor
 
     def to(self, device: torch.device) -> Batch:
         return Batch(*(part.to(device, non_blocking=True) for part in self))
@@ -140,21 +142,21 @@ def _kinds(path: Path, rows: int) -> NDArray[np.int64]:
 
 def sample(
     cutout: NDArray[np.float32], random: np.random.Generator, augment: Augment, model: Model
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """One augmented cutout: flux [B, S, S], noise [L], hidden patches [B, L]."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    """One augmented cutout: flux [B, S, S], noise [L], hidden patches [B, L], flux before noise was added."""
     dy, dx = random.integers(-augment.jitter, augment.jitter + 1, size=2)
     turn = int(random.integers(8)) if augment.flips else 0
     noise = random.random(model.patches, dtype=np.float32)
     dropped = random.random(len(model.bands)) < augment.drop_band
     hidden = random.random((len(model.bands), model.patches)) < augment.drop_patch
     y, x = _corner(cutout.shape[1], model.window, dy), _corner(cutout.shape[2], model.window, dx)
-    flux = turned(cutout[:, y : y + model.window, x : x + model.window], turn)
+    clean = flux = turned(cutout[:, y : y + model.window, x : x + model.window], turn)
     present = np.isfinite(flux).any(axis=(1, 2))
     if (dropped | ~present).all():
         dropped[:] = False
     if augment.noise:
         flux = flux + _more_noise(flux, augment.noise * random.random(), random)
-    return flux, noise, hidden | dropped[:, None]
+    return flux, noise, hidden | dropped[:, None], clean
 
 
 def _more_noise(flux: NDArray[np.float32], amount: float, random: np.random.Generator) -> NDArray[np.float32]:
@@ -185,10 +187,13 @@ def batch_of(cutouts: Cutouts, keys: NDArray[np.int64], augment: Augment, config
     flux = np.empty((n, len(model.bands), model.window, model.window), np.float32)
     noise = np.empty((n, model.patches), np.float32)
     hidden = np.empty((n, len(model.bands), model.patches), np.bool_)
+    clean = np.empty_like(flux if config.objective.denoise else flux[:0])
     for i, key in enumerate(keys):
         random = np.random.default_rng([config.run.seed, *key])
-        flux[i], noise[i], hidden[i] = sample(cutouts[key[1]], random, augment, model)
-    parts = (flux, noise, _in_pixels(hidden, model), cutouts.kinds[keys[:, 1]])
+        flux[i], noise[i], hidden[i], before = sample(cutouts[key[1]], random, augment, model)
+        if len(clean):
+            clean[i] = before
+    parts = (flux, noise, _in_pixels(hidden, model), cutouts.kinds[keys[:, 1]], clean)
     return Batch(*(torch.from_numpy(part) for part in parts))
 
 

@@ -31,6 +31,7 @@ class CutoutFileTask:
 
     survey: Survey
     path: Path
+    window: int = WINDOW
     least_valid: float = Rule.min_valid
     split: str = "train"
 
@@ -51,14 +52,14 @@ class CutoutFileTask:
             )
             for first in range(0, len(file["cutouts"]), AT_ONCE):
                 some = slice(first, first + AT_ONCE)
-                pixels = nanojansky(_middle(file["cutouts"], some), bands)
+                pixels = nanojansky(_middle(file["cutouts"], some, self.window), bands)
                 valid = np.isfinite(pixels[:, [BANDS.index(band.name) for band in bands]]).mean(axis=(1, 2, 3))
                 good = valid >= self.least_valid
                 where = {"ra": ra[some][good], "dec": dec[some][good], "valid_fraction": valid[good]}
                 yield Shard(pixels[good], rows(int(good.sum()), frame=self.path.stem, kind="object", **where))
 
 
-def tasks(paths: tuple[Path, ...], survey: str) -> list[CutoutFileTask]:
+def tasks(paths: tuple[Path, ...], survey: str, window: int = WINDOW) -> list[CutoutFileTask]:
     """A task for every file. Raises ``ScannerError`` ``shards.other_pixels`` for a survey of another pixel scale."""
     known = load(survey)
     if abs(known.pixel_scale / PIXEL_SCALE - 1) > SAME_SCALE:
@@ -70,7 +71,7 @@ def tasks(paths: tuple[Path, ...], survey: str) -> list[CutoutFileTask]:
             raise ScannerError(
                 "cutout.same_name", f"Two files are called {name}.", "Rename one: shards are named alike."
             )
-    return [CutoutFileTask(known, path) for path in paths]
+    return [CutoutFileTask(known, path, window) for path in paths]
 
 
 def nanojansky(counts: NDArray[Any], bands: list[Band]) -> NDArray[np.float32]:
@@ -123,14 +124,14 @@ def _bands(file: h5py.File, survey: Survey, path: Path) -> list[Band]:
     return [known[name] for name in names]
 
 
-def _middle(cutouts: h5py.Dataset, some: slice) -> NDArray[np.float32]:
-    """The middle WINDOW pixels of some cutouts, with zeros around where they are smaller."""
+def _middle(cutouts: h5py.Dataset, some: slice, window: int) -> NDArray[np.float32]:
+    """The middle ``window`` pixels of some cutouts, with zeros around where they are smaller."""
     side = cutouts.shape[-1]
     if cutouts.shape[-2] != side:
         raise ScannerError("cutout.shape_mismatch", f"Cutouts of {cutouts.shape[-2]} x {side} px are not square.")
-    first = side // 2 - WINDOW // 2
-    inner = slice(max(first, 0), min(first + WINDOW, side))
+    first = side // 2 - window // 2
+    inner = slice(max(first, 0), min(first + window, side))
     part = np.asarray(cutouts[some, :, inner, inner], np.float32)
     before = max(-first, 0)
-    margin = (before, WINDOW - before - part.shape[-1])
+    margin = (before, window - before - part.shape[-1])
     return np.pad(part, ((0, 0), (0, 0), margin, margin))

@@ -17,10 +17,12 @@ from training.pixels import Pixels
 
 
 class Output(NamedTuple):
-    """``loss`` []; ``prediction`` [N, L, P*P*B], stretched (or normalised) pixels; ``masked`` bool [N, L]; what the
-    encoder made of the visible patches ``keep`` [N, K]: ``tokens`` [N, 1 + K, D]."""
+    """``loss`` [] over what was not seen, ``seen_loss`` [] over what was; ``prediction`` [N, L, P*P*B], stretched (or
+    normalised) pixels; ``masked`` bool [N, L]; what the encoder made of the visible patches ``keep`` [N, K]: ``tokens``
+    [N, 1 + K, D]."""
 
     loss: Tensor
+    seen_loss: Tensor
     prediction: Tensor
     masked: Tensor
     tokens: Tensor
@@ -136,10 +138,11 @@ class MaskedAutoencoder(nn.Module):
         nn.init.normal_(self.encoder.vit.cls_token, std=0.02)
         nn.init.normal_(self.decoder.mask_token, std=0.02)
 
-    def forward(self, flux: Tensor, noise: Tensor, hidden: Tensor | None = None) -> Output:
+    def forward(self, flux: Tensor, noise: Tensor, hidden: Tensor | None = None, clean: Tensor | None = None) -> Output:
         """Flux [N, B, S, S] nJy with NaN; ``noise`` [N, L] orders the patches; ``hidden`` bool [N, B, S, S] or None.
 
         ``hidden`` pixels (a dropped band, say) are filled like missing ones, and are to be predicted like masked ones.
+        ``clean`` is what shall be predicted, where that is not ``flux`` itself.
         """
         patch = self.config.patch
         x, valid = self.pixels.stretch(flux)
@@ -147,14 +150,20 @@ class MaskedAutoencoder(nn.Module):
         keep, masked = visible_first(noise, self.config.mask_ratio)
         tokens = self.encoder(self.pixels.filled(x, seen), keep)
         prediction = self.decoder(tokens, keep).float()
-        target, weight = patchify(x, patch), patchify(valid, patch)
+        wanted = x if clean is None else self.pixels.stretch(clean)[0]
+        target, weight = patchify(wanted, patch), patchify(valid, patch)
         if self.config.normalised_target:
             mean, deviation = moments(target, weight)
             target = (target - mean) / deviation
         unseen = masked[..., None] if hidden is None else masked[..., None] | patchify(hidden, patch)
-        weight = weight & unseen
-        loss = ((prediction - target).square() * weight).sum() / weight.sum().clamp(min=1)
-        return Output(loss, prediction, masked, tokens, keep)
+        error = (prediction - target).square()
+        loss, seen_loss = _mean(error, weight & unseen), _mean(error, weight & ~unseen)
+        return Output(loss, seen_loss, prediction, masked, tokens, keep)
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Of ``values`` where ``weight`` (bool) is true; 0 where it never is."""
+    return (values * weight).sum() / weight.sum().clamp(min=1)
 
 
 def _initialise(module: nn.Module) -> None:

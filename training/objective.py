@@ -1,12 +1,14 @@
 """What is learned: to reconstruct, and, where the configuration says so, to know an object again and what it is.
 
-The network that comes out is a masked autoencoder either way. Two terms may stand beside its loss, both on the pooled
-vectors of two masked, differently turned, shifted, noised and band-dropped views of every cutout:
+The network that comes out is a masked autoencoder either way. Three terms may stand beside its loss, the first two on
+the pooled vectors of two masked, differently turned, shifted, noised and band-dropped views of every cutout:
 
 - ``contrast`` (InfoNCE, van den Oord et al. 2018; with masked views as in Mishra et al. 2022, arXiv:2210.16870): a view
   is nearer to the other view of its object than to the views of all other objects of the batch. It makes rotation,
   noise and a missing band matter less than the object.
 - ``simulated``: cross entropy of what the simulator put there, for simulated cutouts. Real objects have no label.
+- ``denoise``: the visible pixels are predicted too, as they were before the augmentation added noise (Vincent et al.
+  2008).
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Losses(NamedTuple):
     reconstruction: Tensor
     contrast: Tensor
     simulated: Tensor
+    denoise: Tensor
 
 
 class Objective(nn.Module):
@@ -52,17 +55,20 @@ class Objective(nn.Module):
             self.kind = nn.Linear(dim, len(KINDS))
             self.register_buffer("frequency", torch.ones(len(KINDS)) if frequency is None else frequency)
 
-    def forward(self, flux: Tensor, noise: Tensor, hidden: Tensor, kind: Tensor) -> Losses:
+    def forward(self, flux: Tensor, noise: Tensor, hidden: Tensor, kind: Tensor, clean: Tensor) -> Losses:
         """A ``Batch`` whose N = views x objects rows hold the first views of all objects, then the second ones."""
-        out = self.mae(flux, noise, hidden)
+        out = self.mae(flux, noise, hidden, clean if self.wanted.denoise else None)
         nothing = torch.zeros((), device=flux.device)
-        contrast = simulated = nothing
+        contrast = simulated = denoise = nothing
         if self.wanted.views > 1:
             vectors = pool_visible(out.tokens, out.keep, self.wanted.pooling, self.side).float()
             contrast = self._contrast(vectors) if self.wanted.contrast else nothing
             simulated = self._simulated(vectors, kind) if self.wanted.simulated else nothing
-        total = out.loss + self.wanted.contrast * contrast + self.wanted.simulated * simulated
-        return Losses(total, out.loss.detach(), contrast.detach(), simulated.detach())
+        if self.wanted.denoise:
+            denoise = out.seen_loss
+        terms = self.wanted.contrast * contrast + self.wanted.simulated * simulated + self.wanted.denoise * denoise
+        parts = (out.loss, contrast, simulated, denoise)
+        return Losses(out.loss + terms, *(part.detach() for part in parts))
 
     def _contrast(self, vectors: Tensor) -> Tensor:
         projected = functional.normalize(self.projection(vectors).float(), dim=1)

@@ -125,7 +125,7 @@ def _log(journal: Journal, progress: Progress, config: Config, means: list[float
     """``loss`` is that of the reconstruction, so that runs with different terms can be compared. ``waited`` (seconds
     for batches, since the run began or was resumed) tells whether the loader is the bottleneck."""
     each, images = progress.seconds / progress.step, config.optimiser.batch * config.objective.views
-    terms = {"contrast": config.objective.contrast, "simulated": config.objective.simulated}
+    terms = {name: getattr(config.objective, name) for name in ("contrast", "simulated", "denoise")}
     numbers = {"loss": means[0]} | {name: mean for (name, on), mean in zip(terms.items(), means[1:], strict=True) if on}
     numbers["lr"] = lr
     times = {"seconds": round(progress.seconds, 3), "waited": round(waited, 3)}

@@ -21,7 +21,7 @@ from training import fields, shards
 from training.choice import Rule
 from training.cutting import Plate, cut
 from training.fields import Frame
-from training.shards import Shard
+from training.shards import WINDOW, Shard
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class FieldTask:
     split: str
     frames: tuple[Frame, ...]
     seed: int
+    window: int = WINDOW
     rule: Rule = REAL
 
     @property
@@ -66,8 +67,9 @@ class FieldTask:
     def parts(self) -> Iterator[Shard]:
         for frame in self.frames:
             plate = Plate(
-                self.source, fields.read(frame), frame.seeing, frame.sky, frame.columns, frame.avoid, frame.most
-            )
+                self.source, fields.read(frame), frame.seeing, frame.sky, frame.columns, frame.avoid, frame.most,
+                window=self.window,
+            )  # fmt: skip
             yield cut(plate, self.rule, self.seed)
 
 
@@ -78,6 +80,7 @@ class TileTask:
     survey: Survey
     tile: Tile
     seed: int
+    window: int = WINDOW
     rule: Rule = REAL
     split: str = "train"
 
@@ -91,24 +94,24 @@ class TileTask:
 
     def parts(self) -> Iterator[Shard]:
         opened = images.open_tile(self.survey, self.tile, bands=shards.BANDS, with_variance=False)
-        yield cut(Plate(self.source, opened, TILE_SEEING), self.rule, self.seed)
+        yield cut(Plate(self.source, opened, TILE_SEEING, window=self.window), self.rule, self.seed)
 
 
-def field_tasks(root: Path, seed: int) -> list[Task]:
+def field_tasks(root: Path, seed: int, window: int = WINDOW) -> list[Task]:
     """A task for every source and split of the real fields below ``root``."""
     found = sorted(fields.frames(root), key=lambda frame: (frame.source, frame.split))
     groups = groupby(found, key=lambda frame: (frame.source, frame.split))
-    return [FieldTask(source, split, tuple(frames), seed) for (source, split), frames in groups]
+    return [FieldTask(source, split, tuple(frames), seed, window) for (source, split), frames in groups]
 
 
-def tile_tasks(listed: Path, root: Path, survey: str, seed: int) -> list[Task]:
+def tile_tasks(listed: Path, root: Path, survey: str, seed: int, window: int = WINDOW) -> list[Task]:
     """A task for every tile of a list. Raises ``ScannerError`` for a line that stands for no tile."""
     known = load(survey)
     found = read_list(listed, known, root)
     for tile in found:
         if tile.problem is not None:
             raise tile.problem
-    return [TileTask(known, tile, seed) for tile in found]
+    return [TileTask(known, tile, seed, window) for tile in found]
 
 
 def digest(task: Task) -> str:
@@ -134,21 +137,24 @@ def make(folder: Path, task: Task) -> dict[str, Any]:
 
 
 def produce(
-    folder: Path, tasks: Sequence[Task], seed: int, workers: int = 1, tell: Callable[[str], None] = log.info
-) -> Path:
+    folder: Path, tasks: Sequence[Task], seed: int, workers: int = 1, tell: Callable[[str], None] = log.info,
+    window: int = WINDOW,
+) -> Path:  # fmt: skip
     """Make every shard that is missing, in ``workers`` processes, then the manifest; its path.
 
     Interrupted, the same call goes on where it stopped, and the files come out the same. Raises ``ScannerError``
-    ``shards.other_seed``: shards that somebody may be training on are not replaced by others.
+    ``shards.other_seed`` and ``shards.other_pixels``: shards that somebody may be training on are not replaced by
+    others, and all cutouts of a folder have the same ``window`` (px), which is that of its tasks.
     """
     shards.check_seed(folder, seed)
+    shards.check_window(folder, window)
     folder.mkdir(parents=True, exist_ok=True)
     atomic.remove_stale(folder)
     entries = []
     for entry in _made(folder, tasks, workers):
         entries.append(entry)
         tell(f"{entry['file']}: {entry['rows']} cutouts ({len(entries)} of {len(tasks)} shards)")
-    return shards.write_manifest(folder, entries, seed)
+    return shards.write_manifest(folder, entries, seed, window)
 
 
 def _made(folder: Path, tasks: Sequence[Task], workers: int) -> Iterator[dict[str, Any]]:

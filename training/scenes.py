@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from scanner.images import TileImages
 from training.choice import Rule
 from training.cutting import Plate, Truth, cut
 from training.fields import DETECTION
-from training.shards import Shard
+from training.shards import WINDOW, Shard
 from training.simulate.command import tile_names
 from training.simulate.conditions import Settings
 from training.simulate.scene import Scene, simulate_tile
@@ -33,22 +33,24 @@ class SceneTask:
     tiles: tuple[str, ...]
     settings: Settings
     seed: int
+    window: int = WINDOW
     split: str = "train"
     source: str = "simulated"
     rule: Rule = RULE
 
     def parts(self) -> Iterator[Shard]:
         for tile in self.tiles:
-            yield cut(plate(simulate_tile(tile, self.seed, self.settings)), self.rule, self.seed)
+            scene = simulate_tile(tile, self.seed, self.settings)
+            yield cut(replace(plate(scene), window=self.window), self.rule, self.seed)
 
 
-def scene_tasks(number: int, size: int, seed: int) -> list[SceneTask]:
+def scene_tasks(number: int, size: int, seed: int, window: int = WINDOW) -> list[SceneTask]:
     """``number`` scenes of ``size`` px in shards of 8; the 1st, 17th, ... shard is for validation."""
     names, tasks, settings = tile_names(number), [], Settings(size=size, faintest=FAINTEST)
     for shard, first in enumerate(range(0, number, A_SHARD)):
         split = "train" if shard % HELD_OUT else "validate"
         name, tiles = f"simulated-{size}-{seed}-{shard:04d}", tuple(names[first : first + A_SHARD])
-        tasks.append(SceneTask(name, tiles, settings, seed, split))
+        tasks.append(SceneTask(name, tiles, settings, seed, window, split))
     return tasks
 
 

@@ -25,7 +25,7 @@ from catalogs.errors import ScannerError
 MANIFEST = "manifest.json"
 BANDS = ("u", "g", "r", "i", "z")
 PIXEL_SCALE = 0.18577  # arcsec
-WINDOW = 80  # px; the loader crops 64 of them, with jitter
+WINDOW = 80  # px of a cutout, unless others are asked for; the loader crops 64 of them, with jitter
 UNIT = "nJy"
 
 _COLUMNS = (
@@ -99,18 +99,19 @@ def finished(folder: Path, name: str, task: str) -> dict[str, Any] | None:
         shape = np.load(folder / entry["file"], mmap_mode="r").shape
     except (OSError, ValueError, KeyError, pa.ArrowInvalid):
         return None
-    return entry if entry.get("task") == task and shape == (entry["rows"], len(BANDS), WINDOW, WINDOW) else None
+    whole = shape[:2] == (entry["rows"], len(BANDS))
+    return entry if entry.get("task") == task and whole else None
 
 
-def write_manifest(folder: Path, entries: Iterable[Mapping[str, Any]], seed: int) -> Path:
+def write_manifest(folder: Path, entries: Iterable[Mapping[str, Any]], seed: int, window: int = WINDOW) -> Path:
     """List the shards: these ones, and those of an earlier manifest here that still exist under other names."""
     path = folder / MANIFEST
-    listed = {entry["file"]: entry for entry in _earlier(path) if (folder / entry["file"]).is_file()}
+    listed = {entry["file"]: entry for entry in _earlier(path, window) if (folder / entry["file"]).is_file()}
     listed.update({entry["file"]: entry for entry in entries})
     manifest = {
         "bands": BANDS,
         "pixel_scale": PIXEL_SCALE,
-        "window": WINDOW,
+        "window": window,
         "unit": UNIT,
         "seed": seed,
         "software": _software(),
@@ -129,11 +130,16 @@ def check_seed(folder: Path, seed: int) -> None:
         raise ScannerError("shards.other_seed", f"{folder} holds shards of seed {before}, not {seed}.", hint)
 
 
-def _earlier(path: Path) -> list[dict[str, Any]]:
+def check_window(folder: Path, window: int) -> None:
+    """Raise where a finished folder holds cutouts of another size."""
+    _earlier(folder / MANIFEST, window)
+
+
+def _earlier(path: Path, window: int) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    same = (tuple(manifest["bands"]), manifest["pixel_scale"], manifest["window"]) == (BANDS, PIXEL_SCALE, WINDOW)
+    same = (tuple(manifest["bands"]), manifest["pixel_scale"], manifest["window"]) == (BANDS, PIXEL_SCALE, window)
     if not same:
         raise ScannerError("shards.other_pixels", f"{path} lists shards of another kind.", "Give another folder.")
     return list(manifest["shards"])

@@ -11,6 +11,7 @@ import torch
 
 from training.config import Augment, Config, Objective
 from training.data import CENTRED, KINDS, batch_of, open_cutouts, sample, views
+from training.mae import patchify
 from training.objective import Objective as Learned
 from training.objective import info_nce
 from training.pooling import POOLINGS, pool, pool_visible
@@ -96,6 +97,25 @@ def test_without_terms_it_is_the_plain_autoencoder(shards: Path, tiny: Config) -
     losses = model(*batch)
     assert torch.equal(losses.total, losses.reconstruction)
     assert torch.equal(losses.total, model.mae(batch.flux, batch.noise, batch.hidden).loss)
+
+
+def test_visible_pixels_are_denoised_where_that_is_asked_for(shards: Path, tiny: Config) -> None:
+    """The batch carries the flux without noise; visible pixels cost then, and the noise is not to be predicted."""
+    noisy = replace(tiny, augment=replace(CENTRED, noise=3.0), objective=Objective(denoise=0.5))
+    cutouts, keys = open_cutouts(shards, noisy), np.stack([np.zeros(8, np.int64), np.arange(8)], axis=1)
+    batch = batch_of(cutouts, keys, noisy.augment, noisy)
+    plain = batch_of(cutouts, keys, CENTRED, noisy)
+    torch.testing.assert_close(batch.clean, plain.flux, equal_nan=True)
+    assert not torch.allclose(batch.flux, batch.clean, equal_nan=True)
+    torch.manual_seed(0)
+    model = Learned(noisy)
+    losses = model(*batch)
+    assert float(losses.denoise) > 0
+    torch.testing.assert_close(losses.total, losses.reconstruction + 0.5 * losses.denoise)
+    out = model.mae(batch.flux, batch.noise, batch.hidden, batch.clean)
+    target = patchify(model.mae.pixels.stretch(batch.clean)[0], tiny.model.patch)
+    seen = patchify(batch.flux.isfinite(), tiny.model.patch) & ~out.masked[..., None]
+    torch.testing.assert_close(losses.denoise, (out.prediction - target)[seen].square().mean())
 
 
 def test_noise_is_added_in_units_of_the_sky(tiny: Config) -> None:

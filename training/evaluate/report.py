@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,12 @@ def markdown(results: Mapping[str, Results]) -> str:
     head = ["task", "measure", *results]
     lines = [[task, measure, *cells(found)] for task, measure, found in rows(results)]
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))
+
+
+def row_of(found: Results, first: Results, measures: Sequence[tuple[str, str]]) -> list[str]:
+    """Some (task, measure) of one model as cells of a row, compared with those of the ``first`` model of the table."""
+    pairs = ((found[task].estimates[name], first[task].estimates[name]) for task, name in measures)
+    return [_cell(one, None if found is first else other) for one, other in pairs]
 
 
 def cells(found: list[Estimate | None]) -> list[str]:

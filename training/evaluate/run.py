@@ -75,28 +75,29 @@ class Bench:
             hint = "Give Bench a larger side."
             raise ScannerError("evaluate.window", f"{model} wants {encoder.side} px, the windows have less.", hint)
         name, plain = encoder.name, Embeddings(lambda _: encoder)
-        found = {name: self._all(name, plain)}
+        found = {name: self.measured(name, plain)}
         if short:
-            found[f"{name}, first {short}"] = self._all(f"{name}, first {short}", Shortened(plain, short))
+            found[f"{name}, first {short}"] = self.measured(f"{name}, first {short}", Shortened(plain, short))
         if turns:
             eight = Turned(encoder)
-            found[f"{name}, 8 turns"] = self._all(f"{name}, 8 turns", Embeddings(lambda _: eight))
+            found[f"{name}, 8 turns"] = self.measured(f"{name}, 8 turns", Embeddings(lambda _: eight))
         return found
 
-    def _baseline(self, name: str, seeds: int) -> dict[str, Measured]:
-        numbers = range(seeds if name == RANDOM_WEIGHTS else 1)
-        measured = [
-            self._all(f"{name} {seed}", Embeddings(lambda flux, seed=seed: baselines.fit(name, flux, seed)))  # type: ignore[misc]
-            for seed in numbers
-        ]
-        return mean_of_seeds(measured)
-
-    def _all(self, name: str, seen: Embeddings) -> dict[str, Measured]:
+    def measured(self, name: str, seen: Embeddings) -> dict[str, Measured]:
+        """Results of any vectors; ``name`` is what is told."""
         found = {}
         for task in self.tasks:
             self._say(f"{name}: {task}")
             found[task] = TASKS[task](self.sets, seen)
         return found
+
+    def _baseline(self, name: str, seeds: int) -> dict[str, Measured]:
+        numbers = range(seeds if name == RANDOM_WEIGHTS else 1)
+        measured = [
+            self.measured(f"{name} {seed}", Embeddings(lambda flux, seed=seed: baselines.fit(name, flux, seed)))  # type: ignore[misc]
+            for seed in numbers
+        ]
+        return mean_of_seeds(measured)
 
 
 def compare(
