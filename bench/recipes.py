@@ -66,6 +66,58 @@ def compare_command(plan: Path | None, shards: Path, data: Path, out: Path) -> N
     click.echo((out / "compare.md").read_text("utf-8"))
 
 
+@cli.command("bake")
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.option("--shards", type=_HERE, required=True, help="Cutouts whose vectors an index of trees is grown over.")
+@click.option("--rows", type=click.IntRange(min=1000), default=30_000, show_default=True, help="Of them, at most.")
+@click.option("--data", type=_HERE, required=True, help="Folder of development data.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder for bake.md.")
+def bake_command(run: Path, shards: Path, rows: int, data: Path, out: Path) -> None:
+    """Bake the finished RUN by many recipes, measure all alike, and how well trees find their neighbours.
+
+    \b
+    Example: python -m bench.recipes bake build/model/run --shards build/model/shards --data DATA --out build/recipes
+    """
+    from bench.recipes_bake import bake
+    from training.evaluate.report import row_of
+
+    table: list[list[str]] = []
+    first = None
+    for row in bake(run, shards, data, rows, _say):
+        first = first or row.results
+        trees = "-" if row.trees != row.trees else f"{row.trees:.3f}"
+        table.append([row.name, *row_of(row.results, first, list(MEASURES.values())), trees])
+        _write(out / "bake.md", ["recipe", *MEASURES, "trees: recall@10"], table)
+    click.echo((out / "bake.md").read_text("utf-8"))
+
+
+@cli.command("limits")
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.option("--data", type=_HERE, required=True, help="Folder of development data.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder for limits.md and contradicted.png.")
+def limits_command(run: Path, data: Path, out: Path) -> None:
+    """What keeps the probes of a finished RUN from doing better: other probes, fewer labels, other vectors, the labels.
+
+    \b
+    Example: python -m bench.recipes limits build/model/run --data DATA --out build/recipes
+    """
+    from bench.recipes_limits import by_type, contradicted, draw, limits
+    from training.evaluate.report import cells
+
+    found = dict(limits(run, data, _say))
+    names = list(next(iter(found.values())))
+    columns = [cells([aucs.get(name) for aucs in found.values()]) for name in names]
+    rows = [list(row) for row in zip(found, *columns, strict=True)]
+    rows += [[f"the first, lenses of type {kind}", *cells([one]), "-"] for kind, one in by_type(run, data).items()]
+    _write(out / "limits.md", ["probe", *(f"AUC: {name}" for name in names)], rows)
+    doubted = contradicted(run, data)
+    draw(doubted, out / "contradicted.png")
+    click.echo((out / "limits.md").read_text("utf-8"))
+    galaxies = int(doubted.label.sum())
+    click.echo(f"Of {doubted.total} pictures {len(doubted.label)} are on the other side for every probe: ", nl=False)
+    click.echo(f"{galaxies} labelled galaxy, {len(doubted.label) - galaxies} not.")
+
+
 def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A Markdown table with its note."""
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,11 +12,14 @@ import torch
 from export.graph import projection
 from export.recipe import Recipe
 from training.checkpoint import Checkpoint
+from training.config import Config, Data
+from training.data import CENTRED, batch_of, open_cutouts
 from training.evaluate.embeddings import Embeddings, WindowSet
 from training.evaluate.models import Flux, Vectors, unit
 from training.evaluate.windows import BANDS, central
 from training.pixels import missing_share
 from training.pooling import POOLINGS, pool
+from training.statistics import some_rows
 
 BATCH = 64
 Bake = Callable[[Vectors], Vectors]
@@ -62,3 +67,15 @@ class Baked(Embeddings):
 
     def changed(self, windows: WindowSet, name: str, change: Callable[[Flux], Flux]) -> Vectors:
         return self._bake(self._whole.changed(windows, name, change))
+
+
+def windows_of(shards: Path, config: Config, most: int) -> Iterator[Flux]:
+    """Windows [n, 5, S, S] of at most ``most`` training cutouts, centred, a few at a time; absent bands are NaN."""
+    cutouts = open_cutouts(shards, replace(config, data=Data()))
+    channels = [BANDS.index(band) for band in config.model.bands]
+    keys = some_rows(cutouts, most, config.run.seed)
+    for start in range(0, len(keys), BATCH):
+        part = batch_of(cutouts, keys[start : start + BATCH], CENTRED, config).flux.numpy()
+        flux = np.full((len(part), len(BANDS), *part.shape[2:]), np.nan, np.float32)
+        flux[:, channels] = part
+        yield flux
