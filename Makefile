@@ -58,12 +58,13 @@ model: $(VENV)/dev  ## make the shipped encoder anew: simulate, train in two sta
 	$(TRAIN) evaluate $(MODEL)/small/encoder.onnx --data $(DATA) --checkpoint $(MODEL)/run --turns --short 64 --out $(MODEL)/evaluation
 	$(BIN)/python -m export $(MODEL)/run $(MODEL)/small --cutouts $(MODEL)/shards --evaluation $(MODEL)/evaluation/evaluation.json
 
-SCENES ?= 2400
+SCENES ?= 1200
 LARGE  ?= training/configs/large.toml
 GPUS   ?= 1
-model-large: $(VENV)/dev  ## the same for a GPU, from simulation alone: needs nothing but this repository (SCENES, GPUS, LARGE)
+MINUTES ?=
+model-large: $(VENV)/dev  ## the same for a GPU, from simulation alone: needs nothing but this repository (SCENES, GPUS, LARGE, MINUTES)
 	$(TRAIN) cutouts $(MODEL)/shards-large --simulate $(SCENES) --seed 2 --workers $(WORKERS)
-	$(BIN)/torchrun --standalone --nproc-per-node $(GPUS) -m training pretrain $(LARGE) --shards $(MODEL)/shards-large --out $(MODEL)/run-large --resume
+	$(BIN)/torchrun --standalone --nproc-per-node $(GPUS) -m training pretrain $(LARGE) --shards $(MODEL)/shards-large --out $(MODEL)/run-large --resume $(if $(MINUTES),--minutes $(MINUTES))
 	$(BIN)/python -m export $(MODEL)/run-large $(MODEL)/large --cutouts $(MODEL)/shards-large
 
 bench-gpu: $(VENV)/dev  ## encoder and scan on an NVIDIA GPU, beside PyTorch; writes build/bench-gpu.json

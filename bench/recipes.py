@@ -108,7 +108,7 @@ def limits_command(run: Path, data: Path, out: Path) -> None:
     names = list(next(iter(found.values())))
     columns = [cells([aucs.get(name) for aucs in found.values()]) for name in names]
     rows = [list(row) for row in zip(found, *columns, strict=True)]
-    rows += [[f"the first, lenses of type {kind}", *cells([one]), "-"] for kind, one in by_type(run, data).items()]
+    rows += [[f"as exported, lenses of type {kind}", *cells([one]), "-"] for kind, one in by_type(run, data).items()]
     _write(out / "limits.md", ["probe", *(f"AUC: {name}" for name in names)], rows)
     doubted = contradicted(run, data)
     draw(doubted, out / "contradicted.png")

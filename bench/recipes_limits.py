@@ -37,8 +37,8 @@ from training.evaluate.windows import load as lens_windows
 from training.pooling import POOLINGS
 
 FOLDS = 5
-SHARES = (0.125, 0.25, 0.5)
-"""Of the labels of a training part, for the learning curve."""
+FEWER = (8, 4, 2)
+"""One label in so many of a training part, for the learning curve."""
 Rows = NDArray[np.intp]
 Make = Callable[[], Any]
 
@@ -100,13 +100,13 @@ def _drawn(rows: Rows, label: Bools, share: float) -> Rows:
 
 
 def limits(run: Path, data: Path, say: Callable[[str], None]) -> Iterator[tuple[str, dict[str, Estimate]]]:
-    """Every way to read a label out of frozen vectors, with its AUC for each question that it can answer."""
+    """Every way (linear unless it says otherwise) to read a label out of frozen vectors, with its AUC for each question that it can answer."""
     checkpoint = load(run)
     encoded, both = Encoded(checkpoint), questions(checkpoint, data)
     features = [dict(_features(asked, checkpoint, encoded)) for asked in both]
     shipped = next(iter(features[0]))
     ways: list[tuple[str, str, Make, float]] = [(name, name, probes.classifier, 1.0) for name in features[1]]
-    ways += [(f"{shipped}, {share:.1%} of the labels", shipped, probes.classifier, share) for share in SHARES]
+    ways += [(f"{shipped}, one label in {few}", shipped, probes.classifier, 1 / few) for few in FEWER]
     ways += [(f"{shipped}, {form}", shipped, make, 1.0) for form, make in FORMS.items()]
     for way, name, make, share in ways:
         say(way)
@@ -118,7 +118,7 @@ def _features(asked: Asked, checkpoint: Checkpoint, encoded: Encoded) -> Iterato
     bake, dim = baked(checkpoint, Recipe()), checkpoint.config.model.dim
     rows = encoded.embed(asked.flux)
     vectors, photographs = bake(rows), baselines.fit(baselines.IMAGENET, asked.flux).embed(asked.flux)
-    yield "as shipped, linear", vectors
+    yield "as exported", vectors
     yield "all poolings side by side", rows[:, : len(POOLINGS) * dim]
     if asked.close is not None:
         yield "and the middle of the picture, enlarged twice", np.hstack([vectors, bake(encoded.embed(asked.close))])
@@ -167,7 +167,8 @@ def draw(doubted: Contradicted, out: Path, across: int = 12) -> None:
     for number, (flux, galaxy) in enumerate(zip(doubted.flux, doubted.label, strict=True)):
         row, column = divmod(number, across)
         axes = figure.add_axes((column * width, 1 - (row + 1) * height, 0.95 * width, 0.95 * height))
-        axes.imshow(make_lupton_rgb(*flux, stretch=100, Q=8), origin="upper")
+        with np.errstate(invalid="ignore"):  # pixels that are black in every band
+            axes.imshow(make_lupton_rgb(*flux, stretch=100, Q=8), origin="upper")
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(color="red" if galaxy else "white", linewidth=3)
     with replacing(out) as temporary:

@@ -28,7 +28,6 @@ from scanner.images import TileImages
 from scanner.survey import AB_NANOJANSKY
 
 BANDS = ("u", "g", "r", "i", "z")
-SPLITS = ("train", "validate")
 DETECTION = ("r", "i", "g", "z", "u")
 HELD_BACK = ("lens", "lens_candidate", "sim_lens")
 """Labels of frames that no model may be fitted to."""
