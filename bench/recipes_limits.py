@@ -100,7 +100,7 @@ def _drawn(rows: Rows, label: Bools, share: float) -> Rows:
 
 
 def limits(run: Path, data: Path, say: Callable[[str], None]) -> Iterator[tuple[str, dict[str, Estimate]]]:
-    """Every way (linear unless it says otherwise) to read a label out of frozen vectors, with its AUC for each question that it can answer."""
+    """Ways to read a label out of frozen vectors, linear unless they say so, with the AUC of each question that fits."""
     checkpoint = load(run)
     encoded, both = Encoded(checkpoint), questions(checkpoint, data)
     features = [dict(_features(asked, checkpoint, encoded)) for asked in both]
