@@ -100,7 +100,7 @@ def _drawn(rows: Rows, label: Bools, share: float) -> Rows:
 
 
 def limits(run: Path, data: Path, say: Callable[[str], None]) -> Iterator[tuple[str, dict[str, Estimate]]]:
-    """Ways to read a label out of frozen vectors, linear unless they say so, with the AUC of each question that fits."""
+    """Ways to read a label out of frozen vectors, linear unless they say so, with the AUC of every question."""
     checkpoint = load(run)
     encoded, both = Encoded(checkpoint), questions(checkpoint, data)
     features = [dict(_features(asked, checkpoint, encoded)) for asked in both]
