@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,7 @@ class Blobs:
     name: str
     seed: int
     fails: bool = False
+    window: int = shards.WINDOW
     source: str = "made_up"
     split: str = "train"
 
@@ -60,7 +61,7 @@ class Blobs:
         if self.fails:
             raise ScannerError("tile.truncated", "The disk went away.")
         for plate in (blobs(self.name, self.seed), blobs(f"{self.name}b", self.seed + 100)):
-            yield cut(plate, RULE, self.seed)
+            yield cut(replace(plate, window=self.window), RULE, self.seed)
 
 
 TASKS = [Blobs(f"s{number}", number) for number in range(3)]
@@ -147,6 +148,24 @@ def test_shards_of_another_seed_are_not_replaced(tmp_path: Path) -> None:
     assert caught.value.code == "shards.other_seed"
     assert "--seed 0" in caught.value.hint
     assert contents(tmp_path) == before
+
+
+def test_larger_cutouts_show_the_same_objects_and_do_not_mix(made: Path, tmp_path: Path) -> None:
+    tasks = [replace(task, window=104) for task in TASKS]
+    production.produce(tmp_path, tasks, seed=0, window=104)
+    assert json.loads((tmp_path / shards.MANIFEST).read_text())["window"] == 104
+    large, small = (np.load(folder / "s0.npy") for folder in (tmp_path, made))
+    assert large.shape[2:] == (104, 104)
+    places = [
+        pq.read_table(folder / "s0.parquet", columns=["frame", "x", "y"]).to_pylist() for folder in (tmp_path, made)
+    ]
+    both = [(at, places[1].index(place)) for at, place in enumerate(places[0]) if place in places[1]]
+    assert len(both) > 5
+    for one, other in both:
+        np.testing.assert_allclose(large[one, :, 12:92, 12:92], small[other], atol=1e-4)
+    with pytest.raises(ScannerError, match="another kind"):
+        production.produce(tmp_path, TASKS, seed=0)
+    assert json.loads((tmp_path / shards.MANIFEST).read_text())["window"] == 104
 
 
 def test_another_command_adds_to_the_folder(made: Path, tmp_path: Path) -> None:
