@@ -49,7 +49,8 @@ class Reconstruction:
 def complete(model: MaskedAutoencoder, batch: Batch) -> Reconstruction:
     """Mask, predict, and put the predicted patches into the picture."""
     patch, noise = model.config.patch, model.pixels.softening
-    _, prediction, masked, _, _ = model(batch.flux, batch.noise)
+    output = model(batch.flux, batch.noise)
+    prediction, masked = output.prediction, output.masked
     if model.config.normalised_target:
         mean, deviation = moments(*(patchify(part, patch) for part in model.pixels.stretch(batch.flux)))
         prediction = prediction * deviation + mean
