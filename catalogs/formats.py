@@ -1,7 +1,7 @@
 """Answers in the formats people and programs read.
 
-``table`` for people, with units; ``csv`` and ``json`` plain; ``ecsv``, ``votable`` and ``fits`` with units (VOTable has
-UCDs too); ``ds9`` a region file. An embedding is written where an array fits: ecsv, json, votable, fits.
+``table`` for people, with units; ``csv`` and ``json`` plain; ``ecsv``, ``votable`` and ``fits`` with units (VOTable and
+FITS have UCDs too); ``ds9`` a region file. An embedding is written where an array fits: ecsv, json, votable, fits.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _FOR_PEOPLE = (
     "name", "tile", "ra", "dec", "mag_auto", "snr", "bands_present", "is_primary", "known", "mark", "nearest_example",
     "zlens", "kind", "grade",
 )  # fmt: skip
+_LONGEST_CARD = 68  # letters of a text in a FITS header
 _DIGITS = {"ra": ".6f", "dec": ".6f", "similarity": ".4f", "separation": ".2f", "snr": ".1f", "valid_fraction": ".2f"}
 
 
@@ -75,10 +76,15 @@ def _json(table: Table) -> str:
 
 def _votable(table: Table) -> str:
     from astropy.io.votable import from_table, writeto
+    from astropy.io.votable.tree import Field
 
     document = from_table(table)
-    for field in document.get_first_table().fields:
-        field.ucd = table[field.name].meta.get("ucd")
+    fields = document.get_first_table().fields
+    for number, field in enumerate(fields):
+        if field.datatype == "bit":  # astropy's choice for bool; STILTS takes it for an array and fails
+            fields[number] = Field(document, ID=field.ID, name=field.name, datatype="boolean")
+            fields[number].description = field.description
+        fields[number].ucd = table[field.name].meta.get("ucd")
     buffer = io.BytesIO()
     writeto(document, buffer, tabledata_format="binary2" if EMBEDDING in table.colnames else "tabledata")
     return buffer.getvalue().decode()
@@ -87,8 +93,11 @@ def _votable(table: Table) -> str:
 def _fits(table: Table) -> bytes:
     from astropy.io import fits
 
-    buffer = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), fits.table_to_hdu(table)]).writeto(buffer)
+    buffer, rows = io.BytesIO(), fits.table_to_hdu(table)
+    for number, name in enumerate(table.colnames, 1):  # as TOPCAT and STILTS read and write them
+        known = {"TCOMM": table[name].description, "TUCD": table[name].meta.get("ucd")}
+        rows.header.update({f"{key}{number}": text[:_LONGEST_CARD] for key, text in known.items() if text})
+    fits.HDUList([fits.PrimaryHDU(), rows]).writeto(buffer)
     return buffer.getvalue()
 
 

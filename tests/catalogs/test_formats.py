@@ -58,6 +58,29 @@ def test_votable_has_ucds_and_passes_the_strict_reader(found):
     assert fields["dec"].description == "Declination, ICRS"
 
 
+def test_a_bool_is_a_boolean_in_a_votable_with_or_without_vectors(found):
+    """STILTS takes "bit", which astropy would write, for an array, and reads nothing at all."""
+    from astropy.io.votable import parse
+
+    for columns in (None, ["object_id", "is_primary"]):
+        written = formats.render(found, "votable", columns)
+        votable = parse(io.BytesIO(written.encode()), verify="exception").get_first_table()
+        field = next(field for field in votable.fields if field.name == "is_primary")
+        assert (field.datatype, field.ucd) == ("boolean", "meta.code")
+        assert field.description
+        assert votable.to_table()["is_primary"].tolist() == found["is_primary"].tolist()
+
+
+def test_fits_has_ucds_and_descriptions_where_topcat_looks(found):
+    from astropy.io import fits
+
+    with fits.open(io.BytesIO(formats.render(found, "fits"))) as hdus:
+        header = hdus[1].header
+        place = found.colnames.index("ra") + 1
+    assert header[f"TUCD{place}"] == "pos.eq.ra;meta.main"
+    assert header[f"TCOMM{place}"] == "Right ascension, ICRS"
+
+
 def test_json_is_a_list_of_records_without_nan(found):
     records = json.loads(formats.render(found, "json"), parse_constant=lambda name: pytest.fail(name))
     assert len(records) == 5
