@@ -48,7 +48,7 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
     """A band's file, open until the stack closes; errors as ``open_tile`` says."""
     hdus = stack.enter_context(fits_planes.opened(path))
     with fits_planes.reading(path):
-        image = fits_planes.find(hdus, band.hdu)
+        image = fits_planes.find(hdus, band.hdu, _others(band.mask, band.variance))
         there = ", ".join(f"{index} {fits_planes.label(hdu)}".strip() for index, hdu in enumerate(hdus))
     if image is None:
         raise ScannerError(
@@ -58,9 +58,11 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
         )
     fits_planes.check_whole(image, path)
     wcs = astrometry.read(image, path)
-    mask = _plane(stack, band.mask, hdus, path, image.shape)
+    mask = _plane(stack, band.mask, _others(band, band.variance), hdus, path, image.shape)
     weighs = band.variance is not None and band.variance.inverse  # a weight of 0 says that there is no data
-    variance = _plane(stack, band.variance, hdus, path, image.shape) if with_variance or weighs else None
+    variance = None
+    if with_variance or weighs:
+        variance = _plane(stack, band.variance, _others(band, band.mask), hdus, path, image.shape)
     return BandFile(band, path, image, mask, variance, wcs, astrometry.pixel_scale(wcs, path))
 
 
@@ -74,7 +76,14 @@ def _beside(path: Path, names: tuple[str, str]) -> Path:
     return path.with_name(path.name.replace(*names))
 
 
-def _plane(stack: ExitStack, plane: Plane | None, hdus: Any, path: Path, shape: tuple[int, int]) -> Any | None:
+def _others(*planes: Band | Plane | None) -> set[int | str]:
+    """Names of planes in the same file, which an HDU that is found by its place must not bear."""
+    return {where for plane in planes if plane is not None for where in plane.hdu if isinstance(where, str)}
+
+
+def _plane(
+    stack: ExitStack, plane: Plane | None, others: set[int | str], hdus: Any, path: Path, shape: tuple[int, int]
+) -> Any | None:
     """The HDU of a mask or variance plane; None where the file has none."""
     if plane is None:
         return None
@@ -82,9 +91,9 @@ def _plane(stack: ExitStack, plane: Plane | None, hdus: Any, path: Path, shape: 
         path = _beside(path, plane.beside)
         if not path.is_file():
             return None
-        hdus = stack.enter_context(fits_planes.opened(path))
+        hdus, others = stack.enter_context(fits_planes.opened(path)), set()
     with fits_planes.reading(path):
-        hdu = fits_planes.find(hdus, plane.hdu)
+        hdu = fits_planes.find(hdus, plane.hdu, others)
     if hdu is not None:
         fits_planes.check_whole(hdu, path)
         if hdu.shape != shape:

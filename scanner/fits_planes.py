@@ -7,7 +7,7 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
+from scanner import packed
 
 MAX_PIXELS = 30_000**2
 """The largest plane that is read (3.6 GB of float32): a damaged header must not ask for all memory."""
@@ -44,7 +45,7 @@ def reading(path: Path) -> Iterator[None]:
         filterwarnings("error", "Error validating header")
         try:
             yield
-        except ScannerError:
+        except (ScannerError, MemoryError):
             raise
         except Exception as error:  # a parser that is fed damaged bytes may raise anything
             raise _named(path, error) from error
@@ -55,32 +56,39 @@ def opened(path: Path) -> Iterator[fits.HDUList]:
     """A FITS file, open until the end of the block; errors as in ``reading``."""
     with reading(path):
         stream = _STREAMS.get(path.suffix)
-        source = path if stream is None else _expanded(path, stream)
-        hdus = fits.open(source, mode="readonly")
+        content = None if stream is None else _expanded(path, stream)
+        with _open(path, content, disable_image_compression=True) as tables:
+            packed.check(tables)
+        hdus = _open(path, content)
     with hdus:
         yield hdus
 
 
-def _expanded(path: Path, stream: Any) -> io.BytesIO:
+def _open(path: Path, content: bytes | None, **options: bool) -> fits.HDUList:
+    return fits.open(path if content is None else io.BytesIO(content), mode="readonly", **options)
+
+
+def _expanded(path: Path, stream: Any) -> bytes:
     """The content of a compressed file: inside one, every step back would mean to start again."""
     limit = MAX_PIXELS * 8
     with stream.open(path) as file:
-        content = file.read(limit)
+        content: bytes = file.read(limit)
     if len(content) == limit:
         raise _too_large(path, f"expands to more than {limit} bytes")
-    return io.BytesIO(content)
+    return content
 
 
-def find(hdus: fits.HDUList, where: tuple[int | str, ...]) -> Any | None:
-    """The first HDU of ``where`` (an index, an EXTNAME or an EXTTYPE) that is a two-dimensional image, or None."""
+def find(hdus: fits.HDUList, where: tuple[int | str, ...], others: Collection[int | str] = ()) -> Any | None:
+    """The first HDU of ``where`` (an index, an EXTNAME or an EXTTYPE) that is a two-dimensional image, or None.
+
+    An HDU that bears a name of ``others`` is not found by its index: it says itself that it is another plane.
+    """
+    taken = {str(name).upper() for name in others}
     for wanted in where:
         for index, hdu in enumerate(hdus):
-            if (
-                (wanted == index or str(wanted).upper() in (hdu.name, _type(hdu)))
-                and hdu.is_image
-                and len(hdu.shape) == 2
-                and 0 not in hdu.shape
-            ):
+            names = {hdu.name, _type(hdu)}
+            there = not names & taken if wanted == index else str(wanted).upper() in names
+            if there and hdu.is_image and len(hdu.shape) == 2 and 0 not in hdu.shape:
                 return hdu
     return None
 

@@ -135,6 +135,27 @@ def test_no_image_hdu(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
     assert "CATALOG" in error.hint
 
 
+@pytest.mark.parametrize("stands_there", ["MASK", "VARIANCE"])
+def test_a_plane_that_says_it_is_another_is_not_taken_for_the_image(
+    stands_there: str, small_tile: Tile, tmp_path: Path, unions: Survey
+) -> None:
+    """Without its IMAGE, the place of it in the file is that of another plane: numbers, but no pixels of the sky."""
+    with fits.open(small_tile["g"]) as hdus:
+        left = [hdus[0].copy(), *(hdu.copy() for hdu in hdus[1:] if hdu.name == stands_there)]
+        fits.HDUList(left).writeto(small_tile["g"], overwrite=True)
+    assert stands_there in refusal(unions, tmp_path, "tile.no_image_hdu").hint
+
+
+def test_a_file_without_mask_and_variance_is_its_image(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+    """And a plane that stands where a mask would is one only if it does not say that it is the variance."""
+    with fits.open(small_tile["g"]) as hdus:
+        image, variance = hdus["IMAGE"].copy(), hdus["VARIANCE"].copy()
+        fits.HDUList([fits.PrimaryHDU(), image, variance]).writeto(small_tile["g"], overwrite=True)
+    opened = open_tile(unions, tiles.find(unions, "111.280", tmp_path))
+    assert opened.valid[1] > 0.9
+    assert opened.variance[1] is not None
+
+
 def test_a_cube_is_no_image(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
     fits.writeto(small_tile["r"], np.ones((3, 8, 8), np.float32), overwrite=True)
     refusal(unions, tmp_path, "tile.no_image_hdu")
