@@ -93,14 +93,17 @@ def remove_stale(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path``, waiting for whoever has it. The kernel frees it when its owner dies."""
+def locked(path: Path, shared: bool = False) -> Iterator[None]:
+    """Hold the lock file ``path``, waiting for whoever has it. The kernel frees it when its owner dies.
+
+    Any number may have it ``shared`` at once, and then nobody alone.
+    """
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if sys.platform != "win32":
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)

@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from catalogs import engines, processes, reading, shards, tuning, vectors
+from catalogs import plan as plans
 from catalogs.atomic import locked, output_errors, remove_stale
-from catalogs.coverage import covering, read_whole, same
+from catalogs.coverage import covering, same
 from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
 from catalogs.footers import Footer
+from catalogs.plan import Share
 from catalogs.schema import EMBEDDING
 from catalogs.shards import Shard
 from catalogs.vectors import Vectors
@@ -48,7 +50,7 @@ class Options:
     """What is asked of an index; None keeps what the index has, or else what was measured to be good.
 
     ``target`` is a recall@10 for which trees and effort are then chosen by measurement. ``jobs`` processes build at
-    once (None: this one builds).
+    once (None: this one builds). ``share`` (3, 8): build only the shards of the third of eight machines.
     """
 
     engine: str | None = None
@@ -58,6 +60,13 @@ class Options:
     target: float | None = None
     shard_rows: int = SHARD_ROWS
     jobs: int | None = None
+    share: Share | None = None
+
+    def __post_init__(self) -> None:
+        if self.share is not None and not 1 <= self.share[0] <= self.share[1]:
+            raise ValueError(f"There is no share {self.share[0]} of {self.share[1]}.")
+        if self.share is not None and self.target is not None:
+            raise ValueError("What suits the whole index cannot be measured by a share of it.")
 
 
 @dataclass(frozen=True)
@@ -76,26 +85,29 @@ class IndexReport:
 def build(catalogue: Catalogue, options: Options | None = None) -> IndexReport:
     """Bring the index up to date; only shards with new, changed or vanished tiles are built.
 
-    A second process waits for the first. Killed at any moment it leaves an index that answers; the next run finishes.
-    Raises ``ScannerError`` ``output.full``, ``output.read_only``, ``index.bad_engine``, ``index.no_engine``,
-    ``index.bad_dims``, ``index.process_died``, ``index.recall``.
+    A second process waits for the first, unless both build a ``share``. Killed at any moment it leaves an index that
+    answers; the next run finishes. A share is of its own shards alone; a run without one waits until all are through,
+    finds them built, makes what is missing and removes what is left over. Raises ``ScannerError`` ``output.full``,
+    ``output.read_only``, ``index.bad_engine``, ``index.no_engine``, ``index.bad_dims``, ``index.process_died``,
+    ``index.recall``.
     """
     options = options or Options()
     folder = catalogue.path / "index"
-    with locked(folder / ".lock"):
+    with locked(folder / ".lock", shared=options.share is not None):
         _clean(folder)
         found = catalogue.footers()
-        standing = _standing(catalogue, folder)
-        plan = assign(
-            {name: [tile.tile for tile in shard.tiles] for name, shard in standing.items()}, found, options.shard_rows
-        )
+        standing = plans.standing(catalogue, folder)
+        if options.share is None:
+            plan = plans.whole(folder, standing, found, options.shard_rows)
+        else:
+            plan = plans.agreed(folder, standing, found, options.shard_rows, options.share)
         recipe = _recipe(catalogue, options, _before(catalogue, folder), found)
         run = _Run(catalogue, plan, standing)
         if options.target is not None and plan:
             recipe = run.tuned(recipe, options)
         kept = run.rest(recipe, options.jobs)
         done = list(run.done.values())
-        _remove_others(folder, done)
+        _remove_others(folder, done, whole=options.share is None)
     return IndexReport(
         tiles=sum(len(shard.tiles) for shard in done),
         rows=sum(shard.rows for shard in done),
@@ -111,25 +123,6 @@ def coverage(catalogue: Catalogue) -> int:
     """How many rows the index answers for now; all others are read from their tiles. Raises as ``covering`` does."""
     standing = covering(catalogue, catalogue.footers())
     return sum(c.rows for shard, tiles in standing for c, tile in zip(shard.tiles, tiles, strict=True) if tile)
-
-
-def assign(standing: Mapping[str, Sequence[str]], found: Sequence[Footer], capacity: int) -> dict[str, list[Footer]]:
-    """Which tiles go to which shard: each stays where it is; new ones fill the emptiest shard, then new shards.
-
-    A tile with more rows than ``capacity`` has a shard of its own. Shards that lost all their tiles are left out.
-    """
-    by_name = {footer.tile: footer for footer in found if footer.rows}
-    plan = {name: [by_name.pop(tile) for tile in tiles if tile in by_name] for name, tiles in standing.items()}
-    numbers = (number for number in range(len(found) + len(plan) + 1) if f"shard-{number:05d}" not in plan)
-    room = {name: capacity - sum(footer.rows for footer in tiles) for name, tiles in plan.items() if tiles}
-    name = max(room, key=lambda name: room[name], default="")
-    for footer in by_name.values():
-        if room.get(name, 0) < footer.rows:
-            name = f"shard-{next(numbers):05d}"
-            plan[name], room[name] = [], capacity
-        plan[name].append(footer)
-        room[name] -= footer.rows
-    return {name: tiles for name, tiles in plan.items() if tiles}
 
 
 class _Run:
@@ -233,19 +226,6 @@ def _samples(catalogue: Catalogue, found: Sequence[Footer]) -> Iterator[Vectors]
                     yield embedding[sound]
 
 
-def _standing(catalogue: Catalogue, folder: Path) -> dict[str, Shard]:
-    standing: dict[str, Shard] = {}
-    for path in sorted(folder.glob("shard-*.json")):
-        try:
-            shard = read_whole(path, catalogue.info.dim)
-        except ScannerError as error:
-            log.warning("%s It is built anew.", error.message)
-            continue
-        if shard and shard.model_sha256 == catalogue.info.model_sha256:
-            standing[shard.name] = shard
-    return standing
-
-
 def _build_shard(
     catalogue_path: Path, name: str, tiles: Sequence[Footer], recipe: Recipe, on_disk: bool
 ) -> tuple[Shard, int]:
@@ -282,10 +262,13 @@ def _clean(folder: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _remove_others(folder: Path, kept: Sequence[Shard]) -> None:
+def _remove_others(folder: Path, kept: Sequence[Shard], whole: bool) -> None:
+    """What is no part of the index any more, its plan among it; if not of the ``whole``, earlier data of those kept."""
     keep = {f"{shard.name}.json" for shard in kept}
     keep |= {shard.path(folder, suffix).name for shard in kept for suffix in shards.SUFFIXES}
-    for pattern in ("shard-*.json", *(f"*{suffix}" for suffix in shards.SUFFIXES)):
+    stems = ["*"] if whole else [f"{shard.name}-*" for shard in kept]
+    patterns = [f"{stem}{suffix}" for stem in stems for suffix in shards.SUFFIXES]
+    for pattern in [*patterns, "shard-*.json", plans.AGREED] if whole else patterns:
         for path in folder.glob(pattern):
             if path.name not in keep:
                 path.unlink(missing_ok=True)

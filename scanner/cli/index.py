@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .machines import ShardType
 from .options import catalog_option
 
 if TYPE_CHECKING:
     from catalogs.index import IndexReport
     from catalogs.verify import Verified
+
+    from ..shard import Shard
 
 
 @click.command()
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--shard-rows", type=click.IntRange(1000), help="Objects a shard at most.  [default: 1048576]")
 @click.option("--jobs", type=click.IntRange(1), help="Shards to build at once.  [default: cores]")
+@click.option("--shard", type=ShardType(), help="Build this share of the shards; auto asks SLURM or CANFAR.")
 @click.option("--verify", is_flag=True, help="Then measure recall against exact search, and the time a question takes.")
 @click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def index(
@@ -45,6 +49,7 @@ def index(
     target_recall: float | None,
     shard_rows: int | None,
     jobs: int | None,
+    shard: Shard | None,
     verify: bool,
     fmt: str,
 ) -> None:
@@ -53,11 +58,14 @@ def index(
     What is chosen is kept with the index, and holds for later runs and for queries. A query works without an index too,
     and always looks at every tile: those that the index does not cover are compared in full, more slowly.
 
+    With --shard, many machines build one index; run it once without when all are through, which finishes it.
+
     \b
     Examples:
       scanner index --catalog embeddings
       scanner index --target-recall 0.95 --jobs 8 --verify
       scanner index --engine faiss --index-dims 96
+      srun --ntasks 8 scanner index --shard auto && scanner index
     """
     import catalogs
     from catalogs import index as indexes
@@ -65,6 +73,8 @@ def index(
 
     from ..encoder import usable_cores
 
+    if shard and target_recall:
+        raise click.UsageError("--target-recall is measured when all is built: give it without --shard.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     began = time.perf_counter()
     catalogue = catalogs.open(catalog)
@@ -75,6 +85,7 @@ def index(
         target=target_recall,
         shard_rows=shard_rows or indexes.SHARD_ROWS,
         jobs=jobs or usable_cores(),
+        share=(shard.number, shard.count) if shard else None,
     )
     report = indexes.build(catalogue, options)
     seconds = time.perf_counter() - began

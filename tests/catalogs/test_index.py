@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalogs import candidates, index, shards, store
+from catalogs import candidates, index, plan, shards, store
 from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
 from catalogs.footers import Footer
@@ -313,10 +313,10 @@ def footer(tile: str, rows: int) -> Footer:
 
 def test_tiles_stay_in_their_shards_and_large_ones_have_their_own():
     found = [footer("a", 5), footer("b", 3), footer("c", 20), footer("d", 4), footer("e", 0)]
-    plan = index.assign({}, found, capacity=10)
-    assert [[tile.tile for tile in tiles] for tiles in plan.values()] == [["a", "b"], ["c"], ["d"]]
-    names = {name: [tile.tile for tile in tiles] for name, tiles in plan.items()}
-    again = index.assign(names, [*found, footer("aa", 6)], capacity=10)
+    first = plan.assign({}, found, capacity=10)
+    assert [[tile.tile for tile in tiles] for tiles in first.values()] == [["a", "b"], ["c"], ["d"]]
+    names = {name: [tile.tile for tile in tiles] for name, tiles in first.items()}
+    again = plan.assign(names, [*found, footer("aa", 6)], capacity=10)
     assert {name: [tile.tile for tile in tiles] for name, tiles in again.items()} == {
         **names,
         "shard-00002": ["d", "aa"],
