@@ -19,7 +19,7 @@ from catalogs.passes import Block
 from catalogs.reading import Selection
 from catalogs.shards import Searcher, Shard
 from catalogs.threads import in_threads
-from catalogs.vectors import Vectors
+from catalogs.vectors import Vectors, products
 
 if TYPE_CHECKING:
     from catalogs.store import Catalogue
@@ -183,7 +183,7 @@ class Candidates:
         numbers = np.array([self.numbers[footer.tile] for footer in footers], np.int64)
 
         def compared(block: Block) -> Part:
-            cosines = block.embedding @ self._directions.T / block.length[:, None]
+            cosines = products(block.embedding, self._directions) / block.length[:, None]
             best = [block.best(cosine, count) for cosine in cosines.T]
             return [replace(hits, tile=numbers[hits.tile]) for hits in best], len(block.length), 0
 

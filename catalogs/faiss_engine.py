@@ -6,6 +6,7 @@ and compared by inner product. The lists are mapped, not read. ``trees`` means n
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def _full_or_unknown(path: Path, error: RuntimeError) -> tuple[int, str]:
 
 
 def _faiss() -> Any:
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells which instructions it tries
     try:
         import faiss
     except ImportError as error:

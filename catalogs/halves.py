@@ -18,7 +18,7 @@ import numkong
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.vectors import Vectors
+from catalogs.vectors import Vectors, along
 
 Numbers = NDArray[np.int64]
 
@@ -63,7 +63,7 @@ class Halves:
     def cosines(self, rows: Numbers, direction: Vectors) -> Vectors:
         """Cosines of these rows [N] with a unit vector [D]."""
         found = self._rows[rows]
-        cosine: Vectors = found["vector"].astype(np.float32) @ direction / found["length"]
+        cosine: Vectors = along(found["vector"].astype(np.float32), direction) / found["length"]
         return cosine
 
     def best(self, directions: Vectors, count: int, rows: Numbers | None = None) -> list[tuple[Numbers, Vectors]]:

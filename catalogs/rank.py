@@ -19,7 +19,7 @@ from catalogs.hits import SAME_OBJECT, Hits
 from catalogs.marks import Marks
 from catalogs.reading import Selection
 from catalogs.scorers import Method, Scorer
-from catalogs.vectors import Vectors
+from catalogs.vectors import Vectors, along
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -197,6 +197,6 @@ def spread(pool: Vectors, judged: Vectors, count: int) -> NDArray[np.int64]:
     chosen: list[int] = []
     for _ in range(min(count, len(pool))):
         chosen.append(int(closest.argmin()))
-        closest = np.maximum(closest, pool @ pool[chosen[-1]])
+        closest = np.maximum(closest, along(pool, pool[chosen[-1]]))
         closest[chosen] = np.inf
     return np.array(chosen, np.int64)

@@ -64,8 +64,9 @@ def recipe_for(shard: Shard, folder: Path, target: float, trees: Sequence[int]) 
                 engines.named(recipe.engine).build(path, rows, recipe, on_disk=False)
             reached, seconds, recall = trial.least(path, recipe, target)
             best = max(best, recall.low)
-            log.info("trees %s, effort %s: recall@10 %.3f [%.3f, %.3f], %.2f ms a shard", reached.trees, reached.effort,
-                     recall.value, recall.low, recall.high, 1000 * seconds)  # fmt: skip
+            told = f"{count} trees, effort {reached.effort}" if count else f"effort {reached.effort}"
+            log.info("%s: recall@10 %.3f [%.3f, %.3f], %.2f ms a shard", told, recall.value, recall.low, recall.high,
+                     1000 * seconds)  # fmt: skip
             if recall.low >= target:
                 found.append((seconds, reached))
     if not found:
