@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import shlex
 import shutil
@@ -91,16 +93,30 @@ def test_fits_and_votable_carry_units_ucds_and_vectors(done: tuple[Path, dict[st
         assert read["mag_r"].unit == "mag"
 
 
-def test_stilts_reads_the_fits_file(done: tuple[Path, dict[str, Any]]) -> None:
+def test_stilts_reads_fits_and_votable_with_units_and_ucds(done: tuple[Path, dict[str, Any]]) -> None:
     if shutil.which("stilts") is None:
         pytest.skip("STILTS is not installed (Debian: apt install stilts)")
     folder, names = done
-    command = next(code for language, code in blocks() if language == "stilts")
-    subprocess.run(shlex.split(command), cwd=folder, check=True, capture_output=True, timeout=100)
-    read = Table.read(folder / "bright.csv")
-    order, expected = np.argsort(read["object_id"]), names["bright"]
-    assert np.array_equal(read["object_id"][order], np.sort(expected["object_id"]))
-    assert np.allclose(read["ra"][order], expected["ra"][np.argsort(expected["object_id"])], atol=1e-9)
+
+    def stilts(*words: str) -> str:
+        return subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True, timeout=100).stdout
+
+    for command in next(code for language, code in blocks() if language == "stilts").splitlines():
+        stilts(*shlex.split(command))
+    order = np.argsort(names["bright"]["object_id"])
+    for name in ("bright.csv", "bright-too.csv"):
+        read = Table.read(folder / name)
+        read.sort("object_id")
+        assert np.array_equal(read["object_id"], names["bright"]["object_id"][order])
+        for column, tolerance in (("ra", 1e-9), ("dec", 1e-9), ("mag_r", 1e-5)):
+            assert np.allclose(read[column], names["bright"][column][order], rtol=0, atol=tolerance)
+    for name in ("objects.fits", "objects.vot"):
+        described = ("stilts", "tpipe", f"in={name}", "cmd=meta Name Units UCD Description Shape", "ofmt=csv")
+        rows = {row["Name"]: row for row in csv.DictReader(io.StringIO(stilts(*described)))}
+        assert (rows["ra"]["Units"], rows["ra"]["UCD"]) == ("deg", "pos.eq.ra;meta.main")
+        assert rows["dec"]["Description"] == "Declination, ICRS"
+        assert rows["embedding"]["Shape"] == f"({names['everything']['embedding'].shape[1]})"
+    assert stilts("stilts", "votlint", "objects.vot").strip() == ""
 
 
 def test_searches_in_sql_and_polars_agree_with_scanner(done: tuple[Path, dict[str, Any]]) -> None:
