@@ -38,7 +38,11 @@ format: $(VENV)/dev  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev  ## measure: prints tables, writes build/bench.json
+$(VENV)/peers: pyproject.toml | $(BIN)/python
+	-$(PIP) --editable '.[bench]'
+	@touch $@
+
+bench: $(VENV)/dev $(VENV)/peers  ## measure: prints tables, writes build/bench.json
 	@mkdir -p $(BUILD)
 	$(BIN)/python -m bench --out $(BUILD)/bench.json
 

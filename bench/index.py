@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import asked, peers, rows, tiles
+from bench import asked, peers, rows, tiles, variants
 from bench.cloud import Cloud, Repeated, Source, Vectors
 from bench.method import Cost, cost
 from bench.setup import Setup
@@ -32,7 +32,8 @@ from scanner.progress import Quiet
 from scanner.scan import make_run, scan_tiles
 
 LARGE, MIDDLE, SMALL, FEW = 2_000_000, 500_000, 50_000, 3_000
-PEERS, FEW_PEERS = 100_000, 2_000
+PEERS, FEW_PEERS = (100_000, MIDDLE), (2_000, 2_000)
+"""Vectors on which libraries are compared, of the first two sources."""
 QUERIES, FEW_QUERIES = 100, 8
 SHIFT = 3.0
 """Length of the common mean of uncentred embeddings: nine tenths of every vector point the same way."""
@@ -44,7 +45,7 @@ BARS = ("recall_at_10", "speedup_vs_exact", "bytes_per_row", "build_s_per_millio
 
 
 def measure(setup: Setup) -> dict[str, Any]:
-    """Rows of ``catalogues`` and ``peers``; the numbers of the largest catalogue stand by themselves too."""
+    """Rows of ``catalogues``, ``variants``, ``peers``; the numbers of the largest catalogue stand by themselves too."""
     with Encoder(setup.model, device="cpu") as encoder:
         real = embeddings(setup, encoder)
     dim = real.shape[1]
@@ -57,16 +58,22 @@ def measure(setup: Setup) -> dict[str, Any]:
     if setup.quick:
         sources = [Cloud(dim, FEW), Repeated(real, FEW)]
     queries = FEW_QUERIES if setup.quick else QUERIES
-    compared, measured = FEW_PEERS if setup.quick else PEERS, []
+    measured = []
     for source in sources:
-        with setup.scratch() as folder:
+        with setup.step(f"{source.rows:,} {source.stated()['embeddings']}"), setup.scratch() as folder:
             measured.append(catalogue(folder, source, queries, in_steps=source is sources[0]))
+    with setup.step("settings of the index"):
+        settings = variants.measure(setup, sources[1])
+    with setup.step("peers"):
+        counts = FEW_PEERS if setup.quick else PEERS
+        compared = [peers.measure(setup, *one) for one in zip(sources[:2], counts, strict=True)]
     return {
         **{name: measured[0][name] for name in BARS},
         "worst_index_recall_at_10": min(row["index_recall_at_10"] for row in measured),
         "exact_below_numbers": candidates.EXACT_NUMBERS,
         "catalogues": measured,
-        "peers": [row for source in sources[:2] for row in peers.measure(setup, source, compared)],
+        "variants": settings,
+        "peers": [row for rows_of_one in compared for row in rows_of_one],
         "generators": [source.stated() for source in sources],
     }
 
