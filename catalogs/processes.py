@@ -51,8 +51,8 @@ def _died(disk: Path) -> ScannerError:
     return ScannerError(
         "index.process_died",
         "A process that built a part of the index was killed, most likely for want of memory.",
-        "Run the same command again with fewer --jobs: what was finished is kept. (A program of your own that builds by "
-        "processes has to keep what it does under: if __name__ == '__main__'.)",
+        "Run the same command again with fewer --jobs: what was finished is kept. (A program of your own that builds "
+        "by processes has to keep what it does under: if __name__ == '__main__'.)",
     )
 
 
