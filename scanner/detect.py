@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import convolve1d
 
 from catalogs.errors import ScannerError
-from scanner.sections import Section, Strip, nearest, sections
+from scanner.sections import MESH, Section, Strip, nearest, sections
 
 THRESHOLD = 4.0
 """Per pixel after the detection filter, in units of the filtered sky noise (1.5 of the unfiltered, if it is white)."""
@@ -23,13 +23,15 @@ _ENOUGH_PIXELS = 1000
 MIN_AREA = 5
 DEBLEND_LEVELS = 32
 DEBLEND_CONTRAST = 0.005
-BACKGROUND_MESH = 128
 KRON_FACTOR = 2.5
 MIN_KRON_RADIUS = 1.75
 """The aperture is never smaller than 3.5 half-axes across (PHOT_AUTOPARAMS 2.5, 3.5 of Source Extractor)."""
 
 MAX_RADIUS = 200
-_PIXEL_STACK = 6_000_000
+_PIXEL_STACK, _LARGE_PIXEL_STACK = 300_000, 6_000_000
+"""Pixels above the threshold that sep holds at once. It clears them all for every section, and six million take longer
+to clear than most sections take to search: they are for those that the first number is too small for."""
+
 _SUB_OBJECTS = 16_384
 
 Image = NDArray[np.float32]
@@ -76,7 +78,6 @@ def find_objects(
     """
     if strip is None and variance is not None and np.isnan(variance).all():
         variance = None  # a plane that knows nothing must not hide the image
-    sep.set_extract_pixstack(_PIXEL_STACK)
     sep.set_sub_object_limit(_SUB_OBJECTS)
     rows = strip or Strip.whole(len(flux))
     parts = [
@@ -98,7 +99,7 @@ def _find_in(flux: Image, variance: Image | None, section: Section, min_snr: flo
     if lost.all():
         return _none()
     data[lost] = 0
-    background = sep.Background(data, mask=lost, bw=BACKGROUND_MESH, bh=BACKGROUND_MESH)
+    background = sep.Background(data, mask=lost, bw=MESH, bh=MESH)
     if not background.globalrms > 0:
         return _none()
     background.subfrom(data)
@@ -112,20 +113,34 @@ def _find_in(flux: Image, variance: Image | None, section: Section, min_snr: flo
 
 
 def _extract(significance: Image, lost: NDArray[np.bool_]) -> tuple[NDArray[np.void], NDArray[np.int32]]:
+    threshold = THRESHOLD * _filtered_noise(significance, lost)
     try:
-        objects, segments = sep.extract(
-            significance,
-            THRESHOLD * _filtered_noise(significance, lost),
-            mask=lost,
-            filter_kernel=FILTER,
-            minarea=MIN_AREA,
-            deblend_nthresh=DEBLEND_LEVELS,
-            deblend_cont=DEBLEND_CONTRAST,
-            segmentation_map=True,
-        )
-    except Exception as error:  # sep raises plain exceptions for its buffers
+        try:
+            return _above(threshold, significance, lost, _PIXEL_STACK)
+        except Exception as error:  # sep raises plain exceptions for its buffers
+            if "pixel buffer full" not in str(error):
+                raise
+            return _above(threshold, significance, lost, _LARGE_PIXEL_STACK)
+    except Exception as error:
         hint = "Give positions instead of detecting: --sources FILE or --sources grid."
         raise ScannerError("tile.too_crowded", f"Source detection gave up: {error}.", hint) from error
+
+
+def _above(
+    threshold: float, significance: Image, lost: NDArray[np.bool_], stack: int
+) -> tuple[NDArray[np.void], NDArray[np.int32]]:
+    """sep's objects and the map of their pixels, with room for ``stack`` pixels at once."""
+    sep.set_extract_pixstack(stack)
+    objects, segments = sep.extract(
+        significance,
+        threshold,
+        mask=lost,
+        filter_kernel=FILTER,
+        minarea=MIN_AREA,
+        deblend_nthresh=DEBLEND_LEVELS,
+        deblend_cont=DEBLEND_CONTRAST,
+        segmentation_map=True,
+    )
     return objects, segments
 
 

@@ -90,7 +90,8 @@ def _sum(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sums in circles, minus the local sky; masked pixels count as the mean of the others in the circle."""
     lost = np.isnan(image)
-    data = np.where(lost, np.float32(0), image)
+    data = np.array(image, order="C")
+    data[lost] = 0
     sky, noise = _sky(data, lost, x, y)
     options = {"mask": lost, "subpix": 5}
     if variance is None:

@@ -13,10 +13,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-SECTION = (1250, 2500)
+MESH = 128
+"""Pixels a side of the cells in which the sky is measured. Sections begin and end with a cell, so that each cell holds
+the same pixels as it would in the whole tile, and sections find what the whole does."""
+
+SECTION = (1250, 5000)
 """Rows and columns, about: small enough for a strip of five bands to be 300 MB of a tile of 10,000 x 10,000."""
 
-OVERLAP = 100
+OVERLAP = MESH
 """Pixels around a section that are searched with it; the section whose core holds the centroid owns the object."""
 
 Floats = NDArray[np.float64]
@@ -85,6 +89,7 @@ def wider(core: tuple[slice, slice], margin: int, shape: tuple[int, int]) -> tup
 
 
 def edges(length: int, size: int) -> list[int]:
-    """Edges of equal parts of about ``size``."""
+    """Edges of parts of about ``size``, at whole cells of the sky."""
     count = max(1, round(length / size))
-    return [round(length * step / count) for step in range(count + 1)]
+    inner = (MESH * round(length * step / count / MESH) for step in range(1, count))
+    return sorted({0, *inner, length})
