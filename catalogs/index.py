@@ -51,6 +51,7 @@ class Options:
 
     ``target`` is a recall@10 for which trees and effort are then chosen by measurement. ``jobs`` processes build at
     once (None: this one builds). ``share`` (3, 8): build only the shards of the third of eight machines.
+    ``all_bytes``: read all of what stands, to build anew what is damaged anywhere.
     """
 
     engine: str | None = None
@@ -61,6 +62,7 @@ class Options:
     shard_rows: int = SHARD_ROWS
     jobs: int | None = None
     share: Share | None = None
+    all_bytes: bool = False
 
     def __post_init__(self) -> None:
         if self.share is not None and not 1 <= self.share[0] <= self.share[1]:
@@ -96,7 +98,7 @@ def build(catalogue: Catalogue, options: Options | None = None) -> IndexReport:
     with locked(folder / ".lock", shared=options.share is not None):
         _clean(folder)
         found = catalogue.footers()
-        standing = plans.standing(catalogue, folder)
+        standing = plans.standing(catalogue, folder, options.all_bytes)
         if options.share is None:
             plan = plans.whole(folder, standing, found, options.shard_rows)
         else:
@@ -152,8 +154,9 @@ class _Run:
             if shard.recipe != recipe:  # made alike, asked otherwise: the sidecar alone changes
                 self.done[name] = replace(shard, recipe=recipe)
                 self.done[name].save(folder)
-        before = {name: (shard.content, shard.files) for name, shard in self._from_before.items()}
-        return {name for name, shard in self.done.items() if before.get(name) == (shard.content, shard.files)}
+            shards.settle(shard, folder)
+        before = {name: shard.content for name, shard in self._from_before.items()}
+        return {name for name, shard in self.done.items() if before.get(name) == shard.content}
 
     def _build(self, names: Sequence[str], recipe: Recipe, jobs: int | None) -> None:
         wanted = [n for n in names if n not in self.done or self.done[n].recipe.made != recipe.made]

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from catalogs import shards
 from catalogs.atomic import locked, write_json
 from catalogs.coverage import read_whole
 from catalogs.errors import ScannerError
@@ -31,12 +32,14 @@ Share = tuple[int, int]
 AGREED = "plan.json"
 
 
-def standing(catalogue: Catalogue, folder: Path) -> dict[str, Shard]:
-    """The shards that are sound and of the catalogue's model, by name."""
+def standing(catalogue: Catalogue, folder: Path, all_bytes: bool = False) -> dict[str, Shard]:
+    """Shards that are sound and of the catalogue's model, by name; with ``all_bytes``, every byte is read."""
     found: dict[str, Shard] = {}
     for path in sorted(folder.glob("shard-*.json")):
         try:
             shard = read_whole(path, catalogue.info.dim)
+            if shard and all_bytes:
+                shards.check_all(shard, folder)
         except ScannerError as error:
             log.warning("%s It is built anew.", error.message)
             continue

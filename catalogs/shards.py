@@ -14,6 +14,8 @@ from __future__ import annotations
 import functools
 import io
 import json
+import logging
+import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -28,10 +30,12 @@ from catalogs import engines, halves, vectors
 from catalogs.atomic import replacing, write_json
 from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
-from catalogs.footers import fingerprint
+from catalogs.footers import checksum, fingerprint
 from catalogs.halves import Halves
 from catalogs.schema import EMBEDDING
 from catalogs.vectors import Vectors
+
+log = logging.getLogger(__name__)
 
 ITEM = np.dtype([("object_id", "<i8"), ("ra", "<f8"), ("dec", "<f8"), ("tile", "<i4"), ("row", "<i4")])
 COLUMNS = ("object_id", "ra", "dec", EMBEDDING)
@@ -57,7 +61,8 @@ class Covered:
 class Shard:
     """The sidecar. ``content`` names the data files; "" stands for a shard that is being built for the first time.
 
-    ``files`` are size and fingerprint of each data file, in the order of ``SUFFIXES``.
+    ``files`` are size, fingerprint (of its ends) and checksum (CRC-32 of all of it) of each data file, in the order of
+    ``SUFFIXES``.
     """
 
     name: str
@@ -66,12 +71,12 @@ class Shard:
     recipe: Recipe
     model_sha256: str
     rows: int
-    files: tuple[tuple[int, str], ...]
+    files: tuple[tuple[int, str, int], ...]
     tiles: tuple[Covered, ...]
 
     @property
     def bytes(self) -> int:
-        return sum(size for size, _ in self.files)
+        return sum(size for size, _, _ in self.files)
 
     def path(self, folder: Path, suffix: str) -> Path:
         """Where one of its data files is."""
@@ -99,19 +104,38 @@ def read(path: Path, dim: int) -> Shard:
 
 
 def check(shard: Shard, folder: Path) -> None:
-    """Raise ``ScannerError`` ``index.damaged`` unless the data files are those of the sidecar."""
+    """Raise ``ScannerError`` ``index.damaged`` unless the data files are those of the sidecar.
+
+    By size and ends; a file that was written later than the sidecar, as copies and changes are, is read as a whole.
+    """
     path = folder
     try:
-        for suffix, (size, mark) in zip(SUFFIXES, shard.files, strict=True):
+        for suffix, (size, mark, whole) in zip(SUFFIXES, shard.files, strict=True):
             path = shard.path(folder, suffix)
             stat = path.stat()
             if stat.st_size != size or _fingerprint(path, stat.st_size, stat.st_mtime_ns) != mark:
                 raise ValueError("it is not the file that its sidecar describes")
+            if _later(path, shard, folder) and _checksum(path, stat.st_size, stat.st_mtime_ns) != whole:
+                raise ValueError("it has changed since it was written")
         if shard.files[1][0] != shard.rows * halves.record(shard.dim).itemsize:
             raise ValueError("it has not as many rows as its sidecar says")
         engines.named(shard.recipe.engine).check(shard.path(folder, ENGINE), shard.rows, shard.recipe)
     except (OSError, ValueError) as error:
         raise ScannerError("index.damaged", f"The index file {path} is refused: {error}.", _HINT) from error
+
+
+def settle(shard: Shard, folder: Path) -> None:
+    """Let data files that were found sound count as older than the sidecar, so that they are not read again."""
+    if any(_later(shard.path(folder, suffix), shard, folder) for suffix in SUFFIXES):
+        os.utime(folder / f"{shard.name}.json")
+
+
+def check_all(shard: Shard, folder: Path) -> None:
+    """Read every byte: ``ScannerError`` ``index.damaged`` for a change that the ends of a file do not show."""
+    for suffix, (_, _, whole) in zip(SUFFIXES, shard.files, strict=True):
+        path = shard.path(folder, suffix)
+        if checksum(path) != whole:
+            raise ScannerError("index.damaged", f"The index file {path} has changed since it was written.", _HINT)
 
 
 def bytes_needed(rows: int, dim: int, recipe: Recipe) -> int:
@@ -150,7 +174,7 @@ class Builder:
             engines.named(recipe.engine).build(
                 temporary[2], Halves(temporary[1], self._shard.dim), recipe, self._on_disk
             )
-            files = tuple((path.stat().st_size, fingerprint(path)) for path in temporary)
+            files = tuple((path.stat().st_size, fingerprint(path), checksum(path)) for path in temporary)
         shard = replace(self._shard, rows=self.rows, files=files, tiles=tuple(self._tiles))
         shard.save(self._folder)
         return shard
@@ -224,13 +248,23 @@ def _loaded(path: Path, inode: int, mtime_ns: int, recipe: Recipe) -> Any:
 def _parsed(path: Path, size: int, mtime_ns: int) -> Shard:
     found = json.loads(path.read_text(encoding="utf-8"))
     tiles = tuple(Covered(**tile) for tile in found["tiles"])
-    files = tuple((int(length), str(mark)) for length, mark in found["files"])
+    files = tuple((int(length), str(mark), int(whole)) for length, mark, whole in found["files"])
     return Shard(**{**found, "recipe": Recipe(**found["recipe"]), "files": files, "tiles": tiles})
 
 
 @functools.lru_cache(4096)
 def _fingerprint(path: Path, size: int, mtime_ns: int) -> str:
     return fingerprint(path)
+
+
+@functools.lru_cache(4096)
+def _checksum(path: Path, size: int, mtime_ns: int) -> int:
+    log.info("%s is newer than its sidecar: reading all of it. (Spare that: scanner index)", path)
+    return checksum(path)
+
+
+def _later(path: Path, shard: Shard, folder: Path) -> bool:
+    return path.stat().st_mtime_ns > (folder / f"{shard.name}.json").stat().st_mtime_ns
 
 
 def _items(table: pa.Table, sound: NDArray[np.int64], tile: int) -> NDArray[np.void]:

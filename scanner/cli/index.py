@@ -39,7 +39,12 @@ if TYPE_CHECKING:
 @click.option("--shard-rows", type=click.IntRange(1000), help="Objects a shard at most.  [default: 1048576]")
 @click.option("--jobs", type=click.IntRange(1), help="Shards to build at once.  [default: cores]")
 @click.option("--shard", type=ShardType(), help="Build this share of the shards; auto asks SLURM or CANFAR.")
-@click.option("--verify", is_flag=True, help="Then measure recall against exact search, and the time a question takes.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Read every byte of what stands and build anew what is damaged; then measure recall against exact search, and "
+    "the time a question takes.",
+)
 @click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def index(
     catalog: Path,
@@ -86,6 +91,7 @@ def index(
         shard_rows=shard_rows or indexes.SHARD_ROWS,
         jobs=jobs or usable_cores(),
         share=(shard.number, shard.count) if shard else None,
+        all_bytes=verify,
     )
     report = indexes.build(catalogue, options)
     seconds = time.perf_counter() - began

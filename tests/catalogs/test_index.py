@@ -192,6 +192,67 @@ def test_a_corrupt_shard_is_named_searched_around_and_rebuilt(survey, folder, da
     assert answer(survey) == (ids, 1800)
 
 
+@pytest.fixture
+def larger(catalogue, make_rows, write_tile, monkeypatch):
+    """A catalogue whose index has files with a middle: more than the ends that are looked at."""
+    monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
+    write_tile(catalogue, "1.1", make_rows(1, np.linspace(0, 1, 5000), np.linspace(0, 1, 5000)))
+    index.build(catalogue)
+    return catalogue
+
+
+def damage_middle(path: Path) -> None:
+    """Bytes of a page written over: of Annoy's file, pointers that lead nowhere."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 - 2048)
+        file.write(np.random.default_rng(0).bytes(4096))
+
+
+@pytest.mark.parametrize("suffix", shards.SUFFIXES)
+def test_a_file_that_was_changed_in_the_middle_is_never_asked(larger, suffix, caplog):
+    """Annoy would crash."""
+    expected = answer(larger)
+    path = next((larger.path / "index").glob(f"*{suffix}"))
+    damage_middle(path)
+    assert answer(larger) == (expected[0], 0)
+    assert path.name in caplog.text
+    assert "scanner index" in caplog.text
+    assert index.build(larger).built == ("shard-00000",)
+    assert answer(larger) == expected
+
+
+@pytest.mark.parametrize("suffix", shards.SUFFIXES)
+def test_a_bit_that_flipped_on_the_disk_is_found_by_reading_every_byte(larger, suffix, caplog):
+    before = contents(larger.path / "index")
+    path = next((larger.path / "index").glob(f"*{suffix}"))
+    stat = path.stat()
+    damage_middle(path)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert index.build(larger).built == ()
+    assert index.build(larger, Options(all_bytes=True)).built == ("shard-00000",)
+    assert path.name in caplog.text
+    after = contents(larger.path / "index")
+    assert {name: old for name, (old, _) in before.items()} == {name: new for name, (new, _) in after.items()}
+    assert index.build(larger, Options(all_bytes=True)).built == ()
+
+
+def test_a_copied_index_is_read_once_and_then_trusted(larger, tmp_path, caplog):
+    caplog.set_level("INFO")
+    expected = answer(larger)
+    copy = store.open(shutil.copytree(larger.path, tmp_path / "copy", copy_function=shutil.copyfile))
+    for path in (copy.path / "index").glob("shard-*-*"):
+        os.utime(path, (4e9, 4e9))  # as if copied after the sidecar
+    assert answer(copy) == expected
+    assert "reading all of it" in caplog.text
+    for path in (copy.path / "index").glob("shard-*-*"):
+        os.utime(path)
+    assert index.build(copy).built == ()
+    caplog.clear()
+    shards._checksum.cache_clear()
+    assert answer(copy) == expected
+    assert "reading all of it" not in caplog.text
+
+
 def test_an_index_is_mended_as_it_was_made(survey, folder):
     index.build(survey, Options(trees=3))
     for path in folder.glob("*.ann"):

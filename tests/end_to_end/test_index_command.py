@@ -67,6 +67,7 @@ def test_a_damaged_shard_is_named_and_mended_by_one_command(scanner: Scanner, co
     again = scanner("query", "--id", one, "--catalog", copied, "-f", "json")
     assert again.out == asked.out
     assert path.name not in again.err
+    assert json.loads(scanner("index", "--catalog", copied, "--verify", "-f", "json").out)["built"] == []
 
 
 def test_a_query_can_be_kept_to_a_region(scanner: Scanner, catalogue: Path) -> None:
