@@ -3,12 +3,13 @@
 All is written beside the target, into ``.<name>.partial``; the same command after an interruption goes on there, as
 long as catalogue and options are the same. The collection takes its name when it is whole.
 
-A survey of 4e8 rows of 384 dimensions, on paper: partitions of up to 200,000 rows fill to half on average, so 4,000 of
+A survey of 4e8 rows of 192 dimensions, on paper: partitions of up to 200,000 rows fill to half on average, so 4,000 of
 them, some 1.2 degrees wide. Counting reads 8 bytes a row (3 GB). A tile of half a degree touches two partitions on
-average, so writing decodes 2 x 280 GB and encodes 280 GB once; nothing else is on disk twice but the margins. A margin
-of 10" takes what lies in pixels of order 13 (26" wide) around each partition: 2.5 % of the rows, 7 GB. Memory: twice a
-partition (2 x 350 MB), a row group and the counts, about 1 GB however many tiles there are. Measured, at 240,000 rows:
-27 CPU-seconds a million rows, so 3 hours of one core for the survey; 640 MB with partitions of up to 95,000 rows.
+average, so writing decodes 2 x 200 GB and encodes 184 GB once; nothing else is on disk twice but the margins. A margin
+of 10" takes what lies in pixels of order 13 (26" wide) around each partition: 2.5 % of the rows, 5 GB. Memory: twice a
+partition (2 x 200 MB), a row group and the counts, about 0.7 GB however many tiles there are. Measured (``make bench``)
+at 240,000 rows: 13 CPU-seconds a million rows, so 1.4 hours of one core for the survey; 430 MB with partitions of
+56,000 rows.
 """
 
 from __future__ import annotations
