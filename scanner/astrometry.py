@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 
 
 _NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
+_ORDERS = ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER")
+MOST_ORDERS = 9
+"""Of a SIP polynomial, as its convention says; astropy would make room for any number of terms."""
 
 
 def read(hdu: Any, path: Path) -> WCS:
@@ -38,6 +41,9 @@ def _check_numbers(header: Any) -> None:
     """Refuse a text in place of a number: wcslib would quietly take its default."""
     for card in _NUMBERS:
         if isinstance(header.get(card), str | bool):
+            raise ValueError(f"{card} is {header[card]!r}")
+    for card in _ORDERS:
+        if not header.get(card, 0) <= MOST_ORDERS:
             raise ValueError(f"{card} is {header[card]!r}")
 
 

@@ -106,7 +106,7 @@ def _find_in(flux: Image, variance: Image | None, section: Section, min_snr: flo
     data[lost] = 0
     noise = np.maximum(background.rms(), np.float32(background.globalrms * 1e-3))
     objects, segments = _extract(data / noise, lost)
-    own = np.flatnonzero(_owned(objects, section) & (_snr(objects) >= min_snr))
+    own = np.flatnonzero(_shaped(objects) & _owned(objects, section) & (_snr(objects) >= min_snr))
     found = _measure(data, lost, segments, objects[own], own + 1)
     rows, columns = section.view
     return Found(found.x + columns.start, found.y + rows.start, *(getattr(found, name) for name in _REST))
@@ -162,6 +162,11 @@ def _filtered_noise(significance: Image, lost: NDArray[np.bool_]) -> float:
 def _snr(objects: NDArray[np.void]) -> Floats:
     """Isophotal signal to noise: the objects' pixels are in units of their noise."""
     return np.asarray(objects["flux"] / np.sqrt(objects["npix"]))
+
+
+def _shaped(objects: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Which objects have a shape: damaged pixels near 1e38 have no moments, and with one such sep measures none."""
+    return np.asarray(np.isfinite(objects["a"]) & np.isfinite(objects["b"]) & np.isfinite(objects["theta"]))
 
 
 def _owned(objects: NDArray[np.void], section: Section) -> NDArray[np.bool_]:

@@ -57,8 +57,10 @@ def opened(path: Path) -> Iterator[fits.HDUList]:
     with reading(path):
         stream = _STREAMS.get(path.suffix)
         content = None if stream is None else _expanded(path, stream)
+        with path.open("rb") if content is None else io.BytesIO(content) as file:
+            packed.check_counts(file, 0)
         with _open(path, content, disable_image_compression=True) as tables:
-            packed.check(tables)
+            packed.check(tables, MAX_PIXELS)
         hdus = _open(path, content)
     with hdus:
         yield hdus

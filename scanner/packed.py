@@ -1,11 +1,13 @@
-"""Compressed images as the tables they are stored in: checked before a decoder, which trusts them, sees them.
+"""FITS files looked at before astropy builds what their headers ask for, and before a decoder believes their tables.
 
-A descriptor that points past the table's heap is read there all the same and ends the process; a table of a million
-columns keeps astropy busy for ever. Terms are those of the FITS standard 4.0, sections 7.3.5 and 10.1.
+A descriptor that points past the table's heap is read there all the same and ends the process; an image of two
+thousand million axes, or a table of a million columns, takes astropy's time and memory for ever. Terms are those of the
+FITS standard 4.0, sections 4.4.1, 7.3.5 and 10.1.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -15,34 +17,59 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-MOST_COLUMNS = 999
+MOST = 999
+"""The most axes that an image may have, and columns a table."""
+
+_CARD, _BLOCK = 80, 2880
+_COUNTS = re.compile(rb"(?:HIERARCH +)?(NAXIS|TFIELDS) *= *\+?(\d+)", re.IGNORECASE)
 _SIZES = dict(zip("LXBIJKAEDCMPQ", (1, 1, 1, 2, 4, 8, 1, 4, 8, 8, 16, 8, 16), strict=True))
 _FORMAT = re.compile(r"(\d*)([LXBIJKAEDCMPQ])([LXBIJKAEDCM]?)")
 _DESCRIPTORS = {"P": ">i4", "Q": ">i8"}
 
 
-def check(tables: fits.HDUList) -> None:
-    """Refuse compressed images whose table cannot hold them: ``ValueError``, or ``EOFError`` where the file ends.
+def check_counts(file: Any, start: int) -> None:
+    """Refuse the header at byte ``start`` of an open file where it counts more than there can be: ``ValueError``."""
+    file.seek(start)
+    block = b"-"
+    while block and not any(block[at : at + 8] == b"END     " for at in range(0, _BLOCK, _CARD)):
+        block = file.read(_BLOCK)
+        for found in _COUNTS.finditer(block):
+            if found.start() % _CARD == 0 and int(found[2][:20]) > MOST:
+                raise ValueError(f"{found[1].decode()} is {found[2][:20].decode()}")
 
-    ``tables``: a file opened with ``disable_image_compression``.
+
+def check(tables: fits.HDUList, limit: int) -> None:
+    """Refuse HDUs that count too much, and compressed images whose table cannot hold them: ``ValueError``, or
+    ``EOFError`` where the file ends.
+
+    ``tables``: a file opened with ``disable_image_compression``, of which only the first HDU was loaded so far. An
+    image of more than ``limit`` pixels is nobody's to decode, and left to be refused as such.
     """
-    for table in tables:
-        if isinstance(table, fits.BinTableHDU) and "ZIMAGE" in table.header:
-            _check(table)
+    for number in itertools.count():
+        try:
+            hdu = tables[number]
+        except IndexError:
+            return
+        if isinstance(hdu, fits.BinTableHDU) and "ZIMAGE" in hdu.header:
+            _check(hdu, limit)
+        place = hdu.fileinfo()
+        if (end := place["datLoc"] + place["datSpan"]) < place["file"].size:
+            check_counts(place["file"], end)
 
 
-def _check(table: Any) -> None:
+def _check(table: Any, limit: int) -> None:
     header = table.header
-    if not 0 < _whole(header, "TFIELDS") <= MOST_COLUMNS:
-        raise ValueError(f"it has {header['TFIELDS']} columns")
+    _whole(header, "TFIELDS")
     width, rows = _whole(header, "NAXIS1"), _whole(header, "NAXIS2")
-    axes = range(1, min(_whole(header, "ZNAXIS"), MOST_COLUMNS) + 1)
+    axes = range(1, min(_whole(header, "ZNAXIS"), MOST) + 1)
     sides = [_whole(header, f"ZNAXIS{axis}") for axis in axes]
     steps = [_whole(header, f"ZTILE{axis}") if f"ZTILE{axis}" in header else 0 for axis in axes]
     if not any(steps):
         steps = [*sides[:1], *[1] * (len(sides) - 1)]  # rows, where nothing is said
     if min([*sides, *steps], default=0) < 1:
         raise ValueError(f"it says it holds {sides} px in tiles of {steps}")
+    if math.prod(sides) > limit:
+        return
     if (parts := math.prod(-(-side // step) for side, step in zip(sides, steps, strict=True))) != rows:
         raise ValueError(f"it is compressed in {rows} parts where its header needs {parts}")
     heap = width * rows + _whole(header, "PCOUNT") - (_whole(header, "THEAP") if "THEAP" in header else width * rows)

@@ -39,7 +39,7 @@ def outcome(unions: Survey, tile: tiles.Tile) -> str:
 def patch_card(path: Path, card: str, value: str) -> None:
     """Change a header card in place, valid or not, as a faulty disk or program would."""
     raw = bytearray(path.read_bytes())
-    at = raw.index(card.ljust(8).encode() + b"=")
+    at = raw.index(card.upper().ljust(8).encode() + b"=")
     raw[at : at + 80] = f"{card:<8}= {value:>20}".ljust(80).encode()
     path.write_bytes(bytes(raw))
 
@@ -205,12 +205,40 @@ def test_no_wcs_at_all(small_tile: Tile, tmp_path: Path, unions: Survey) -> None
     refusal(unions, tmp_path, "tile.no_wcs")
 
 
+@pytest.mark.parametrize(("order", "value"), [("A_ORDER", 1_000_000), ("BP_ORDER", 10), ("B_ORDER", "many")])
+def test_a_distortion_of_absurd_order(
+    order: str, value: object, small_tile: Tile, tmp_path: Path, unions: Survey
+) -> None:
+    """Astropy would make room for all its terms, and look for each of them."""
+    with fits.open(small_tile["r"], mode="update") as hdus:
+        hdus[0].header.update({"A_ORDER": 2, "B_ORDER": 2, order: value})
+    refusal(unions, tmp_path, "tile.no_wcs")
+
+
+@pytest.mark.parametrize("card", ["NAXIS", "TFIELDS"])
+def test_an_extension_that_counts_to_two_thousand_million(
+    card: str, small_tile: Tile, tmp_path: Path, unions: Survey
+) -> None:
+    """Astropy would make a list of so many axes before anybody could say no."""
+    with fits.open(small_tile["g"]) as hdus:
+        table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.zeros(3))])
+        fits.HDUList([hdu.copy() for hdu in hdus] + [table]).writeto(small_tile["g"], overwrite=True)
+        start = hdus[1 if card == "NAXIS" else -1].fileinfo()["hdrLoc"] + (0 if card == "NAXIS" else 2880)
+    raw = bytearray(small_tile["g"].read_bytes())
+    at = raw.index(card.ljust(8).encode() + b"=", start)
+    raw[at : at + 80] = f"{card:<8}= {2**31 - 1:>20}".ljust(80).encode()
+    small_tile["g"].write_bytes(bytes(raw))
+    assert f"{card} is 2147483647" in refusal(unions, tmp_path, "tile.bad_header").message
+
+
 WILD = [
     ("NAXIS1", "2000000000"),
     ("NAXIS2", "99999999999"),
     ("NAXIS1", "-5"),
     ("NAXIS1", "abc"),
     ("NAXIS", "999"),
+    ("NAXIS", "2147483647"),
+    ("naxis", "2147483647"),
     ("BITPIX", "17"),
     ("BITPIX", "-64"),
     ("CTYPE1", "'\x01\x02'"),

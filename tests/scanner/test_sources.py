@@ -232,6 +232,19 @@ def test_an_image_without_noise_or_objects_is_empty_and_no_error(made: Callable[
     assert len(few) <= 2
 
 
+def test_damaged_pixels_without_a_shape_hide_nothing_else(made: Callable[..., TileImages]) -> None:
+    """Bytes that went wrong are often numbers near the largest there is: their moments overflow."""
+    x, y = np.array([60.0, 150.0, 330.0]), np.array([330.0, 60.0, 340.0])
+    images = made(x, y)
+    images.flux[0, 200:203, 200:204] = np.array([3e38, -2e38, 1e37, 2e38], np.float32)
+    with np.errstate(all="ignore"):
+        found = detect(images)
+    for name in ("a", "b", "theta"):
+        assert np.isfinite(found.columns[name]).all()
+    away = np.hypot(found.x - x[:, None], found.y - y[:, None]).min(axis=1)
+    assert (away < 0.5).all()
+
+
 def test_correlated_noise_is_no_crowd(made: Callable[..., TileImages]) -> None:
     """Resampled images have smooth noise, which a threshold on single pixels would take for objects."""
     from scipy.ndimage import gaussian_filter

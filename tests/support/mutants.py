@@ -297,9 +297,10 @@ def honest(path: Path, band: str) -> tuple[NDArray[np.float32], NDArray[np.float
             image, mask, noise = next(hdu for hdu in hdus if hdu.is_image and len(hdu.shape) == 2), None, None
         else:
             image, mask, noise = (_plane(hdus, name, at) for at, name in enumerate(("IMAGE", "MASK", "VARIANCE"), 1))
+        rounded = isinstance(image, fits.CompImageHDU) and image.header["BITPIX"] < 0  # which changes as data are read
         flux = (np.asarray(image.data, float) * factor).astype(np.float32)
         if band == "r":
-            zero, rounded = flux == 0, isinstance(image, fits.CompImageHDU) and image.header["BITPIX"] < 0
+            zero = flux == 0
             flux[zero & binary_opening(zero | np.isnan(flux), np.ones((3, 3))) if rounded else zero] = np.nan
         if mask is not None:
             bits = np.asarray(mask.data, float)
