@@ -13,8 +13,9 @@ from bench.setup import Setup
 from catalogs.atomic import write_json
 from scanner.model import DEFAULT_MODEL
 
-SECTIONS = ("encoder", "scan", "store", "index", "rank")
-PIXELS, QUICK_PIXELS = 1200, 320
+SECTIONS = ("encoder", "scan", "store", "index", "readers", "rank", "publish")
+PIXELS, FULL_PIXELS, QUICK_PIXELS = 1200, 10_000, 320
+"""Sides of tiles that only give windows, of survey tiles (those of the scan), and of both in a quick run."""
 BUSY = 0.2
 """Cores used by others above which seconds say little."""
 
@@ -24,7 +25,12 @@ BUSY = 0.2
 @click.option("--section", "sections", multiple=True, type=click.Choice(SECTIONS), help="Only this; may be repeated.")
 @click.option("--quick", is_flag=True, help="Tiny sizes and one turn: shows that it runs; the numbers mean nothing.")
 @click.option("--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FILE", help="Encoder.")
-@click.option("--pixels", type=click.IntRange(min=200), help=f"Side of the scanned tiles.  [default: {PIXELS}]")
+@click.option("--pixels", type=click.IntRange(min=200), help=f"Side of the scanned tiles.  [default: {FULL_PIXELS}]")
+@click.option(
+    "--hyrax",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A Python that has Hyrax, to run its infer on the same cutouts.  [default: this one, where it has]",
+)
 @click.option(
     "--folder", type=click.Path(file_okay=False, path_type=Path), help="Scratch.  [default: bench beside --out]"
 )
@@ -39,22 +45,23 @@ def main(
     quick: bool,
     model: str,
     pixels: int | None,
+    hyrax: Path | None,
     folder: Path | None,
     embeddings: Path | None,
 ) -> None:
-    """Measure the encoder, the scan, the store, the index and ranking; print tables and write JSON to --out.
+    """Measure the encoder, the scan, the store, search, ranking and publishing; print tables, write JSON to --out.
 
     \b
     Example: python -m bench --out build/bench.json --section scan
     """
-    setup = Setup(
-        model, folder or out.parent / "bench", pixels or (QUICK_PIXELS if quick else PIXELS), quick, embeddings
-    )
+    full = pixels or (QUICK_PIXELS if quick else FULL_PIXELS)
+    setup = Setup(model, folder or out.parent / "bench", min(full, PIXELS), quick, embeddings, full, hyrax)
     for folder_needed in (setup.folder, out.parent):
         folder_needed.mkdir(parents=True, exist_ok=True)
     loads: dict[str, Any] = {}
     result: dict[str, Any] = {"machine": {**machine.facts(), "quick": quick, "sections": loads}}
     for name in sections or SECTIONS:
+        click.echo(f"{name}:", err=True)
         before = machine.reading()
         result[name] = import_module(f"bench.{name}").measure(setup)
         loads[name] = machine.load_since(before)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 EVERY = 0.1
 """Seconds between two looks: a shorter peak may be missed."""
+
+LIGHT = 20
+"""A look at a process that holds gigabytes takes a while: between two looks pass as many times its own duration."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,28 @@ class Peak:
     own: float
 
 
+@dataclass(frozen=True)
+class Look:
+    """PSS in bytes at a moment, in seconds since 1970: of a program and all that it started, summed."""
+
+    at: float
+    all: int
+    own: int
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a program printed, and looks at its memory while it ran; none without /proc."""
+
+    output: str
+    looks: tuple[Look, ...]
+
+    def peak(self, begin: float = 0.0, end: float = math.inf) -> Peak | None:
+        """The highest between two moments; None where nobody looked."""
+        seen = [look for look in self.looks if begin <= look.at <= end and look.all]
+        return Peak(*(max(getattr(look, of) for look in seen) / 1e9 for of in ("all", "own"))) if seen else None
+
+
 def peak_gb(command: Sequence[str]) -> float | None:
     """As ``peak``: that of all, alone."""
     found = peak(command)
@@ -34,17 +61,27 @@ def peak(command: Sequence[str]) -> Peak | None:
 
     ``RuntimeError`` with its last words where the command fails.
     """
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        highest = own = 0
+    return watched(command).peak()
+
+
+def watched(command: Sequence[str]) -> Watched:
+    """Run a command and look at its memory meanwhile. ``RuntimeError`` with its last words where it fails."""
+    looks = []
+    with (
+        TemporaryFile("w+") as output,
+        TemporaryFile("w+") as errors,
+        subprocess.Popen(command, stdout=output, stderr=errors, text=True) as process,
+    ):
         while process.poll() is None:
+            began = time.perf_counter()
             sums = [_pss(pid) for pid in _family(process.pid)]
-            highest, own = max(highest, sum(one for one, _ in sums)), max(own, sum(two for _, two in sums))
-            time.sleep(EVERY)
-        assert process.stderr is not None
-        words = process.stderr.read()
-    if process.returncode:
-        raise RuntimeError(f"{command[0]} ended with {process.returncode}: {words[-2000:]}")
-    return Peak(highest / 1e9, own / 1e9) if highest else None
+            looks.append(Look(time.time(), sum(one for one, _ in sums), sum(two for _, two in sums)))
+            time.sleep(max(EVERY, LIGHT * (time.perf_counter() - began)))
+        output.seek(0)
+        errors.seek(0)
+        if process.returncode:
+            raise RuntimeError(f"{command[0]} ended with {process.returncode}: {errors.read()[-2000:]}")
+        return Watched(output.read(), tuple(looks))
 
 
 def _family(parent: int) -> list[int]:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -74,17 +73,6 @@ class Pair:
     @property
     def wall_ratios(self) -> list[float]:
         return [b.wall / a.wall for a, b in zip(self.a, self.b, strict=True)]
-
-    def summary(self) -> dict[str, Any]:
-        """JSON values: the ratio, its range over the turns, the same of CPU-seconds, and how many turns there were."""
-        ratios = self.wall_ratios
-        return {
-            "wall_ratio": self.wall_ratio,
-            "lowest": min(ratios),
-            "highest": max(ratios),
-            "cpu_ratio": self.cpu_ratio,
-            "runs": len(ratios),
-        }
 
 
 def in_turns(works: Mapping[str, Work], runs: int) -> dict[str, tuple[Cost, ...]]:

@@ -40,11 +40,16 @@ def network(path: Path, window: int) -> Any:
     """timm's transformer of these sizes, in evaluation mode, with random weights."""
     from timm.models.vision_transformer import VisionTransformer
 
+    return VisionTransformer(num_classes=0, global_pool="avg", **timm_sizes(path, window)).eval()
+
+
+def timm_sizes(path: Path, window: int) -> dict[str, int]:
+    """The same in timm's words."""
     of = sizes(path)
-    return VisionTransformer(
-        img_size=window, patch_size=of["patch"], in_chans=of["bands"], num_classes=0, global_pool="avg",
-        embed_dim=of["width"], depth=of["depth"], num_heads=of["heads"],
-    ).eval()  # fmt: skip
+    return {
+        "img_size": window, "patch_size": of["patch"], "in_chans": of["bands"], "embed_dim": of["width"],
+        "depth": of["depth"], "num_heads": of["heads"],
+    }  # fmt: skip
 
 
 def loop(model: Any, flux: NDArray[np.float32], device: str, half: bool, workers: int) -> Loop:

@@ -1,0 +1,30 @@
+"""The scan: what of its time is the encoder's, what others take for the same objects, seconds by stage, memory.
+
+All on tiles of survey size, with the model as shipped and its int8 form; part after part, each in a module of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench import tiles
+from bench.scan import bars, detection, device, dispatch, pace, series
+from bench.setup import Setup
+
+TILES = 9
+"""Names of the same tile: as many as the readers of a fast device may want at once."""
+
+
+def measure(setup: Setup) -> dict[str, Any]:
+    """``bars`` with what is wanted of each; the rest by itself and in rows, as the parts say."""
+    with setup.step("making tiles, where an earlier run did not"):
+        raw = tiles.made(setup.folder, setup.side, "raw", TILES)
+    found = {
+        "pixels": setup.side,
+        **pace.measure(setup),
+        **series.measure(setup, raw),
+        **device.measure(setup, raw),
+        **detection.measure(setup, raw[0]),
+        **dispatch.measure(setup),
+    }
+    return {**found, "bars": bars.rows(found)}

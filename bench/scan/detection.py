@@ -1,0 +1,105 @@
+"""Detection by sections beside detection on the whole image: time, and whether they find the same objects."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import sep
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from bench.method import cost, in_turns, median_ratio, middle
+from bench.setup import Setup
+from scanner import detect, images, sections, survey
+from scanner.detect import Found
+from scanner.tiles import Tile
+
+NEAR = 1.0
+"""Pixels within which two objects are one."""
+
+Image = NDArray[np.float32]
+
+
+def measure(setup: Setup, tile: Tile) -> dict[str, Any]:
+    """Rows of ``detection``; ``sections_vs_bare_sep`` compares with sep's background and extraction alone,
+    ``sections_vs_whole`` with the same measurements (Kron flux, half-light radius, snr) on the whole."""
+    opened = images.open_tile(survey.load("unions"), tile)
+    flux, variance = opened.flux[opened.detection].copy(), opened.variance[opened.detection]
+    del opened
+    ours = partial(detect.find_objects, flux, variance)
+    works = {
+        "sections": ours,
+        "whole, the same code": partial(ours, section=flux.shape),
+        "whole, sep alone": partial(_bare, flux),
+        "whole, sep with Kron flux and radius": partial(_measured, flux),
+    }
+    found: dict[str, Any] = {}
+
+    def kept(name: str) -> None:
+        found[name] = works[name]()
+
+    with setup.step("detection in sections and on the whole"):
+        costs = in_turns({name: partial(cost, partial(kept, name)) for name in works}, min(setup.runs, 2))
+    ratios = {name: median_ratio(taken, costs["sections"]) for name, taken in costs.items()}
+    return {
+        "sections_vs_whole": ratios["whole, the same code"],
+        "sections_vs_bare_sep": ratios["whole, sep alone"],
+        "sections_unmatched_brighter_half": _unmatched(found["whole, the same code"], found["sections"]),
+        "sections_duplicates": _duplicates(found["sections"]),
+        "detection": [
+            {
+                "how": name,
+                "objects": len(found[name]),
+                "seconds": middle(taken).wall,
+                "cpu_s": middle(taken).cpu,
+                "sections_take": ratios[name],
+            }
+            for name, taken in costs.items()
+        ],
+    }
+
+
+def _bare(flux: Image) -> NDArray[np.void]:
+    """What the manual of sep does, with the scanner's filter and deblending, at 1.5 sigma."""
+    objects, *_ = _extracted(flux)
+    return objects
+
+
+def _measured(flux: Image) -> NDArray[np.void]:
+    """The same, and what its manual does for Kron magnitudes and half-light radii."""
+    objects, data, lost = _extracted(flux)
+    x, y, theta = objects["x"], objects["y"], np.clip(objects["theta"], -np.pi / 2, np.pi / 2)
+    a, b = np.maximum(objects["a"], 0.5), np.maximum(objects["b"], 0.5)
+    radius, _ = sep.kron_radius(data, x, y, a, b, theta, 6.0, mask=lost)
+    radius = np.maximum(detect.KRON_FACTOR * np.nan_to_num(radius), detect.MIN_KRON_RADIUS)
+    total, *_ = sep.sum_ellipse(data, x, y, a, b, theta, radius, mask=lost, subpix=1)
+    whole = np.where(total > 0, total, np.nan)
+    reach = np.minimum(4.0 * a, detect.MAX_RADIUS)
+    sep.flux_radius(data, x, y, reach, 0.5, normflux=whole, subpix=5, mask=lost)
+    return objects
+
+
+def _extracted(flux: Image) -> tuple[NDArray[np.void], Image, NDArray[np.bool_]]:
+    lost = np.isnan(flux)
+    data = np.where(lost, np.float32(0), flux)
+    size = sections.MESH
+    background = sep.Background(data, mask=lost, bw=size, bh=size)
+    background.subfrom(data)
+    objects = sep.extract(
+        data, 1.5, err=background.globalrms, mask=lost, minarea=detect.MIN_AREA, filter_kernel=detect.FILTER,
+        deblend_nthresh=detect.DEBLEND_LEVELS, deblend_cont=detect.DEBLEND_CONTRAST,
+    )  # fmt: skip
+    return objects, data, lost
+
+
+def _unmatched(whole: Found, parts: Found) -> float:
+    """Of the brighter half of the objects of the whole image, those without a partner."""
+    bright = whole.flux_auto >= np.median(whole.flux_auto)
+    away, _ = cKDTree(np.stack([parts.x, parts.y], 1)).query(np.stack([whole.x, whole.y], 1)[bright])
+    return float(np.mean(away > NEAR))
+
+
+def _duplicates(found: Found) -> int:
+    return len(cKDTree(np.stack([found.x, found.y], 1)).query_pairs(NEAR))

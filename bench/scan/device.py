@@ -1,0 +1,126 @@
+"""A device that exists only as a pace: what feeds a fast one, found out on a machine without it.
+
+Everything of a scan is real (readers, windows, batches of a GPU's size, the copy to a staging buffer, rows, files) but
+the session's work: a call waits until its time on the device would be over, and leaves the CPU alone.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.scan.window import Window, window
+from bench.setup import Setup
+from scanner import encoder
+from scanner.encoder import GPU_BATCH, GPU_CALLERS, Encoder, usable_cores
+from scanner.options import ScanOptions
+from scanner.tiles import Tile
+
+RATES = (2_000, 30_000)
+PLANNED = (2_000, 5_000, 10_000, 30_000, 60_000)
+"""Objects a second."""
+
+Vectors = NDArray[np.float32]
+
+
+class Device(Encoder):
+    """An encoder whose session takes the time of a device of ``rate`` windows a second, one batch after the other."""
+
+    def __init__(self, model: str | Path, rate: float) -> None:
+        self.rate = rate
+        self._free, self._turn, self._staged = 0.0, threading.Lock(), threading.local()
+        super().__init__(model, "cpu", threads=GPU_CALLERS, batch=GPU_BATCH)
+
+    def embed_batch(self, flux: Vectors) -> Vectors:
+        """Any unit vectors [n, D], once the device is through with them."""
+        self._copied(flux)
+        with self._turn:
+            self._free = max(self._free, time.perf_counter()) + len(flux) / self.rate
+            due = self._free
+        time.sleep(max(due - time.perf_counter(), 0))
+        vectors = np.zeros((len(flux), self.contract.embedding_dim), np.float32)
+        vectors[:, 0] = 1
+        return vectors
+
+    def _copied(self, flux: Vectors) -> None:
+        """What handing pixels to a device costs its host."""
+        if not hasattr(self._staged, "flux"):
+            self._staged.flux = np.empty((self.batch, *self.shape), np.float32)
+        self._staged.flux[: len(flux)] = flux
+
+
+def stand_in(rate: float = RATES[0]) -> None:
+    """Let the scans of this process have a device of ``rate`` for their encoder."""
+
+    class Paced(Device):
+        def __init__(self, model: str | Path, *_: object, **__: object) -> None:
+            super().__init__(model, rate)
+
+    encoder.Encoder = Paced  # type: ignore[misc]
+
+
+def measure(setup: Setup, listed: Sequence[Tile]) -> dict[str, Any]:
+    """``device_busy`` of the slow one with one reader; rows of ``feeding`` and of ``readers_needed``.
+
+    ``device_busy`` is the time that the device would have taken over the time that the scan took, after the first
+    tile's fill.
+    """
+    slow = _scanned(setup, listed, RATES[0], 1)
+    costs = _Costs(slow)
+    cores, fast = usable_cores(), RATES[1]
+    rows = [_row(RATES[0], 1, slow, costs)]
+    wanted = costs.readers(fast)
+    for readers in sorted({1, cores, *([wanted] if wanted < cores else [])}) if not setup.quick else (1,):
+        rows.append(_row(fast, readers, _scanned(setup, listed, fast, readers), costs))
+    return {
+        "device_busy": rows[0]["device_busy"],
+        "reader_us_per_object": 1e6 * costs.reader,
+        "host_us_per_object": 1e6 * costs.host,
+        "feeding": rows,
+        "readers_needed": [
+            {"objects_per_s": rate, "readers": costs.readers(rate), "cores": rate * (costs.reader + costs.host)}
+            for rate in PLANNED
+        ],
+    }
+
+
+class _Costs:
+    """Seconds an object of a reader (read, detect), and of the process with the session (cut, write)."""
+
+    def __init__(self, found: Window) -> None:
+        of = found.seconds
+        self.reader = (of.read + of.detect) / found.objects
+        self.host = (of.cut + of.write) / found.objects
+
+    def readers(self, rate: float) -> int:
+        """How many readers keep a device of ``rate`` busy."""
+        return max(1, math.ceil(rate * self.reader))
+
+    def predicted(self, rate: float, readers: int) -> float:
+        """Objects a second with so many readers here: what the device, the readers or the cores allow."""
+        return min(rate, readers / self.reader, usable_cores() / (self.reader + self.host))
+
+
+def _scanned(setup: Setup, listed: Sequence[Tile], rate: int, readers: int) -> Window:
+    """Some tiles more than there are readers: they take turns."""
+    used = listed[: max(3, 2 * readers + 1)]
+    step = setup.step(f"a simulated device of {rate:,} a second, readers: {readers}")
+    with step, Device(setup.model, rate) as device, setup.scratch() as folder:
+        return window(device, used, ScanOptions(readers=readers), folder)
+
+
+def _row(rate: int, readers: int, found: Window, costs: _Costs) -> dict[str, Any]:
+    return {
+        "device_per_s": rate,
+        "readers": readers,
+        "predicted_per_s": costs.predicted(rate, readers),
+        "objects_per_s": found.rate,
+        "device_busy": found.rate / rate,
+    }

@@ -1,0 +1,49 @@
+"""What it costs to give a tile to a worker and to hear of it: CPU of the scheduler and the client, in one process."""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from typing import Any
+
+from bench.scan.window import UNIONS
+from bench.setup import Setup
+from catalogs import store
+from scanner import cluster
+from scanner.cluster.work import Where
+from scanner.encoder import Encoder
+from scanner.options import ScanOptions
+from scanner.progress import Quiet
+from scanner.report import TileReport
+from scanner.scan import make_run
+from scanner.tiles import Tile
+
+TILES, FEW_TILES, BEGINNING = 400, 12, 4
+"""Tiles, in full and quick runs, and those of them that come before the counting begins."""
+
+
+class _Clock(Quiet):
+    """CPU-seconds of this process at the end of each tile."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    def finished(self, report: TileReport) -> None:
+        self.at.append(time.process_time())
+
+
+def measure(setup: Setup) -> dict[str, Any]:
+    """CPU-ms a tile, of tiles that fail at once: their file is no image. None where Dask is not installed."""
+    if find_spec("distributed") is None:
+        return {"dispatch_cpu_ms": None}
+    clock, options = _Clock(), ScanOptions(readers=0)
+    with setup.step("tiles given to a worker"), setup.scratch() as folder, Encoder(setup.model, "cpu") as encoder:
+        (folder / "no.fits").write_bytes(b"no image")
+        names = (f"{100 + number}.292" for number in range(FEW_TILES if setup.quick else TILES))
+        listed = [Tile(name, {"r": folder / "no.fits"}) for name in names]
+        run = make_run(UNIONS, encoder, options)
+        catalogue = store.create(folder / "embeddings", run)
+        cluster.scan_tiles(
+            listed, UNIONS, encoder, catalogue, run, options, Where(workers=1), device="cpu", progress=clock
+        )
+    return {"dispatch_cpu_ms": 1000 * (clock.at[-1] - clock.at[BEGINNING]) / (len(clock.at) - 1 - BEGINNING)}

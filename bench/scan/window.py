@@ -1,0 +1,136 @@
+"""A piece of a long scan: from its first tile being ready until the next ones are, each in the time of one before it.
+
+The first tile's fill (start of the reading process, read, detect) comes before it: a survey pays that once. In the
+piece itself one tile is read for each that is embedded, as in the middle of any list.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from bench.method import Cost, cost, now
+from bench.setup import Setup
+from catalogs import store
+from scanner import images, sources, survey
+from scanner.cutouts import Batch, Windows
+from scanner.encoder import Encoder
+from scanner.options import GRID, ScanOptions
+from scanner.progress import Quiet
+from scanner.report import Seconds, TileReport
+from scanner.scan import make_run, scan_tiles
+from scanner.tiles import Tile
+
+UNIONS = survey.load("unions")
+MOST_WINDOWS = 2048
+"""Windows kept to time the encoder alone: 170 MB."""
+
+
+class _EnoughError(Exception):
+    pass
+
+
+class _Watch(Quiet):
+    """Notes when tiles are ready to be embedded and what became of them; ends the scan once it has seen enough."""
+
+    def __init__(self, tiles: int) -> None:
+        self.starts: list[float] = []
+        self.reports: list[TileReport] = []
+        self._tiles = tiles
+
+    def started(self, tile: str, objects: int) -> None:
+        self.starts.append(now().wall)
+        if len(self.starts) > self._tiles:
+            raise _EnoughError
+
+    def finished(self, report: TileReport) -> None:
+        self.reports.append(report)
+
+
+@dataclass(frozen=True)
+class Window:
+    """``fill`` seconds until the first tile was ready, then ``wall`` seconds for ``objects``; ``seconds`` by stage."""
+
+    fill: float
+    wall: float
+    objects: int
+    seconds: Seconds
+    bytes: int
+
+    @property
+    def rate(self) -> float:
+        """Objects a second."""
+        return self.objects / self.wall
+
+
+def window(encoder: Encoder, listed: Sequence[Tile], options: ScanOptions, folder: Path) -> Window:
+    """Scan all of ``listed`` but the last, which is read only. ``RuntimeError`` if a tile fails."""
+    watch = _Watch(len(listed) - 1)
+    run = make_run(UNIONS, encoder, options)
+    catalogue = store.create(folder / "window", run)
+    began = now().wall
+    with contextlib.suppress(_EnoughError):
+        scan_tiles(listed, UNIONS, encoder, catalogue, run, options, watch)
+    failed = [report.message for report in watch.reports if report.status != "done"]
+    objects = sum(report.objects for report in watch.reports)
+    if failed or not objects or len(watch.starts) != len(listed):
+        raise RuntimeError(f"a scan that fails cannot be timed: {'; '.join(failed) or 'no objects'}")
+    return Window(
+        fill=watch.starts[0] - began,
+        wall=watch.starts[-1] - watch.starts[0],
+        objects=objects,
+        seconds=sum((report.seconds for report in watch.reports), Seconds()),
+        bytes=sum(catalogue.tile_path(report.tile).stat().st_size for report in watch.reports),
+    )
+
+
+def cut(tile: Tile, encoder: Encoder, options: ScanOptions, most: int = MOST_WINDOWS) -> tuple[Batch, int]:
+    """The first windows of a tile [n, B, S, S], and how many it has."""
+    opened = images.open_tile(UNIONS, tile)
+    found = sources.grid(opened, options.stride) if options.sources == GRID else sources.detect(opened)
+    windows = Windows(opened, found, encoder.contract)
+    return windows.gather(0, min(len(windows), most)), len(windows)
+
+
+class Turns:
+    """Windows of a scan between two timings of the encoder alone: same session, callers and batches, pixels in memory.
+
+    ``alone`` is the cost of one window.
+    """
+
+    def __init__(self, setup: Setup, encoder: Encoder, listed: Sequence[Tile], options: ScanOptions, flux: Batch):
+        self.encoder, self.options, self.tiles = encoder, options, listed
+        self._setup, self._flux = setup, flux
+        self.windows: list[Window] = []
+        self.alone: list[Cost] = []
+
+    def take(self) -> None:
+        """One turn."""
+        before = self._alone()
+        with self._setup.scratch() as folder:
+            self.windows.append(window(self.encoder, self.tiles, self.options, folder))
+        after = self._alone()
+        self.alone.append(Cost((before.wall + after.wall) / 2, (before.cpu + after.cpu) / 2))
+
+    @property
+    def efficiencies(self) -> list[float]:
+        """Time of the encoder alone for as many windows, over that of the scan, turn by turn."""
+        return [one.wall * found.rate for one, found in zip(self.alone, self.windows, strict=True)]
+
+    @property
+    def efficiency(self) -> float:
+        return median(self.efficiencies)
+
+    @property
+    def rate(self) -> float:
+        return median(found.rate for found in self.windows)
+
+    @property
+    def bytes_per_row(self) -> float:
+        return self.windows[0].bytes / self.windows[0].objects
+
+    def _alone(self) -> Cost:
+        return cost(lambda: self.encoder.embed(self._flux)).per(len(self._flux))
