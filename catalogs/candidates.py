@@ -183,8 +183,8 @@ class Candidates:
         numbers = np.array([self.numbers[footer.tile] for footer in footers], np.int64)
 
         def compared(block: Block) -> Part:
-            cosines = products(block.embedding, self._directions) / block.length[:, None]
+            cosines = block.scored(lambda vectors, length: products(vectors, self._directions) / length[:, None])
             best = [block.best(cosine, count) for cosine in cosines.T]
-            return [replace(hits, tile=numbers[hits.tile]) for hits in best], len(block.length), 0
+            return [replace(hits, tile=numbers[hits.tile]) for hits in best], len(block), 0
 
         return passes.over(self._catalogue, footers, self._chosen, compared)

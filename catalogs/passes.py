@@ -11,20 +11,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalogs import reading, rows, vectors
+from catalogs import reading, rows
 from catalogs.errors import ScannerError
 from catalogs.footers import Footer
 from catalogs.hits import Hits
 from catalogs.reading import Selection
-from catalogs.schema import EMBEDDING
 from catalogs.threads import in_threads
 from catalogs.vectors import Vectors
 
 if TYPE_CHECKING:
     from catalogs.store import Catalogue
 
-COLUMNS = ("object_id", "ra", "dec", EMBEDDING)
+COLUMNS = ("object_id", "ra", "dec")
 ATTEMPTS = 3
+_FEW = 0.8  # share of a row group from which on all of it is scored
 CHANGING = "catalogue.changing"
 
 Answer = TypeVar("Answer")
@@ -33,15 +33,27 @@ Scores = Callable[[Vectors, NDArray[np.float32]], NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class Block:
-    """N rows of one row group that have a direction: ``embedding`` [N, D] of ``length`` [N], and their columns.
+    """N rows of one row group that have a direction and may count, and their columns.
 
-    ``tile`` is the number of the tile in the list of the pass.
+    ``group`` [M, D] are all vectors of the row group, of ``lengths`` [M], and ``here`` [N] the numbers of the rows
+    among them. ``tile`` is the number of the tile in the list of the pass.
     """
 
     tile: int
-    embedding: Vectors
-    length: NDArray[np.float32]
+    group: Vectors
+    lengths: NDArray[np.float32]
+    here: NDArray[np.int64]
     table: pa.Table
+
+    def __len__(self) -> int:
+        return len(self.here)
+
+    def scored(self, scores: Scores) -> NDArray[np.floating]:
+        """Scores [N] of the rows: of all of the group, unless few are wanted, since copying costs more than that."""
+        if len(self) < _FEW * len(self.group):
+            return scores(self.group[self.here], self.lengths[self.here])
+        with np.errstate(all="ignore"):  # rows without a direction are not among those that are taken
+            return scores(self.group, self.lengths)[self.here]
 
     def column(self, name: str) -> NDArray[Any]:
         values: NDArray[Any] = self.table.column(name).to_numpy()
@@ -69,8 +81,8 @@ def over(
     names = list(dict.fromkeys([*COLUMNS, *columns]))
 
     def tile(number: int) -> list[Answer]:
-        tables = rows.tile_groups(catalogue, footers[number], names, chosen)
-        return [work(_block(number, table)) for table in tables]
+        found = rows.tile_vectors(catalogue, footers[number], names, chosen)
+        return [work(_block(number, *group)) for group in found]
 
     for answers in in_threads(tile, range(len(footers))):
         yield from answers
@@ -79,9 +91,7 @@ def over(
 def best(catalogue: Catalogue, footers: Sequence[Footer], chosen: Selection, scores: Scores, count: int) -> Hits:
     """The ``count`` rows of the tiles that score highest, best first, copies on the sky included."""
     found = Hits.joined([])
-    for hits in over(
-        catalogue, footers, chosen, lambda block: block.best(scores(block.embedding, block.length), count)
-    ):
+    for hits in over(catalogue, footers, chosen, lambda block: block.best(block.scored(scores), count)):
         found = Hits.joined([found, hits]).best(count)
     return found
 
@@ -149,11 +159,9 @@ def _changing(catalogue: Catalogue, footer: Footer) -> ScannerError:
     )
 
 
-def _block(number: int, table: pa.Table) -> Block:
-    embedding = vectors.from_arrow(table.column(EMBEDDING))
-    length = np.sqrt(np.einsum("nd,nd->n", embedding, embedding))
-    light = table.drop_columns([EMBEDDING])
-    sound = np.isfinite(length) & (length > 0)
+def _block(number: int, table: pa.Table, group: Vectors, here: NDArray[np.int64]) -> Block:
+    lengths = np.sqrt(np.einsum("nd,nd->n", group, group))
+    sound = (np.isfinite(lengths) & (lengths > 0))[here]
     if not sound.all():
-        embedding, length, light = embedding[sound], length[sound], light.filter(pa.array(sound))
-    return Block(number, embedding, length, light)
+        here, table = here[sound], table.filter(pa.array(sound))
+    return Block(number, group, lengths, here, table)

@@ -21,6 +21,7 @@ from catalogs.footers import damaged
 from catalogs.primary import Owners
 from catalogs.schema import EMBEDDING, IS_PRIMARY
 from catalogs.sky import Circle
+from catalogs.vectors import Vectors
 from catalogs.where import Where
 
 if TYPE_CHECKING:
@@ -65,6 +66,29 @@ def groups(
     With ``owners``, ``is_primary`` says which rows count given the tiles that are there (``catalogs.primary``), without
     them what the file says. ``ScannerError`` ``tile.damaged`` where the file cannot be read.
     """
+    for table, embedding, here in _groups(path, columns, selection, owners):
+        if embedding is not None:
+            whole = embedding if table.num_rows == embedding.num_rows else embedding.take(pa.array(here))
+            table = table.append_column(whole.schema.field(0), whole.column(0))
+        yield table.select([*columns, ROW])
+
+
+def beside_vectors(
+    path: Path, columns: Sequence[str], selection: Selection = EVERYTHING, owners: Owners | None = None
+) -> Iterator[tuple[pa.Table, Vectors, NDArray[np.int64]]]:
+    """As ``groups``, without the embedding, but with all vectors [N, D] of the row group, and which the rows are.
+
+    Nothing is copied: most rows of a catalogue are selected, and copying those costs more than scoring all.
+    """
+    for table, embedding, here in _groups(path, [*columns, EMBEDDING], selection, owners):
+        assert embedding is not None
+        yield table.select([*columns, ROW]), vectors.from_arrow(embedding.column(0)), here
+
+
+def _groups(
+    path: Path, columns: Sequence[str], selection: Selection, owners: Owners | None
+) -> Iterator[tuple[pa.Table, pa.Table | None, NDArray[np.int64]]]:
+    """Of each row group that has any: the selected rows without embedding, all embeddings, and which those rows are."""
     light = list(dict.fromkeys([*(name for name in columns if name != EMBEDDING), *selection.columns()]))
     if owners and IS_PRIMARY in light:
         light = list(dict.fromkeys([*light, "ra", "dec"]))
@@ -75,7 +99,8 @@ def groups(
                 table = _resolved(file.read_row_group(group, columns=light), path.stem, owners)
                 table = _selected(table, int(starts[group]), selection)
                 if table.num_rows:
-                    yield _with_embedding(table, file, group, int(starts[group]), columns)
+                    embedding = file.read_row_group(group, columns=[EMBEDDING]) if EMBEDDING in columns else None
+                    yield table, embedding, table.column(ROW).to_numpy() - starts[group]
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, error) from error
 
@@ -145,15 +170,6 @@ def _selected(table: pa.Table, start: int, selection: Selection) -> pa.Table:
         inside = selection.near.contains(table.column("ra").to_numpy(), table.column("dec").to_numpy())
         table = table.filter(pa.array(inside))
     return table
-
-
-def _with_embedding(table: pa.Table, file: pq.ParquetFile, group: int, start: int, columns: Sequence[str]) -> pa.Table:
-    if EMBEDDING in columns:
-        whole = file.read_row_group(group, columns=[EMBEDDING])
-        if table.num_rows < whole.num_rows:
-            whole = whole.take(pc.subtract(table.column(ROW), start))
-        table = table.append_column(whole.schema.field(0), whole.column(0))
-    return table.select([*columns, ROW])
 
 
 def _numpy(field: pa.Field, column: Any) -> NDArray[Any]:

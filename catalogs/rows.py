@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from catalogs import reading, sky, where
 from catalogs.errors import ScannerError
 from catalogs.footers import Footer
 from catalogs.reading import Selection
+from catalogs.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ARCSEC = 1 / 3600
+
+Item = TypeVar("Item")
 
 
 def selection(catalogue: Catalogue, filter_text: str | None, near: tuple[float, float, float] | None) -> Selection:
@@ -60,8 +64,19 @@ def tile_groups(
     catalogue: Catalogue, footer: Footer, columns: Sequence[str], chosen: Selection = reading.EVERYTHING
 ) -> Iterator[pa.Table]:
     """The chosen rows of one tile, as ``reading.groups`` gives them; a damaged tile is warned of and left out."""
+    return _unless_damaged(reading.groups(catalogue.tile_path(footer.tile), columns, chosen, catalogue.owners))
+
+
+def tile_vectors(
+    catalogue: Catalogue, footer: Footer, columns: Sequence[str], chosen: Selection
+) -> Iterator[tuple[pa.Table, Vectors, NDArray[np.int64]]]:
+    """As ``tile_groups``, of ``reading.beside_vectors``."""
+    return _unless_damaged(reading.beside_vectors(catalogue.tile_path(footer.tile), columns, chosen, catalogue.owners))
+
+
+def _unless_damaged(read: Iterator[Item]) -> Iterator[Item]:
     try:
-        yield from reading.groups(catalogue.tile_path(footer.tile), columns, chosen, catalogue.owners)
+        yield from read
     except ScannerError as error:
         log.warning("%s Left out. %s", error.message, error.hint)
 

@@ -150,7 +150,7 @@ def _splits(ranked: Examples, trial: Trial, like: Examples | None) -> list[_Spli
 
 def _by_method(method: Method, split: _Split, ordinary: Vectors) -> _Contest:
     scorer = scorers.learned(method, split.like.vectors, ordinary[:0], ordinary)
-    return _Contest(method, lambda block: scorer(block.embedding, block.length), scorer(split.sought))
+    return _Contest(method, lambda block: block.scored(scorer), scorer(split.sought))
 
 
 def _by_magnitude(magnitudes: NDArray[np.float64], split: _Split) -> _Contest:
