@@ -2,7 +2,7 @@
 
 Up to ``candidates.EXACT_NUMBERS`` (two million rows of 192 dimensions) everything is compared: tiles that the index
 vouches for in its memory map of half-precision vectors (0.1 CPU-seconds a million rows), others as they are decoded
-(2.0 CPU-seconds). Above it, the index's engine is asked (1 to 2 ms a shard of a million rows) and its
+(2.0 CPU-seconds). Above it, the index's engine is asked (about 10 CPU-milliseconds a shard of a million rows) and its
 candidates ranked again exactly. A region or a filter is worked out first. Where it leaves few rows of a shard, those
 are compared; else the engine is asked for as many more as will be dropped. Thousands of neighbours are found exactly.
 """
