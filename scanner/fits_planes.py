@@ -67,7 +67,8 @@ def opened(path: Path) -> Iterator[fits.HDUList]:
 
 
 def _open(path: Path, content: bytes | None, **options: bool) -> fits.HDUList:
-    return fits.open(path if content is None else io.BytesIO(content), mode="readonly", **options)
+    # no map of the file: of an image with mask and variance its pages would be another gigabyte of this process
+    return fits.open(path if content is None else io.BytesIO(content), mode="readonly", memmap=False, **options)
 
 
 def _expanded(path: Path, stream: Any) -> bytes:
