@@ -1,4 +1,4 @@
-"""One trained network, baked in different ways: pooling, centring, whitening, emphasis, fewer dimensions, 8 turns."""
+"""One trained network, baked in different ways: pooling, whitening, steadiness, emphasis, fewer dimensions, 8 turns."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ SHIPPED = Recipe()
 RECIPES = (
     SHIPPED,
     *(Recipe(pooling=how) for how in POOLINGS if how != SHIPPED.pooling),
-    *(Recipe(whitening=w, emphasis=k) for k in (2.0, 0.0) for w in (0.0, 0.5, 1.0) if (w, k) != (0.5, 2.0)),
-    Recipe(emphasis=1.0),
-    Recipe(whitening=0.25),
+    *(Recipe(whitening=w) for w in (0.0, 0.3, 0.8, 1.0)),
+    *(Recipe(steadiness=s) for s in (0.0, 0.5, 4.0)),
+    *(Recipe(whitening=w, steadiness=0.0) for w in (0.0, 1.0)),
+    *(Recipe(emphasis=k) for k in (0.0, 1.0)),
+    Recipe(whitening=0.0, steadiness=0.0, emphasis=0.0),
 )
 """The shipped one first: others are compared with it."""
 

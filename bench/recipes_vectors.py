@@ -50,7 +50,7 @@ class Encoded:
 def baked(checkpoint: Checkpoint, recipe: Recipe) -> Bake:
     """What ``export.graph.EmbeddingGraph`` does behind the pooling."""
     statistics, dim = checkpoint.statistics[recipe.pooling], checkpoint.config.model.dim
-    matrix = projection(statistics, recipe.whitening, recipe.emphasis).numpy()
+    matrix = projection(statistics, recipe).numpy()
     first, mean, missing = POOLINGS.index(recipe.pooling) * dim, statistics.mean.numpy(), statistics.missing.numpy()
 
     def bake(rows: Vectors) -> Vectors:

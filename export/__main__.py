@@ -31,6 +31,13 @@ DEFAULT = Recipe()
     help="Of the principal axes.",
 )
 @click.option(
+    "--steadiness",
+    type=click.FloatRange(min=0),
+    default=DEFAULT.steadiness,
+    show_default=True,
+    help="How much less counts what changes when an object is turned, noisier or without a band; 0: no less.",
+)
+@click.option(
     "--emphasis",
     type=click.FloatRange(min=0),
     default=DEFAULT.emphasis,
@@ -50,6 +57,7 @@ def export_command(
     out: Path,
     pooling: str,
     whitening: float,
+    steadiness: float,
     emphasis: float,
     cutouts: Path | None,
     card: Path | None,
@@ -71,7 +79,7 @@ def export_command(
     from export.release import CARD, release
     from export.to_onnx import export
 
-    recipe, formats = Recipe(pooling, whitening, emphasis), {}
+    recipe, formats = Recipe(pooling, whitening, steadiness, emphasis), {}
     if out.suffix == ".onnx":
         done = export(checkpoint, out, recipe, cutouts, licence)
     else:

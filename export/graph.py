@@ -45,7 +45,7 @@ class EmbeddingGraph(nn.Module):
             block.attn.fused_attn = False  # plain matrix products: what ONNX Runtime is fastest at
         self.register_buffer("mean", statistics.mean)
         self.register_buffer("missing", statistics.missing)
-        self.register_buffer("projection", projection(statistics, recipe.whitening, recipe.emphasis))
+        self.register_buffer("projection", projection(statistics, recipe))
         self.eval()
 
     def forward(self, flux: Tensor) -> Tensor:
@@ -55,21 +55,30 @@ class EmbeddingGraph(nn.Module):
         return vector / torch.sqrt(torch.sum(vector * vector, dim=1, keepdim=True)).clamp(min=1e-12)
 
 
-def projection(statistics: Statistics, whitening: float, emphasis: float) -> Tensor:
-    r"""The matrix [D, D] behind the centring: :math:`P = R \Lambda^{-w/2} (1 + k\, u u^T) T`.
+def projection(statistics: Statistics, recipe: Recipe) -> Tensor:
+    r"""The matrix [D, D] behind the centring: :math:`P = R \Lambda^{-w/2} (1 + s N / \tau)^{-1/2} (1 + k\, u u^T) T`.
 
     Principal axes :math:`R` of variances :math:`\Lambda`; ``whitening`` :math:`w` is 0 (none: brightness decides alone)
-    to 1 (full: all axes count the same, the noisiest too, and trees over the vectors find nothing). Along :math:`u`,
+    to 1 (full: all axes count the same, the noisiest too, and trees over the vectors find nothing). :math:`N` is how
+    vectors change, so whitened, when an object is turned, moved, noisier or without a band: what changes them as much
+    as objects differ along a typical axis (:math:`\tau`, the mean variance) counts less by :math:`\sqrt{1 + s}`, with
+    ``steadiness`` :math:`s` (within-class covariance normalisation, Hatch et al. 2006, Interspeech). Along :math:`u`,
     the unit vector from simulated galaxies and look-alikes to simulated lenses, differences count 1 + ``emphasis``
     :math:`k` times. The rotation :math:`T` makes dimensions uncorrelated again and orders them by falling variance,
     so that the first ones alone are a shorter embedding.
     """
     variance, rotation = statistics.variance.double(), statistics.rotation.double()
-    axes = rotation * (variance + LEAST_VARIANCE * variance[0]).clamp(min=TINY) ** (-whitening / 2)
+    plain = axes = rotation * (variance + LEAST_VARIANCE * variance[0]).clamp(min=TINY) ** (-recipe.whitening / 2)
+    spread = rotation * variance.sqrt()
+    if recipe.steadiness and statistics.changes.any():
+        change, along = torch.linalg.eigh(axes.T @ statistics.changes.double() @ axes)
+        typical = (spread.T @ axes).square().sum() / len(axes)
+        axes = axes @ (along * (1 + recipe.steadiness * change.clamp(min=0) / typical).rsqrt()) @ along.T
     lens = statistics.lens.double() @ axes
-    if emphasis and lens.any():
+    if recipe.emphasis and lens.any():
         lens = lens / lens.norm()
-        axes = axes + emphasis * torch.outer(axes @ lens, lens)
-        spread = (rotation * variance.sqrt()).T @ axes
-        axes = axes @ upright(torch.linalg.eigh(spread.T @ spread).eigenvectors.flip(1))
+        axes = axes + recipe.emphasis * torch.outer(axes @ lens, lens)
+    if axes is not plain:
+        varying = spread.T @ axes
+        axes = axes @ upright(torch.linalg.eigh(varying.T @ varying).eigenvectors.flip(1))
     return axes.float()

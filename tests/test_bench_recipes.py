@@ -32,6 +32,7 @@ tasks = ["retrieval"]
 [recipe]
 pooling = "mean"
 whitening = 0.5
+steadiness = 0.0
 emphasis = 0.0
 
 [variants]

@@ -19,7 +19,8 @@ class Statistics(NamedTuple):
 
     ``mean`` [D] and ``missing`` [B, D]: v - mean - m @ missing is centred, whatever is missing. Times ``rotation``
     [D, D] it is uncorrelated, and ordered by falling ``variance`` [D]. ``lens`` [D] leads from the simulated galaxies
-    and look-alikes to the simulated lenses (means of v - m @ missing); 0 where none of them were seen.
+    and look-alikes to the simulated lenses (means of v - m @ missing); 0 where none of them were seen. ``changes``
+    [D, D] is the mean outer product of what is added to v - m @ missing when the same object is seen otherwise.
     """
 
     mean: Tensor
@@ -27,11 +28,13 @@ class Statistics(NamedTuple):
     rotation: Tensor
     variance: Tensor
     lens: Tensor
+    changes: Tensor
 
     @classmethod
     def blank(cls, bands: int, dim: int) -> Statistics:
-        """Of vectors that are centred and uncorrelated as they are."""
-        return cls(torch.zeros(dim), torch.zeros(bands, dim), torch.eye(dim), torch.ones(dim), torch.zeros(dim))
+        """Of vectors that are centred and uncorrelated as they are, and never change."""
+        nothing, square = torch.zeros(dim), torch.zeros(dim, dim)
+        return cls(nothing, torch.zeros(bands, dim), torch.eye(dim), torch.ones(dim), nothing, square)
 
 
 class Pooled(NamedTuple):
@@ -78,22 +81,25 @@ def patch_weights(how: str, side: int) -> Tensor:
     return weights / weights.sum()
 
 
-def fit(seen: Pooled, again: Pooled, lens: Tensor, other: Tensor) -> Statistics:
-    """Statistics in float64 of cutouts as they are, and ``again`` with bands taken away.
+def fit(seen: Pooled, less: Pooled, otherwise: Pooled, lens: Tensor, other: Tensor) -> Statistics:
+    """Statistics in float64 of cutouts as they are, with ``less`` bands, and ``otherwise`` (turned, moved, noisier).
 
-    What a missing band does on average comes from the differences of the two, by least squares. ``lens`` and ``other``
-    (bool [N]) mark the simulated lenses, and the simulated galaxies and look-alikes.
+    What a missing band does on average comes from the differences of the first two, by least squares; what then is
+    left of them is a change like those of ``otherwise``. ``lens`` and ``other`` (bool [N]) mark the simulated lenses,
+    and the simulated galaxies and look-alikes.
     """
-    vectors, missing = seen.vectors.double(), seen.missing.double()
-    shift = torch.linalg.pinv(again.missing.double() - missing) @ (again.vectors.double() - vectors)
-    vectors = vectors - missing @ shift
+    missing = seen.missing.double()
+    shift = torch.linalg.pinv(less.missing.double() - missing) @ (less.vectors.double() - seen.vectors.double())
+    vectors, *views = (part.vectors.double() - part.missing.double() @ shift for part in (seen, less, otherwise))
+    changed = torch.cat(views) - vectors.repeat(len(views), 1)
     mean = vectors.mean(dim=0)
     centred = vectors - mean
     variance, axes = torch.linalg.eigh(centred.T @ centred / max(len(vectors) - 1, 1))
     apart = torch.zeros_like(mean)
     if lens.any() and other.any():
         apart = vectors[lens].mean(dim=0) - vectors[other].mean(dim=0)
-    parts = (mean, shift, upright(axes.flip(1)), variance.flip(0).clamp(min=0), apart)
+    changes = changed.T @ changed / max(len(changed), 1)
+    parts = (mean, shift, upright(axes.flip(1)), variance.flip(0).clamp(min=0), apart, changes)
     return Statistics(*(part.float() for part in parts))
 
 

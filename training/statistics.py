@@ -7,13 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.config import Config
+from training.config import Augment, Config
 from training.data import CENTRED, KINDS, MAD_TO_SIGMA, Cutouts, batch_of, no_warnings
 from training.mae import MaskedAutoencoder
 from training.pixels import BRIGHTEST, missing_share
 from training.pooling import POOLINGS, Pooled, Statistics, fit, pool
 
 TAKEN_AWAY = 0.3
+OTHERWISE = Augment(jitter=3, flips=True, drop_band=0.0, drop_patch=0.0, noise=2.0)
+"""How else an object may be seen, with the bands it has: turned, a little aside, in an image as good or shallower."""
 
 
 def some_rows(cutouts: Cutouts, count: int, seed: int) -> NDArray[np.int64]:
@@ -60,20 +62,20 @@ def calibrate(model: MaskedAutoencoder, cutouts: Cutouts, config: Config) -> Non
 def embedding_statistics(
     model: MaskedAutoencoder, cutouts: Cutouts, config: Config, device: torch.device
 ) -> dict[str, Statistics]:
-    """What ``pooling.fit`` finds in training cutouts, nothing masked, as they are and with bands taken away at random,
-    for every pooling."""
+    """What ``pooling.fit`` finds in training cutouts, nothing masked, as they are, with bands taken away at random, and
+    otherwise, for every pooling."""
     model.eval()
     keys = some_rows(cutouts, config.run.embed_rows, config.run.seed)
     random, kinds = np.random.default_rng(config.run.seed), cutouts.kinds[keys[:, 1]]
-    seen: list[dict[str, Pooled]] = []
-    again: list[dict[str, Pooled]] = []
+    pooled: list[list[dict[str, Pooled]]] = [[], [], []]
     for start in range(0, len(keys), 256):
-        flux = batch_of(cutouts, keys[start : start + 256], CENTRED, config).flux
-        seen.append(_pooled(model, flux, device))
-        again.append(_pooled(model, without_bands(flux, random), device))
+        some = keys[start : start + 256]
+        flux, otherwise = (batch_of(cutouts, some, how, config).flux for how in (CENTRED, OTHERWISE))
+        for parts, windows in zip(pooled, (flux, without_bands(flux, random), otherwise), strict=True):
+            parts.append(_pooled(model, windows, device))
     lens = torch.from_numpy(kinds == KINDS.index("lens"))
     other = torch.from_numpy(np.isin(kinds, [KINDS.index(kind) for kind in ("galaxy", "lookalike")]))
-    return {how: fit(_joined(seen, how), _joined(again, how), lens, other) for how in POOLINGS}
+    return {how: fit(*(_joined(parts, how) for parts in pooled), lens, other) for how in POOLINGS}
 
 
 def without_bands(flux: Tensor, random: np.random.Generator) -> Tensor:

@@ -17,6 +17,8 @@ from training.checkpoint import Checkpoint
 from training.pixels import missing_share
 from training.pooling import POOLINGS, Statistics, pool
 
+ROTATION = Recipe("mean", 0.0, 0.0, 0.0)
+
 
 @pytest.fixture(scope="module")
 def flux(graph: EmbeddingGraph) -> torch.Tensor:
@@ -63,7 +65,7 @@ def vectors_of(graph: EmbeddingGraph, flux: torch.Tensor) -> torch.Tensor:
 def test_dimensions_are_centred_uncorrelated_and_ordered(
     checkpoint: Checkpoint, shards: Path, pooling: str, emphasis: float
 ) -> None:
-    graph = EmbeddingGraph(checkpoint, Recipe(pooling, 0.0, emphasis))
+    graph = EmbeddingGraph(checkpoint, Recipe(pooling, 0.0, 1.0, emphasis))
     flux = torch.from_numpy(np.load(shards / "a.npy")[:, :, 4:36, 4:36])
     rows = np.sort(np.random.default_rng([0, 80]).permutation(80)[:64])  # those the statistics were taken on
     vectors = vectors_of(graph, flux[rows])
@@ -75,8 +77,8 @@ def test_dimensions_are_centred_uncorrelated_and_ordered(
     assert (covariance.diagonal().diff() <= 1e-4 * largest).all()
 
 
-def test_without_emphasis_the_projection_is_a_rotation(checkpoint: Checkpoint) -> None:
-    turn = projection(checkpoint.statistics["mean"], 0.0, 0.0)
+def test_without_whitening_steadiness_and_emphasis_the_projection_is_a_rotation(checkpoint: Checkpoint) -> None:
+    turn = projection(checkpoint.statistics["mean"], ROTATION)
     torch.testing.assert_close(turn.T @ turn, torch.eye(len(turn)), atol=1e-5, rtol=0)
 
 
@@ -84,15 +86,40 @@ def test_emphasis_stretches_along_the_axis_of_lenses_alone() -> None:
     torch.manual_seed(0)
     lens = torch.randn(6)
     statistics = Statistics.blank(3, 6)._replace(lens=lens, variance=torch.arange(6, 0, -1.0))
-    plain, stretched = projection(statistics, 0.0, 0.0), projection(statistics, 0.0, 1.5)
+    plain, stretched = projection(statistics, ROTATION), projection(statistics, replace(ROTATION, emphasis=1.5))
     across = torch.linalg.qr(torch.cat([lens[:, None], torch.randn(6, 5)], dim=1)).Q[:, 1:].T
     torch.testing.assert_close((lens @ stretched).norm(), 2.5 * (lens @ plain).norm())
     torch.testing.assert_close((across @ stretched) @ (across @ stretched).T, (across @ plain) @ (across @ plain).T)
 
 
+def test_what_changes_when_an_object_is_seen_otherwise_counts_less_and_nothing_else_does() -> None:
+    """A direction that changes as much as objects differ along a typical axis: less by the root of 1 + steadiness."""
+    torch.manual_seed(0)
+    directions = torch.linalg.qr(torch.randn(6, 6)).Q
+    statistics = Statistics.blank(3, 6)._replace(changes=torch.outer(directions[:, 0], directions[:, 0]))
+    lengths = (directions.T @ projection(statistics, replace(ROTATION, steadiness=3.0))).norm(dim=1)
+    torch.testing.assert_close(lengths, torch.tensor([0.5, 1, 1, 1, 1, 1]))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("whitening", [0.6, 1.0])
+def test_steadiness_keeps_a_noisier_image_of_an_object_nearer_to_it(
+    checkpoint: Checkpoint, shards: Path, whitening: float
+) -> None:
+    flux = torch.from_numpy(np.load(shards / "a.npy")[:, :, 4:36, 4:36])
+    noisier = flux + 2 * checkpoint.model().pixels.softening * torch.randn(flux.shape, generator=torch.manual_seed(0))
+
+    def moved(steadiness: float) -> float:
+        graph = EmbeddingGraph(checkpoint, Recipe("mean", whitening, steadiness, 0.0))
+        before, after = vectors_of(graph, flux), vectors_of(graph, noisier)
+        return float((after - before).square().sum() / before.var(dim=0).sum())
+
+    assert moved(10.0) < 0.9 * moved(0.0)
+
+
 @torch.no_grad()
 def test_what_a_missing_band_does_on_average_is_taken_away(checkpoint: Checkpoint, shards: Path) -> None:
-    graph = EmbeddingGraph(checkpoint, Recipe("mean", 0.0, 0.0))
+    graph = EmbeddingGraph(checkpoint, ROTATION)
     flux = torch.from_numpy(np.load(shards / "a.npy")[:, :, 4:36, 4:36])
     without = flux.clone()
     without[:, 1] = torch.nan
@@ -126,5 +153,5 @@ def test_whitening_takes_variance_from_the_first_axes(checkpoint: Checkpoint) ->
     statistics = checkpoint.statistics["mean"]
     variance = statistics.variance[:8]
     for whitening in (0.0, 0.5, 1.0):
-        made = variance * projection(statistics, whitening, 0.0)[:, :8].square().sum(dim=0)
+        made = variance * projection(statistics, replace(ROTATION, whitening=whitening))[:, :8].square().sum(dim=0)
         torch.testing.assert_close(made / made[0], (variance / variance[0]) ** (1 - whitening), rtol=1e-3, atol=1e-3)
