@@ -32,8 +32,7 @@ class Scratch:
         with output_errors(self._parent):
             self._parent.mkdir(parents=True, exist_ok=True)
             _sweep(self._parent)
-            self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._parent))
-            self._lock = _locked(self._folder)
+            self._folder, self._lock = _own_folder(self._parent)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,8 +67,18 @@ def _sweep(parent: Path) -> None:
             os.close(descriptor)
 
 
-def _locked(folder: Path) -> int:
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+def _own_folder(parent: Path) -> tuple[Path, int]:
+    """A new folder, and the descriptor of its lock, which is held."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        lock = _locked(folder / _LOCK)
+        if (folder / _LOCK).exists():  # a sweeper may have taken it between its creation and its lock
+            return folder, lock
+        os.close(lock)
+
+
+def _locked(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     if sys.platform != "win32":
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     return descriptor

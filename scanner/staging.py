@@ -62,6 +62,7 @@ class Staging:
         self._rooms = threading.Semaphore(rooms)
         self._orders: queue.Queue[_Order | Tile | BaseException | None] = queue.Queue(maxsize=rooms)
         self._held: dict[str, deque[tuple[Path, list[_Copy]]]] = {}
+        self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._best: dict[str, int] = {}
         self._threads: list[threading.Thread] = []
@@ -97,10 +98,13 @@ class Staging:
         if not isinstance(outcome, TileReport) and not outcome.prepared.last:
             return outcome
         name = report.tile if report else outcome.prepared.tile.name  # type: ignore[union-attr]
-        held = self._held.get(name)
-        if not held:
-            return outcome
-        room, copies = held.popleft()
+        with self._lock:
+            held = self._held.get(name)
+            if not held:
+                return outcome
+            room, copies = held.popleft()
+            if not held:
+                del self._held[name]
         self._leave(room)
         if report is None:
             return outcome
@@ -180,7 +184,8 @@ class Staging:
         if not found and not tile.files:
             self._leave(order.room)
             return replace(tile, problem=_nothing(tile), remote=None)
-        self._held.setdefault(tile.name, deque()).append((order.room, list(found.values())))
+        with self._lock:
+            self._held.setdefault(tile.name, deque()).append((order.room, list(found.values())))
         return replace(tile, files={**tile.files, **{b: copy.path for b, copy in found.items()}}, remote=None)
 
     def _leave(self, room: Path) -> None:

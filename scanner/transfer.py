@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import logging
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ log = logging.getLogger(__name__)
 
 PAUSES = (1.0, 4.0, 16.0)
 """Seconds to wait before a broken transfer is tried again, half as much again at most."""
+
+POLL = 0.1
+"""Seconds after which a wait looks whether the scan was stopped."""
 
 CONNECT, SILENCE = 30.0, 120.0
 """Seconds after which a server that does not answer, or stops in the middle, counts as broken."""
@@ -103,7 +108,7 @@ def _settings(url: str) -> dict[str, Any]:
 
 
 def _receive(system: Any, path: str, part: Path, wait: Wait) -> int | None:
-    """Copy a file; the bytes that were announced. Between two blocks the scan may be stopped.
+    """Copy a file; the bytes that were announced. The scan may be stopped meanwhile, or at least between two blocks.
 
     Of HTTP, fsspec's ``info`` is not asked: to it any error, a broken connection too, is a file that is not there.
     """
@@ -115,8 +120,23 @@ def _receive(system: Any, path: str, part: Path, wait: Wait) -> int | None:
 
     blocks = Blocks()
     size: int | None = None if "http" in system.protocol else system.info(path).get("size")
-    system.get_file(path, str(part), callback=blocks)
+    if getattr(system, "async_impl", False):
+        _awaited(system, system._get_file(path, str(part), callback=blocks), wait)
+    else:
+        system.get_file(path, str(part), callback=blocks)
     return blocks.size if size is None else size
+
+
+def _awaited(system: Any, copying: Coroutine[Any, Any, None], wait: Wait) -> None:
+    """Let a coroutine run in the file system's own thread until it is through, or ``wait`` raises: a server that says
+    nothing is not waited for."""
+    running = asyncio.run_coroutine_threadsafe(copying, system.loop)
+    try:
+        while not concurrent.futures.wait([running], timeout=POLL).done:
+            wait(0.0)
+        running.result()
+    finally:
+        running.cancel()
 
 
 def denied(url: str, why: str) -> ScannerError:

@@ -6,7 +6,6 @@ once for each folder: an expired certificate must not look like a survey without
 
 from __future__ import annotations
 
-import functools
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +19,8 @@ _POLL = 0.1
 _NOT_THERE = ("not found", "notfound", "no such")
 _DENIED = ("permission", "forbidden", "unauthorized", "not authorized", "certificate", "can't access")
 _turn = threading.Lock()
+listings: dict[str, frozenset[str]] = {}
+"""What folders hold, as ``vls`` said it."""
 
 
 def copy(url: str, target: Path, wait: Callable[[float], None]) -> None:
@@ -29,7 +30,7 @@ def copy(url: str, target: Path, wait: Callable[[float], None]) -> None:
     """
     folder, _, name = url.rpartition("/")
     with _turn:  # one listing at a time, and each only once
-        listed = names(_program("vls"), folder)
+        listed = names(_program("vls"), folder, wait)
     if name not in listed:
         raise FileNotFoundError(url)
     try:
@@ -40,13 +41,14 @@ def copy(url: str, target: Path, wait: Callable[[float], None]) -> None:
         raise OSError("vcp left no file")
 
 
-@functools.lru_cache(maxsize=4096)
-def names(program: str, folder: str) -> frozenset[str]:
-    """Names of what a folder holds, none if there is no such folder."""
-    try:
-        return frozenset(_run([program, folder], folder, lambda seconds: None).splitlines())
-    except FileNotFoundError:
-        return frozenset()
+def names(program: str, folder: str, wait: Callable[[float], None]) -> frozenset[str]:
+    """Names of what a folder holds, none if there is no such folder; asked once."""
+    if folder not in listings:
+        try:
+            listings[folder] = frozenset(_run([program, folder], folder, wait).splitlines())
+        except FileNotFoundError:
+            listings[folder] = frozenset()
+    return listings[folder]
 
 
 def _run(command: list[str], url: str, wait: Callable[[float], None]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ import fsspec
 
 from catalogs import store
 from catalogs.errors import ScannerError
-from scanner import scan, survey, tiles, transfer, vospace
+from scanner import scan, scratch, survey, tiles, transfer, vospace
 from scanner.encoder import Encoder
 from scanner.options import ScanOptions
 from scanner.report import ScanReport
@@ -212,11 +214,12 @@ def test_an_interrupt_does_not_wait_for_a_server(bench: Bench, server: BadServer
     """The fourth tile's server says nothing more; the scan is stopped all the same."""
     hangs = threading.Event()
     reached = threading.Event()
+    stopped: list[float] = []
 
     def stall(name: str) -> None:
         if name == R[NAMES[3]]:
             reached.set()
-            hangs.wait(20)
+            hangs.wait(60)
 
     server.on_get = stall
     options = ScanOptions(readers=1, scratch=bench.scratch)
@@ -226,11 +229,13 @@ def test_an_interrupt_does_not_wait_for_a_server(bench: Bench, server: BadServer
     class Stop(scan.Quiet):
         def finished(self, report: object) -> None:
             if reached.wait(20):
-                threading.Timer(0.5, hangs.set).start()
+                stopped.append(time.monotonic())
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         scan.scan_tiles(listed, UNIONS, bench.encoder, store.create(bench.out, run), run, options, Stop())
+    assert time.monotonic() - stopped[0] < 20  # the server would have taken a minute
+    hangs.set()
     assert not list(bench.scratch.iterdir())
 
 
@@ -273,6 +278,30 @@ def test_copies_of_a_process_that_was_killed_are_swept_up(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["unions-scanner-notes"]
 
 
+def test_a_folder_that_was_swept_up_as_it_was_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its creation and its lock it looks like one of the dead."""
+    original, swept = scratch._locked, []
+
+    def late(path: Path) -> int:
+        if not swept:
+            swept.append(path.parent)
+            shutil.rmtree(path.parent)
+            path.parent.mkdir()
+            descriptor = original(path)
+            path.unlink()
+            return descriptor
+        return original(path)
+
+    monkeypatch.setattr(scratch, "_locked", late)
+    with Scratch(tmp_path) as living:
+        room = living.room()
+        with Scratch(tmp_path):
+            assert room.is_dir()
+        assert room.parent != swept[0]
+
+
 VLS = """#!/bin/sh
 [ -e "$SPACE/expired" ] && { echo "ERROR:: Unauthorized: certificate expired" >&2; exit 255; }
 echo "$1" >> "$SPACE/listed"
@@ -299,7 +328,7 @@ def space(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
         (programs / name).chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("SPACE", str(space))
-    vospace.names.cache_clear()
+    vospace.listings.clear()
     return space
 
 
@@ -323,6 +352,24 @@ def test_an_expired_certificate_is_no_missing_band(bench: Bench, space: Path) ->
     report = bench.scan([f"vos:UNIONS/tiles/{R[NAMES[0]]}"], ".")
     assert [tile.code for tile in report.failed] == ["remote.denied"]
     assert "cadc-get-cert" in report.failed[0].hint
+
+
+def test_a_listing_that_hangs_is_not_waited_for(space: Path, tmp_path: Path) -> None:
+    """And asking whether it is there takes none of the processor's time."""
+    (tmp_path / "programs" / "vls").write_text("#!/bin/sh\nexec sleep 60\n")
+    looks: list[float] = []
+
+    def wait(seconds: float) -> None:
+        looks.append(seconds)
+        time.sleep(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        vospace.copy(f"vos:UNIONS/tiles/{R[NAMES[0]]}", tmp_path / "copy", wait)
+    assert time.monotonic() - began < 20
+    assert min(looks) > 0
 
 
 def test_vospace_without_its_programs(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
