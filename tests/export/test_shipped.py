@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 import scanner
 from export.formats import BARS, agree
+from export.release import load
 from scanner import images, sources, survey, tiles
 from scanner.cutouts import Windows
 from scanner.encoder import Encoder
@@ -42,11 +44,20 @@ def test_other_formats_come_with_it_and_agree(flux: NDArray[np.float32], precisi
     assert found.neighbour_overlap >= BARS[precision].neighbour_overlap, found
 
 
-def test_the_card_and_the_recipe_are_of_these_files() -> None:
+def test_the_weights_beside_it_give_its_vectors(flux: NDArray[np.float32]) -> None:
+    module = load(resolve(DEFAULT_MODEL).parent)
+    with Encoder(DEFAULT_MODEL, device="cpu") as encoder, torch.no_grad():
+        np.testing.assert_allclose(module(torch.from_numpy(flux)), encoder.embed(flux), atol=1e-5)
+
+
+def test_card_checksums_and_recipe_are_of_these_files() -> None:
     folder = resolve(DEFAULT_MODEL).parent
     card = (folder / "README.md").read_text(encoding="utf-8")
-    for path in [*folder.glob("*.onnx"), folder / "config.json"]:
-        assert f"| {path.name} | `{hashlib.sha256(path.read_bytes()).hexdigest()}` |" in card
+    sums = dict(reversed(line.split()) for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
+    assert set(sums) == {path.name for path in folder.iterdir()} - {"SHA256SUMS"}
+    for name, expected in sums.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected
+        assert name == "README.md" or f"| {name} | `{expected}` |" in card
     with Encoder(DEFAULT_MODEL, device="cpu") as encoder:
         said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         assert said["contract"] == encoder.contract.to_dict()
