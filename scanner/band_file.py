@@ -94,6 +94,9 @@ def _plane(
         hdus, others = stack.enter_context(fits_planes.opened(path)), set()
     with fits_planes.reading(path):
         hdu = fits_planes.find(hdus, plane.hdu, others)
+        damaged = hdu is None and fits_planes.is_named(hdus, plane.hdu)
+    if damaged:
+        raise mismatch(f"{path} has an HDU {' or '.join(map(str, plane.hdu))} that is no two-dimensional image.")
     if hdu is not None:
         fits_planes.check_whole(hdu, path)
         if hdu.shape != shape:

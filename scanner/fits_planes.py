@@ -96,6 +96,12 @@ def find(hdus: fits.HDUList, where: tuple[int | str, ...], others: Collection[in
     return None
 
 
+def is_named(hdus: fits.HDUList, where: tuple[int | str, ...]) -> bool:
+    """Whether an HDU bears a name of ``where``, whatever it holds."""
+    wanted = {name.upper() for name in where if isinstance(name, str)}
+    return any(wanted & {hdu.name, _type(hdu)} for hdu in hdus)
+
+
 def label(hdu: Any) -> str:
     """What an HDU calls itself, "" where it does not."""
     return hdu.name or _type(hdu)

@@ -146,6 +146,15 @@ def test_a_plane_that_says_it_is_another_is_not_taken_for_the_image(
     assert stands_there in refusal(unions, tmp_path, "tile.no_image_hdu").hint
 
 
+def test_a_mask_without_pixels_is_damage(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+    """Passed over, it would give rows of pixels that the survey says are none."""
+    with fits.open(small_tile["g"]) as hdus:
+        mask = fits.ImageHDU(header=hdus["MASK"].header.copy(), name="MASK")
+        mask.header["NAXIS"] = 0
+        fits.HDUList([hdus[0].copy(), hdus["IMAGE"].copy(), mask]).writeto(small_tile["g"], overwrite=True)
+    assert "MASK" in refusal(unions, tmp_path, "tile.shape_mismatch").message
+
+
 def test_a_file_without_mask_and_variance_is_its_image(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
     """And a plane that stands where a mask would is one only if it does not say that it is the variance."""
     with fits.open(small_tile["g"]) as hdus:
