@@ -6,6 +6,18 @@ import signal
 import threading
 from types import FrameType
 
+_OURS = {
+    signal.SIGINT: (signal.default_int_handler,),
+    signal.SIGTERM: (signal.SIG_DFL, signal.default_int_handler),
+}
+"""What a signal does where nobody installed a handler, and what ``raise_on_termination`` makes of SIGTERM."""
+
+
+def raise_on_termination() -> None:
+    """From now on SIGTERM is a ``KeyboardInterrupt``, as SIGINT is, wherever it finds the program."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
 
 class Interrupts:
     """While the ``with`` block runs in the main thread, the first SIGINT or SIGTERM is kept until ``check`` raises it.
@@ -20,9 +32,9 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
-                if signal.getsignal(number) is default:
-                    self._before[number] = default
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if (before := signal.getsignal(number)) in _OURS[number]:
+                    self._before[number] = before
                     signal.signal(number, self._note)
         return self
 

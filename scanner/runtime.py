@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from catalogs.errors import ScannerError
+from scanner.interrupt import Interrupts
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 DEVICES = "auto, cpu, cuda, cuda:N or tensorrt"
@@ -27,7 +28,9 @@ log = logging.getLogger(__name__)
 def load() -> Any:
     """The ``onnxruntime`` module; ``runtime.missing`` or ``runtime.broken`` where it cannot be used."""
     try:
-        import onnxruntime
+        with Interrupts() as interrupts:  # in the middle of a compiled module, they would look like a broken one
+            import onnxruntime
+        interrupts.check()
     except ImportError as error:
         installed = ", ".join(distributions())
         if installed:

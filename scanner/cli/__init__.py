@@ -13,6 +13,7 @@ import click
 from catalogs.errors import ScannerError
 
 from .. import __version__
+from ..interrupt import raise_on_termination
 
 BAD_SETUP, INTERRUPTED = 1, 130
 COMMANDS = {
@@ -33,7 +34,7 @@ COMMANDS = {
 class Commands(click.Group):
     """Commands that are imported when they are named, so that ``--help`` stays instant.
 
-    Turns a ``ScannerError`` into its message, hint and code on stderr and exit code 1; an interrupt into 130.
+    Turns a ``ScannerError`` into its message, hint and code on stderr and exit code 1; SIGINT or SIGTERM into 130.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -47,6 +48,7 @@ class Commands(click.Group):
         return command
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        raise_on_termination()
         try:
             outcome = super().main(args, *rest, **{**options, "standalone_mode": False})
         except click.ClickException as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -16,27 +17,17 @@ from pathlib import Path
 import pytest
 
 import catalogs.store
-from scanner import scan, survey, tiles
-from scanner.encoder import Encoder
-from scanner.options import ScanOptions
 from scanner.report import ScanReport
-from tests.support import small_tiles, tiny_encoder
+from tests.support import nursery, small_tiles, tiny_encoder
 
 TILES = 8
-KILLS = int(os.environ.get("SCANNER_KILLS", "3"))
+KILLS = int(os.environ.get("SCANNER_KILLS", "50"))
 SCAN = """
 import json, sys
 from pathlib import Path
-from catalogs import store
-from scanner import encoder, scan, survey, tiles
+from tests.support.nursery import scan_list
 
-folder, model, out, readers = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
-unions = survey.load("unions")
-options = scan.ScanOptions(readers=readers)
-with encoder.Encoder(model, device="cpu", threads=2) as loaded:
-    run = scan.make_run(unions, loaded, options)
-    wanted = tiles.read_list(folder / "list.txt", unions, folder)
-    report = scan.scan_tiles(wanted, unions, loaded, store.create(out, run), run, options)
+report = scan_list(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
 sys.stdout.write(json.dumps(report.to_dict()))
 """
 
@@ -60,11 +51,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def again(folder: Path, model: Path, out: Path, readers: int = 0) -> ScanReport:
     """The same scan, in this process."""
-    unions, options = survey.load("unions"), ScanOptions(readers=readers)
-    with Encoder(model, device="cpu", threads=2) as loaded:
-        run = scan.make_run(unions, loaded, options)
-        wanted = tiles.read_list(folder / "list.txt", unions, folder)
-        return scan.scan_tiles(wanted, unions, loaded, catalogs.store.create(out, run), run, options)
+    return nursery.scan_list(folder, model, out, readers)
 
 
 def start(folder: Path, model: Path, out: Path, readers: int = 1) -> subprocess.Popen[str]:
@@ -102,13 +89,6 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
-    except OSError:
-        return False
-
-
 def wait_for(condition: object, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
@@ -131,7 +111,7 @@ def no_orphans() -> Iterator[list[int]]:
     """Processes put in this list are gone a moment after the test."""
     processes: list[int] = []
     yield processes
-    wait_for(lambda: not any(alive(pid) for pid in processes))
+    wait_for(lambda: not any(nursery.alive(pid) for pid in processes))
 
 
 linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see the processes")
@@ -153,29 +133,40 @@ def test_a_second_scan_skips_everything(survey_folder: Path, model: Path, undist
 
 
 @linux
-@pytest.mark.parametrize("seed", range(KILLS))
-def test_kill_9_then_the_same_command_gives_the_same_catalogue(
-    survey_folder: Path,
-    model: Path,
-    undisturbed: tuple[Path, float],
-    tmp_path: Path,
-    no_orphans: list[int],
-    seed: int,
+@pytest.mark.timeout(600)
+def test_kill_9_at_random_moments_then_the_same_command_gives_the_same_catalogue(
+    model: Path, tmp_path: Path, no_orphans: list[int]
 ) -> None:
-    """Killed twice, each time at a random moment of the scan proper, then left alone."""
-    out, took = tmp_path / "catalogue", undisturbed[1]
-    chance = random.Random(seed)
-    for _ in range(2):
-        process = start(survey_folder, model, out)
-        wait_for(lambda process=process: process.poll() is not None or children(process.pid))
-        time.sleep(chance.uniform(0, took))
-        no_orphans += children(process.pid)
-        process.kill()
-        process.communicate()
-    again(survey_folder, model, out)
-    assert contents(out) == contents(undisturbed[0])
-    assert not leftovers(out)
-    assert len(catalogs.store.open(out).tiles()) == TILES
+    """Each catalogue is begun, killed, gone on with and killed again until a scan gets through before its moment.
+
+    Every fourth is made with a reading process, which must not outlive the scan.
+    """
+    for name in small_tiles.names(TILES):
+        small_tiles.write(tmp_path, name, size=120, objects=8, bands="gr")
+    (tmp_path / "list.txt").write_text("\n".join(small_tiles.names(TILES)))
+    chance, kills = random.Random(0), 0
+    with nursery.Nursery(tmp_path, model) as scans:
+        usual = [scans.finish(tmp_path / f"usual-{readers}", readers) for readers in (0, 1)]
+        expected = contents(tmp_path / "usual-0")
+        for number in itertools.count():
+            out, readers = tmp_path / str(number), int(number % 4 == 3)
+            while kills < KILLS:
+                pid = scans.start(out, readers)
+                moment = time.monotonic() + chance.uniform(0, usual[readers])
+                while readers and time.monotonic() < moment and nursery.alive(pid):
+                    no_orphans += children(pid)
+                    time.sleep(0.01)
+                if not nursery.kill(pid, max(moment - time.monotonic(), 0)):
+                    break
+                kills += 1
+            scans.finish(out, readers)
+            assert len(expected) == TILES
+            assert contents(out) == expected, f"after {kills} kills"
+            assert not leftovers(out)
+            assert catalogs.store.open(out).tiles() == small_tiles.names(TILES)
+            assert not catalogs.store.open(out).failures()
+            if kills >= KILLS:
+                return
 
 
 @linux
