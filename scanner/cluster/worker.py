@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import asdict
@@ -26,6 +27,9 @@ from ..progress import Quiet
 from ..report import TileReport
 from ..tiles import Tile
 from .work import INSTALL, Work
+
+IDLE = 300.0
+"""Seconds without a tile after which a worker lets go of its session and its reading processes."""
 
 
 def scan_tile(plugin: str, tile: Tile, alone: bool) -> TileReport:
@@ -60,10 +64,12 @@ class TileWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
         self._lock = threading.Lock()
         self._gate = Gate()
         self._station: Station | None = None
+        self._torn_down = False
 
     def teardown(self, worker: Any) -> None:
         """Drop the tile in hand; the session, its memory and the reading processes go."""
         with self._lock:
+            self._torn_down = True
             if self._station is not None:
                 self._station.close()
                 self._station = None
@@ -74,29 +80,41 @@ class TileWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
             raise self._problem
         with self._gate.enter(alone):
             with self._lock:
-                if self._station is None or self._station.over:
+                if self._torn_down:  # a task that waited at the gate while the scan was stopped
+                    raise _stopped()
+                answer = self._station.take(tile) if self._station is not None else None
+                if answer is None:
                     self._station = Station(self._work, self._device)
-                answer = self._station.take(tile)
+                    answer = self._station.begin(tile)
             return answer.result()
 
 
 class Station(Quiet):
-    """A scan in a thread, whose list is what ``take`` is given; each tile's report answers the one who gave it."""
+    """A scan in a thread, whose list is what ``take`` is given; each tile's report answers the one who gave it.
+
+    It ends by itself when it was given nothing for ``IDLE`` seconds: who asked for the scan may have been killed, and
+    the workers of a shared cluster live on.
+    """
 
     def __init__(self, work: Work, device: str) -> None:
-        self.over = False
         self._work, self._device = work, device
         self._tiles: queue.SimpleQueue[Tile] = queue.SimpleQueue()
         self._answers: dict[str, Future[TileReport]] = {}
         self._lock = threading.Lock()
-        self._closing = False
-        threading.Thread(target=self._run, name="station", daemon=True).start()
+        self._over = self._closing = False
 
-    def take(self, tile: Tile) -> Future[TileReport]:
-        """The report to come of a tile; one that is in hand already is not taken twice."""
+    def begin(self, tile: Tile) -> Future[TileReport]:
+        """Start the scan, with its first tile."""
+        answer = self.take(tile)
+        assert answer is not None
+        threading.Thread(target=self._run, name="station", daemon=True).start()
+        return answer
+
+    def take(self, tile: Tile) -> Future[TileReport] | None:
+        """The report to come of a tile, None if the scan has ended; one that is in hand already is not taken twice."""
         with self._lock:
-            if self.over:
-                raise _stopped()
+            if self._over:
+                return None
             if tile.name not in self._answers:
                 self._answers[tile.name] = Future()
                 self._tiles.put(tile)
@@ -123,7 +141,7 @@ class Station(Quiet):
         except BaseException as problem:  # noqa: BLE001  (raised by the tasks, which Dask listens to)
             error = problem
         with self._lock:
-            self.over = True
+            self._over = True
             waiting, self._answers = list(self._answers.values()), {}
         for answer in waiting:
             answer.set_exception(error)
@@ -144,11 +162,21 @@ class Station(Quiet):
 
     def _listed(self) -> Iterator[Tile | None]:
         """The tiles as they are given; None while there is none."""
+        since = time.monotonic()
         while not self._closing:
             try:
                 yield self._tiles.get(timeout=POLL)
+                since = time.monotonic()
             except queue.Empty:
+                if time.monotonic() - since > IDLE and self._is_idle():
+                    return
                 yield None
+
+    def _is_idle(self) -> bool:
+        """Whether nobody waits for a tile; if so, nobody can give one any more."""
+        with self._lock:
+            self._over = not self._answers
+            return self._over
 
 
 class Gate:

@@ -193,6 +193,7 @@ def test_a_scheduler_that_comes_back(bench: Bench, plain: dict[str, bytes]) -> N
     found: list[ScanReport] = []
     scanning = threading.Thread(target=lambda: found.append(bench.scan(Where(address=f"tcp://127.0.0.1:{port}"))))
     try:
+        wait_for(lambda: listens(port))
         scanning.start()
         wait_for(lambda: len(bench.notes.ended) >= 3)
         processes[0].kill()
@@ -219,6 +220,12 @@ def dask_process(kind: str, *arguments: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *map(str, arguments), "--host", "127.0.0.1"]
     root = str(Path(__file__).parents[2])
     return subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": root}, stderr=subprocess.DEVNULL)
+
+
+def listens(port: int) -> bool:
+    """Whether somebody answers at a port: on a busy machine a scheduler takes its time to start."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:
