@@ -7,6 +7,8 @@ import logging
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from catalogs.errors import ScannerError
 from scanner import survey, tiles
@@ -140,6 +142,33 @@ def test_control_characters_never_reach_a_message_or_a_path(line: str, unions: S
     assert tile.problem.code == "list.bad_line"
     assert tile.problem.message.isprintable()
     assert not tile.files
+
+
+WORDS = "217 292 . .. / _ # CFIS calexp-CFIS r fits .fz * ? [ ] ~ http://h/ vos: file:// ?x=1 {tile} % \\ - 1e5 é"
+PIECES = st.sampled_from([*WORDS.split(), " ", "\t", "\r", "\x00", "\x1b", "\ud800", "\u2028"])
+LINES = st.lists(st.one_of(st.lists(PIECES, max_size=12).map("".join), st.text(max_size=40)), max_size=8)
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines=LINES)
+@example(lines=["[", "**/**/**", "217.292/..", "CFIS.217.292.r.fits/..", "217.292 217.293", ".217.292.r.fits"])
+def test_whatever_a_list_holds_each_line_is_a_tile_or_says_why_not(
+    lines: list[str], unions: Survey, root: Path
+) -> None:
+    """Names are plain file names, messages can be shown, and a good line after them is what it always is."""
+    found = tiles.parse(tiles.clean([*lines, "217.292"]), unions, root)
+    assert len({tile.name for tile in found}) == len(found)
+    good = next(tile for tile in found if tile.name == "217.292")
+    assert "r" in good.files or good.problem is not None or good.remote is not None
+    for tile in found:
+        assert tile.name.isprintable()
+        assert Path(tile.name).name == tile.name
+        assert not tile.name.startswith((".", "-"))
+        if tile.problem is not None:
+            assert tile.problem.code.partition(".")[0] in ("tile", "list", "remote")
+            assert tile.problem.message.isprintable()
+        else:
+            assert tile.files or tile.remote is not None
 
 
 def test_no_name_can_lead_out_of_the_catalogue(tmp_path: Path) -> None:

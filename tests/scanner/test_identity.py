@@ -1,0 +1,60 @@
+"""A tile's file is the same to the byte, whatever else is scanned, in which order, batches, threads and processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from catalogs import store
+from scanner import scan, survey, tiles
+from scanner.encoder import Encoder
+from scanner.options import LOW, ScanOptions
+from tests.support import small_tiles, tiny_encoder
+
+UNIONS = survey.load("unions")
+NAMES = small_tiles.names(4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four tiles of different bands and numbers of objects, none of them a multiple of a batch."""
+    made = tmp_path_factory.mktemp("unions")
+    for name, bands, objects in zip(NAMES, ("ugriz", "gri", "r", "rz"), (37, 5, 21, 60), strict=True):
+        small_tiles.write(made, name, size=200, objects=objects, bands=bands)
+    tiny_encoder.write(made / "encoder.onnx", tiny_encoder.contract())
+    return made
+
+
+def scanned(folder: Path, out: Path, names: list[str], options: ScanOptions, **session: int) -> dict[str, bytes]:
+    with Encoder(folder / "encoder.onnx", device="cpu", **session) as encoder:
+        run = scan.make_run(UNIONS, encoder, options)
+        listed = [tiles.find(UNIONS, name, folder) for name in names]
+        report = scan.scan_tiles(listed, UNIONS, encoder, store.create(out, run), run, options)
+    assert report.count("done") == len(names)
+    return {path.stem: path.read_bytes() for path in (out / "tiles").glob("*.parquet")}
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    return scanned(folder, tmp_path_factory.mktemp("plain"), NAMES, ScanOptions(readers=0), threads=1)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7, 16, 64, 500])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_and_threads(folder: Path, plain: dict[str, bytes], tmp_path: Path, batch: int, threads: int) -> None:
+    assert scanned(folder, tmp_path, NAMES, ScanOptions(readers=0), batch=batch, threads=threads) == plain
+
+
+@pytest.mark.parametrize("options", [ScanOptions(readers=3), ScanOptions(readers=1, memory=LOW)])
+def test_order_and_reading_processes(
+    folder: Path, plain: dict[str, bytes], tmp_path: Path, options: ScanOptions
+) -> None:
+    order = [NAMES[number] for number in (2, 0, 3, 1)]
+    assert scanned(folder, tmp_path, order, options, threads=2, batch=5) == plain
+
+
+def test_a_tile_alone(folder: Path, plain: dict[str, bytes], tmp_path: Path) -> None:
+    for name in NAMES:
+        alone = scanned(folder, tmp_path / name, [name], ScanOptions(readers=0), threads=2)
+        assert alone == {name: plain[name]}
