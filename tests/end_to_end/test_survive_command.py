@@ -265,8 +265,8 @@ def test_a_hostile_list_stays_in_its_place(
     lines = [
         NAMES[0], "../../../../etc/passwd", f"../{folder.name}/CFIS.{NAMES[1]}.r.fits", "--out=/tmp/evil", "-rf /",
         "$(touch evil)", "`touch evil`", "; touch evil", "217.292\x1b]0;evil\x07", "201\u2028.292", "*" * 300,
-        "/etc/**/*", "~root", "%s%n{0}{x.__class__}", "CON", "file:///etc/passwd", f"{NAMES[2]}\r", "0" * 4000, "é" * 64,
-        "NaN.inf",
+        "/etc/**/*", "~root", "%s%n{0}{x.__class__}", "CON", "file:///etc/passwd", f"{NAMES[2]}\r", "0" * 4000,
+        "é" * 64, "NaN.inf",
     ]  # fmt: skip
     (tmp_path / "list.txt").write_bytes("\n".join(lines).encode() + b"\n" + NAMES[3].encode() + b"\n")
     (tmp_path / "here").mkdir()
