@@ -20,7 +20,7 @@ from bench.method import Cost, Pair
 from scanner import images, sources, survey
 from tests.support import tiny_encoder
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 SAME = {"centred_cosine": 1.0, "least_centred_cosine": 1.0, "neighbour_overlap": 1.0, "windows": 64}
 """What an int8 file says that differs from fp32 in its name only."""
