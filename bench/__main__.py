@@ -55,7 +55,8 @@ def main(
     Example: python -m bench --out build/bench.json --section scan
     """
     full = pixels or (QUICK_PIXELS if quick else FULL_PIXELS)
-    setup = Setup(model, folder or out.parent / "bench", min(full, PIXELS), quick, embeddings, full, hyrax)
+    scratch = (folder or out.parent / "bench").absolute()  # what is timed may work in another folder
+    setup = Setup(model, scratch, min(full, PIXELS), quick, embeddings, full, hyrax)
     for folder_needed in (setup.folder, out.parent):
         folder_needed.mkdir(parents=True, exist_ok=True)
     loads: dict[str, Any] = {}
