@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -161,6 +162,8 @@ def _made(folder: Path, tasks: Sequence[Task], workers: int) -> Iterator[dict[st
     if workers <= 1:
         yield from (make(folder, task) for task in tasks)
         return
+    for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(threads, "1")  # of each new process: a BLAS with more of them spins where cores are busy
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         pending: set[Future[dict[str, Any]]] = {pool.submit(make, folder, task) for task in tasks}
         try:
