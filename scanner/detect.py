@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import convolve1d
 
 from catalogs.errors import ScannerError
-from scanner.sections import MESH, Section, Strip, nearest, sections
+from scanner.sections import Section, Strip, nearest, sections
+from scanner.sky import Sky
 
 THRESHOLD = 4.0
 """Per pixel after the detection filter, in units of the filtered sky noise (1.5 of the unfiltered, if it is white)."""
@@ -18,7 +19,11 @@ THRESHOLD = 4.0
 _FILTER_1D = np.array([0.25, 0.5, 0.25], np.float32)
 FILTER = np.outer(_FILTER_1D, _FILTER_1D)
 _WHITE = float(np.sqrt((FILTER**2).sum()))
-_ENOUGH_PIXELS = 1000
+_ENOUGH_PIXELS, _ENOUGH_TO_TELL = 1000, 400_000
+"""Fewer pixels say nothing of the noise, more nothing new."""
+
+SKY_STEP = 2
+"""The sky is measured on every second pixel of every second row."""
 
 MIN_AREA = 5
 DEBLEND_LEVELS = 32
@@ -99,13 +104,15 @@ def _find_in(flux: Image, variance: Image | None, section: Section, min_snr: flo
     if lost.all():
         return _none()
     data[lost] = 0
-    background = sep.Background(data, mask=lost, bw=MESH, bh=MESH)
-    if not background.globalrms > 0:
+    sky = Sky.of(data, lost, SKY_STEP)
+    if sky is None or not sky.typical > 0:
         return _none()
-    background.subfrom(data)
-    data[lost] = 0
-    noise = np.maximum(background.rms(), np.float32(background.globalrms * 1e-3))
-    objects, segments = _extract(data / noise, lost)
+    significance = np.empty_like(data)
+    for lines, level, noise in sky.rows(data.shape[1]):
+        data[lines] -= level
+        np.divide(data[lines], np.maximum(noise, np.float32(sky.typical * 1e-3)), out=significance[lines])
+    data[lost] = significance[lost] = 0
+    objects, segments = _extract(significance, lost)
     own = np.flatnonzero(_shaped(objects) & _owned(objects, section) & (_snr(objects) >= min_snr))
     found = _measure(data, lost, segments, objects[own], own + 1)
     rows, columns = section.view
@@ -147,9 +154,9 @@ def _above(
 def _filtered_noise(significance: Image, lost: NDArray[np.bool_]) -> float:
     """Sky noise after the detection filter, for one before it: 0.375 if pixels are independent, more if correlated.
 
-    Taken below the median, where there are no objects, in every tenth row.
+    Taken below the median, where there are no objects, in every tenth row, or as many as hold ``_ENOUGH_TO_TELL``.
     """
-    middle = np.arange(1, len(significance) - 1, 10)
+    middle = np.arange(1, len(significance) - 1, max(10, significance.size // _ENOUGH_TO_TELL))
     blocks = np.stack([significance[middle + step] for step in (-1, 0, 1)])
     filtered = convolve1d(np.tensordot(_FILTER_1D, blocks, 1), _FILTER_1D, axis=1, mode="nearest")
     there = ~lost[middle]

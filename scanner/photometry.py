@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from scanner import positions, sections
 from scanner.images import TileImages
+from scanner.sky import Sky
 from scanner.survey import AB_NANOJANSKY
 
 DIAMETER = 3.0
 """Of the aperture, in arcsec."""
 
 SKY_STEP = 2
-"""The sky is measured on every second pixel of every second row: a quarter of the cost, no loss that counts."""
-
-SKY_MESH = 64
-"""In such pixels: 128 of the image's."""
+"""The sky is measured on every second pixel of every second row: a quarter of the cost, and 3 % more noise in an aperture
+where pixels are independent; every fourth would make that 10 %."""
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -76,7 +75,7 @@ def _sections(
     """Parts of an image, wide enough for the apertures in them, and which of the positions lie in each."""
     within = positions.inside(shape, *pixels)
     column, row = sections.nearest(home)
-    for section in sections.sections(shape):
+    for section in sections.sections(shape, (sections.SECTION[0], shape[1])):  # as wide as the image: no copies
         rows, columns = section.core
         here = (row >= rows.start) & (row < rows.stop) & (column >= columns.start) & (column < columns.stop)
         which = np.flatnonzero(within & here)
@@ -89,10 +88,9 @@ def _sum(
     image: Image, variance: Image | None, x: Floats, y: Floats, radius: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sums in circles, minus the local sky; masked pixels count as the mean of the others in the circle."""
-    lost = np.isnan(image)
-    data = np.array(image, order="C")
-    data[lost] = 0
-    sky, noise = _sky(data, lost, x, y)
+    data, lost = np.ascontiguousarray(image), np.isnan(image)
+    sky = Sky.of(data, lost, SKY_STEP)
+    level, noise = sky.at(x, y) if sky else (np.zeros(len(x)), np.full(len(x), np.nan))
     options = {"mask": lost, "subpix": 5}
     if variance is None:
         flux, _, flags = sep.sum_circle(data, x, y, radius, **options)
@@ -100,18 +98,6 @@ def _sum(
     else:
         safe = np.where(np.isnan(variance), np.float32(np.median(noise) ** 2), variance)
         flux, error, flags = sep.sum_circle(data, x, y, radius, var=safe, **options)
-    flux = flux - sky * np.pi * radius**2
+    flux = flux - level * np.pi * radius**2
     empty = (flags & sep.APER_ALLMASKED) != 0
     return np.where(empty, np.nan, flux), np.where(empty, np.nan, error)
-
-
-def _sky(data: Image, lost: NDArray[np.bool_], x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Sky level and noise per pixel at positions."""
-    step = slice(None, None, SKY_STEP)
-    thin, thin_lost = np.ascontiguousarray(data[step, step]), np.ascontiguousarray(lost[step, step])
-    if thin_lost.all():
-        return np.zeros(len(x)), np.full(len(x), np.nan)
-    background = sep.Background(thin, mask=thin_lost, bw=SKY_MESH, bh=SKY_MESH)
-    row = np.clip(y // SKY_STEP, 0, thin.shape[0] - 1).astype(np.intp)
-    column = np.clip(x // SKY_STEP, 0, thin.shape[1] - 1).astype(np.intp)
-    return background.back()[row, column].astype(float), background.rms()[row, column].astype(float)
