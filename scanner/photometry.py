@@ -19,8 +19,8 @@ DIAMETER = 3.0
 """Of the aperture, in arcsec."""
 
 SKY_STEP = 2
-"""The sky is measured on every second pixel of every second row: a quarter of the cost, and 3 % more noise (of independent
-pixels) in an aperture; every fourth would make that 10 %."""
+"""The sky is measured on every second pixel of every second row. It costs a quarter and adds 3 % to the noise of an
+aperture, if pixels are independent; every fourth would add 10 %."""
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.float32]
