@@ -21,6 +21,8 @@ from scanner.encoder import Encoder
 
 ROWS, FEW_ROWS = 200_000, 3_000
 EXAMPLES, K = 20, 100
+TURNS = 5
+"""For each run of the others: a pass takes a fifth of a second, and one disturbance is much of that."""
 
 
 def measure(setup: Setup) -> dict[str, Any]:
@@ -39,7 +41,8 @@ def measure(setup: Setup) -> dict[str, Any]:
         works = {"read": partial(_read, filled), **_passes(filled, like), "whole": partial(_whole, filled, like)}
         for work in works.values():
             work()
-        costs = in_turns({name: partial(cost, work) for name, work in works.items()}, setup.runs)
+        turns = 1 if setup.quick else TURNS * setup.runs
+        costs = in_turns({name: partial(cost, work) for name, work in works.items()}, turns)
     read = middle(costs["read"])
     bandwidth = {name: _share(costs["read"], spent) for name, spent in costs.items() if name != "read"}
     return {
@@ -50,7 +53,7 @@ def measure(setup: Setup) -> dict[str, Any]:
         "read_gb_per_s": 4e-9 * dim * count / read.wall,
         "read_s": read.wall,
         "rank_s": middle(costs["whole"]).wall,
-        "runs": setup.runs,
+        "runs": turns,
         "passes": [_row(name, bandwidth[name], costs[name], dim * count) for name in bandwidth],
     }
 
