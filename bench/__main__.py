@@ -29,7 +29,7 @@ BUSY = 0.2
 @click.option(
     "--hyrax",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A Python that has Hyrax, to run its infer on the same cutouts.  [default: this one, where it has]",
+    help="A Python that has Hyrax and timm, to run its infer on the same cutouts.  [default: this one, where it has]",
 )
 @click.option(
     "--folder", type=click.Path(file_okay=False, path_type=Path), help="Scratch.  [default: bench beside --out]"

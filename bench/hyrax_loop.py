@@ -17,11 +17,11 @@ from bench import torch_loop
 TICK = 1e-3
 """Seconds that are the least to tell two runs apart."""
 PROGRAM = Path(__file__).with_name("hyrax_infer.py")
-ABOUT = "import hyrax, importlib.metadata; print(importlib.metadata.version('hyrax'))"
+ABOUT = "import hyrax, timm, importlib.metadata; print(importlib.metadata.version('hyrax'))"
 
 
 def version(python: Path) -> str | None:
-    """Hyrax's version in that Python; None where it is not installed."""
+    """Hyrax's version in that Python; None where it, or timm for the network, is not installed."""
     found = subprocess.run([python, "-c", ABOUT], capture_output=True, text=True, check=False)
     return found.stdout.strip() if found.returncode == 0 else None
 

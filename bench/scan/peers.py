@@ -68,7 +68,7 @@ def loops(setup: Setup, encoder: Encoder, flux: Batch) -> Iterator[Peers]:
         found[f"PyTorch DataLoader, {workers} workers, fp32"] = lambda run=run: len(flux) / cost(run).wall
     python = setup.hyrax or Path(sys.executable)
     if (setup.quick and setup.hyrax is None) or (version := hyrax_loop.version(python)) is None:
-        yield Peers(found, [f"Hyrax: not installed in {python.name}; --hyrax names a Python that has it"])
+        yield Peers(found, [f"Hyrax: not installed in {python.name}; --hyrax names a Python that has it, and timm"])
         return
     with hyrax_loop.running(python, encoder.path, flux) as hyrax:
         found[f"Hyrax {version} infer, fp32"] = lambda: 1 / hyrax.per_cutout(len(flux))
