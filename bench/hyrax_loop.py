@@ -68,5 +68,4 @@ def running(python: Path, model: Path, flux: NDArray[np.float32]) -> Iterator[Hy
             try:
                 yield hyrax
             finally:
-                assert process.stdin is not None
-                process.stdin.close()
+                process.terminate()  # it may not see its input end: processes forked meanwhile hold that open
