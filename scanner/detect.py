@@ -19,11 +19,7 @@ THRESHOLD = 4.0
 _FILTER_1D = np.array([0.25, 0.5, 0.25], np.float32)
 FILTER = np.outer(_FILTER_1D, _FILTER_1D)
 _WHITE = float(np.sqrt((FILTER**2).sum()))
-_ENOUGH_PIXELS, _ENOUGH_TO_TELL = 1000, 400_000
-"""Fewer pixels say nothing of the noise, more nothing new."""
-
-SKY_STEP = 2
-"""The sky is measured on every second pixel of every second row."""
+_ENOUGH_PIXELS = 1000
 
 MIN_AREA = 5
 DEBLEND_LEVELS = 32
@@ -104,7 +100,7 @@ def _find_in(flux: Image, variance: Image | None, section: Section, min_snr: flo
     if lost.all():
         return _none()
     data[lost] = 0
-    sky = Sky.of(data, lost, SKY_STEP)
+    sky = Sky.of(data, lost)
     if sky is None or not sky.typical > 0:
         return _none()
     significance = np.empty_like(data)
@@ -154,9 +150,10 @@ def _above(
 def _filtered_noise(significance: Image, lost: NDArray[np.bool_]) -> float:
     """Sky noise after the detection filter, for one before it: 0.375 if pixels are independent, more if correlated.
 
-    Taken below the median, where there are no objects, in every tenth row, or as many as hold ``_ENOUGH_TO_TELL``.
+    Taken below the median, where there are no objects, in every tenth row: with fewer, sections differ
+    from the whole image in what they find.
     """
-    middle = np.arange(1, len(significance) - 1, max(10, significance.size // _ENOUGH_TO_TELL))
+    middle = np.arange(1, len(significance) - 1, 10)
     blocks = np.stack([significance[middle + step] for step in (-1, 0, 1)])
     filtered = convolve1d(np.tensordot(_FILTER_1D, blocks, 1), _FILTER_1D, axis=1, mode="nearest")
     there = ~lost[middle]

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from scanner.sections import MESH
 
+STEP = 2
+"""Every second pixel of every second row is looked at. It costs a quarter and adds 3 % to the noise of an aperture, if
+pixels are independent; every fourth would add 10 %."""
+
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
@@ -28,7 +32,7 @@ class Sky:
     step: int
 
     @classmethod
-    def of(cls, data: Image, lost: NDArray[np.bool_], step: int) -> Sky | None:
+    def of(cls, data: Image, lost: NDArray[np.bool_], step: int = STEP) -> Sky | None:
         """The sky of ``data`` without the pixels that are ``lost``, NaN or not; None where there are no others."""
         every = slice(None, None, step)
         thin, thin_lost = (np.array(image[every, every], order="C") for image in (data, lost))
