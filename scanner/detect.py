@@ -159,8 +159,18 @@ def _filtered_noise(significance: Image, lost: NDArray[np.bool_]) -> float:
     there = ~lost[middle]
     if there.sum() < _ENOUGH_PIXELS:
         return _WHITE
-    before, after = (np.subtract(*np.percentile(image[there], [50, 16])) for image in (blocks[1], filtered))
-    return float(after / before) if before > 0 and after > 0 else _WHITE
+    before, after = (_half_width(image[there]) for image in (blocks[1], filtered))
+    return after / before if before > 0 and after > 0 else _WHITE
+
+
+def _half_width(values: Image) -> float:
+    """From the 16th percentile to the median: a standard deviation that what is bright does not change.
+
+    Each is selected for itself: numpy looks for two at once ten times as slowly.
+    """
+    half, sixth = len(values) // 2, len(values) * 16 // 100
+    below = np.partition(values, half)[: half + 1]
+    return float(below[half] - np.partition(below, sixth)[sixth])
 
 
 def _snr(objects: NDArray[np.void]) -> Floats:
@@ -192,8 +202,8 @@ def _measure(
     radius = np.maximum(KRON_FACTOR * np.nan_to_num(radius), MIN_KRON_RADIUS)
     flux, _, flux_flags = sep.sum_ellipse(data, x, y, a, b, theta, radius, subpix=1, **around)
     half, _ = sep.flux_radius(
-        data, x, y, np.minimum(4.0 * a, MAX_RADIUS), 0.5, normflux=np.where(flux > 0, flux, np.nan), subpix=5, **around
-    )
+        data, x, y, np.minimum(4.0 * a, MAX_RADIUS), 0.5, normflux=np.where(flux > 0, flux, np.nan), subpix=3, **around
+    )  # half the time of the usual 5, for 0.5 % of scatter
     return Found(
         x=x,
         y=y,
