@@ -92,8 +92,10 @@ def _sum(
         flux, _, flags = sep.sum_circle(data, x, y, radius, **options)
         error = noise * np.sqrt(np.pi) * radius
     else:
-        safe = np.where(np.isnan(variance), np.float32(np.median(noise) ** 2), variance)
-        flux, error, flags = sep.sum_circle(data, x, y, radius, var=safe, **options)
+        unknown = np.isnan(variance) & ~lost
+        if unknown.any():
+            variance = np.where(unknown, np.float32(np.median(noise) ** 2), variance)
+        flux, error, flags = sep.sum_circle(data, x, y, radius, var=variance, **options)
     flux = flux - level * np.pi * radius**2
     empty = (flags & sep.APER_ALLMASKED) != 0
     return np.where(empty, np.nan, flux), np.where(empty, np.nan, error)
