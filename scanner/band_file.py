@@ -164,10 +164,18 @@ def _masked(source: BandFile) -> Iterator[tuple[slice, NDArray[np.bool_]]]:
     if plane is None or hdu is None:
         return
     numbers = {int(hdu.header.get(f"MP_{name}", number)) for name, number in plane.bits.items()}
-    bits = np.int64(sum(1 << number for number in numbers))
+    bits = np.uint64(sum(1 << number for number in numbers))
     for rows, values in fits_planes.strips(hdu, source.region):
-        lost = ~np.isfinite(values)  # a BLANK of the plane, which astropy turns into NaN
-        yield rows, lost | ((np.where(lost, 0, values).astype(np.int64) & bits) != 0)
+        if values.dtype.kind in "iu":
+            yield rows, _any_bit(values, bits)
+        else:  # scaled, or a plane with a BLANK, which astropy turns into NaN
+            lost = ~np.isfinite(values)
+            yield rows, lost | _any_bit(np.where(lost, 0, values).astype(np.int64), bits)
+
+
+def _any_bit(values: NDArray[Any], bits: np.uint64) -> NDArray[np.bool_]:
+    """Whether integers have any of the ``bits``, compared in their own width."""
+    return np.asarray((values & bits.astype(values.dtype)) != 0)
 
 
 def _variance(source: BandFile) -> Image | None:

@@ -187,6 +187,28 @@ def test_what_is_not_finite_is_no_data(made_tile: Callable[..., Path], tmp_path:
     assert image[0, 0] == pytest.approx(TO_NJY_30)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "bit"), [("u1", 7), ("i2", 15), ("i4", 3), ("i4", 31), ("u4", 31), ("i8", 40), ("i8", 63), ("f4", 8)]
+)
+def test_mask_bits_of_planes_of_any_kind(
+    dtype: str, bit: int, made_tile: Callable[..., Path], tmp_path: Path, unions: Survey
+) -> None:
+    """The sign's bit is one as others are; a bit that a plane has no room for is never set."""
+    flags = np.zeros((30, 40), dtype)
+    flags[3:5] = np.array(1 << bit, np.uint64).astype(dtype)
+    flags[7] = 1
+    made = made_tile(np.ones(flags.shape))
+    mask, narrow = fits.ImageHDU(flags), fits.ImageHDU(flags.astype("u1") | 255)
+    for name, plane, masked in (("calexp-CFIS_217_292.fits", mask, 80), ("calexp-CFIS_217_293.fits", narrow, 0)):
+        plane.header["EXTTYPE"], plane.header["HIERARCH MP_NO_DATA"] = "MASK", bit if plane is mask else 8
+        fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(fits.getdata(made), fits.getheader(made)), plane]).writeto(
+            tmp_path / name
+        )
+        image = open_tile(unions, tiles.find(unions, name[12:19].replace("_", "."), tmp_path), ["g"]).flux[0]
+        assert np.isnan(image).sum() == masked
+        assert np.isnan(image[3:5]).all() == bool(masked)
+
+
 @pytest.mark.parametrize(("covered", "band"), [(1.0, "r"), (0.3, "i")])
 def test_the_band_that_finds_the_objects_must_cover_the_tile(
     covered: float, band: str, made_tile: Callable[..., Path], tmp_path: Path, unions: Survey
