@@ -15,6 +15,10 @@ DETECT, GRID = "detect", "grid"
 NORMAL, LOW = "normal", "low"
 TIME_LIMIT = 1800.0
 
+RECIPE = 2
+"""By which objects are found and measured. It is raised whenever another version of this software would give other
+rows, so that no catalogue mixes the two: tiles of before are done anew."""
+
 
 @dataclass(frozen=True)
 class ScanOptions:
@@ -46,7 +50,11 @@ class ScanOptions:
 
     def settings(self) -> dict[str, Any]:
         """What of this makes rows, as JSON values."""
-        found: dict[str, Any] = {"resample": self.resample, "bands_read": list(self.bands) if self.bands else None}
+        found: dict[str, Any] = {
+            "recipe": RECIPE,
+            "resample": self.resample,
+            "bands_read": list(self.bands) if self.bands else None,
+        }
         if self.keep is not None:
             found |= {"keep": self.keep.settings()}
         if self.sources == DETECT:

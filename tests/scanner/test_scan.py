@@ -17,7 +17,7 @@ from catalogs import store
 from catalogs.errors import ScannerError
 from scanner import images, reader, scan, survey, tiles
 from scanner.encoder import Encoder
-from scanner.options import ScanOptions
+from scanner.options import RECIPE, ScanOptions
 from scanner.report import ScanReport, TileReport
 from scanner.tiles import Tile
 from tests.support import small_tiles, tiny_encoder
@@ -181,6 +181,13 @@ def test_the_rest_is_done_on_a_rerun_and_other_settings_are_done_anew(bench: Ben
     back = bench.scan(["200.292"], replace(IN_PROCESS, min_snr=20.0))
     assert [report.count("done") for report in (first, again, other, back)] == [2, 1, 1, 0]
     assert len(bench.rows("200.292")["ra"]) == other.objects < first.tiles[0].objects
+
+
+def test_tiles_of_another_recipe_are_done_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version of this software that finds other objects does not leave half of a catalogue as it was."""
+    bench.scan(["200.292", "201.292"])
+    monkeypatch.setattr("scanner.options.RECIPE", RECIPE + 1)
+    assert [bench.scan(["200.292", "201.292"]).count("done") for _ in range(2)] == [2, 0]
 
 
 def test_readers_are_no_setting_of_the_rows(bench: Bench) -> None:
