@@ -136,7 +136,7 @@ def read_band(source: BandFile | None, flux: Image) -> tuple[float, Image | None
         variance = _variance(source)
         if variance is not None and band.variance is not None and band.variance.inverse:
             np.copyto(flux, np.nan, where=np.isnan(variance))
-        valid = sum(int(np.isfinite(flux[rows]).sum()) for rows in fits_planes.row_slices(len(flux)))
+        valid = sum(np.count_nonzero(np.isfinite(flux[rows])) for rows in fits_planes.row_slices(len(flux)))
         return valid / flux.size, variance
 
 
