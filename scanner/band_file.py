@@ -19,6 +19,9 @@ from scanner.survey import Band, Plane
 
 Image = NDArray[np.float32]
 
+WIDEST = 64
+"""Bits of the widest integer: a bit beyond them is never set, whatever a header says."""
+
 
 @dataclass(frozen=True)
 class BandFile:
@@ -164,7 +167,7 @@ def _masked(source: BandFile) -> Iterator[tuple[slice, NDArray[np.bool_]]]:
     if plane is None or hdu is None:
         return
     numbers = {int(hdu.header.get(f"MP_{name}", number)) for name, number in plane.bits.items()}
-    bits = np.uint64(sum(1 << number for number in numbers))
+    bits = np.uint64(sum(1 << number for number in numbers if 0 <= number < WIDEST))
     for rows, values in fits_planes.strips(hdu, source.region):
         if values.dtype.kind in "iu":
             yield rows, _any_bit(values, bits)

@@ -193,14 +193,14 @@ def test_what_is_not_finite_is_no_data(made_tile: Callable[..., Path], tmp_path:
 def test_mask_bits_of_planes_of_any_kind(
     dtype: str, bit: int, made_tile: Callable[..., Path], tmp_path: Path, unions: Survey
 ) -> None:
-    """The sign's bit is one as others are; a bit that a plane has no room for is never set."""
+    """The sign's bit is one as others are; a bit that no integer has room for is never set, and costs nothing."""
     flags = np.zeros((30, 40), dtype)
     flags[3:5] = np.array(1 << bit, np.uint64).astype(dtype)
     flags[7] = 1
     made = made_tile(np.ones(flags.shape))
-    mask, narrow = fits.ImageHDU(flags), fits.ImageHDU(flags.astype("u1") | 255)
-    for name, plane, masked in (("calexp-CFIS_217_292.fits", mask, 80), ("calexp-CFIS_217_293.fits", narrow, 0)):
-        plane.header["EXTTYPE"], plane.header["HIERARCH MP_NO_DATA"] = "MASK", bit if plane is mask else 8
+    mask, full = fits.ImageHDU(flags), fits.ImageHDU(np.full(flags.shape, 255, "u1"))
+    for name, plane, masked in (("calexp-CFIS_217_292.fits", mask, 80), ("calexp-CFIS_217_293.fits", full, 0)):
+        plane.header["EXTTYPE"], plane.header["HIERARCH MP_NO_DATA"] = "MASK", bit if plane is mask else 2**31 - 1
         fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(fits.getdata(made), fits.getheader(made)), plane]).writeto(
             tmp_path / name
         )

@@ -17,6 +17,9 @@ from scanner import detect as detection
 from scanner import photometry, survey, tiles
 from scanner.images import TileImages, open_tile
 from scanner.sources import Sources, detect, grid
+from scanner.survey import Survey
+
+DEMO = Path(detection.__file__).parent / "demo"
 
 
 def rows(path: Path, tile: str) -> list[dict[str, str]]:
@@ -125,6 +128,18 @@ def test_sections_lose_and_double_nothing_that_counts(open_dev: Callable[[str], 
     bright = whole.snr > np.median(whole.snr)
     lost = cKDTree(np.c_[parts.x, parts.y]).query(np.c_[whole.x, whole.y][bright])[0] > 1
     assert lost.mean() < 0.01
+
+
+def test_sections_as_large_as_they_are_lose_one_bright_object_in_a_thousand_at_most(unions: Survey) -> None:
+    """A quarter of a survey tile, made of the demo's pixels: eight sections against the whole."""
+    demo = open_tile(unions, tiles.find(unions, "217.292", DEMO), ["r"]).flux[0]
+    flux = np.tile(demo, -(-np.array([2500, 10_000]) // demo.shape))[:2500, :10_000]
+    whole, parts = (detection.find_objects(flux, section=size) for size in (flux.shape, None))
+    assert not cKDTree(np.c_[parts.x, parts.y]).query_pairs(1.0)
+    bright = whole.snr > np.median(whole.snr)
+    assert bright.sum() > 2000
+    lost = cKDTree(np.c_[parts.x, parts.y]).query(np.c_[whole.x, whole.y][bright])[0] > 1
+    assert lost.mean() <= 0.001
 
 
 def test_nothing_is_found_in_gaps(found: Callable[[str], Sources], open_dev: Callable[[str], TileImages]) -> None:

@@ -304,9 +304,10 @@ def honest(path: Path, band: str) -> tuple[NDArray[np.float32], NDArray[np.float
             flux[zero & binary_opening(zero | np.isnan(flux), np.ones((3, 3))) if rounded else zero] = np.nan
         if mask is not None:
             bits = np.asarray(mask.data, float)
-            bit = 1 << _bit(mask)
             flux[~np.isfinite(bits)] = np.nan
-            flux[(np.nan_to_num(bits).astype(np.int64) & bit) != 0] = np.nan
+            width = mask.data.dtype.itemsize * 8 if mask.data.dtype.kind in "iu" else 64
+            if 0 <= _bit(mask) < width:
+                flux[(np.nan_to_num(bits).astype(np.int64) >> _bit(mask)) & 1 == 1] = np.nan
         flux[~np.isfinite(flux)] = np.nan
         variance = None if noise is None else (np.asarray(noise.data, float) * factor**2).astype(np.float32)
         if variance is not None:
