@@ -61,7 +61,7 @@ def bake(
     """
     checkpoint = load(run)
     encoded = Encoded(checkpoint)
-    rows = Embeddings(lambda _: encoded)
+    rows = Embeddings(lambda _: encoded, encoded.side)
     bench = Bench(data, TASKS, side=checkpoint.config.model.window, say=say)
     say("encoding the cutouts that trees are grown over")
     stored = np.concatenate([encoded.embed(part) for part in windows_of(shards, checkpoint.config, most)])
@@ -74,7 +74,8 @@ def bake(
     short = Shortened(Baked(rows, first), SHORT)
     yield Row(f"the first, {SHORT} dimensions", bench.measured("short", short), recall(unit(first(stored)[:, :SHORT])))
     eight = Turned(_Baking(encoded, first))
-    yield Row("the first, mean of 8 turns", bench.measured("8 turns", Embeddings(lambda _: eight)), float("nan"))
+    turned = Embeddings(lambda _: eight, eight.side)
+    yield Row("the first, mean of 8 turns", bench.measured("8 turns", turned), float("nan"))
 
 
 def _as_pooled(checkpoint: Checkpoint, recipe: Recipe) -> Bake:

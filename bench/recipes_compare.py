@@ -102,7 +102,8 @@ def _measured(bench: Bench, checkpoint: Checkpoint, recipe: Recipe, kept: Path) 
     if kept.is_file() and (said := json.loads(kept.read_text("utf-8")))["asked"] == asked:
         return _restored(said["results"])
     encoded = Encoded(checkpoint)
-    results = bench.measured(checkpoint.config.name, Baked(Embeddings(lambda _: encoded), baked(checkpoint, recipe)))
+    rows = Embeddings(lambda _: encoded, encoded.side)
+    results = bench.measured(checkpoint.config.name, Baked(rows, baked(checkpoint, recipe)))
     write_text(kept, json.dumps({"asked": asked, "results": _stored(results)}) + "\n")
     return results
 

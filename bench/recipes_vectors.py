@@ -63,7 +63,7 @@ class Baked(Embeddings):
     """Another's rows, baked: nothing is embedded again."""
 
     def __init__(self, whole: Embeddings, bake: Bake) -> None:
-        self._whole, self._bake = whole, bake
+        self._whole, self._bake, self.side = whole, bake, whole.side
 
     def changed(self, windows: WindowSet, name: str, change: Callable[[Flux], Flux]) -> Vectors:
         return self._bake(self._whole.changed(windows, name, change))

@@ -126,7 +126,7 @@ def test_an_unknown_key_of_a_variant_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("recipe", [Recipe(), Recipe("cls", 0.0, 0.0), Recipe("mean", 1.0, 0.0), Recipe("central")])
 def test_baked_vectors_are_those_of_the_exported_graph(checkpoint: Checkpoint, recipe: Recipe) -> None:
     windows, encoded = Windows(), Encoded(checkpoint)
-    found = Baked(Embeddings(lambda _: encoded), baked(checkpoint, recipe)).of(windows)
+    found = Baked(Embeddings(lambda _: encoded, encoded.side), baked(checkpoint, recipe)).of(windows)
     graph = EmbeddingGraph(checkpoint, recipe)
     with torch.no_grad():
         expected = graph(torch.from_numpy(windows.flux[:, 1:4, 4:36, 4:36]))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from training.evaluate import bootstrap, metrics
 from training.evaluate.bootstrap import Estimate, auc_estimate, mean_estimate, r2_estimate
 from training.evaluate.embeddings import Embeddings, Shortened
-from training.evaluate.lenses import changed, changes, finds_itself
+from training.evaluate.labels import galaxy
+from training.evaluate.lenses import changed, changes, finds_itself, subsets
 from training.evaluate.models import Flux, Turned, Vectors, unit
+from training.evaluate.sets import Sets
 from training.evaluate.windows import LabelledWindows, central, magnitudes, matched
 
 
@@ -21,7 +26,8 @@ def windows(lenses: int, magnitude: list[float]) -> LabelledWindows:
     count = len(magnitude)
     flux = np.random.default_rng(0).normal(size=(count, 5, 8, 8)).astype(np.float32)
     flux[:, [0, 4]] = np.nan
-    return LabelledWindows(flux, np.arange(count) < lenses, np.array(magnitude), np.arange(count).astype(str))
+    trained = np.arange(count) == count - 1
+    return LabelledWindows(flux, np.arange(count) < lenses, np.array(magnitude), np.arange(count).astype(str), trained)
 
 
 class CornerPixels:
@@ -129,7 +135,7 @@ def test_added_noise_doubles_that_of_the_sky() -> None:
     random, sky = np.random.default_rng(0), np.array([1, 2, 5, 9, 3])[:, None, None]
     flux = (random.normal(size=(40, 5, 32, 32)) * sky).astype(np.float32)
     flux[:, 4] = np.nan
-    labelled = LabelledWindows(flux, np.zeros(40, bool), np.zeros(40), np.zeros(40, str))
+    labelled = LabelledWindows(flux, np.zeros(40, bool), np.zeros(40), np.zeros(40, str), np.zeros(40, bool))
     noisy = changed(flux, labelled, "with twice the noise")
     assert noisy.dtype == np.float32
     assert np.std(noisy[:, :4], axis=(0, 2, 3)) / sky[:4, 0, 0] == pytest.approx(2, rel=0.05)
@@ -146,12 +152,35 @@ def test_the_mean_of_eight_turns_does_not_know_how_a_window_lies() -> None:
 
 def test_a_set_is_embedded_once_also_for_its_short_vectors() -> None:
     plain, labelled = CornerPixels(), windows(1, [20.0] * 6)
-    whole = Embeddings(lambda _: plain)
+    whole = Embeddings(lambda _: plain, plain.side)
     short = Shortened(whole, 3)
     first = whole.of(labelled)
     np.testing.assert_allclose(short.of(labelled), unit(first[:, :3]))
     assert whole.of(labelled) is first
     assert plain.calls == 1
+
+
+def test_what_models_were_trained_on_is_left_out_of_the_unseen() -> None:
+    labelled = windows(2, [20.0, 21.0, 20.1, 21.1, 20.2])
+    assert subsets(labelled)["unseen"].tolist() == [0, 1, 2, 3]
+
+
+def test_pictures_are_scaled_to_what_a_model_sees(tmp_path: Path) -> None:
+    """However large the windows of the other sets are: a model must not get the middle of a picture instead."""
+    folder = tmp_path / "labelled" / "galaxy_nongalaxy"
+    folder.mkdir(parents=True)
+    lines = ["file,label"]
+    for number in range(20):
+        bright = np.zeros((40, 40, 3), np.uint8)
+        bright[:4] = 20 * number % 200 + 20
+        Image.fromarray(bright).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,{'galaxy' if number % 2 else 'star'}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    sets, seen = Sets(tmp_path, tmp_path, side=12), []
+    plain = CornerPixels()
+    galaxy(sets, Embeddings(lambda flux: seen.append(flux.shape) or plain, plain.side))
+    assert seen == [(20, 5, 8, 8)]
+    assert (sets.pictures(8).flux[:, 2, 0] > 0).all()
 
 
 def test_the_central_window_is_in_the_middle() -> None:

@@ -50,7 +50,9 @@ def test_a_run_is_measured_at_every_mask_ratio(tiny: Config, flux: np.ndarray, t
     save(Checkpoint(replace(tiny, name="untrained"), {}, {}, model.state_dict()), path)
     cube = np.full((6, 5, 32, 32), np.nan, np.float32)
     cube[:, 1:4] = flux
-    sets = SimpleNamespace(lenses=LabelledWindows(cube, np.zeros(6, bool), np.zeros(6), np.zeros(6, str)))
+    sets = SimpleNamespace(
+        lenses=LabelledWindows(cube, np.zeros(6, bool), np.zeros(6), np.zeros(6, str), np.zeros(6, bool))
+    )
     name, found = reconstruction(path, sets, simulated=False)  # type: ignore[arg-type]
     assert name == "untrained"
     assert list(found.estimates) == [f"error, real, {ratio:.0%} hidden" for ratio in RATIOS]

@@ -65,7 +65,7 @@ class PixelPca:
 class RandomWeights:
     """The network of ``configs/small.toml``, never trained: the mean of its patches, centred."""
 
-    side = SIDE
+    side = SIDE  # the file's
 
     def __init__(self, flux: Flux, seed: int = 0) -> None:
         import torch
@@ -74,7 +74,6 @@ class RandomWeights:
         from training.mae import MaskedAutoencoder
 
         config = read(CONFIG).model
-        self.side = config.window
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._model = MaskedAutoencoder(config).eval()

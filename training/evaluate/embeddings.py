@@ -23,10 +23,10 @@ class WindowSet(Protocol):
 
 
 class Embeddings:
-    """Vectors by set, and by what was done to the set's windows."""
+    """Vectors by set, and by what was done to the set's windows; ``side``: pixels of the window that the model sees."""
 
-    def __init__(self, fit: Fit) -> None:
-        self._fit = fit
+    def __init__(self, fit: Fit, side: int) -> None:
+        self._fit, self.side = fit, side
         self._fitted: dict[str, Embedder] = {}
         self._vectors: dict[tuple[str, str], Vectors] = {}
 
@@ -48,7 +48,7 @@ class Shortened(Embeddings):
     """The first ``dims`` dimensions of another's vectors, as unit vectors: nothing is embedded again."""
 
     def __init__(self, whole: Embeddings, dims: int) -> None:
-        self._whole, self._dims = whole, dims
+        self._whole, self._dims, self.side = whole, dims, whole.side
 
     def changed(self, windows: WindowSet, name: str, change: Callable[[Flux], Flux]) -> Vectors:
         return unit(np.asarray(self._whole.changed(windows, name, change)[:, : self._dims]))

@@ -20,8 +20,9 @@ LONGEST = 44  # letters of a question
 
 def galaxy(sets: Sets, seen: Embeddings) -> Measured:
     """Galaxies against stars, blends and artefacts, by a cross-validated probe."""
-    is_galaxy = sets.pictures.label == "galaxy"
-    score = probes.scores(seen.of(sets.pictures), is_galaxy)
+    pictures = sets.pictures(seen.side)
+    is_galaxy = pictures.label == "galaxy"
+    score = probes.scores(seen.of(pictures), is_galaxy)
     return Measured({"galaxy or not: AUC": auc_estimate(score, is_galaxy)})
 
 
@@ -30,9 +31,10 @@ def galaxy_zoo(sets: Sets, seen: Embeddings) -> Measured:
 
     Vectors are centred within each survey, without labels: pictures of two surveys differ more than their galaxies.
     """
-    vectors, found, better = centred(seen.of(sets.zoo), sets.zoo.survey), Measured(), []
-    for question, rows in sets.zoo.asked().items():
-        answer = sets.zoo.answer[rows]
+    zoo = sets.zoo(seen.side)
+    vectors, found, better = centred(seen.of(zoo), zoo.survey), Measured(), []
+    for question, rows in zoo.asked().items():
+        answer = zoo.answer[rows]
         score = probes.scores(vectors[rows], answer)
         labels = sorted(set(answer))
         found.estimates[f"AUC of {len(rows)}: {shortened(question)}"] = answers_auc(score, answer)

@@ -31,7 +31,7 @@ NOISIER = np.sqrt(3.0)  # added to the sky noise in quadrature: twice the noise,
 
 
 def retrieval(sets: Sets, seen: Embeddings) -> Measured:
-    """Every lens asks in turn: against all negatives, and against those of equal magnitude."""
+    """Every lens asks in turn: against all negatives, those of equal magnitude, those of images never trained on."""
     windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
     for against, chosen in subsets(windows).items():
         part, is_lens = vectors[chosen], windows.is_lens[chosen]
@@ -118,5 +118,5 @@ def finds_itself(seen_otherwise: NDArray[np.float32], vectors: NDArray[np.float3
 
 
 def subsets(windows: LabelledWindows) -> dict[str, NDArray[np.intp]]:
-    """All windows; the lenses with their magnitude-matched negatives."""
-    return {"all": np.arange(len(windows)), "matched": matched(windows)}
+    """All windows; the lenses with their magnitude-matched negatives; all from images that no model was trained on."""
+    return {"all": np.arange(len(windows)), "matched": matched(windows), "unseen": np.flatnonzero(~windows.trained)}

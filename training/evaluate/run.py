@@ -74,13 +74,13 @@ class Bench:
         if encoder.side > self.sets.side:
             hint = "Give Bench a larger side."
             raise ScannerError("evaluate.window", f"{model} wants {encoder.side} px, the windows have less.", hint)
-        name, plain = encoder.name, Embeddings(lambda _: encoder)
+        name, plain = encoder.name, Embeddings(lambda _: encoder, encoder.side)
         found = {name: self.measured(name, plain)}
         if short:
             found[f"{name}, first {short}"] = self.measured(f"{name}, first {short}", Shortened(plain, short))
         if turns:
             eight = Turned(encoder)
-            found[f"{name}, 8 turns"] = self.measured(f"{name}, 8 turns", Embeddings(lambda _: eight))
+            found[f"{name}, 8 turns"] = self.measured(f"{name}, 8 turns", Embeddings(lambda _: eight, eight.side))
         return found
 
     def measured(self, name: str, seen: Embeddings) -> dict[str, Measured]:
@@ -94,7 +94,10 @@ class Bench:
     def _baseline(self, name: str, seeds: int) -> dict[str, Measured]:
         numbers = range(seeds if name == RANDOM_WEIGHTS else 1)
         measured = [
-            self.measured(f"{name} {seed}", Embeddings(lambda flux, seed=seed: baselines.fit(name, flux, seed)))  # type: ignore[misc]
+            self.measured(
+                f"{name} {seed}",
+                Embeddings(lambda flux, seed=seed: baselines.fit(name, flux, seed), baselines.SIDE),  # type: ignore[misc]
+            )
             for seed in numbers
         ]
         return mean_of_seeds(measured)

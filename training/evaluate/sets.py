@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 from training.evaluate import pictures, simulated, surveys, windows
@@ -13,22 +14,19 @@ from training.evaluate.windows import LabelledWindows
 
 
 class Sets:
-    """Windows of ``side`` pixels from the development ``data``, and simulated ones that are kept in ``cache``."""
+    """Windows of ``side`` pixels from the development ``data``, and simulated ones that are kept in ``cache``.
+
+    Of larger windows a model takes the middle; pictures, whole ones, are scaled to the ``side`` that it sees.
+    """
 
     def __init__(self, data: Path, cache: Path, side: int, workers: int = 2) -> None:
         self._data, self._cache, self.side, self._workers = data, cache, side, workers
+        self.pictures: Callable[[int], Pictures] = lru_cache(maxsize=None)(partial(pictures.galaxies, data))
+        self.zoo: Callable[[int], Questions] = lru_cache(maxsize=None)(partial(pictures.questions, data))
 
     @cached_property
     def lenses(self) -> LabelledWindows:
         return windows.load(self._data, self.side)
-
-    @cached_property
-    def pictures(self) -> Pictures:
-        return pictures.galaxies(self._data, self.side)
-
-    @cached_property
-    def zoo(self) -> Questions:
-        return pictures.questions(self._data, self.side)
 
     @cached_property
     def surveys(self) -> ThreeSurveys:

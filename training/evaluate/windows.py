@@ -19,6 +19,7 @@ from scanner import survey, tiles
 from scanner.cutouts import WindowFrame, Windows
 from scanner.images import open_tile
 from scanner.sources import Sources
+from training import fields
 
 BANDS = ("u", "g", "r", "i", "z")
 PIXEL_SCALE = 0.18577
@@ -33,13 +34,15 @@ Row = dict[str, str]
 class LabelledWindows:
     """``flux`` float32 [N, B, S, S] nJy, NaN for no data; ``is_lens`` bool [N]; ``magnitude`` [N], r, 2" aperture.
 
-    ``frame`` str [N] names the image an object was cut from: objects of one frame share its sky and seeing.
+    ``frame`` str [N] names the image an object was cut from: objects of one frame share its sky and seeing. ``trained``
+    bool [N]: whether models may be trained on that image.
     """
 
     flux: NDArray[np.float32]
     is_lens: NDArray[np.bool_]
     magnitude: NDArray[np.float64]
     frame: NDArray[np.str_]
+    trained: NDArray[np.bool_]
     name: str = "lenses"
     bands: tuple[str, ...] = BANDS
 
@@ -67,7 +70,9 @@ def load(data: Path, side: int) -> LabelledWindows:
         flux = np.concatenate([_cut(Path(built), tile, rows, side) for tile, rows in wanted if rows])
     rows = [row for _, part in wanted for row in part]
     frame = np.array([row.get("frame") or row["name"] for row in rows])
-    return LabelledWindows(flux, np.arange(len(rows)) < len(lenses), magnitudes(flux[:, BANDS.index("r")]), frame)
+    trained = np.isin(frame, [field.name for field in fields.frames(data) if field.split == "train"])
+    is_lens, magnitude = np.arange(len(rows)) < len(lenses), magnitudes(flux[:, BANDS.index("r")])
+    return LabelledWindows(flux, is_lens, magnitude, frame, trained)
 
 
 def magnitudes(flux: NDArray[np.float32]) -> NDArray[np.float64]:
