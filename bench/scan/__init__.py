@@ -11,19 +11,16 @@ from bench import tiles
 from bench.scan import bars, detection, device, dispatch, pace, series
 from bench.setup import Setup
 
-TILES = 9
-"""Names of the same tile: as many as the readers of a fast device may want at once."""
-
 
 def measure(setup: Setup) -> dict[str, Any]:
     """``bars`` with what is wanted of each; the rest by itself and in rows, as the parts say."""
     with setup.step("making tiles, where an earlier run did not"):
-        raw = tiles.made(setup.folder, setup.side, "raw", TILES)
+        raw = tiles.made(setup.folder, setup.side, "raw", 2)
     found = {
         "pixels": setup.side,
         **pace.measure(setup),
         **series.measure(setup, raw),
-        **device.measure(setup, raw),
+        **device.measure(setup),
         **detection.measure(setup, raw[0]),
         **dispatch.measure(setup),
     }

@@ -9,19 +9,18 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import tiles
 from bench.scan.window import Window, window
 from bench.setup import Setup
 from scanner import encoder
 from scanner.encoder import GPU_BATCH, GPU_CALLERS, Encoder, usable_cores
 from scanner.options import ScanOptions
-from scanner.tiles import Tile
 
 RATES = (2_000, 30_000)
 PLANNED = (2_000, 5_000, 10_000, 30_000, 60_000)
@@ -66,21 +65,23 @@ def stand_in(rate: float = RATES[0]) -> None:
     encoder.Encoder = Paced  # type: ignore[misc]
 
 
-def measure(setup: Setup, listed: Sequence[Tile]) -> dict[str, Any]:
+def measure(setup: Setup) -> dict[str, Any]:
     """``device_busy`` of the slow one with one reader; rows of ``feeding`` and of ``readers_needed``.
 
     ``device_busy`` is the time that the device would have taken over the time that the scan took, after the first
-    tile's fill.
+    tile's fill; ``fast_device_busy`` that of the fast one with the readers that it should need, where there are cores
+    for them.
     """
-    slow = _scanned(setup, listed, RATES[0], 1)
+    slow = _scanned(setup, RATES[0], 1)
     costs = _Costs(slow)
     cores, fast = usable_cores(), RATES[1]
     rows = [_row(RATES[0], 1, slow, costs)]
     wanted = costs.readers(fast)
-    for readers in sorted({1, cores, *([wanted] if wanted < cores else [])}) if not setup.quick else (1,):
-        rows.append(_row(fast, readers, _scanned(setup, listed, fast, readers), costs))
+    for readers in sorted({1, min(wanted, cores)}) if not setup.quick else (1,):
+        rows.append(_row(fast, readers, _scanned(setup, fast, readers), costs))
     return {
         "device_busy": rows[0]["device_busy"],
+        "fast_device_busy": rows[-1]["device_busy"] if wanted < cores else None,
         "reader_us_per_object": 1e6 * costs.reader,
         "host_us_per_object": 1e6 * costs.host,
         "feeding": rows,
@@ -108,9 +109,9 @@ class _Costs:
         return min(rate, readers / self.reader, usable_cores() / (self.reader + self.host))
 
 
-def _scanned(setup: Setup, listed: Sequence[Tile], rate: int, readers: int) -> Window:
-    """Some tiles more than there are readers: they take turns."""
-    used = listed[: max(3, 2 * readers + 1)]
+def _scanned(setup: Setup, rate: int, readers: int) -> Window:
+    """Three tiles for each reader: the first ones fill, the others come as they are read."""
+    used = tiles.made(setup.folder, setup.side, "raw", 3 * readers + 1)
     step = setup.step(f"a simulated device of {rate:,} a second, readers: {readers}")
     with step, Device(setup.model, rate) as device, setup.scratch() as folder:
         return window(device, used, ScanOptions(readers=readers), folder)

@@ -64,12 +64,11 @@ def measure(setup: Setup) -> dict[str, Any]:
 
 
 def _take(setup: Setup, of: Mapping[str, Turns], plain: Mapping[str, Plain], others: peers.Peers) -> None:
-    """All turns. The plain loop is the less in doubt in fp32: there it has one."""
     for turn in range(setup.runs):
         for name in list(of)[:: -1 if turn % 2 else 1]:
             with setup.step(f"turn {turn + 1} of {setup.runs}: {name}"):
                 of[name].take()
-            if name in plain and (turn == 0 or name != FP32_RAW):
+            if name in plain:
                 with setup.step(f"turn {turn + 1} of {setup.runs}: plain loop beside {name}"):
                     plain[name].take()
         with setup.step(f"turn {turn + 1} of {setup.runs}: PyTorch and Hyrax"):

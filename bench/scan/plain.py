@@ -11,7 +11,7 @@ from bench.setup import Setup
 
 
 class Plain:
-    """Objects a second of ``bench.plain_loop`` on the first tile of ``ours``, in at most as many turns."""
+    """Objects a second of ``bench.plain_loop`` on the first tile of ``ours``, in as many turns."""
 
     def __init__(self, setup: Setup, ours: Turns, objects: int) -> None:
         self._setup, self._ours, self._objects = setup, ours, objects
@@ -37,4 +37,4 @@ class Plain:
     @property
     def ratio(self) -> float:
         """Objects a second of the scan over those of this loop, which has no fill to leave out."""
-        return median(found.rate / rate for found, rate in zip(self._ours.windows, self.rates, strict=False))
+        return median(found.rate / rate for found, rate in zip(self._ours.windows, self.rates, strict=True))

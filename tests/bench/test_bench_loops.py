@@ -88,7 +88,7 @@ def test_a_simulated_device_takes_its_time_whoever_calls(model: Path) -> None:
 
 
 def test_a_simulated_device_is_fed_by_a_scan(model: Path, tmp_path: Path) -> None:
-    found = device.measure(Setup(str(model), tmp_path, 320, quick=True), tiles.made(tmp_path, 320, "raw", 3))
+    found = device.measure(Setup(str(model), tmp_path, 320, quick=True))
     assert 0 < found["device_busy"] <= 1
     assert [row["device_per_s"] for row in found["feeding"]] == list(device.RATES)
     readers = [row["readers"] for row in found["readers_needed"]]
