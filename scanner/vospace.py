@@ -6,6 +6,7 @@ once for each folder: an expired certificate must not look like a survey without
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -16,7 +17,9 @@ from pathlib import Path
 from catalogs.errors import ScannerError
 
 _POLL = 0.1
-_NOT_THERE = ("not found", "notfound", "no such")
+_NOT_THERE = re.compile(r"node ?not ?found|notfoundexception|(?<![\w./])404(?![\w./])", re.IGNORECASE)
+"""A missing node as the service and ``vls`` put it; a missing host, library or program is said in other words, and the
+404 of a tile's name has a neighbour."""
 _DENIED = ("permission", "forbidden", "unauthorized", "not authorized", "certificate", "can't access")
 _turn = threading.Lock()
 listings: dict[str, frozenset[str]] = {}
@@ -73,7 +76,7 @@ def _failed(url: str, said: str) -> Exception:
     if any(sign in plain for sign in _DENIED):
         hint = "Get a new certificate with cadc-get-cert, and check that you may read the folder."
         return ScannerError("remote.denied", f"{url} may not be read: {said}.", hint)
-    if any(sign in plain for sign in _NOT_THERE):
+    if _NOT_THERE.search(said):
         return FileNotFoundError(said)
     return OSError(said)
 

@@ -354,6 +354,29 @@ def test_an_expired_certificate_is_no_missing_band(bench: Bench, space: Path) ->
     assert "cadc-get-cert" in report.failed[0].hint
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "HTTPSConnectionPool(host='ws.host', port=443): [Errno -2] Name or service not known",
+        "vls: error while loading shared libraries: libssl.so.3: cannot open shared object file: No such file",
+        "env: python: command not found",
+        "Connection reset: vos:UNIONS/404.292",
+    ],
+)
+def test_a_listing_that_breaks_is_no_missing_band(bench: Bench, tmp_path: Path, space: Path, said: str) -> None:
+    (tmp_path / "programs" / "vls").write_text(f'#!/bin/sh\necho "ERROR:: {said}" >&2\nexit 2\n')
+    report = bench.scan(NAMES[:1], "vos:UNIONS/tiles")
+    assert [tile.code for tile in report.failed] == ["remote.broken"]
+    assert said in report.failed[0].message
+
+
+@pytest.mark.parametrize("said", ["NodeNotFound: $1", "404 Client Error: for url: https://host/nodes/$1"])
+def test_a_node_that_is_not_there_is_a_missing_band(bench: Bench, tmp_path: Path, space: Path, said: str) -> None:
+    (tmp_path / "programs" / "vls").write_text(f'#!/bin/sh\necho "ERROR:: {said}" >&2\nexit 2\n')
+    report = bench.scan(NAMES[:1], "vos:UNIONS/tiles")
+    assert [tile.code for tile in report.failed] == ["tile.missing_file"]
+
+
 def test_a_listing_that_hangs_is_not_waited_for(space: Path, tmp_path: Path) -> None:
     """And asking whether it is there takes none of the processor's time."""
     (tmp_path / "programs" / "vls").write_text("#!/bin/sh\nexec sleep 60\n")
