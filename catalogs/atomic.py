@@ -19,6 +19,7 @@ if sys.platform != "win32":
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_HERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _SUFFIX = ".tmp"
 
 
@@ -96,14 +97,14 @@ def remove_stale(folder: Path) -> int:
 def locked(path: Path, shared: bool = False) -> Iterator[None]:
     """Hold the lock file ``path``, waiting for whoever has it. The kernel frees it when its owner dies.
 
-    Any number may have it ``shared`` at once, and then nobody alone.
+    Any number may have it ``shared`` at once, and then nobody alone. ``ScannerError`` ``output.no_locks`` where the disk
+    has none.
     """
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if sys.platform != "win32":
-                fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            _lock(descriptor, path, shared)
             yield
         finally:
             os.close(descriptor)
@@ -113,11 +114,30 @@ def _locked_temporary(path: Path) -> tuple[Path, int]:
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{_SUFFIX}")
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        if sys.platform != "win32":
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            _lock(descriptor, path)
+        except BaseException:
+            os.close(descriptor)
+            temporary.unlink(missing_ok=True)
+            raise
         if temporary.exists():  # a cleaner may have taken it between its creation and its lock
             return temporary, descriptor
         os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path, shared: bool = False) -> None:
+    if sys.platform == "win32":
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise ScannerError(
+            "output.no_locks",
+            f"The disk of {path} does not lock files ({os.strerror(error.errno)}).",
+            "Have it mounted with flock (Lustre: -o flock), or give a folder on a local disk.",
+        ) from error
 
 
 def _remove_unlocked(temporary: Path) -> bool:

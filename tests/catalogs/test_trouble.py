@@ -160,6 +160,27 @@ def test_quota_and_permission_have_their_codes(tmp_path, number, code):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_is_refused(tmp_path, run, monkeypatch, number):
+    """Two scans that write there at once could not see each other."""
+
+    def refuse(descriptor, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(atomic.fcntl, "flock", refuse)
+    for attempt in (
+        lambda: store.create(tmp_path / "embeddings", run),
+        lambda: atomic.write_text(tmp_path / "file", "text"),
+    ):
+        with pytest.raises(ScannerError) as refused:
+            attempt()
+        assert refused.value.code == "output.no_locks"
+        assert os.strerror(number) in refused.value.message
+        assert "-o flock" in refused.value.hint
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
+
+
 def test_other_errors_of_the_system_stay_what_they_are(tmp_path):
     with pytest.raises(IsADirectoryError), atomic.replacing(tmp_path / "file"):
         tmp_path.read_bytes()
