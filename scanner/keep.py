@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from catalogs.errors import ScannerError
 from catalogs.store import Catalogue
 
 from . import query
-from .encoder import Encoder, file_sha256
+from .encoder import Encoder
 from .query import Position
 from .stamps import Flux, Stamps
 from .survey import Survey
@@ -36,7 +36,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Keep:
-    """The ``best`` rows of each tile, by the dot product of embedding and ``weights`` [D]; ``like`` names the examples.
+    """The ``best`` rows of each tile, by the dot product of embedding and ``weights`` [D].
+
+    ``like`` is the digest of what the weights were learned from, not of the weights: their last bits depend on the
+    processor, and the same scan goes on on another one.
 
     It is a number of rows a tile, not of the whole scan, so that a tile's file depends on nothing but the tile: tiles
     are scanned anywhere, in any order, and again. The best N of the whole scan are among them.
@@ -103,15 +106,13 @@ def by_pixels(best: int, like: Path, survey: Survey, encoder: Encoder, root: Pat
     stamps = Stamps(survey, encoder.contract, root)
     windows: list[Flux] = []
     ordinary: list[Flux] = []
-    used = [file_sha256(like)]
     step = AWAY * encoder.contract.window * encoder.contract.pixel_scale / 3600
     for place in query.places(None, None, None, like):
         if (window := _window(stamps, place)) is None:
             continue
         windows.append(window)
         ordinary += [found for near in _around(place, step) if (found := _window(stamps, near)) is not None]
-        used.append(place.name)
-    return _learned(best, _embedded(encoder, windows), _embedded(encoder, ordinary), used)
+    return _learned(best, _embedded(encoder, windows), _embedded(encoder, ordinary), _digest(windows, ordinary))
 
 
 def from_catalogue(best: int, like: Path, catalogue: Catalogue, encoder: Encoder) -> Keep:
@@ -129,10 +130,10 @@ def from_catalogue(best: int, like: Path, catalogue: Catalogue, encoder: Encoder
     found = examples.match(catalogue, [one.ra for one in places], [one.dec for one in places])
     drawn = sampling.draw(catalogue, rank.primary(catalogue, None), rank.SAMPLE)
     ordinary = drawn[~found.near(drawn.ra, drawn.dec)].vectors if len(found) else drawn.vectors
-    return _learned(best, found.vectors, ordinary, [vectors.tobytes().hex() for vectors in (found.vectors, ordinary)])
+    return _learned(best, found.vectors, ordinary, _digest(found.vectors, ordinary))
 
 
-def _learned(best: int, like: NDArray[np.float32], ordinary: NDArray[np.float32], used: list[str]) -> Keep:
+def _learned(best: int, like: NDArray[np.float32], ordinary: NDArray[np.float32], digest: str) -> Keep:
     if not len(like):
         hint = "Give positions on tiles under --root, or of objects of --like-catalog."
         raise ScannerError("rank.no_example", "None of the examples of --like could be embedded.", hint)
@@ -140,7 +141,17 @@ def _learned(best: int, like: NDArray[np.float32], ordinary: NDArray[np.float32]
         raise ScannerError("rank.no_ordinary", "There is nothing to compare the examples with.", "Give --like-catalog.")
     log.info("Keeps the best %d rows of each tile, by %d examples against %d others", best, len(like), len(ordinary))
     weights = scorers.centroid(like, ordinary).weights
-    return Keep(best, tuple(weights.tolist()), hashlib.sha256("\n".join(used).encode()).hexdigest())
+    return Keep(best, tuple(weights.tolist()), digest)
+
+
+def _digest(*groups: Iterable[NDArray[np.float32]]) -> str:
+    """SHA-256 of examples and of what they are compared with, as pixels or as vectors."""
+    digest = hashlib.sha256()
+    for group in groups:
+        for one in group:
+            digest.update(one.tobytes())
+        digest.update(b"|")
+    return digest.hexdigest()
 
 
 def _window(stamps: Stamps, place: Position) -> Flux | None:

@@ -109,6 +109,30 @@ def test_what_is_kept_is_recorded_and_not_mixed(folder: Path, encoder: Encoder, 
         assert caught.value.code == "catalogue.other_keep"
 
 
+def test_the_same_examples_on_other_pixels_are_other_examples(
+    folder: Path, encoder: Encoder, like: Path, tmp_path: Path
+) -> None:
+    """Of a new reduction under the same names, say; the weights are others then, and rows must not be mixed."""
+    for name in NAMES:
+        small_tiles.write(tmp_path, name, size=300, seed=7)
+    first, again, other = (keep.by_pixels(5, like, UNIONS, encoder, where) for where in (folder, folder, tmp_path))
+    assert first == again
+    assert first.weights != other.weights
+    assert first.like != other.like
+
+
+def test_the_digest_of_examples_is_of_pixels_not_of_a_processor(
+    folder: Path, encoder: Encoder, like: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another kind of processor, or a GPU, gives other last bits: a scan that goes on there is the same scan."""
+    here = keep.by_pixels(5, like, UNIONS, encoder, folder)
+    embed = Encoder.embed
+    monkeypatch.setattr(Encoder, "embed", lambda self, flux: embed(self, flux) * np.float32(1 + 1e-6))
+    there = keep.by_pixels(5, like, UNIONS, encoder, folder)
+    assert here.weights != there.weights
+    assert here.like == there.like
+
+
 def test_without_keep_nothing_changed() -> None:
     assert "keep" not in GRID.settings()
 
