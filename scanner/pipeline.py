@@ -208,7 +208,7 @@ class Pipeline:
     def _write_tile(self, tile: str, parts: Iterator[tuple[Prepared, Iterator[Future[Batch]]]]) -> TileReport:
         asked, sound, seconds = 0, 0, Seconds()
         best = Best(self._keep) if self._keep else None
-        with self._catalogue.writer(tile, self._run) as file:
+        with self._catalogue.writer(tile, self._run, {"provider": self._encoder.provider}) as file:
             for prepared, futures in parts:
                 self._progress.started(tile, len(prepared))
                 seconds += prepared.seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ import pytest
 
 from catalogs import store
 from catalogs.errors import ScannerError
+from catalogs.writer import RUN_KEY
 from scanner import images, reader, scan, survey, tiles
 from scanner.encoder import Encoder
 from scanner.options import RECIPE, ScanOptions
@@ -181,6 +183,13 @@ def test_the_rest_is_done_on_a_rerun_and_other_settings_are_done_anew(bench: Ben
     back = bench.scan(["200.292"], replace(IN_PROCESS, min_snr=20.0))
     assert [report.count("done") for report in (first, again, other, back)] == [2, 1, 1, 0]
     assert len(bench.rows("200.292")["ra"]) == other.objects < first.tiles[0].objects
+
+
+def test_a_tile_says_on_what_its_vectors_were_made(bench: Bench) -> None:
+    """A GPU's differ in the fifth decimal: no reason to do a tile again, but to be told."""
+    bench.scan(["200.292"])
+    said = pq.read_metadata(store.open(bench.out).tile_path("200.292")).metadata[RUN_KEY.encode()]
+    assert json.loads(said)["extra"] == {"provider": "CPUExecutionProvider"}
 
 
 def test_tiles_of_another_recipe_are_done_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
