@@ -42,9 +42,9 @@ $(VENV)/peers: pyproject.toml | $(BIN)/python
 	-$(PIP) --editable '.[bench]'
 	@touch $@
 
-bench: $(VENV)/dev $(VENV)/peers  ## measure: prints tables, writes build/bench.json
+bench: $(VENV)/dev $(VENV)/peers  ## measure: prints tables, writes build/bench.json (HYRAX=python of an environment with hyrax, timm)
 	@mkdir -p $(BUILD)
-	$(BIN)/python -m bench --out $(BUILD)/bench.json
+	$(BIN)/python -m bench --out $(BUILD)/bench.json $(if $(HYRAX),--hyrax $(HYRAX))
 
 bench-large: $(VENV)/dev  ## the index at ten million rows: half an hour, 14 GB of disk; writes build/bench-large.json
 	@mkdir -p $(BUILD)
@@ -58,6 +58,7 @@ TRAIN   := $(BIN)/python -m training
 model model-large: export MALLOC_MMAP_MAX_ = 0
 model model-large: export MALLOC_TRIM_THRESHOLD_ = 17179869184
 model: $(VENV)/dev  ## make the shipped encoder anew: simulate, train in two stages, export, evaluate (hours; DATA=real fields)
+	$(PIP) --editable '.[evaluation]'
 	$(TRAIN) cutouts $(MODEL)/shards --fields $(DATA) --simulate 240 --seed 1 --workers $(WORKERS)
 	$(TRAIN) pretrain training/configs/small-reconstruct.toml --shards $(MODEL)/shards --out $(MODEL)/first --resume
 	$(TRAIN) pretrain training/configs/small.toml --shards $(MODEL)/shards --out $(MODEL)/run --begin $(MODEL)/first --resume
