@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from training.evaluate.labels import galaxy
 from training.evaluate.lenses import changed, changes, finds_itself, subsets
 from training.evaluate.models import Flux, Turned, Vectors, unit
 from training.evaluate.sets import Sets
+from training.evaluate.simulation import some_bands
 from training.evaluate.windows import LabelledWindows, central, magnitudes, matched
 
 
@@ -163,6 +165,26 @@ def test_a_set_is_embedded_once_also_for_its_short_vectors() -> None:
 def test_what_models_were_trained_on_is_left_out_of_the_unseen() -> None:
     labelled = windows(2, [20.0, 21.0, 20.1, 21.1, 20.2])
     assert subsets(labelled)["unseen"].tolist() == [0, 1, 2, 3]
+
+
+def test_an_object_is_looked_for_with_some_of_its_bands() -> None:
+    """The r band of the third object is that of the second: in r alone it is not itself any more."""
+    flux = np.random.default_rng(0).normal(size=(6, 5, 8, 8)).astype(np.float32)
+    flux[2, 2] = flux[1, 2]
+    asked: list[str] = []
+
+    class Pixels:
+        side = 8
+
+        def embed(self, flux: Flux) -> Vectors:
+            asked.append("".join(np.array(list("ugriz"))[np.isfinite(flux).all(axis=(0, 2, 3))]))
+            return unit(np.nan_to_num(flux).reshape(len(flux), -1))
+
+    sets = SimpleNamespace(seen_twice=SimpleNamespace(name="twice", flux=flux))
+    found = some_bands(sets, Embeddings(lambda _: Pixels(), 8)).estimates  # type: ignore[arg-type]
+    assert asked == ["ugriz", "griz", "uriz", "ugiz", "ugrz", "ugri", "gri", "r"]
+    assert found.pop("itself in r alone").value == pytest.approx(5 / 6)
+    assert {estimate.value for estimate in found.values()} == {1.0}
 
 
 def test_pictures_are_scaled_to_what_a_model_sees(tmp_path: Path) -> None:

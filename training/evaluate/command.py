@@ -47,7 +47,7 @@ def evaluate_command(
     A MODEL is an encoder.onnx or the name of a baseline: pixel-pca-64, random-weights, imagenet (needs the extra
     [evaluation]), magnitude. All see the same windows.
 
-    Tasks: retrieval, probe, few-shot, rare-lenses, invariance, seeing, surveys, galaxy, galaxy-zoo, star-galaxy,
+    Tasks: retrieval, probe, few-shot, rare-lenses, invariance, bands, seeing, surveys, galaxy, galaxy-zoo, star-galaxy,
     photometry. The first use of a simulated one renders 25 tiles, about 1 minute.
 
     \b

@@ -26,7 +26,7 @@ from training.evaluate.sets import Sets
 from training.evaluate.windows import LabelledWindows, matched
 from training.statistics import sky_noise
 
-KNOWN, DRAWS = 10, 50
+KNOWN, DRAWS, DEPTHS = 10, 50, (10, 50, 200)
 NOISIER = np.sqrt(3.0)  # added to the sky noise in quadrature: twice the noise, 0.75 mag shallower
 
 
@@ -65,7 +65,8 @@ def few_shot(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = DRAW
         for how, score in rankings(vectors, shown).items():
             hits[how].append(ranked(score[~shown], windows.is_lens[~shown]))
     for how, rows in hits.items():
-        found.estimates[f"{how}: recall@50"] = mean_estimate(np.array([recall(row, 50) for row in rows]))
+        for depth in DEPTHS:
+            found.estimates[f"{how}: recall@{depth}"] = mean_estimate(np.array([recall(row, depth) for row in rows]))
         found.curves[f"10 lenses, {how}"] = recall_curve(rows)
     return found
 

@@ -28,6 +28,7 @@ TASKS: dict[str, Task] = {
     "few-shot": lenses.few_shot,
     "rare-lenses": simulation.rare_lenses,
     "invariance": lenses.invariance,
+    "bands": simulation.some_bands,
     "seeing": simulation.other_seeing,
     "surveys": simulation.three_surveys,
     "galaxy": labels.galaxy,

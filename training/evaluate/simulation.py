@@ -1,4 +1,4 @@
-"""Tasks on simulated objects: rare lenses, stars from galaxies, photometry, the same object in other seeing."""
+"""Tasks on simulated objects: rare lenses, stars from galaxies, photometry, one object in few bands or other seeing."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from training.evaluate.metrics import (
     recall,
     recall_curve,
 )
+from training.evaluate.models import Flux
 from training.evaluate.results import Measured
 from training.evaluate.sets import Sets
 from training.evaluate.simulated import FRAGMENT
+from training.evaluate.windows import BANDS
 
 PREVALENCE = 0.001
 DRAWS = 40
 FAINTEST = 24.0  # r of stars and galaxies that are told apart
+LEFT = {**{f"without {band}": "ugriz".replace(band, "") for band in "ugriz"}, "in gri": "gri", "in r alone": "r"}
+"""Bands that are left of five: one dropped, as in CFHTLS fields of three, and the fewest."""
+
 MEASURES = {
     "recall@10": lambda hits: recall(hits, 10),
     "recall@50": lambda hits: recall(hits, 50),
@@ -80,6 +85,19 @@ def photometry(sets: Sets, seen: Embeddings) -> Measured:
         guess = probes.predicted(vectors[rows], values, windows.tile[rows])
         found.estimates[f"R2 of {name}"] = r2_estimate(values, guess)
     return found
+
+
+def some_bands(sets: Sets, seen: Embeddings) -> Measured:
+    """How often a simulated object of which some bands are left is nearest to itself in all five."""
+    whole, found = seen.of(sets.seen_twice), Measured()
+    for name, left in LEFT.items():
+        other = seen.changed(sets.seen_twice, name, lambda flux, left=left: _only(flux, left))  # type: ignore[misc]
+        found.estimates[f"itself {name}"] = mean_estimate(finds_itself(other, whole))
+    return found
+
+
+def _only(flux: Flux, bands: str) -> Flux:
+    return np.where(np.isin(BANDS, list(bands))[:, None, None], flux, np.float32(np.nan))
 
 
 def other_seeing(sets: Sets, seen: Embeddings) -> Measured:
