@@ -16,6 +16,7 @@ from catalogs.schema import catalogue_schema
 from scanner import detect as detection
 from scanner import photometry, survey, tiles
 from scanner.images import TileImages, open_tile
+from scanner.options import RECIPE
 from scanner.sources import Sources, detect, grid
 from scanner.survey import Survey
 
@@ -140,6 +141,17 @@ def test_sections_as_large_as_they_are_lose_one_bright_object_in_a_thousand_at_m
     assert bright.sum() > 2000
     lost = cKDTree(np.c_[parts.x, parts.y]).query(np.c_[whole.x, whole.y][bright])[0] > 1
     assert lost.mean() <= 0.001
+
+
+def test_rows_do_not_change_without_another_recipe(unions: Survey) -> None:
+    """Catalogues must not mix two ways to find objects: where this fails, raise RECIPE, and write the file anew."""
+    file = Path(__file__).with_name(f"demo_objects_{RECIPE}.csv")
+    table = detect(open_tile(unions, tiles.find(unions, "217.292", DEMO))).table()
+    brightest = np.sort(np.argsort(table["snr"])[-60:])
+    with file.open() as lines:
+        names = next(csv.reader(lines))
+        expected = np.loadtxt(lines, delimiter=",")
+    np.testing.assert_allclose(np.column_stack([table[name][brightest] for name in names]), expected, rtol=3e-6)
 
 
 def test_nothing_is_found_in_gaps(found: Callable[[str], Sources], open_dev: Callable[[str], TileImages]) -> None:
