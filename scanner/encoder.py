@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import logging
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +41,8 @@ class Encoder:
     int8 file being one for CPUs. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how many callers run at
     once (None: one a core, or 3 on a GPU). ``batch``: rows the session sees at once, always padded to this number, so
     that a row's vector depends neither on how many rows were asked for, nor on its neighbours, nor on the thread.
+    ``cuda_graph``: on device cuda, replay a batch's work as one CUDA graph, by one caller: ONNX Runtime records and
+    replays all graphs of a session on one stream, which takes one thread at a time.
     """
 
     def __init__(
@@ -47,17 +52,27 @@ class Encoder:
         threads: int | None = None,
         batch: int | None = None,
         precision: str | None = None,
+        cuda_graph: bool = False,
     ) -> None:
         self.path = resolve(path, precision)
         self.sha256 = file_sha256(self.path)
         self._session, self.provider = runtime.open_session(
-            self.path, _device(device, self.path, precision), lambda provider: _rows(batch, provider)
+            self.path,
+            _device(device, self.path, precision),
+            lambda provider: _rows(batch, provider),
+            cuda_graph=cuda_graph,
         )
+        cuda_graph = cuda_graph and self.provider == runtime.CUDA
         self.batch = _rows(batch, self.provider)
         self.contract = _contract(self._session, self.path, self.batch)
         _check_precision(self.contract, self.path, self.provider, precision)
         _check_weights(self.contract, self.path, resolve(path))
-        self.threads = threads or (usable_cores() if self.provider == runtime.CPU else GPU_CALLERS)
+        callers = threads or (usable_cores() if self.provider == runtime.CPU else GPU_CALLERS)
+        self.threads = 1 if cuda_graph else callers
+        self._guard: contextlib.AbstractContextManager[Any] = (
+            threading.Lock() if cuda_graph else contextlib.nullcontext()
+        )
+        self._graphs: Iterator[int | None] = itertools.count(1) if cuda_graph else itertools.repeat(None)
         self._own = threading.local()
         self._pool: ThreadPoolExecutor | None = None
         self._try_out()
@@ -69,8 +84,13 @@ class Encoder:
 
     @property
     def placement(self) -> dict[str, set[str]]:
-        """Operators by the provider that runs them, where that is a GPU: none may be on the CPU."""
-        return runtime.placement(self._session)
+        """Operators by the provider that runs them, where that is a GPU: none may be on the CPU. Empty: not told."""
+        return runtime.placement(self._session) if self.provider != runtime.CPU else {}
+
+    @property
+    def page_locked(self) -> bool:
+        """Whether pixels go to a GPU from page-locked memory: not on a CPU, nor where the driver would not have it."""
+        return self._binding().page_locked
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -97,7 +117,8 @@ class Encoder:
     def embed_batch(self, flux: Array) -> Array:
         """As ``embed`` for at most ``batch`` rows, in the caller's own thread; any number of threads may call it."""
         try:
-            vectors = self._binding().run(flux)
+            with self._guard:
+                vectors = self._binding().run(flux)
         except Exception as error:  # the binding raises a class of its own for each status code
             why = f"ONNX Runtime failed on {len(flux)} windows: {str(error).splitlines()[0]}"
             raise ScannerError("encoder.failed", why, "Out of memory? Give a smaller --batch.") from error
@@ -124,7 +145,8 @@ class Encoder:
         """The buffers of the calling thread."""
         if not hasattr(self._own, "binding"):
             dim = self.contract.embedding_dim
-            self._own.binding = Binding(self._session, self.provider, self.batch, self.shape, dim)
+            graph = next(self._graphs)
+            self._own.binding = Binding(self._session, self.provider, self.batch, self.shape, dim, graph)
         found: Binding = self._own.binding
         return found
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import logging
+import mmap
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from scanner import runtime
-from scanner.binding import Binding
+from scanner.binding import Binding, page_lock
 from scanner.encoder import GPU_BATCH, Encoder
 from tests.support import tiny_encoder
 
@@ -60,7 +67,7 @@ def test_the_encoder_takes_a_graph_fixed_to_its_batch(
 ) -> None:
     asked: list[int] = []
 
-    def opened(path: Path, device: str, rows: Any = None, optimise: bool = True) -> tuple[Any, str]:
+    def opened(path: Path, device: str, rows: Any = None, **_: bool) -> tuple[Any, str]:
         asked.append(rows(runtime.CUDA))
         return fixed(path, rows(runtime.CPU)), runtime.CPU
 
@@ -80,9 +87,10 @@ def test_placement_names_every_operator_and_where_it_runs(model: Path) -> None:
     assert {"Conv", "Softmax"} <= found[runtime.CPU]
 
 
-def test_the_shipped_graph_asks_for_no_shape_once_its_batch_is_fixed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["encoder.onnx", "encoder_fp16.onnx"])
+def test_the_shipped_graph_asks_for_no_shape_once_its_batch_is_fixed(tmp_path: Path, name: str) -> None:
     """Such questions are answered by the CPU, with a wait for the GPU at each."""
-    shipped = Path(runtime.__file__).parent / "models" / "small" / "encoder.onnx"
+    shipped = Path(runtime.__file__).parent / "models" / "small" / name
     if not shipped.is_file():
         pytest.skip("no model ships with this checkout")
     loaded = runtime.load()
@@ -100,6 +108,9 @@ def test_the_options_say_which_gpu_and_keep_fp32_exact(device: str, first: str, 
     assert next(iter(providers)) == first
     assert {options["device_id"] for options in providers.values()} == {number}
     assert providers[runtime.CUDA]["use_tf32"] == 0
+    assert "enable_cuda_graph" not in providers[runtime.CUDA]
+    graphs = dict(runtime.gpu_providers(device, cuda_graph=True))[runtime.CUDA].get("enable_cuda_graph")
+    assert graphs == (1 if first == runtime.CUDA else None)
     if first == runtime.TENSORRT:
         assert providers[first]["trt_engine_cache_enable"]
         assert not providers[first]["trt_fp16_enable"]
@@ -116,15 +127,183 @@ def test_buffers_lie_where_the_session_is() -> None:
     assert runtime.place(Session(), runtime.CPU) == ("cpu", 0)
 
 
+class Driver:
+    """In place of NVIDIA's driver: keeps account of what is page-locked, and fails at ``broken``."""
+
+    def __init__(self, broken: str = "") -> None:
+        self.locked: dict[int, int] = {}
+        self.gpus: list[int] = []
+        self.entered = 0
+        self._broken = broken
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        return lambda *given: 801 if name == self._broken else self._call(name, *given)
+
+    def _call(self, name: str, *given: Any) -> int:
+        if name == "cuDeviceGet":
+            self.gpus.append(given[1])
+        elif name == "cuDevicePrimaryCtxRetain":
+            given[0]._obj.value = 77
+        elif name == "cuCtxPushCurrent_v2":
+            assert given[0].value == 77
+            self.entered += 1
+        elif name == "cuCtxPopCurrent_v2":
+            self.entered -= 1
+        elif name == "cuMemHostRegister_v2":
+            assert self.entered == given[2] == 1
+            self.locked[given[0].value] = given[1].value
+        elif name == "cuMemHostUnregister":
+            assert self.entered == 1
+            del self.locked[given[0].value]
+        else:
+            raise AssertionError(name)
+        return 0
+
+
+class Session:
+    """The CPU's session, in a GPU's place: notes which graph is asked for, and that runs take turns."""
+
+    def __init__(self, model: Path) -> None:
+        self._session = fixed(model)
+        self._busy = threading.Lock()
+        self.graphs: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run_with_iobinding(self, bound: Any, options: Any) -> None:
+        self.graphs.append(options.get_run_config_entry("gpu_graph_id"))
+        with taken(self._busy):
+            self._session.run_with_iobinding(bound, options)
+
+
+@contextmanager
+def taken(lock: threading.Lock) -> Iterator[None]:
+    assert lock.acquire(blocking=False), "two at a time"
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Addresses that batches are copied from to the device, whose buffers are really on the CPU."""
+    found: list[int] = []
+    values = runtime.load().OrtValue
+    copy = values.update_inplace
+    monkeypatch.setattr(runtime, "place", lambda session, provider: ("cpu", 0))
+    monkeypatch.setattr(values, "update_inplace", lambda to, data: (found.append(data.ctypes.data), copy(to, data))[1])
+    return found
+
+
+def test_batches_for_a_gpu_go_through_page_locked_memory_for_as_long_as_it_is_used(
+    model: Path, flux: NDArray[np.float32], sent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver()
+    monkeypatch.setattr(runtime, "driver", lambda: driver)
+    expected = fixed(model).run(None, {"flux": flux[:ROWS]})[0]
+    binding = Binding(fixed(model), runtime.CUDA, ROWS, (5, 32, 32), 48)
+    assert binding.page_locked
+    assert sorted(driver.locked.values()) == [4 * ROWS * 48, 4 * ROWS * 5 * 32 * 32]
+    assert all(address % mmap.PAGESIZE == 0 for address in driver.locked)
+    first, short = binding.run(flux[:ROWS]), binding.run(flux[:3])
+    np.testing.assert_array_equal(first, expected)
+    np.testing.assert_array_equal(short, expected[:3])
+    assert set(sent) <= set(driver.locked)
+    del binding
+    gc.collect()
+    assert not driver.locked
+    np.testing.assert_array_equal(first, expected)
+
+
+@pytest.mark.parametrize("driver", [None, Driver("cuMemHostRegister_v2")])
+def test_where_pages_cannot_be_locked_a_batch_goes_as_it_is(
+    model: Path, flux: NDArray[np.float32], sent: list[int], monkeypatch: pytest.MonkeyPatch, driver: Driver | None
+) -> None:
+    monkeypatch.setattr(runtime, "driver", lambda: driver)
+    binding = Binding(fixed(model), runtime.CUDA, ROWS, (5, 32, 32), 48)
+    assert not binding.page_locked
+    np.testing.assert_array_equal(binding.run(flux[:ROWS]), fixed(model).run(None, {"flux": flux[:ROWS]})[0])
+    assert sent == [flux.ctypes.data]
+
+
+def test_on_a_cpu_a_full_batch_is_not_copied_once_more(
+    model: Path, flux: NDArray[np.float32], sent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver()
+    monkeypatch.setattr(runtime, "driver", lambda: driver)
+    Binding(fixed(model), runtime.CPU, ROWS, (5, 32, 32), 48).run(flux[:ROWS])
+    assert sent == [flux.ctypes.data]
+    assert not driver.gpus
+
+
+@pytest.mark.parametrize(
+    "broken", ["", "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxPushCurrent_v2", "cuMemHostRegister_v2"]
+)
+def test_a_driver_that_locks_no_pages_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    driver = Driver(broken)
+    monkeypatch.setattr(runtime, "driver", lambda: driver)
+    caplog.set_level(logging.DEBUG)
+    unlock = page_lock(4096, 8192, 2)
+    assert (unlock is None) == bool(broken) == ("error 801" in caplog.text)
+    assert driver.entered == 0
+    if unlock is not None:
+        assert driver.gpus == [2]
+        assert driver.locked == {4096: 8192}
+        assert unlock() == 0
+    assert not driver.locked
+
+
+def test_each_caller_has_a_cuda_graph_of_its_own_and_runs_take_turns(
+    model: Path, flux: NDArray[np.float32], sent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, asked = Session(model), []
+
+    def opened(path: Path, device: str, rows: Any = None, **options: bool) -> tuple[Any, str]:
+        asked.append(options)
+        return session, runtime.CUDA
+
+    with Encoder(model, device="cpu") as plain:
+        expected = plain.embed(flux)
+    monkeypatch.setattr(runtime, "open_session", opened)
+    with Encoder(model, device="cuda", threads=3, batch=ROWS, cuda_graph=True) as encoder:
+        assert encoder.threads == 1
+        np.testing.assert_allclose(encoder.embed(flux), expected, atol=1e-5)
+        assert set(session.graphs) == {"1"}
+        with ThreadPoolExecutor(4) as pool:
+            for found in pool.map(encoder.embed_batch, [flux[:ROWS]] * 40):
+                np.testing.assert_allclose(found, expected[:ROWS], atol=1e-5)
+    assert asked == [{"cuda_graph": True}]
+    assert {"1", "2"} <= set(session.graphs) <= {"1", "2", "3", "4", "5"}
+
+
+def test_on_a_cpu_there_are_no_cuda_graphs(model: Path) -> None:
+    with Encoder(model, device="cpu", threads=2, cuda_graph=True) as encoder:
+        assert encoder.threads == 2
+        assert not encoder.placement
+        assert not encoder.page_locked
+
+
 @needs_gpu
-def test_no_node_falls_back_to_the_cpu() -> None:
-    with Encoder("small", device="cuda") as encoder:
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_no_node_falls_back_to_the_cpu(precision: str) -> None:
+    with Encoder("small", device="cuda", precision=precision) as encoder:
         found = encoder.placement
     assert set(found) == {runtime.CUDA}, f"on the CPU: {found.get(runtime.CPU)}"
 
 
 @needs_gpu
-def test_a_gpu_gives_the_vectors_of_the_cpu() -> None:
-    flux = np.random.default_rng(0).normal(0, 50, (70, 5, 64, 64)).astype(np.float32)
-    with Encoder("small", device="cuda", batch=32) as there, Encoder("small", device="cpu") as here:
-        np.testing.assert_allclose(there.embed(flux), here.embed(flux), atol=1e-4)
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_a_gpu_gives_the_vectors_of_the_cpu(cuda_graph: bool) -> None:
+    """Full batches and short ones, the first of each caller and those after it."""
+    flux = np.random.default_rng(0).normal(0, 50, (200, 5, 64, 64)).astype(np.float32)
+    with (
+        Encoder("small", device="cuda", batch=32, cuda_graph=cuda_graph) as there,
+        Encoder("small", device="cpu") as here,
+    ):
+        assert there.page_locked
+        for _ in range(2):
+            np.testing.assert_allclose(there.embed(flux), here.embed(flux), atol=1e-4)
