@@ -6,7 +6,7 @@ BUILD  := build
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-large model model-large clean
+.PHONY: help demo test lint format bench bench-large bench-gpu model model-large clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12

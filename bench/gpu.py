@@ -1,15 +1,18 @@
 """``python -m bench.gpu``: the encoder and a scan on a GPU, against timm's transformer in PyTorch bf16 + compile.
 
-All in one run, in turns: images a second of the bare session in each number format that the model has, of PyTorch with
-the pixels on the device already, and of a whole scan; how busy the GPU was meanwhile, and what ran on the CPU instead.
+All in one run. In turns: images a second of the bare encoder in each number format that the model has, with its pixels
+copied to the GPU and with pixels that are there already, which is what PyTorch is given too. Then scans in their steady
+state: how many readers feed the GPU, what its callers wait for, and how busy it is meanwhile.
 """
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -21,109 +24,210 @@ from numpy.typing import NDArray
 
 from bench import machine, tables, tiles, torch_loop
 from bench.encoder import windows
-from bench.method import Work, cost, in_turns, median_ratio, middle
+from bench.method import Work, cost, in_turns, median_ratio, middle, now
+from bench.scan import lost
+from bench.scan.window import Turns, window
 from bench.setup import Setup
-from catalogs import store
 from catalogs.atomic import write_json
 from catalogs.errors import ScannerError
-from scanner import runtime, survey
+from scanner import runtime
+from scanner.binding import INPUT, OUTPUT
 from scanner.encoder import Encoder, usable_cores
 from scanner.model import DEFAULT_MODEL, of_precision, resolve
 from scanner.options import ScanOptions
-from scanner.scan import make_run, scan_tiles
 
 IMAGES, PIXELS, EVERY = 16_384, 10_000, 0.1
+"""Images are a multiple of the batch: those that are on the GPU already have no row to fill up."""
+
+RAW, RICE = tiles.FORMATS
 Vectors = NDArray[np.float32]
+Busy = Callable[[float, float], float | None]
+"""Mean percent that a GPU was busy between two readings of the clock."""
 
 
 def measure(setup: Setup, device: str, images: int = IMAGES) -> dict[str, Any]:
-    """Rows of ``variants`` and the ``scan``; on ``device`` cpu it shows that all of this runs, and measures nothing."""
-    best = _formats(setup.model)[-1]
-    with Encoder(setup.model, device, precision=best) as encoder:
+    """``on_the_cpu`` by number format (None: not told); rows of ``variants``, ``scans`` and ``stages``.
+
+    On ``device`` cpu it shows that all of this runs, and measures nothing.
+    """
+    address = _address(device)
+    with ExitStack() as stack:
+        encoders = {name: stack.enter_context(Encoder(setup.model, device, precision=name)) for name in _formats(setup)}
+        encoder = list(encoders.values())[-1]
         flux = windows(setup, encoder.contract, images)
-        found = {
+        with setup.step("the bare encoder, and PyTorch"):
+            variants = _variants(_works(setup, device, encoders, flux, stack), len(flux), setup.runs, address)
+        return {
             "provider": encoder.provider,
             "batch": encoder.batch,
             "callers": encoder.threads,
-            "on_the_cpu": sorted(encoder.placement.get(runtime.CPU, ())) if device != "cpu" else [],
-            "variants": _variants(setup, device, flux),
+            "page_locked": encoder.page_locked,
+            "on_the_cpu": {name: _astray(one.placement) for name, one in encoders.items()},
+            "variants": variants,
+            **_scans(setup, encoder, flux, address),
         }
-        with _watched() as busy, setup.scratch() as folder:
-            scan = _scan(setup, encoder, folder)
-    fastest = next(row["images_per_s"] for row in found["variants"] if row["variant"] == best)
-    return {**found, "scan": {**scan, "of_bare_encoder": scan["objects_per_s"] / fastest, "gpu_busy_percent": busy()}}
 
 
-def _formats(model: str) -> list[str]:
+def _formats(setup: Setup) -> list[str]:
     """Number formats that the model has for a GPU, the fastest last."""
-    return ["fp32", *(["fp16"] if of_precision(resolve(model), "fp16").is_file() else [])]
+    return ["fp32", *(["fp16"] if of_precision(resolve(setup.model), "fp16").is_file() else [])]
 
 
-def _variants(setup: Setup, device: str, flux: Vectors) -> list[dict[str, Any]]:
-    encoders = {name: Encoder(setup.model, device, precision=name) for name in _formats(setup.model)}
-    works: dict[str, Callable[[], Any]] = {name: partial(encoder.embed, flux) for name, encoder in encoders.items()}
+def _astray(placement: Mapping[str, set[str]]) -> list[str] | None:
+    """Operators that run on the CPU; None where ONNX Runtime does not tell."""
+    return sorted(placement.get(runtime.CPU, ())) if placement else None
+
+
+def _works(
+    setup: Setup, device: str, encoders: Mapping[str, Encoder], flux: Vectors, stack: ExitStack
+) -> dict[str, Callable[[], object]]:
+    """What embeds all of ``flux``, by name, PyTorch last; ``stack`` closes it."""
+    works: dict[str, Callable[[], object]] = {name: partial(one.embed, flux) for name, one in encoders.items()}
+    best, encoder = list(encoders.items())[-1]
+    if not device.startswith("tensorrt"):
+        try:
+            graph = stack.enter_context(Encoder(setup.model, device, precision=best, cuda_graph=True))
+            works[f"{best}, CUDA graph"] = partial(graph.embed, flux)
+        except ScannerError as error:  # no reason to measure nothing else
+            click.echo(f"Without a CUDA graph: {error.report()}", err=True)
+    works[f"{best}, pixels on the device"] = _resident(encoder, device, flux, stack)
     if not torch_loop.missing():
-        compiled, half = device != "cpu", torch_loop.network(resolve(setup.model), flux.shape[-1])
-        name = "PyTorch, bf16" + (", compiled" if compiled else "")
-        works[name] = torch_loop.resident(half, flux, device.replace("tensorrt", "cuda"), compiled)
+        compiled, network = device != "cpu", torch_loop.network(resolve(setup.model), flux.shape[-1])
+        work = torch_loop.resident(network, flux, device.replace("tensorrt", "cuda"), compiled)
+        works["PyTorch, bf16" + (", compiled" if compiled else "")] = work
+    return works
+
+
+def _resident(encoder: Encoder, device: str, flux: Vectors, stack: ExitStack) -> Callable[[], object]:
+    """As ``torch_loop.resident``: all pixels are on the device already, and the vectors stay there."""
+    session, provider = runtime.open_session(encoder.path, device, lambda _: encoder.batch)
+    place, values = runtime.place(session, provider), runtime.load().OrtValue
+    callers = stack.enter_context(ThreadPoolExecutor(encoder.threads))
+    bindings = []
+    for start in range(0, len(flux), encoder.batch):
+        bindings.append(session.io_binding())
+        pixels = values.ortvalue_from_numpy(flux[start : start + encoder.batch], *place)
+        bindings[-1].bind_ortvalue_input(INPUT, pixels)
+        bindings[-1].bind_output(OUTPUT, *place)
+    return lambda: list(callers.map(session.run_with_iobinding, bindings))
+
+
+def _variants(works: Mapping[str, Callable[[], object]], images: int, runs: int, address: str) -> list[dict[str, Any]]:
+    """A row for each; ``vs_pytorch`` is on equal terms where the pixels are on the device, as PyTorch's are."""
     busy = {}
     for name, work in works.items():
         work()  # kernels are chosen, graphs compiled
-        with _watched() as watched:
-            work()
-        busy[name] = watched()
+        with _watched(address) as watched:
+            began = now().wall
+            for _ in range(runs):
+                work()
+            busy[name] = watched(began, now().wall)
     timed: dict[str, Work] = {name: partial(cost, work) for name, work in works.items()}
-    costs = in_turns(timed, setup.runs)
-    rows = [
+    costs = in_turns(timed, runs)
+    theirs = next((taken for name, taken in costs.items() if name.startswith("PyTorch")), None)
+    return [
         {
             "variant": name,
-            "images_per_s": len(flux) / middle(taken).wall,
+            "images_per_s": images / middle(taken).wall,
             "vs_fp32": median_ratio(taken, costs["fp32"]),
+            "vs_pytorch": median_ratio(taken, theirs) if theirs else None,
             "gpu_busy_percent": busy[name],
         }
         for name, taken in costs.items()
     ]
-    for encoder in encoders.values():
-        encoder.close()
-    return rows
 
 
-def _scan(setup: Setup, encoder: Encoder, folder: Path) -> dict[str, Any]:
-    """The scan of three tiles with as many readers as there are cores but two."""
-    plan, options = survey.load("unions"), ScanOptions(readers=0 if setup.quick else max(1, usable_cores() - 2))
-    run = make_run(plan, encoder, options)
-    report = scan_tiles(tiles.made(setup.folder, setup.pixels, "raw"), plan, encoder, store.create(folder, run), run,
-                        options)  # fmt: skip
-    if report.failed:
-        raise ScannerError(report.failed[0].code, report.failed[0].message, report.failed[0].hint)
-    return {
-        "tiles": report.count("done"),
-        "objects": report.objects,
-        "readers": options.readers,
-        "objects_per_s": report.objects / report.wall,
-    }
+def _scans(setup: Setup, encoder: Encoder, flux: Vectors, address: str) -> dict[str, list[dict[str, Any]]]:
+    """Scans of raw tiles with more and more readers, and of RICE tiles with the most; then the seconds of each stage.
+
+    ``of_bare_encoder`` is the objects a second over those of the encoder alone. The callers' time is shared out as in
+    ``bench.scan.lost``: what they wait for is the next tile.
+    """
+    series = [1] if setup.quick else _series(usable_cores())
+    scans: list[dict[str, Any]] = []
+    stages: list[dict[str, Any]] = []
+    for form, readers in [*((RAW, count) for count in series), (RICE, series[-1])]:
+        name = f"{form}, readers: {readers}"
+        with setup.step(f"a scan, {name}"):
+            turns, busy = _scanned(setup, encoder, flux, form, readers, address)
+        found = turns.windows[0]
+        scans.append({
+            "scan": name,
+            "objects": found.objects,
+            "fill_s": found.fill,
+            "wall_s": found.wall,
+            "objects_per_s": found.rate,
+            "of_bare_encoder": turns.efficiency,
+            "gpu_busy_percent": busy,
+            **lost.shares(turns),
+        })  # fmt: skip
+        stages += lost.stages(name, turns)
+    return {"scans": scans, "stages": stages}
+
+
+def _series(cores: int) -> list[int]:
+    """1, 2, 4 and so on, and all cores but two."""
+    most = max(1, cores - 2)
+    return sorted({*(1 << power for power in range(most.bit_length())), most})
+
+
+def _scanned(
+    setup: Setup, encoder: Encoder, flux: Vectors, form: str, readers: int, address: str
+) -> tuple[Turns, float | None]:
+    """The encoder alone, then a scan of three tiles for each reader: the first ones fill, the others come as read."""
+    turns = Turns(
+        setup,
+        encoder,
+        tiles.made(setup.folder, setup.pixels, form, 3 * readers + 1),
+        ScanOptions(readers=readers),
+        flux,
+    )
+    turns.alone.append(cost(lambda: encoder.embed(flux)).per(len(flux)))
+    with setup.scratch() as folder, _watched(address) as busy:
+        began = now().wall
+        found = window(encoder, turns.tiles, turns.options, folder)
+    turns.windows.append(found)
+    return turns, busy(began + found.fill, began + found.fill + found.wall)
+
+
+def _address(device: str) -> str:
+    """The PCI address of a GPU, by which nvidia-smi finds it: CUDA may count in another order, and fewer of them."""
+    number = int(device.partition(":")[2] or 0)
+    driver, handle, said = runtime.driver(), ctypes.c_int(), ctypes.create_string_buffer(32)
+    if (
+        driver is None
+        or driver.cuDeviceGet(ctypes.byref(handle), number)
+        or driver.cuDeviceGetPCIBusId(said, len(said), handle)
+    ):
+        return str(number)
+    return said.value.decode()
 
 
 @contextmanager
-def _watched() -> Iterator[Callable[[], float | None]]:
-    """How busy the GPU is meanwhile: mean percent by nvidia-smi, None where that is not installed."""
-    seen: list[float] = []
+def _watched(address: str) -> Iterator[Busy]:
+    """How busy the GPU is meanwhile, by nvidia-smi: None where that is not installed, or was too slow to look."""
+    seen: list[tuple[float, float]] = []
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(seen, over), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(address, seen, over), daemon=True)
     watcher.start()
+
+    def busy(begin: float, end: float) -> float | None:
+        percent = [value for at, value in seen if begin <= at <= end]
+        return mean(percent) if percent else None
+
     try:
-        yield lambda: mean(seen) if seen else None
+        yield busy
     finally:
         over.set()
         watcher.join()
 
 
-def _watch(seen: list[float], over: threading.Event) -> None:
-    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--id=0"]
+def _watch(address: str, seen: list[tuple[float, float]], over: threading.Event) -> None:
+    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", f"--id={address}"]
     while not over.wait(EVERY):
         try:
             said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
-            seen.append(float(said.split()[0]))
+            seen.append((now().wall, float(said.split()[0])))
         except (OSError, subprocess.SubprocessError, ValueError, IndexError):
             return
 
@@ -135,6 +239,8 @@ def _watch(seen: list[float], over: threading.Event) -> None:
 @click.option("--pixels", default=PIXELS, show_default=True, type=click.IntRange(min=200), help="Side of a tile.")
 def main(out: Path, model: str, device: str, pixels: int) -> None:
     """Measure the encoder and a scan on a GPU; print tables and write JSON to --out.
+
+    It ends with an error if an operator ran on the CPU.
 
     \b
     Example: python -m bench.gpu --device cuda
@@ -149,6 +255,9 @@ def main(out: Path, model: str, device: str, pixels: int) -> None:
         raise click.ClickException(error.report()) from error
     click.echo(tables.render("gpu", found))
     write_json(out, {"machine": machine.facts(), "gpu": found})
+    if astray := {name: operators for name, operators in found["on_the_cpu"].items() if operators}:
+        told = "; ".join(f"{name}: {', '.join(operators)}" for name, operators in astray.items())
+        raise click.ClickException(f"These run on the CPU, not on {device}: {told}.")
 
 
 if __name__ == "__main__":

@@ -50,5 +50,5 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"
     if isinstance(value, list):
-        return ", ".join(map(_text, value))
+        return ", ".join(map(_text, value)) or "none"
     return str(value)
