@@ -1,4 +1,4 @@
-"""Where workers come from: processes of this machine, a Dask scheduler that runs already, or a batch system."""
+"""Where workers come from: processes of this machine or of each of its GPUs, a Dask scheduler, or a batch system."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import contextlib
 import difflib
 import importlib
 import importlib.resources
+import inspect
 import logging
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 from catalogs.errors import ScannerError
 
+from .. import runtime
 from .work import INSTALL, Where, Work, not_installed
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,7 @@ def cluster(where: Where, work: Work) -> Iterator[Connect]:
             yield _Address(where.address)
             return
         config = stack.enter_context(_settings(where.config))
-        started = _batch_system(config, where, work) if where.config else _local(where.workers or 1, work)
+        started = _configured(config, where, work) if where.config else _local(where.workers or 1, work)
         stack.callback(started.close, timeout=CONNECT)
         yield lambda: Client(started, set_as_default=False)
 
@@ -103,15 +105,19 @@ def _local(workers: int, work: Work) -> Any:
     from distributed import LocalCluster
 
     with _deaf():
-        return LocalCluster(
-            n_workers=workers,
-            threads_per_worker=work.at_once,
-            processes=True,
-            memory_limit=0,  # most of a worker's memory is shared with its readers, which Dask would count as its own
-            host="127.0.0.1",
-            silence_logs=logging.CRITICAL,
-            scheduler_kwargs={"dashboard": False},
-        )
+        return LocalCluster(**_here(workers, work))
+
+
+def _here(workers: int, work: Work) -> dict[str, Any]:
+    """Options of a cluster of this machine."""
+    return {
+        "n_workers": workers,
+        "threads_per_worker": work.at_once,
+        "memory_limit": 0,  # most of a worker's memory is shared with its readers, which Dask would count as its own
+        "host": "127.0.0.1",
+        "silence_logs": logging.CRITICAL,
+        "dashboard_address": None,
+    }
 
 
 @contextlib.contextmanager
@@ -138,7 +144,7 @@ def _settings(path: Path | None) -> Iterator[Mapping[str, Any]]:
 
     content = _read(path) if path else {}
     if "jobqueue" in content:
-        _jobqueue()  # brings its defaults with it
+        _installed("dask_jobqueue")  # brings its defaults with it
     with dask.config.set(SETTINGS), dask.config.set(dict(_dotted(content))):
         yield content
 
@@ -164,15 +170,39 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _batch_system(config: Mapping[str, Any], where: Where, work: Work) -> Any:
-    """A cluster of dask-jobqueue; every option is one that it knows."""
-    path = where.config
-    assert path is not None
+def _configured(config: Mapping[str, Any], where: Where, work: Work) -> Any:
+    """The cluster that a file of settings asks for; every option is one that it knows."""
+    assert where.config is not None
+    workers = where.workers or 1
+    if "cuda" in config and "jobqueue" not in config:
+        return _gpus(config["cuda"] or {}, where.config, workers, work)
     section = config.get("jobqueue")
-    if not isinstance(section, dict) or len(section) != 1 or next(iter(section)) not in KINDS:
-        raise _bad(path, f"must have a section jobqueue with one of {', '.join(KINDS)}")
+    if "cuda" in config or not isinstance(section, dict) or len(section) != 1 or next(iter(section)) not in KINDS:
+        raise _bad(where.config, f"must have a section jobqueue with one of {', '.join(KINDS)}, or a section cuda")
     kind, given = next(iter(section.items()))
-    module = _jobqueue()
+    return _batch_system(kind, given, where.config, workers, work)
+
+
+def _gpus(given: Any, path: Path, workers: int, work: Work) -> Any:
+    """Workers of this machine, started by dask-cuda: each has a GPU."""
+    from distributed import LocalCluster
+
+    make = _installed("dask_cuda").LocalCUDACluster
+    if not runtime.gpu_count():
+        hint = "Leave --dask-config away: --workers alone are processes of this machine."
+        raise ScannerError("device.unavailable", f"{path} asks for GPUs, and this machine has none.", hint)
+    known = {name for kind in (make, LocalCluster) for name in inspect.signature(kind).parameters}
+    _check_known(path, "cuda", given, known - {"n_workers", "threads_per_worker", "kwargs", "worker_kwargs"})
+    options = {str(name).replace("-", "_"): value for name, value in given.items()}
+    try:
+        with _deaf():
+            return make(**_here(workers, work) | options)
+    except (ValueError, TypeError) as error:
+        raise _bad(path, f"is refused by dask-cuda: {error}") from error
+
+
+def _batch_system(kind: str, given: Any, path: Path, workers: int, work: Work) -> Any:
+    module = _installed("dask_jobqueue")
     _check_options(path, kind, given)
     try:
         with warnings.catch_warnings():
@@ -181,33 +211,37 @@ def _batch_system(config: Mapping[str, Any], where: Where, work: Work) -> Any:
     except (ValueError, TypeError) as error:
         raise _bad(path, f"is refused by dask-jobqueue: {error}") from error
     log.info("Each job is:\n%s\nDask's page of this scan: %s", started.job_script(), started.dashboard_link)
-    started.scale(n=where.workers or 1)
+    started.scale(n=workers)
     return started
 
 
-def _jobqueue() -> Any:
+def _installed(module: str) -> Any:
     try:
-        return importlib.import_module("dask_jobqueue")
+        return importlib.import_module(module)
     except ImportError as error:
-        message = f"dask-jobqueue cannot be imported: {error}."
-        raise ScannerError("cluster.not_installed", message, "pip install dask-jobqueue") from error
+        package = module.replace("_", "-")
+        message = f"{package} cannot be imported: {error}."
+        raise ScannerError("cluster.not_installed", message, f"pip install {package}") from error
 
 
 def _check_options(path: Path, kind: str, given: Any) -> None:
     """Refuse options that dask-jobqueue would pass over in silence."""
     import dask
 
-    if not isinstance(given, dict):
-        raise _bad(path, f"has nothing under jobqueue.{kind}")
-    known = _options(kind)
-    for name in given:
-        plain = str(name).replace("_", "-")
-        if plain not in known:
-            like = difflib.get_close_matches(plain, known, 1)
-            raise _bad(path, f"has jobqueue.{kind}.{name}, which is no option" + (f"; {like[0]}?" if like else ""))
+    _check_known(path, f"jobqueue.{kind}", given, _options(kind))
     for name in ("cores", "memory"):
         if dask.config.get(f"jobqueue.{kind}.{name}") is None:
             raise _bad(path, f"must say jobqueue.{kind}.{name}, what a job gets of it")
+
+
+def _check_known(path: Path, section: str, given: Any, known: Collection[str]) -> None:
+    if not isinstance(given, dict):
+        raise _bad(path, f"has nothing under {section}")
+    plain = {name.replace("-", "_"): name for name in known}
+    for name in given:
+        if str(name).replace("-", "_") not in plain:
+            like = difflib.get_close_matches(str(name).replace("-", "_"), plain, 1)
+            raise _bad(path, f"has {section}.{name}, which is no option" + (f"; {plain[like[0]]}?" if like else ""))
 
 
 def _options(kind: str) -> set[str]:
@@ -230,5 +264,5 @@ def _bad(path: Path, why: str) -> ScannerError:
     return ScannerError(
         "cluster.bad_config",
         f"{path} {why}.",
-        f"It is a file of Dask settings, as docs/scaling.md shows for SLURM. Needed: {INSTALL} dask-jobqueue",
+        f"It is a file of Dask settings, as docs/scaling.md shows. Needed: {INSTALL}, and dask-jobqueue or dask-cuda",
     )

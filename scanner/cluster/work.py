@@ -20,7 +20,8 @@ INSTALL = "pip install 'unions-scanner[cluster]'"
 class Where:
     """The workers of a scan: ``workers`` processes of this machine, or those of the Dask scheduler at ``address``.
 
-    With ``config``, a file of Dask settings with a section ``jobqueue``, the ``workers`` are asked of a batch system.
+    With ``config``, a file of Dask settings, its section ``jobqueue`` says of which batch system the ``workers`` are
+    asked; with ``cuda`` each has a GPU of this machine.
     """
 
     workers: int | None = None

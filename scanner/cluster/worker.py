@@ -7,6 +7,7 @@ one is embedded; a thread that writes.
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -20,13 +21,16 @@ from distributed import WorkerPlugin, get_worker
 from catalogs import store
 from catalogs.errors import ScannerError
 
-from .. import __version__, runtime, scan
+from .. import __version__, scan
 from ..encoder import Encoder
 from ..prefetch import POLL
 from ..progress import Quiet
 from ..report import TileReport
 from ..tiles import Tile
+from . import gpus
 from .work import INSTALL, Work
+
+log = logging.getLogger(__name__)
 
 IDLE = 300.0
 """Seconds without a tile after which a worker lets go of its session and its reading processes."""
@@ -60,7 +64,6 @@ class TileWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
             self._problem: ScannerError | None = _other_software(self._work.software, worker.address)
         else:
             self._problem = None
-        self._device = device_of(self._work.device, worker.name, runtime.gpu_count())
         self._lock = threading.Lock()
         self._gate = Gate()
         self._station: Station | None = None
@@ -84,7 +87,7 @@ class TileWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
                     raise _stopped()
                 answer = self._station.take(tile) if self._station is not None else None
                 if answer is None:
-                    self._station = Station(self._work, self._device)
+                    self._station = Station(self._work)
                     answer = self._station.begin(tile)
             return answer.result()
 
@@ -96,8 +99,8 @@ class Station(Quiet):
     the workers of a shared cluster live on.
     """
 
-    def __init__(self, work: Work, device: str) -> None:
-        self._work, self._device = work, device
+    def __init__(self, work: Work) -> None:
+        self._work = work
         self._tiles: queue.SimpleQueue[Tile] = queue.SimpleQueue()
         self._answers: dict[str, Future[TileReport]] = {}
         self._lock = threading.Lock()
@@ -149,8 +152,7 @@ class Station(Quiet):
     def _scan(self) -> None:
         work = self._work
         catalogue = store.open(work.catalogue)
-        cores = work.cores if self._device == "cpu" or not runtime.gpu_count() else None
-        with Encoder(work.model, self._device, cores, work.batch, work.precision) as encoder:
+        with gpus.taken(work.device, work.precision) as device, open_encoder(work, device) as encoder:
             if encoder.sha256 != work.run.model_sha256:
                 raise ScannerError(
                     "cluster.other_model",
@@ -202,14 +204,16 @@ class Gate:
                 self._changed.notify_all()
 
 
-def device_of(device: str, name: object, gpus: int) -> str:
-    """The device of the worker called ``name``: workers that are numbered share out the GPUs of their machine.
-
-    dask-cuda and batch systems show each worker its own GPU only, and then there is nothing to share.
-    """
-    if device == "cuda" and gpus > 1 and str(name).isdecimal():
-        return f"cuda:{int(str(name)) % gpus}"
-    return device
+def open_encoder(work: Work, device: str) -> Encoder:
+    """The session of a worker. Where the choice was free and the GPU does not work, it is the CPU's, as in any scan."""
+    cores = work.cores if device == "cpu" else None
+    try:
+        return Encoder(work.model, device, cores, work.batch, work.precision)
+    except ScannerError as error:
+        if work.device != "auto" or error.code != "device.unavailable":
+            raise
+        log.warning("A GPU is here but is not used: %s %s", error.message, error.hint)
+        return open_encoder(work, "cpu")
 
 
 def _stopped() -> ScannerError:

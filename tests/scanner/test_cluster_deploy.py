@@ -8,6 +8,8 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,10 +17,10 @@ pytest.importorskip("dask_jobqueue")
 
 import catalogs.store
 from catalogs.errors import ScannerError
-from scanner import cluster, scan, survey, tiles
+from scanner import cluster, runtime, scan, survey, tiles
 from scanner.cluster import Where, deploy
 from scanner.cluster.work import Work
-from scanner.cluster.worker import Gate, device_of
+from scanner.cluster.worker import Gate
 from scanner.encoder import Encoder
 from scanner.options import ScanOptions
 from tests.support import small_tiles
@@ -121,11 +123,8 @@ def test_slurm_is_asked_for_workers(encoder: Encoder, tmp_path: Path, slurm: Pat
     ],
 )
 def test_a_file_that_asks_for_nonsense_is_refused(
-    encoder: Encoder, tmp_path: Path, slurm: Path, text: str, said: str
+    work: Work, tmp_path: Path, slurm: Path, text: str, said: str
 ) -> None:
-    options = ScanOptions()
-    run = scan.make_run(UNIONS, encoder, options)
-    work = Work(UNIONS, options, run, str(encoder.path), tmp_path)
     with (
         pytest.raises(ScannerError) as caught,
         deploy.cluster(Where(workers=2, config=settings(tmp_path, text)), work),
@@ -150,20 +149,100 @@ def test_dask_is_missed_only_when_it_is_needed(
     assert "unions-scanner[cluster]" in caught.value.hint
 
 
+class LocalCUDACluster:
+    """What dask-cuda has of this name, as far as it is asked here: it keeps its options, and one GPU too many."""
+
+    asked: ClassVar[dict[str, Any]] = {}
+
+    def __init__(
+        self,
+        CUDA_VISIBLE_DEVICES: Any = None,
+        n_workers: int | None = None,
+        threads_per_worker: int = 1,
+        memory_limit: Any = "auto",
+        local_directory: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if n_workers == 3:
+            raise ValueError("Can not scale beyond visible devices")
+        given = {"CUDA_VISIBLE_DEVICES": CUDA_VISIBLE_DEVICES, "local_directory": local_directory}
+        threads = {"n_workers": n_workers, "threads_per_worker": threads_per_worker, "memory_limit": memory_limit}
+        type(self).asked = given | threads | kwargs
+
+    def close(self, timeout: float) -> None:
+        type(self).asked["closed"] = True
+
+
+@pytest.fixture
+def work(encoder: Encoder, tmp_path: Path) -> Work:
+    options = ScanOptions(readers=4)
+    return Work(UNIONS, options, scan.make_run(UNIONS, encoder, options), str(encoder.path), tmp_path)
+
+
+@pytest.fixture
+def dask_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for dask-cuda, on a machine with two GPUs."""
+    monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=LocalCUDACluster))
+    monkeypatch.setattr(runtime, "gpu_count", lambda: 2)
+
+
 @pytest.mark.parametrize(
-    ("device", "name", "gpus", "expected"),
+    ("text", "given"),
     [
-        ("cuda", 0, 4, "cuda:0"),
-        ("cuda", "5", 4, "cuda:1"),
-        ("cuda", 3, 1, "cuda"),
-        ("cuda", "tcp://10.0.0.1:5", 4, "cuda"),
-        ("cuda:2", 0, 4, "cuda:2"),
-        ("cpu", 1, 4, "cpu"),
-        ("auto", 1, 0, "auto"),
+        ("cuda:\n", {}),
+        (
+            'cuda: {{CUDA_VISIBLE_DEVICES: "1,0", local-directory: /local, scheduler_port: 8786}}',
+            {"CUDA_VISIBLE_DEVICES": "1,0", "local_directory": "/local", "scheduler_port": 8786},
+        ),
     ],
 )
-def test_workers_of_a_machine_share_out_its_gpus(device: str, name: object, gpus: int, expected: str) -> None:
-    assert device_of(device, name, gpus) == expected
+@pytest.mark.usefixtures("dask_cuda")
+def test_dask_cuda_is_asked_for_a_worker_a_gpu(work: Work, tmp_path: Path, text: str, given: dict[str, Any]) -> None:
+    with deploy.cluster(Where(workers=2, config=settings(tmp_path, text)), work):
+        asked = dict(LocalCUDACluster.asked)
+    assert given.items() <= asked.items()
+    assert (asked["n_workers"], asked["threads_per_worker"], asked["memory_limit"]) == (2, 5, 0)
+    assert LocalCUDACluster.asked["closed"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "text", "said"),
+    [
+        (2, "cuda: {{cuda-visible: 1}}", "cuda.cuda-visible, which is no option"),
+        (2, "cuda: {{local_directroy: /local}}", "cuda.local_directroy, which is no option; local_directory?"),
+        (2, "cuda: {{n_workers: 4}}", "cuda.n_workers, which is no option"),
+        (2, "cuda: 4", "has nothing under cuda"),
+        (3, "cuda:\n", "is refused by dask-cuda: Can not scale beyond visible devices"),
+        (2, "{{cuda: {{}}, jobqueue: {{slurm: {{cores: 1, memory: 1GB}}}}}}", "must have a section jobqueue"),
+    ],
+)
+@pytest.mark.usefixtures("dask_cuda")
+def test_a_file_that_asks_nonsense_of_dask_cuda_is_refused(
+    work: Work, tmp_path: Path, workers: int, text: str, said: str
+) -> None:
+    with (
+        pytest.raises(ScannerError) as caught,
+        deploy.cluster(Where(workers=workers, config=settings(tmp_path, text)), work),
+    ):
+        pass
+    assert caught.value.code == "cluster.bad_config"
+    assert said in caught.value.message
+
+
+@pytest.mark.usefixtures("dask_cuda")
+def test_gpus_that_are_not_there(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def code() -> str:
+        with (
+            pytest.raises(ScannerError) as caught,
+            deploy.cluster(Where(workers=1, config=settings(tmp_path, "cuda:\n")), work),
+        ):
+            pass
+        return f"{caught.value.code}: {caught.value.hint}"
+
+    monkeypatch.setattr(runtime, "gpu_count", lambda: 0)
+    assert code().startswith("device.unavailable")
+    monkeypatch.setitem(sys.modules, "dask_cuda", None)
+    assert code() == "cluster.not_installed: pip install dask-cuda"
 
 
 def test_who_wants_to_be_alone_is_alone() -> None:

@@ -1,0 +1,74 @@
+"""Which GPU of its machine a worker takes, whoever started it: of those it sees, the first that the fewest others have.
+
+Workers do not know of each other. The ones of a batch job see the same GPUs under the same numbers; dask-cuda shows
+each of its own all of them, another one first. What they share is the folder for temporary files: a GPU is taken by the
+lock of a file there, which the kernel frees when its owner dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from .. import runtime
+
+if sys.platform != "win32":
+    import fcntl
+
+_USER = "" if sys.platform == "win32" else f"{os.getuid()}-"  # on Windows the folder is each user's own
+
+
+@contextlib.contextmanager
+def taken(device: str, precision: str | None = None) -> Iterator[str]:
+    """``device`` with the number of a GPU, where it leaves open which, for as long as the block lasts.
+
+    ``auto`` is a GPU where there is one, but not for int8, which is for CPUs.
+    """
+    gpus = visible() if device in ("cuda", "tensorrt") or (device == "auto" and precision != "int8") else []
+    kind = ("cuda" if gpus else "cpu") if device == "auto" else device
+    if not gpus:
+        yield kind
+        return
+    number, lock = _take(gpus)
+    try:
+        yield f"{kind}:{number}"
+    finally:
+        os.close(lock)
+
+
+def visible() -> list[str]:
+    """The GPUs that this process sees, in CUDA's order, each by its UUID, which is the same in every process."""
+    found = []
+    for number in range(runtime.gpu_count()):  # where it counted any, the driver is there and ready
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        device, uuid = ctypes.c_int(0), ctypes.create_string_buffer(16)
+        driver.cuDeviceGet(ctypes.byref(device), number)
+        driver.cuDeviceGetUuid(uuid, device)
+        found.append(uuid.raw.hex())
+    return found
+
+
+def _take(gpus: Sequence[str]) -> tuple[int, int]:
+    """The number of a GPU, and the descriptor of its lock; where all are taken, of one that is taken again."""
+    folder, times = Path(tempfile.gettempdir()), 0
+    while True:
+        for number, name in enumerate(gpus):
+            lock = os.open(folder / f"unions-scanner-{_USER}gpu-{name}-{times}", os.O_RDWR | os.O_CREAT, 0o600)
+            if _is_free(lock):
+                return number, lock
+            os.close(lock)
+        times += 1
+
+
+def _is_free(lock: int) -> bool:
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
