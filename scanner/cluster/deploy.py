@@ -122,15 +122,16 @@ def _here(workers: int, work: Work) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
-    """Threads that start meanwhile, and the processes that they start at any time, do not hear SIGINT.
+    """Threads that start meanwhile, and the processes that they start at any time, do not hear SIGINT and SIGTERM.
 
-    Ctrl-C at a terminal reaches every process there; what it means is for the one that was asked to scan.
+    Ctrl-C at a terminal reaches every process there, SLURM's SIGTERM every process of a job; what it means is for the
+    one that was asked to scan. A worker that died of it would look like one that its tile killed.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     resource_tracker.ensure_running()  # as it starts, it would open our ears again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""``scanner scan-tiles --workers``: the exit codes of a scan on one machine, and Ctrl-C as a terminal sends it."""
+"""``scanner scan-tiles --workers``: exit codes, rows and signals are those of a scan on one machine."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ pytest.importorskip("distributed")
 
 from tests.end_to_end.conftest import Scanner
 from tests.support import small_tiles
+
+REPOSITORY = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -36,9 +38,11 @@ def group(leader: int) -> set[int]:
     return found
 
 
-def test_ctrl_c_and_then_the_same_command_again(
-    scanner: Scanner, no_torch: dict[str, str], model: Path, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_and_then_the_same_command_again(
+    scanner: Scanner, no_torch: dict[str, str], model: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
+    """Ctrl-C at a terminal reaches the workers too, as does what SLURM says at the end of a job."""
     names = small_tiles.names(40)
     for name in names[:20]:
         small_tiles.write(tmp_path / "unions", name, size=200, objects=10, bands="r")
@@ -64,11 +68,12 @@ def test_ctrl_c_and_then_the_same_command_again(
     while not list((out / "tiles").glob("[!.]*.parquet")) and process.poll() is None:
         assert time.monotonic() < end
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)  # to the workers too, as Ctrl-C at a terminal
+    os.killpg(process.pid, number)
     stdout, stderr = process.communicate(timeout=200)
     assert process.returncode == 130, stderr
     assert stdout == ""
     assert "Traceback" not in stderr
+    assert "died" not in stderr
     while group(process.pid):
         assert time.monotonic() < end, "processes were left behind"
         time.sleep(0.05)
@@ -81,3 +86,38 @@ def test_ctrl_c_and_then_the_same_command_again(
     report = json.loads(done.out)
     assert (report["done"], report["failed"], report["skipped"]) == (len(names) - 1 - len(kept), 1, len(kept))
     assert kept.items() <= {path.name: path.read_bytes() for path in (out / "tiles").glob("*.parquet")}.items()
+
+
+PRELOAD = """
+from tests.support.deadly import Deadly
+
+async def dask_setup(worker):
+    await worker.plugin_add(Deadly({name!r}), name="deadly")
+"""
+
+
+def test_a_tile_that_kills_its_workers(scanner: Scanner, no_torch: dict[str, str], model: Path, tmp_path: Path) -> None:
+    """It is put aside, and is all that is missing; where it does not kill any more, the same command has it too."""
+    names = small_tiles.names(6)
+    for name in names:
+        small_tiles.write(tmp_path / "unions", name, size=160, objects=8, bands="r")
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    (tmp_path / "deadly.py").write_text(PRELOAD.format(name=names[2]))
+    command = ["scan-tiles", "--tiles", tmp_path / "list.txt", "--root", tmp_path / "unions", "--model", model]
+    command += ["--workers", 2, "--readers", 0, "--device", "cpu", "--format", "json"]
+    poison = {
+        "DASK_DISTRIBUTED__WORKER__PRELOAD": str(tmp_path / "deadly.py"),
+        "PYTHONPATH": os.pathsep.join([no_torch["PYTHONPATH"], str(REPOSITORY)]),
+    }
+    done = scanner(*command, "--out", tmp_path / "out", **poison)
+    assert done.code == 3, done.err
+    assert "Traceback" not in done.err
+    report = json.loads(done.out)
+    assert (report["done"], report["failed"]) == (len(names) - 1, 1)
+    assert [tile["code"] for tile in report["tiles"] if tile["status"] == "failed"] == ["tile.kills_workers"]
+    assert [path.stem for path in (tmp_path / "out" / "failures").iterdir()] == [names[2]]
+
+    again = scanner(*command, "--out", tmp_path / "out")
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["skipped"] == len(names) - 1
+    assert not list((tmp_path / "out" / "failures").iterdir())
