@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,13 +21,14 @@ import pytest
 pytest.importorskip("distributed")
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, SchedulerPlugin
 
 import catalogs.store
 from catalogs.errors import ScannerError
 from scanner import scan, survey, tiles
 from scanner.cluster import Where, deploy
 from scanner.cluster import scan_tiles as scan_on_cluster
+from scanner.cluster.dispatch import Workers
 from scanner.encoder import Encoder
 from scanner.options import ScanOptions
 from scanner.progress import Quiet
@@ -79,14 +81,24 @@ def plain(folder: Path, encoder: Encoder, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[LocalCluster]:
-    """Two worker processes; what dies is started again, at once: by forking one that has imported everything."""
+    with two_workers(deploy.SETTINGS) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def two_workers(settings: Mapping[str, Any]) -> Iterator[LocalCluster]:
+    """Worker processes; what dies is started again, at once: by forking one that has imported everything."""
     forkserver.set_forkserver_preload(["scanner.cluster.worker"])
     forkserver.ensure_running()
     quick = {"distributed.worker.multiprocessing-method": "forkserver"}
     with (
-        dask.config.set(deploy.SETTINGS | quick),
+        dask.config.set({**settings, **quick}),
         LocalCluster(
-            n_workers=2, threads_per_worker=2, host="127.0.0.1", memory_limit=0, scheduler_kwargs={"dashboard": False}
+            n_workers=2,
+            threads_per_worker=2,
+            host="127.0.0.1",
+            memory_limit=0,
+            scheduler_kwargs={"dashboard": False, "dashboard_address": ":0"},
         ) as started,
     ):
         yield started
@@ -157,6 +169,54 @@ def test_every_healthy_tile_exactly_once_whatever_dies(
     assert (again.count("done"), again.count("skipped")) == (1, len(NAMES) - 2)
     assert contents(bench.out) == plain
     assert [failure.tile for failure in catalogs.store.open(bench.out).failures()] == [CUT_SHORT]
+
+
+def test_a_scheduler_of_others_with_the_settings_of_dask(bench: Bench, plain: dict[str, bytes]) -> None:
+    """It lets a task kill four workers before it says a word, and those that were there go round with it."""
+    names = NAMES[:8]
+    theirs = {"distributed.scheduler.allowed-failures": 3, "distributed.scheduler.work-stealing": True}
+    with two_workers(theirs) as others, Client(others, set_as_default=False) as client:
+        assert others.scheduler.allowed_failures == 3
+        client.register_plugin(Deadly(DEADLY), name="deadly")
+        report = bench.scan(Where(address=others.scheduler_address), names)
+    assert sorted(tile.tile for tile in report.tiles) == names
+    assert {tile.tile: tile.code for tile in report.failed} == {
+        CUT_SHORT: "tile.truncated",
+        DEADLY: "tile.kills_workers",
+    }
+    assert contents(bench.out) == {name: plain[name] for name in names if name not in (CUT_SHORT, DEADLY)}
+    assert not list(bench.out.rglob("*.tmp"))
+
+
+class Crowd(SchedulerPlugin):  # type: ignore[misc]
+    """The most tiles that one worker, and that all, had in hand."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self._scheduler = scheduler
+        self.most = self.most_of_all = 0
+
+    def transition(self, *_: Any, **__: Any) -> None:
+        held = [len(worker.processing) for worker in self._scheduler.workers.values()]
+        self.most, self.most_of_all = max(self.most, *held), max(self.most_of_all, sum(held))
+
+
+def test_a_worker_has_few_tiles_in_hand(bench: Bench, workers: LocalCluster) -> None:
+    """One that is embedded and one that is read: what dies with a worker is no more than that."""
+    crowd = Crowd(workers.scheduler)
+    workers.scheduler.add_plugin(crowd, name="crowd")
+    report = bench.scan(Where(address=workers.scheduler_address))
+    workers.scheduler.remove_plugin("crowd")
+    assert report.count("done") == len(NAMES) - 1
+    assert (crowd.most, crowd.most_of_all) == (2, 4)
+
+
+def test_threads_of_a_worker_are_no_reason_for_more_tiles() -> None:
+    client = SimpleNamespace(
+        status="running", run_on_scheduler=lambda _: 0, nthreads=lambda: {"tcp://a": 64, "tcp://b": 2, "tcp://c": 1}
+    )
+    found = Workers(client, at_once=3)
+    assert found.look()
+    assert found.room == 3 + 2 + 1
 
 
 def test_a_set_up_that_is_wrong_on_a_worker_ends_the_scan(bench: Bench, workers: LocalCluster) -> None:
