@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("table", "csv", "json", "votable", "fits", "ds9")
 DEFAULT_CATALOG = "embeddings"
 DEVICES = "auto|cpu|cuda|cuda:N|tensorrt"
+TILE_GB, READER_GB = 2.0, 1.0
+"""Memory of a tile's pixels, of which there is one for each reader and one for the encoder, and of a reader itself."""
 
 
 class SkyAngle(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
@@ -140,5 +143,27 @@ def emit(table: Table, fmt: str, output: Path | None) -> None:
 
 
 def default_readers() -> int:
-    """One reading process for every eight cores, at least one: on a CPU the encoder is what takes the time."""
-    return max(1, (os.cpu_count() or 1) // 8)
+    """How many processes read ahead in a scan, or in each worker of one, that was not told.
+
+    Beside a GPU all cores but two read; on a CPU one of eight, as there it is the encoder that takes the time. The
+    workers of this machine share its cores and its memory. How a cluster's machines are made is not known here: one.
+    """
+    from ..encoder import usable_cores
+    from ..runtime import gpu_count
+
+    asked = click.get_current_context().params
+    if asked["address"] or asked["dask_config"]:
+        return 1
+    workers = asked["workers"] or 1
+    device = asked["device"]
+    on_gpu = device != "cpu" and (device != "auto" or (asked["precision"] != "int8" and gpu_count() > 0))
+    cores = usable_cores() // workers
+    room = _memory() / workers - TILE_GB
+    return max(1, int(min(cores - 2 if on_gpu else cores // 8, room / (TILE_GB + READER_GB))))
+
+
+def _memory() -> float:
+    """The memory of this machine in GB; without end where the system does not tell."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
