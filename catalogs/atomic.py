@@ -97,8 +97,8 @@ def remove_stale(folder: Path) -> int:
 def locked(path: Path, shared: bool = False) -> Iterator[None]:
     """Hold the lock file ``path``, waiting for whoever has it. The kernel frees it when its owner dies.
 
-    Any number may have it ``shared`` at once, and then nobody alone. ``ScannerError`` ``output.no_locks`` where the disk
-    has none.
+    Any number may have it ``shared`` at once, and then nobody alone. Raises ``ScannerError`` ``output.no_locks`` on a
+    disk that has none.
     """
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
