@@ -121,7 +121,12 @@ class Reader:
 
 
 def serve(pipe: int, slots: Sequence[int]) -> None:
-    """The reading process itself: one tile at a time until the parent closes the pipe or is gone."""
+    """The reading process itself: one tile at a time until the parent closes the pipe or is gone.
+
+    A batch system that ends a job signals all of its processes. This one leaves it to the parent, which drops the tile
+    in hand: else it would seem to have died of it.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = Connection(pipe)
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     try:

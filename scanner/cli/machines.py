@@ -41,7 +41,7 @@ def machine_options(command: F) -> F:
         click.option(
             "--dask-config",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Get --workers from a batch system: Dask settings with a section jobqueue.",
+            help="Get --workers from a batch system, or the GPUs here: Dask settings with a section jobqueue or cuda.",
         ),
         click.option("--dask", "address", metavar="ADDRESS", help="Scan with the workers of this Dask scheduler."),
         click.option("--workers", type=click.IntRange(1), help="Scan with so many Dask workers."),

@@ -62,7 +62,11 @@ SOME_TILES_FAILED = 3
 )
 @click.option("--batch", type=click.IntRange(1), help="Windows a session call. [default: as measured for the device]")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|tensorrt")
-@click.option("--readers", type=click.IntRange(0), help="Processes that read ahead. [default: one per 8 cores]")
+@click.option(
+    "--readers",
+    type=click.IntRange(0),
+    help="Processes that read ahead. [default: one per 8 cores; beside a GPU all but two; as memory allows]",
+)
 @click.option(
     "--memory",
     type=click.Choice([NORMAL, LOW]),
