@@ -4,8 +4,9 @@ The network that comes out is a masked autoencoder either way. Three terms may s
 the pooled vectors of two masked, differently turned, shifted, noised and band-dropped views of every cutout:
 
 - ``contrast`` (InfoNCE, van den Oord et al. 2018; with masked views as in Mishra et al. 2022, arXiv:2210.16870): a view
-  is nearer to the other view of its object than to the views of all other objects of the batch. It makes rotation,
-  noise and a missing band matter less than the object.
+  is nearer to the other view of its object than to the views of all other objects of the micro-batch, of every process
+  (with ``accumulate`` micro-batches a step: of a part of its batch). It makes rotation, noise and a missing band matter
+  less than the object.
 - ``simulated``: cross entropy of what the simulator put there, for simulated cutouts. Real objects have no label.
 - ``denoise``: the visible pixels are predicted too, as they were before the augmentation added noise (Vincent et al.
   2008).
@@ -23,6 +24,7 @@ from training.config import Config
 from training.data import KINDS
 from training.mae import MaskedAutoencoder
 from training.pooling import pool_visible
+from training.world import everyones
 
 HIDDEN = 512  # width of the head in front of the comparison
 
@@ -72,7 +74,7 @@ class Objective(nn.Module):
 
     def _contrast(self, vectors: Tensor) -> Tensor:
         projected = functional.normalize(self.projection(vectors).float(), dim=1)
-        return info_nce(projected, self.wanted.temperature)
+        return info_nce(everyones(projected, self.wanted.views), self.wanted.temperature)
 
     def _simulated(self, vectors: Tensor, kind: Tensor) -> Tensor:
         weights = 1 / self.frequency.clamp(min=1e-3).sqrt()
@@ -84,9 +86,10 @@ class Objective(nn.Module):
 def info_nce(vectors: Tensor, temperature: float) -> Tensor:
     """Cross entropy of finding the other view of every row of unit ``vectors`` [2 N, D] among the 2 N - 1 others.
 
-    Row i and row i + N are views of one object.
+    Row i and row i + N are views of one object. Autocast would round the similarities to three digits: not here.
     """
-    similarity = vectors @ vectors.T / temperature
+    with torch.autocast(vectors.device.type, enabled=False):
+        similarity = vectors @ vectors.T / temperature
     similarity = similarity.masked_fill(torch.eye(len(vectors), dtype=torch.bool, device=vectors.device), -torch.inf)
     other = torch.arange(len(vectors), device=vectors.device).roll(len(vectors) // 2)
     return functional.cross_entropy(similarity, other)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -47,6 +48,34 @@ class World:
         if self.size > 1:
             dist.all_reduce(numbers)
         return [float(number) / self.size for number in numbers]
+
+
+def everyones(rows: Tensor, views: int) -> Tensor:
+    """``rows`` [views n, D] of all processes, [views size n, D]: the first views of all their objects, then the next.
+
+    Gradients come back to the process that a row is from, summed over the processes, which ``World.wrap`` averages: if
+    all compute the same loss of all rows, they step as one process would.
+    """
+    if not dist.is_initialized():
+        return rows
+    gathered: Tensor = _Gathered.apply(rows.unflatten(0, (views, -1)))
+    return gathered.transpose(0, 1).flatten(0, 2)
+
+
+class _Gathered(torch.autograd.Function):
+    """A tensor of every process, [size, ...]."""
+
+    @staticmethod
+    def forward(ctx: Any, mine: Tensor) -> Tensor:
+        parts = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, mine.contiguous())
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        summed = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(summed)
+        return summed[dist.get_rank()]
 
 
 @contextmanager

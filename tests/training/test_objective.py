@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +47,60 @@ def test_views_that_agree_cost_nothing_and_views_of_others_much() -> None:
     apart = torch.eye(4).repeat(2, 1)
     assert float(info_nce(apart, 0.05)) < 1e-6
     assert float(info_nce(torch.cat([apart[:4], apart[:4].roll(1, 0)]), 0.05)) > 10
+
+
+def test_autocast_does_not_round_the_comparison() -> None:
+    torch.manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn(32, 128), dim=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = (vectors @ vectors.T).float()
+        found = info_nce(vectors, 0.05)
+    assert not torch.equal(rounded, vectors @ vectors.T)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, info_nce(vectors, 0.05))
+
+
+TOLD = """
+import sys
+import torch
+from training.config import Config, Model, Objective
+from training.objective import Objective as Learned
+from training.world import joined
+
+shape = Model(bands=("g", "r"), window=16, dim=16, depth=1, heads=2, decoder_dim=8, decoder_depth=1, decoder_heads=2)
+with joined() as world:
+    world.device = torch.device("cpu")
+    torch.manual_seed(0)
+    model = Learned(Config(model=shape, objective=Objective(contrast=1.0)))
+    wrapped, each = world.wrap(model), 6 // world.size
+    flux, noise = (
+        drawn[:, world.rank * each : (world.rank + 1) * each].flatten(0, 1)
+        for drawn in (torch.randn(2, 6, 2, 16, 16), torch.rand(2, 6, 4))
+    )
+    nothing_hidden, unknown = torch.zeros_like(flux, dtype=torch.bool), torch.full((len(flux),), -1)
+    losses = wrapped(flux, noise, nothing_hidden, unknown, flux[:0])
+    losses.total.backward()
+    if world.first:
+        gradients = {name: found.grad for name, found in model.named_parameters()}
+        torch.save({"contrast": losses.contrast, **gradients}, sys.argv[1])
+"""
+
+
+def test_views_are_compared_with_those_of_all_processes(tmp_path: Path) -> None:
+    """Two processes with half of the objects each: the loss and all gradients of one process with all of them."""
+    (tmp_path / "told.py").write_text(TOLD)
+    here = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for name, how in (("one", []), ("two", torchrun)):
+        command = [sys.executable, *how, str(tmp_path / "told.py"), str(tmp_path / name)]
+        subprocess.run(command, env=here, check=True, timeout=100)
+    one, two = (torch.load(tmp_path / name) for name in ("one", "two"))
+    assert float(one["contrast"]) > 1
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(
+            two[name], value, atol=1e-6, rtol=1e-4, msg=lambda said, name=name: f"{name}: {said}"
+        )
 
 
 @pytest.mark.parametrize("how", POOLINGS)
