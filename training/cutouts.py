@@ -21,6 +21,13 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--root", type=_FOLDER, default=".", show_default=True, help="Where the files of --tiles are.")
 @click.option("--hdf5", type=_FILE, multiple=True, metavar="FILE", help="HDF5 cutouts of unionsdata; may be repeated.")
 @click.option("--survey", default="unions", show_default=True, help="Of --tiles and --hdf5: a name or a TOML file.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validate"]),
+    default="train",
+    show_default=True,
+    help="What --tiles and --hdf5 are for.",
+)
 @click.option("--window", type=click.IntRange(min=8), default=WINDOW, show_default=True, help="Side of a cutout in px.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides every random choice.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
@@ -33,6 +40,7 @@ def cutouts_command(
     root: Path,
     hdf5: tuple[Path, ...],
     survey: str,
+    split: str,
     window: int,
     seed: int,
     workers: int,
@@ -43,7 +51,14 @@ def cutouts_command(
     A model of 64 px needs cutouts a few pixels larger, so that training can shift them.
     Shards that are there are kept: the same command goes on after an interruption, another one adds to the folder.
 
-    Example: python -m training cutouts shards --fields data --simulate 300 --workers 2
+    Of fields and simulated scenes a part is held out, to validate with. Tiles and HDF5 cutouts are all for training:
+    a folder of nothing else has no validation loss, unless other tiles are added with --split validate.
+
+    \b
+    Examples:
+      python -m training cutouts shards --fields data --simulate 300 --workers 2
+      python -m training cutouts shards --tiles list.txt --root /data/unions
+      python -m training cutouts shards --tiles held-out.txt --root /data/unions --split validate
     """
     from training import production
 
@@ -55,11 +70,11 @@ def cutouts_command(
 
         tasks += scene_tasks(simulate, size, seed, window)
     if tiles is not None:
-        tasks += production.tile_tasks(tiles, root, survey, seed, window)
+        tasks += production.tile_tasks(tiles, root, survey, seed, window, split)
     if hdf5:
         from training.hdf5 import tasks as cutout_tasks
 
-        tasks += cutout_tasks(hdf5, survey, window)
+        tasks += cutout_tasks(hdf5, survey, window, split)
     if not tasks:
         raise click.UsageError("Nothing to cut: give --fields, --simulate, --tiles or --hdf5.")
     made = production.produce(out, tasks, seed, workers, lambda said: click.echo(said, err=True), window)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
@@ -15,7 +16,7 @@ from scanner.images import TileImages
 from scanner.sources import Sources, detect
 from training import choice
 from training.choice import Rule
-from training.shards import BANDS, PIXEL_SCALE, WINDOW, Shard, rows
+from training.shards import AT_ONCE, BANDS, PIXEL_SCALE, WINDOW, Shard, rows
 
 Array = NDArray[np.float64]
 
@@ -59,8 +60,9 @@ class Plate:
         return self.window / 2 * PIXEL_SCALE / self.images.pixel_scale
 
 
-def cut(plate: Plate, rule: Rule, seed: int) -> Shard:
-    """The cutouts of one plate; its random numbers depend on ``seed`` and on its name, not on what was cut before."""
+def cut(plate: Plate, rule: Rule, seed: int) -> Iterator[Shard]:
+    """The cutouts of one plate, in parts, objects first. Its random numbers depend on ``seed`` and on its name, not on
+    what was cut before."""
     random = np.random.default_rng([seed, zlib.crc32(f"{plate.source}/{plate.images.name}".encode())])
     found = detect(plate.images, min_snr=rule.min_snr)
     found = found.take(_allowed(plate, found.x, found.y))
@@ -71,12 +73,8 @@ def cut(plate: Plate, rule: Rule, seed: int) -> Shard:
     clear = _allowed(plate, x, y)
     objects, label, theta = found.take(some), label[some], theta[some]
     spots = _spots(plate.images, x[clear], y[clear])
-    return Shard.joined(
-        [
-            _windows(plate, rule, objects, kind="object", label=label, theta_e=theta, **_measured(objects)),
-            _windows(plate, rule, spots, kind="sky"),
-        ]
-    )
+    yield from _windows(plate, rule, objects, kind="object", label=label, theta_e=theta, **_measured(objects))
+    yield from _windows(plate, rule, spots, kind="sky")
 
 
 def _spots(images: TileImages, x: Array, y: Array) -> Sources:
@@ -91,12 +89,9 @@ def _measured(found: Sources) -> dict[str, NDArray[np.float32]]:
     return {name: found.columns[known] for name, known in names.items()}
 
 
-def _windows(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> Shard:
+def _windows(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> Iterator[Shard]:
     """Windows around sources, less those that are mostly without data."""
     windows = Windows(plate.images, sources, WindowFrame(BANDS, plate.window, PIXEL_SCALE), resample=True)
-    pixels = windows.gather(0, len(sources))
-    valid = windows.valid_fraction(pixels)
-    good = valid >= rule.min_valid
     table = rows(
         len(sources),
         frame=plate.images.name,
@@ -104,10 +99,15 @@ def _windows(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> S
         y=sources.y,
         ra=sources.ra if plate.sky else np.nan,
         dec=sources.dec if plate.sky else np.nan,
-        valid_fraction=valid,
         **columns,
     )
-    return Shard(pixels[good], table.filter(good))
+    column = table.schema.get_field_index("valid_fraction")
+    for first in range(0, len(sources), AT_ONCE):
+        pixels = windows.gather(first, first + AT_ONCE)
+        valid = windows.valid_fraction(pixels)
+        good = valid >= rule.min_valid
+        some = table.slice(first, AT_ONCE).set_column(column, table.schema.field(column), pa.array(valid))
+        yield Shard(pixels[good], some.filter(good))
 
 
 def _allowed(plate: Plate, x: Array, y: Array) -> NDArray[np.bool_]:

@@ -19,15 +19,14 @@ from numpy.typing import NDArray
 from catalogs.errors import ScannerError
 from scanner.survey import Band, Survey, load
 from training.choice import Rule
-from training.shards import BANDS, PIXEL_SCALE, WINDOW, Shard, rows
+from training.shards import AT_ONCE, BANDS, PIXEL_SCALE, WINDOW, Shard, rows
 
-AT_ONCE = 256  # cutouts in memory
 SAME_SCALE = 0.01
 
 
 @dataclass(frozen=True)
 class CutoutFileTask:
-    """One HDF5 file. All its cutouts become training rows, less those with too little data."""
+    """One HDF5 file. All its cutouts become rows of one split, less those with too little data."""
 
     survey: Survey
     path: Path
@@ -59,7 +58,7 @@ class CutoutFileTask:
                 yield Shard(pixels[good], rows(int(good.sum()), frame=self.path.stem, kind="object", **where))
 
 
-def tasks(paths: tuple[Path, ...], survey: str, window: int = WINDOW) -> list[CutoutFileTask]:
+def tasks(paths: tuple[Path, ...], survey: str, window: int = WINDOW, split: str = "train") -> list[CutoutFileTask]:
     """A task for every file. Raises ``ScannerError`` ``shards.other_pixels`` for a survey of another pixel scale."""
     known = load(survey)
     if abs(known.pixel_scale / PIXEL_SCALE - 1) > SAME_SCALE:
@@ -71,7 +70,7 @@ def tasks(paths: tuple[Path, ...], survey: str, window: int = WINDOW) -> list[Cu
             raise ScannerError(
                 "cutout.same_name", f"Two files are called {name}.", "Rename one: shards are named alike."
             )
-    return [CutoutFileTask(known, path, window) for path in paths]
+    return [CutoutFileTask(known, path, window, split=split) for path in paths]
 
 
 def nanojansky(counts: NDArray[Any], bands: list[Band]) -> NDArray[np.float32]:

@@ -47,7 +47,11 @@ class Task(Protocol):
     @property
     def split(self) -> str: ...
 
-    def parts(self) -> Iterator[Shard]: ...
+    @property
+    def window(self) -> int: ...
+
+    def parts(self) -> Iterator[Shard]:
+        """The cutouts, at most ``shards.AT_ONCE`` in a part."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class FieldTask:
                 self.source, fields.read(frame), frame.seeing, frame.sky, frame.columns, frame.avoid, frame.most,
                 window=self.window,
             )  # fmt: skip
-            yield cut(plate, self.rule, self.seed)
+            yield from cut(plate, self.rule, self.seed)
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class TileTask:
 
     def parts(self) -> Iterator[Shard]:
         opened = images.open_tile(self.survey, self.tile, bands=shards.BANDS, with_variance=False)
-        yield cut(Plate(self.source, opened, TILE_SEEING, window=self.window), self.rule, self.seed)
+        yield from cut(Plate(self.source, opened, TILE_SEEING, window=self.window), self.rule, self.seed)
 
 
 def field_tasks(root: Path, seed: int, window: int = WINDOW) -> list[Task]:
@@ -105,14 +109,16 @@ def field_tasks(root: Path, seed: int, window: int = WINDOW) -> list[Task]:
     return [FieldTask(source, split, tuple(frames), seed, window) for (source, split), frames in groups]
 
 
-def tile_tasks(listed: Path, root: Path, survey: str, seed: int, window: int = WINDOW) -> list[Task]:
+def tile_tasks(
+    listed: Path, root: Path, survey: str, seed: int, window: int = WINDOW, split: str = "train"
+) -> list[Task]:
     """A task for every tile of a list. Raises ``ScannerError`` for a line that stands for no tile."""
     known = load(survey)
     found = read_list(listed, known, root)
     for tile in found:
         if tile.problem is not None:
             raise tile.problem
-    return [TileTask(known, tile, seed, window) for tile in found]
+    return [TileTask(known, tile, seed, window, split=split) for tile in found]
 
 
 def digest(task: Task) -> str:
@@ -132,9 +138,8 @@ def make(folder: Path, task: Task) -> dict[str, Any]:
     asked = digest(task)
     if (entry := shards.finished(folder, task.name, asked)) is not None:
         return entry
-    shard = Shard.joined(task.parts())
     about = {"source": task.source, "split": task.split, "task": asked}
-    return shards.write(folder, task.name, shard, about)
+    return shards.write(folder, task.name, task.parts(), about, task.window)
 
 
 def produce(

@@ -41,7 +41,7 @@ class SceneTask:
     def parts(self) -> Iterator[Shard]:
         for tile in self.tiles:
             scene = simulate_tile(tile, self.seed, self.settings)
-            yield cut(replace(plate(scene), window=self.window), self.rule, self.seed)
+            yield from cut(replace(plate(scene), window=self.window), self.rule, self.seed)
 
 
 def scene_tasks(number: int, size: int, seed: int, window: int = WINDOW) -> list[SceneTask]:

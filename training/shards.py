@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 BANDS = ("u", "g", "r", "i", "z")
 PIXEL_SCALE = 0.18577  # arcsec
 WINDOW = 80  # px of a cutout, unless others are asked for; the loader crops 64 of them, with jitter
+AT_ONCE = 256  # cutouts in memory, of those that are being made
 UNIT = "nJy"
 
 _COLUMNS = (
@@ -54,17 +55,11 @@ _RECEIPT = b"shard"
 
 @dataclass(frozen=True)
 class Shard:
-    """Cutouts in memory: ``pixels`` float32 [N, B, W, W] in nJy, NaN for no data; ``table`` describes each (SCHEMA)."""
+    """A part of a shard in memory: ``pixels`` float32 [N, B, W, W] in nJy, NaN for no data; ``table`` describes each
+    (SCHEMA)."""
 
     pixels: NDArray[np.float32]
     table: pa.Table
-
-    @staticmethod
-    def joined(parts: Iterable[Shard]) -> Shard:
-        parts = list(parts)
-        empty = np.empty((0, len(BANDS), WINDOW, WINDOW), np.float32)
-        pixels = np.concatenate([part.pixels for part in parts]) if parts else empty
-        return Shard(pixels, pa.concat_tables([SCHEMA.empty_table(), *(part.table for part in parts)]).combine_chunks())
 
 
 def rows(count: int, **columns: Any) -> pa.Table:
@@ -79,16 +74,35 @@ def rows(count: int, **columns: Any) -> pa.Table:
     return pa.table(arrays, schema=SCHEMA)
 
 
-def write(folder: Path, name: str, shard: Shard, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Write pixels, then table; returns the manifest's entry. ``about`` (source, split, task, ...) goes into it."""
-    file = folder / f"{name}.npy"
+def write(
+    folder: Path, name: str, parts: Iterable[Shard], about: Mapping[str, Any], window: int = WINDOW
+) -> dict[str, Any]:
+    """Write the pixels of all parts, one after the other, then their table; returns the manifest's entry.
+
+    ``about`` (source, split, task, ...) goes into the entry. One part is in memory at a time.
+    """
+    file, tables = folder / f"{name}.npy", [SCHEMA.empty_table()]
     with atomic.replacing(file) as temporary, temporary.open("wb") as stream:
-        np.save(stream, np.ascontiguousarray(shard.pixels, np.float32))
-    entry = {"file": file.name, "rows": len(shard.pixels), "sha256": sha256(file), **about}
-    table = shard.table.replace_schema_metadata({_RECEIPT: json.dumps(entry, sort_keys=True)})
+        _write_header(stream, 0, window)
+        for part in parts:
+            stream.write(np.ascontiguousarray(part.pixels, np.float32).data)
+            tables.append(part.table)
+        count = sum(map(len, tables))
+        _write_header(stream, count, window)
+    entry = {"file": file.name, "rows": count, "sha256": sha256(file), **about}
+    table = pa.concat_tables(tables).combine_chunks()
+    table = table.replace_schema_metadata({_RECEIPT: json.dumps(entry, sort_keys=True)})
     with atomic.replacing(folder / f"{name}.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return entry
+
+
+def _write_header(stream: BinaryIO, count: int, window: int) -> None:
+    """That of ``np.save``, which has room for any number of rows."""
+    stream.seek(0)
+    shape = (count, len(BANDS), window, window)
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
 
 
 def finished(folder: Path, name: str, task: str) -> dict[str, Any] | None:

@@ -123,7 +123,7 @@ def test_no_window_comes_near_a_known_lens(shared_data: Path, frames: list[Frame
 def test_resampling_keeps_the_flux_of_real_galaxies(kids: Frame, kids_images: TileImages) -> None:
     """KiDS pixels are 1.8 times as wide as the model's: the flux in 2 arcsec of bright galaxies stays, to 1 %."""
     plate = Plate("kids", kids_images, kids.seeing, sky=False, columns=kids.columns, most=kids.most)
-    shard = cut(plate, Rule(least=1.0, sky=0), seed=0)
+    (shard,) = cut(plate, Rule(least=1.0, sky=0), seed=0)
     mag, radius = np.array(shard.table["mag"]), np.array(shard.table["flux_radius"])
     good = np.flatnonzero((mag < 20.5) & (mag > 17) & (radius > 0.6) & (np.array(shard.table["valid_fraction"]) == 1))
     assert len(good) >= 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import h5py
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
-from training import hdf5, production
+from training import hdf5, production, shards
 from training.cutouts import cutouts_command
 
 NAMES = (b"cfis-u", b"whigs-g", b"cfis_lsb-r")
@@ -22,9 +23,9 @@ def write(path: Path, side: int = 96, names: tuple[bytes, ...] = NAMES, rows: in
     counts = np.ones((rows, len(NAMES), side, side), np.float32)
     counts *= 1 + np.arange(rows, dtype=np.float32)[:, None, None, None]
     counts += 1000 * np.arange(len(NAMES), dtype=np.float32)[:, None, None] + np.arange(side, dtype=np.float32) / 128
-    counts[1, ..., : side // 2] = 0
-    counts[2, ..., : side // 2 + 30] = 0
-    counts[3, 1, 40, 40] = counts[4, 0, 40, 40] = 0
+    counts[1:2, ..., : side // 2] = 0
+    counts[2:3, ..., : side // 2 + 30] = 0
+    counts[3:4, 1, 40:41, 40:41] = counts[4:5, 0, 40:41, 40:41] = 0
     with h5py.File(path, "w") as file:
         file["cutouts"] = counts
         file["bands"] = np.array(names)
@@ -50,6 +51,28 @@ def test_counts_become_nanojansky_around_the_object(tmp_path: Path) -> None:
     assert np.isnan(pixels[:, 3:]).all()
     assert table["ra"][0] == 10.0
     assert table["frame"][0] == "217.292_cutouts"
+
+
+def test_files_can_be_held_out(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.h5", rows=5)
+    for name, more in (("a", []), ("b", ["--split", "validate"])):
+        arguments = [str(tmp_path / "out"), "--hdf5", str(tmp_path / f"{name}.h5"), *more]
+        assert CliRunner().invoke(cutouts_command, arguments).exit_code == 0
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert [entry["split"] for entry in manifest["shards"]] == ["train", "validate"]
+
+
+def test_a_file_without_cutouts_keeps_the_window_that_was_asked_for(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5", rows=0)
+    production.produce(tmp_path / "out", hdf5.tasks((tmp_path / "a.h5",), "unions", window=64), seed=0, window=64)
+    assert only(tmp_path / "out")[0].shape == (0, 5, 64, 64)
+
+
+def test_a_part_is_no_larger_than_promised(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5", side=16)
+    (task,) = hdf5.tasks((tmp_path / "a.h5",), "unions", window=16)
+    assert [len(part.pixels) for part in task.parts()] == [shards.AT_ONCE - 1, 300 - shards.AT_ONCE]
 
 
 def test_no_data_is_nan_and_a_zero_of_g_is_a_measurement(tmp_path: Path) -> None:

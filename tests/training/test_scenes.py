@@ -27,7 +27,7 @@ def scene() -> Scene:
 
 
 def test_every_bright_lens_is_cut_and_labelled(scene: Scene) -> None:
-    shard = cut(plate(scene), Rule(), seed=0)
+    shard = next(cut(plate(scene), Rule(), seed=0))
     label, theta = np.array(shard.table["label"]), np.array(shard.table["theta_e"])
     lenses = scene.truth[(scene.truth["label"] == "lens") & (scene.truth["mag_r"] < 22.5)]
     assert len(lenses) >= 3
@@ -64,7 +64,7 @@ def test_files_of_a_tile_give_the_cutouts_of_its_scene(scene: Scene, tmp_path: P
     assert [(entry["file"], entry["source"]) for entry in manifest["shards"]] == [("unions-217.292.npy", "unions")]
     table = pq.read_table(tmp_path / "out/unions-217.292.parquet").to_pylist()
     objects = [row for row in table if row["kind"] == "object"]
-    direct = cut(plate(scene), Rule(least=1.0, stars=0.9), seed=0)
+    direct = next(cut(plate(scene), Rule(least=1.0, stars=0.9), seed=0))
     places = {(round(row["x"]), round(row["y"])): index for index, row in enumerate(direct.table.to_pylist())}
     found = np.load(tmp_path / "out/unions-217.292.npy")
     pairs = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from catalogs.errors import ScannerError
 from scanner.images import TileImages
-from training import production, shards
+from training import cutting, production, shards
 from training.choice import Rule
 from training.cutting import Plate, cut
 from training.fields import BANDS, flat_wcs
@@ -61,7 +62,7 @@ class Blobs:
         if self.fails:
             raise ScannerError("tile.truncated", "The disk went away.")
         for plate in (blobs(self.name, self.seed), blobs(f"{self.name}b", self.seed + 100)):
-            yield cut(replace(plate, window=self.window), RULE, self.seed)
+            yield from cut(replace(plate, window=self.window), RULE, self.seed)
 
 
 TASKS = [Blobs(f"s{number}", number) for number in range(3)]
@@ -174,7 +175,39 @@ def test_another_command_adds_to_the_folder(made: Path, tmp_path: Path) -> None:
     assert contents(tmp_path) == contents(made)
 
 
+ABOUT = {"source": "x", "split": "train", "task": "t"}
+
+
 def test_a_shard_without_cutouts_is_a_shard(tmp_path: Path) -> None:
-    entry = shards.write(tmp_path, "none", Shard.joined([]), {"source": "x", "split": "train", "task": "t"})
+    entry = shards.write(tmp_path, "none", [], ABOUT, window=104)
     assert entry["rows"] == 0
     assert shards.finished(tmp_path, "none", "t") == entry
+    assert np.load(tmp_path / "none.npy").shape == (0, 5, 104, 104)
+
+
+def test_small_parts_make_the_same_bytes_as_one(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cutting, "AT_ONCE", 3)
+    sizes = [len(part.pixels) for part in TASKS[0].parts()]
+    assert max(sizes) == 3
+    production.produce(tmp_path, TASKS, seed=0)
+    assert contents(tmp_path) == contents(made)
+    np.save(tmp_path / "whole.npy", np.load(tmp_path / "s0.npy"))
+    assert (tmp_path / "whole.npy").read_bytes() == (tmp_path / "s0.npy").read_bytes()
+
+
+def test_memory_is_that_of_a_part_not_of_the_shard(tmp_path: Path) -> None:
+    """60 parts of 2 MB."""
+
+    def parts() -> Iterator[Shard]:
+        for number in range(60):
+            yield Shard(np.full((16, 5, 80, 80), number, np.float32), shards.rows(16, frame=str(number)))
+
+    tracemalloc.start()
+    try:
+        entry = shards.write(tmp_path, "many", parts(), ABOUT)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert entry["rows"] == 960
+    assert peak < 8e6
+    assert np.load(tmp_path / "many.npy", mmap_mode="r")[-1, 0, 0, 0] == 59
