@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 COLUMNS = ("input", "masked", "reconstruction", "residual")
 HIDDEN, MISSING = "#2f4858", "#d9d2c5"
 RESIDUAL_RANGE = 5  # sky noise
+GIVEN = "given each patch's mean and spread"
+"""Said where a model predicts patches of mean 0 and deviation 1: the true ones, which it never saw, are lent to it, and
+the picture is better than what it knows."""
+
 RGB_GAIN = {"u": 6.0, "g": 2.2, "r": 1.3, "i": 1.0, "z": 0.8}
 """Brings galaxies of usual colour to white; fluxes themselves (nJy, AB) are redder than the eye likes."""
 
@@ -36,6 +40,7 @@ class Reconstruction:
     """``flux`` and ``completed`` [N, B, S, S] in units of the band's sky noise; ``masked`` bool [N, 1, S, S].
 
     ``completed`` shows the prediction where patches were masked, and the input elsewhere: the loss asks for no more.
+    ``given`` tells what of the hidden pixels was lent to the prediction (``GIVEN``), if anything.
     """
 
     bands: tuple[str, ...]
@@ -43,6 +48,7 @@ class Reconstruction:
     completed: Array
     masked: NDArray[np.bool_]
     noise: Array  # [B] nJy
+    given: str = ""
 
 
 @torch.no_grad()
@@ -51,7 +57,8 @@ def complete(model: MaskedAutoencoder, batch: Batch) -> Reconstruction:
     patch, noise = model.config.patch, model.pixels.softening
     output = model(batch.flux, batch.noise)
     prediction, masked = output.prediction, output.masked
-    if model.config.normalised_target:
+    given = GIVEN if model.config.normalised_target else ""
+    if given:
         mean, deviation = moments(*(patchify(part, patch) for part in model.pixels.stretch(batch.flux)))
         prediction = prediction * deviation + mean
     values = len(model.config.bands) * patch**2
@@ -59,7 +66,7 @@ def complete(model: MaskedAutoencoder, batch: Batch) -> Reconstruction:
     predicted = model.pixels.unstretch(unpatchify(prediction, patch))
     completed = torch.where(hidden, predicted, batch.flux)
     numbers = [(part / noise).numpy() for part in (batch.flux, completed)]
-    return Reconstruction(model.config.bands, *numbers, hidden.numpy(), noise.flatten().numpy())
+    return Reconstruction(model.config.bands, *numbers, hidden.numpy(), noise.flatten().numpy(), given)
 
 
 def reconstruct(
@@ -98,6 +105,8 @@ def draw(found: Reconstruction, out: Path) -> Path:
     down = -(-len(views) // across)
     figure = Figure(figsize=(4.3 * across, down * (1.05 * len(found.flux) + 0.55)), layout="constrained")
     FigureCanvasAgg(figure)
+    if found.given:
+        figure.suptitle(f"reconstruction {found.given}", fontsize=11)
     blocks = np.atleast_1d(figure.subfigures(down, across, wspace=0.03, hspace=0.04)).ravel()
     for block, view in zip(blocks, views, strict=False):
         _block(block, found, view)

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from training.config import Config
 from training.data import CENTRED, VALIDATE, batch_of, open_cutouts
 from training.mae import MaskedAutoencoder
 from training.pretrain import pretrain
-from training.reconstruct import bright, colours, complete, reconstruct
+from training.reconstruct import GIVEN, bright, colours, complete, draw, reconstruct
 
 
 @pytest.mark.parametrize("normalised", [False, True])
@@ -32,6 +33,19 @@ def test_visible_patches_are_the_input_and_masked_ones_the_prediction(
     assert np.isfinite(found.completed[masked]).all()
     assert (found.flux[masked] != found.completed[masked]).all()
     np.testing.assert_allclose(found.flux, batch.flux.numpy(), rtol=1e-6)  # softening is 1: already in sky noise
+    assert found.given == (GIVEN if normalised else "")
+
+
+def test_the_picture_says_what_was_lent_to_the_prediction(
+    shards: Path, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(Figure, "suptitle", lambda figure, title, **style: titles.append(title))
+    held = open_cutouts(shards, tiny, VALIDATE)
+    for normalised in (False, True):
+        model = MaskedAutoencoder(replace(tiny.model, normalised_target=normalised)).eval()
+        draw(complete(model, batch_of(held, np.array([[0, 0]]), CENTRED, tiny)), tmp_path / "figure.png")
+    assert titles == [f"reconstruction {GIVEN}"]
 
 
 def test_bright_objects_with_all_bands_are_chosen(shards: Path, tiny: Config) -> None:
