@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from catalogs.errors import ScannerError
+
+POOLINGS = ("mean", "cls", "central", "gaussian")
+"""Of patches to one vector: see ``training.pooling``."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,15 @@ class Model:
     def __post_init__(self) -> None:
         if not self.bands or len(set(self.bands)) != len(self.bands):
             raise _bad(f"bands {list(self.bands)} are empty or repeat")
+        _at_least(1, self, "window", "patch", "dim", "depth", "heads", "decoder_dim", "decoder_depth", "decoder_heads")
+        _positive(self, "pixel_scale")
         if self.window % self.patch:
             raise _bad(f"window {self.window} is not a multiple of patch {self.patch}")
         for name, dim, heads in (("", self.dim, self.heads), ("decoder_", self.decoder_dim, self.decoder_heads)):
             if dim % 4 or dim % heads:
                 raise _bad(f"{name}dim {dim} must divide by 4 and by {name}heads {heads}")
-        if not 0 < self.mask_ratio < 1:
-            raise _bad(f"mask_ratio {self.mask_ratio} must lie between 0 and 1")
+        if not 0 < self.mask_ratio < 1 or int(self.patches * (1 - self.mask_ratio)) == 0:
+            raise _bad(f"mask_ratio {self.mask_ratio} must lie between 0 and 1 and leave a patch to see")
 
     @property
     def patches(self) -> int:
@@ -54,6 +59,10 @@ class Augment:
     drop_patch: float = 0.0  # chance that a patch of one band alone is hidden
     noise: float = 0.0  # noise is added, of up to so many times the sky noise of the cutout's band
 
+    def __post_init__(self) -> None:
+        _at_least(0, self, "jitter", "noise")
+        _share(self, "drop_band", "drop_patch")
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -62,12 +71,19 @@ class Objective:
     ``contrast`` and ``simulated`` need two views of every cutout: a step then holds twice the images of ``batch``.
     """
 
-    contrast: float = 0.0  # weight of: two masked views of an object are told from all others of the batch (InfoNCE)
+    contrast: float = 0.0  # weight of: views of an object are told from all others of the micro-batch (InfoNCE)
     temperature: float = 0.1
     simulated: float = 0.0  # weight of: what the simulator put there (galaxy, star, look-alike, lens)
     denoise: float = 0.0  # weight of: visible pixels too are predicted, as they were before ``noise`` was added
     projection: int = 128  # dimensions in which views are compared; thrown away after the training
     pooling: str = "gaussian"  # the vector that the terms see; export pools alike
+
+    def __post_init__(self) -> None:
+        _at_least(0, self, "contrast", "simulated", "denoise")
+        _at_least(1, self, "projection")
+        _positive(self, "temperature")
+        if self.pooling not in POOLINGS:
+            raise _bad(f"pooling {self.pooling!r} is none of {', '.join(POOLINGS)}")
 
     @property
     def views(self) -> int:
@@ -79,6 +95,11 @@ class Data:
     """Which cutouts an epoch holds: every training row of the shards once, some sources more often."""
 
     repeat: Mapping[str, int] = field(default_factory=dict)  # source of a shard in the manifest -> times an epoch
+
+    def __post_init__(self) -> None:
+        for source, times in self.repeat.items():
+            if times < 0:
+                raise _bad(f"repeat of {source!r} must be at least 0, not {times}")
 
 
 @dataclass(frozen=True)
@@ -97,15 +118,19 @@ class Optimiser:
     ema: float = 0.0  # decay a step of the averaged weights, which are then what is kept; 0: the last weights are
 
     def __post_init__(self) -> None:
+        _at_least(1, self, "steps", "batch", "accumulate")
+        _at_least(0, self, "lr", "final_lr", "warmup", "weight_decay")
+        _positive(self, "clip")
         if self.batch % self.accumulate:
             raise _bad(f"batch {self.batch} is not a multiple of accumulate {self.accumulate}")
-        if not 0 <= self.ema < 1:
-            raise _bad(f"ema {self.ema} must lie between 0 and 1")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in (*self.betas, self.ema)):
+            raise _bad(f"ema {self.ema} and two betas {self.betas} must lie between 0 and 1")
 
 
 @dataclass(frozen=True)
 class Run:
-    """How the run is carried out; none of it changes the model except ``seed`` and ``precision``."""
+    """How the run is carried out. ``seed``, ``precision`` and ``calibrate_rows`` (by the stretch of pixels) change the
+    weights, ``embed_rows`` changes what an export is centred and rotated by; the rest changes nothing that is kept."""
 
     seed: int = 0
     precision: str = "float32"  # or "bfloat16": autocast
@@ -119,6 +144,9 @@ class Run:
     embed_rows: int = 10_000
 
     def __post_init__(self) -> None:
+        _at_least(0, self, "seed", "threads", "loaders")
+        _at_least(1, self, "log_every", "validate_every", "validate_rows", "checkpoint_every")
+        _at_least(1, self, "calibrate_rows", "embed_rows")
         if self.precision not in ("float32", "bfloat16"):
             raise _bad(f"precision {self.precision!r} is neither float32 nor bfloat16")
 
@@ -171,10 +199,10 @@ def _build(part: type, table: Any, source: str, where: str) -> Any:
 
 
 def _typed(value: Any, hint: Any, what: str) -> Any:
-    if str(hint).startswith("tuple") and isinstance(value, list | tuple):
-        return tuple(value)
-    if str(hint).startswith("collections.abc.Mapping") and isinstance(value, Mapping):
-        return dict(value)
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+        return tuple(_typed(one, get_args(hint)[0], what) for one in value)
+    if get_origin(hint) is Mapping and isinstance(value, Mapping):
+        return {key: _typed(one, get_args(hint)[1], f"{what}: {key}") for key, one in value.items()}
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
@@ -187,6 +215,25 @@ def _refuse_unknown(table: Mapping[str, Any], part: type, source: str, where: st
     unknown = sorted(set(table) - set(known))
     if unknown:
         raise _bad(f"{source}: unknown key {unknown[0]!r} {where}; known: {', '.join(known)}")
+
+
+def _at_least(least: float, part: object, *names: str) -> None:
+    _refuse(part, names, lambda number: number >= least, f"at least {least:g}")
+
+
+def _positive(part: object, *names: str) -> None:
+    _refuse(part, names, lambda number: number > 0, "positive")
+
+
+def _share(part: object, *names: str) -> None:
+    _refuse(part, names, lambda number: 0 <= number <= 1, "a share from 0 to 1")
+
+
+def _refuse(part: object, names: tuple[str, ...], good: Callable[[float], bool], must: str) -> None:
+    """``config.bad`` for the first of the numbers ``names`` of ``part`` that is not what it must be; NaN never is."""
+    for name in names:
+        if not good(number := getattr(part, name)):
+            raise _bad(f"{name} {number} must be {must}")
 
 
 def _bad(why: str) -> ScannerError:

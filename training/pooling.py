@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-POOLINGS = ("mean", "cls", "central", "gaussian")
+from training.config import POOLINGS
 
 WIDTH = 0.25
 """Standard deviation of the ``gaussian`` weights, in sides of the window: 3 arcsec in 64 px of UNIONS."""
