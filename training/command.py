@@ -17,7 +17,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--shards", type=_FOLDER, required=True, help="Folder that `python -m training cutouts` made.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the run: checkpoint, log.jsonl, loss.png.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out, if there is one.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Train about this long, not by steps.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train about this long in all, not by steps."
+)
 @click.option(
     "--begin", type=click.Path(exists=True, path_type=Path), help="Checkpoint to take the first weights from."
 )
@@ -29,6 +31,9 @@ def pretrain_command(
 
     Killed at any moment, the same command with --resume goes on to the very same result. Several processes:
     torchrun --nproc-per-node N -m training pretrain ...
+
+    With --minutes, steps, validations and checkpoints of all calls together take about that long; what is needed before
+    the first step and after the last one is not counted.
 
     Example: python -m training pretrain training/configs/small.toml --shards shards --out run --minutes 60
     """

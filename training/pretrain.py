@@ -1,11 +1,16 @@
-"""Pre-train the masked autoencoder: one loop, the same steps whether undisturbed, killed and resumed, or spread out.
+"""Pre-train the masked autoencoder: one loop, the same steps whether undisturbed or killed and resumed.
 
 A step is a function of (configuration, shards, weights, optimiser state, step number): batches and masks come from
 (seed, epoch, row), the network draws no random number, and the schedule depends on the step alone.
 
-A time budget becomes a number of steps: the warm-up (whose learning rate does not depend on the end) is timed, the
-steps that fit are fixed there and then and kept in the checkpoint, and the cosine runs over them. So a budgeted run
-resumes as exactly as any other; it ends early or late only as far as the machine speeds up or slows down.
+Spread over processes, or over micro-batches, a step sees the same views of the same cutouts, and averages its parts:
+means over valid pixels and over labels are then means of means. Views are compared with those of all processes, but
+only of the same micro-batch: a comparison is as large as ``batch / accumulate``.
+
+A time budget becomes a number of steps: the warm-up (whose learning rate does not depend on the end), a validation and
+a checkpoint are timed, the steps that fit are fixed there and then and kept in the checkpoint, and the cosine runs over
+them. So a budgeted run resumes as exactly as any other; it ends early or late only as far as the machine speeds up or
+slows down.
 """
 
 from __future__ import annotations
@@ -24,13 +29,16 @@ from training.config import Config, Optimiser
 from training.data import Cutouts, open_cutouts
 from training.journal import Journal
 from training.trainer import Trainer, batches
-from training.world import World, joined
+from training.world import joined
+
+TIMED = 10
+"""Steps that are timed, at least, before the length of a run with a budget is known."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. ``steps`` is its length, with a budget of ``minutes`` known once the warm-up is over;
-    ``seconds`` is the time spent in steps; ``loss`` and ``validation`` are the last ones logged."""
+    """How far a run is. ``steps`` is its length, a guess until it is ``planned`` by a budget of ``minutes``;
+    ``seconds`` is the time spent from its first step on; ``loss`` and ``validation`` are the last ones logged."""
 
     step: int = 0
     steps: int = 0
@@ -39,6 +47,7 @@ class Progress:
     loss: float | None = None
     validation: float | None = None
     finished: bool = False
+    planned: bool = True
 
 
 def rate(step: int, steps: int, o: Optimiser) -> float:
@@ -61,13 +70,14 @@ def pretrain(
     """Train into the folder ``out``: ``checkpoint.safetensors``, ``log.jsonl``, ``loss.png``, maybe ``tensorboard``.
 
     ``resume`` goes on from the checkpoint of ``out`` where there is one, and then its configuration must be this one.
-    ``minutes`` replaces ``optimiser.steps`` by what fits. A new run begins with the weights of the
-    checkpoint ``begin``, where one is given. Returns the signal that stopped the run, or 0 at its end.
+    ``minutes`` replaces ``optimiser.steps`` by what fits, however often the run is resumed: validations and checkpoints
+    count, the statistics at the end do not. A new run begins with the weights of the checkpoint ``begin``, where one is
+    given. Returns the signal that stopped the run, or 0 at its end.
     """
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     start = _start(config, out, resume)
-    progress = Progress(**start.progress) if start else _fresh(config.optimiser, minutes)
+    progress = _resumed(start, minutes, out) if start else _fresh(config.optimiser, minutes)
     if progress.finished:
         return 0
     with joined() as world:
@@ -80,7 +90,7 @@ def pretrain(
         if not world.stopped_by:
             progress = replace(progress, finished=True)
         if world.first:
-            save(trainer.checkpoint(vars(progress), final=progress.finished), out / NAME)
+            _save(trainer, progress, out / NAME)
         if journal:
             journal.close()
         return world.stopped_by
@@ -90,15 +100,15 @@ def _loop(trainer: Trainer, progress: Progress, journal: Journal | None, path: P
     """Steps until the end or a signal; logs, validates and saves on the way."""
     run, o, world = trainer.config.run, trainer.config.optimiser, trainer.world
     stream = batches(trainer.cutouts, trainer.config, world, progress.step)
+    began = time.perf_counter() - progress.seconds
     while progress.step < progress.steps and not world.agree(world.stopped_by):
-        began, step = time.perf_counter(), progress.step + 1
+        step = progress.step + 1
         lr = rate(step, progress.steps, o)
         parts = trainer.step(stream, lr)
-        logged = step % run.log_every == 0 or step == progress.steps
-        means = world.mean(parts) if logged else None
-        progress = replace(progress, step=step, seconds=progress.seconds + time.perf_counter() - began)
-        if step == o.warmup and progress.minutes:
-            progress = replace(progress, steps=_affordable(progress, world))
+        progress = replace(progress, step=step, seconds=time.perf_counter() - began)
+        if not progress.planned and step >= _timed(o):
+            progress = replace(progress, steps=_affordable(trainer, progress, path), planned=True)
+        means = world.mean(parts) if step % run.log_every == 0 or step == progress.steps else None
         if means:
             progress = replace(progress, loss=means[0])
         if journal and means:
@@ -106,19 +116,40 @@ def _loop(trainer: Trainer, progress: Progress, journal: Journal | None, path: P
         if step % run.validate_every == 0 or step == progress.steps:
             progress = _validated(trainer, progress, journal)
         if world.first and step % run.checkpoint_every == 0:
-            save(trainer.checkpoint(vars(progress)), path)
+            _save(trainer, progress, path)
     world.stopped_by = int(world.agree(world.stopped_by))
-    return progress
+    return replace(progress, seconds=time.perf_counter() - began)
 
 
 def _fresh(o: Optimiser, minutes: float | None) -> Progress:
-    return Progress(steps=max(o.steps, o.warmup + 1) if minutes else o.steps, minutes=minutes)
+    return Progress(steps=max(o.steps, _timed(o)) if minutes else o.steps, minutes=minutes, planned=not minutes)
 
 
-def _affordable(progress: Progress, world: World) -> int:
-    """The length of a run with a time budget, from the speed of its warm-up."""
-    each = world.agree(progress.seconds) / progress.step
-    return max(int((progress.minutes or 0) * 60 / each), progress.step)
+def _resumed(start: Checkpoint, minutes: float | None, out: Path) -> Progress:
+    """Where the run stopped; its length is that of its beginning."""
+    progress = Progress(**start.progress)
+    if minutes and minutes != progress.minutes:
+        said = f"for {progress.minutes:g} minutes" if progress.minutes else "without --minutes"
+        hint = "The learning rate follows from the length: give the same one, or another --out."
+        raise ScannerError("run.other_minutes", f"{out} was begun {said}, not for {minutes:g}.", hint)
+    return progress
+
+
+def _timed(o: Optimiser) -> int:
+    return max(o.warmup, TIMED)
+
+
+def _affordable(trainer: Trainer, progress: Progress, path: Path) -> int:
+    """The length of a run with a time budget, from the speed of its first steps, a validation and a checkpoint."""
+    run, world = trainer.config.run, trainer.world
+    each, left = progress.seconds / progress.step, (progress.minutes or 0) * 60 - progress.seconds
+    works = ((run.validate_every, trainer.validate), (run.checkpoint_every, lambda: _save(trainer, progress, path)))
+    for every, work in works:
+        began = time.perf_counter()
+        if world.first:
+            work()
+        each += (time.perf_counter() - began) / every
+    return progress.step + int(max(world.agree(left), 0) / world.agree(each))
 
 
 def _log(journal: Journal, progress: Progress, config: Config, means: list[float], lr: float, waited: float) -> None:
@@ -138,6 +169,10 @@ def _validated(trainer: Trainer, progress: Progress, journal: Journal | None) ->
         journal.write(step=progress.step, validation=found)
         return replace(progress, validation=found)
     return progress
+
+
+def _save(trainer: Trainer, progress: Progress, path: Path) -> None:
+    save(trainer.checkpoint(vars(progress), final=progress.finished), path)
 
 
 def _start(config: Config, out: Path, resume: bool) -> Checkpoint | None:

@@ -157,6 +157,8 @@ def _origin(start: Checkpoint | None, first: Checkpoint | None) -> dict[str, str
 
 
 def _adopt(model: MaskedAutoencoder, first: Checkpoint) -> None:
+    """Take the weights and the stretch of ``first``. Its ``normalised_target`` may be another: the decoder, which no
+    export keeps, then learns to say the same pixels in other numbers."""
     try:
         model.load_state_dict(first.weights)
     except RuntimeError as error:

@@ -19,7 +19,7 @@ from catalogs.errors import ScannerError
 from training.checkpoint import NAME, load
 from training.config import Config
 from training.journal import read_log
-from training.pretrain import pretrain, rate
+from training.pretrain import TIMED, pretrain, rate
 from training.trainer import Trainer, groups
 
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "tiny.toml"
@@ -161,6 +161,50 @@ def test_a_time_budget_sets_the_steps_and_survives_a_resume(shards: Path, tiny: 
     assert progress["finished"]
     assert progress["step"] == progress["steps"] > tiny.optimiser.warmup
     assert 0.3 < progress["seconds"] < 10
+    with pytest.raises(ScannerError) as caught:
+        pretrain(tiny, shards, tmp_path, resume=True, minutes=0.03)
+    assert caught.value.code == "run.other_minutes"
+    assert "0.02" in caught.value.message
+    assert pretrain(tiny, shards, tmp_path, resume=True, minutes=0.02) == 0
+    assert pretrain(tiny, shards, tmp_path, resume=True) == 0
+
+
+def test_a_time_budget_holds_without_warm_up_and_counts_validations_and_checkpoints(
+    shards: Path, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes ten times as long as a step, and there is one a step."""
+    honest = Trainer.validate
+
+    def slowly(trainer: Trainer) -> float | None:
+        time.sleep(0.15)
+        return honest(trainer)
+
+    monkeypatch.setattr(Trainer, "validate", slowly)
+    run = replace(tiny.run, validate_every=1, checkpoint_every=1, log_every=5)
+    cold = replace(tiny, run=run, optimiser=replace(tiny.optimiser, warmup=0, steps=10_000))
+    pretrain(cold, shards, tmp_path, minutes=0.1)
+    progress = load(tmp_path).progress
+    assert progress["finished"]
+    assert TIMED < progress["step"] == progress["steps"] < 50
+    assert 3 < progress["seconds"] < 12
+
+
+def test_a_run_that_stops_before_its_length_is_known_gets_it_later(
+    shards: Path, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step_and_interrupt(trainer: Trainer, stream: Any, lr: float) -> torch.Tensor:
+        signal.raise_signal(signal.SIGINT)
+        return honest(trainer, stream, lr)
+
+    honest = Trainer.step
+    long = replace(tiny, optimiser=replace(tiny.optimiser, steps=10_000))
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", step_and_interrupt)
+        assert pretrain(long, shards, tmp_path, minutes=0.02) == signal.SIGINT
+    assert not load(tmp_path).progress["planned"]
+    assert pretrain(long, shards, tmp_path, resume=True) == 0
+    progress = load(tmp_path).progress
+    assert TIMED <= progress["step"] == progress["steps"] < 10_000
 
 
 def test_bfloat16_trains(shards: Path, tiny: Config, tmp_path: Path) -> None:
