@@ -51,6 +51,11 @@ DEFAULT = Recipe()
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="evaluation.json of this model, for the card.",
 )
+@click.option(
+    "--first",
+    type=click.Path(exists=True, path_type=Path),
+    help="Run that CHECKPOINT began with, for the card, where CHECKPOINT is too old to tell of it.",
+)
 @click.option("--licence", default="BSD-3-Clause", show_default=True, help="SPDX name of the weights' licence.")
 def export_command(
     checkpoint: Path,
@@ -62,6 +67,7 @@ def export_command(
     cutouts: Path | None,
     card: Path | None,
     evaluation: Path | None,
+    first: Path | None,
     licence: str,
 ) -> None:
     """Write OUT from the run or file CHECKPOINT, after checking that ONNX Runtime agrees with torch.
@@ -81,9 +87,9 @@ def export_command(
 
     recipe, formats = Recipe(pooling, whitening, steadiness, emphasis), {}
     if out.suffix == ".onnx":
-        done = export(checkpoint, out, recipe, cutouts, licence)
+        done = export(checkpoint, out, recipe, cutouts, licence, first)
     else:
-        made = release(checkpoint, out, recipe, cutouts, licence, evaluation)
+        made = release(checkpoint, out, recipe, cutouts, licence, evaluation, first)
         done, formats = made.exported, made.formats
     for name, worst in done.verification.worst.items():
         click.echo(f"{name}: {worst:.1e}", err=True)

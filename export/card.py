@@ -6,10 +6,13 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from export.aims import aims
 from export.formats import Agreement
 from export.to_onnx import Exported
 from scanner.model import Contract
+from training import fields
 from training.checkpoint import Checkpoint
+from training.config import Augment
 from training.evaluate.report import NOTE, card_table
 
 
@@ -55,7 +58,10 @@ from export.release import load
 encoder = load(Path("."))
 with torch.no_grad():
     embedding = encoder(torch.as_tensor(flux))
-```"""
+```
+
+`sha256sum --check --ignore-missing SHA256SUMS` checks what is there: an installed package comes without
+`model.safetensors`."""
 
 LIMITS = """\
 - It knows similarity, not lenses: neighbours of a lens are candidates to look at, not detections.
@@ -63,6 +69,8 @@ LIMITS = """\
   vectors. Windows of another pixel scale must be resampled to the one above first.
 - Vectors of this model compare with vectors of this model only, as cosine. They are centred on its training cutouts.
 - A window in which every band is missing still gives a unit vector; it means nothing. Use `valid_fraction`."""
+
+SIMULATED = "scenes of `training/simulate`: galaxies, stars, lenses and look-alikes as UNIONS would see them"
 
 
 def _what(contract: Contract) -> str:
@@ -78,11 +86,13 @@ def _seen(checkpoint: Checkpoint) -> str:
     manifest = checkpoint.data["manifest"]
     repeat = checkpoint.config.data.repeat
     rows = ((s["source"], s.get("split", "train"), s["rows"], repeat.get(s["source"], 1)) for s in manifest["shards"])
+    about = {"simulated": SIMULATED, **fields.about()}
+    table = [(row[0], about.get(row[0], "-"), *row[1:]) for row in _summed(rows)]
     return "\n\n".join(
         [
             f"Cutouts of {manifest['window']} px ({manifest['unit']}), manifest sha256 "
             f"`{checkpoint.data['manifest_sha256']}`. Split *train* was trained on, *validate* gave the loss below.",
-            _table(("source", "split", "cutouts", "times an epoch"), _summed(rows)),
+            _table(("source", "what it is", "split", "cutouts", "times an epoch"), table),
         ]
     )
 
@@ -102,16 +112,30 @@ def _trained(checkpoint: Checkpoint) -> str:
         f"Masked autoencoder (He et al. 2021, arXiv:2111.06377): ViT of dim {model.dim}, depth {model.depth}, "
         f"{model.heads} heads, patch {model.patch}; {model.mask_ratio:.0%} of patches masked; loss: mean squared error "
         f"of {'normalised' if model.normalised_target else 'stretched'} pixels that are valid and were hidden. "
-        f"{progress['step']} steps of {o.batch} cutouts in {progress['seconds'] / 60:.0f} min, AdamW, rate {o.lr:g}. "
-        f"Last training loss {progress['loss']:.4f}"
+        f"{progress['step']} steps of {o.batch} cutouts in {progress['seconds'] / 60:.0f} min, AdamW, rate {o.lr:g}"
+        + (f"; the weights are averaged over the last steps (decay {o.ema:g}). " if o.ema else ". ")
+        + f"{_augmented(checkpoint.config.augment)} Last training loss {progress['loss']:.4f}"
         + (f", held-out loss {held:.4f} (no augmentation)." if held is not None else "; nothing was held out.")
         + _terms(checkpoint)
     )
 
 
+def _augmented(augment: Augment) -> str:
+    """How cutouts were changed on the way, in a sentence."""
+    parts = [
+        (augment.flips, "turned and mirrored"),
+        (augment.jitter, f"moved by up to {augment.jitter} px"),
+        (augment.drop_band, f"each band hidden in {augment.drop_band:.0%} of cases"),
+        (augment.drop_patch, f"each patch of a band in {augment.drop_patch:.0%}"),
+        (augment.noise, f"with noise added of up to {augment.noise:g} times that of their sky"),
+    ]
+    said = ", ".join(text for wanted, text in parts if wanted)
+    return f"Cutouts were seen {said or 'as they are'}."
+
+
 def _terms(checkpoint: Checkpoint) -> str:
     """What was learned beside the reconstruction, and where the weights began."""
-    wanted, origin, said = checkpoint.config.objective, checkpoint.data.get("began_with"), ""
+    wanted, said = checkpoint.config.objective, ""
     if wanted.contrast:
         said += (
             f" Two views of every cutout were compared (InfoNCE, weight {wanted.contrast:g}, {wanted.temperature:g})."
@@ -120,7 +144,19 @@ def _terms(checkpoint: Checkpoint) -> str:
         said += (
             f" The kinds of simulated objects were told by a linear layer (cross entropy, weight {wanted.simulated:g})."
         )
-    return said + (f" The run began with the weights `{origin}`." if origin else "")
+    return said + _began(checkpoint)
+
+
+def _began(checkpoint: Checkpoint) -> str:
+    """The runs before this one; of a checkpoint that does not tell, the digest of the weights it began with."""
+    told = [
+        f"`{stage['name']}`: {stage['steps']} steps, {stage['images']:,} images, {stage['minutes']:.0f} min, "
+        f"{stage['mask_ratio']:.0%} of patches masked, {'normalised' if stage['normalised_target'] else 'stretched'} "
+        f"pixels (weights `{stage['weights_sha256']}`)"
+        for stage in checkpoint.data.get("stages", [])
+    ]
+    origin = "; then ".join(told) or f"`{checkpoint.data.get('began_with', '')}`"
+    return f" The run began with the weights of {origin}." if "began_with" in checkpoint.data else ""
 
 
 def _pixels(contract: Contract) -> str:
@@ -134,7 +170,7 @@ def _pixels(contract: Contract) -> str:
 def _worth(evaluation: Path) -> str:
     return (
         "On real lenses that were never trained on, labelled pictures and simulations, beside baselines; what each "
-        f"measure is stands in docs/evaluation.md.\n\n{card_table(evaluation)}\n\n{NOTE}"
+        f"measure is stands in docs/evaluation.md.\n\n{card_table(evaluation)}\n\n{NOTE}\n\n{aims(evaluation)}"
     )
 
 

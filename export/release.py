@@ -53,17 +53,22 @@ def release(
     cutouts: Path | None = None,
     licence: str = LICENCE,
     evaluation: Path | None = None,
+    first: Path | None = None,
 ) -> Release:
     """Write all files of a release into ``folder``; the checksums last, so they are there when it is complete.
 
+    Those of an earlier release are taken away first: where a new file is refused, no old one stands in for it.
     ``evaluation`` is the evaluation.json whose table goes into the card. Raises what ``export`` raises,
     ``export.precision`` and ``evaluate.no_table``.
     """
-    done = export(checkpoint, folder / ENCODER, recipe, cutouts, licence)
+    half, small = (of_precision(folder / ENCODER, name) for name in ("fp16", "int8"))
+    named = (ENCODER, half.name, small.name, WEIGHTS, CONFIG)
+    for name in (SUMS, CARD, *named):
+        (folder / name).unlink(missing_ok=True)
+    done = export(checkpoint, folder / ENCODER, recipe, cutouts, licence, first)
     graph = EmbeddingGraph(done.checkpoint, recipe)
     flux = compared_on(graph, done.checkpoint.config, cutouts, COMPARED)
     others = compared_on(graph, done.checkpoint.config, cutouts, CALIBRATED, seed=1)
-    half, small = (of_precision(done.path, name) for name in ("fp16", "int8"))
     formats = {
         "fp16": export_half(graph, done.contract, half, done.path, flux),
         "int8": export_int8(done.path, done.contract, small, others, flux),
@@ -77,7 +82,6 @@ def release(
         "data": {"manifest_sha256": done.checkpoint.data["manifest_sha256"]},
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
-    named = (ENCODER, half.name, small.name, WEIGHTS, CONFIG)
     write_text(folder / CARD, render(done, formats, [folder / name for name in named], evaluation))
     write_text(folder / SUMS, "".join(f"{sha256(folder / name)}  {name}\n" for name in (*named, CARD)))
     return Release(folder, done, formats)

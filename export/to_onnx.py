@@ -15,7 +15,7 @@ from export.graph import DEFAULT, EmbeddingGraph
 from export.recipe import Recipe
 from export.verify import Verification, verify
 from scanner.model import CONTRACT_KEY, Contract
-from training.checkpoint import Checkpoint, load
+from training.checkpoint import Checkpoint, begun_with, load
 
 OPSET = 17
 LICENCE = "BSD-3-Clause"
@@ -37,13 +37,17 @@ def export(
     recipe: Recipe = DEFAULT,
     cutouts: Path | None = None,
     licence: str = LICENCE,
+    first: Path | None = None,
 ) -> Exported:
     """Write ``out`` if, and only if, ONNX Runtime computes from it what torch computes (see ``export.verify``).
 
-    ``cutouts`` is a folder of shards to compare on; without it, made-up galaxies are used.
-    Raises ``ScannerError``: ``export.disagrees``, and those of ``training.checkpoint.load``.
+    ``cutouts`` is a folder of shards to compare on; without it, made-up galaxies are used. ``first`` is the run that an
+    older ``checkpoint`` began with, of which it tells no more than the digest.
+    Raises ``ScannerError``: ``export.disagrees``, and those of ``training.checkpoint``.
     """
     source = load(checkpoint)
+    if first is not None:
+        source = begun_with(source, load(first))
     graph = EmbeddingGraph(source, recipe)
     contract = contract_of(source, graph, licence)
     with replacing(out) as temporary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,30 @@ def load(path: Path) -> Checkpoint:
         )  # fmt: skip
     except (SafetensorError, AttributeError, KeyError, ValueError) as error:
         raise ScannerError("checkpoint.damaged", f"{path} is no checkpoint of this program: {error}.") from error
+
+
+def stages(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    """What is to be told of a run, after the same of those whose weights it began with, the oldest first."""
+    config, progress = checkpoint.config, checkpoint.progress
+    told = {
+        "name": config.name,
+        "weights_sha256": checkpoint.weights_sha256,
+        "steps": progress["step"],
+        "images": progress["step"] * config.optimiser.batch * config.objective.views,
+        "minutes": round(progress["seconds"] / 60, 1),
+        "mask_ratio": config.model.mask_ratio,
+        "normalised_target": config.model.normalised_target,
+    }
+    return [*checkpoint.data.get("stages", []), told]
+
+
+def begun_with(checkpoint: Checkpoint, first: Checkpoint) -> Checkpoint:
+    """A checkpoint of before ``stages`` were kept, with those of the run it began with; ``checkpoint.other_first``."""
+    if checkpoint.data.get("began_with") != first.weights_sha256:
+        raise ScannerError(
+            "checkpoint.other_first", f"Run {checkpoint.config.name!r} did not begin with {first.config.name!r}."
+        )
+    return replace(checkpoint, data={**checkpoint.data, "stages": stages(first)})
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -64,6 +64,7 @@ class _Field:
     zero_point: float | str
     pixel_scale: float
     seeing: float
+    about: str
     labels: str = ""
     cube: bool = False
     sky: bool = True
@@ -89,6 +90,11 @@ def frames(root: Path, table: Path = FIELDS) -> list[Frame]:
             if not path.is_file():
                 raise ScannerError("fields.missing", f"There is no file {path}.", "Give the folder of the real fields.")
     return found
+
+
+def about(table: Path = FIELDS) -> dict[str, str]:
+    """What every source is, in a few words."""
+    return {name: values["about"] for name, values in tomllib.loads(table.read_text(encoding="utf-8")).items()}
 
 
 def _frames(name: str, table: _Field, root: Path) -> Iterator[Frame]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from catalogs.errors import ScannerError
-from training.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser
+from training.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser, stages
 from training.config import Config
 from training.data import CENTRED, KINDS, VALIDATE, Batch, Cutouts, batch_of, keys_of, open_cutouts, views
 from training.loader import Stream
@@ -149,11 +149,11 @@ def _frequency(cutouts: Cutouts) -> Tensor:
     return torch.from_numpy(counts / max(counts.sum(), 1)).float()
 
 
-def _origin(start: Checkpoint | None, first: Checkpoint | None) -> dict[str, str]:
+def _origin(start: Checkpoint | None, first: Checkpoint | None) -> dict[str, Any]:
     """What the checkpoints of a run say of the one that it began with."""
     if start is not None:
-        return {key: start.data[key] for key in ("began_with",) if key in start.data}
-    return {"began_with": first.weights_sha256} if first is not None else {}
+        return {key: start.data[key] for key in ("began_with", "stages") if key in start.data}
+    return {"began_with": first.weights_sha256, "stages": stages(first)} if first is not None else {}
 
 
 def _adopt(model: MaskedAutoencoder, first: Checkpoint) -> None:

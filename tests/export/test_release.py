@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +17,20 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import training.checkpoint
 from catalogs.errors import ScannerError
 from export import half
 from export.__main__ import export_command
+from export.aims import AIMS, aims
+from export.card import render
 from export.formats import agree
 from export.graph import EmbeddingGraph
 from export.half import in_half
 from export.release import load, release
+from export.to_onnx import export
 from export.verify import made_up
 from scanner.encoder import Encoder
+from training.pretrain import pretrain
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +64,30 @@ def test_every_file_is_there_and_has_its_checksum(made: Path) -> None:
     checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=made, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
     assert checked.stdout.count(": OK") == 6
+
+
+def test_checksums_hold_where_the_weights_were_left_out(made: Path, tmp_path: Path) -> None:
+    """As in an installed package; the card has the command."""
+    (command,) = re.findall(r"`(sha256sum .*?)`", (made / "README.md").read_text())
+    shutil.copytree(made, tmp_path / "installed")
+    (tmp_path / "installed" / "model.safetensors").unlink()
+    checked = subprocess.run(command.split(), cwd=tmp_path / "installed", capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+    assert checked.stdout.count(": OK") == 5
+
+
+def test_no_file_of_an_earlier_release_stands_in_for_a_refused_one(
+    made: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise ScannerError("export.precision", "Too coarse.")
+
+    shutil.copytree(made, tmp_path / "old")
+    (tmp_path / "old" / "notes.txt").write_text("mine")
+    monkeypatch.setattr("export.release.export_int8", refused)
+    with pytest.raises(ScannerError):
+        release(run, tmp_path / "old")
+    assert {path.name for path in (tmp_path / "old").iterdir()} == {"encoder.onnx", "encoder_fp16.onnx", "notes.txt"}
 
 
 def test_half_precision_keeps_vectors_and_neighbours(made: Path, flux: np.ndarray) -> None:
@@ -131,6 +162,56 @@ def test_the_card_quotes_table_and_checksums(made: Path) -> None:
     for said in ("| retrieval | mAP matched | 0.500 [0.40, 0.60] |", "BSD-3-Clause", "neighbours in common"):
         assert said in card
     assert all(sums[name] in card for name in sums if name != "README.md")
+
+
+def test_the_card_says_which_aims_were_missed(tmp_path: Path) -> None:
+    def written(**values: float) -> Path:
+        tasks = {"retrieval": {"measures": {name: {"value": value} for name, value in values.items()}}}
+        others = {task: {"measures": {}} for task, _ in AIMS if task != "retrieval"}
+        for task, measure in AIMS:
+            if task != "retrieval":
+                others[task]["measures"][measure] = {"value": 0.96}
+        models = {"mine": {**tasks, **others}, "magnitude": {}}
+        (tmp_path / "evaluation.json").write_text(json.dumps({"models": models}))
+        return tmp_path / "evaluation.json"
+
+    assert aims(written(**{"mAP matched": 0.6, "P@10 matched": 0.7})) == "Of 9 aims set beforehand 9 are met."
+    said = aims(written(**{"mAP matched": 0.59}))
+    assert said == (
+        "Of 9 aims set beforehand 7 are met; missed: retrieval, mAP matched 0.590 instead of 0.60; "
+        "not measured: retrieval, P@10 matched."
+    )
+
+
+def test_the_card_tells_of_the_run_that_came_before(run: Path, shards: Path, tmp_path: Path) -> None:
+    first = training.checkpoint.load(run)
+    config = replace(
+        first.config,
+        name="second",
+        augment=replace(first.config.augment, noise=2.0),
+        optimiser=replace(first.config.optimiser, steps=2, ema=0.5),
+    )
+    pretrain(config, shards, tmp_path / "second", begin=run)
+    second = training.checkpoint.load(tmp_path / "second")
+    exported = export(tmp_path / "second", tmp_path / "encoder.onnx")
+    card = render(exported)
+    before = (
+        f"`tiny`: 5 steps, 80 images, 0 min, 75% of patches masked, stretched pixels (weights `{first.weights_sha256}`)"
+    )
+    for said in (
+        before,
+        "averaged over the last steps (decay 0.5)",
+        "noise added of up to 2 times that of their sky",
+    ):
+        assert said in card
+    old = replace(second, data={key: value for key, value in second.data.items() if key != "stages"})
+    training.checkpoint.save(old, tmp_path / "old.safetensors")
+    assert f"began with the weights of `{first.weights_sha256}`." in render(replace(exported, checkpoint=old))
+    again = export(tmp_path / "old.safetensors", tmp_path / "again.onnx", first=run)
+    assert render(again).replace("again.onnx", "encoder.onnx") == card
+    with pytest.raises(ScannerError) as caught:
+        export(tmp_path / "old.safetensors", tmp_path / "other.onnx", first=tmp_path / "second")
+    assert caught.value.code == "checkpoint.other_first"
 
 
 def test_the_same_run_gives_the_same_release(made: Path, run: Path, tmp_path: Path) -> None:

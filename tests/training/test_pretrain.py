@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from catalogs.errors import ScannerError
-from training.checkpoint import NAME, load
+from training.checkpoint import NAME, load, stages
 from training.config import Config
 from training.journal import read_log
 from training.pretrain import TIMED, pretrain, rate
@@ -226,6 +226,10 @@ def test_a_run_can_begin_with_the_weights_of_another(shards: Path, tiny: Config,
     pretrain(still, shards, tmp_path / "second", begin=tmp_path / "first")
     first, second = load(tmp_path / "first"), load(tmp_path / "second")
     assert second.weights_sha256 == first.weights_sha256 == second.data["began_with"]
+    assert second.data["stages"] == stages(first)
+    told = stages(second)
+    assert [stage["steps"] for stage in told] == [20, 1]
+    assert told[0]["images"] == 20 * tiny.optimiser.batch
     other = replace(tiny, model=replace(tiny.model, depth=tiny.model.depth + 1))
     with pytest.raises(ScannerError) as caught:
         pretrain(other, shards, tmp_path / "third", begin=tmp_path / "first")
