@@ -67,13 +67,19 @@ model: $(VENV)/dev  ## make the shipped encoder anew: simulate, train in two sta
 	$(BIN)/python -m export $(MODEL)/run $(MODEL)/small --cutouts $(MODEL)/shards --evaluation $(MODEL)/evaluation/evaluation.json
 
 SCENES ?= 1200
-LARGE  ?= training/configs/large.toml
+LARGE  ?= training/configs/large
 GPUS   ?= 1
 MINUTES ?=
-model-large: $(VENV)/dev  ## the same for a GPU, from simulation alone: needs nothing but this repository (SCENES, GPUS, LARGE, MINUTES)
+LARGE_TRAIN = $(BIN)/torchrun --standalone --nproc-per-node $(GPUS) -m training pretrain --shards $(MODEL)/shards-large --resume
+LARGE_EXPORT = $(BIN)/python -m export $(MODEL)/run-large $(MODEL)/large --cutouts $(MODEL)/shards-large
+minutes = $(if $(MINUTES),--minutes $(shell awk 'BEGIN { print $(MINUTES) * $(1) }'))
+model-large: $(VENV)/dev  ## the same for a GPU, from simulation: needs only this repository (SCENES, GPUS, LARGE, MINUTES; DATA to evaluate)
 	$(TRAIN) cutouts $(MODEL)/shards-large --simulate $(SCENES) --seed 2 --workers $(WORKERS)
-	$(BIN)/torchrun --standalone --nproc-per-node $(GPUS) -m training pretrain $(LARGE) --shards $(MODEL)/shards-large --out $(MODEL)/run-large --resume $(if $(MINUTES),--minutes $(MINUTES))
-	$(BIN)/python -m export $(MODEL)/run-large $(MODEL)/large --cutouts $(MODEL)/shards-large
+	$(LARGE_TRAIN) $(LARGE)-reconstruct.toml --out $(MODEL)/first-large $(call minutes,0.4)
+	$(LARGE_TRAIN) $(LARGE).toml --out $(MODEL)/run-large --begin $(MODEL)/first-large $(call minutes,0.6)
+	$(LARGE_EXPORT)
+	$(if $(wildcard $(DATA)),$(TRAIN) evaluate $(MODEL)/large/encoder.onnx --data $(DATA) --checkpoint $(MODEL)/run-large --short 64 --out $(MODEL)/evaluation-large)
+	$(if $(wildcard $(DATA)),$(LARGE_EXPORT) --evaluation $(MODEL)/evaluation-large/evaluation.json)
 
 bench-gpu: $(VENV)/dev  ## encoder and scan on an NVIDIA GPU, beside PyTorch; writes build/bench-gpu.json
 	@mkdir -p $(BUILD)

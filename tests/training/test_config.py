@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from catalogs.errors import ScannerError
-from training.config import Config, read
+from training.config import Config, Objective, read
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 
@@ -18,6 +19,29 @@ def test_shipped_configurations_read_and_survive_json(path: Path) -> None:
     config = read(path)
     assert config.name == path.stem
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("name", ["small", "large", "rehearsal"])
+def test_a_second_stage_can_begin_with_its_first(name: str) -> None:
+    first, second = read(CONFIGS / f"{name}-reconstruct.toml"), read(CONFIGS / f"{name}.toml")
+    assert first.objective == Objective()
+    assert (first.model.mask_ratio, first.model.normalised_target) == (0.75, True)
+    assert replace(second.model, mask_ratio=0.75, normalised_target=True) == first.model
+    assert second.objective == read(CONFIGS / "small.toml").objective
+    assert (second.augment.noise, second.model.mask_ratio) == (2.0, 0.5)
+
+
+@pytest.mark.parametrize("stage", ["", "-reconstruct"])
+def test_the_rehearsal_is_the_large_run_but_for_its_size(stage: str) -> None:
+    large, rehearsal = read(CONFIGS / f"large{stage}.toml"), read(CONFIGS / f"rehearsal{stage}.toml")
+    shape = ("patch", "dim", "depth", "heads", "decoder_dim", "decoder_depth", "decoder_heads")
+    length = ("steps", "batch", "warmup")
+    assert (large.augment, large.objective, large.run.precision) == (
+        rehearsal.augment, rehearsal.objective, rehearsal.run.precision
+    )  # fmt: skip
+    assert replace(rehearsal.model, **{key: getattr(large.model, key) for key in shape}) == large.model
+    assert replace(rehearsal.optimiser, **{key: getattr(large.optimiser, key) for key in length}) == large.optimiser
+    assert large.run.loaders > 1 < rehearsal.run.loaders
 
 
 @pytest.mark.parametrize(

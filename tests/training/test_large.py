@@ -1,0 +1,38 @@
+"""``make model-large``, the command for a machine with a GPU, goes through on any machine at small size."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from training.checkpoint import load, stages
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_simulation_to_release_in_two_stages_with_two_processes(tmp_path: Path) -> None:
+    """Contrast, bfloat16, accumulation and loaders as in large.toml; nothing to evaluate with."""
+    told = ["SCENES=9", "GPUS=2", "WORKERS=2", "MINUTES=0.1", "LARGE=training/configs/rehearsal", "DATA=none"]
+    here = [f"BIN={Path(sys.executable).parent}", f"BUILD={tmp_path}", "--old-file", ".venv/dev"]
+    done = subprocess.run(
+        ["make", "model-large", *told, *here], cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    model = tmp_path / "model"
+    second = load(model / "run-large")
+    assert [stage["name"] for stage in stages(second)] == ["rehearsal-reconstruct", "rehearsal"]
+    assert all(stage["steps"] >= 10 for stage in stages(second))
+    assert second.progress["minutes"] == pytest.approx(0.06)
+    contract = json.loads((model / "large" / "config.json").read_text())["contract"]
+    assert contract["weights_sha256"] == second.weights_sha256
+    assert "`rehearsal-reconstruct`" in (model / "large" / "README.md").read_text()
+    assert (model / "large" / "SHA256SUMS").is_file()
