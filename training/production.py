@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from catalogs import atomic
 from scanner import images
+from scanner.options import RECIPE
 from scanner.survey import Survey, load
 from scanner.tiles import Tile, read_list
 from training import fields, shards
@@ -36,7 +37,7 @@ TILE_SEEING = 0.8  # arcsec, about that of UNIONS
 
 
 class Task(Protocol):
-    """One shard to make. Everything that decides its cutouts is in its fields."""
+    """One shard to make. Everything that decides its cutouts is in its fields, the recipe of ``detection`` too."""
 
     @property
     def name(self) -> str: ...
@@ -64,6 +65,7 @@ class FieldTask:
     seed: int
     window: int = WINDOW
     rule: Rule = REAL
+    detection: int = RECIPE
 
     @property
     def name(self) -> str:
@@ -88,6 +90,7 @@ class TileTask:
     window: int = WINDOW
     rule: Rule = REAL
     split: str = "train"
+    detection: int = RECIPE
 
     @property
     def source(self) -> str:

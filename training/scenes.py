@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scanner.images import TileImages
+from scanner.options import RECIPE
 from training.choice import Rule
 from training.cutting import Plate, Truth, cut
 from training.fields import DETECTION
@@ -37,6 +38,7 @@ class SceneTask:
     split: str = "train"
     source: str = "simulated"
     rule: Rule = RULE
+    detection: int = RECIPE
 
     def parts(self) -> Iterator[Shard]:
         for tile in self.tiles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+import scanner
+from scanner import survey, tiles
+from scanner.options import RECIPE
+from training import production
 from training.__main__ import cli
 from training.choice import Rule
 from training.cutting import cut
@@ -44,6 +49,18 @@ def test_scenes_of_both_splits_never_share_a_tile() -> None:
     assert len(tiles["train"]) + len(tiles["validate"]) == 200
     assert not tiles["train"] & tiles["validate"]
     assert 8 <= len(tiles["validate"]) <= 24
+
+
+def test_shards_are_made_again_when_detection_changes() -> None:
+    unions = survey.load("unions")
+    demo = tiles.find(unions, "217.292", Path(scanner.__file__).parent / "demo")
+    for task in (
+        *scene_tasks(number=1, size=512, seed=0),
+        production.TileTask(unions, demo, 0),
+        production.FieldTask("kids_viking", "train", (), 0),
+    ):
+        assert task.detection == RECIPE
+        assert production.digest(replace(task, detection=RECIPE + 1)) != production.digest(task)
 
 
 def test_files_of_a_tile_give_the_cutouts_of_its_scene(scene: Scene, tmp_path: Path) -> None:
