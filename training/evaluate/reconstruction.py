@@ -51,7 +51,8 @@ def reconstruction(checkpoint: Path, sets: Sets, simulated: bool = True) -> tupl
             model.config = replace(config, mask_ratio=ratio)
             noise = np.random.default_rng(0).random((len(pixels), config.patches), np.float32)
             done = complete(model, _hidden_by(pixels, noise))  # type: ignore[arg-type]
-            found.estimates[f"error, {kind}, {ratio:.0%} hidden"] = mean_estimate(relative_error(done))
+            lent = f", {done.given}" if done.given else ""
+            found.estimates[f"error, {kind}, {ratio:.0%} hidden{lent}"] = mean_estimate(relative_error(done))
     return source.config.name, found
 
 
