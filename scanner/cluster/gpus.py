@@ -43,9 +43,10 @@ def taken(device: str, precision: str | None = None) -> Iterator[str]:
 
 def visible() -> list[str]:
     """The GPUs that this process sees, in CUDA's order, each by its UUID, which is the same in every process."""
-    found = []
-    for number in range(runtime.gpu_count()):  # where it counted any, the driver is there and ready
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    driver, found = runtime.driver(), []
+    if driver is None:
+        return []
+    for number in range(runtime.gpu_count()):
         device, uuid = ctypes.c_int(0), ctypes.create_string_buffer(16)
         driver.cuDeviceGet(ctypes.byref(device), number)
         driver.cuDeviceGetUuid(uuid, device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import subprocess
 import sys
@@ -133,7 +132,7 @@ def test_gpus_are_told_apart_by_what_they_are(monkeypatch: pytest.MonkeyPatch) -
 
     driver = SimpleNamespace(cuDeviceGet=device_get, cuDeviceGetUuid=uuid_of)
     monkeypatch.setattr(runtime, "gpu_count", lambda: 2)
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: driver)
+    monkeypatch.setattr(runtime, "driver", lambda: driver)
     assert gpus.visible() == ["05" * 16, "06" * 16]
 
 
