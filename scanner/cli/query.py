@@ -69,11 +69,11 @@ def query(
 
     \b
     Examples:
-      scanner query --ra 210.0213 --dec 54.3526 -k 20
+      scanner query --ra 194.0567 --dec 56.0333 -k 20
       scanner query --ra 14:00:05.1 --dec -05:10:00 --format csv -o neighbours.csv
       scanner query --positions lenses.csv --where "mag_r < 21" --format votable -o like.vot
       scanner query --id 217292000017 --near 210.0,54.3,900 --where "is_primary"
-      scanner query --ra 210.0213 --dec 54.3526 --root /data/unions --gallery like.png
+      scanner query --ra 194.0567 --dec 56.0333 --root /data/unions --gallery like.png
     """
     import catalogs
 
