@@ -177,7 +177,8 @@ class Dispatch:
                 f"A worker could not scan tile {flight.tile.name}: {error!r}.",
                 "Every worker needs the same unions-scanner, and the same paths, as the machine that started the scan.",
             ) from error
-        self._blame(flight, error.allowed_failures + 1)
+        # Of those that died while others were there too, however many a scheduler allows, one is counted.
+        self._blame(flight, error.allowed_failures + 1 if flight.worker else 1)
 
     def _blame(self, flight: Flight, deaths: int) -> None:
         tile = flight.tile
@@ -211,12 +212,13 @@ class Dispatch:
         """Tiles bound to a worker that is no more: Dask would wait for it for ever."""
         for key, flight in list(self._flights.items()):
             if flight.worker is not None and workers.gone(flight.worker) and not flight.future.done():
+                deaths = workers.deaths(key)
                 del self._flights[key]
                 flight.future.cancel()
-                if workers.deaths_are_told:  # so it was gone before it had the tile
+                if deaths:
+                    self._blame(flight, deaths)
+                else:  # it was gone before it had the tile
                     self._suspects.append(flight.tile)
-                else:
-                    self._blame(flight, 1)
 
     def _lose(self) -> None:
         """Give out again what the scheduler had been given."""
@@ -231,7 +233,6 @@ class Workers:
     def __init__(self, client: Any, at_once: int) -> None:
         self.room = 0
         self.addresses: list[str] = []
-        self.deaths_are_told = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures) == 0
         self._client, self._at_once = client, at_once
         self._missing: dict[str, int] = {}
         self._looked = -LOOK
@@ -262,6 +263,17 @@ class Workers:
             self._complained = now
             log.warning("Still no worker; waiting.")
         return True
+
+    def deaths(self, key: str) -> int:
+        """How many workers died while they had this task, where the scheduler has not given it up for that."""
+        try:
+            return int(
+                self._client.run_on_scheduler(
+                    lambda dask_scheduler: getattr(dask_scheduler.tasks.get(key), "suspicious", 0)
+                )
+            )
+        except OSError as error:
+            raise LostError from error
 
     def gone(self, address: str) -> bool:
         """Whether a worker was missing twice in a row: whatever Dask had to say of its tasks has come by then."""

@@ -188,6 +188,29 @@ def test_a_scheduler_of_others_with_the_settings_of_dask(bench: Bench, plain: di
     assert not list(bench.out.rglob("*.tmp"))
 
 
+def test_a_tile_is_not_blamed_for_a_worker_that_was_gone_before_it_came(
+    bench: Bench, plain: dict[str, bytes], workers: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scheduler is asked once a second who is there. One more death, and this tile would be put aside."""
+    looks = []
+    look = Workers.look
+
+    def late(found: Workers) -> bool:
+        asked = look(found)
+        looks.append(asked)
+        if asked and sum(looks) <= 2:
+            found.addresses.insert(0, f"tcp://127.0.0.1:{free_port()}")
+        return asked
+
+    monkeypatch.setattr(Workers, "look", late)
+    catalogue = catalogs.store.create(bench.out, scan.make_run(UNIONS, bench.encoder, OPTIONS))
+    catalogue.record_failure(NAMES[0], "tile.kills_workers", "Workers died.", "")
+    monkeypatch.setitem(workers.scheduler.__dict__, "allowed_failures", 3)
+    report = bench.scan(Where(address=workers.scheduler_address), NAMES[:2])
+    assert report.count("done") == 2
+    assert contents(bench.out) == {name: plain[name] for name in NAMES[:2]}
+
+
 class Crowd(SchedulerPlugin):  # type: ignore[misc]
     """The most tiles that one worker, and that all, had in hand."""
 
@@ -211,9 +234,7 @@ def test_a_worker_has_few_tiles_in_hand(bench: Bench, workers: LocalCluster) -> 
 
 
 def test_threads_of_a_worker_are_no_reason_for_more_tiles() -> None:
-    client = SimpleNamespace(
-        status="running", run_on_scheduler=lambda _: 0, nthreads=lambda: {"tcp://a": 64, "tcp://b": 2, "tcp://c": 1}
-    )
+    client = SimpleNamespace(status="running", nthreads=lambda: {"tcp://a": 64, "tcp://b": 2, "tcp://c": 1})
     found = Workers(client, at_once=3)
     assert found.look()
     assert found.room == 3 + 2 + 1
