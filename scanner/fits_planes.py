@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
 from scanner import packed
+from scanner.compressed import CompressedPlane
 
 MAX_PIXELS = 30_000**2
 """The largest plane that is read (3.6 GB of float32): a damaged header must not ask for all memory."""
@@ -26,8 +27,13 @@ MAX_PIXELS = 30_000**2
 Region = tuple[slice, slice]
 """Rows and columns of a plane, 0-based, with start and stop."""
 
-STRIP_ROWS = 256
+STRIP_ROWS = 32
+"""So few that the strip is in the processor's cache while all is done to it; for a survey's tile a third less time than
+with eight times as many."""
+
 COMPRESSED_STRIP_ROWS = 1024
+"""Where astropy decompresses: it looks through the header for each strip."""
+
 _CUT_SHORT = ("truncated", "Header missing END card", "not multiple of 2880", "end-of-stream marker")
 _STREAMS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
 
@@ -128,17 +134,29 @@ def is_quantised(hdu: Any) -> bool:
 
 
 def strips(hdu: Any, region: Region | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Values of a plane, or of a region of it, some hundred rows at a time: no second copy of it is ever held.
+    """Values of a plane, or of a region of it, some rows at a time: no second copy of it is ever held.
 
     The rows of a strip count from the first of the region.
     """
-    step = STRIP_ROWS
+    plane, least = None, STRIP_ROWS
     if isinstance(hdu, fits.CompImageHDU):
-        tile = max(1, int(hdu.tile_shape[0]))
-        step = -(-COMPRESSED_STRIP_ROWS // tile) * tile
+        plane = CompressedPlane.of(hdu)
+        least = STRIP_ROWS if plane else COMPRESSED_STRIP_ROWS
     down, across = region or (slice(0, int(hdu.shape[0])), slice(0, int(hdu.shape[1])))
-    for rows in row_slices(down.stop - down.start, step):
-        yield rows, np.asarray(hdu.section[down.start + rows.start : down.start + rows.stop, across])
+    start = 0
+    while start < down.stop - down.start:
+        tall = max(1, int(hdu.tile_shape[0])) if isinstance(hdu, fits.CompImageHDU) else 1
+        rows = slice(start, min(start + -(-least // tall) * tall, down.stop - down.start))
+        here = slice(down.start + rows.start, down.start + rows.stop), across
+        try:
+            values = hdu.section[here] if plane is None else plane[here]
+        except Exception:
+            if plane is None:
+                raise
+            plane, least = None, COMPRESSED_STRIP_ROWS  # whatever is unusual or wrong in it is astropy's to say
+            continue
+        yield rows, np.asarray(values)
+        start = rows.stop
 
 
 def row_slices(rows: int, step: int = STRIP_ROWS) -> Iterator[slice]:

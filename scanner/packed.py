@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 
 MOST = 999
 """The most axes that an image may have, and columns a table."""
+
+RICE = ("RICE_1", "RICE_ONE")
+DITHERS = 10_000
+"""Random numbers that there are to dither with; ZDITHER0 is the first one's."""
 
 _CARD, _BLOCK = 80, 2880
 _COUNTS = re.compile(rb"(?:HIERARCH +)?(NAXIS|TFIELDS) *= *\+?(\d+)", re.IGNORECASE)
@@ -72,34 +76,81 @@ def _check(table: Any, limit: int) -> None:
         return
     if (parts := math.prod(-(-side // step) for side, step in zip(sides, steps, strict=True))) != rows:
         raise ValueError(f"it is compressed in {rows} parts where its header needs {parts}")
+    _check_decoding(header)
     heap = width * rows + _whole(header, "PCOUNT") - (_whole(header, "THEAP") if "THEAP" in header else width * rows)
-    for size, (count, start) in _descriptors(table, width, rows):
+    for column in columns(table):
+        if column.element is None:
+            continue
+        size, (count, start) = _SIZES[column.element], column.descriptors()
         if not (
             (count == 0) | ((count > 0) & (start >= 0) & (start <= heap) & (count <= (heap - start) // size))
         ).all():
             raise ValueError("parts of it are said to lie outside of its data")
 
 
-def _descriptors(table: Any, width: int, rows: int) -> Iterator[tuple[int, tuple[NDArray[Any], NDArray[Any]]]]:
-    """Of each column of arrays: bytes of an element, and how many elements lie where in the heap, [rows] each."""
-    place = table.fileinfo()
+def _check_decoding(header: Any) -> None:
+    """Refuse what the decoders, which are C, would take for a size or a place in memory: ``ValueError``."""
+    if not 0 <= header.get("ZDITHER0", 0) <= DITHERS:
+        raise ValueError(f"ZDITHER0 is {header['ZDITHER0']}")
+    if str(header["ZCMPTYPE"]) in RICE:
+        block, size = setting(header, "BLOCKSIZE", 32), setting(header, "BYTEPIX", 4)
+        if size not in (1, 2, 4) or not (isinstance(block, int) and 0 < block < MOST):
+            raise ValueError(f"it has blocks of {block} px of {size} bytes")
+
+
+def setting(header: Any, name: str, default: Any) -> Any:
+    """The value of an algorithm's parameter: ZVALn where ZNAMEn is its name."""
+    for number in range(1, MOST):
+        if f"ZNAME{number}" not in header:
+            break
+        if str(header[f"ZNAME{number}"]).upper() == name:
+            return header[f"ZVAL{number}"]
+    return default
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a binary table: its ``cells``, bytes [rows, width], of values of type ``letter``.
+
+    Where those are descriptors of arrays, ``element`` is the type of what the arrays hold.
+    """
+
+    name: str
+    letter: str
+    element: str | None
+    cells: NDArray[np.uint8]
+
+    def descriptors(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """How many elements each array has, and at which byte of the heap they begin, [rows] each."""
+        pairs = np.ascontiguousarray(self.cells).view(_DESCRIPTORS[self.letter]).astype(np.int64)
+        return pairs[:, 0], pairs[:, 1]
+
+
+def columns(table: Any) -> list[Column]:
+    """The columns of a binary table; those without a name are called by their numbers. The heap is not read.
+
+    Raises ``ValueError`` where they do not fit into its rows, ``EOFError`` where the file ends.
+    """
+    header, place = table.header, table.fileinfo()
+    width, rows = _whole(header, "NAXIS1"), _whole(header, "NAXIS2")
     place["file"].seek(place["datLoc"])
     content = place["file"].read(width * rows)
     if len(content) < width * rows:
         raise EOFError("its table is not whole")
-    cells, at = np.frombuffer(content, np.uint8).reshape(rows, width), 0
-    for number in range(1, table.header["TFIELDS"] + 1):
-        form = _FORMAT.match(str(table.header[f"TFORM{number}"]).strip())
+    cells, at, found = np.frombuffer(content, np.uint8).reshape(rows, width), 0, list[Column]()
+    for number in range(1, header["TFIELDS"] + 1):
+        form = _FORMAT.match(str(header[f"TFORM{number}"]).strip())
         if form is None:
-            raise ValueError(f"TFORM{number} is {table.header[f'TFORM{number}']!r}")
+            raise ValueError(f"TFORM{number} is {header[f'TFORM{number}']!r}")
         repeat, letter, element = form.groups()
         size = _SIZES[letter] * int(repeat or 1)
         if at + size > width:
             raise ValueError(f"its columns do not fit into rows of {width} bytes")
-        if letter in _DESCRIPTORS and size:
-            pairs = np.ascontiguousarray(cells[:, at : at + size]).view(_DESCRIPTORS[letter])
-            yield _SIZES[element or "B"], (pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64))
+        name = str(header.get(f"TTYPE{number}", number))
+        arrays = letter in _DESCRIPTORS and size > 0
+        found.append(Column(name, letter, (element or "B") if arrays else None, cells[:, at : at + size]))
         at += size
+    return found
 
 
 def _whole(header: Any, card: str) -> int:

@@ -91,6 +91,13 @@ def test_a_part_said_to_lie_outside_is_refused(
         ("TFORM1", "'1ZB(9)'", "TFORM1 is '1ZB(9)'"),
         ("TFORM1", "'99QB(9)'", "do not fit into rows"),
         ("THEAP", "999999", "outside of its data"),
+        ("ZVAL1", "0", "blocks of 0 px"),
+        ("ZVAL1", "'x'", "blocks of x px"),
+        ("ZVAL2", "1000000", "of 1000000 bytes"),
+        ("ZVAL2", "-4", "of -4 bytes"),
+        ("ZVAL2", "8", "of 8 bytes"),
+        ("ZDITHER0", "-1000000000", "ZDITHER0 is -1000000000"),
+        ("ZDITHER0", "10001", "ZDITHER0 is 10001"),
     ],
 )
 def test_a_header_that_contradicts_its_table_is_refused(
