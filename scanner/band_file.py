@@ -19,6 +19,9 @@ from scanner.survey import Band, Plane
 
 Image = NDArray[np.float32]
 
+HUGE = 1e30
+"""No flux is as large, in nJy, but what some programs fill gaps with is (the most negative of all numbers)."""
+
 WIDEST = 64
 """Bits of the widest integer: a bit beyond them is never set, whatever a header says."""
 
@@ -128,7 +131,7 @@ def read_band(source: BandFile | None, flux: Image) -> tuple[float, Image | None
         for rows, counts in fits_planes.strips(source.image, source.region):
             part = flux[rows]
             np.multiply(counts, band.to_nanojansky, out=part, casting="unsafe")
-            good = np.isfinite(part)
+            good = np.abs(part) < HUGE
             if band.zero_is_missing and not fits_planes.is_quantised(source.image):
                 good &= part != 0
             np.copyto(part, np.nan, where=~good)

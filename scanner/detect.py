@@ -97,14 +97,12 @@ def _find_in(flux: Image, variance: Image | None, section: Section, min_snr: flo
     lost = np.isnan(data)
     if variance is not None:
         lost |= np.isnan(variance[held])
-    if lost.all():
-        return _none()
-    data[lost] = 0
-    sky = Sky.of(data, lost)
+        data[lost] = np.nan
+    sky = Sky.of(data)
     if sky is None or not sky.typical > 0:
         return _none()
     significance = np.empty_like(data)
-    for lines, level, noise in sky.rows(data.shape[1]):
+    for lines, level, noise in sky.rows(data.shape):
         data[lines] -= level
         np.divide(data[lines], np.maximum(noise, np.float32(sky.typical * 1e-3)), out=significance[lines])
     data[lost] = significance[lost] = 0

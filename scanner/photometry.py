@@ -24,7 +24,10 @@ Image = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Aperture:
-    """Flux and its error (nJy, float32 [N]) of positions in one band; NaN where the band has no data."""
+    """Flux and its error (nJy, float32 [N]) of positions in one band; NaN where the band has no data.
+
+    The error is NaN as well where nothing tells of noise: no variance, and a sky of one value.
+    """
 
     flux: NDArray[np.float32]
     error: NDArray[np.float32]
@@ -85,16 +88,17 @@ def _sum(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sums in circles, minus the local sky; masked pixels count as the mean of the others in the circle."""
     data, lost = np.ascontiguousarray(image), np.isnan(image)
-    sky = Sky.of(data, lost)
+    sky = Sky.of(data)
     level, noise = sky.at(x, y) if sky else (np.zeros(len(x)), np.full(len(x), np.nan))
+    noise[noise <= 0] = np.nan
     options = {"mask": lost, "subpix": 0}  # exact, and quicker than 25 parts of a pixel
     if variance is None:
         flux, _, flags = sep.sum_circle(data, x, y, radius, **options)
         error = noise * np.sqrt(np.pi) * radius
     else:
         unknown = np.isnan(variance) & ~lost
-        if unknown.any():
-            variance = np.where(unknown, np.float32(np.median(noise) ** 2), variance)
+        if unknown.any() and np.isfinite(noise).any():
+            variance = np.where(unknown, np.float32(np.nanmedian(noise) ** 2), variance)
         flux, error, flags = sep.sum_circle(data, x, y, radius, var=variance, **options)
     flux = flux - level * np.pi * radius**2
     empty = (flags & sep.APER_ALLMASKED) != 0

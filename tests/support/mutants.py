@@ -36,6 +36,9 @@ NAME, SIZE = "200.292", 96
 PATIENCE = 60.0
 """Seconds after which a mutant counts as one that hangs; they take some milliseconds on a quiet machine."""
 
+HUGE = 1e30
+"""Of what is as large as this in nJy no program means that it is light."""
+
 ROOM = 3 << 30
 """Bytes of address space beyond what the process began with: who asks for more is told so instead of being served."""
 
@@ -299,6 +302,7 @@ def honest(path: Path, band: str) -> tuple[NDArray[np.float32], NDArray[np.float
             image, mask, noise = (_plane(hdus, name, at) for at, name in enumerate(("IMAGE", "MASK", "VARIANCE"), 1))
         rounded = isinstance(image, fits.CompImageHDU) and image.header["BITPIX"] < 0  # which changes as data are read
         flux = (np.asarray(image.data, float) * factor).astype(np.float32)
+        flux[~(np.abs(flux) < HUGE)] = np.nan
         if band == "r":
             zero = flux == 0
             flux[zero & binary_opening(zero | np.isnan(flux), np.ones((3, 3))) if rounded else zero] = np.nan
@@ -308,7 +312,6 @@ def honest(path: Path, band: str) -> tuple[NDArray[np.float32], NDArray[np.float
             width = mask.data.dtype.itemsize * 8 if mask.data.dtype.kind in "iu" else 64
             if 0 <= _bit(mask) < width:
                 flux[(np.nan_to_num(bits).astype(np.int64) >> _bit(mask)) & 1 == 1] = np.nan
-        flux[~np.isfinite(flux)] = np.nan
         variance = None if noise is None else (np.asarray(noise.data, float) * factor**2).astype(np.float32)
         if variance is not None:
             variance[~(np.isfinite(variance) & (variance > 0))] = np.nan
