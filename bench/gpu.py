@@ -32,7 +32,8 @@ from catalogs.atomic import write_json
 from catalogs.errors import ScannerError
 from scanner import runtime
 from scanner.binding import INPUT, OUTPUT
-from scanner.encoder import Encoder, usable_cores
+from scanner.encoder import Encoder
+from scanner.machine import usable_cores
 from scanner.model import DEFAULT_MODEL, of_precision, resolve
 from scanner.options import ScanOptions
 

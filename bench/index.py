@@ -26,7 +26,8 @@ from catalogs import candidates, index, store
 from catalogs.index import Options
 from catalogs.store import Catalogue
 from scanner import survey
-from scanner.encoder import Encoder, usable_cores
+from scanner.encoder import Encoder
+from scanner.machine import usable_cores
 from scanner.options import ScanOptions
 from scanner.progress import Quiet
 from scanner.scan import make_run, scan_tiles

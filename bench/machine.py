@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.method import Cost, now
-from scanner.encoder import usable_cores
+from scanner.machine import usable_cores, usable_memory
 
 PACKAGES = ("unions-scanner", "numpy", "astropy", "sep", "pyarrow", "onnxruntime", "onnxruntime-gpu", "annoy")
 
@@ -21,7 +21,7 @@ def facts() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": usable_cores(),
-        "memory_gb": round(_memory() / 1e9, 1),
+        "memory_gb": round(usable_memory(), 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
@@ -70,12 +70,6 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or "unknown"
-
-
-def _memory() -> float:
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
-    return 0.0
 
 
 def _version(name: str) -> str:

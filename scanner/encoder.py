@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import itertools
 import logging
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from catalogs.errors import ScannerError
 
 from . import runtime
 from .binding import INPUT, OUTPUT, Binding
+from .machine import usable_cores
 from .model import CONTRACT_KEY, Contract, resolve
 
 Array = NDArray[np.float32]
@@ -185,13 +185,6 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, which on a cluster are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _without_garbage(vectors: Array) -> Array:

@@ -19,7 +19,8 @@ from bench import tiles
 from bench.scan.window import Window, window
 from bench.setup import Setup
 from scanner import encoder
-from scanner.encoder import GPU_BATCH, GPU_CALLERS, Encoder, usable_cores
+from scanner.encoder import GPU_BATCH, GPU_CALLERS, Encoder
+from scanner.machine import usable_cores
 from scanner.options import ScanOptions
 
 RATES = (2_000, 30_000)

@@ -76,7 +76,7 @@ def index(
     from catalogs import index as indexes
     from catalogs import verify as verifying
 
-    from ..encoder import usable_cores
+    from ..machine import usable_cores
 
     if shard and target_recall:
         raise click.UsageError("--target-recall is measured when all is built: give it without --shard.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -148,7 +146,7 @@ def default_readers() -> int:
     Beside a GPU all cores but two read; on a CPU one of eight, as there it is the encoder that takes the time. The
     workers of this machine share its cores and its memory. How a cluster's machines are made is not known here: one.
     """
-    from ..encoder import usable_cores
+    from ..machine import usable_cores, usable_memory
     from ..runtime import gpu_count
 
     asked = click.get_current_context().params
@@ -158,12 +156,5 @@ def default_readers() -> int:
     device = asked["device"]
     on_gpu = device != "cpu" and (device != "auto" or (asked["precision"] != "int8" and gpu_count() > 0))
     cores = usable_cores() // workers
-    room = _memory() / workers - TILE_GB
+    room = usable_memory() / workers - TILE_GB
     return max(1, int(min(cores - 2 if on_gpu else cores // 8, room / (TILE_GB + READER_GB))))
-
-
-def _memory() -> float:
-    """The memory of this machine in GB; without end where the system does not tell."""
-    if not hasattr(os, "sysconf"):
-        return math.inf
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9

@@ -14,8 +14,9 @@ from catalogs.atomic import remove_stale
 from catalogs.errors import ScannerError
 from catalogs.store import Catalogue, Run
 
-from ..encoder import Encoder, usable_cores
+from ..encoder import Encoder
 from ..interrupt import Interrupts
+from ..machine import usable_cores
 from ..model import MODELS
 from ..options import ScanOptions
 from ..prepare import Job

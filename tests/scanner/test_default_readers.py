@@ -8,7 +8,7 @@ from typing import Any
 import click
 import pytest
 
-from scanner import encoder, runtime
+from scanner import machine, runtime
 from scanner.cli import options
 
 NOTHING = {"address": None, "dask_config": None, "workers": None, "device": "auto", "precision": "fp32"}
@@ -40,13 +40,9 @@ NOTHING = {"address": None, "dask_config": None, "workers": None, "device": "aut
 def test_readers_where_nobody_said(
     monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], cores: int, gpus: int, memory: float, expected: int
 ) -> None:
-    monkeypatch.setattr(encoder, "usable_cores", lambda: cores)
+    monkeypatch.setattr(machine, "usable_cores", lambda: cores)
     monkeypatch.setattr(runtime, "gpu_count", lambda: gpus)
-    monkeypatch.setattr(options, "_memory", lambda: memory)
+    monkeypatch.setattr(machine, "usable_memory", lambda: memory)
     with click.Context(click.Command("scan-tiles")) as context:
         context.params = {**NOTHING, **asked}
         assert options.default_readers() == expected
-
-
-def test_the_memory_of_this_machine_is_known() -> None:
-    assert options._memory() > 0.1
