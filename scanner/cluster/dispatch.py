@@ -217,7 +217,8 @@ class Dispatch:
                 flight.future.cancel()
                 if deaths:
                     self._blame(flight, deaths)
-                else:  # it was gone before it had the tile
+                else:
+                    log.info("Worker %s was gone before it had tile %s.", flight.worker, flight.tile.name)
                     self._suspects.append(flight.tile)
 
     def _lose(self) -> None:
@@ -250,9 +251,8 @@ class Workers:
             threads: dict[str, int] = self._client.nthreads()
         except OSError as error:
             raise LostError from error
-        self._missing = {a: n + 1 for a, n in self._missing.items()} | {
-            a: 1 for a in self.addresses if a not in threads
-        }
+        missing = {*self._missing, *self.addresses} - set(threads)
+        self._missing = {address: self._missing.get(address, 0) + 1 for address in missing}
         room = sum(min(count, self._at_once) for count in threads.values())
         if room != self.room:
             log.info("%d workers, %d tiles at once.", len(threads), room)

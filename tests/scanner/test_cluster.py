@@ -26,7 +26,7 @@ from distributed import Client, LocalCluster, SchedulerPlugin
 import catalogs.store
 from catalogs.errors import ScannerError
 from scanner import scan, survey, tiles
-from scanner.cluster import Where, deploy
+from scanner.cluster import Where, deploy, dispatch
 from scanner.cluster import scan_tiles as scan_on_cluster
 from scanner.cluster.dispatch import Workers
 from scanner.encoder import Encoder
@@ -238,6 +238,22 @@ def test_threads_of_a_worker_are_no_reason_for_more_tiles() -> None:
     found = Workers(client, at_once=3)
     assert found.look()
     assert found.room == 3 + 2 + 1
+
+
+def test_a_worker_that_is_back_at_its_address_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with ``--worker-port``. Else each tile for it alone would be taken back at every look."""
+    monkeypatch.setattr(dispatch, "LOOK", 0.0)
+    there = {"tcp://a": 1}
+    found = Workers(SimpleNamespace(status="running", nthreads=lambda: there), at_once=1)
+    found.look()
+    there = {}
+    found.look()
+    assert not found.gone("tcp://a")
+    found.look()
+    assert found.gone("tcp://a")
+    there = {"tcp://a": 1}
+    found.look()
+    assert not found.gone("tcp://a")
 
 
 def test_a_set_up_that_is_wrong_on_a_worker_ends_the_scan(bench: Bench, workers: LocalCluster) -> None:
