@@ -97,7 +97,7 @@ class CompressedPlane:
     def _read(cls, hdu: Any) -> CompressedPlane | None:
         table, header = hdu._bintable, hdu._bintable.header
         columns = {column.name: column for column in packed.columns(table)}
-        kind, bits = str(header["ZCMPTYPE"]).strip(), int(header["ZBITPIX"])
+        kind, bits = header["ZCMPTYPE"], int(header["ZBITPIX"])
         shape, step = tuple(map(int, hdu.shape)), tuple(map(int, hdu.tile_shape))
         scaled = hdu.header.get("BSCALE", 1) != 1 or hdu.header.get("BZERO", 0) != 0
         blank = header.get("ZBLANK", hdu.header.get("BLANK"))
@@ -203,10 +203,9 @@ def _inflated(data: bytes, out: NDArray[Any], shuffled: bool) -> NDArray[Any]:
         return np.frombuffer(raw, kind).reshape(out.shape)
     pixels = np.empty(out.shape, kind)
     places = pixels.view(np.uint8).reshape(-1, kind.itemsize)
-    for place, planes in enumerate(np.frombuffer(raw, np.uint8).reshape(kind.itemsize, -1)):
-        places[:, place] = (
-            planes  # the first bytes of all pixels come first; a transposed copy takes four times as long
-        )
+    # The first bytes of all pixels come first. A transposed copy takes four times as long.
+    for place, plane in enumerate(np.frombuffer(raw, np.uint8).reshape(kind.itemsize, -1)):
+        places[:, place] = plane
     return pixels
 
 

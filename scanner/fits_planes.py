@@ -138,15 +138,14 @@ def strips(hdu: Any, region: Region | None = None) -> Iterator[tuple[slice, NDAr
 
     The rows of a strip count from the first of the region.
     """
-    plane, least = None, STRIP_ROWS
+    plane, least, part = None, STRIP_ROWS, 1
     if isinstance(hdu, fits.CompImageHDU):
-        plane = CompressedPlane.of(hdu)
+        plane, part = CompressedPlane.of(hdu), max(1, int(hdu.tile_shape[0]))
         least = STRIP_ROWS if plane else COMPRESSED_STRIP_ROWS
     down, across = region or (slice(0, int(hdu.shape[0])), slice(0, int(hdu.shape[1])))
     start = 0
     while start < down.stop - down.start:
-        tall = max(1, int(hdu.tile_shape[0])) if isinstance(hdu, fits.CompImageHDU) else 1
-        rows = slice(start, min(start + -(-least // tall) * tall, down.stop - down.start))
+        rows = slice(start, min(start + -(-least // part) * part, down.stop - down.start))
         here = slice(down.start + rows.start, down.start + rows.stop), across
         try:
             values = hdu.section[here] if plane is None else plane[here]

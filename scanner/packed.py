@@ -100,7 +100,7 @@ def _check_decoding(header: Any) -> None:
 
 def setting(header: Any, name: str, default: Any) -> Any:
     """The value of an algorithm's parameter: ZVALn where ZNAMEn is its name."""
-    for number in range(1, MOST):
+    for number in range(1, MOST + 1):
         if f"ZNAME{number}" not in header:
             break
         if str(header[f"ZNAME{number}"]).upper() == name:

@@ -163,14 +163,14 @@ def _quantile(cells: Image, first: Counts, last: Counts, share: float) -> Floats
     each, place = np.arange(len(cells)), first + share * (last - first)
     middle = np.minimum(place.astype(np.intp), last - 1)
     value = cells[each, middle].astype(np.float64)
-    before, after = np.maximum(middle - 1, first), np.minimum(middle + 1, last - 1)
-    same = np.flatnonzero((cells[each, before] == value) | (cells[each, after] == value) & (first + 1 < last))
+    before, after = np.maximum(middle - 1, 0), np.minimum(middle + 1, last - 1)
+    like_before = (middle > first) & (cells[each, before] == value)
+    same = np.flatnonzero(like_before | (middle < after) & (cells[each, after] == value))
     if len(same):
-        some, low, high = cells[same], first[same], last[same]
-        this = some[np.arange(len(same)), middle[same]]
+        rows, some, low, high = np.arange(len(same)), cells[same], first[same], last[same]
+        this = some[rows, middle[same]]
         left = np.maximum(_place(some, high, this), low)
         right = _place(some, high, np.nextafter(this, np.float32(np.inf)))
-        rows = np.arange(len(same))
         below, above = (some[rows, np.clip(at, low, high - 1)].astype(np.float64) for at in (left - 1, right))
         value[same] += (below - value[same]) / 2 + (place[same] - left) / (right - left) * (above - below) / 2
     return value

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
 from scanner import fits_planes
+from scanner import packed as packing
 
 SIDE = 64
 
@@ -124,3 +125,13 @@ def test_a_table_that_is_cut_short_is_truncated(pixels: NDArray[np.float32], tmp
     with pytest.raises(ScannerError) as caught:
         read(path)
     assert caught.value.code == "tile.truncated"
+
+
+def test_a_parameter_is_found_where_astropy_finds_it() -> None:
+    """The first of its name, among the 999 that there may be, up to a gap: else another one would be checked."""
+    many = fits.Header({f"ZNAME{number}": "NOISE" for number in range(1, 999)})
+    many["ZNAME999"], many["ZVAL999"] = "BYTEPIX", 8
+    assert packing.setting(many, "BYTEPIX", 4) == 8
+    twice = fits.Header({"ZNAME1": "bytepix", "ZVAL1": 2, "ZNAME2": "BYTEPIX", "ZVAL2": 1})
+    assert packing.setting(twice, "BYTEPIX", 4) == 2
+    assert packing.setting(fits.Header({"ZNAME2": "BYTEPIX", "ZVAL2": 1}), "BYTEPIX", 4) == 4
