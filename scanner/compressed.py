@@ -8,13 +8,14 @@ left to astropy, and so is every plane of which the two do not make the same.
 from __future__ import annotations
 
 import math
-import zlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from zlib_ng import zlib_ng
 
 from scanner import packed
 
@@ -165,13 +166,13 @@ class CompressedPlane:
         """Fill ``out`` with the pixels of a part."""
         data = content.of(self.arrays[number])
         if not data:
-            out[:] = _inflated(content.of(self.gzipped[number]), out, shuffled=False)
+            _inflate(content.of(self.gzipped[number]), out, shuffled=False)
         elif self.kind in packed.RICE:
             block, size = self.rice
             values = np.frombuffer(decompress_rice_1_c(data, block, size, out.size), f"i{size}")[: out.size]
             out[:] = (values if self.quantised is None else self.quantised.restored(values, number)).reshape(out.shape)
         else:
-            out[:] = _inflated(data, out, shuffled=self.kind == "GZIP_2")
+            _inflate(data, out, shuffled=self.kind == "GZIP_2")
 
 
 class _Stretch:
@@ -192,21 +193,21 @@ class _Stretch:
         return bytes(self._content[start : start + count]) if count else b""
 
 
-def _inflated(data: bytes, out: NDArray[Any], shuffled: bool) -> NDArray[Any]:
-    """The pixels of a part that is compressed without loss, of the shape and type of ``out``, big-endian."""
+def _inflate(data: bytes, out: NDArray[Any], shuffled: bool) -> None:
+    """Fill ``out`` with the pixels of a part that is compressed without loss."""
     kind = out.dtype.newbyteorder(">")
-    stream = zlib.decompressobj(_GZIP_STREAM)
+    stream = zlib_ng.decompressobj(_GZIP_STREAM)
     raw = stream.decompress(data, out.nbytes + 1)
     if len(raw) != out.nbytes or not stream.eof or stream.unused_data:
         raise ValueError(f"a part is not one stream of {out.nbytes} bytes")
     if not shuffled:
-        return np.frombuffer(raw, kind).reshape(out.shape)
-    pixels = np.empty(out.shape, kind)
-    places = pixels.view(np.uint8).reshape(-1, kind.itemsize)
+        out[:] = np.frombuffer(raw, kind).reshape(out.shape)
+        return
+    pixels = np.empty((out.size, kind.itemsize), np.uint8)
     # The first bytes of all pixels come first. A transposed copy takes four times as long.
     for place, plane in enumerate(np.frombuffer(raw, np.uint8).reshape(kind.itemsize, -1)):
-        places[:, place] = plane
-    return pixels
+        pixels[:, -1 - place if sys.byteorder == "little" else place] = plane
+    out[:] = pixels.view(out.dtype).reshape(out.shape)
 
 
 def _bytes_of(columns: Cells, name: str) -> NDArray[np.int64]:

@@ -7,19 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import sep
 from numpy.typing import NDArray
-from scipy.ndimage import convolve1d
 
 from catalogs.errors import ScannerError
+from scanner.mesh import FILTER
 from scanner.sections import Section, Strip, nearest, sections
 from scanner.sky import Sky
 
 THRESHOLD = 4.0
 """Per pixel after the detection filter, in units of the filtered sky noise (1.5 of the unfiltered, if it is white)."""
-
-_FILTER_1D = np.array([0.25, 0.5, 0.25], np.float32)
-FILTER = np.outer(_FILTER_1D, _FILTER_1D)
-_WHITE = float(np.sqrt((FILTER**2).sum()))
-_ENOUGH_PIXELS = 1000
 
 MIN_AREA = 5
 DEBLEND_LEVELS = 32
@@ -66,11 +61,12 @@ def find_objects(
     min_snr: float = 0.0,
     section: tuple[int, int] | None = None,
     strip: Strip | None = None,
+    sky: Sky | None = None,
 ) -> Found:
     """Objects of one band: ``flux`` [H, W] in nJy, NaN for no data; pixels without a variance are left out.
 
     Where ``flux`` and ``variance`` are those of a ``strip``, objects are those that are the strip's own, in pixels of
-    the whole tile.
+    the whole tile. ``sky``: the whole image's, where it is known; of a strip it must be given.
 
     The image is divided by its local sky noise before thresholding, instead of handing sep a noise map: with a map sep
     filters differently and its deblending loses members of groups (a fifth of the lenses of the development tile).
@@ -79,10 +75,13 @@ def find_objects(
     """
     if strip is None and variance is not None and np.isnan(variance).all():
         variance = None  # a plane that knows nothing must not hide the image
+    sky = sky or Sky.of(flux)
+    if sky is None or not sky.typical > 0:
+        return _none()
     sep.set_sub_object_limit(_SUB_OBJECTS)
     rows = strip or Strip.whole(len(flux))
     parts = [
-        _find_in(flux, variance, part, min_snr, rows)
+        _find_in(flux, variance, part, min_snr, rows, sky)
         for part in sections((rows.height, flux.shape[1]), section)
         if rows.core.start <= part.core[0].start < rows.core.stop
     ]
@@ -91,84 +90,60 @@ def find_objects(
     return found.take(np.lexsort((found.x, found.y)))
 
 
-def _find_in(flux: Image, variance: Image | None, section: Section, min_snr: float, strip: Strip) -> Found:
-    held = strip.held(section.view)
-    data = np.array(flux[held], np.float32, order="C")
-    lost = np.isnan(data)
+def _find_in(flux: Image, variance: Image | None, section: Section, min_snr: float, strip: Strip, sky: Sky) -> Found:
+    data, significance, lost = _above_sky(flux[strip.held(section.view)], section.view, sky)
     if variance is not None:
-        lost |= np.isnan(variance[held])
-        data[lost] = np.nan
-    sky = Sky.of(data)
-    if sky is None or not sky.typical > 0:
-        return _none()
-    significance = np.empty_like(data)
-    for lines, level, noise in sky.rows(data.shape):
-        data[lines] -= level
-        np.divide(data[lines], np.maximum(noise, np.float32(sky.typical * 1e-3)), out=significance[lines])
-    data[lost] = significance[lost] = 0
-    objects, segments = _extract(significance, lost)
+        lost |= np.isnan(variance[strip.held(section.view)])
+        data[lost] = significance[lost] = 0
+    objects, segments = _extract(significance, THRESHOLD * sky.filtered)
     own = np.flatnonzero(_shaped(objects) & _owned(objects, section) & (_snr(objects) >= min_snr))
     found = _measure(data, lost, segments, objects[own], own + 1)
     rows, columns = section.view
     return Found(found.x + columns.start, found.y + rows.start, *(getattr(found, name) for name in _REST))
 
 
-def _extract(significance: Image, lost: NDArray[np.bool_]) -> tuple[NDArray[np.void], NDArray[np.int32]]:
-    threshold = THRESHOLD * _filtered_noise(significance, lost)
+def _above_sky(flux: Image, view: tuple[slice, slice], sky: Sky) -> tuple[Image, Image, NDArray[np.bool_]]:
+    """What of a section is above its sky, in nJy and in units of its noise, 0 where there is no data; and where so.
+
+    All is done to some rows while they are in the processor's cache.
+    """
+    data, significance = (np.empty(flux.shape, np.float32) for _ in range(2))
+    lost, least = np.empty(flux.shape, bool), np.float32(sky.typical * 1e-3)
+    for rows, level, noise in sky.rows(view):
+        np.isnan(flux[rows], out=lost[rows])
+        np.subtract(flux[rows], level, out=data[rows])
+        np.copyto(data[rows], 0, where=lost[rows])
+        np.divide(data[rows], np.maximum(noise, least), out=significance[rows])
+    return data, significance, lost
+
+
+def _extract(significance: Image, threshold: float) -> tuple[NDArray[np.void], NDArray[np.int32]]:
+    """sep's objects and the map of their pixels; without data a pixel is 0, as a mask would make it."""
     try:
         try:
-            return _above(threshold, significance, lost, _PIXEL_STACK)
+            return _above(threshold, significance, _PIXEL_STACK)
         except Exception as error:  # sep raises plain exceptions for its buffers
             if "pixel buffer full" not in str(error):
                 raise
-            return _above(threshold, significance, lost, _LARGE_PIXEL_STACK)
+            return _above(threshold, significance, _LARGE_PIXEL_STACK)
     except Exception as error:
         hint = "Give positions instead of detecting: --sources FILE or --sources grid."
         raise ScannerError("tile.too_crowded", f"Source detection gave up: {error}.", hint) from error
 
 
-def _above(
-    threshold: float, significance: Image, lost: NDArray[np.bool_], stack: int
-) -> tuple[NDArray[np.void], NDArray[np.int32]]:
-    """sep's objects and the map of their pixels, with room for ``stack`` pixels at once."""
+def _above(threshold: float, significance: Image, stack: int) -> tuple[NDArray[np.void], NDArray[np.int32]]:
+    """The same with room for ``stack`` pixels at once."""
     sep.set_extract_pixstack(stack)
     objects, segments = sep.extract(
         significance,
         threshold,
-        mask=lost,
-        filter_kernel=FILTER,
+        filter_kernel=np.outer(FILTER, FILTER),
         minarea=MIN_AREA,
         deblend_nthresh=DEBLEND_LEVELS,
         deblend_cont=DEBLEND_CONTRAST,
         segmentation_map=True,
     )
     return objects, segments
-
-
-def _filtered_noise(significance: Image, lost: NDArray[np.bool_]) -> float:
-    """Sky noise after the detection filter, for one before it: 0.375 if pixels are independent, more if correlated.
-
-    Taken below the median, where there are no objects, in every tenth row: with fewer, sections differ
-    from the whole image in what they find.
-    """
-    middle = np.arange(1, len(significance) - 1, 10)
-    blocks = np.stack([significance[middle + step] for step in (-1, 0, 1)])
-    filtered = convolve1d(np.tensordot(_FILTER_1D, blocks, 1), _FILTER_1D, axis=1, mode="nearest")
-    there = ~lost[middle]
-    if there.sum() < _ENOUGH_PIXELS:
-        return _WHITE
-    before, after = (_half_width(image[there]) for image in (blocks[1], filtered))
-    return after / before if before > 0 and after > 0 else _WHITE
-
-
-def _half_width(values: Image) -> float:
-    """From the 16th percentile to the median: a standard deviation that what is bright does not change.
-
-    Each is selected for itself: numpy looks for two at once ten times as slowly.
-    """
-    half, sixth = len(values) // 2, len(values) * 16 // 100
-    below = np.partition(values, half)[: half + 1]
-    return float(below[half] - np.partition(below, sixth)[sixth])
 
 
 def _snr(objects: NDArray[np.void]) -> Floats:

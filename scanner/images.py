@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.wcs import WCS
@@ -17,6 +19,9 @@ from scanner.fits_planes import Region
 from scanner.sections import Strip
 from scanner.survey import Band, Survey
 from scanner.tiles import Tile
+
+if TYPE_CHECKING:
+    from scanner.sky import Sky
 
 SCALE_TOLERANCE = 0.01
 """Pixel scales that differ by less are taken as equal."""
@@ -32,7 +37,7 @@ class TileImages:
     ``flux`` is float32 [B, H, W] in nJy, NaN for no data (a missing band is all NaN); ``variance`` holds for each band
     float32 [H, W] in nJy^2 (NaN where unknown) or None; ``valid`` is each band's share of pixels with data.
     ``detection_band`` is the one whose pixels positions refer to; ``pixel_scale`` is in arcsec.
-    Of a strip, the arrays hold its rows; ``wcs``, ``valid`` and all positions are those of the whole tile.
+    Of a strip, the arrays hold its rows; ``wcs``, ``valid``, ``skies`` and all positions are those of the whole tile.
     """
 
     name: str
@@ -44,6 +49,19 @@ class TileImages:
     detection_band: str
     pixel_scale: float
     strip: Strip | None = None
+    skies: tuple[Sky | None, ...] | None = None
+
+    @cached_property
+    def sky(self) -> tuple[Sky | None, ...]:
+        """Each band's, in the whole tile; None where the band has no data."""
+        from scanner.sky import Sky
+
+        if self.skies is not None:
+            return self.skies
+        return tuple(
+            Sky.of(flux, filtered=band == self.detection_band) if there else None
+            for band, flux, there in zip(self.bands, self.flux, self.present, strict=True)
+        )
 
     @property
     def rows(self) -> Strip:

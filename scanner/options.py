@@ -15,7 +15,7 @@ DETECT, GRID = "detect", "grid"
 NORMAL, LOW = "normal", "low"
 TIME_LIMIT = 1800.0
 
-RECIPE = 3
+RECIPE = 4
 """By which objects are found and measured. It is raised whenever another version of this software would give other
 rows, so that no catalogue mixes the two: tiles of before are done anew."""
 

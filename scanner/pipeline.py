@@ -125,7 +125,9 @@ class Pipeline:
             prepared.windows.gather(start, stop, flux)
         except Exception as error:  # one tile's pixels or positions, whatever is wrong with them
             raise _TileError(failed(prepared.tile, error)) from error
-        valid = np.isfinite(flux).mean(axis=(2, 3), dtype=np.float32)
+        there = np.isfinite(flux)
+        everywhere = np.ones(flux.shape[:2], np.float32)
+        valid = everywhere if there.all() else there.mean(axis=(2, 3), dtype=np.float32)
         cut = time.perf_counter()
         vectors = self._encoder.embed_batch(flux)
         return Batch(start, stop, vectors, valid, cut - began, time.perf_counter() - cut)

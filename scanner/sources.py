@@ -59,7 +59,9 @@ def detect(images: TileImages, min_snr: float = MIN_SNR) -> Sources:
     (``a`` / ``b`` near 1).
     """
     band = images.detection
-    found = detection.find_objects(images.flux[band], images.variance[band], min_snr, strip=images.strip)
+    found = detection.find_objects(
+        images.flux[band], images.variance[band], min_snr, strip=images.strip, sky=images.sky[band]
+    )
     scale = images.pixel_scale
     shape: dict[str, NDArray[Any]] = {
         "flux_auto": found.flux_auto,
@@ -119,7 +121,7 @@ def _measured(
     """Sources at pixels (sorted) of the detection band, with aperture photometry and what else is known of them."""
     ra, dec = positions.to_sky(images, x, y) if sky is None else sky
     columns: dict[str, NDArray[Any]] = {}
-    for band, aperture in zip(images.bands, photometry.measure(images, x, y, ra, dec), strict=True):
+    for band, aperture in zip(images.bands, photometry.measure(images, ra, dec), strict=True):
         columns[f"flux_{band}"] = aperture.flux
         columns[f"fluxerr_{band}"] = aperture.error
         columns[f"mag_{band}"] = photometry.magnitude(aperture.flux)

@@ -11,7 +11,9 @@ import numpy as np
 from scanner import astrometry, images, sections
 from scanner.band_file import Image, open_band, read_band
 from scanner.images import TileImages
+from scanner.mesh import Mesh
 from scanner.sections import Strip
+from scanner.sky import Sky
 from scanner.survey import Band, Survey
 from scanner.tiles import Tile
 
@@ -23,10 +25,11 @@ _POINTS = 16
 
 @dataclass(frozen=True)
 class _Known:
-    """What only a look at the whole band tells: its share of pixels with data, and whether its variance has any."""
+    """What only a look at the whole band tells: its sky, its share of pixels with data, if its variance has any."""
 
     valid: float = 0.0
     variance: bool = False
+    sky: Sky | None = None
 
 
 class Strips:
@@ -70,6 +73,7 @@ class Strips:
             detection_band=self._detection,
             pixel_scale=self.pixel_scale,
             strip=strip,
+            skies=tuple(known.sky for known in self._known),
         )
 
     def strip_shape(self, strip: Strip) -> tuple[int, int, int]:
@@ -77,14 +81,18 @@ class Strips:
         return len(self._wanted), strip.view.stop - strip.view.start, self.shape[1]
 
     def _looked_at(self, band: Band) -> _Known:
-        count, variance = 0, False
-        for strip in sections.strips(self.shape, AROUND) if band.name in self._wcs else ():
+        if band.name not in self._wcs:
+            return _Known()
+        count, variance, cells, filtered = 0, False, [], []
+        for strip in sections.strips(self.shape, AROUND):
             flux = np.empty((strip.view.stop - strip.view.start, self.shape[1]), np.float32)
             noise = self._band(band, strip.view, flux)
             core = strip.held((strip.core, slice(None)))
             count += int(np.count_nonzero(np.isfinite(flux[core])))
             variance = variance or (noise is not None and not np.isnan(noise[core]).all())
-        return _Known(count / math.prod(self.shape), variance)
+            cells.append(Mesh.of(flux[core]))
+            filtered.append(Mesh.of_filtered(flux[core]))
+        return _Known(count / math.prod(self.shape), variance, Sky.over(Mesh.joined(cells), Mesh.joined(filtered)))
 
     def _band(self, band: Band, rows: slice, flux: Image) -> Image | None:
         if band.name not in self._wcs:

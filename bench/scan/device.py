@@ -69,8 +69,8 @@ def stand_in(rate: float = RATES[0]) -> None:
 def measure(setup: Setup) -> dict[str, Any]:
     """``device_busy`` of the slow one with one reader; rows of ``feeding`` and of ``readers_needed``.
 
-    ``device_busy`` is the time that the device would have taken over the time that the scan took, after the first
-    tile's fill; ``fast_device_busy`` that of the fast one with the readers that it should need, where there are cores
+    ``device_busy`` is the time that the device would have taken over the time that the scan took, after the fill;
+    ``fast_device_busy`` that of the fast one with the readers that it should need, where there are cores
     for them.
     """
     slow = _scanned(setup, RATES[0], 1)

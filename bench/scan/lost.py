@@ -65,5 +65,5 @@ def told(turns: Turns) -> str:
     return (
         f"{parts['encoder']:.1%} of the callers' time is the encoder's; {costs}. Beside it, {readers} reading "
         f"process(es) worked {beside:.1f} s and the writer {seconds.write:.1f} s of {window.wall:.1f} s; not "
-        f"overlapped are the first tile's {window.fill:.1f} s only."
+        f"overlapped is the fill alone, {window.fill:.1f} s before."
     )

@@ -35,7 +35,7 @@ GRID_SIDE = 2500
 def measure(setup: Setup) -> dict[str, Any]:
     """The bars by themselves; rows of ``scans``, ``stages`` and ``peers``."""
     rows = setup.side // (1 if setup.quick else PART)
-    raw, rice = (tiles.made(setup.folder, setup.side, form, 2, rows=rows) for form in tiles.FORMATS)
+    raw, rice = (tiles.made(setup.folder, setup.side, form, 3, rows=rows) for form in tiles.FORMATS)
     with _encoders(setup) as (exact, cheap):
         flux, objects = cut(raw[0], exact, ScanOptions())
         of = {
@@ -96,7 +96,7 @@ def _encoders(setup: Setup) -> Iterator[tuple[Encoder, Encoder]]:
 
 def _on_a_grid(setup: Setup, encoder: Encoder) -> Turns:
     """Windows every 32 pixels, each pixel read once and in four windows: on tiles small enough for some seconds."""
-    listed = tiles.made(setup.folder, min(setup.side, GRID_SIDE), "raw", 2)
+    listed = tiles.made(setup.folder, min(setup.side, GRID_SIDE), "raw", 3)
     options = ScanOptions(sources=GRID, stride=32)
     flux, _ = cut(listed[0], encoder, options)
     turns = Turns(setup, encoder, listed, options, flux)

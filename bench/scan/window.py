@@ -1,7 +1,8 @@
-"""A piece of a long scan: from its first tile being ready until the next ones are, each in the time of one before it.
+"""A piece of a long scan: from a tile being ready until a later one is, each in the time of one before it.
 
-The first tile's fill (start of the reading process, read, detect) comes before it: a survey pays that once. In the
-piece itself one tile is read for each that is embedded, as in the middle of any list.
+Before it comes the fill: the reading processes start, and each piece of memory that pixels are read into is used for
+the first time, for which the kernel has to find and clear it. A survey pays that once. In the piece itself one tile is
+read for each that is embedded, as in the middle of any list.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class _Watch(Quiet):
 
 @dataclass(frozen=True)
 class Window:
-    """``fill`` seconds until the first tile was ready, then ``wall`` seconds for ``objects``; ``seconds`` by stage."""
+    """``fill`` seconds before it, then ``wall`` seconds for ``objects``; ``seconds`` by stage."""
 
     fill: float
     wall: float
@@ -67,7 +68,11 @@ class Window:
 
 
 def window(encoder: Encoder, listed: Sequence[Tile], options: ScanOptions, folder: Path) -> Window:
-    """Scan all of ``listed`` but the last, which is read only. ``RuntimeError`` if a tile fails."""
+    """Scan ``listed``: one tile for each reader first, to fill, and the last is read only.
+
+    ``RuntimeError`` if a tile fails.
+    """
+    first = options.processes
     watch = _Watch(len(listed) - 1)
     run = make_run(UNIONS, encoder, options)
     catalogue = store.create(folder / "window", run)
@@ -75,15 +80,16 @@ def window(encoder: Encoder, listed: Sequence[Tile], options: ScanOptions, folde
     with contextlib.suppress(_EnoughError):
         scan_tiles(listed, UNIONS, encoder, catalogue, run, options, watch)
     failed = [report.message for report in watch.reports if report.status != "done"]
-    objects = sum(report.objects for report in watch.reports)
+    counted = watch.reports[first:]
+    objects = sum(report.objects for report in counted)
     if failed or not objects or len(watch.starts) != len(listed):
         raise RuntimeError(f"a scan that fails cannot be timed: {'; '.join(failed) or 'no objects'}")
     return Window(
-        fill=watch.starts[0] - began,
-        wall=watch.starts[-1] - watch.starts[0],
+        fill=watch.starts[first] - began,
+        wall=watch.starts[-1] - watch.starts[first],
         objects=objects,
-        seconds=sum((report.seconds for report in watch.reports), Seconds()),
-        bytes=sum(catalogue.tile_path(report.tile).stat().st_size for report in watch.reports),
+        seconds=sum((report.seconds for report in counted), Seconds()),
+        bytes=sum(catalogue.tile_path(report.tile).stat().st_size for report in counted),
     )
 
 

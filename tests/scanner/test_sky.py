@@ -129,7 +129,7 @@ def test_rows_give_every_pixel_what_is_at_the_middle_of_its_block(step: int) -> 
     sky = Sky.of(data)
     assert sky is not None
     levels, noises = np.full((2, *SHAPE), np.nan, np.float32)
-    for rows, level, noise in sky.rows(SHAPE, step):
+    for rows, level, noise in sky.rows((slice(0, SHAPE[0]), slice(0, SHAPE[1])), step):
         levels[rows], noises[rows] = level, noise
     y, x = (places.ravel() // step * step + (step - 1) / 2 for places in np.indices(SHAPE))
     for image, values in zip((levels, noises), sky.at(x, y), strict=True):
