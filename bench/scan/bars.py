@@ -40,6 +40,7 @@ BARS = (
     Bar("fidelity_int8.neighbour_overlap", LEAST, 0.95),
     Bar("device_busy", LEAST, 0.97),
     Bar("fast_device_busy", LEAST, 0.97),
+    Bar("planned_device_busy", LEAST, 0.97),
     Bar("peak_rss_gb", MOST, 5.5),
     Bar("peak_rss_low_gb", MOST, 1.5),
     Bar("twenty_tiles.seconds_last_vs_first", MOST, 1.05),

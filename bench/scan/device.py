@@ -69,26 +69,28 @@ def stand_in(rate: float = RATES[0]) -> None:
 def measure(setup: Setup) -> dict[str, Any]:
     """``device_busy`` of the slow one with one reader; rows of ``feeding`` and of ``readers_needed``.
 
-    ``device_busy`` is the time that the device would have taken over the time that the scan took, after the fill;
-    ``fast_device_busy`` that of the fast one with the readers that it should need, where there are cores
-    for them.
+    ``device_busy`` is the time that the device would have taken over the time that the scan took, after the fill.
+    ``fast_device_busy`` is that of the fast one with the readers that it should need, where there are cores for them;
+    ``planned_device_busy`` that of the fastest one for which there are, ``planned_device_per_s``.
     """
     slow = _scanned(setup, RATES[0], 1)
     costs = _Costs(slow)
-    cores, fast = usable_cores(), RATES[1]
-    rows = [_row(RATES[0], 1, slow, costs)]
-    wanted = costs.readers(fast)
-    for readers in sorted({1, min(wanted, cores)}) if not setup.quick else (1,):
-        rows.append(_row(fast, readers, _scanned(setup, fast, readers), costs))
+    cores, (least, fast) = usable_cores(), RATES
+    rows = {least: _row(least, 1, slow, costs)}
+    planned = max((rate for rate in PLANNED if costs.cores(rate) <= cores), default=least)
+    for rate in sorted({planned, fast} - {least}) if not setup.quick else (fast,):
+        readers = 1 if setup.quick else min(costs.readers(rate), cores)
+        rows[rate] = _row(rate, readers, _scanned(setup, rate, readers), costs)
     return {
-        "device_busy": rows[0]["device_busy"],
-        "fast_device_busy": rows[-1]["device_busy"] if wanted < cores else None,
+        "device_busy": rows[least]["device_busy"],
+        "fast_device_busy": rows[fast]["device_busy"] if costs.cores(fast) <= cores else None,
+        "planned_device_busy": rows[planned]["device_busy"] if planned in rows else None,
+        "planned_device_per_s": planned,
         "reader_us_per_object": 1e6 * costs.reader,
         "host_us_per_object": 1e6 * costs.host,
-        "feeding": rows,
+        "feeding": list(rows.values()),
         "readers_needed": [
-            {"objects_per_s": rate, "readers": costs.readers(rate), "cores": rate * (costs.reader + costs.host)}
-            for rate in PLANNED
+            {"objects_per_s": rate, "readers": costs.readers(rate), "cores": costs.cores(rate)} for rate in PLANNED
         ],
     }
 
@@ -104,6 +106,10 @@ class _Costs:
     def readers(self, rate: float) -> int:
         """How many readers keep a device of ``rate`` busy."""
         return max(1, math.ceil(rate * self.reader))
+
+    def cores(self, rate: float) -> float:
+        """How many cores are then at work."""
+        return rate * (self.reader + self.host)
 
     def predicted(self, rate: float, readers: int) -> float:
         """Objects a second with so many readers here: what the device, the readers or the cores allow."""

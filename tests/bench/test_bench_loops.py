@@ -43,7 +43,7 @@ def test_a_window_of_a_scan_is_between_those_that_fill_and_the_last(
     listed = tiles.made(tmp_path, 320, "raw", 3)
     _, a_tile = cut(listed[0], encoder, ScanOptions())
     found = window(encoder, listed, ScanOptions(readers=readers), tmp_path)
-    assert found.objects == (2 - readers) * a_tile > 20
+    assert found.objects == (2 - readers) * a_tile > 10
     assert found.fill > 0
     assert found.rate == pytest.approx(found.objects / found.wall)
     assert min(found.seconds.read, found.seconds.detect, found.seconds.cut, found.seconds.infer) > 0
@@ -106,6 +106,29 @@ def test_readers_that_are_needed_follow_from_what_an_object_costs(monkeypatch: p
     assert costs.predicted(2_000, 1) == 2_000
     assert costs.predicted(30_000, 1) == pytest.approx(5_000)
     assert costs.predicted(30_000, 6) == pytest.approx(16_000)  # four cores at 0.25 ms
+    assert costs.cores(10_000) == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize(
+    ("cores", "planned", "readers"), [(1, 2_000, 1), (2, 5_000, 1), (3, 10_000, 2), (8, 30_000, 6)]
+)
+def test_the_fastest_device_that_the_cores_can_feed_is_fed_by_the_readers_it_should_need(
+    monkeypatch: pytest.MonkeyPatch, cores: int, planned: int, readers: int
+) -> None:
+    asked = []
+
+    def scanned(_: Setup, rate: int, count: int) -> Window:
+        asked.append((rate, count))
+        return Window(1.0, 10.0, 20_000, Seconds(read=1.0, detect=3.0, cut=0.8, write=0.2), 0)
+
+    monkeypatch.setattr(device, "usable_cores", lambda: cores)
+    monkeypatch.setattr(device, "_scanned", scanned)
+    found = device.measure(Setup("", Path(), 320, quick=False))
+    assert found["planned_device_per_s"] == planned
+    assert (planned, readers) in asked
+    assert found["planned_device_busy"] == pytest.approx(2_000 / planned)
+    assert (found["fast_device_busy"] is None) == (planned < 30_000)
+    assert [row["device_per_s"] for row in found["feeding"]] == sorted({2_000, planned, 30_000})
 
 
 def test_a_crowded_tile_has_more_objects_and_an_empty_one_none(tmp_path: Path) -> None:
