@@ -27,7 +27,7 @@ demo: $(VENV)/core  ## install the torch-free core, scan the tile that ships wit
 	$(BIN)/scanner demo --out $(BUILD)/demo
 
 test: $(VENV)/dev  ## every test (real survey pixels are used where they are found, and skipped visibly where not)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/dev  ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from scanner.sky import Sky
 THRESHOLD = 4.0
 """Per pixel after the detection filter, in units of the filtered sky noise (1.5 of the unfiltered, if it is white)."""
 
+KERNEL = np.outer(FILTER, FILTER)
 MIN_AREA = 5
 DEBLEND_LEVELS = 32
 DEBLEND_CONTRAST = 0.005
@@ -137,7 +138,7 @@ def _above(threshold: float, significance: Image, stack: int) -> tuple[NDArray[n
     objects, segments = sep.extract(
         significance,
         threshold,
-        filter_kernel=np.outer(FILTER, FILTER),
+        filter_kernel=KERNEL,
         minarea=MIN_AREA,
         deblend_nthresh=DEBLEND_LEVELS,
         deblend_cont=DEBLEND_CONTRAST,

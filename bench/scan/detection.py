@@ -88,7 +88,7 @@ def _extracted(flux: Image) -> tuple[NDArray[np.void], Image, NDArray[np.bool_]]
     background = sep.Background(data, mask=lost, bw=size, bh=size)
     background.subfrom(data)
     objects = sep.extract(
-        data, 1.5, err=background.globalrms, mask=lost, minarea=detect.MIN_AREA, filter_kernel=detect.FILTER,
+        data, 1.5, err=background.globalrms, mask=lost, minarea=detect.MIN_AREA, filter_kernel=detect.KERNEL,
         deblend_nthresh=detect.DEBLEND_LEVELS, deblend_cont=detect.DEBLEND_CONTRAST,
     )  # fmt: skip
     return objects, data, lost
