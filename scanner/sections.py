@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MESH = 128
-"""Pixels a side of the cells in which the sky is measured. Sections begin and end with a cell, so that each cell holds
-the same pixels as it would in the whole tile, and sections find what the whole does."""
+"""Pixels a side of the cells in which the sky is measured. Strips begin and end with a cell, so that the cells of all
+strips are those of the whole tile."""
 
 SECTION = (1250, 5000)
 """Rows and columns, about: small enough for a strip of five bands to be 300 MB of a tile of 10,000 x 10,000."""

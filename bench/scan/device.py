@@ -24,8 +24,11 @@ from scanner.machine import usable_cores
 from scanner.options import ScanOptions
 
 RATES = (2_000, 30_000)
-PLANNED = (2_000, 5_000, 10_000, 30_000, 60_000)
+PLANNED = (2_000, 4_000, 10_000, 30_000, 60_000)
 """Objects a second."""
+
+SPARE = 0.1
+"""Of the cores, left to the kernel and to what else there is, where a device is to be kept busy."""
 
 Vectors = NDArray[np.float32]
 
@@ -77,13 +80,13 @@ def measure(setup: Setup) -> dict[str, Any]:
     costs = _Costs(slow)
     cores, (least, fast) = usable_cores(), RATES
     rows = {least: _row(least, 1, slow, costs)}
-    planned = max((rate for rate in PLANNED if costs.cores(rate) <= cores), default=least)
+    planned = max((rate for rate in PLANNED if costs.cores(rate) <= (1 - SPARE) * cores), default=least)
     for rate in sorted({planned, fast} - {least}) if not setup.quick else (fast,):
         readers = 1 if setup.quick else min(costs.readers(rate), cores)
         rows[rate] = _row(rate, readers, _scanned(setup, rate, readers), costs)
     return {
         "device_busy": rows[least]["device_busy"],
-        "fast_device_busy": rows[fast]["device_busy"] if costs.cores(fast) <= cores else None,
+        "fast_device_busy": rows[fast]["device_busy"] if costs.cores(fast) <= (1 - SPARE) * cores else None,
         "planned_device_busy": rows[planned]["device_busy"] if planned in rows else None,
         "planned_device_per_s": planned,
         "reader_us_per_object": 1e6 * costs.reader,

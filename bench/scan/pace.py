@@ -35,7 +35,7 @@ GRID_SIDE = 2500
 def measure(setup: Setup) -> dict[str, Any]:
     """The bars by themselves; rows of ``scans``, ``stages`` and ``peers``."""
     rows = setup.side // (1 if setup.quick else PART)
-    raw, rice = (tiles.made(setup.folder, setup.side, form, 3, rows=rows) for form in tiles.FORMATS)
+    raw, rice = (tiles.made(setup.folder, setup.side, form, 4, rows=rows) for form in tiles.FORMATS)
     with _encoders(setup) as (exact, cheap):
         flux, objects = cut(raw[0], exact, ScanOptions())
         of = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -53,7 +53,7 @@ class _Watch(Quiet):
 
 @dataclass(frozen=True)
 class Window:
-    """``fill`` seconds before it, then ``wall`` seconds for ``objects``; ``seconds`` by stage."""
+    """``fill`` seconds before it, then ``wall`` seconds for ``objects``; ``seconds`` by stage, for as many."""
 
     fill: float
     wall: float
@@ -88,9 +88,16 @@ def window(encoder: Encoder, listed: Sequence[Tile], options: ScanOptions, folde
         fill=watch.starts[first] - began,
         wall=watch.starts[-1] - watch.starts[first],
         objects=objects,
-        seconds=sum((report.seconds for report in counted), Seconds()),
+        seconds=_seconds(counted, watch.reports[first + 1 :] if first else counted),
         bytes=sum(catalogue.tile_path(report.tile).stat().st_size for report in counted),
     )
+
+
+def _seconds(counted: Sequence[TileReport], read: Sequence[TileReport]) -> Seconds:
+    """Those of the ``counted`` tiles; what reading costs is told by tiles ``read`` into memory that was used before."""
+    spent, reading = (sum((report.seconds for report in some), Seconds()) for some in (counted, read or counted))
+    share = sum(report.objects for report in counted) / sum(report.objects for report in read or counted)
+    return replace(spent, read=share * reading.read, detect=share * reading.detect)
 
 
 def cut(tile: Tile, encoder: Encoder, options: ScanOptions, most: int = MOST_WINDOWS) -> tuple[Batch, int]:

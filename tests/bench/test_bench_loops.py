@@ -14,12 +14,12 @@ from bench import hyrax_loop, memory, tiles
 from bench.method import Cost
 from bench.scan import bars, device, lost, series
 from bench.scan.device import Device
-from bench.scan.window import Turns, Window, cut, window
+from bench.scan.window import Turns, Window, _seconds, cut, window
 from bench.setup import Setup
 from scanner import images, sources, survey
 from scanner.encoder import Encoder
 from scanner.options import GRID, ScanOptions
-from scanner.report import Seconds
+from scanner.report import Seconds, TileReport
 from tests.support import tiny_encoder
 
 SECONDS = Seconds(read=1.0, detect=2.0, cut=0.5, infer=17.0, write=0.2)
@@ -48,6 +48,13 @@ def test_a_window_of_a_scan_is_between_those_that_fill_and_the_last(
     assert found.rate == pytest.approx(found.objects / found.wall)
     assert min(found.seconds.read, found.seconds.detect, found.seconds.cut, found.seconds.infer) > 0
     assert found.bytes > 0
+
+
+def test_what_reading_costs_is_told_by_tiles_read_into_memory_used_before() -> None:
+    first = TileReport("a", "done", objects=10, seconds=Seconds(read=9.0, detect=5.0, cut=1.0, infer=4.0))
+    second = TileReport("b", "done", objects=30, seconds=Seconds(read=3.0, detect=6.0, cut=3.0, infer=8.0))
+    assert _seconds([first, second], [second]) == Seconds(read=4.0, detect=8.0, cut=4.0, infer=12.0)
+    assert _seconds([first, second], []) == first.seconds + second.seconds
 
 
 def test_a_scan_that_fails_is_not_timed(encoder: Encoder, tmp_path: Path) -> None:
@@ -110,7 +117,7 @@ def test_readers_that_are_needed_follow_from_what_an_object_costs(monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("cores", "planned", "readers"), [(1, 2_000, 1), (2, 5_000, 1), (3, 10_000, 2), (8, 30_000, 6)]
+    ("cores", "planned", "readers"), [(1, 2_000, 1), (2, 4_000, 1), (3, 10_000, 2), (9, 30_000, 6)]
 )
 def test_the_fastest_device_that_the_cores_can_feed_is_fed_by_the_readers_it_should_need(
     monkeypatch: pytest.MonkeyPatch, cores: int, planned: int, readers: int
