@@ -175,11 +175,11 @@ def _series(cores: int) -> list[int]:
 def _scanned(
     setup: Setup, encoder: Encoder, flux: Vectors, form: str, readers: int, address: str
 ) -> tuple[Turns, float | None]:
-    """The encoder alone, then a scan of three tiles for each reader: the first ones fill, the others come as read."""
+    """The encoder alone, then a scan of four tiles for each reader: the first ones fill, the last are only read."""
     turns = Turns(
         setup,
         encoder,
-        tiles.made(setup.folder, setup.pixels, form, 3 * readers + 1),
+        tiles.made(setup.folder, setup.pixels, form, 4 * readers),
         ScanOptions(readers=readers),
         flux,
     )
@@ -188,7 +188,8 @@ def _scanned(
         began = now().wall
         found = window(encoder, turns.tiles, turns.options, folder)
     turns.windows.append(found)
-    return turns, busy(began + found.fill, began + found.fill + found.wall)
+    ready = began + found.fill + found.lead
+    return turns, busy(ready, ready + found.wall)
 
 
 def _address(device: str) -> str:

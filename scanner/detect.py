@@ -76,7 +76,8 @@ def find_objects(
     """
     if strip is None and variance is not None and np.isnan(variance).all():
         variance = None  # a plane that knows nothing must not hide the image
-    sky = sky or Sky.of(flux)
+    if sky is None and strip is None:
+        sky = Sky.of(flux, variance)
     if sky is None or not sky.typical > 0:
         return _none()
     sep.set_sub_object_limit(_SUB_OBJECTS)

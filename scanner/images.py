@@ -53,14 +53,16 @@ class TileImages:
 
     @cached_property
     def sky(self) -> tuple[Sky | None, ...]:
-        """Each band's, in the whole tile; None where the band has no data."""
+        """Each band's, in the whole tile; None where the band has no data. Measured once: pixels are not to change."""
         from scanner.sky import Sky
 
         if self.skies is not None:
             return self.skies
         return tuple(
-            Sky.of(flux, filtered=band == self.detection_band) if there else None
-            for band, flux, there in zip(self.bands, self.flux, self.present, strict=True)
+            Sky.of(flux, variance if _tells(variance) else None, filtered=band == self.detection_band)
+            if there
+            else None
+            for band, flux, variance, there in zip(self.bands, self.flux, self.variance, self.present, strict=True)
         )
 
     @property
@@ -140,12 +142,17 @@ def open_tile(
         name=tile.name,
         bands=tuple(band.name for band in wanted),
         flux=flux,
-        variance=tuple(variance if with_variance else None for _, variance in read),
+        variance=tuple(variance if with_variance and _tells(variance) else None for _, variance in read),
         wcs=tuple(sources[band.name].wcs if band.name in sources else None for band in wanted),
         valid=valid,
         detection_band=detection,
         pixel_scale=sources[detection].pixel_scale,
     )
+
+
+def _tells(variance: Image | None) -> bool:
+    """Whether a variance is known anywhere, in some of the rows or in all: one that is not must not hide the image."""
+    return variance is not None and bool((variance[::100] > 0).any() or (variance > 0).any())
 
 
 def wanted_bands(survey: Survey, bands: Sequence[str] | None) -> list[Band]:

@@ -12,7 +12,7 @@ processor, where its way with floats takes from two to twenty times as long, as 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,31 +68,44 @@ Counts = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Mesh:
-    """Level, noise and the share of pixels with data in cells of ``MESH`` x ``MESH`` pixels, each [rows, columns].
+    """Level and noise of cells of ``MESH`` x ``MESH`` pixels, each [rows, columns]; NaN without data.
 
-    The first pixel of an image is the first one of its first cell. Without data, level and noise are NaN.
+    ``share`` is that of the pixels with data, ``same`` how many of those have one value, the median. The first pixel of
+    an image is the first one of its first cell.
     """
 
     level: Floats
     noise: Floats
     share: Floats
+    same: Floats
 
     @classmethod
-    def of(cls, data: Image, step: int = STEP) -> Mesh:
+    def of(cls, data: Image, variance: Image | None = None, step: int = STEP) -> Mesh:
         """The cells of an image [H, W], NaN for no data: of every ``step``-th pixel of every ``step``-th row.
 
-        ``MESH`` is a multiple of ``step``.
+        Pixels without a ``variance`` (NaN), where there is one, do not count. ``MESH`` is a multiple of ``step``.
         """
-        return cls._of_thinned(data[::step, ::step], (MESH // step, MESH // step))
+        side = MESH // step, MESH // step
+        return cls.joined(
+            [
+                _of_some(
+                    _known(data[rows][::step, ::step], None if variance is None else variance[rows][::step, ::step]),
+                    side,
+                )
+                for rows in _rows(data)
+            ]
+        )
 
     @classmethod
-    def of_filtered(cls, data: Image) -> Mesh:
+    def of_filtered(cls, data: Image, variance: Image | None = None) -> Mesh:
         """The same after the detection filter, of fewer pixels."""
-        down, across = _FILTERED_STEPS
-        height, width = (max(length - 2, 0) for length in data.shape)
-        lines = sum(weight * data[at : height + at : down] for at, weight in enumerate(FILTER))
-        image = sum(weight * lines[:, at : width + at : across] for at, weight in enumerate(FILTER))
-        return cls._of_thinned(image, (MESH // down, MESH // across))
+        side = MESH // _FILTERED_STEPS[0], MESH // _FILTERED_STEPS[1]
+        return cls.joined(
+            [
+                _of_some(_filtered(_known(data[rows], None if variance is None else variance[rows])), side)
+                for rows in _rows(data)
+            ]
+        )
 
     @property
     def sound(self) -> NDArray[np.bool_]:
@@ -111,11 +124,28 @@ class Mesh:
         """The cells of an image of which ``parts`` are whole rows, from the first to the last."""
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
-    @classmethod
-    def _of_thinned(cls, image: Image, side: tuple[int, int]) -> Mesh:
-        """The cells of ``side`` rows and columns of a thinned image."""
-        rows = range(0, max(len(image), 1), _AT_ONCE * side[0])
-        return cls.joined([_of_some(image[row : row + _AT_ONCE * side[0]], side) for row in rows])
+
+def _rows(data: Image) -> Iterator[slice]:
+    """Some rows of cells at a time."""
+    for start in range(0, len(data), _AT_ONCE * MESH):
+        yield slice(start, start + _AT_ONCE * MESH)
+
+
+def _known(data: Image, variance: Image | None) -> Image:
+    """Pixels, NaN where there is no variance."""
+    if variance is None:
+        return data
+    unknown = np.isnan(variance)
+    return np.where(unknown, np.float32(np.nan), data) if unknown.any() else data
+
+
+def _filtered(data: Image) -> Image:
+    """Some pixels after the detection filter, but for the outermost."""
+    height, width = (max(length - 2, 0) for length in data.shape)
+    down, across = _FILTERED_STEPS
+    lines: Image = sum(weight * data[at : height + at : down] for at, weight in enumerate(FILTER))
+    image: Image = sum(weight * lines[:, at : width + at : across] for at, weight in enumerate(FILTER))
+    return image
 
 
 def _of_some(image: Image, side: tuple[int, int]) -> Mesh:
@@ -136,9 +166,9 @@ def _of_some(image: Image, side: tuple[int, int]) -> Mesh:
             count[some] -= lost
     flat = codes.reshape(rows * columns, size)
     flat.sort(axis=1, kind="stable")
-    level, noise = (found.reshape(rows, columns) for found in _modes(flat, count.ravel()))
+    level, noise, same = (found.reshape(rows, columns) for found in _modes(flat, count.ravel()))
     unit = width.astype(np.float64) / _CODES
-    return Mesh(middle + (level - _MIDDLE) * unit, noise * unit, count / size)
+    return Mesh(middle + (level - _MIDDLE) * unit, noise * unit, count / size, same)
 
 
 def _cells(image: Image, side: tuple[int, int]) -> Image:
@@ -164,12 +194,13 @@ def _scales(cells: Image) -> tuple[Image, Image]:
 
 
 def _scale(cell: Image) -> tuple[float, float]:
-    """The same of one cell, of all its pixels: their mean distance from the median, where many are the same."""
+    """The same of one cell, of all its pixels: where many are the same, how far from the median the others are."""
     pixels = cell[~np.isnan(cell)].astype(np.float64)
     if not len(pixels):
         return np.nan, 1.0
     sixth, middle = np.quantile(pixels, (_SIXTH, 0.5))
-    return middle, float(middle - sixth or np.abs(pixels - middle).mean() or 1.0)
+    away = np.abs(pixels - middle)
+    return middle, float(middle - sixth or (np.median(away[away > 0]) if away.any() else 1.0))
 
 
 def _coded(cells: Image, middle: Image, width: Image) -> tuple[Codes, Counts]:
@@ -187,12 +218,17 @@ def _coded(cells: Image, middle: Image, width: Image) -> tuple[Codes, Counts]:
     return codes, lost.sum(axis=(0, 2))
 
 
-def _modes(cells: Codes, count: Counts) -> tuple[Floats, Floats]:
-    """Level and noise of cells [N, pixels], each sorted, of which the first ``count`` hold data; in codes."""
+def _modes(cells: Codes, count: Counts) -> tuple[Floats, Floats, Floats]:
+    """Level and noise, in codes, and the share of pixels that have the median's: of cells [N, pixels], each sorted, of
+    which the first ``count`` hold data."""
     level, noise = np.full((2, len(cells)), np.nan)
+    same = np.zeros(len(cells))
     there = np.flatnonzero(count)
     if not len(there):
-        return level, noise
+        return level, noise, same
+    usual = cells[there, count[there] // 2].astype(np.float64)
+    below, through = (_place(cells, there, count[there], code) for code in (usual, usual + 1))
+    same[there] = (through - below) / count[there]
     first, last = np.zeros_like(count), count.copy()
     moved = there
     for _ in range(_ROUNDS):
@@ -210,7 +246,7 @@ def _modes(cells: Codes, count: Counts) -> tuple[Floats, Floats]:
     mean = _sums(cells, there, first, last) / (last - first)
     crowded = np.abs(mean - median) > _CROWDED * sigma
     level[there], noise[there] = np.where(crowded, median, 2.5 * median - 1.5 * mean), sigma
-    return level, noise
+    return level, noise, same
 
 
 def _sums(cells: Codes, each: Counts, first: Counts, last: Counts) -> Floats:

@@ -47,7 +47,7 @@ def measure(images: TileImages, ra: Floats, dec: Floats) -> list[Aperture]:
 def measure_band(images: TileImages, band: int, x: Floats, y: Floats) -> Aperture:
     """Aperture fluxes of pixels [N] of one band, some rows at a time."""
     flux, error = np.full((2, len(x)), np.nan, np.float32)
-    if (sky := images.sky[band]) is not None:
+    if len(x) and (sky := images.sky[band]) is not None:
         radius = DIAMETER / 2 / images.pixel_scale
         for rows, which in _rows(images, x, y, margin=int(radius) + 2):
             held = images.rows.held((rows, slice(0, images.shape[1])))
@@ -55,7 +55,7 @@ def measure_band(images: TileImages, band: int, x: Floats, y: Floats) -> Apertur
             part = None if variance is None else variance[held]
             level, noise = sky.at(x[which], y[which])
             top = held[0].start + images.rows.view.start
-            if part is not None and sky.typical > 0:  # what is not known of a pixel, its sky tells
+            if part is not None and sky.typical > 0 and np.isnan(part).any():  # what it does not know, the sky tells
                 part = np.where(np.isnan(part), np.float32(sky.typical**2), part)
             flux[which], error[which] = _sum(image, part, x[which], y[which] - top, radius, level, noise)
     return Aperture(flux, error)

@@ -23,8 +23,9 @@ WHITE = float(sum(weight**2 for weight in FILTER))
 BLOCK = 4
 """Pixels a side for which level and noise are worked out once: a thirtieth of a cell."""
 
-_WEAK = 0.1
-"""A cell with less of the typical noise has been filled with a value; its noise is that of the nearest that has not."""
+_WEAK, _SAME = 0.1, 0.25
+"""A cell with less of the typical noise, and with more of its pixels of one value, has been filled with that; its noise
+is that of the nearest that has not."""
 
 _AT_ONCE = 10_000
 
@@ -43,12 +44,12 @@ class Sky:
     filtered: float
 
     @classmethod
-    def of(cls, data: Image, step: int = STEP, filtered: bool = True) -> Sky | None:
-        """The sky of an image [H, W], NaN for no data; None where it holds none. ``step`` is that of ``Mesh.of``.
+    def of(cls, data: Image, variance: Image | None = None, step: int = STEP, filtered: bool = True) -> Sky | None:
+        """The sky of an image [H, W], NaN for no data; None where it holds none.
 
-        ``filtered``: False where nothing will be detected, and 0.375 will do.
+        ``variance`` and ``step`` are those of ``Mesh.of``. ``filtered``: False where nothing will be detected.
         """
-        return cls.over(Mesh.of(data, step), Mesh.of_filtered(data) if filtered else None)
+        return cls.over(Mesh.of(data, variance, step), Mesh.of_filtered(data, variance) if filtered else None)
 
     @classmethod
     def over(cls, mesh: Mesh, filtered: Mesh | None = None) -> Sky | None:
@@ -58,19 +59,24 @@ class Sky:
             return None
         typical = mesh.typical
         smooth = filtered.typical / typical if filtered and typical > 0 else WHITE
-        parts = (mesh.level, there), (mesh.noise, there & (mesh.noise >= _WEAK * typical))
+        spoilt = (mesh.noise < _WEAK * typical) & (mesh.same > _SAME)
+        parts = (mesh.level, there), (mesh.noise, there & ~spoilt)
         level, noise = (median_filter(_filled(*part), 3, mode="nearest") for part in parts)
         return cls(level, noise, typical, smooth or WHITE)
 
     def at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Level and noise at positions (0-based pixels of the image [N])."""
+        """Level and noise at positions (0-based pixels of the image [N]), each as if alone to the last bit."""
         level, noise = np.empty((2, len(x)))
         for some in (slice(start, start + _AT_ONCE) for start in range(0, len(x), _AT_ONCE)):
-            down, across = (
-                _Between.cells(place[some], length) for place, length in zip((y, x), self.level.shape, strict=True)
+            down, across = (_place(at[some], length) for at, length in zip((y, x), self.level.shape, strict=True))
+            level[some] = (_spline(self.level, down) * _spline(np.eye(self.level.shape[1]), across)).sum(axis=1)
+            top, left = down.astype(np.intp), across.astype(np.intp)
+            lower, right = (np.minimum(cell + 1, n - 1) for cell, n in zip((top, left), self.noise.shape, strict=True))
+            down, across = down - top, across - left
+            above, below = (
+                (1 - across) * self.noise[row, left] + across * self.noise[row, right] for row in (top, lower)
             )
-            level[some] = ((down.spline @ self.level) * across.spline).sum(axis=1)
-            noise[some] = ((down.line @ self.noise) * across.line).sum(axis=1)
+            noise[some] = (1 - down) * above + down * below
         return level, noise
 
     def rows(self, region: tuple[slice, slice], step: int = BLOCK) -> Iterator[tuple[slice, Image, Image]]:
@@ -79,30 +85,34 @@ class Sky:
         Rows count from the first of the region. ``step`` x ``step`` pixels of it have those of their middle.
         """
         down, across = (
-            _Between.cells(np.arange(part.start, part.stop, step) + (step - 1) / 2, length)
+            _place(np.arange(part.start, part.stop, step) + (step - 1) / 2, length)
             for part, length in zip(region, self.level.shape, strict=True)
         )
-        height, width = (part.stop - part.start for part in region)
-        levels = (down.spline @ self.level @ across.spline.T).astype(np.float32)
-        noises = (down.line @ self.noise @ across.line.T).astype(np.float32)
-        for row, pair in enumerate(zip(levels, noises, strict=True)):
+        (high, wide), (height, width) = self.level.shape, (part.stop - part.start for part in region)
+        levels = _spline(self.level, down) @ _spline(np.eye(wide), across).T
+        noises = _line(down, high) @ self.noise @ _line(across, wide).T
+        for row, pair in enumerate(zip(levels.astype(np.float32), noises.astype(np.float32), strict=True)):
             level, noise = np.repeat(pair, step, axis=1)[:, None, :width]
             yield slice(row * step, min((row + 1) * step, height)), level, noise
 
 
-@dataclass(frozen=True)
-class _Between:
-    """What share each of some cells in line has in the values at places between them, [N, cells]."""
+def _place(pixels: Floats, count: int) -> Floats:
+    """Places [N] in a line of ``count`` cells, 0 in the middle of the first; beyond an outermost middle it counts."""
+    return np.clip((pixels - (MESH - 1) / 2) / MESH, 0, count - 1)
 
-    spline: Floats
-    line: Floats
 
-    @classmethod
-    def cells(cls, place: Floats, count: int) -> _Between:
-        """For ``place`` [N], in pixels from the first one; beyond the last cell's middle it counts alone."""
-        place = np.clip((place - (MESH - 1) / 2) / MESH, 0, count - 1)
-        line = np.maximum(1 - np.abs(place[:, None] - np.arange(count)), 0)
-        return cls(CubicSpline(np.arange(count), np.eye(count), bc_type="natural")(place) if count > 1 else line, line)
+def _spline(cells: Floats, place: Floats) -> Floats:
+    """Values [N, columns] of cells [rows, columns] at places along their rows, on a natural cubic spline."""
+    if len(cells) == 1:
+        return np.repeat(cells, len(place), axis=0)
+    spline: Floats = CubicSpline(np.arange(len(cells)), cells, bc_type="natural")(place)
+    return spline
+
+
+def _line(place: Floats, count: int) -> Floats:
+    """The share [N, cells] of each cell in the value at a place, on straight lines."""
+    share: Floats = np.maximum(1 - np.abs(place[:, None] - np.arange(count)), 0)
+    return share
 
 
 def _filled(mesh: Floats, sound: NDArray[np.bool_]) -> Floats:

@@ -83,16 +83,18 @@ class Strips:
     def _looked_at(self, band: Band) -> _Known:
         if band.name not in self._wcs:
             return _Known()
-        count, variance, cells, filtered = 0, False, [], []
+        count, variance, alone, weighed = 0, False, [], []
         for strip in sections.strips(self.shape, AROUND):
             flux = np.empty((strip.view.stop - strip.view.start, self.shape[1]), np.float32)
             noise = self._band(band, strip.view, flux)
             core = strip.held((strip.core, slice(None)))
             count += int(np.count_nonzero(np.isfinite(flux[core])))
-            variance = variance or (noise is not None and not np.isnan(noise[core]).all())
-            cells.append(Mesh.of(flux[core]))
-            filtered.append(Mesh.of_filtered(flux[core]))
-        return _Known(count / math.prod(self.shape), variance, Sky.over(Mesh.joined(cells), Mesh.joined(filtered)))
+            alone.append(_cells(flux[core], None))
+            if noise is not None:
+                variance = variance or not np.isnan(noise[core]).all()
+                weighed.append(_cells(flux[core], noise[core]))
+        cells, filtered = (Mesh.joined(parts) for parts in zip(*(weighed if variance else alone), strict=True))
+        return _Known(count / math.prod(self.shape), variance, Sky.over(cells, filtered))
 
     def _band(self, band: Band, rows: slice, flux: Image) -> Image | None:
         if band.name not in self._wcs:
@@ -108,3 +110,7 @@ class Strips:
         ra, dec = self._wcs[self._detection].all_pix2world(x, y, 0)
         away = [np.abs(astrometry.sky_to_pixels(wcs, ra, dec)[1] - y) for wcs in self._wcs.values()]
         return min(math.ceil(float(np.nanmax(away))), height) + 1
+
+
+def _cells(flux: Image, variance: Image | None) -> tuple[Mesh, Mesh]:
+    return Mesh.of(flux, variance), Mesh.of_filtered(flux, variance)

@@ -28,7 +28,7 @@ PLANNED = (2_000, 4_000, 10_000, 30_000, 60_000)
 """Objects a second."""
 
 SPARE = 0.1
-"""Of the cores, left to the kernel and to what else there is, where a device is to be kept busy."""
+"""Of readers and cores, where a device is to be kept busy: left for tiles that take longer, and for the kernel."""
 
 Vectors = NDArray[np.float32]
 
@@ -80,14 +80,14 @@ def measure(setup: Setup) -> dict[str, Any]:
     costs = _Costs(slow)
     cores, (least, fast) = usable_cores(), RATES
     rows = {least: _row(least, 1, slow, costs)}
-    planned = max((rate for rate in PLANNED if costs.cores(rate) <= (1 - SPARE) * cores), default=least)
-    for rate in sorted({planned, fast} - {least}) if not setup.quick else (fast,):
+    planned = max((rate for rate in PLANNED if costs.fits(rate)), default=None)
+    for rate in sorted({planned or least, fast} - {least}) if not setup.quick else (fast,):
         readers = 1 if setup.quick else min(costs.readers(rate), cores)
         rows[rate] = _row(rate, readers, _scanned(setup, rate, readers), costs)
     return {
         "device_busy": rows[least]["device_busy"],
-        "fast_device_busy": rows[fast]["device_busy"] if costs.cores(fast) <= (1 - SPARE) * cores else None,
-        "planned_device_busy": rows[planned]["device_busy"] if planned in rows else None,
+        "fast_device_busy": rows[fast]["device_busy"] if costs.fits(fast) and not setup.quick else None,
+        "planned_device_busy": rows[planned]["device_busy"] if planned in rows and not setup.quick else None,
         "planned_device_per_s": planned,
         "reader_us_per_object": 1e6 * costs.reader,
         "host_us_per_object": 1e6 * costs.host,
@@ -107,12 +107,16 @@ class _Costs:
         self.host = (of.cut + of.write) / found.objects
 
     def readers(self, rate: float) -> int:
-        """How many readers keep a device of ``rate`` busy."""
-        return max(1, math.ceil(rate * self.reader))
+        """How many readers keep a device of ``rate`` busy, with something to spare."""
+        return max(1, math.ceil(rate * self.reader / (1 - SPARE)))
 
     def cores(self, rate: float) -> float:
         """How many cores are then at work."""
         return rate * (self.reader + self.host)
+
+    def fits(self, rate: float) -> bool:
+        """Whether there are as many here."""
+        return self.cores(rate) <= (1 - SPARE) * usable_cores()
 
     def predicted(self, rate: float, readers: int) -> float:
         """Objects a second with so many readers here: what the device, the readers or the cores allow."""
@@ -120,8 +124,8 @@ class _Costs:
 
 
 def _scanned(setup: Setup, rate: int, readers: int) -> Window:
-    """Three tiles for each reader: the first ones fill, the others come as they are read."""
-    used = tiles.made(setup.folder, setup.side, "raw", 3 * readers + 1)
+    """Four tiles for each reader: the first ones fill, the last are only read."""
+    used = tiles.made(setup.folder, setup.side, "raw", 4 * readers)
     step = setup.step(f"a simulated device of {rate:,} a second, readers: {readers}")
     with step, Device(setup.model, rate) as device, setup.scratch() as folder:
         return window(device, used, ScanOptions(readers=readers), folder)

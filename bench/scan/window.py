@@ -53,13 +53,17 @@ class _Watch(Quiet):
 
 @dataclass(frozen=True)
 class Window:
-    """``fill`` seconds before it, then ``wall`` seconds for ``objects``; ``seconds`` by stage, for as many."""
+    """``fill`` seconds until the first tile was ready, ``lead`` until all memory was in use, ``wall`` for ``objects``.
+
+    ``seconds`` are those by stage, for as many objects.
+    """
 
     fill: float
     wall: float
     objects: int
     seconds: Seconds
     bytes: int
+    lead: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -68,12 +72,12 @@ class Window:
 
 
 def window(encoder: Encoder, listed: Sequence[Tile], options: ScanOptions, folder: Path) -> Window:
-    """Scan ``listed``: one tile for each reader first, to fill, and the last is read only.
+    """Scan ``listed``: one tile for each reader first, to have all memory in use; the last ones are only read.
 
     ``RuntimeError`` if a tile fails.
     """
     first = options.processes
-    watch = _Watch(len(listed) - 1)
+    watch = _Watch(len(listed) - max(first, 1))
     run = make_run(UNIONS, encoder, options)
     catalogue = store.create(folder / "window", run)
     began = now().wall
@@ -82,10 +86,11 @@ def window(encoder: Encoder, listed: Sequence[Tile], options: ScanOptions, folde
     failed = [report.message for report in watch.reports if report.status != "done"]
     counted = watch.reports[first:]
     objects = sum(report.objects for report in counted)
-    if failed or not objects or len(watch.starts) != len(listed):
+    if failed or not objects or len(watch.starts) != len(listed) - max(first, 1) + 1:
         raise RuntimeError(f"a scan that fails cannot be timed: {'; '.join(failed) or 'no objects'}")
     return Window(
-        fill=watch.starts[first] - began,
+        fill=watch.starts[0] - began,
+        lead=watch.starts[first] - watch.starts[0],
         wall=watch.starts[-1] - watch.starts[first],
         objects=objects,
         seconds=_seconds(counted, watch.reports[first + 1 :] if first else counted),

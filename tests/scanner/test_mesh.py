@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from scanner import mesh
 from scanner.mesh import CUT, Mesh
 from scanner.sections import MESH
 from scanner.sky import WHITE, Sky
 
 SHAPE = 700, 643
+FIELDS = ("level", "noise", "share", "same")
 
 
 def noise(seed: int = 1, level: float = 10, sigma: float = 3) -> np.ndarray:
@@ -40,43 +42,44 @@ def test_each_cell_is_what_its_pixels_are_plainly(level: float, sigma: float) ->
     data = noise(level=level, sigma=sigma)
     data[50:90, 200:330] += 300 * np.float32(sigma)
     data[400:431, :] = np.nan
-    mesh = Mesh.of(data, step=1)
+    found = Mesh.of(data, step=1)
     expected, width = cells(data)
-    full = mesh.share > 0.5
-    assert np.abs(mesh.level - expected)[full].max() < 0.01 * sigma
-    np.testing.assert_allclose(mesh.noise[full], width[full], rtol=0.01)
-    assert np.abs(mesh.level - expected).max() < 0.05 * sigma  # of a few hundred pixels
-    np.testing.assert_allclose(mesh.noise, width, rtol=0.05)
+    full = found.share > 0.5
+    assert np.abs(found.level - expected)[full].max() < 0.01 * sigma
+    np.testing.assert_allclose(found.noise[full], width[full], rtol=0.01)
+    assert np.abs(found.level - expected).max() < 0.05 * sigma  # of a few hundred pixels
+    np.testing.assert_allclose(found.noise, width, rtol=0.05)
 
 
 def test_a_cell_without_data_is_unknown_and_shares_are_counted() -> None:
     data = noise()
     data[:MESH, MESH : 2 * MESH] = np.nan
     data[MESH : MESH + 64, :MESH] = np.nan
-    mesh = Mesh.of(data)
-    assert np.isnan([mesh.level[0, 1], mesh.noise[0, 1]]).all()
-    assert mesh.share[0, 1] == 0
-    assert mesh.share[1, 0] == 0.5
-    assert mesh.share[0, 0] == 1
-    assert mesh.share[-1, -1] == pytest.approx((700 % MESH) * (644 % MESH) / MESH**2, abs=0.01)
+    found = Mesh.of(data)
+    assert np.isnan([found.level[0, 1], found.noise[0, 1]]).all()
+    assert found.share[0, 1] == 0
+    assert found.share[1, 0] == 0.5
+    assert found.share[0, 0] == 1
+    assert found.share[-1, -1] == pytest.approx((700 % MESH) * (644 % MESH) / MESH**2, abs=0.01)
 
 
 def test_a_cell_of_one_value_has_that_level_and_no_noise() -> None:
     data = noise()
     data[:MESH, :MESH] = 7.25
-    mesh = Mesh.of(data)
-    assert (mesh.level[0, 0], mesh.noise[0, 0]) == (7.25, 0)
+    found = Mesh.of(data)
+    assert (found.level[0, 0], found.noise[0, 0], found.same[0, 0]) == (7.25, 0, 1)
+    assert found.same[2:, 2:-1].max() < 0.01
 
 
 def test_a_dead_comb_of_columns_does_not_hide_the_others() -> None:
     """What the first look at every fourth pixel sees is all lost."""
     data = noise()
     data[:, ::8] = np.nan
-    mesh = Mesh.of(data)
-    full = mesh.share > 0.5
+    found = Mesh.of(data)
+    full = found.share > 0.5
     assert full.sum() == 25
-    assert np.abs(mesh.level - 10)[full].max() < 0.5
-    np.testing.assert_allclose(mesh.noise[full], 3, rtol=0.1)
+    assert np.abs(found.level - 10)[full].max() < 0.5
+    np.testing.assert_allclose(found.noise[full], 3, rtol=0.1)
 
 
 @pytest.mark.parametrize("cut", [MESH, 3 * MESH])
@@ -86,8 +89,37 @@ def test_parts_of_whole_cells_are_joined_to_the_same_mesh(cut: int) -> None:
     data[100:300, 50:170] = np.nan
     for of in (Mesh.of, Mesh.of_filtered):
         whole, parts = of(data), Mesh.joined([of(data[:cut]), of(data[cut:])])
-        for name in ("level", "noise", "share"):
+        for name in FIELDS:
             np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+
+
+def test_cells_do_not_depend_on_how_many_are_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = noise()
+    data[100:300, 50:170] = np.nan
+    whole = [of(data) for of in (Mesh.of, Mesh.of_filtered)]
+    monkeypatch.setattr(mesh, "_ABREAST", 2)
+    monkeypatch.setattr(mesh, "_AT_ONCE", 2)
+    for of, expected in zip((Mesh.of, Mesh.of_filtered), whole, strict=True):
+        for name in FIELDS:
+            np.testing.assert_array_equal(getattr(of(data), name), getattr(expected, name))
+
+
+def test_pixels_without_a_variance_do_not_count() -> None:
+    data, variance = noise(), np.ones(SHAPE, np.float32)
+    data[:, 400:], variance[:, 400:] = 100 * data[:, 400:], np.nan
+    data[:200], variance[:200] = -50, np.nan
+    lost = np.where(np.isnan(variance), np.float32(np.nan), data)
+    for of in (Mesh.of, Mesh.of_filtered):
+        for name in FIELDS:
+            np.testing.assert_array_equal(getattr(of(data, variance), name), getattr(of(lost), name))
+
+
+def test_huge_pixels_among_rounded_ones_does_not_hide_their_noise() -> None:
+    data = np.rint(np.random.default_rng(3).normal(0.2, 0.5, (512, 512))).astype(np.float32)
+    quiet = Mesh.of(data)
+    data[::64, ::64] = 1e9
+    np.testing.assert_allclose(Mesh.of(data).noise, quiet.noise, rtol=0.05)
+    assert (quiet.noise > 0.1).all()
 
 
 def test_the_detection_filter_leaves_more_of_correlated_noise() -> None:

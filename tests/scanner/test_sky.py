@@ -20,7 +20,7 @@ def sloping() -> tuple[np.ndarray, np.ndarray]:
 
 def at_all(data: np.ndarray, step: int = 2) -> tuple[Sky, np.ndarray, np.ndarray]:
     """The sky, and what it is at every pixel."""
-    sky = Sky.of(data, step)
+    sky = Sky.of(data, step=step)
     assert sky is not None
     y, x = np.indices(data.shape).reshape(2, -1).astype(float)
     level, noise = sky.at(x, y)
@@ -120,7 +120,16 @@ def test_an_area_filled_with_a_value_says_nothing_of_noise(rows: int) -> None:
 def test_many_positions_are_like_each_alone() -> None:
     sky, level, noise = at_all(sloping()[0])
     one = sky.at(np.array([77.0]), np.array([500.0]))
-    np.testing.assert_allclose(np.ravel(one), (level[500, 77], noise[500, 77]), rtol=1e-12)
+    np.testing.assert_array_equal(np.ravel(one), (level[500, 77], noise[500, 77]))
+
+
+@pytest.mark.parametrize("edge", [500, 300])
+def test_a_part_with_a_tenth_of_the_noise_of_the_rest_keeps_it(edge: int) -> None:
+    data = np.random.default_rng(3).normal(0, 1, (1024, 1024)).astype(np.float32)
+    data[:, edge:] *= 15
+    _, _, noise = at_all(data)
+    np.testing.assert_allclose(noise[:, : edge - 256], 1, rtol=0.2)
+    np.testing.assert_allclose(noise[:, edge + 256 :], 15, rtol=0.2)
 
 
 @pytest.mark.parametrize("step", [1, 2, 4])

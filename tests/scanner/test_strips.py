@@ -31,9 +31,12 @@ def small_sections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiles of 620 px; the second lacks bands, has an empty half in r and a z image 40 px away from the others."""
+    """Tiles of 620 px; the first has a variance in g that tells nothing, the second lacks bands, has an empty half in r
+    and a z image 40 px away from the others."""
     made = tmp_path_factory.mktemp("unions")
     small_tiles.write(made, NAMES[0], size=SIZE, objects=150)
+    with fits.open(small_tiles.band_file(made, NAMES[0], "g"), mode="update") as file:
+        file[3].data[:] = 0
     small_tiles.write(made, NAMES[1], size=SIZE, objects=150, bands="rz")
     with fits.open(small_tiles.band_file(made, NAMES[1], "r"), mode="update") as file:
         file[0].data[: SIZE // 2] = 0
