@@ -76,8 +76,8 @@ def measure(setup: Setup) -> dict[str, Any]:
     ``fast_device_busy`` is that of the fast one with the readers that it should need, where there are cores for them;
     ``planned_device_busy`` that of the fastest one for which there are, ``planned_device_per_s``.
     """
-    slow = _scanned(setup, RATES[0], 1)
-    costs = _Costs(slow)
+    slow, rice = (_scanned(setup, RATES[0], 1, form) for form in tiles.FORMATS)
+    costs, of_rice = _Costs(slow), _Costs(rice)
     cores, (least, fast) = usable_cores(), RATES
     rows = {least: _row(least, 1, slow, costs)}
     planned = max((rate for rate in PLANNED if costs.fits(rate)), default=None)
@@ -89,11 +89,20 @@ def measure(setup: Setup) -> dict[str, Any]:
         "fast_device_busy": rows[fast]["device_busy"] if costs.fits(fast) and not setup.quick else None,
         "planned_device_busy": rows[planned]["device_busy"] if planned in rows and not setup.quick else None,
         "planned_device_per_s": planned,
+        "device_busy_rice": rice.rate / RATES[0],
         "reader_us_per_object": 1e6 * costs.reader,
+        "reader_us_per_object_rice": 1e6 * of_rice.reader,
         "host_us_per_object": 1e6 * costs.host,
         "feeding": list(rows.values()),
         "readers_needed": [
-            {"objects_per_s": rate, "readers": costs.readers(rate), "cores": costs.cores(rate)} for rate in PLANNED
+            {
+                "objects_per_s": rate,
+                "readers": costs.readers(rate),
+                "cores": costs.cores(rate),
+                "readers_rice": of_rice.readers(rate),
+                "cores_rice": of_rice.cores(rate),
+            }
+            for rate in PLANNED
         ],
     }
 
@@ -123,10 +132,10 @@ class _Costs:
         return min(rate, readers / self.reader, usable_cores() / (self.reader + self.host))
 
 
-def _scanned(setup: Setup, rate: int, readers: int) -> Window:
+def _scanned(setup: Setup, rate: int, readers: int, form: str = "raw") -> Window:
     """Four tiles for each reader: the first ones fill, the last are only read."""
-    used = tiles.made(setup.folder, setup.side, "raw", 4 * readers)
-    step = setup.step(f"a simulated device of {rate:,} a second, readers: {readers}")
+    used = tiles.made(setup.folder, setup.side, form, 4 * readers)
+    step = setup.step(f"a simulated device of {rate:,} a second, {form}, readers: {readers}")
     with step, Device(setup.model, rate) as device, setup.scratch() as folder:
         return window(device, used, ScanOptions(readers=readers), folder)
 

@@ -103,6 +103,7 @@ def test_a_simulated_device_is_fed_by_a_scan(model: Path, tmp_path: Path) -> Non
     readers = [row["readers"] for row in found["readers_needed"]]
     assert readers == sorted(readers)
     assert readers[0] >= 1
+    assert min(found["reader_us_per_object"], found["reader_us_per_object_rice"], found["device_busy_rice"]) > 0
 
 
 def test_readers_that_are_needed_follow_from_what_an_object_costs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +125,7 @@ def test_the_fastest_device_that_the_cores_can_feed_is_fed_by_the_readers_it_sho
 ) -> None:
     asked = []
 
-    def scanned(_: Setup, rate: int, count: int) -> Window:
+    def scanned(_: Setup, rate: int, count: int, form: str = "raw") -> Window:
         asked.append((rate, count))
         return Window(1.0, 10.0, 20_000, Seconds(read=1.0, detect=3.0, cut=0.8, write=0.2), 0)
 
