@@ -91,7 +91,7 @@ def test_what_a_bar_is_set_on_stands_by_itself(result: dict[str, Any]) -> None:
 def test_scan_counts_its_objects_and_times_its_stages(result: dict[str, Any]) -> None:
     scan = result["scan"]
     assert [row["scan"] for row in scan["scans"]] == ["fp32_raw", "int8_raw", "int8_rice", "int8_grid"]
-    assert scan["objects"] == scan["scans"][0]["objects"] > 10
+    assert scan["scans"][0]["objects"] == 2 * scan["objects"] > 20  # of two tiles
     assert scan["scans"][3]["objects"] == (scan["pixels"] // 32) ** 2
     for row in scan["scans"]:
         assert row["lowest"] <= row["efficiency"] <= row["highest"]
