@@ -6,7 +6,7 @@ objects add nothing. Values that many pixels share, as in counts and rounded ima
 to them.
 
 Pixels are sorted as 16-bit codes, in steps of a thousandth of the cell's noise: numpy sorts those in two passes on any
-processor, where its way with floats takes from two to twenty times as long, as the processor is.
+processor, where its way with floats may take many times as long, as the processor is.
 """
 
 from __future__ import annotations
