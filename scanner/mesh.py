@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scanner.modes import SIXTH, Codes, Counts, Floats, modes
 from scanner.sections import MESH
 
 STEP = 2
@@ -30,17 +31,9 @@ FILTER = tuple(np.array((0.25, 0.5, 0.25), np.float32))
 _FILTERED_STEPS = 16, 2
 """Rows and columns of which one is looked at after the filter: half a thousand pixels of a cell."""
 
-CUT = 3.0
-_SIXTH = 0.1587
-"""Of values with a normal distribution so many are less than the mean by more than their standard deviation."""
-
-_CROWDED = 0.3
-"""Standard deviations between mean and median beyond which the mode is not trusted."""
-
 _ENOUGH = 0.5
 """A cell with less of its pixels does not count."""
 
-_ROUNDS = 10
 _AT_ONCE = 8
 """Rows of cells of which the codes are held at once: 5 MB of an image of 10,000 columns."""
 
@@ -57,13 +50,7 @@ _THIN, _FEW = 4, 16
 _NARROW = np.float32(1e-30)
 """No flux is known so well, in nJy."""
 
-_SHARED = 512
-"""Codes that less than one pixel in so many has are taken as they are: the next ones are within 0.01 of the noise."""
-
 Image = NDArray[np.float32]
-Floats = NDArray[np.float64]
-Codes = NDArray[np.uint16]
-Counts = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -86,26 +73,14 @@ class Mesh:
         Pixels without a ``variance`` (NaN), where there is one, do not count. ``MESH`` is a multiple of ``step``.
         """
         side = MESH // step, MESH // step
-        return cls.joined(
-            [
-                _of_some(
-                    _known(data[rows][::step, ::step], None if variance is None else variance[rows][::step, ::step]),
-                    side,
-                )
-                for rows in _rows(data)
-            ]
-        )
+        thin = None if variance is None else variance[::step, ::step]
+        return cls.joined([_of_some(_known(*part), side) for part in _parts(data[::step, ::step], thin, side[0])])
 
     @classmethod
     def of_filtered(cls, data: Image, variance: Image | None = None) -> Mesh:
         """The same after the detection filter, of fewer pixels."""
         side = MESH // _FILTERED_STEPS[0], MESH // _FILTERED_STEPS[1]
-        return cls.joined(
-            [
-                _of_some(_filtered(_known(data[rows], None if variance is None else variance[rows])), side)
-                for rows in _rows(data)
-            ]
-        )
+        return cls.joined([_of_some(_filtered(_known(*part)), side) for part in _parts(data, variance, MESH)])
 
     @property
     def sound(self) -> NDArray[np.bool_]:
@@ -125,10 +100,10 @@ class Mesh:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
 
-def _rows(data: Image) -> Iterator[slice]:
-    """Some rows of cells at a time."""
-    for start in range(0, len(data), _AT_ONCE * MESH):
-        yield slice(start, start + _AT_ONCE * MESH)
+def _parts(data: Image, variance: Image | None, high: int) -> Iterator[tuple[Image, Image | None]]:
+    """Some rows of cells, of ``high`` pixels each, at a time."""
+    for rows in (slice(start, start + _AT_ONCE * high) for start in range(0, len(data), _AT_ONCE * high)):
+        yield data[rows], None if variance is None else variance[rows]
 
 
 def _known(data: Image, variance: Image | None) -> Image:
@@ -166,7 +141,7 @@ def _of_some(image: Image, side: tuple[int, int]) -> Mesh:
             count[some] -= lost
     flat = codes.reshape(rows * columns, size)
     flat.sort(axis=1, kind="stable")
-    level, noise, same = (found.reshape(rows, columns) for found in _modes(flat, count.ravel()))
+    level, noise, same = (found.reshape(rows, columns) for found in modes(flat, count.ravel()))
     unit = width.astype(np.float64) / _CODES
     return Mesh(middle + (level - _MIDDLE) * unit, noise * unit, count / size, same)
 
@@ -187,7 +162,7 @@ def _scales(cells: Image) -> tuple[Image, Image]:
     thin.sort(axis=1)  # NaN goes to the end
     each, count = np.arange(len(thin)), np.count_nonzero(thin == thin, axis=1)
     middle = thin[each, np.minimum(count // 2, thin.shape[1] - 1)]
-    width = middle - thin[each, (_SIXTH * count).astype(np.intp)]
+    width = middle - thin[each, (SIXTH * count).astype(np.intp)]
     for cell in np.flatnonzero((count < _FEW) | ~(width > 0)):
         middle[cell], width[cell] = _scale(cells[:, cell])
     return middle, np.maximum(width, _NARROW)
@@ -198,7 +173,7 @@ def _scale(cell: Image) -> tuple[float, float]:
     pixels = cell[~np.isnan(cell)].astype(np.float64)
     if not len(pixels):
         return np.nan, 1.0
-    sixth, middle = np.quantile(pixels, (_SIXTH, 0.5))
+    sixth, middle = np.quantile(pixels, (SIXTH, 0.5))
     away = np.abs(pixels - middle)
     return middle, float(middle - sixth or (np.median(away[away > 0]) if away.any() else 1.0))
 
@@ -216,75 +191,3 @@ def _coded(cells: Image, middle: Image, width: Image) -> tuple[Codes, Counts]:
         return codes, np.zeros(len(middle), np.intp)
     codes[lost] = _LAST
     return codes, lost.sum(axis=(0, 2))
-
-
-def _modes(cells: Codes, count: Counts) -> tuple[Floats, Floats, Floats]:
-    """Level and noise, in codes, and the share of pixels that have the median's: of cells [N, pixels], each sorted, of
-    which the first ``count`` hold data."""
-    level, noise = np.full((2, len(cells)), np.nan)
-    same = np.zeros(len(cells))
-    there = np.flatnonzero(count)
-    if not len(there):
-        return level, noise, same
-    usual = cells[there, count[there] // 2].astype(np.float64)
-    below, through = (_place(cells, there, count[there], code) for code in (usual, usual + 1))
-    same[there] = (through - below) / count[there]
-    first, last = np.zeros_like(count), count.copy()
-    moved = there
-    for _ in range(_ROUNDS):
-        median, sigma = _middle(cells, moved, first[moved], last[moved])
-        low, high = (_place(cells, moved, count[moved], median + side * CUT * sigma) for side in (-1, 1))
-        low = np.maximum(first[moved], low)
-        high = np.maximum(np.minimum(last[moved], high), low + 1)
-        still = (low == first[moved]) & (high == last[moved])
-        first[moved], last[moved] = low, high
-        moved = moved[~still]
-        if not len(moved):
-            break
-    first, last = first[there], last[there]
-    median, sigma = _middle(cells, there, first, last)
-    mean = _sums(cells, there, first, last) / (last - first)
-    crowded = np.abs(mean - median) > _CROWDED * sigma
-    level[there], noise[there] = np.where(crowded, median, 2.5 * median - 1.5 * mean), sigma
-    return level, noise, same
-
-
-def _sums(cells: Codes, each: Counts, first: Counts, last: Counts) -> Floats:
-    """The sum of some cells' pixels from ``first`` to ``last``."""
-    begin = each * cells.shape[1]
-    edges = np.stack([begin + first, begin + last], axis=1).ravel()
-    if edges[-1] == cells.size:
-        edges = edges[:-1]
-    return np.add.reduceat(cells.reshape(-1), edges, dtype=np.int64)[::2].astype(np.float64)
-
-
-def _middle(cells: Codes, each: Counts, first: Counts, last: Counts) -> tuple[Floats, Floats]:
-    """Median and half width of some cells, of their pixels from ``first`` to ``last``."""
-    median = _quantile(cells, each, first, last, 0.5)
-    return median, median - _quantile(cells, each, first, last, _SIXTH)
-
-
-def _quantile(cells: Codes, each: Counts, first: Counts, last: Counts, share: float) -> Floats:
-    """The code below which a share of a cell's pixels is; where many are the same, in the room up to the next ones."""
-    place = first + share * (last - first)
-    middle = np.minimum(place.astype(np.intp), last - 1)
-    code = cells[each, middle].astype(np.float64)
-    many = np.maximum((last - first) // _SHARED, 1)
-    before, after = np.maximum(middle - many, first), np.minimum(middle + many, last - 1)
-    same = np.flatnonzero((cells[each, before] == code) | (cells[each, after] == code))
-    if len(same):
-        some, low, high, this = each[same], first[same], last[same], code[same]
-        left, right = np.maximum(_place(cells, some, high, this), low), _place(cells, some, high, this + 1)
-        below, above = (cells[some, np.clip(at, low, high - 1)].astype(np.float64) for at in (left - 1, right))
-        code[same] += (below - this) / 2 + (place[same] - left) / (right - left) * (above - below) / 2
-    return code
-
-
-def _place(cells: Codes, each: Counts, count: Counts, codes: Floats) -> Counts:
-    """For each of some cells, how many of its first ``count`` pixels are less than its code: a binary search in all."""
-    low, high = np.zeros_like(count), count
-    while (low < high).any():
-        middle = np.minimum((low + high) // 2, cells.shape[1] - 1)
-        less = (cells[each, middle] < codes) & (low < high)
-        low, high = np.where(less, middle + 1, low), np.where(less, high, np.maximum(low, middle))
-    return low

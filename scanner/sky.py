@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import distance_transform_edt, median_filter
 
-from scanner.mesh import FILTER, STEP, Floats, Image, Mesh
+from scanner.mesh import FILTER, STEP, Image, Mesh
+from scanner.modes import Floats
 from scanner.sections import MESH
 
 WHITE = float(sum(weight**2 for weight in FILTER))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from scanner import mesh
-from scanner.mesh import CUT, Mesh
+from scanner.mesh import Mesh
+from scanner.modes import CUT
 from scanner.sections import MESH
 from scanner.sky import WHITE, Sky
 
