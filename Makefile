@@ -15,11 +15,11 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/core: pyproject.toml | $(BIN)/python
+$(VENV)/core: pyproject.toml scanner/_decoders.c | $(BIN)/python
 	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/dev: pyproject.toml | $(BIN)/python
+$(VENV)/dev: pyproject.toml scanner/_decoders.c | $(BIN)/python
 	$(PIP) --editable '.[training,dev]'
 	@touch $@ $(VENV)/core
 

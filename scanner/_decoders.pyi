@@ -1,0 +1,18 @@
+from typing_extensions import Buffer
+
+def rice(heap: Buffer, parts: Buffer, size: int, block: int, width: int, out: Buffer, /) -> None: ...
+def rice_quantised(
+    heap: Buffer,
+    parts: Buffer,
+    size: int,
+    block: int,
+    width: int,
+    out: Buffer,
+    scale: Buffer,
+    zero: Buffer,
+    row: int,
+    method: int,
+    blank: int | None,
+    /,
+) -> None: ...
+def unshuffle(raw: Buffer, size: int, out: Buffer, /) -> None: ...
