@@ -8,7 +8,7 @@ import io
 import lzma
 import zlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, filterwarnings, simplefilter
@@ -65,10 +65,13 @@ def opened(path: Path) -> Iterator[fits.HDUList]:
         content = None if stream is None else _expanded(path, stream)
         with path.open("rb") if content is None else io.BytesIO(content) as file:
             packed.check_counts(file, 0)
-        with _open(path, content, disable_image_compression=True) as tables:
-            packed.check(tables, MAX_PIXELS)
-        hdus = _open(path, content)
-    with hdus:
+        with ExitStack() as stack:
+            hdus = stack.enter_context(_open(path, content, disable_image_compression=True))
+            if packed.check(hdus, MAX_PIXELS):
+                hdus.close()
+                hdus = stack.enter_context(_open(path, content))
+            held = stack.pop_all()
+    with held:
         yield hdus
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +22,9 @@ from scanner.tiles import Tile
 
 if TYPE_CHECKING:
     from scanner.sky import Sky
+
+Room = Callable[[tuple[int, ...]], Image]
+"""Gives memory of a shape."""
 
 SCALE_TOLERANCE = 0.01
 """Pixel scales that differ by less are taken as equal."""
@@ -90,14 +93,6 @@ class TileImages:
         return self.bands.index(self.detection_band)
 
 
-def tile_shape(survey: Survey, tile: Tile, bands: Sequence[str] | None = None) -> tuple[int, int, int]:
-    """[B, H, W] of a tile from its headers alone; raises as ``open_tile`` does."""
-    wanted = wanted_bands(survey, bands)
-    with ExitStack() as stack:
-        sources = band_files(stack, tile, wanted, with_variance=False)
-        return (len(wanted), *common_shape(sources))
-
-
 def region_around(survey: Survey, tile: Tile, ra: float, dec: float, radius: float) -> Region | None:
     """Rows and columns within ``radius`` arcsec of a position (degrees), and two pixels more; None if off the tile."""
     with ExitStack() as stack:
@@ -118,15 +113,14 @@ def open_tile(
     survey: Survey,
     tile: Tile,
     bands: Sequence[str] | None = None,
-    out: Image | None = None,
+    room: Room | None = None,
     with_variance: bool = True,
     region: Region | None = None,
 ) -> TileImages:
     """Read, calibrate and check the bands of a tile (default: all of the survey, in its order).
 
-    ``out`` is a float32 array [B, H, W] to read into (``tile_shape`` tells its shape); it becomes ``flux``. ``region``:
-    read only these rows and columns. Raises ``ScannerError`` with a code that starts with ``tile.``, or
-    ``survey.unknown_band``.
+    ``room`` gives the memory that becomes ``flux``, float32 [B, H, W]. ``region``: read only these rows and columns.
+    Raises ``ScannerError`` with a code that starts with ``tile.``, or ``survey.unknown_band``.
     """
     wanted = wanted_bands(survey, bands)
     with ExitStack() as stack:
@@ -134,7 +128,7 @@ def open_tile(
         common_shape(sources)
         if region is not None:
             sources = {band: source.cut(region) for band, source in sources.items()}
-        flux = _buffer((len(wanted), *common_shape(sources)), out)
+        flux = _buffer((len(wanted), *common_shape(sources)), room)
         read = [read_band(sources.get(band.name), flux[index]) for index, band in enumerate(wanted)]
     valid = tuple(share for share, _ in read)
     detection = detection_band(survey, tile, [band.name for band in wanted], valid)
@@ -194,11 +188,12 @@ def common_shape(sources: Mapping[str, BandFile]) -> tuple[int, int]:
     return first.shape
 
 
-def _buffer(shape: tuple[int, int, int], out: Image | None) -> Image:
-    if out is None:
+def _buffer(shape: tuple[int, int, int], room: Room | None) -> Image:
+    if room is None:
         return np.empty(shape, np.float32)
+    out = room(shape)
     if out.shape != shape or out.dtype != np.float32:
-        raise ValueError(f"out is {out.dtype} {out.shape}, the tile needs float32 {shape}")
+        raise ValueError(f"there is room for {out.dtype} {out.shape}, the tile needs float32 {shape}")
     return out
 
 

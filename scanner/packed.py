@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,23 +43,32 @@ def check_counts(file: Any, start: int) -> None:
                 raise ValueError(f"{found[1].decode()} is {found[2][:20].decode()}")
 
 
-def check(tables: fits.HDUList, limit: int) -> None:
-    """Refuse HDUs that count too much, and compressed images whose table cannot hold them: ``ValueError``, or
-    ``EOFError`` where the file ends.
+def check(tables: fits.HDUList, limit: int) -> bool:
+    """Whether there are compressed images. Refuses HDUs that count too much, and tables that cannot hold such an image:
+    ``ValueError``, or ``EOFError`` where the file ends.
 
     ``tables``: a file opened with ``disable_image_compression``, of which only the first HDU was loaded so far. An
     image of more than ``limit`` pixels is nobody's to decode, and left to be refused as such.
     """
+    compressed = False
+    for hdu in _each(tables):
+        if isinstance(hdu, fits.BinTableHDU) and "ZIMAGE" in hdu.header:
+            compressed = True
+            _check(hdu, limit)
+        place = hdu.fileinfo()
+        if (end := place["datLoc"] + place["datSpan"]) < place["file"].size:
+            check_counts(place["file"], end)
+    return compressed
+
+
+def _each(tables: fits.HDUList) -> Iterator[Any]:
+    """HDUs, of which the next one is not looked at before it is asked for."""
     for number in itertools.count():
         try:
             hdu = tables[number]
         except IndexError:
             return
-        if isinstance(hdu, fits.BinTableHDU) and "ZIMAGE" in hdu.header:
-            _check(hdu, limit)
-        place = hdu.fileinfo()
-        if (end := place["datLoc"] + place["datSpan"]) < place["file"].size:
-            check_counts(place["file"], end)
+        yield hdu
 
 
 def _check(table: Any, limit: int) -> None:

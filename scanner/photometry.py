@@ -76,7 +76,7 @@ def _sum(
     """Sums in circles, minus the local sky; masked pixels count as the mean of the others in the circle."""
     lost = np.isnan(image)
     noise = np.where(noise > 0, noise, np.nan)
-    options = {"mask": lost, "subpix": 0}  # exact, and quicker than 25 parts of a pixel
+    options = {"mask": lost if lost.any() else None, "subpix": 0}  # exact, and quicker than 25 parts of a pixel
     if variance is None:
         flux, _, flags = sep.sum_circle(image, x, y, radius, **options)
         error = noise * np.sqrt(np.pi) * radius

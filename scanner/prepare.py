@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from catalogs.errors import ScannerError
 
 from . import images, photometry, sources, strips, tiles
 from .cutouts import Windows, check_scale
-from .images import TileImages
+from .images import Room, TileImages
 from .model import Contract
 from .options import DETECT, GRID, LOW, ScanOptions
 from .report import Seconds, TileReport
@@ -26,7 +26,6 @@ from .survey import Survey
 from .tiles import Tile
 from .unchanged import unchanged
 
-Room = Callable[[tuple[int, ...]], NDArray[np.float32]]
 Columns = Mapping[str, NDArray[Any]]
 _NOTHING = np.zeros((0, 0, 0), np.float32)
 ROWS_A_TILE = 1_000_000
@@ -163,8 +162,7 @@ def _rows(job: Job, opened: TileImages, found: Sources, before: int) -> Columns:
 def _whole(job: Job, tile: Tile, room: Room | None) -> Iterator[Prepared]:
     began = time.perf_counter()
     with unchanged(job.survey, tile):
-        out = room(images.tile_shape(job.survey, tile)) if room else None
-        opened = images.open_tile(job.survey, tile, out=out)
+        opened = images.open_tile(job.survey, tile, room=room)
     yield _found(job, tile, opened, time.perf_counter() - began, room is not None)
 
 

@@ -12,7 +12,7 @@ import pytest
 from astropy.io import fits
 
 from scanner import fits_planes, survey, tiles
-from scanner.images import TileImages, open_tile, tile_shape
+from scanner.images import TileImages, open_tile
 from scanner.survey import Survey
 
 TO_NJY_30 = 10 ** (-0.4 * (30 - 31.4))
@@ -62,21 +62,16 @@ def test_a_missing_band_is_nan_and_no_error(unions: Survey, open_dev: Callable[[
     assert images.bands_present == "gri"
 
 
-def test_the_shape_is_known_before_the_pixels(tiles_dev: Path, unions: Survey) -> None:
-    tile = tiles.find(unions, "112.280", tiles_dev)
-    assert tile_shape(unions, tile) == (5, 2600, 2600)
-    assert tile_shape(unions, tile, ["z", "u"]) == (2, 2600, 2600)
-
-
 def test_pixels_go_into_the_caller_s_memory(tiles_dev: Path, unions: Survey) -> None:
     tile = tiles.find(unions, "112.280", tiles_dev)
     slot = np.zeros((3, 2600, 2600), np.float32)
-    images = open_tile(unions, tile, ["i", "r"], out=slot[:2])
+    images = open_tile(unions, tile, ["i", "r"], room=lambda shape: slot[: shape[0]])
+    assert images.flux.shape == (2, 2600, 2600)
     assert np.shares_memory(images.flux, slot)
     assert np.isfinite(slot[:2]).all()
     assert not slot[2].any()
     with pytest.raises(ValueError, match="float32"):
-        open_tile(unions, tile, ["i", "r"], out=slot)
+        open_tile(unions, tile, ["i", "r"], room=lambda shape: slot)
 
 
 def test_hsc_with_mask_and_variance(shared_data: Path, tmp_path: Path) -> None:
