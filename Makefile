@@ -15,12 +15,20 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 
+# What was compiled before is taken away: where compiling fails, pip goes on without a word.
+BUILT  := scanner/_decoders.*.so scanner/_decoders.*.pyd
+COMPILED = @$(BIN)/python -c 'import scanner._decoders' 2>/dev/null || echo 'scanner/_decoders.c was not compiled: compressed tiles will be read slowly'
+
 $(VENV)/core: pyproject.toml scanner/_decoders.c | $(BIN)/python
+	@rm -f $(BUILT)
 	$(PIP) --editable .
+	$(COMPILED)
 	@touch $@
 
 $(VENV)/dev: pyproject.toml scanner/_decoders.c | $(BIN)/python
+	@rm -f $(BUILT)
 	$(PIP) --editable '.[training,dev]'
+	$(COMPILED)
 	@touch $@ $(VENV)/core
 
 demo: $(VENV)/core  ## install the torch-free core, scan the tile that ships with it, query a lens, draw the answer
@@ -87,4 +95,4 @@ bench-gpu: $(VENV)/dev  ## encoder and scan on an NVIDIA GPU, beside PyTorch; wr
 	$(BIN)/python -m bench.gpu --out $(BUILD)/bench-gpu.json
 
 clean:  ## remove what the targets made, .venv included
-	rm -rf $(VENV) $(BUILD) *.egg-info
+	rm -rf $(VENV) $(BUILD) $(BUILT) *.egg-info

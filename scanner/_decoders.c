@@ -1,7 +1,10 @@
 /* Images compressed in parts (FITS standard 4.0, section 10), many parts at a time.
 
-   A survey's images are compressed row by row, and a row is decoded in the time of a few calls from Python. A stream
-   that is damaged, or of a kind that nobody writes, is refused: it is for another decoder to say what it means. */
+   A survey's images are compressed row by row, and a row is decoded in the time of a few calls from Python. Nothing is
+   read beyond a stream's end, whatever is in it; one that is damaged is refused.
+
+   To be compiled without joining a product and a sum in one operation (-ffp-contract=off): pixels that were exactly 0
+   shall be so again. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
@@ -166,7 +169,7 @@ static int decode_part(Stream s, int32_t *out, Py_ssize_t size, Py_ssize_t block
 /* How the pixels of a part were made integers (section 10.2). */
 typedef struct {
     double scale, zero;
-    long long row; /* the part's place in the sequence of dithers, counted from 0 */
+    int row; /* the part's place in the sequence of dithers, counted from 0 */
     int method, has_blank;
     int32_t blank;
 } Quantised;
@@ -183,7 +186,7 @@ static void restore(const int32_t *restrict values, float *restrict out, Py_ssiz
         for (Py_ssize_t at = 0; at < size; at++)
             out[at] = (float)((double)values[at] * q->scale + q->zero);
     } else {
-        int seed = (int)((q->row % DITHERS + DITHERS) % DITHERS);
+        int seed = q->row;
         for (Py_ssize_t at = 0; at < size; seed = (seed + 1) % DITHERS) {
             const float *restrict dither = dithers + (int)(dithers[seed] * 500);
             const Py_ssize_t left = dithers + DITHERS - dither, run = size - at < left ? size - at : left;
@@ -254,7 +257,7 @@ static PyObject *answer(Given *g, Py_ssize_t refused)
     release(g);
     if (refused < 0)
         Py_RETURN_NONE;
-    return PyErr_Format(PyExc_ValueError, "part %zd is damaged", refused);
+    return PyLong_FromSsize_t(refused);
 }
 
 static PyObject *rice(PyObject *Py_UNUSED(module), PyObject *args)
@@ -282,16 +285,18 @@ static PyObject *rice_quantised(PyObject *Py_UNUSED(module), PyObject *args)
     Py_buffer scale, zero;
     Quantised q = {0};
     PyObject *blank;
+    long long row;
     Py_ssize_t refused = -1;
     int32_t *values = NULL;
     if (!PyArg_ParseTuple(args, "y*y*nniw*y*y*LiO:rice_quantised", &g.heap, &g.parts, &g.size, &g.block, &g.width,
-                          &g.out, &scale, &zero, &q.row, &q.method, &blank))
+                          &g.out, &scale, &zero, &row, &q.method, &blank))
         return NULL;
     if (fits(&g)) {
         const Py_ssize_t wanted = g.count * (Py_ssize_t)sizeof(double);
         const long long value = blank == Py_None ? INT64_MAX : PyLong_AsLongLong(blank);
         q.has_blank = value >= INT32_MIN && value <= INT32_MAX;
         q.blank = (int32_t)value;
+        q.row = (int)((row % DITHERS + DITHERS) % DITHERS); /* a row of -1 comes before the first: it has the last one's */
         if (scale.len != wanted || zero.len != wanted)
             PyErr_SetString(PyExc_ValueError, "each part has a scale and a zero");
         else if (!PyErr_Occurred() && !(values = malloc((size_t)g.size * sizeof *values)))
@@ -299,7 +304,7 @@ static PyObject *rice_quantised(PyObject *Py_UNUSED(module), PyObject *args)
     }
     if (values) {
         Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t k = 0; k < g.count && refused < 0; k++, q.row++) {
+        for (Py_ssize_t k = 0; k < g.count && refused < 0; k++, q.row = (q.row + 1) % DITHERS) {
             q.scale = ((const double *)scale.buf)[k];
             q.zero = ((const double *)zero.buf)[k];
             if (is_empty(&g, k))
@@ -359,7 +364,8 @@ static PyMethodDef methods[] = {
      "rice(heap, parts, size, block, width, out)\n--\n\n"
      "Fill out, int32 [P], with the pixels of parts in Rice's code, each of size pixels, the last of what is left.\n\n"
      "parts, int64 [N, 2], says how many bytes of the heap each has and where they begin; where a part has none, out is\n"
-     "left as it is. block is in pixels, width in bytes (2 or 4). Raises ValueError where a part is damaged."},
+     "left as it is. block is in pixels, width in bytes (2 or 4). Returns the number of the first part that is damaged, or\n"
+     "None where none is."},
     {"rice_quantised", rice_quantised, METH_VARARGS,
      "rice_quantised(heap, parts, size, block, width, out, scale, zero, row, method, blank)\n--\n\n"
      "The same for out, float32 [P], and parts that were quantised with scale and zero, float64 [N] each.\n\n"

@@ -2,8 +2,9 @@
 
 A survey's images are compressed row by row (FITS standard 4.0, section 10), and half of the time that astropy takes for
 a row of 10,000 pixels goes into looking up headers. Here the table is looked at once, and parts go to decoders of our
-own (``_decoders.c``): for Rice's code, in half of the time of the usual one. What is not of the usual kinds is left to
-astropy, and so is every plane of which the two do not make the same.
+own (``_decoders.c``): for Rice's code, in half of the time of the usual one, which besides reads on where a damaged
+stream should have ended. What is not of the usual kinds is left to astropy, and so is every plane of which the two do
+not make the same.
 """
 
 from __future__ import annotations
@@ -36,12 +37,22 @@ _TYPES = {16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
 _GZIP_STREAM = 31
 """``wbits`` of zlib for deflated data in a gzip envelope."""
 
+_CLOSE = 1e-6
+"""Of a pixel and of a step of its quantisation: as far as processors differ in the last bit."""
+
 Cells = Mapping[str, packed.Column]
+
+
+class DamagedError(ValueError):
+    """A part of an image does not hold what it should; no other decoder is to be asked."""
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """How floating-point pixels were made integers: of each part its scale and zero [parts], and of all the dither."""
+    """How floating-point pixels were made integers: of each part its scale and zero [parts], and of all the dither.
+
+    ``seed`` is 1 to 10,000; 0, which some write, is taken for the last.
+    """
 
     scale: NDArray[np.float64]
     zero: NDArray[np.float64]
@@ -67,7 +78,7 @@ class CompressedPlane:
 
     @classmethod
     def of(cls, hdu: Any) -> CompressedPlane | None:
-        """The plane of a ``CompImageHDU``; None where it is astropy's to read."""
+        """The plane of a ``CompImageHDU``; None where it is astropy's to read. ``DamagedError`` as when it is read."""
         try:
             plane = cls._read(hdu)
             if plane is None:
@@ -78,12 +89,11 @@ class CompressedPlane:
                 for start, step, side in zip(middle, plane.step, plane.shape, strict=True)
             )
             ours, theirs = plane[rows, columns], hdu.section[rows, columns]
+        except DamagedError:
+            raise
         except Exception:  # noqa: BLE001  (whatever is wrong with it, astropy says it better)
             return None
-        same = ours.dtype == theirs.dtype.newbyteorder("=") and np.array_equal(
-            ours, theirs, equal_nan=ours.dtype.kind == "f"
-        )
-        return plane if same else None
+        return plane if _same(ours, theirs, plane.quantised) else None
 
     @classmethod
     def _read(cls, hdu: Any) -> CompressedPlane | None:
@@ -130,7 +140,7 @@ class CompressedPlane:
     def __getitem__(self, region: tuple[slice, slice]) -> NDArray[Any]:
         """Values of a region (rows and columns, each with start and stop), native.
 
-        Raises anything where the data are damaged, or lie in an order that is not usual.
+        Raises ``DamagedError``, or anything else where the data are not as usual.
         """
         (top, bottom), (left, right) = (
             (part.start // step, -(-part.stop // step)) for part, step in zip(region, self.step, strict=True)
@@ -177,11 +187,13 @@ class CompressedPlane:
         given = content.bytes, content.within(self.arrays[numbers]), size, *self.rice
         if (how := self.quantised) is None:
             pixels = out if out.dtype == np.int32 else np.empty(len(out), np.int32)
-            _decoders.rice(*given, pixels)
+            damaged = _decoders.rice(*given, pixels)
             out[:] = pixels
         else:
-            scale, zero = how.scale[numbers], how.zero[numbers]
-            _decoders.rice_quantised(*given, out, scale, zero, int(numbers[0]) + how.seed - 1, how.method, how.blank)
+            scale, zero, row = how.scale[numbers], how.zero[numbers], int(numbers[0]) + how.seed - 1
+            damaged = _decoders.rice_quantised(*given, out, scale, zero, row, how.method, how.blank)
+        if damaged is not None:
+            raise DamagedError(f"part {numbers[damaged] + 1} of {len(self.arrays)} of a compressed image is damaged")
 
 
 class _Stretch:
@@ -220,6 +232,16 @@ def _inflate(data: bytes, out: NDArray[Any], shuffled: bool) -> None:
         _decoders.unshuffle(raw, kind.itemsize, out)
     else:
         out[:] = np.frombuffer(raw, kind)
+
+
+def _same(ours: NDArray[Any], theirs: NDArray[Any], quantised: Quantised | None) -> bool:
+    """Whether two decoders made the same of a part."""
+    if ours.dtype != theirs.dtype.newbyteorder("="):
+        return False
+    if quantised is None:
+        return np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f")
+    step = float(np.abs(quantised.scale).max())
+    return np.allclose(ours, theirs, rtol=_CLOSE, atol=_CLOSE * step, equal_nan=True)
 
 
 def _bytes_of(columns: Cells, name: str) -> NDArray[np.int64]:

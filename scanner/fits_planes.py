@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
 from scanner import packed
-from scanner.compressed import CompressedPlane
+from scanner.compressed import CompressedPlane, DamagedError
 
 MAX_PIXELS = 30_000**2
 """The largest plane that is read (3.6 GB of float32): a damaged header must not ask for all memory."""
@@ -152,6 +152,8 @@ def strips(hdu: Any, region: Region | None = None) -> Iterator[tuple[slice, NDAr
         here = slice(down.start + rows.start, down.start + rows.stop), across
         try:
             values = hdu.section[here] if plane is None else plane[here]
+        except DamagedError:
+            raise
         except Exception:
             if plane is None:
                 raise
