@@ -24,6 +24,8 @@ BATCHES = (CPU_BATCH, 4, 64, 256)
 """The default first. Four is the least that the encoder gives its session."""
 
 IMAGES, FEW_IMAGES = 512, 32
+LARGE = 4096
+"""Rows and columns of a matrix that takes a processor as far as it goes."""
 
 
 def measure(setup: Setup) -> dict[str, Any]:
@@ -47,8 +49,21 @@ def measure(setup: Setup) -> dict[str, Any]:
         "vs_best_of_default_threads": rows[0]["images_per_s"] / best_of_theirs,
         "batches": sorted(rows, key=lambda row: int(row["batch"])),
         "formats": formats.measure(setup, path, flux, threads),
+        "products": _products(setup, path, flux),
         **_peers(setup, path, flux),
     }
+
+
+def _products(setup: Setup, path: Path, flux: NDArray[np.float32]) -> dict[str, float]:
+    """Multiplications and additions a second of the encoder, in thousand millions, beside numpy's largest matrix
+    product, in turns: how much of what the processor can do is done.
+    """
+    matrix = np.ones((LARGE // 8 if setup.quick else LARGE,) * 2, np.float32)
+    with Encoder(setup.model, device="cpu") as encoder:
+        pair = paired(lambda: cost(lambda: encoder.embed(flux)), lambda: cost(lambda: matrix @ matrix), setup.runs)
+    window = torch_loop.macs(path, flux.shape[-1]) / 1e9
+    ours, theirs = len(flux) * window / middle(pair.a).wall, len(matrix) ** 3 / 1e9 / middle(pair.b).wall
+    return {"gmac_a_window": window, "gmac_per_s": ours, "largest_product_gmac_per_s": theirs, "share": ours / theirs}
 
 
 def _peers(setup: Setup, path: Path, flux: NDArray[np.float32]) -> dict[str, Any]:

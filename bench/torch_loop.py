@@ -36,6 +36,15 @@ def sizes(path: Path) -> dict[str, int]:
     return {"width": width, "depth": depth, "heads": max(1, width // HEAD), "patch": patch, "bands": bands}
 
 
+def macs(path: Path, window: int) -> int:
+    """Multiplications, each with an addition, of a window's matrix products: patches, tokens by weights, attention."""
+    of = sizes(path)
+    patches, width = (window // of["patch"]) ** 2, of["width"]
+    tokens = patches + 1
+    embedding = patches * of["bands"] * of["patch"] ** 2 * width
+    return embedding + of["depth"] * (12 * tokens * width**2 + 2 * tokens**2 * width)
+
+
 def network(path: Path, window: int) -> Any:
     """timm's transformer of these sizes, in evaluation mode, with random weights."""
     from timm.models.vision_transformer import VisionTransformer

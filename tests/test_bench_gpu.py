@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from bench import gpu, torch_loop
 from bench.setup import Setup
 from scanner import runtime
+from scanner.model import resolve
 from tests.support import tiny_encoder
 
 FIDELITY = {"centred_cosine": 1.0, "least_centred_cosine": 1.0, "neighbour_overlap": 1.0, "windows": 64}
@@ -106,6 +107,19 @@ def test_the_network_of_the_others_has_the_sizes_of_the_encoder(model: Path) -> 
     assert torch_loop.sizes(model) == {"width": 64, "depth": 1, "heads": 1, "patch": 8, "bands": 5}
     pytest.importorskip("timm")
     assert torch_loop.network(model, 32).embed_dim == 64
+
+
+def test_products_are_counted_as_torch_counts_them() -> None:
+    torch = pytest.importorskip("torch")
+    flop_counter = pytest.importorskip("torch.utils.flop_counter")
+    path, window = resolve("small"), 64
+    network = torch_loop.network(path, window)
+    for block in network.blocks:
+        block.attn.fused_attn = False  # which torch would not look into
+    flux = torch.zeros(1, torch_loop.sizes(path)["bands"], window, window)
+    with flop_counter.FlopCounterMode(display=False) as counted, torch.inference_mode():
+        network(flux)
+    assert counted.get_total_flops() == 2 * torch_loop.macs(path, window)
 
 
 def test_how_busy_is_unknown_without_nvidia_smi(monkeypatch: pytest.MonkeyPatch) -> None:
