@@ -114,6 +114,10 @@ class Encoder:
                 pass
         return out
 
+    def room(self) -> Array:
+        """Room of the calling thread for a batch, [batch, B, S, S]: ``embed_batch`` takes what is there as it is."""
+        return self._binding().room
+
     def embed_batch(self, flux: Array) -> Array:
         """As ``embed`` for at most ``batch`` rows, in the caller's own thread; any number of threads may call it."""
         try:

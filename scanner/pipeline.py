@@ -83,7 +83,6 @@ class Pipeline:
         self._queue: queue.Queue[Outcome | Future[Batch] | _Mark] = queue.Queue(maxsize=AHEAD * encoder.threads)
         self._writer = threading.Thread(target=self._write_all, name="writer", daemon=True)
         self._error: BaseException | None = None
-        self._buffers = threading.local()
 
     def __enter__(self) -> Pipeline:
         self._writer.start()
@@ -120,7 +119,7 @@ class Pipeline:
     def _embed(self, prepared: Prepared, start: int, stop: int) -> Batch:
         """One batch in a caller's thread: gather its windows, run the session."""
         began = time.perf_counter()
-        flux = self._buffer()[: stop - start]
+        flux = self._encoder.room()[: stop - start]
         try:
             prepared.windows.gather(start, stop, flux)
         except Exception as error:  # one tile's pixels or positions, whatever is wrong with them
@@ -131,12 +130,6 @@ class Pipeline:
         cut = time.perf_counter()
         vectors = self._encoder.embed_batch(flux)
         return Batch(start, stop, vectors, valid, cut - began, time.perf_counter() - cut)
-
-    def _buffer(self) -> NDArray[np.float32]:
-        if not hasattr(self._buffers, "flux"):
-            self._buffers.flux = np.empty((self._encoder.batch, *self._encoder.shape), np.float32)
-        flux: NDArray[np.float32] = self._buffers.flux
-        return flux
 
     def _put(self, item: Outcome | Future[Batch] | _Mark) -> None:
         while True:

@@ -1,7 +1,7 @@
 """A device that exists only as a pace: what feeds a fast one, found out on a machine without it.
 
-Everything of a scan is real (readers, windows, batches of a GPU's size, the copy to a staging buffer, rows, files) but
-the session's work: a call waits until its time on the device would be over, and leaves the CPU alone.
+Everything of a scan is real (readers, windows, batches of a GPU's size in the memory that it fetches them from, rows,
+files) but the session's work: a call waits until its time on the device would be over, and leaves the CPU alone.
 """
 
 from __future__ import annotations
@@ -38,12 +38,11 @@ class Device(Encoder):
 
     def __init__(self, model: str | Path, rate: float) -> None:
         self.rate = rate
-        self._free, self._turn, self._staged = 0.0, threading.Lock(), threading.local()
+        self._free, self._turn = 0.0, threading.Lock()
         super().__init__(model, "cpu", threads=GPU_CALLERS, batch=GPU_BATCH)
 
     def embed_batch(self, flux: Vectors) -> Vectors:
         """Any unit vectors [n, D], once the device is through with them."""
-        self._copied(flux)
         with self._turn:
             self._free = max(self._free, time.perf_counter()) + len(flux) / self.rate
             due = self._free
@@ -51,12 +50,6 @@ class Device(Encoder):
         vectors = np.zeros((len(flux), self.contract.embedding_dim), np.float32)
         vectors[:, 0] = 1
         return vectors
-
-    def _copied(self, flux: Vectors) -> None:
-        """What handing pixels to a device costs its host."""
-        if not hasattr(self._staged, "flux"):
-            self._staged.flux = np.empty((self.batch, *self.shape), np.float32)
-        self._staged.flux[: len(flux)] = flux
 
 
 def stand_in(rate: float = RATES[0]) -> None:

@@ -228,13 +228,40 @@ def test_where_pages_cannot_be_locked_a_batch_goes_as_it_is(
     assert sent == [flux.ctypes.data]
 
 
-def test_on_a_cpu_a_full_batch_is_not_copied_once_more(
-    model: Path, flux: NDArray[np.float32], sent: list[int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("driver", [None, Driver()])
+@pytest.mark.parametrize("rows", [ROWS, 3])
+def test_windows_in_a_binding_s_room_go_to_a_gpu_from_there(
+    model: Path,
+    flux: NDArray[np.float32],
+    sent: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    driver: Driver | None,
+    rows: int,
+) -> None:
+    monkeypatch.setattr(runtime, "driver", lambda: driver)
+    binding = Binding(fixed(model), runtime.CUDA, ROWS, (5, 32, 32), 48)
+    for batch in (flux[:ROWS], flux[-ROWS:]):
+        binding.room[:] = batch
+        found = binding.run(binding.room[:rows])
+        np.testing.assert_array_equal(found, fixed(model).run(None, {"flux": batch})[0][:rows])
+    assert set(sent) == {binding.room.ctypes.data}
+
+
+@pytest.mark.parametrize("rows", [ROWS, 3])
+def test_on_a_cpu_windows_are_computed_where_they_were_put(
+    model: Path, flux: NDArray[np.float32], sent: list[int], monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     driver = Driver()
     monkeypatch.setattr(runtime, "driver", lambda: driver)
-    Binding(fixed(model), runtime.CPU, ROWS, (5, 32, 32), 48).run(flux[:ROWS])
-    assert sent == [flux.ctypes.data]
+    binding = Binding(fixed(model), runtime.CPU, ROWS, (5, 32, 32), 48)
+    for batch in (flux[:ROWS], flux[-ROWS:]):
+        expected = fixed(model).run(None, {"flux": batch})[0][:rows]
+        binding.room[:] = batch
+        np.testing.assert_array_equal(binding.run(binding.room[:rows]), expected)
+        np.testing.assert_array_equal(binding.run(batch[:rows].astype(float)), expected)
+        binding.room[1:] = batch[:-1]
+        np.testing.assert_array_equal(binding.run(binding.room[1 : rows + 1])[: ROWS - 1], expected[: ROWS - 1])
+    assert not sent
     assert not driver.gpus
 
 
