@@ -19,13 +19,13 @@ $(BIN)/python:
 BUILT  := scanner/_decoders.*.so scanner/_decoders.*.pyd
 COMPILED = @$(BIN)/python -c 'import scanner._decoders' 2>/dev/null || echo 'scanner/_decoders.c was not compiled: compressed tiles will be read slowly'
 
-$(VENV)/core: pyproject.toml scanner/_decoders.c | $(BIN)/python
+$(VENV)/core: pyproject.toml scanner/_decoders.c scanner/_rice.h | $(BIN)/python
 	@rm -f $(BUILT)
 	$(PIP) --editable .
 	$(COMPILED)
 	@touch $@
 
-$(VENV)/dev: pyproject.toml scanner/_decoders.c | $(BIN)/python
+$(VENV)/dev: pyproject.toml scanner/_decoders.c scanner/_rice.h | $(BIN)/python
 	@rm -f $(BUILT)
 	$(PIP) --editable '.[training,dev]'
 	$(COMPILED)
