@@ -16,16 +16,16 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # What was compiled before is taken away: where compiling fails, pip goes on without a word.
-BUILT  := scanner/_decoders.*.so scanner/_decoders.*.pyd
-COMPILED = @$(BIN)/python -c 'import scanner._decoders' 2>/dev/null || echo 'scanner/_decoders.c was not compiled: compressed tiles will be read slowly'
+BUILT  := scanner/images/_decoders.*.so scanner/images/_decoders.*.pyd
+COMPILED = @$(BIN)/python -c 'import scanner.images._decoders' 2>/dev/null || echo 'scanner/images/_decoders.c was not compiled: compressed tiles will be read slowly'
 
-$(VENV)/core: pyproject.toml scanner/_decoders.c scanner/_rice.h | $(BIN)/python
+$(VENV)/core: pyproject.toml scanner/images/_decoders.c scanner/images/_rice.h | $(BIN)/python
 	@rm -f $(BUILT)
 	$(PIP) --editable .
 	$(COMPILED)
 	@touch $@
 
-$(VENV)/dev: pyproject.toml scanner/_decoders.c scanner/_rice.h | $(BIN)/python
+$(VENV)/dev: pyproject.toml scanner/images/_decoders.c scanner/images/_rice.h | $(BIN)/python
 	@rm -f $(BUILT)
 	$(PIP) --editable '.[training,dev]'
 	$(COMPILED)
@@ -56,7 +56,7 @@ bench: $(VENV)/dev $(VENV)/peers  ## measure: prints tables, writes build/bench.
 
 bench-large: $(VENV)/dev  ## the index at ten million rows: half an hour, 14 GB of disk; writes build/bench-large.json
 	@mkdir -p $(BUILD)
-	$(BIN)/python -m bench.large --out $(BUILD)/bench-large.json
+	$(BIN)/python -m bench.search.large --out $(BUILD)/bench-large.json
 
 DATA    ?= ../shared/data
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)

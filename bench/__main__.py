@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from bench import machine, tables
-from bench.setup import Setup
+from bench.harness import machine, tables
+from bench.harness.setup import Setup
 from catalogs.atomic import write_json
-from scanner.model import DEFAULT_MODEL
+from scanner.encoder.contract import DEFAULT_MODEL
 
 SECTIONS = ("encoder", "scan", "store", "index", "readers", "rank", "publish")
 PIXELS, FULL_PIXELS, QUICK_PIXELS = 1200, 10_000, 320

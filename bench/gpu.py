@@ -22,20 +22,21 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import machine, tables, tiles, torch_loop
-from bench.encoder import windows
-from bench.method import Work, cost, in_turns, median_ratio, middle, now
-from bench.scan import lost
+from bench.encoder import torch_loop
+from bench.encoder.encoder import windows
+from bench.harness import machine, tables, tiles
+from bench.harness.setup import Setup
+from bench.harness.timing import Work, cost, in_turns, median_ratio, middle, now
+from bench.scan import time_breakdown as lost
 from bench.scan.window import Turns, window
-from bench.setup import Setup
 from catalogs.atomic import write_json
 from catalogs.errors import ScannerError
-from scanner import runtime
-from scanner.binding import INPUT, OUTPUT
-from scanner.encoder import Encoder
-from scanner.machine import usable_cores
-from scanner.model import DEFAULT_MODEL, of_precision, resolve
-from scanner.options import ScanOptions
+from scanner.encoder import session as runtime
+from scanner.encoder.buffers import INPUT, OUTPUT
+from scanner.encoder.contract import DEFAULT_MODEL, of_precision, resolve
+from scanner.encoder.encoder import Encoder
+from scanner.scan.options import ScanOptions
+from scanner.system.resources import usable_cores
 
 IMAGES, PIXELS, EVERY = 16_384, 10_000, 0.1
 """Images are a multiple of the batch: those that are on the GPU already have no row to fill up."""
@@ -142,7 +143,7 @@ def _scans(setup: Setup, encoder: Encoder, flux: Vectors, address: str) -> dict[
     """Scans of raw tiles with more and more readers, and of RICE tiles with the most; then the seconds of each stage.
 
     ``of_bare_encoder`` is the objects a second over those of the encoder alone. The callers' time is shared out as in
-    ``bench.scan.lost``: what they wait for is the next tile.
+    ``bench.scan.time_breakdown``: what they wait for is the next tile.
     """
     series = [1] if setup.quick else _series(usable_cores())
     scans: list[dict[str, Any]] = []

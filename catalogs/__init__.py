@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from catalogs.store import Catalogue, Run, create, open
+    from catalogs.store.tile_store import Catalogue, Run, create, open
 
 __all__ = ["Catalogue", "Run", "create", "open"]
 
@@ -19,7 +19,7 @@ __all__ = ["Catalogue", "Run", "create", "open"]
 def __getattr__(name: str) -> Any:
     """The public names, imported when first used: ``import catalogs`` itself loads neither pyarrow nor astropy."""
     if name in __all__:
-        from catalogs import store
+        from catalogs.store import tile_store as store
 
         return getattr(store, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from catalogs.errors import ScannerError
-from export.recipe import Recipe
+from export.embedding_options import Recipe
 
 DEFAULT = Recipe()
 

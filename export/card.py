@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from export.aims import aims
-from export.formats import Agreement
+from export.precision import Agreement
 from export.to_onnx import Exported
-from scanner.model import Contract
-from training import fields
-from training.checkpoint import Checkpoint
+from scanner.encoder.contract import Contract
 from training.config import Augment
+from training.cutouts import real_fields as fields
 from training.evaluate.report import NOTE, card_table
+from training.loop.checkpoint import Checkpoint
 
 
 def render(

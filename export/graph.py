@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from catalogs.errors import ScannerError
-from export.recipe import Recipe
-from training.checkpoint import Checkpoint
-from training.pixels import missing_share
-from training.pooling import Statistics, pool, upright
+from export.embedding_options import Recipe
+from training.loop.checkpoint import Checkpoint
+from training.model.pixels import missing_share
+from training.model.pooling import Statistics, pool, upright
 
 DEFAULT = Recipe()
 LEAST_VARIANCE = 1e-6  # of the first axis; what varies less is rounding, not to be blown up

@@ -20,8 +20,8 @@ import onnx
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from export.formats import Agreement, Vectors, write_format
-from scanner.model import Contract
+from export.precision import Agreement, Vectors, write_format
+from scanner.encoder.contract import Contract
 
 BATCH = 16
 MICROSOFT = "com.microsoft"

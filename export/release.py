@@ -18,18 +18,18 @@ from safetensors.torch import load_file, save
 from catalogs.atomic import replacing, write_text
 from catalogs.errors import ScannerError
 from export.card import render
-from export.formats import Agreement
+from export.embedding_options import Recipe
+from export.fp16 import export_half
 from export.graph import DEFAULT, EmbeddingGraph
-from export.half import export_half
 from export.int8 import export_int8
-from export.recipe import Recipe
+from export.precision import Agreement
 from export.to_onnx import LICENCE, Exported, export
 from export.verify import compared_on
-from scanner.model import of_precision
-from training.checkpoint import Checkpoint
+from scanner.encoder.contract import of_precision
 from training.config import Config
-from training.mae import MaskedAutoencoder
-from training.pooling import Statistics
+from training.loop.checkpoint import Checkpoint
+from training.model.mae import MaskedAutoencoder
+from training.model.pooling import Statistics
 
 ENCODER, WEIGHTS = "encoder.onnx", "model.safetensors"
 CONFIG, CARD, SUMS = "config.json", "README.md", "SHA256SUMS"

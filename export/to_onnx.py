@@ -11,11 +11,11 @@ import onnx
 import torch
 
 from catalogs.atomic import replacing
+from export.embedding_options import Recipe
 from export.graph import DEFAULT, EmbeddingGraph
-from export.recipe import Recipe
 from export.verify import Verification, verify
-from scanner.model import CONTRACT_KEY, Contract
-from training.checkpoint import Checkpoint, begun_with, load
+from scanner.encoder.contract import CONTRACT_KEY, Contract
+from training.loop.checkpoint import Checkpoint, begun_with, load
 
 OPSET = 17
 LICENCE = "BSD-3-Clause"
@@ -43,7 +43,7 @@ def export(
 
     ``cutouts`` is a folder of shards to compare on; without it, made-up galaxies are used. ``first`` is the run that an
     older ``checkpoint`` began with, of which it tells no more than the digest.
-    Raises ``ScannerError``: ``export.disagrees``, and those of ``training.checkpoint``.
+    Raises ``ScannerError``: ``export.disagrees``, and those of ``training.loop.checkpoint``.
     """
     source = load(checkpoint)
     if first is not None:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from catalogs.errors import ScannerError
 from export.graph import EmbeddingGraph
 from training.config import Config
-from training.data import CENTRED, TRAIN, VALIDATE, batch_of, open_cutouts
-from training.statistics import some_rows
+from training.loop.batches import CENTRED, TRAIN, VALIDATE, batch_of, open_cutouts
+from training.loop.statistics import some_rows
 
 TOLERANCE = 1e-5
 """Largest difference of any coordinate of any unit vector. float32 sums in another order differ by 1e-7 to 1e-6."""

@@ -14,11 +14,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench import memory, method, plain_loop, tables, tiles
 from bench.__main__ import SECTIONS, main
-from bench.cloud import Cloud
-from bench.method import Cost, Pair
-from scanner import images, sources, survey
+from bench.harness import memory, tables, tiles
+from bench.harness import timing as method
+from bench.harness.embeddings import Cloud
+from bench.harness.timing import Cost, Pair
+from bench.scan import plain_loop
+from scanner.images import tile_images as images
+from scanner.sources import sources
+from scanner.survey import survey
 from tests.support import tiny_encoder
 
 pytestmark = pytest.mark.timeout(600)

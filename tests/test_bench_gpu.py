@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bench import gpu, torch_loop
-from bench.setup import Setup
-from scanner import runtime
-from scanner.model import resolve
+from bench import gpu
+from bench.encoder import torch_loop
+from bench.harness.setup import Setup
+from scanner.encoder import session as runtime
+from scanner.encoder.contract import resolve
 from tests.support import tiny_encoder
 
 FIDELITY = {"centred_cosine": 1.0, "least_centred_cosine": 1.0, "neighbour_overlap": 1.0, "windows": 64}

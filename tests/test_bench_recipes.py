@@ -10,19 +10,21 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from bench import recipes_compare, recipes_limits, recipes_trees
-from bench.recipes import cli
-from bench.recipes_compute import spending, step_flops
-from bench.recipes_vectors import Baked, Encoded, baked, windows_of
 from catalogs.errors import ScannerError
+from export.embedding_options import Recipe
 from export.graph import EmbeddingGraph
-from export.recipe import Recipe
+from studies.training import cli
+from studies.training import compare as recipes_compare
+from studies.training import limits as recipes_limits
+from studies.training import trees as recipes_trees
+from studies.training.compute import spending, step_flops
+from studies.training.vectors import Baked, Encoded, baked, windows_of
 from tests.training.conftest import write_shards
-from training.checkpoint import Checkpoint, load
 from training.config import Config, Model, Objective, Optimiser
 from training.evaluate.embeddings import Embeddings
 from training.evaluate.models import Flux, unit
-from training.pretrain import pretrain
+from training.loop.checkpoint import Checkpoint, load
+from training.loop.pretrain import pretrain
 
 CONFIGS = Path(__file__).parents[1] / "training" / "configs"
 PLAN = """
@@ -190,4 +192,4 @@ def test_every_command_has_help_with_an_example() -> None:
     for name in cli.commands:
         done = CliRunner().invoke(cli, [name, "--help"])
         assert done.exit_code == 0
-        assert "python -m bench.recipes" in done.output
+        assert "python -m studies.training" in done.output

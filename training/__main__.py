@@ -10,11 +10,15 @@ import click
 from catalogs.errors import ScannerError
 
 COMMANDS = {
-    "simulate": ("training.simulate.command", "simulate", "Render survey-like tiles with lenses in them."),
-    "cutouts": ("training.cutouts", "cutouts_command", "Cut tiles and fields into training shards."),
-    "pretrain": ("training.command", "pretrain_command", "Train a masked autoencoder on shards."),
-    "reconstruct": ("training.command", "reconstruct_command", "Draw what a checkpoint fills into masked cutouts."),
-    "evaluate": ("training.evaluate.command", "evaluate_command", "Measure encoders on real lenses, in one table."),
+    "simulate": ("training.cli.simulate", "simulate", "Render survey-like tiles with lenses in them."),
+    "cutouts": ("training.cli.cutouts", "cutouts_command", "Cut tiles and fields into training shards."),
+    "pretrain": ("training.cli.pretrain", "pretrain_command", "Train a masked autoencoder on shards."),
+    "reconstruct": (
+        "training.cli.pretrain",
+        "reconstruct_command",
+        "Draw what a checkpoint fills into masked cutouts.",
+    ),
+    "evaluate": ("training.cli.evaluate", "evaluate_command", "Measure encoders on real lenses, in one table."),
 }
 
 

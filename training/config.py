@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from catalogs.errors import ScannerError
 
 POOLINGS = ("mean", "cls", "central", "gaussian")
-"""Of patches to one vector: see ``training.pooling``."""
+"""Of patches to one vector: see ``training.model.pooling``."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench import tiles
-from bench.scan import bars, detection, device, dispatch, pace, series
-from bench.setup import Setup
+from bench.harness import tiles
+from bench.harness.setup import Setup
+from bench.scan import detection, dispatch, series
+from bench.scan import efficiency as pace
+from bench.scan import simulated_device as device
+from bench.scan import targets as bars
 
 
 def measure(setup: Setup) -> dict[str, Any]:

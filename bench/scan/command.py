@@ -10,13 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bench import memory
-from bench.memory import Watched
-from bench.setup import Setup
-from scanner.tiles import Tile
+from bench.harness import memory
+from bench.harness.memory import Watched
+from bench.harness.setup import Setup
+from scanner.survey.tile import Tile
 
 COMMAND = "from scanner.cli import main; main()"
-PACED = f"from bench.scan.device import stand_in; stand_in(); {COMMAND}"
+PACED = f"from bench.scan.simulated_device import stand_in; stand_in(); {COMMAND}"
 """The same with a simulated device in the encoder's place: all else weighs the more, and a tile takes seconds."""
 
 

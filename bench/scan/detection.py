@@ -10,11 +10,14 @@ import sep
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from bench.method import cost, in_turns, median_ratio, middle
-from bench.setup import Setup
-from scanner import detect, images, sections, survey
-from scanner.detect import Found
-from scanner.tiles import Tile
+from bench.harness.setup import Setup
+from bench.harness.timing import cost, in_turns, median_ratio, middle
+from scanner.images import sections
+from scanner.images import tile_images as images
+from scanner.sources import detect
+from scanner.sources.detect import Found
+from scanner.survey import survey
+from scanner.survey.tile import Tile
 
 NEAR = 1.0
 """Pixels within which two objects are one."""

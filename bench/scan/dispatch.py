@@ -6,17 +6,17 @@ import time
 from importlib.util import find_spec
 from typing import Any
 
+from bench.harness.setup import Setup
 from bench.scan.window import UNIONS
-from bench.setup import Setup
-from catalogs import store
+from catalogs.store import tile_store as store
 from scanner import cluster
-from scanner.cluster.work import Where
-from scanner.encoder import Encoder
-from scanner.options import ScanOptions
-from scanner.progress import Quiet
-from scanner.report import TileReport
-from scanner.scan import make_run
-from scanner.tiles import Tile
+from scanner.cluster.job import Where
+from scanner.encoder.encoder import Encoder
+from scanner.scan.options import ScanOptions
+from scanner.scan.progress import Quiet
+from scanner.scan.report import TileReport
+from scanner.scan.run import make_run
+from scanner.survey.tile import Tile
 
 TILES, FEW_TILES, BEGINNING = 400, 12, 4
 """Tiles, in full and quick runs, and those of them that come before the counting begins."""

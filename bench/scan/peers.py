@@ -9,12 +9,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import hyrax_loop, torch_loop
-from bench.method import cost
+from bench.encoder import torch_loop
+from bench.harness.setup import Setup
+from bench.harness.timing import cost
+from bench.scan import hyrax_loop
 from bench.scan.window import Turns
-from bench.setup import Setup
-from scanner.cutouts import Batch
-from scanner.encoder import Encoder
+from scanner.encoder.encoder import Encoder
+from scanner.windows.windows import Batch
 
 IMAGES, FEW_IMAGES = 1024, 32
 HYRAX = "Hyrax infer, fp32"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from statistics import median
 
-from bench import plain_loop
-from bench.method import cost
+from bench.harness.setup import Setup
+from bench.harness.timing import cost
+from bench.scan import plain_loop
 from bench.scan.window import Turns
-from bench.setup import Setup
 
 
 class Plain:
-    """Objects a second of ``bench.plain_loop`` on the first tile of ``ours``, in as many turns."""
+    """Objects a second of ``bench.scan.plain_loop`` on the first tile of ``ours``, in as many turns."""
 
     def __init__(self, setup: Setup, ours: Turns, objects: int) -> None:
         self._setup, self._ours, self._objects = setup, ours, objects

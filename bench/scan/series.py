@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from bench import tiles
+from bench.harness import tiles
+from bench.harness.setup import Setup
 from bench.scan.command import PACED, Scanned, scanned
-from bench.setup import Setup
-from scanner.options import LOW
-from scanner.report import Seconds
-from scanner.tiles import Tile
+from scanner.scan.options import LOW
+from scanner.scan.report import Seconds
+from scanner.survey.tile import Tile
 
 LONG, SHORT, SIDE = 21, 4, 2500
 MANY = 100_000

@@ -13,17 +13,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from bench.method import Cost, cost, now
-from bench.setup import Setup
-from catalogs import store
-from scanner import images, sources, survey
-from scanner.cutouts import Batch, Windows
-from scanner.encoder import Encoder
-from scanner.options import GRID, ScanOptions
-from scanner.progress import Quiet
-from scanner.report import Seconds, TileReport
-from scanner.scan import make_run, scan_tiles
-from scanner.tiles import Tile
+from bench.harness.setup import Setup
+from bench.harness.timing import Cost, cost, now
+from catalogs.store import tile_store as store
+from scanner.encoder.encoder import Encoder
+from scanner.images import tile_images as images
+from scanner.scan.options import GRID, ScanOptions
+from scanner.scan.progress import Quiet
+from scanner.scan.report import Seconds, TileReport
+from scanner.scan.run import make_run, scan_tiles
+from scanner.sources import sources
+from scanner.survey import survey
+from scanner.survey.tile import Tile
+from scanner.windows.windows import Batch, Windows
 
 UNIONS = survey.load("unions")
 MOST_WINDOWS = 2048

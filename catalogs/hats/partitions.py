@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.schema import HEALPIX_ORDER
+from catalogs.store.schema import HEALPIX_ORDER
 
 LEAF = 10
 """Order of the pixels that are counted, 3.4' wide: no partition is smaller."""

@@ -23,18 +23,18 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalogs import rows
 from catalogs.atomic import locked, output_errors, write_json
 from catalogs.errors import ScannerError
-from catalogs.footers import Footer
-from catalogs.hats import describe
+from catalogs.hats import metadata as describe
 from catalogs.hats.layout import Tables
 from catalogs.hats.partitions import MAX_MARGIN, Counts, split
-from catalogs.hats.tables import HEALPIX, Writer
-from catalogs.schema import IS_PRIMARY
+from catalogs.hats.writer import HEALPIX, Writer
+from catalogs.store import rows
+from catalogs.store.footers import Footer
+from catalogs.store.schema import IS_PRIMARY
 
 if TYPE_CHECKING:
-    from catalogs.store import Catalogue
+    from catalogs.store.tile_store import Catalogue
 
 Progress = Callable[[int, int], None]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")

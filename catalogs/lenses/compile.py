@@ -19,11 +19,11 @@ from pathlib import Path
 import click
 import numpy as np
 
-from catalogs import sky
 from catalogs.atomic import replacing
 from catalogs.errors import ScannerError
 from catalogs.lenses import DATA, GRADES, LENSES, SET_APART
 from catalogs.lenses.repair import restored
+from catalogs.sky import geometry as sky
 
 SAME_LENS = 3.0 / 3600
 """Degrees. Of 119 pairs of rows within 3 arcsec most are within 0.5; from 2.5 to 5 there are 8, fewest of all."""

@@ -11,13 +11,12 @@ from typing import Any
 import click
 
 from catalogs.errors import ScannerError
-
-from .. import __version__
-from ..interrupt import raise_on_termination
+from scanner import __version__
+from scanner.system.signals import raise_on_termination
 
 BAD_SETUP, INTERRUPTED = 1, 130
 COMMANDS = {
-    "scan-tiles": "scan:scan_tiles",
+    "scan-tiles": "scan_tiles:scan_tiles",
     "index": "index:index",
     "query": "query:query",
     "lenses": "lenses:lenses",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from .options import catalog_option, encoder_options, image_options
+from scanner.cli.options import catalog_option, encoder_options, image_options
 
 METHODS = ("centroid", "nearest", "probe")
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -67,10 +67,9 @@ def evaluate_ranking(
       scanner evaluate-ranking --truth truth.csv --label lens --like mine.csv --where "mag_auto < 21" -f json
     """
     import catalogs
-    from catalogs import trials
-
-    from .. import examples as reading
-    from .. import query, ranking_report
+    from catalogs.ranking import evaluation as trials
+    from scanner.queries import examples as reading
+    from scanner.queries import query, ranking_report
 
     if augment and root is None:
         raise click.UsageError("--augment needs --root, the folder of the images.")

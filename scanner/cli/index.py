@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .machines import ShardType
-from .options import catalog_option
+from scanner.cli.options import catalog_option
+from scanner.cli.scan_options import ShardType
 
 if TYPE_CHECKING:
-    from catalogs.index import IndexReport
-    from catalogs.verify import Verified
-
-    from ..shard import Shard
+    from catalogs.index.build import IndexReport
+    from catalogs.search.index_recall import Verified
+    from scanner.scan.share import Shard
 
 
 @click.command()
@@ -73,10 +72,9 @@ def index(
       srun --ntasks 8 scanner index --shard auto && scanner index
     """
     import catalogs
-    from catalogs import index as indexes
-    from catalogs import verify as verifying
-
-    from ..machine import usable_cores
+    from catalogs.index import build as indexes
+    from catalogs.search import index_recall as verifying
+    from scanner.system.resources import usable_cores
 
     if shard and target_recall:
         raise click.UsageError("--target-recall is measured when all is built: give it without --shard.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .options import catalog_option
+from scanner.cli.options import catalog_option
 
 
 @click.command()
@@ -22,7 +22,7 @@ def info(catalog: Path, model: str | None, fmt: str) -> None:
       scanner info --catalog embeddings
       scanner info --model small --format json
     """
-    from .. import describe
+    from scanner.queries import describe
 
     facts = describe.model(model) if model else describe.catalogue(catalog)
     if fmt == "json":

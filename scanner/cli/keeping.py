@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..encoder import Encoder
-    from ..keep import Keep
-    from ..survey import Survey
+    from scanner.encoder.encoder import Encoder
+    from scanner.scan.best_rows import Keep
+    from scanner.survey.survey import Survey
 
 
 class BestOf(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
@@ -19,7 +19,7 @@ class BestOf(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
     name = "best:N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from ..keep import parse
+        from scanner.scan.best_rows import parse
 
         try:
             return parse(value)
@@ -36,8 +36,7 @@ def kept(
     if best is None or like is None:
         raise click.UsageError("--keep and --like go together (--like-catalog with both): best:N of what is like FILE.")
     import catalogs
-
-    from .. import keep
+    from scanner.scan import best_rows as keep
 
     if catalog is not None:
         return keep.from_catalogue(best, like, catalogs.open(catalog), encoder)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .options import emit, output_options
+from scanner.cli.options import emit, output_options
 
 GRADES = ("confident", "probable")
 KINDS = ("galaxy", "group", "cluster", "cluster-catalogue")
@@ -52,9 +52,8 @@ def lenses(
       scanner lenses --grade confident --tiles mine.txt --as-tile-list > lens_tiles.txt
     """
     import catalogs
-
-    from .. import known_lenses
-    from .. import survey as surveys
+    from scanner.queries import known_lenses
+    from scanner.survey import survey as surveys
 
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     plan = surveys.load(survey)

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import catalog_option, image_options
+from scanner.cli.options import catalog_option, image_options
 
 if TYPE_CHECKING:
-    from catalogs.store import Catalogue
-
-    from ..stamps import Stamps
+    from catalogs.store.tile_store import Catalogue
+    from scanner.windows.by_position import Stamps
 
 METHODS = ("pca", "tsne", "umap")
 DRAWN = 100_000
@@ -64,7 +63,7 @@ def map_(
       scanner map --method tsne --where "is_primary and mag_auto < 22" --root /data/unions --cutouts tsne_cutouts.png
     """
     import catalogs
-    from catalogs import maps
+    from catalogs.maps import build as maps
 
     if cutouts and root is None:
         raise click.UsageError("--cutouts needs --root, the folder of the images.")
@@ -79,7 +78,7 @@ def map_(
             f"{report.placed:,} tiles placed, {report.kept:,} kept"
         )
     if figure or cutouts:
-        from .. import stamps
+        from scanner.windows import by_position as stamps
 
         at_hand = stamps.of_catalogue(catalogue, root, survey) if root else None
         _draw(catalogue, report.name, method, figure, cutouts, at_hand)
@@ -90,9 +89,8 @@ def _draw(
 ) -> None:
     import numpy as np
 
-    from catalogs import maps
-
-    from .. import map_figures
+    from catalogs.maps import build as maps
+    from scanner.figures import map as map_figures
 
     table = maps.table(catalogue, name, map_figures.columns(catalogue.schema.names), limit=DRAWN)
     places = np.stack([table[f"{name}_x"], table[f"{name}_y"]], axis=1)

@@ -126,7 +126,7 @@ def output_options(command: F) -> F:
 
 def emit(table: Table, fmt: str, output: Path | None) -> None:
     """Write a table in ``fmt`` to ``output`` (whole or not at all), or to stdout."""
-    from catalogs import formats
+    from catalogs import render as formats
     from catalogs.atomic import replacing
 
     rendered = formats.render(table, fmt)
@@ -146,8 +146,8 @@ def default_readers() -> int:
     Beside a GPU all cores but two read; on a CPU one of eight, as there it is the encoder that takes the time. The
     workers of this machine share its cores and its memory. How a cluster's machines are made is not known here: one.
     """
-    from ..machine import usable_cores, usable_memory
-    from ..runtime import gpu_count
+    from scanner.encoder.session import gpu_count
+    from scanner.system.resources import usable_cores, usable_memory
 
     asked = click.get_current_context().params
     if asked["address"] or asked["dask_config"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .options import catalog_option, emit, image_options, output_options
+from scanner.cli.options import catalog_option, emit, image_options, output_options
 
 METHODS = ("mahalanobis", "knn")
 DRAWN = 60
@@ -60,7 +60,7 @@ def outliers(
       scanner outliers --method knn --root /data/unions --gallery outliers.png
     """
     import catalogs
-    from catalogs import outliers as far_out
+    from catalogs.ranking import outliers as far_out
 
     if gallery and root is None:
         raise click.UsageError("--gallery needs --root, the folder of the images.")
@@ -69,7 +69,7 @@ def outliers(
     table = far_out.outliers(catalogue, method=method, k=k, where=where, sample=sample, neighbour=neighbour, seed=seed)
     emit(table, fmt, output)
     if gallery is not None and root is not None:
-        from .. import gallery as pictures
-        from .. import stamps
+        from scanner.queries import answer_gallery as pictures
+        from scanner.windows import by_position as stamps
 
         pictures.draw([None], [table[:DRAWN]], stamps.of_catalogue(catalogue, root, survey), gallery)

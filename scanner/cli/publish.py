@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from .options import catalog_option
+from scanner.cli.options import catalog_option
 
 
 @click.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .options import DEC, RA, REGION, catalog_option, emit, encoder_options, image_options, output_options
+from scanner.cli.options import DEC, RA, REGION, catalog_option, emit, encoder_options, image_options, output_options
 
 SOME_UNANSWERED = 3
 
@@ -76,8 +76,7 @@ def query(
       scanner query --ra 194.0567 --dec 56.0333 --root /data/unions --gallery like.png
     """
     import catalogs
-
-    from .. import query as questions
+    from scanner.queries import query as questions
 
     if (ra is None) != (dec is None):
         raise click.UsageError("--ra and --dec go together.")
@@ -97,7 +96,7 @@ def query(
     answers = questions.ask(catalogue, asked, k, where, near)
     emit(questions.joined(asked, answers), fmt, output)
     if gallery is not None and root is not None:
-        from .. import gallery as pictures
+        from scanner.queries import answer_gallery as pictures
 
         pictures.draw(asked, answers, asker.stamps(), gallery)
     return 0 if complete else SOME_UNANSWERED

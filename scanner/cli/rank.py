@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import catalog_option, emit, encoder_options, image_options, output_options
+from scanner.cli.options import catalog_option, emit, encoder_options, image_options, output_options
 
 if TYPE_CHECKING:
-    from catalogs.examples import Examples
-    from catalogs.marks import Marks
-    from catalogs.store import Catalogue
-
-    from ..query import Query
+    from catalogs.ranking.feedback import Marks
+    from catalogs.search.examples import Examples
+    from catalogs.store.tile_store import Catalogue
+    from scanner.queries.query import Query
 
 METHODS = ("auto", "centroid", "nearest", "probe")
 NEXT = ("best", "uncertain", "explore")
@@ -104,10 +103,9 @@ def rank(
     """
     import catalogs
     from catalogs import lenses
-    from catalogs import rank as ranking
-
-    from .. import examples
-    from .. import query as questions
+    from catalogs.ranking import rank as ranking
+    from scanner.queries import examples
+    from scanner.queries import query as questions
 
     for option, given in (("--gallery", gallery), ("--augment", augment)):
         if given and root is None:
@@ -134,13 +132,13 @@ def rank(
     )
     emit(table, fmt, output)
     if gallery is not None and root is not None:
-        from .. import gallery as pictures
+        from scanner.queries import answer_gallery as pictures
 
         pictures.draw([_first(read[0])], [table[:DRAWN]], asker.stamps(), gallery)
 
 
 def _marks(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Marks | None:
-    from catalogs import marks
+    from catalogs.ranking import feedback as marks
 
     if not feedback:
         return None
@@ -151,7 +149,7 @@ def _marks(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Marks | None:
 
 def _first(like: Examples) -> Query | None:
     """The first example, to stand before the list; None where there is no example but marks."""
-    from .. import query as questions
+    from scanner.queries import query as questions
 
     if not len(like):
         return None

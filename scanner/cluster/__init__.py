@@ -4,7 +4,7 @@
 ``pip install 'unions-scanner[cluster]'``; Dask is imported when a scan starts.
 """
 
-from .run import scan_tiles
-from .work import Where
+from scanner.cluster.job import Where
+from scanner.cluster.run import scan_tiles
 
 __all__ = ["Where", "scan_tiles"]

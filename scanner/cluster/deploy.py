@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from catalogs.errors import ScannerError
-
-from .. import runtime
-from .work import INSTALL, Where, Work, not_installed
+from scanner.cluster.job import INSTALL, Where, Work, not_installed
+from scanner.encoder import session as runtime
 
 log = logging.getLogger(__name__)
 

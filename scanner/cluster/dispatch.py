@@ -17,14 +17,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from catalogs.errors import ScannerError
-from catalogs.store import Catalogue
-
-from ..prefetch import POLL
-from ..prepare import failed
-from ..progress import Progress
-from ..report import TileReport
-from ..tiles import Tile
-from .work import Work, placed
+from catalogs.store.tile_store import Catalogue
+from scanner.cluster.job import Work, placed
+from scanner.scan.prepare import failed
+from scanner.scan.progress import Progress
+from scanner.scan.read_ahead import POLL
+from scanner.scan.report import TileReport
+from scanner.survey.tile import Tile
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +129,7 @@ class Dispatch:
         return tile
 
     def _send(self, client: Any, plugin: str, tile: Tile, worker: str | None) -> None:
-        from .worker import scan_tile
+        from scanner.cluster.worker import scan_tile
 
         key = f"scan_tile-{tile.name}-{next(self._counter)}-{plugin}"
         where = {"workers": [worker], "allow_other_workers": False} if worker else {}

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .. import runtime
+from scanner.encoder import session as runtime
 
 if sys.platform != "win32":
     import fcntl

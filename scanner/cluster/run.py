@@ -12,22 +12,21 @@ from typing import Any
 
 from catalogs.atomic import remove_stale
 from catalogs.errors import ScannerError
-from catalogs.store import Catalogue, Run
-
-from ..encoder import Encoder
-from ..interrupt import Interrupts
-from ..machine import usable_cores
-from ..model import MODELS
-from ..options import ScanOptions
-from ..prepare import Job
-from ..progress import Progress, Quiet
-from ..report import ScanReport
-from ..scan import check
-from ..survey import Survey
-from ..tiles import Tile
-from . import deploy
-from .dispatch import Dispatch, LostError
-from .work import Where, Work, absolute
+from catalogs.store.tile_store import Catalogue, Run
+from scanner.cluster import deploy
+from scanner.cluster.dispatch import Dispatch, LostError
+from scanner.cluster.job import Where, Work, absolute
+from scanner.encoder.contract import MODELS
+from scanner.encoder.encoder import Encoder
+from scanner.scan.options import ScanOptions
+from scanner.scan.prepare import Job
+from scanner.scan.progress import Progress, Quiet
+from scanner.scan.report import ScanReport
+from scanner.scan.run import check
+from scanner.survey.survey import Survey
+from scanner.survey.tile import Tile
+from scanner.system.resources import usable_cores
+from scanner.system.signals import Interrupts
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +94,7 @@ def _driven(dispatch: Dispatch, connect: deploy.Connect, work: Work) -> bool:
 @contextlib.contextmanager
 def _connected(connect: deploy.Connect, work: Work) -> Iterator[tuple[Any, str]]:
     """A client whose workers know the work, under a name of its own; at the end they forget it and drop their tiles."""
-    from .worker import TileWorker
+    from scanner.cluster.worker import TileWorker
 
     plugin = f"unions-scanner-{secrets.token_hex(6)}"
     client = connect()

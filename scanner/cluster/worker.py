@@ -18,17 +18,17 @@ from typing import Any
 
 from distributed import WorkerPlugin, get_worker
 
-from catalogs import store
 from catalogs.errors import ScannerError
-
-from .. import __version__, scan
-from ..encoder import Encoder
-from ..prefetch import POLL
-from ..progress import Quiet
-from ..report import TileReport
-from ..tiles import Tile
-from . import gpus
-from .work import INSTALL, Work
+from catalogs.store import tile_store as store
+from scanner import __version__
+from scanner.cluster import gpus
+from scanner.cluster.job import INSTALL, Work
+from scanner.encoder.encoder import Encoder
+from scanner.scan import run as scan
+from scanner.scan.progress import Quiet
+from scanner.scan.read_ahead import POLL
+from scanner.scan.report import TileReport
+from scanner.survey.tile import Tile
 
 log = logging.getLogger(__name__)
 

@@ -10,16 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import hyrax_loop, memory, tiles
-from bench.method import Cost
-from bench.scan import bars, device, lost, series
-from bench.scan.device import Device
+from bench.harness import memory, tiles
+from bench.harness.setup import Setup
+from bench.harness.timing import Cost
+from bench.scan import hyrax_loop, series
+from bench.scan import simulated_device as device
+from bench.scan import targets as bars
+from bench.scan import time_breakdown as lost
+from bench.scan.simulated_device import Device
 from bench.scan.window import Turns, Window, _seconds, cut, window
-from bench.setup import Setup
-from scanner import images, sources, survey
-from scanner.encoder import Encoder
-from scanner.options import GRID, ScanOptions
-from scanner.report import Seconds, TileReport
+from scanner.encoder.encoder import Encoder
+from scanner.images import tile_images as images
+from scanner.scan.options import GRID, ScanOptions
+from scanner.scan.report import Seconds, TileReport
+from scanner.sources import sources
+from scanner.survey import survey
 from tests.support import tiny_encoder
 
 SECONDS = Seconds(read=1.0, detect=2.0, cut=0.5, infer=17.0, write=0.2)

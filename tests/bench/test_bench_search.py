@@ -12,17 +12,19 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 import catalogs
-from bench import publish, ranking, readers, spoilt, variants
-from bench.cloud import Cloud
-from bench.setup import Setup
-from catalogs import store
-from catalogs.vectors import unit
-from scanner import survey
-from scanner.encoder import Encoder
-from scanner.options import ScanOptions
-from scanner.progress import Quiet
-from scanner.scan import make_run, scan_tiles
-from scanner.tiles import find
+from bench.harness.embeddings import Cloud
+from bench.harness.setup import Setup
+from bench.search import publish, readers, variants
+from catalogs.store import tile_store as store
+from catalogs.store.vectors import unit
+from scanner.encoder.encoder import Encoder
+from scanner.scan.options import ScanOptions
+from scanner.scan.progress import Quiet
+from scanner.scan.run import make_run, scan_tiles
+from scanner.survey import survey
+from scanner.survey.tile import find
+from studies import artefacts as spoilt
+from studies import ranking
 from tests.support import small_tiles, tiny_encoder
 
 pytestmark = pytest.mark.timeout(300)

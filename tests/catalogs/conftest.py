@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from catalogs import store
-from catalogs.store import Catalogue, Run
+from catalogs.store import tile_store as store
+from catalogs.store.tile_store import Catalogue, Run
 
 DIM = 16
 Rows = dict[str, np.ndarray]

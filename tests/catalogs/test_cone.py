@@ -9,8 +9,9 @@ from astropy.coordinates import SkyCoord
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalogs import reading, sky
 from catalogs.errors import ScannerError
+from catalogs.sky import geometry as sky
+from catalogs.store import tile_reader as reading
 
 
 def brute_force(ra, dec, centre, radius):
@@ -77,7 +78,7 @@ def test_only_tiles_that_a_cone_touches_are_read(odd_catalogue, monkeypatch):
 
 
 def test_row_groups_outside_the_declinations_are_skipped(catalogue, run, make_rows, monkeypatch):
-    monkeypatch.setattr("catalogs.writer.ROW_GROUP", 100)
+    monkeypatch.setattr("catalogs.store.tile_writer.ROW_GROUP", 100)
     dec = np.linspace(10, 10.5, 1000)
     with catalogue.writer("1.200", run) as writer:
         writer.write(make_rows(1, np.full(1000, 20.0), dec))
@@ -102,12 +103,12 @@ def test_a_cone_off_the_sky_is_refused(catalogue, where):
 
 
 def test_footers_are_remembered_and_a_changed_tile_is_noticed(catalogue, run, make_rows, write_tile, monkeypatch):
-    monkeypatch.setattr("catalogs.footers._KEEP_FROM", 1)
+    monkeypatch.setattr("catalogs.store.footers._KEEP_FROM", 1)
     write_tile(catalogue, "1.200", make_rows(1, [10.0], [10.0]))
     assert len(catalogue.cone(10.0, 10.0, 10)) == 1
     assert (catalogue.path / "index" / "footers.json").exists()
     with monkeypatch.context() as unread:
-        unread.setattr("catalogs.footers.read", lambda path: pytest.fail("read again"))
+        unread.setattr("catalogs.store.footers.read", lambda path: pytest.fail("read again"))
         assert len(catalogue.cone(10.0, 10.0, 10)) == 1
     write_tile(catalogue, "1.200", make_rows(1, [50.0, 50.0], [10.0, 10.1]))
     assert len(catalogue.cone(10.0, 10.0, 10)) == 0

@@ -11,11 +11,18 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from catalogs import annoy_engine, candidates, engines, halves, index, search, store, vectors
-from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
-from catalogs.halves import Halves
-from catalogs.index import Options
+from catalogs.index import annoy_engine
+from catalogs.index import build as index
+from catalogs.index import engine as engines
+from catalogs.index import half_vectors as halves
+from catalogs.index.build import Options
+from catalogs.index.engine import Recipe
+from catalogs.index.half_vectors import Halves
+from catalogs.search import candidates
+from catalogs.search import neighbours as search
+from catalogs.store import tile_store as store
+from catalogs.store import vectors
 
 ENGINES = [
     "annoy",
@@ -102,7 +109,7 @@ def test_where_the_engine_does_not_run_search_is_exact_and_says_so(survey, monke
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     expected = list(survey.neighbours(vector=np.arange(16.0), k=8)["object_id"])
     annoy_engine._works_here.cache_clear()
-    from catalogs import shards
+    from catalogs.index import shards
 
     shards.close_all()
     monkeypatch.setattr(annoy_engine, "_TRIAL", "import os; os.abort()")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from catalogs import formats
+from catalogs import render as formats
 from catalogs.errors import ScannerError
 
 

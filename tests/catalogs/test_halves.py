@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalogs import halves, vectors
-from catalogs.halves import Halves
+from catalogs.index import half_vectors as halves
+from catalogs.index.half_vectors import Halves
+from catalogs.store import vectors
 
 
 def stored(path: Path, count: int, dim: int, mean: float = 0.0) -> np.ndarray:

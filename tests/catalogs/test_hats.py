@@ -19,12 +19,17 @@ from astropy_healpix import HEALPix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogs import grid, hats, sky, store, vectors
+from catalogs import hats
 from catalogs.errors import ScannerError
-from catalogs.hats import files, partitions
+from catalogs.hats import parquet as files
+from catalogs.hats import partitions
 from catalogs.hats.partitions import Partition
-from catalogs.schema import healpix29
-from catalogs.store import Catalogue
+from catalogs.sky import geometry as sky
+from catalogs.sky import unions_grid as grid
+from catalogs.store import tile_store as store
+from catalogs.store import vectors
+from catalogs.store.schema import healpix29
+from catalogs.store.tile_store import Catalogue
 
 MARGIN = 10.0
 SMALL = hats.Options("unions", rows_per_file=450, margin=MARGIN)
@@ -282,7 +287,7 @@ def test_an_interrupted_publication_leaves_nothing_under_its_name_and_goes_on(
 def test_unfinished_work_of_other_options_is_not_gone_on_with(catalogue, tmp_path, monkeypatch) -> None:
     out = tmp_path / "archive"
     with monkeypatch.context() as broken:
-        broken.setattr("catalogs.hats.describe.write", lambda *rest: exit())
+        broken.setattr("catalogs.hats.metadata.write", lambda *rest: exit())
         with pytest.raises(SystemExit):
             hats.publish(catalogue, out, SMALL)
     made = hats.publish(catalogue, out, dataclasses.replace(SMALL, where="mag_r < 10"))
@@ -294,7 +299,7 @@ def test_a_full_disk_says_so_and_the_next_run_goes_on(catalogue, tmp_path) -> No
     script = """
 import resource, sys
 from pathlib import Path
-from catalogs import hats, store
+from catalogs import hats; from catalogs.store import tile_store as store
 from catalogs.errors import ScannerError
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 try:

@@ -15,11 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalogs import candidates, index, plan, shards, store
-from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
-from catalogs.footers import Footer
-from catalogs.index import Options
+from catalogs.index import assignment as plan
+from catalogs.index import build as index
+from catalogs.index import shards
+from catalogs.index.build import Options
+from catalogs.index.engine import Recipe
+from catalogs.search import candidates
+from catalogs.store import tile_store as store
+from catalogs.store.footers import Footer
 
 
 @pytest.fixture
@@ -280,7 +284,7 @@ def test_killed_at_any_moment_the_old_index_answers(survey, folder, make_rows, w
     script = """
 import os, sys
 from pathlib import Path
-from catalogs import index, store
+from catalogs.index import build as index; from catalogs.store import tile_store as store
 real = Path.replace
 def replace(self, target):
     if str(target).endswith(sys.argv[2]) and "shard-0000" + sys.argv[3] in str(target):
@@ -305,7 +309,7 @@ def test_two_processes_at_once_build_once(survey, monkeypatch):
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     script = """
 import sys
-from catalogs import index, store
+from catalogs.index import build as index; from catalogs.store import tile_store as store
 print(len(index.build(store.open(sys.argv[1]), index.Options(shard_rows=700)).built))
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -319,7 +323,7 @@ def test_asking_while_indexing_is_always_right(survey, folder):
     expected = answer(survey)[0]
     script = """
 import sys
-from catalogs import index, store
+from catalogs.index import build as index; from catalogs.store import tile_store as store
 catalogue = store.open(sys.argv[1])
 for trees in range(2, 12):
     index.build(catalogue, index.Options(trees=trees, shard_rows=700))
@@ -337,8 +341,8 @@ def test_a_full_disk_during_a_build_keeps_the_old_index(survey, folder, make_row
     expected = answer(survey)
     script = """
 import resource, sys
-from catalogs import index, store
-from catalogs.engines import Recipe
+from catalogs.index import build as index; from catalogs.store import tile_store as store
+from catalogs.index.engine import Recipe
 from catalogs.errors import ScannerError
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 try:

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalogs import index, processes, store
+from catalogs import parallel as processes
 from catalogs.errors import ScannerError
-from catalogs.index import Options
+from catalogs.index import build as index
+from catalogs.index.build import Options
+from catalogs.store import tile_store as store
 
 
 def die() -> None:
@@ -61,7 +63,7 @@ import sys
 from functools import partial
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
-from catalogs import processes
+from catalogs import parallel as processes
 import workers
 list(processes.each([partial(workers.wait, Path(sys.argv[1]))], 1, Path(".")))
 """

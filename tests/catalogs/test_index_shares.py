@@ -12,13 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalogs import atomic, candidates, index, plan, store
-from catalogs.index import Options
+from catalogs import atomic
+from catalogs.index import assignment as plan
+from catalogs.index import build as index
+from catalogs.index.build import Options
+from catalogs.search import candidates
+from catalogs.store import tile_store as store
 
 ROOM = 350  # a shard a tile: six in all
 SCRIPT = """
 import sys
-from catalogs import index, store
+from catalogs.index import build as index; from catalogs.store import tile_store as store
 share = tuple(map(int, sys.argv[2].split("/")))
 print(*index.build(store.open(sys.argv[1]), index.Options(shard_rows=350, share=share)).built)
 """

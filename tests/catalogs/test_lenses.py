@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalogs import lenses, sky
+from catalogs import lenses
 from catalogs.errors import ScannerError
 from catalogs.lenses import compile as compiling
 from catalogs.lenses import repair
+from catalogs.sky import geometry as sky
 
 HEADER = "name,RA [deg],DEC [deg],zlens,type,grading,ref\n"
 LOPES = "Lopes et al. (2004) - doi:10.1086/423038"

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from catalogs import maps, projections
 from catalogs.errors import ScannerError
+from catalogs.maps import build as maps
+from catalogs.maps import projections
 
 DIM = 16
 KINDS = 3

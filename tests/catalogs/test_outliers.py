@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from catalogs import outliers, rank, sampling
 from catalogs.errors import ScannerError
-from catalogs.store import Catalogue
-
-from .conftest import DIM, Rows
+from catalogs.ranking import outliers, rank
+from catalogs.search import random_sample as sampling
+from catalogs.store.tile_store import Catalogue
+from tests.catalogs.conftest import DIM, Rows
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from catalogs import passes, rows
+from catalogs.search import full_pass as passes
+from catalogs.store import rows
 
 
 @pytest.mark.parametrize("least", [-1.0, 2.0, 15.0, 29.5, 31.0])

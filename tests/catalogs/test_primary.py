@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogs import examples, grid, rank, store
-from catalogs.primary import Owners
+from catalogs.ranking import rank
+from catalogs.search import examples
+from catalogs.sky import unions_grid as grid
+from catalogs.sky.overlaps import Owners
+from catalogs.store import tile_store as store
 
 FIELD = [f"{x:03d}.{y:03d}" for y in (291, 292, 293) for x in (215, 216, 217, 218, 219)]
 

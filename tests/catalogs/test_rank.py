@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from catalogs import passes, rank, scorers
 from catalogs.errors import ScannerError
-from catalogs.examples import Examples, match
-from catalogs.footers import Footer
-from catalogs.store import Catalogue
+from catalogs.ranking import rank, scorers
+from catalogs.search import full_pass as passes
+from catalogs.search.examples import Examples, match
+from catalogs.store.footers import Footer
+from catalogs.store.tile_store import Catalogue
+from tests.catalogs.conftest import DIM, Rows
 from tests.support import planted as lenses
-
-from .conftest import DIM, Rows
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from catalogs import calibration, scorers
-from catalogs.calibration import Calibration
 from catalogs.errors import ScannerError
-from catalogs.examples import Examples, none, spot
+from catalogs.ranking import calibration, scorers
+from catalogs.ranking.calibration import Calibration
+from catalogs.search.examples import Examples, none, spot
 
 DIM = 8
 

@@ -7,12 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from catalogs import crossmatch, examples, search
-from catalogs.examples import match
-from catalogs.store import Catalogue
+from catalogs.search import examples
+from catalogs.search import neighbours as search
+from catalogs.search.examples import match
+from catalogs.sky import crossmatch
+from catalogs.store.tile_store import Catalogue
+from tests.catalogs.conftest import DIM, Rows
 from tests.support import planted
-
-from .conftest import DIM, Rows
 
 
 @pytest.fixture

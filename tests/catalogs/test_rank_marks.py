@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalogs import formats, marks, rank
+from catalogs import render as formats
 from catalogs.errors import ScannerError
-from catalogs.marks import Mark
-from catalogs.store import Catalogue
+from catalogs.ranking import feedback as marks
+from catalogs.ranking import rank
+from catalogs.ranking.feedback import Mark
+from catalogs.store.tile_store import Catalogue
+from tests.catalogs.conftest import Rows
 from tests.support import planted
-
-from .conftest import Rows
 
 
 @pytest.fixture

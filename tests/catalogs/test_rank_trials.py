@@ -7,13 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from catalogs import quality, rank, trials
 from catalogs.errors import ScannerError
-from catalogs.store import Catalogue
-from catalogs.trials import Trial
+from catalogs.ranking import evaluation as trials
+from catalogs.ranking import measures as quality
+from catalogs.ranking import rank
+from catalogs.ranking.evaluation import Trial
+from catalogs.store.tile_store import Catalogue
+from tests.catalogs.conftest import Rows
 from tests.support import planted
-
-from .conftest import Rows
 
 
 @pytest.fixture

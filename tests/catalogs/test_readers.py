@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogs import store, vectors
+from catalogs.store import tile_store as store
+from catalogs.store import vectors
 
 
 @pytest.fixture

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 import catalogs
-from catalogs import candidates, index, passes, search, store
 from catalogs.errors import ScannerError
-from catalogs.index import Options
+from catalogs.index import build as index
+from catalogs.index.build import Options
+from catalogs.search import candidates
+from catalogs.search import full_pass as passes
+from catalogs.search import neighbours as search
+from catalogs.store import tile_store as store
 
 
 def brute_force(survey, vector, k, besides=()):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from catalogs import candidates, index
-from catalogs.candidates import Candidates
-from catalogs.index import Options
-from catalogs.rows import selection
+from catalogs.index import build as index
+from catalogs.index.build import Options
+from catalogs.search import candidates
+from catalogs.search.candidates import Candidates
+from catalogs.store.rows import selection
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import catalogs
-from catalogs import store
 from catalogs.errors import ScannerError
-from catalogs.schema import catalogue_schema
+from catalogs.store import tile_store as store
+from catalogs.store.schema import catalogue_schema
 
 
 def test_create_then_open_gives_the_same_catalogue(tmp_path, run):
@@ -148,7 +148,7 @@ def test_the_bytes_do_not_depend_on_batches_or_time(catalogue, run, make_rows, t
 
 
 def test_row_groups_are_full_however_rows_come(catalogue, run, make_rows, monkeypatch):
-    monkeypatch.setattr("catalogs.writer.ROW_GROUP", 100)
+    monkeypatch.setattr("catalogs.store.tile_writer.ROW_GROUP", 100)
     rows = make_rows(1, np.linspace(0, 1, 330), np.linspace(0, 1, 330))
     with catalogue.writer("1.1", run) as writer:
         for start, stop in ((0, 70), (70, 320), (320, 330)):

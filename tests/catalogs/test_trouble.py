@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalogs import atomic, store
+from catalogs import atomic
 from catalogs.errors import ScannerError
+from catalogs.store import tile_store as store
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, limits and locks of POSIX")
 
 WRITER = """
 import sys, resource
 import numpy as np
-from catalogs import store
-from catalogs.store import Run
+from catalogs.store import tile_store as store
+from catalogs.store.tile_store import Run
 
 path, tile, after = sys.argv[1:4]
 run = Run("unions", ("u", "g", "r"), "small", "a" * 64, {"embedding_dim": 16, "window": 64}, {"min_snr": 5.0})

@@ -8,11 +8,15 @@ import json
 import numpy as np
 import pytest
 
-from catalogs import candidates, index, store, tuning, verify
-from catalogs.engines import Recipe
 from catalogs.errors import ScannerError
-from catalogs.index import Options
-from catalogs.quality import Estimate
+from catalogs.index import build as index
+from catalogs.index import tuning
+from catalogs.index.build import Options
+from catalogs.index.engine import Recipe
+from catalogs.ranking.measures import Estimate
+from catalogs.search import candidates
+from catalogs.search import index_recall as verify
+from catalogs.store import tile_store as store
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ def test_a_wanted_recall_is_reached_recorded_and_used(wide, monkeypatch):
 
 def test_trees_are_tried_too(wide, monkeypatch):
     monkeypatch.setattr(tuning, "QUESTIONS", 30)
-    from catalogs import annoy_engine
+    from catalogs.index import annoy_engine
 
     monkeypatch.setattr(annoy_engine, "TREES", (2, 12))
     report = index.build(wide, Options(target=0.8))

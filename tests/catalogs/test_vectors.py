@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from catalogs import vectors
+from catalogs.store import vectors
 
 
 @pytest.mark.parametrize("directions", [1, 4, 5, 30])

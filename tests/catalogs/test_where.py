@@ -7,9 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalogs import reading, store, where
 from catalogs.errors import ScannerError
-from catalogs.schema import catalogue_schema
+from catalogs.store import row_filter as where
+from catalogs.store import tile_reader as reading
+from catalogs.store import tile_store as store
+from catalogs.store.schema import catalogue_schema
 
 SCHEMA = catalogue_schema(("u", "g", "r"), 16)
 
@@ -109,7 +111,7 @@ def test_what_is_not_a_filter_is_refused(text):
 
 
 def test_row_groups_that_cannot_pass_are_not_read(catalogue, run, make_rows, monkeypatch):
-    monkeypatch.setattr("catalogs.writer.ROW_GROUP", 100)
+    monkeypatch.setattr("catalogs.store.tile_writer.ROW_GROUP", 100)
     snr = np.linspace(0, 100, 1000).astype(np.float32)
     with catalogue.writer("1.1", run) as writer:
         writer.write(make_rows(1, np.full(1000, 20.0), np.linspace(0, 1, 1000), snr=snr))
@@ -157,7 +159,7 @@ def test_a_filter_means_what_python_means_whatever_the_row_groups(run, make_rows
     count = len(values)
     rows = make_rows(1, np.linspace(0, 1, count), np.linspace(0, 1, count), mag_u=mag_u, mag_g=mag_g, snr=snr)
     with pytest.MonkeyPatch.context() as small:
-        small.setattr("catalogs.writer.ROW_GROUP", 3)
+        small.setattr("catalogs.store.tile_writer.ROW_GROUP", 3)
         with catalogue.writer("1.1", run) as writer:
             writer.write(rows)
     scope = [{"isnan": np.isnan, "mag_u": u, "mag_g": g, "snr": s} for u, g, s in values]

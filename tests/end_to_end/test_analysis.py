@@ -18,8 +18,7 @@ from astropy.table import Table
 from PIL import Image
 
 import catalogs
-
-from .conftest import Scanner
+from tests.end_to_end.conftest import Scanner
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "analysis.md"
 pytestmark = pytest.mark.timeout(900)  # LSDB is imported and compiles: half a minute of a quiet core

@@ -14,9 +14,8 @@ from astropy.table import Table
 from PIL import Image
 
 import catalogs
+from tests.end_to_end.conftest import Scanner
 from tests.support import small_tiles
-
-from .conftest import Scanner
 
 COMMANDS = ("scan-tiles", "index", "query", "lenses", "rank", "map", "publish", "info", "demo")
 

@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import catalogs
+from tests.end_to_end.conftest import Scanner
 from tests.support import small_tiles
-
-from .conftest import Scanner
 
 NAMES = small_tiles.names(3)
 BEST = 4

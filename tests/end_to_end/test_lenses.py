@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from .conftest import Scanner
+from tests.end_to_end.conftest import Scanner
 
 
 def test_lenses_come_with_the_tile_they_are_on(scanner: Scanner, tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import catalogs
+from tests.end_to_end.conftest import Scanner
 from tests.support import small_tiles, tiny_encoder
-
-from .conftest import Scanner
 
 FIDELITY = {"centred_cosine": 0.9987, "least_centred_cosine": 0.9962, "neighbour_overlap": 0.979, "windows": 512}
 POSITION = 3

@@ -14,9 +14,8 @@ from PIL import Image
 
 import catalogs
 from catalogs.errors import ScannerError
-from scanner import examples, query
-
-from .conftest import Scanner
+from scanner.queries import examples, query
+from tests.end_to_end.conftest import Scanner
 
 
 @pytest.fixture(scope="module")

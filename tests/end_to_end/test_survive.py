@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-import catalogs.store
-from scanner.report import ScanReport
+import catalogs
+from scanner.scan.report import ScanReport
 from tests.support import nursery, small_tiles, tiny_encoder
 
 TILES = 8
@@ -163,8 +163,8 @@ def test_kill_9_at_random_moments_then_the_same_command_gives_the_same_catalogue
             assert len(expected) == TILES
             assert contents(out) == expected, f"after {kills} kills"
             assert not leftovers(out)
-            assert catalogs.store.open(out).tiles() == small_tiles.names(TILES)
-            assert not catalogs.store.open(out).failures()
+            assert catalogs.open(out).tiles() == small_tiles.names(TILES)
+            assert not catalogs.open(out).failures()
             if kills >= KILLS:
                 return
 
@@ -213,10 +213,10 @@ def test_a_reader_that_is_killed_costs_at_most_its_tile(
     assert {tile["code"] for tile in failed} <= {"tile.reader_died"}
     assert contents(out).items() <= contents(undisturbed[0]).items()
     assert len(contents(out)) == TILES - len(failed)
-    assert [failure.tile for failure in catalogs.store.open(out).failures()] == [tile["tile"] for tile in failed]
+    assert [failure.tile for failure in catalogs.open(out).failures()] == [tile["tile"] for tile in failed]
     again(survey_folder, model, out)
     assert contents(out) == contents(undisturbed[0])
-    assert not catalogs.store.open(out).failures()
+    assert not catalogs.open(out).failures()
 
 
 @pytest.mark.parametrize("readers", [0, 1])
@@ -242,4 +242,4 @@ def test_a_bad_tile_among_good_ones_hurts_none(
     truncated.write_bytes(whole)
     assert again(folder, model, tmp_path / "out", readers).count("done") == 1
     assert contents(tmp_path / "out") == contents(undisturbed[0])
-    assert not catalogs.store.open(tmp_path / "out").failures()
+    assert not catalogs.open(tmp_path / "out").failures()

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 import catalogs
+from tests.end_to_end.conftest import Done, Scanner
 from tests.support import nursery, small_tiles
-
-from .conftest import Done, Scanner
 
 NAMES = small_tiles.names(12)
 REPOSITORY = Path(__file__).parents[2]
@@ -148,13 +147,13 @@ def test_two_scans_into_one_catalogue_at_once_one_of_them_killed(
     assert contents(out) == undisturbed
     assert not catalogs.open(out).failures()
     assert len(catalogs.open(out).table(["object_id"])) == len(set(catalogs.open(out).table()["object_id"]))
-    catalogs.store.create(out, _run_of(out))  # what the next scan does first
+    catalogs.create(out, _run_of(out))  # what the next scan does first
     assert not list(out.rglob("*.tmp"))
 
 
-def _run_of(out: Path) -> catalogs.store.Run:
+def _run_of(out: Path) -> catalogs.Run:
     info = catalogs.open(out).info
-    return catalogs.store.Run(info.survey, info.bands, info.model, info.model_sha256, info.contract, {}, info.grid)
+    return catalogs.Run(info.survey, info.bands, info.model, info.model_sha256, info.contract, {}, info.grid)
 
 
 CLOCK = """

@@ -11,9 +11,9 @@ import pytest
 
 from export.graph import EmbeddingGraph
 from export.to_onnx import Exported, export
-from training.checkpoint import Checkpoint, load
 from training.config import read
-from training.pretrain import pretrain
+from training.loop.checkpoint import Checkpoint, load
+from training.loop.pretrain import pretrain
 
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "tiny.toml"
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from catalogs.errors import ScannerError
+from export.embedding_options import Recipe
 from export.graph import EmbeddingGraph, projection
-from export.recipe import Recipe
 from export.verify import made_up
-from training.checkpoint import Checkpoint
-from training.pixels import missing_share
-from training.pooling import POOLINGS, Statistics, pool
+from training.loop.checkpoint import Checkpoint
+from training.model.pixels import missing_share
+from training.model.pooling import POOLINGS, Statistics, pool
 
 ROTATION = Recipe("mean", 0.0, 0.0, 0.0)
 

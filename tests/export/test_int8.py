@@ -11,13 +11,13 @@ import onnxruntime
 import pytest
 
 from catalogs.errors import ScannerError
-from export.formats import agree, vectors, write_format
 from export.graph import EmbeddingGraph
 from export.int8 import block_products, export_int8, quantised, with_gaps
+from export.precision import agree, vectors, write_format
 from export.to_onnx import Exported
 from export.verify import cases, made_up
-from scanner.encoder import Encoder
-from scanner.model import CONTRACT_KEY
+from scanner.encoder.contract import CONTRACT_KEY
+from scanner.encoder.encoder import Encoder
 
 
 @pytest.fixture(scope="module")

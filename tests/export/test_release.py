@@ -17,20 +17,20 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-import training.checkpoint
 from catalogs.errors import ScannerError
-from export import half
+from export import fp16 as half
 from export.__main__ import export_command
 from export.aims import AIMS, aims
 from export.card import render
-from export.formats import agree
+from export.fp16 import in_half
 from export.graph import EmbeddingGraph
-from export.half import in_half
+from export.precision import agree
 from export.release import load, release
 from export.to_onnx import export
 from export.verify import made_up
-from scanner.encoder import Encoder
-from training.pretrain import pretrain
+from scanner.encoder.encoder import Encoder
+from training.loop import checkpoint
+from training.loop.pretrain import pretrain
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_the_card_says_which_aims_were_missed(tmp_path: Path) -> None:
 
 
 def test_the_card_tells_of_the_run_that_came_before(run: Path, shards: Path, tmp_path: Path) -> None:
-    first = training.checkpoint.load(run)
+    first = checkpoint.load(run)
     config = replace(
         first.config,
         name="second",
@@ -192,7 +192,7 @@ def test_the_card_tells_of_the_run_that_came_before(run: Path, shards: Path, tmp
         optimiser=replace(first.config.optimiser, steps=2, ema=0.5),
     )
     pretrain(config, shards, tmp_path / "second", begin=run)
-    second = training.checkpoint.load(tmp_path / "second")
+    second = checkpoint.load(tmp_path / "second")
     exported = export(tmp_path / "second", tmp_path / "encoder.onnx")
     card = render(exported)
     before = (
@@ -205,7 +205,7 @@ def test_the_card_tells_of_the_run_that_came_before(run: Path, shards: Path, tmp
     ):
         assert said in card
     old = replace(second, data={key: value for key, value in second.data.items() if key != "stages"})
-    training.checkpoint.save(old, tmp_path / "old.safetensors")
+    checkpoint.save(old, tmp_path / "old.safetensors")
     assert f"began with the weights of `{first.weights_sha256}`." in render(replace(exported, checkpoint=old))
     again = export(tmp_path / "old.safetensors", tmp_path / "again.onnx", first=run)
     assert render(again).replace("again.onnx", "encoder.onnx") == card

@@ -12,12 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 import scanner
-from export.formats import BARS, agree
+from export.precision import BARS, agree
 from export.release import load
-from scanner import images, sources, survey, tiles
-from scanner.cutouts import Windows
-from scanner.encoder import Encoder
-from scanner.model import DEFAULT_MODEL, resolve
+from scanner.encoder.contract import DEFAULT_MODEL, resolve
+from scanner.encoder.encoder import Encoder
+from scanner.images import tile_images as images
+from scanner.sources import sources
+from scanner.survey import survey
+from scanner.survey import tile as tiles
+from scanner.windows.windows import Windows
 
 PACKAGE = Path(scanner.__file__).parent
 ROWS = 128

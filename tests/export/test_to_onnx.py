@@ -21,8 +21,8 @@ from export.__main__ import export_command
 from export.card import render
 from export.graph import EmbeddingGraph
 from export.to_onnx import Exported, export
-from scanner.model import CONTRACT_KEY, Contract
-from training.checkpoint import Checkpoint, load
+from scanner.encoder.contract import CONTRACT_KEY, Contract
+from training.loop.checkpoint import Checkpoint, load
 
 
 def test_the_only_metadata_is_the_contract_and_the_scanner_reads_it(exported: Exported, checkpoint: Checkpoint) -> None:
@@ -98,12 +98,12 @@ def test_agrees_with_torch_on_real_survey_pixels(exported: Exported, graph: Embe
 def test_the_scanner_embeds_with_it_without_torch(exported: Exported) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "import numpy as np\nfrom scanner.encoder import Encoder\n"
+        "import numpy as np\nfrom scanner.encoder.encoder import Encoder\n"
         f"encoder = Encoder({str(exported.path)!r}, device='cpu')\n"
         "vectors = encoder.embed(np.full((3, 3, 32, 32), np.nan, np.float32))\n"
         "assert vectors.shape == (3, 32) and np.isfinite(vectors).all()\n"
     )
-    pytest.importorskip("scanner.encoder")
+    pytest.importorskip("scanner.encoder.encoder")
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

@@ -10,10 +10,11 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from scanner import survey, tiles
-from scanner.encoder import Encoder
-from scanner.images import TileImages, open_tile
-from scanner.survey import Survey
+from scanner.encoder.encoder import Encoder
+from scanner.images.tile_images import TileImages, open_tile
+from scanner.survey import survey
+from scanner.survey import tile as tiles
+from scanner.survey.survey import Survey
 from tests.support import tiny_encoder
 
 NAME = "111.280"

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scanner import charts
-from scanner.charts import Line
+from scanner.figures import chart as charts
+from scanner.figures.chart import Line
 
 
 def test_a_line_lies_at_its_values(tmp_path: Path) -> None:

@@ -23,16 +23,18 @@ pytest.importorskip("distributed")
 import dask
 from distributed import Client, LocalCluster, SchedulerPlugin
 
-import catalogs.store
+import catalogs
 from catalogs.errors import ScannerError
-from scanner import scan, survey, tiles
 from scanner.cluster import Where, deploy, dispatch
 from scanner.cluster import scan_tiles as scan_on_cluster
 from scanner.cluster.dispatch import Workers
-from scanner.encoder import Encoder
-from scanner.options import ScanOptions
-from scanner.progress import Quiet
-from scanner.report import ScanReport, TileReport
+from scanner.encoder.encoder import Encoder
+from scanner.scan import run as scan
+from scanner.scan.options import ScanOptions
+from scanner.scan.progress import Quiet
+from scanner.scan.report import ScanReport, TileReport
+from scanner.survey import survey
+from scanner.survey import tile as tiles
 from tests.support import small_tiles
 from tests.support.deadly import Deadly
 
@@ -75,7 +77,7 @@ def plain(folder: Path, encoder: Encoder, tmp_path_factory: pytest.TempPathFacto
     run = scan.make_run(UNIONS, encoder, OPTIONS)
     listed = [tiles.find(UNIONS, name, folder) for name in NAMES]
     options = ScanOptions(readers=0)
-    scan.scan_tiles(listed, UNIONS, encoder, catalogs.store.create(out, run), run, options)
+    scan.scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
     return contents(out)
 
 
@@ -122,7 +124,7 @@ class Bench:
 
     def scan(self, where: Where, names: list[str] = NAMES, options: ScanOptions = OPTIONS) -> ScanReport:
         run = scan.make_run(UNIONS, self.encoder, options)
-        catalogue = catalogs.store.create(self.out, run)
+        catalogue = catalogs.create(self.out, run)
         listed = (tiles.find(UNIONS, name, self.folder) for name in names)
         return scan_on_cluster(
             listed, UNIONS, self.encoder, catalogue, run, options, where, device="cpu", progress=self.notes
@@ -159,7 +161,7 @@ def test_every_healthy_tile_exactly_once_whatever_dies(
     }
     assert "3 times" in next(tile.message for tile in report.failed if tile.tile == DEADLY)
     assert contents(bench.out) == {name: plain[name] for name in NAMES if name not in (CUT_SHORT, DEADLY)}
-    failures = {failure.tile: failure for failure in catalogs.store.open(bench.out).failures()}
+    failures = {failure.tile: failure for failure in catalogs.open(bench.out).failures()}
     assert set(failures) == {CUT_SHORT, DEADLY}
     assert failures[DEADLY].attempts == 1
     assert failures[CUT_SHORT].attempts <= 2  # a worker that dies between writing it down and saying so: read again
@@ -168,7 +170,7 @@ def test_every_healthy_tile_exactly_once_whatever_dies(
     again = bench.scan(Where(address=workers.scheduler_address))  # and now it does not kill
     assert (again.count("done"), again.count("skipped")) == (1, len(NAMES) - 2)
     assert contents(bench.out) == plain
-    assert [failure.tile for failure in catalogs.store.open(bench.out).failures()] == [CUT_SHORT]
+    assert [failure.tile for failure in catalogs.open(bench.out).failures()] == [CUT_SHORT]
 
 
 def test_a_scheduler_of_others_with_the_settings_of_dask(bench: Bench, plain: dict[str, bytes]) -> None:
@@ -203,7 +205,7 @@ def test_a_tile_is_not_blamed_for_a_worker_that_was_gone_before_it_came(
         return asked
 
     monkeypatch.setattr(Workers, "look", late)
-    catalogue = catalogs.store.create(bench.out, scan.make_run(UNIONS, bench.encoder, OPTIONS))
+    catalogue = catalogs.create(bench.out, scan.make_run(UNIONS, bench.encoder, OPTIONS))
     catalogue.record_failure(NAMES[0], "tile.kills_workers", "Workers died.", "")
     monkeypatch.setitem(workers.scheduler.__dict__, "allowed_failures", 3)
     report = bench.scan(Where(address=workers.scheduler_address), NAMES[:2])
@@ -259,7 +261,7 @@ def test_a_worker_that_is_back_at_its_address_is_not_gone(monkeypatch: pytest.Mo
 def test_a_set_up_that_is_wrong_on_a_worker_ends_the_scan(bench: Bench, workers: LocalCluster) -> None:
     run = scan.make_run(UNIONS, bench.encoder, OPTIONS)
     listed = [tiles.find(UNIONS, name, bench.folder) for name in NAMES]
-    catalogue = catalogs.store.create(bench.out, run)
+    catalogue = catalogs.create(bench.out, run)
     with pytest.raises(ScannerError) as caught:
         scan_on_cluster(
             listed,
@@ -306,7 +308,7 @@ def test_a_scheduler_that_comes_back(bench: Bench, plain: dict[str, bytes]) -> N
     assert sorted(tile.tile for tile in found[0].tiles) == sorted(NAMES)
     assert (found[0].count("done"), found[0].count("skipped")) == (len(NAMES) - 1, 0)
     assert contents(bench.out) == plain
-    assert found[0].objects == sum(catalogs.store.open(bench.out).rows(name) for name in plain)
+    assert found[0].objects == sum(catalogs.open(bench.out).rows(name) for name in plain)
 
 
 def worker(port: int) -> subprocess.Popen[bytes]:

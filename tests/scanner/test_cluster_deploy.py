@@ -15,14 +15,18 @@ import pytest
 
 pytest.importorskip("dask_jobqueue")
 
-import catalogs.store
+import catalogs
 from catalogs.errors import ScannerError
-from scanner import cluster, runtime, scan, survey, tiles
+from scanner import cluster
 from scanner.cluster import Where, deploy
-from scanner.cluster.work import Work
+from scanner.cluster.job import Work
 from scanner.cluster.worker import Gate
-from scanner.encoder import Encoder
-from scanner.options import ScanOptions
+from scanner.encoder import session as runtime
+from scanner.encoder.encoder import Encoder
+from scanner.scan import run as scan
+from scanner.scan.options import ScanOptions
+from scanner.survey import survey
+from scanner.survey import tile as tiles
 from tests.support import small_tiles
 
 UNIONS = survey.load("unions")
@@ -89,7 +93,7 @@ def test_slurm_is_asked_for_workers(encoder: Encoder, tmp_path: Path, slurm: Pat
         [tiles.find(UNIONS, name, tmp_path / "unions") for name in names],
         UNIONS,
         encoder,
-        catalogs.store.create(tmp_path / "out", run),
+        catalogs.create(tmp_path / "out", run),
         run,
         options,
         Where(workers=1, config=settings(tmp_path, SLURM)),
@@ -142,7 +146,7 @@ def test_dask_is_missed_only_when_it_is_needed(
     monkeypatch.setitem(sys.modules, "distributed", None)
     options = ScanOptions()
     run = scan.make_run(UNIONS, encoder, options)
-    catalogue = catalogs.store.create(tmp_path, run)
+    catalogue = catalogs.create(tmp_path, run)
     with pytest.raises(ScannerError) as caught:
         cluster.scan_tiles([], UNIONS, encoder, catalogue, run, options, Where(workers=2))
     assert caught.value.code == "cluster.not_installed"

@@ -17,9 +17,9 @@ import pytest
 pytest.importorskip("distributed")
 
 from catalogs.errors import ScannerError
-from scanner import runtime
 from scanner.cluster import gpus, worker
-from scanner.cluster.work import Work
+from scanner.cluster.job import Work
+from scanner.encoder import session as runtime
 
 FOUR = ["a", "b", "c", "d"]
 HOLDER = """

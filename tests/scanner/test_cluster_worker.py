@@ -12,14 +12,16 @@ import pytest
 
 pytest.importorskip("distributed")
 
-import catalogs.store
+import catalogs
 from catalogs.errors import ScannerError
-from scanner import scan, survey, tiles
 from scanner.cluster import worker
-from scanner.cluster.work import Work
+from scanner.cluster.job import Work
 from scanner.cluster.worker import TileWorker
-from scanner.encoder import Encoder
-from scanner.options import ScanOptions
+from scanner.encoder.encoder import Encoder
+from scanner.scan import run as scan
+from scanner.scan.options import ScanOptions
+from scanner.survey import survey
+from scanner.survey import tile as tiles
 from tests.support import small_tiles
 
 UNIONS = survey.load("unions")
@@ -31,7 +33,7 @@ def station(encoder: Encoder, tmp_path: Path) -> Iterator[TileWorker]:
     """A plugin as Dask would set it up; its catalogue is ``tmp_path / "out"``, and it has no tiles yet."""
     options = ScanOptions(readers=0)
     run = scan.make_run(UNIONS, encoder, options)
-    catalogs.store.create(tmp_path / "out", run)
+    catalogs.create(tmp_path / "out", run)
     for name in NAMES:
         small_tiles.write(tmp_path, name, size=120, objects=6, bands="r")
     plugin = TileWorker(Work(UNIONS, options, run, str(encoder.path), tmp_path / "out", device="cpu", cores=1))

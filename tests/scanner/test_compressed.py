@@ -16,8 +16,9 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
-from scanner import compressed, fits_planes
-from scanner.compressed import CompressedPlane
+from scanner.images import compressed
+from scanner.images import fits as fits_planes
+from scanner.images.compressed import CompressedPlane
 from tests.support import rice
 
 SHAPE = (70, 90)
@@ -173,7 +174,7 @@ def test_a_stream_without_an_end_ends_no_process(tmp_path: Path) -> None:
     row = rice.encoded([1] * SHAPE[1], 32, 4, iter(lambda: -1, None))
     path = rice_table(tmp_path / "plane.fits.fz", [*[row] * 63, b"\0\0\0\1\x08" + bytes(1_000_000)])
     program = (
-        "import sys; from pathlib import Path; from scanner import fits_planes; path = Path(sys.argv[1])\n"
+        "import sys; from pathlib import Path; from scanner.images import fits as fits_planes; path = Path(sys.argv[1])\n"
         "with fits_planes.opened(path) as hdus, fits_planes.reading(path): list(fits_planes.strips(hdus[1]))"
     )
     done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=False)

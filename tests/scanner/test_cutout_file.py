@@ -10,7 +10,8 @@ import pytest
 from astropy.io import fits
 
 from catalogs.errors import ScannerError
-from scanner import cutout_file, survey
+from scanner.survey import survey
+from scanner.windows import cutout_file
 from tests.support import tiny_encoder
 
 UNIONS = survey.load("unions")

@@ -11,11 +11,12 @@ import pytest
 from astropy.wcs import WCS
 
 from catalogs.errors import ScannerError
-from scanner import survey, tiles
-from scanner.cutouts import WindowFrame, Windows
-from scanner.images import TileImages, open_tile
-from scanner.sources import Sources, detect
-from scanner.survey import Survey
+from scanner.images.tile_images import TileImages, open_tile
+from scanner.sources.sources import Sources, detect
+from scanner.survey import survey
+from scanner.survey import tile as tiles
+from scanner.survey.survey import Survey
+from scanner.windows.windows import WindowFrame, Windows
 
 FRAME = WindowFrame(("u", "g", "r", "i", "z"), 64, 0.18577)
 

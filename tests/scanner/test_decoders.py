@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tests.support.rice import HEADER, RAW, encoded, packed
 
-_decoders = pytest.importorskip("scanner._decoders", reason="installed without a compiler")
+_decoders = pytest.importorskip("scanner.images._decoders", reason="installed without a compiler")
 
 DITHERS = 10_000
 

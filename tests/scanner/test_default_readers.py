@@ -8,8 +8,9 @@ from typing import Any
 import click
 import pytest
 
-from scanner import machine, runtime
 from scanner.cli import options
+from scanner.encoder import session as runtime
+from scanner.system import resources as machine
 
 NOTHING = {"address": None, "dask_config": None, "workers": None, "device": "auto", "precision": "fp32"}
 

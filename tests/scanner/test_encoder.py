@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from catalogs.errors import ScannerError
-from scanner import runtime
-from scanner.encoder import Encoder
-from scanner.model import shipped
+from scanner.encoder import session as runtime
+from scanner.encoder.contract import shipped
+from scanner.encoder.encoder import Encoder
 from tests.support import tiny_encoder
 
 
@@ -189,7 +189,7 @@ def test_without_onnxruntime_the_message_says_what_to_install(model: Path) -> No
         "from importlib import metadata\n"
         "def absent(name): raise metadata.PackageNotFoundError(name)\n"
         "metadata.version = absent\n"
-        "from scanner.encoder import Encoder\n"
+        "from scanner.encoder.encoder import Encoder\n"
         "from catalogs.errors import ScannerError\n"
         f"try: Encoder({str(model)!r})\n"
         "except ScannerError as error: sys.stdout.write(error.code + ' ' + error.hint)"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scanner.figures import NO_DATA, TILE, Panel, gallery, rgb, triple
+from scanner.figures.gallery import NO_DATA, TILE, Panel, gallery, rgb, triple
 
 UGRIZ = tuple("ugriz")
 

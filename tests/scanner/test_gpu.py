@@ -17,9 +17,9 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from scanner import runtime
-from scanner.binding import Binding, page_lock
-from scanner.encoder import GPU_BATCH, Encoder
+from scanner.encoder import session as runtime
+from scanner.encoder.buffers import Binding, page_lock
+from scanner.encoder.encoder import GPU_BATCH, Encoder
 from tests.support import tiny_encoder
 
 ROWS = 12
@@ -90,7 +90,7 @@ def test_placement_names_every_operator_and_where_it_runs(model: Path) -> None:
 @pytest.mark.parametrize("name", ["encoder.onnx", "encoder_fp16.onnx"])
 def test_the_shipped_graph_asks_for_no_shape_once_its_batch_is_fixed(tmp_path: Path, name: str) -> None:
     """Such questions are answered by the CPU, with a wait for the GPU at each."""
-    shipped = Path(runtime.__file__).parent / "models" / "small" / name
+    shipped = Path(runtime.__file__).parents[1] / "models" / "small" / name
     if not shipped.is_file():
         pytest.skip("no model ships with this checkout")
     loaded = runtime.load()

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from catalogs import store
-from scanner import scan, survey, tiles
-from scanner.encoder import Encoder
-from scanner.options import LOW, ScanOptions
+from catalogs.store import tile_store as store
+from scanner.encoder.encoder import Encoder
+from scanner.scan import run as scan
+from scanner.scan.options import LOW, ScanOptions
+from scanner.survey import survey
+from scanner.survey import tile as tiles
 from tests.support import small_tiles, tiny_encoder
 
 UNIONS = survey.load("unions")

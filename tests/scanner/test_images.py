@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from scanner import fits_planes, survey, tiles
-from scanner.images import TileImages, open_tile
-from scanner.survey import Survey
+from scanner.images import fits as fits_planes
+from scanner.images.tile_images import TileImages, open_tile
+from scanner.survey import survey
+from scanner.survey import tile as tiles
+from scanner.survey.survey import Survey
 
 TO_NJY_30 = 10 ** (-0.4 * (30 - 31.4))
 TO_NJY_27 = 10 ** (-0.4 * (27 - 31.4))

@@ -11,9 +11,9 @@ import pytest
 from astropy.io import fits
 
 from catalogs.errors import ScannerError
-from scanner import tiles
-from scanner.images import open_tile
-from scanner.survey import Survey
+from scanner.images.tile_images import open_tile
+from scanner.survey import tile as tiles
+from scanner.survey.survey import Survey
 
 Tile = dict[str, Path]
 

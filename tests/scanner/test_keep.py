@@ -10,13 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 
 import catalogs
-from catalogs import rank, store
 from catalogs.errors import ScannerError
-from scanner import images, keep, scan, survey, tiles
-from scanner.encoder import Encoder
-from scanner.keep import Best, Keep
-from scanner.options import LOW, ScanOptions
-from scanner.report import ScanReport
+from catalogs.ranking import rank
+from catalogs.store import tile_store as store
+from scanner.encoder.encoder import Encoder
+from scanner.images import tile_images as images
+from scanner.scan import best_rows as keep
+from scanner.scan import run as scan
+from scanner.scan.best_rows import Best, Keep
+from scanner.scan.options import LOW, ScanOptions
+from scanner.scan.report import ScanReport
+from scanner.survey import survey
+from scanner.survey import tile as tiles
 from tests.support import small_tiles, tiny_encoder
 
 UNIONS = survey.load("unions")
@@ -84,7 +89,7 @@ def test_examples_of_a_catalogue_give_the_score_of_rank(
     folder: Path, encoder: Encoder, swept: Path, like: Path, tmp_path: Path
 ) -> None:
     """The rows that a scan keeps are those that rank lists first in the catalogue of all rows."""
-    from scanner import examples, query
+    from scanner.queries import examples, query
 
     catalogue = catalogs.open(swept)
     chosen = keep.from_catalogue(5, like, catalogue, encoder)
@@ -140,7 +145,7 @@ def test_without_keep_nothing_changed() -> None:
 def test_strips_keep_the_same(
     folder: Path, encoder: Encoder, like: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scanner import sections
+    from scanner.images import sections
 
     monkeypatch.setattr(sections, "SECTION", (100, 300))
     options = replace(GRID, keep=keep.by_pixels(9, like, UNIONS, encoder, folder))

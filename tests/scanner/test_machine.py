@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scanner import machine
+from scanner.system import resources as machine
 
 GIB = 2**30
 

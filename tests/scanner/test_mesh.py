@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scanner import mesh
-from scanner.mesh import Mesh
-from scanner.modes import CUT
-from scanner.sections import MESH
-from scanner.sky import WHITE, Sky
+from scanner.images import background_mesh as mesh
+from scanner.images.background import WHITE, Sky
+from scanner.images.background_mesh import Mesh
+from scanner.images.modes import CUT
+from scanner.images.sections import MESH
 
 SHAPE = 700, 643
 FIELDS = ("level", "noise", "share", "same")

@@ -10,8 +10,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
-from scanner import fits_planes
-from scanner import packed as packing
+from scanner.images import fits as fits_planes
+from scanner.images import fits_guard as packing
 
 SIDE = 64
 

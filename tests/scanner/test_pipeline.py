@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from catalogs import store
 from catalogs.errors import ScannerError
-from scanner.encoder import Encoder
-from scanner.pipeline import AHEAD, Pipeline
-from scanner.prefetch import Ready
-from scanner.progress import Quiet
-from scanner.report import Seconds, TileReport
+from catalogs.store import tile_store as store
+from scanner.encoder.encoder import Encoder
+from scanner.scan.pipeline import AHEAD, Pipeline
+from scanner.scan.progress import Quiet
+from scanner.scan.read_ahead import Ready
+from scanner.scan.report import Seconds, TileReport
 from tests.support import tiny_encoder
 
 BANDS = tuple("ugriz")
@@ -173,7 +173,7 @@ def test_a_full_disk_ends_the_scan_with_its_own_error(bench: Bench, monkeypatch:
     def full(*_: object) -> None:
         raise ScannerError("output.full", "There is no room left.")
 
-    monkeypatch.setattr("catalogs.writer.TileWriter.write", full)
+    monkeypatch.setattr("catalogs.store.tile_writer.TileWriter.write", full)
     with pytest.raises(ScannerError) as caught:
         bench.scan(*(FakeTile(f"{number:03d}.292", 50) for number in range(100)))
     assert caught.value.code == "output.full"

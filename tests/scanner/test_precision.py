@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from catalogs.errors import ScannerError
-from scanner.encoder import Encoder
-from scanner.model import Contract, of_precision, resolve
+from scanner.encoder.contract import Contract, of_precision, resolve
+from scanner.encoder.encoder import Encoder
 from tests.support import tiny_encoder
 
 FIDELITY = {"centred_cosine": 0.9987, "least_centred_cosine": 0.9962, "neighbour_overlap": 0.979, "windows": 512}

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from scanner.progress import Bar, Lines, line
-from scanner.report import ScanReport, Seconds, TileReport
+from scanner.scan.progress import Bar, Lines, line
+from scanner.scan.report import ScanReport, Seconds, TileReport
 
 DONE = TileReport("217.292", "done", 1234, 5, Seconds(0.5, 2.0, 0.25, 30.0, 0.125))
 FAILED = TileReport("218.292", "failed", code="tile.truncated", message="r.fits ends early.", hint="Fetch it again.")

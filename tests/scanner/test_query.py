@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.coordinates.name_resolve import NameResolveError
 
 from catalogs.errors import ScannerError
-from scanner import query
+from scanner.queries import query
 
 
 def test_a_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 from scipy.special import erf
 
-from scanner.resample import PHASES, Resampler
+from scanner.windows.resample import PHASES, Resampler
 
 MODEL = 0.18577
 

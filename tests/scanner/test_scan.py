@@ -14,14 +14,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from catalogs import store
 from catalogs.errors import ScannerError
-from catalogs.writer import RUN_KEY
-from scanner import images, reader, scan, survey, tiles
-from scanner.encoder import Encoder
-from scanner.options import RECIPE, ScanOptions
-from scanner.report import ScanReport, TileReport
-from scanner.tiles import Tile
+from catalogs.store import tile_store as store
+from catalogs.store.tile_writer import RUN_KEY
+from scanner.encoder.encoder import Encoder
+from scanner.images import tile_images as images
+from scanner.scan import reader_process as reader
+from scanner.scan import run as scan
+from scanner.scan.options import RECIPE, ScanOptions
+from scanner.scan.report import ScanReport, TileReport
+from scanner.survey import survey
+from scanner.survey import tile as tiles
+from scanner.survey.tile import Tile
 from tests.support import small_tiles, tiny_encoder
 
 UNIONS = survey.load("unions")
@@ -195,7 +199,7 @@ def test_a_tile_says_on_what_its_vectors_were_made(bench: Bench) -> None:
 def test_tiles_of_another_recipe_are_done_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A version of this software that finds other objects does not leave half of a catalogue as it was."""
     bench.scan(["200.292", "201.292"])
-    monkeypatch.setattr("scanner.options.RECIPE", RECIPE + 1)
+    monkeypatch.setattr("scanner.scan.options.RECIPE", RECIPE + 1)
     assert [bench.scan(["200.292", "201.292"]).count("done") for _ in range(2)] == [2, 0]
 
 

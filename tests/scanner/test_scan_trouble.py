@@ -11,12 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from catalogs import store
-from scanner import images, prepare, scan, sources, survey, tiles
-from scanner.encoder import Encoder
-from scanner.options import ScanOptions
-from scanner.report import ScanReport
-from scanner.tiles import Tile
+from catalogs.store import tile_store as store
+from scanner.encoder.encoder import Encoder
+from scanner.images import tile_images as images
+from scanner.scan import prepare
+from scanner.scan import run as scan
+from scanner.scan.options import ScanOptions
+from scanner.scan.report import ScanReport
+from scanner.sources import sources
+from scanner.survey import survey
+from scanner.survey import tile as tiles
+from scanner.survey.tile import Tile
 from tests.support import small_tiles, tiny_encoder
 
 UNIONS = survey.load("unions")

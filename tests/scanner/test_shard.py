@@ -7,9 +7,9 @@ import random
 import pytest
 
 from catalogs.errors import ScannerError
-from scanner import shard
-from scanner.shard import Shard
-from scanner.tiles import Tile
+from scanner.scan import share as shard
+from scanner.scan.share import Shard
+from scanner.survey.tile import Tile
 
 TILES = [Tile(f"{x}.{y}") for x in range(200, 240) for y in range(280, 300)]
 ARRAY = {"SLURM_ARRAY_TASK_MIN": "4", "SLURM_ARRAY_TASK_MAX": "7", "SLURM_ARRAY_TASK_COUNT": "4"}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import sep
 
-from scanner.sections import MESH
-from scanner.sky import Sky
+from scanner.images.background import Sky
+from scanner.images.sections import MESH
 
 SHAPE = (701, 643)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scanner.slots import Slot
+from scanner.system.shared_memory import Slot
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no descriptors to inherit")
 
@@ -18,7 +18,7 @@ def test_both_sides_see_the_same_pixels() -> None:
     slot = Slot()
     slot.array((2, 3))[:] = 1.0
     code = (
-        "import sys; from scanner.slots import Slot\n"
+        "import sys; from scanner.system.shared_memory import Slot\n"
         "array = Slot(int(sys.argv[1])).array((4, 500, 500)); array[3] = 7.0; array[0, 0, 0] += 1"
     )
     subprocess.run(

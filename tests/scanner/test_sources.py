@@ -12,15 +12,17 @@ import pytest
 from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
-from catalogs.schema import catalogue_schema
-from scanner import detect as detection
-from scanner import photometry, survey, tiles
-from scanner.images import TileImages, open_tile
-from scanner.options import RECIPE
-from scanner.sources import Sources, detect, grid
-from scanner.survey import Survey
+from catalogs.store.schema import catalogue_schema
+from scanner.images.tile_images import TileImages, open_tile
+from scanner.scan.options import RECIPE
+from scanner.sources import apertures as photometry
+from scanner.sources import detect as detection
+from scanner.sources.sources import Sources, detect, grid
+from scanner.survey import survey
+from scanner.survey import tile as tiles
+from scanner.survey.survey import Survey
 
-DEMO = Path(detection.__file__).parent / "demo"
+DEMO = Path(detection.__file__).parents[1] / "demo"
 
 
 def rows(path: Path, tile: str) -> list[dict[str, str]]:

@@ -14,8 +14,8 @@ from astropy.table import Table
 from pyarrow import parquet
 
 from catalogs.errors import ScannerError
-from scanner.images import TileImages
-from scanner.sources import from_file
+from scanner.images.tile_images import TileImages
+from scanner.sources.sources import from_file
 
 SEXTRACTOR = """#   1 NUMBER                 Running object number
 #   2 X_IMAGE                Object position along x                                    [pixel]

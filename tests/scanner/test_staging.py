@@ -19,14 +19,18 @@ pytest.importorskip("aiohttp")
 
 import fsspec
 
-from catalogs import store
 from catalogs.errors import ScannerError
-from scanner import scan, scratch, survey, tiles, transfer, vospace
-from scanner.encoder import Encoder
-from scanner.options import ScanOptions
-from scanner.report import ScanReport
-from scanner.scratch import Scratch
-from scanner.tile_lines import clean
+from catalogs.store import tile_store as store
+from scanner.encoder.encoder import Encoder
+from scanner.remote import download as transfer
+from scanner.remote import scratch, vospace
+from scanner.remote.scratch import Scratch
+from scanner.scan import run as scan
+from scanner.scan.options import ScanOptions
+from scanner.scan.report import ScanReport
+from scanner.survey import survey
+from scanner.survey import tile as tiles
+from scanner.survey.tile_list import clean
 from tests.support import small_tiles
 from tests.support.bad_server import BadServer, serving
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from catalogs.errors import ScannerError
-from scanner import survey, tiles
-from scanner.cutouts import WindowFrame, Windows
-from scanner.images import open_tile
-from scanner.sources import Sources, detect
-from scanner.stamps import Stamps
-from scanner.survey import Survey
+from scanner.images.tile_images import open_tile
+from scanner.sources.sources import Sources, detect
+from scanner.survey import survey
+from scanner.survey import tile as tiles
+from scanner.survey.survey import Survey
+from scanner.windows.by_position import Stamps
+from scanner.windows.windows import WindowFrame, Windows
 from tests.support import small_tiles
 
 FRAME = WindowFrame(tuple("ugriz"), 64, 0.18577)

@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from catalogs import store
-from scanner import prepare, reader, scan, sections, survey, tiles
-from scanner.encoder import Encoder
-from scanner.options import LOW, NORMAL, ScanOptions
-from scanner.prepare import Prepared
-from scanner.report import ScanReport, TileReport
+from catalogs.store import tile_store as store
+from scanner.encoder.encoder import Encoder
+from scanner.images import sections
+from scanner.scan import prepare
+from scanner.scan import reader_process as reader
+from scanner.scan import run as scan
+from scanner.scan.options import LOW, NORMAL, ScanOptions
+from scanner.scan.prepare import Prepared
+from scanner.scan.report import ScanReport, TileReport
+from scanner.survey import survey
+from scanner.survey import tile as tiles
 from tests.support import small_tiles
 
 UNIONS = survey.load("unions")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from catalogs.errors import ScannerError
-from scanner import survey
+from scanner.survey import survey
 
 SDSS = """
 name = "sdss"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from catalogs import grid
 from catalogs.errors import ScannerError
-from scanner import tiles
+from catalogs.sky import unions_grid as grid
+from scanner.survey import tile as tiles
 
 RA = st.floats(0, 360, exclude_max=True)
 DEC = st.floats(-90, 90)

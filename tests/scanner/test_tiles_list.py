@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from catalogs.errors import ScannerError
-from scanner import survey, tiles
-from scanner.survey import Survey
+from scanner.survey import survey
+from scanner.survey import tile as tiles
+from scanner.survey.survey import Survey
 
 
 @pytest.fixture

@@ -26,10 +26,12 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy.ndimage import binary_opening
 
-from scanner import images, prepare, survey
-from scanner.options import LOW, NORMAL, ScanOptions
-from scanner.report import TileReport
-from scanner.tiles import Tile
+from scanner.images import tile_images as images
+from scanner.scan import prepare
+from scanner.scan.options import LOW, NORMAL, ScanOptions
+from scanner.scan.report import TileReport
+from scanner.survey import survey
+from scanner.survey.tile import Tile
 from tests.support import small_tiles, tiny_encoder
 
 NAME, SIZE = "200.292", 96

@@ -16,8 +16,12 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-from catalogs import store
-from scanner import encoder, runtime, scan, survey, tiles
+from catalogs.store import tile_store as store
+from scanner.encoder import encoder
+from scanner.encoder import session as runtime
+from scanner.scan import run as scan
+from scanner.survey import survey
+from scanner.survey import tile as tiles
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from catalogs import grid
+from catalogs.sky import unions_grid as grid
 
 ZERO_POINTS = {"u": 30.0, "g": 27.0, "r": 30.0, "i": 30.0, "z": 27.0}
 NOISE = 15.0  # nJy a pixel

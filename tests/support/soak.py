@@ -11,11 +11,13 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from catalogs import store
-from scanner import encoder, scan, survey
-from scanner.progress import Quiet
-from scanner.report import TileReport
-from scanner.tiles import Tile
+from catalogs.store import tile_store as store
+from scanner.encoder import encoder
+from scanner.scan import run as scan
+from scanner.scan.progress import Quiet
+from scanner.scan.report import TileReport
+from scanner.survey import survey
+from scanner.survey.tile import Tile
 from tests.support import small_tiles
 
 EVERY = 100

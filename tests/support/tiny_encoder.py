@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from scanner.model import CONTRACT_KEY, Contract
+from scanner.encoder.contract import CONTRACT_KEY, Contract
 
 
 def contract(bands: str = "ugriz", window: int = 32, dim: int = 48, pixel_scale: float = 0.18577) -> Contract:

@@ -15,12 +15,13 @@ from astropy.table import Table
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from scanner.images import TileImages
-from training import fields, production, shards
+from scanner.images.tile_images import TileImages
 from training.__main__ import cli
-from training.choice import Rule, chosen
-from training.cutting import Plate, cut
-from training.fields import Frame
+from training.cutouts import production, shards
+from training.cutouts import real_fields as fields
+from training.cutouts.cutting import Plate, cut
+from training.cutouts.real_fields import Frame
+from training.cutouts.selection import Rule, chosen
 
 HALF_KIDS = 40 * shards.PIXEL_SCALE / 0.339
 

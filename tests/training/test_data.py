@@ -12,7 +12,7 @@ import pytest
 
 from catalogs.errors import ScannerError
 from training.config import Augment, Config, Data
-from training.data import CENTRED, VALIDATE, batch_of, keys_of, open_cutouts, sample, turned
+from training.loop.batches import CENTRED, VALIDATE, batch_of, keys_of, open_cutouts, sample, turned
 
 
 def keys(n: int, epoch: int = 0) -> np.ndarray:

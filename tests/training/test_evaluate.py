@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.evaluate import bootstrap, metrics
-from training.evaluate.bootstrap import Estimate, auc_estimate, mean_estimate, r2_estimate
 from training.evaluate.embeddings import Embeddings, Shortened
-from training.evaluate.labels import galaxy
-from training.evaluate.lenses import changed, changes, finds_itself, subsets
 from training.evaluate.models import Flux, Turned, Vectors, unit
 from training.evaluate.sets import Sets
-from training.evaluate.simulation import some_bands
-from training.evaluate.windows import LabelledWindows, central, magnitudes, matched
+from training.evaluate.sets.lenses import LabelledWindows, central, magnitudes, matched
+from training.evaluate.statistics import bootstrap, metrics
+from training.evaluate.statistics.bootstrap import Estimate, auc_estimate, mean_estimate, r2_estimate
+from training.evaluate.tasks.lenses import changed, changes, finds_itself, subsets
+from training.evaluate.tasks.pictures import galaxy
+from training.evaluate.tasks.simulated import some_bands
 
 
 def hits(text: str) -> np.ndarray:

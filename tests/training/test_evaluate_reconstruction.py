@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from training.checkpoint import Checkpoint, save
 from training.config import Config
-from training.evaluate.reconstruction import RATIOS, reconstruction, relative_error
-from training.evaluate.windows import LabelledWindows
-from training.mae import MaskedAutoencoder
-from training.reconstruct import Reconstruction
+from training.evaluate.sets.lenses import LabelledWindows
+from training.evaluate.tasks.reconstruction import RATIOS, reconstruction, relative_error
+from training.figures.reconstruction import Reconstruction
+from training.loop.checkpoint import Checkpoint, save
+from training.model.mae import MaskedAutoencoder
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
 from tests.support import tiny_encoder
+from training.cli.evaluate import evaluate_command
 from training.evaluate import report
-from training.evaluate.bootstrap import DRAWS, Estimate
-from training.evaluate.command import evaluate_command
 from training.evaluate.results import Measured, mean_of_seeds
 from training.evaluate.run import Bench
+from training.evaluate.statistics.bootstrap import DRAWS, Estimate
 
 
 def estimate(value: float) -> Estimate:

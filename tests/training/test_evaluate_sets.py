@@ -10,10 +10,12 @@ import pytest
 from astropy.table import Table
 from PIL import Image
 
-from training.evaluate import baselines, pictures, probes, simulated
-from training.evaluate.lenses import finds_itself
-from training.evaluate.simulated import FRAGMENT, SETTINGS
-from training.evaluate.windows import PIXEL_SCALE
+from training.evaluate import baselines
+from training.evaluate.sets import pictures, simulated
+from training.evaluate.sets.lenses import PIXEL_SCALE
+from training.evaluate.sets.simulated import FRAGMENT, SETTINGS
+from training.evaluate.statistics import probes
+from training.evaluate.tasks.lenses import finds_itself
 
 
 def picture_of(nanomaggies: np.ndarray) -> np.ndarray:

@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
-from training import hdf5, production, shards
-from training.cutouts import cutouts_command
+from training.cli.cutouts import cutouts_command
+from training.cutouts import production, shards
+from training.cutouts import unionsdata as hdf5
 
 NAMES = (b"cfis-u", b"whigs-g", b"cfis_lsb-r")
 

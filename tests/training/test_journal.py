@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from catalogs.errors import ScannerError
-from training.journal import CURVE, EVENTS, Journal, read_log
+from training.loop.journal import CURVE, EVENTS, Journal, read_log
 
 
 def test_a_resumed_journal_forgets_what_will_happen_again(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from training.checkpoint import load, stages
+from training.loop.checkpoint import load, stages
 
 REPOSITORY = Path(__file__).parents[2]
 

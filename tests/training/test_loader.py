@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from training.config import Config
-from training.data import Batch, open_cutouts
-from training.loader import Stream
-from training.trainer import batches
-from training.world import World
+from training.loop.batches import Batch, open_cutouts
+from training.loop.loader import Stream
+from training.loop.processes import World
+from training.loop.trainer import batches
 
 
 def numbered(number: int) -> Batch:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from training.config import Model
-from training.mae import MaskedAutoencoder, patchify, sincos, unpatchify, visible_first
-from training.pixels import asinh
+from training.model.mae import MaskedAutoencoder, patchify, sincos, unpatchify, visible_first
+from training.model.pixels import asinh
 
 TINY = Model(
     bands=("g", "r", "i"), window=32, patch=8, dim=32, depth=2, heads=2,

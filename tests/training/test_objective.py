@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from training.config import Augment, Config, Objective
-from training.data import CENTRED, KINDS, batch_of, open_cutouts, sample, views
-from training.mae import patchify
-from training.objective import Objective as Learned
-from training.objective import info_nce
-from training.pooling import POOLINGS, pool, pool_visible
+from training.loop.batches import CENTRED, KINDS, batch_of, open_cutouts, sample, views
+from training.loop.objective import Objective as Learned
+from training.loop.objective import info_nce
+from training.model.mae import patchify
+from training.model.pooling import POOLINGS, pool, pool_visible
 
 BOTH = Objective(contrast=1.0, simulated=0.5)
 
@@ -64,8 +64,8 @@ TOLD = """
 import sys
 import torch
 from training.config import Config, Model, Objective
-from training.objective import Objective as Learned
-from training.world import joined
+from training.loop.objective import Objective as Learned
+from training.loop.processes import joined
 
 shape = Model(bands=("g", "r"), window=16, dim=16, depth=1, heads=2, decoder_dim=8, decoder_depth=1, decoder_heads=2)
 with joined() as world:

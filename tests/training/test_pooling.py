@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from training.pooling import Pooled, fit
-from training.statistics import without_bands
+from training.loop.statistics import without_bands
+from training.model.pooling import Pooled, fit
 
 NOBODY = torch.zeros(400, dtype=torch.bool)
 

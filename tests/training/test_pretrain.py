@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from catalogs.errors import ScannerError
-from training.checkpoint import NAME, load, stages
 from training.config import Config
-from training.journal import read_log
-from training.pretrain import TIMED, pretrain, rate
-from training.trainer import Trainer, groups
+from training.loop.checkpoint import NAME, load, stages
+from training.loop.journal import read_log
+from training.loop.pretrain import TIMED, pretrain, rate
+from training.loop.trainer import Trainer, groups
 
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "tiny.toml"
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -283,7 +283,7 @@ def test_the_schedule_warms_up_and_ends_low(tiny: Config) -> None:
 
 
 def test_only_matrices_decay(tiny: Config) -> None:
-    from training.mae import MaskedAutoencoder
+    from training.model.mae import MaskedAutoencoder
 
     model = MaskedAutoencoder(tiny.model)
     decayed, free = (group["params"] for group in groups(model, 0.05))

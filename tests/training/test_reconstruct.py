@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from training.config import Config
-from training.data import CENTRED, VALIDATE, batch_of, open_cutouts
-from training.mae import MaskedAutoencoder
-from training.pretrain import pretrain
-from training.reconstruct import GIVEN, bright, colours, complete, draw, reconstruct
+from training.figures.reconstruction import GIVEN, bright, colours, complete, draw, reconstruct
+from training.loop.batches import CENTRED, VALIDATE, batch_of, open_cutouts
+from training.loop.pretrain import pretrain
+from training.model.mae import MaskedAutoencoder
 
 
 @pytest.mark.parametrize("normalised", [False, True])

@@ -12,13 +12,14 @@ import pytest
 from click.testing import CliRunner
 
 import scanner
-from scanner import survey, tiles
-from scanner.options import RECIPE
-from training import production
+from scanner.scan.options import RECIPE
+from scanner.survey import survey
+from scanner.survey import tile as tiles
 from training.__main__ import cli
-from training.choice import Rule
-from training.cutting import cut
-from training.scenes import plate, scene_tasks
+from training.cutouts import production
+from training.cutouts.cutting import cut
+from training.cutouts.selection import Rule
+from training.cutouts.simulated import plate, scene_tasks
 from training.simulate.conditions import Settings
 from training.simulate.scene import Scene, simulate_tile
 from training.simulate.write import write_tile

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalogs.errors import ScannerError
-from scanner.images import TileImages
-from training import cutting, production, shards
-from training.choice import Rule
-from training.cutting import Plate, cut
-from training.fields import BANDS, flat_wcs
-from training.shards import Shard
+from scanner.images.tile_images import TileImages
+from training.cutouts import cutting, production, shards
+from training.cutouts.cutting import Plate, cut
+from training.cutouts.real_fields import BANDS, flat_wcs
+from training.cutouts.selection import Rule
+from training.cutouts.shards import Shard
 
 
 def blobs(name: str, seed: int, size: int = 200) -> Plate:

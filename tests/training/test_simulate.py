@@ -15,17 +15,17 @@ import galsim
 from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
-from scanner.images import open_tile
-from scanner.survey import load
-from scanner.tiles import Tile
+from scanner.images.tile_images import open_tile
+from scanner.survey.survey import load
+from scanner.survey.tile import Tile
+from training.cli.simulate import simulate
 from training.simulate.canvas import Canvas, fluxes, sersic
-from training.simulate.command import simulate
 from training.simulate.conditions import BANDS, DEPTH, PIXEL_SCALE, Settings, pixel_rms
-from training.simulate.demo import conditions
-from training.simulate.lens_systems import Deflector, Source
-from training.simulate.lenses import lensed_light
+from training.simulate.exposure import correlated_noise, saturate
+from training.simulate.lens_images import lensed_light
+from training.simulate.lens_population import Deflector, Source
+from training.simulate.make_demo_tile import conditions
 from training.simulate.scene import Scene, simulate_tile
-from training.simulate.sky import correlated_noise, saturate
 from training.simulate.write import file_name, write_tile
 
 PLAIN = Settings(size=300, missing_band=0, gaps=0, trails=0, cosmic_rays=0, lens_fraction=0, lookalike_fraction=0)

@@ -8,8 +8,8 @@ import torch
 
 from training.simulate.canvas import FINE
 from training.simulate.conditions import PIXEL_SCALE
-from training.simulate.lens_systems import Deflector, Source
-from training.simulate.lenses import _brightness
+from training.simulate.lens_images import _brightness
+from training.simulate.lens_population import Deflector, Source
 
 caustics = pytest.importorskip("caustics", exc_type=ImportError)
 

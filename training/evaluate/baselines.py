@@ -11,7 +11,7 @@ import numpy as np
 
 from catalogs.errors import ScannerError
 from training.evaluate.models import Embedder, Flux, Vectors, unit
-from training.evaluate.windows import BANDS, central, magnitudes
+from training.evaluate.sets.lenses import BANDS, central, magnitudes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +71,7 @@ class RandomWeights:
         import torch
 
         from training.config import read
-        from training.mae import MaskedAutoencoder
+        from training.model.mae import MaskedAutoencoder
 
         config = read(CONFIG).model
         with torch.random.fork_rng(devices=[]):

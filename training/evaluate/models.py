@@ -11,8 +11,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
-from training.data import turned
-from training.evaluate.windows import BANDS, PIXEL_SCALE, central
+from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE, central
+from training.loop.batches import turned
 
 BATCH = 16
 TURNS = 8

@@ -11,8 +11,8 @@ import numpy as np
 
 from catalogs.atomic import write_text
 from catalogs.errors import ScannerError
-from training.evaluate.bootstrap import Estimate, difference
 from training.evaluate.results import Results
+from training.evaluate.statistics.bootstrap import Estimate, difference
 
 NOTE = (
     "[low, high]: 95 % bootstrap interval over queries, objects or draws. ±: standard deviation between random "

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.evaluate.bootstrap import Estimate, averaged
-from training.evaluate.metrics import Floats
+from training.evaluate.statistics.bootstrap import Estimate, averaged
+from training.evaluate.statistics.metrics import Floats
 
 
 @dataclass

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from catalogs.errors import ScannerError
-from training.evaluate import baselines, labels, lenses, simulation
+from training.evaluate import baselines
 from training.evaluate.baselines import BASELINES, RANDOM_WEIGHTS
 from training.evaluate.embeddings import Embeddings, Shortened
 from training.evaluate.models import OnnxEncoder, Turned
 from training.evaluate.results import Measured, Results, mean_of_seeds
 from training.evaluate.sets import Sets
+from training.evaluate.tasks import lenses
+from training.evaluate.tasks import pictures as labels
+from training.evaluate.tasks import simulated as simulation
 
 Task = Callable[[Sets, Embeddings], Measured]
 Say = Callable[[str], None]
@@ -127,7 +130,7 @@ def compare(
         measured = bench.measure(model, turns, short, seeds)
         results |= {(f"{name} ({model})" if name in results else name): found for name, found in measured.items()}
     for checkpoint in checkpoints:
-        from training.evaluate.reconstruction import reconstruction
+        from training.evaluate.tasks.reconstruction import reconstruction
 
         say(f"{checkpoint}: {RECONSTRUCTION}")
         name, filled = reconstruction(checkpoint, bench.sets, simulated=any(task in SIMULATED for task in tasks))

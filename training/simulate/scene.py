@@ -16,15 +16,15 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from scanner.tiles import centre
+from scanner.survey.tile import centre
 from training.simulate.canvas import Canvas, fluxes
 from training.simulate.conditions import BANDS, PIXEL_SCALE, Seen, Settings, draw_conditions
-from training.simulate.lenses import draw_lens
+from training.simulate.exposure import expose
+from training.simulate.galaxy_images import draw_galaxy
+from training.simulate.lens_images import draw_lens
 from training.simulate.lookalikes import draw_lookalike
 from training.simulate.population import Galaxies, expected, galaxies, magnitudes, stars, template
-from training.simulate.sky import expose
-from training.simulate.starlight import BRIGHT, draw_star
-from training.simulate.structure import draw_galaxy
+from training.simulate.star_images import BRIGHT, draw_star
 
 Image = NDArray[np.float32]
 EDGE = 45  # px: lenses and look-alikes keep this far inside the tile

@@ -1,0 +1,1 @@
+"""Benchmarks of the encoder: throughput, precision formats, and a bare PyTorch loop."""

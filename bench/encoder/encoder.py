@@ -1,0 +1,124 @@
+"""The encoder alone: images a second of the shipped layout (one session of one thread, a caller a core) against
+ONNX Runtime's own threads, for several batch sizes, on windows of the demo tile; against other number formats and
+graphs; and against PyTorch.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.encoder import formats, torch_loop
+from bench.harness import tiles
+from bench.harness.setup import Setup
+from bench.harness.timing import cost, in_turns, median_ratio, middle, paired
+from bench.scan import plain_loop
+from scanner.encoder.contract import Contract
+from scanner.encoder.encoder import CPU_BATCH, Encoder
+from scanner.images import tile_images as images
+from scanner.sources import sources
+from scanner.survey import survey
+from scanner.windows.windows import Windows
+
+BATCHES = (CPU_BATCH, 4, 64, 256)
+"""The default first. Four is the least that the encoder gives its session."""
+
+IMAGES, FEW_IMAGES = 512, 32
+LARGE = 4096
+"""Rows and columns of a matrix that takes a processor as far as it goes."""
+
+
+def measure(setup: Setup) -> dict[str, Any]:
+    """Rows of ``batches``, ``formats`` and ``peers``; ``vs_default_threads`` is the ratio at the shipped batch, and
+    ``peer_ratio`` that to PyTorch in fp32."""
+    with Encoder(setup.model, device="cpu") as shipped:
+        contract, path, threads, digest = shipped.contract, shipped.path, shipped.threads, shipped.sha256
+    flux = windows(setup, contract, FEW_IMAGES if setup.quick else IMAGES)
+    running = plain_loop.session(path)
+    rows = [_row(setup, running, flux, batch) for batch in setup.few(BATCHES)]
+    best_of_theirs = max(row["default_images_per_s"] for row in rows)
+    return {
+        "model_sha256": digest,
+        "window": list(flux.shape[1:]),
+        "embedding_dim": contract.embedding_dim,
+        "threads": threads,
+        "default_batch": CPU_BATCH,
+        "images_per_s": rows[0]["images_per_s"],
+        "cpu_s_per_1000": rows[0]["cpu_s_per_1000"],
+        "vs_default_threads": rows[0]["ratio"],
+        "vs_best_of_default_threads": rows[0]["images_per_s"] / best_of_theirs,
+        "batches": sorted(rows, key=lambda row: int(row["batch"])),
+        "formats": formats.measure(setup, path, flux, threads),
+        "products": _products(setup, path, flux),
+        **_peers(setup, path, flux),
+    }
+
+
+def _products(setup: Setup, path: Path, flux: NDArray[np.float32]) -> dict[str, float]:
+    """Multiplications and additions a second of the encoder, in thousand millions, beside numpy's largest matrix
+    product, in turns: how much of what the processor can do is done.
+    """
+    matrix = np.ones((LARGE // 8 if setup.quick else LARGE,) * 2, np.float32)
+    with Encoder(setup.model, device="cpu") as encoder:
+        pair = paired(lambda: cost(lambda: encoder.embed(flux)), lambda: cost(lambda: matrix @ matrix), setup.runs)
+    window = torch_loop.macs(path, flux.shape[-1]) / 1e9
+    ours, theirs = len(flux) * window / middle(pair.a).wall, len(matrix) ** 3 / 1e9 / middle(pair.b).wall
+    return {"gmac_a_window": window, "gmac_per_s": ours, "largest_product_gmac_per_s": theirs, "share": ours / theirs}
+
+
+def _peers(setup: Setup, path: Path, flux: NDArray[np.float32]) -> dict[str, Any]:
+    """PyTorch loops in turns with the encoder as shipped; ``ratio`` is how many times longer they take."""
+    if lacking := torch_loop.missing():
+        return {"peers": [{"peer": f"not installed: {lacking}"}]}
+    model, workers = torch_loop.network(path, flux.shape[-1]), 0 if setup.quick else 1
+    with Encoder(setup.model, device="cpu") as encoder:
+        works = {"encoder": lambda: cost(lambda: encoder.embed(flux))}
+        for name, half in (("PyTorch DataLoader, fp32", False), ("PyTorch DataLoader, bf16", True)):
+            work = torch_loop.loop(model, flux, "cpu", half, workers)
+            work()
+            works[name] = partial(cost, work)
+        costs = in_turns(works, setup.runs)
+    rows = [
+        {
+            "peer": name,
+            "images_per_s": len(flux) / middle(taken).wall,
+            "ratio": median_ratio(costs["encoder"], taken),
+            "cpu_s_per_1000": 1000 * middle(taken).per(len(flux)).cpu,
+        }
+        for name, taken in costs.items()
+    ]
+    return {"peer_ratio": rows[1]["ratio"], "peers": rows}
+
+
+def windows(setup: Setup, contract: Contract, count: int) -> NDArray[np.float32]:
+    """``count`` windows of the tile that the scan reads, repeated where it has fewer."""
+    first = tiles.made(setup.folder, setup.pixels, "raw")[0]
+    opened = images.open_tile(survey.load("unions"), first)
+    found = Windows(opened, sources.detect(opened), contract)
+    return np.resize(found.gather(0, min(count, len(found))), (count, *found.shape))
+
+
+def _row(setup: Setup, running: Any, flux: NDArray[np.float32], batch: int) -> dict[str, Any]:
+    def default() -> None:
+        for start in range(0, len(flux), batch):
+            running.run(None, {"flux": flux[start : start + batch]})
+
+    with Encoder(setup.model, device="cpu", batch=batch) as encoder:
+        encoder.embed(flux[: batch * encoder.threads])
+        running.run(None, {"flux": flux[:batch]})
+        pair = paired(lambda: cost(lambda: encoder.embed(flux)), lambda: cost(default), setup.runs)
+    ours, theirs = (middle(costs).per(len(flux)) for costs in (pair.a, pair.b))
+    return {
+        "batch": batch,
+        "images_per_s": 1 / ours.wall,
+        "default_images_per_s": 1 / theirs.wall,
+        "ratio": pair.wall_ratio,
+        "lowest": min(pair.wall_ratios),
+        "highest": max(pair.wall_ratios),
+        "cpu_s_per_1000": 1000 * ours.cpu,
+        "default_cpu_s_per_1000": 1000 * theirs.cpu,
+    }

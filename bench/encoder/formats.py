@@ -1,0 +1,127 @@
+"""What number formats, graph optimisation and threads are worth: speed against fp32 as shipped, in turns, and fidelity.
+
+All variants embed the same windows. Fidelity is that of ``export.precision``: cosine with fp32 after the mean is taken
+out, and the share of ten nearest neighbours in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from bench.encoder import torch_loop
+from bench.harness.setup import Setup
+from bench.harness.timing import cost, in_turns, median_ratio, middle
+from export.int8 import block_products, quantised, quiet, with_gaps
+from export.precision import agree
+from scanner.encoder import session as runtime
+from scanner.encoder.contract import of_precision
+from scanner.encoder.encoder import CPU_BATCH
+
+Vectors = NDArray[np.float32]
+Embed = Callable[[Vectors], Vectors]
+
+SHIPPED = "fp32"
+LEVELS = {"fp32, graph as exported": "ORT_DISABLE_ALL", "fp32, basic fusions": "ORT_ENABLE_BASIC"}
+
+
+def measure(setup: Setup, path: Path, flux: Vectors, threads: int) -> list[dict[str, Any]]:
+    """A row a variant; ``vs_fp32`` is how many times faster it is than the shipped layout, one session, ``threads``
+    callers."""
+    with setup.scratch() as folder:
+        variants = dict(_variants(path, folder, flux, threads))
+        vectors = {name: embed(flux) for name, embed in variants.items()}  # and so they are warm
+        works = {name: partial(cost, partial(embed, flux)) for name, embed in variants.items()}
+        costs = in_turns(works, setup.runs)
+    rows = []
+    for name, taken in costs.items():
+        fidelity = agree(vectors[SHIPPED], vectors[name])
+        rows.append(
+            {
+                "variant": name,
+                "images_per_s": len(flux) / middle(taken).wall,
+                "vs_fp32": median_ratio(taken, costs[SHIPPED]),
+                "cpu_s_per_1000": 1000 * middle(taken).per(len(flux)).cpu,
+                "centred_cosine": fidelity.centred_cosine,
+                "least": fidelity.least_centred_cosine,
+                "overlap": fidelity.neighbour_overlap,
+            }
+        )
+    return rows
+
+
+def _variants(path: Path, folder: Path, flux: Vectors, threads: int) -> Iterator[tuple[str, Embed]]:
+    yield SHIPPED, partial(_embed, session(path), threads)
+    if threads > 1:
+        yield f"fp32, {threads} threads inside", partial(_embed, session(path, inside=threads), 1)
+        yield "fp32, one thread", partial(_embed, session(path), 1)
+    for name, level in LEVELS.items():
+        yield name, partial(_embed, session(path, level=level), threads)
+    for name, model in _files(path, folder, flux):
+        yield name, partial(_embed, session(model), threads)
+
+
+def _files(path: Path, folder: Path, flux: Vectors) -> Iterator[tuple[str, Path]]:
+    """Files of other formats: those beside the model, and those that can be made of it here."""
+    if (half := of_precision(path, "fp16")).is_file():
+        yield "fp16", half
+    model = onnx.load(path)
+    if not block_products(model):  # not a transformer of python -m export
+        return
+    if (merged := _fused_attention(path, folder, torch_loop.sizes(path))) is not None:
+        yield "fp32, onnxruntime.transformers", merged
+    small = of_precision(path, "int8")
+    if not small.is_file():
+        small = folder / "int8.onnx"
+        onnx.save(quantised(path, with_gaps(flux[::4])), small)
+    yield "int8", small
+    yield "int8, scaled batch by batch", _dynamic(path, folder, model)
+
+
+def _dynamic(path: Path, folder: Path, model: onnx.ModelProto) -> Path:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    made = folder / "dynamic.onnx"
+    with quiet():
+        quantize_dynamic(
+            path, made, per_channel=True, op_types_to_quantize=["MatMul"], nodes_to_quantize=block_products(model),
+            weight_type=QuantType.QInt8,
+        )  # fmt: skip
+    return made
+
+
+def _fused_attention(path: Path, folder: Path, of: dict[str, int]) -> Path | None:
+    """ONNX Runtime's offline fusions for transformers; None where they are not installed."""
+    try:
+        from onnxruntime.transformers.optimizer import optimize_model
+    except ImportError:
+        return None
+    made = folder / "fused.onnx"
+    found = optimize_model(str(path), model_type="vit", num_heads=of["heads"], hidden_size=of["width"], opt_level=0)
+    found.save_model_to_file(str(made))
+    return made
+
+
+def session(path: Path, level: str = "ORT_ENABLE_ALL", inside: int = 1) -> Any:
+    """A session on the CPU with ``inside`` threads of its own."""
+    loaded = runtime.load()
+    options = loaded.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = inside, 1, 3
+    options.graph_optimization_level = getattr(loaded.GraphOptimizationLevel, level)
+    return loaded.InferenceSession(str(path), options, providers=[runtime.CPU])
+
+
+def _embed(running: Any, callers: int, flux: Vectors) -> Vectors:
+    def one(start: int) -> Vectors:
+        found: Vectors = running.run(["embedding"], {"flux": flux[start : start + CPU_BATCH]})[0]
+        return found
+
+    with ThreadPoolExecutor(callers) as pool:
+        return np.concatenate(list(pool.map(one, range(0, len(flux), CPU_BATCH))))

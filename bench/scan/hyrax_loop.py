@@ -1,0 +1,71 @@
+"""Hyrax's own ``infer`` on the same cutouts, in a Python that has it: its hundred dependencies need not be ours."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.encoder import torch_loop
+
+TICK = 1e-3
+"""Seconds that are the least to tell two runs apart."""
+PROGRAM = Path(__file__).with_name("hyrax_infer.py")
+ABOUT = "import hyrax, timm, importlib.metadata; print(importlib.metadata.version('hyrax'))"
+
+
+def version(python: Path) -> str | None:
+    """Hyrax's version in that Python; None where it, or timm for the network, is not installed."""
+    found = subprocess.run([python, "-c", ABOUT], capture_output=True, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+class Hyrax:
+    """A running Hyrax; ``seconds`` are those of ``infer`` over the first ``count`` cutouts."""
+
+    def __init__(self, process: subprocess.Popen[str], errors: Path) -> None:
+        self._process, self._errors = process, errors
+
+    def seconds(self, count: int) -> float:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{count}\n")
+        self._process.stdin.flush()
+        said = self._process.stdout.readline()
+        if not said:
+            raise RuntimeError(f"Hyrax ended with {self._process.wait()}: {self._errors.read_text()[-2000:]}")
+        return float(said)
+
+    def per_cutout(self, count: int) -> float:
+        """Seconds a cutout, those left out that ``infer`` takes to begin and to end."""
+        few = max(1, count // 4)
+        return max(self.seconds(count) - self.seconds(few), TICK) / max(count - few, 1)
+
+
+@contextmanager
+def running(python: Path, model: Path, flux: NDArray[np.float32]) -> Iterator[Hyrax]:
+    """Hyrax with a transformer of the encoder's sizes and ``flux`` [N, B, S, S] in its memory, once warmed up."""
+    with TemporaryDirectory() as folder:
+        cutouts = Path(folder) / "cutouts.npy"
+        np.save(cutouts, np.nan_to_num(flux))
+        sizes = json.dumps(torch_loop.timm_sizes(model, flux.shape[-1]))
+        command = [python, str(PROGRAM), str(cutouts), sizes]
+        errors = Path(folder) / "errors.txt"
+        with (
+            errors.open("w") as said,
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, cwd=folder
+            ) as process,
+        ):
+            hyrax = Hyrax(process, errors)
+            hyrax.seconds(min(16, len(flux)))
+            try:
+                yield hyrax
+            finally:
+                process.terminate()  # it may not see its input end: processes forked meanwhile hold that open

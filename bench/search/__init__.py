@@ -1,0 +1,1 @@
+"""Benchmarks of search and storage: index, latency, libraries, readers, ranking and publication."""

@@ -1,0 +1,54 @@
+"""``python -m bench.search.large``: the index at ten million rows, on disk: recall, speed, bytes, bounded memory.
+
+Building and asking are run as the commands a user types, each with the highest PSS of all its processes (``peak_gb``),
+and what of that is no page of a mapped file, which the system may take back (``peak_own_gb``).
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.harness import machine, memory, tables
+from bench.harness.embeddings import Cloud
+from bench.search import index
+from catalogs.atomic import write_json
+from catalogs.store import tile_store as store
+
+ROWS, DIM = 10_000_000, 192
+COMMAND = "from scanner.cli import main; main()"
+
+
+@click.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("build/bench-large.json"))
+@click.option("--rows", default=ROWS, show_default=True, type=click.IntRange(100_000), help="Rows of the catalogue.")
+@click.option("--keep", is_flag=True, help="Leave the catalogue beside --out.")
+def main(out: Path, rows: int, keep: bool) -> None:
+    """Measure the index of a large catalogue; print and write JSON to --out.
+
+    \b
+    Example: python -m bench.search.large --rows 10000000
+    """
+    folder = out.parent / "bench-large"
+    shutil.rmtree(folder, ignore_errors=True)
+    before = machine.reading()
+    found: dict[str, Any] = index.catalogue(folder, Cloud(DIM, rows), index.QUERIES, in_steps=True)
+    filled = store.open(folder)
+    shutil.rmtree(filled.path / "index")
+    scanner = (sys.executable, "-c", COMMAND, "index", "--catalog", str(folder))
+    for name, command in (("build", scanner), ("ask", (*scanner, "--verify"))):
+        peak = memory.peak(command)
+        found[f"{name}_peak_gb"], found[f"{name}_peak_own_gb"] = (peak.all, peak.own) if peak else (None, None)
+    result = {"machine": machine.facts() | {"load": machine.load_since(before)}, "index": found}
+    if not keep:
+        shutil.rmtree(folder)
+    click.echo(tables.render("index", {"index": [found]}))
+    write_json(out, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Questions to an indexed catalogue, exactly and through the index: what comes back, and how long it takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from bench.harness.embeddings import Vectors
+from bench.harness.timing import Work, cost, middle, paired
+from catalogs.index import shards
+from catalogs.index.tuning import interval, shared
+from catalogs.ranking.measures import Estimate
+from catalogs.search.candidates import Candidates
+from catalogs.search.hits import Hits
+from catalogs.store import rows
+from catalogs.store import tile_reader as reading
+from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Catalogue
+
+K, COUNT = 10, 104
+"""Neighbours of an answer, and how many rows are ranked for it (copies on the sky included)."""
+TIMED, ROUNDS = 15, 3
+HALF, HUNDREDTH = "mag_r < 20.09", "mag_r > 205"
+"""Of the invented magnitudes, which are log-normal."""
+
+
+def ask(filled: Catalogue, queries: Vectors, way: str, chosen: Selection = reading.EVERYTHING) -> list[Hits]:
+    """The best rows for each query, all by index or none; ``RuntimeError`` where that is not what happened."""
+    search = Candidates(filled, filled.footers(chosen.near), queries, chosen, way=way)
+    found = search.best(COUNT)
+    if way != "auto" and (search.exactly == 0) != (way == "index"):
+        raise RuntimeError(f"{search.exactly} rows were compared exactly: not the way that was asked for")
+    return found
+
+
+def recall(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
+    """Shares of the ten nearest that come back, with the 95 % bootstrap interval over queries."""
+    truth, found, default = (ask(filled, queries, way) for way in ("exact", "index", "auto"))
+    by_index, by_default = _found(truth, found), _found(truth, default)
+    return {
+        "recall_at_10": by_default.value,
+        "index_recall_at_10": by_index.value,
+        "index_recall_low": by_index.low,
+        "index_recall_high": by_index.high,
+        "queries": len(queries),
+        "nearest_cosine": float(np.median([hits.similarity[0] for hits in truth])),
+    }
+
+
+def latency(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
+    """Milliseconds a query, asked one after the other through the index, then exactly, in rounds.
+
+    ``speedup_in_turns`` is that of each query asked both ways in turns: comparing all vectors drives the index out of
+    the processor's caches, so it is slower then than in any sequence of questions to it.
+    """
+    some = queries[:TIMED]
+    for way in ("index", "exact"):
+        ask(filled, queries[:3], way)
+    rounds = paired(_asking(filled, some, "index"), _asking(filled, some, "exact"), ROUNDS)
+    turns = [paired(_asking(filled, [one], "index"), _asking(filled, [one], "exact"), 1) for one in some]
+    index, exact = middle(rounds.a), middle(rounds.b)
+    return {
+        "index_ms": 1000 * index.wall,
+        "exact_ms": 1000 * exact.wall,
+        "index_cpu_ms": 1000 * index.cpu,
+        "exact_cpu_ms": 1000 * exact.cpu,
+        "speedup_vs_exact": rounds.wall_ratio,
+        "speedup_in_turns": median(pair.wall_ratio for pair in turns),
+    }
+
+
+def cold(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
+    """Milliseconds of the first query with nothing of the index in the page cache (None where that cannot be had)."""
+    if not hasattr(os, "posix_fadvise"):
+        return {"cold_index_ms": None, "cold_exact_ms": None}
+    found = {}
+    for name, way in (("cold_index_ms", "index"), ("cold_exact_ms", "exact")):
+        _forget(filled)
+        found[name] = 1000 * cost(partial(ask, filled, queries[:1], way)).wall
+    return found
+
+
+def filtered(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
+    """Milliseconds of a query with a filter that leaves a half or a hundredth, and how much comes back of the half."""
+    half, hundredth = (rows.selection(filled, text, None) for text in (HALF, HUNDREDTH))
+    some = queries[:TIMED]
+    truth, found = ask(filled, some, "exact", half), ask(filled, some, "index", half)
+    return {
+        "half_left_recall_at_10": _found(truth, found).value,
+        "half_left_ms": _median_ms(filled, some, half),
+        "hundredth_left_ms": _median_ms(filled, some, hundredth),
+    }
+
+
+def _found(truth: list[Hits], found: list[Hits]) -> Estimate:
+    shares = [shared(t.object_id[:K], f.object_id[:K]) for t, f in zip(truth, found, strict=True)]
+    return interval(np.array(shares))
+
+
+def _median_ms(filled: Catalogue, queries: Vectors, chosen: Selection) -> float:
+    return 1000 * median(cost(partial(ask, filled, query[None], "auto", chosen)).wall for query in queries[:5])
+
+
+def _asking(filled: Catalogue, queries: Sequence[Vectors], way: str) -> Work:
+    """What one of the queries costs, asked one by one."""
+
+    def one_by_one() -> None:
+        for query in queries:
+            ask(filled, query[None], way)
+
+    return lambda: cost(one_by_one).per(len(queries))
+
+
+def _forget(filled: Catalogue) -> None:
+    """Have the system drop the index's files from memory; what is mapped stays, so it is let go first."""
+    shards.close_all()
+    for path in (filled.path / "index").iterdir():
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)

@@ -1,0 +1,149 @@
+"""The same vectors in other libraries, in the same run: what they need to be built, to lie there, and to answer.
+
+Each is asked one query at a time, by one thread. Peers index all dimensions at full precision unless their name says
+else. ``annoy`` and ``faiss`` are the engines of the index, over leading dimensions, ranked again at half precision, the
+bytes of that included. A library that is not installed has a row that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.harness.embeddings import Source
+from bench.harness.setup import Setup
+from bench.harness.timing import cost, now
+from catalogs.index import engine as engines
+from catalogs.index import half_vectors as halves
+from catalogs.index.engine import Recipe
+from catalogs.index.half_vectors import Halves
+from catalogs.index.tuning import shared
+
+Vectors = NDArray[np.float32]
+Search = Callable[[Vectors], Any]
+"""A query [D] to the numbers of its ten nearest."""
+K = 10
+QUERIES, FEW_QUERIES = 100, 8
+
+
+def measure(setup: Setup, source: Source, count: int) -> list[dict[str, Any]]:
+    """A row for each library and setting."""
+    stored, queries = source.draw(count, stream=100), source.draw(FEW_QUERIES if setup.quick else QUERIES, stream=1)
+    truth = np.argsort(-(queries @ stored.T), axis=1)[:, :K]
+    found = []
+    with setup.scratch() as folder:
+        for library, make in (
+            (None, _exact),
+            ("annoy", _engine("annoy")),
+            ("faiss", _engine("faiss")),
+            ("faiss", _faiss),
+            ("usearch", _usearch),
+            ("hnswlib", _hnswlib),
+        ):
+            if library and find_spec(library) is None:
+                found.append({"embeddings": source.stated()["embeddings"], "index": f"{library}: not installed"})
+                continue
+            began = now()
+            for name, size, search in make(folder, stored):
+                built = now() - began
+                found.append(
+                    {
+                        "embeddings": source.stated()["embeddings"],
+                        "index": name,
+                        "rows": count,
+                        **_asked(search, queries, truth),
+                        "build_cpu_s": built.cpu,
+                        "bytes_per_row": size / count,
+                    }
+                )
+                began = now()
+    return found
+
+
+def _asked(search: Search, queries: Vectors, truth: NDArray[np.int64]) -> dict[str, float]:
+    shares = [shared(nearest, search(query)) for nearest, query in zip(truth, queries, strict=True)]
+    took = [cost(partial(search, query)).wall for query in queries]
+    return {"recall_at_10": float(np.mean(shares)), "ms": 1000 * median(took)}
+
+
+def _exact(folder: Path, stored: Vectors) -> Iterator[tuple[str, int, Search]]:
+    rows = _halves(folder, stored)
+    size = (folder / "rows.f16").stat().st_size
+    yield "exact, float16 map", size, lambda q: _first(*rows.best(q[None], K)[0])
+    yield "exact, numpy float32", stored.nbytes, lambda q: np.argpartition(-(stored @ q), K)[:K]
+
+
+def _engine(name: str) -> Callable[[Path, Vectors], Iterator[tuple[str, int, Search]]]:
+    def made(folder: Path, stored: Vectors) -> Iterator[tuple[str, int, Search]]:
+        rows, engine = _halves(folder, stored), engines.named(name)
+        recipe = Recipe(name, min(64, rows.dim), engine.TREES[0], 1, engine.EFFORT, 500)
+        path = folder / name
+        engine.build(path, rows, recipe, on_disk=False)
+        loaded = engine.load(path, recipe)
+        size = path.stat().st_size + (folder / "rows.f16").stat().st_size
+
+        def search(query: Vectors, effort: int) -> Any:
+            numbers = engine.nearest(loaded, query[: recipe.dims], recipe.candidates, effort)
+            return _first(numbers, rows.cosines(numbers, query))
+
+        for effort in (engine.EFFORT // 4, engine.EFFORT):
+            at = replace(recipe, effort=effort)
+            yield f"{name} engine, {at.dims} dims, effort {effort}", size, lambda q, effort=effort: search(q, effort)
+
+    return made
+
+
+def _faiss(folder: Path, stored: Vectors) -> Iterator[tuple[str, int, Search]]:
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    lists = max(int(4 * np.sqrt(len(stored))) // 2, 1)
+    for kind in ("Flat", f"IVF{lists},Flat", f"IVF{lists},SQ8"):
+        index = faiss.index_factory(stored.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+        index.train(stored[: 64 * lists])
+        index.add(stored)
+        faiss.write_index(index, str(folder / "peer"))
+        if kind != "Flat":
+            index.nprobe = 16
+        yield f"faiss {kind}", (folder / "peer").stat().st_size, lambda q, index=index: index.search(q[None], K)[1][0]
+
+
+def _usearch(folder: Path, stored: Vectors) -> Iterator[tuple[str, int, Search]]:
+    from usearch.index import Index
+
+    index = Index(ndim=stored.shape[1], metric="cos", dtype="f16")
+    index.add(np.arange(len(stored)), stored, threads=1)
+    index.save(str(folder / "peer"))
+    yield "usearch f16", (folder / "peer").stat().st_size, lambda q: index.search(q, K, threads=1).keys
+
+
+def _hnswlib(folder: Path, stored: Vectors) -> Iterator[tuple[str, int, Search]]:
+    import hnswlib
+
+    index = hnswlib.Index(space="cosine", dim=stored.shape[1])
+    index.init_index(max_elements=len(stored), ef_construction=100, M=16, random_seed=1)
+    index.add_items(stored, num_threads=1)
+    index.set_ef(64)
+    index.save_index(str(folder / "peer"))
+    yield "hnswlib f32", (folder / "peer").stat().st_size, lambda q: index.knn_query(q, k=K, num_threads=1)[0][0]
+
+
+def _halves(folder: Path, stored: Vectors) -> Halves:
+    path = folder / "rows.f16"
+    if not path.exists():
+        with path.open("wb") as file:
+            for start in range(0, len(stored), 65_536):
+                file.write(halves.packed(stored[start : start + 65_536]).data)
+    return Halves(path, stored.shape[1])
+
+
+def _first(numbers: NDArray[np.int64], cosine: Vectors) -> NDArray[np.int64]:
+    return numbers[np.argsort(-cosine)[:K]]

@@ -1,0 +1,152 @@
+"""One exact question to a catalogue, by the readers of docs/analysis.md; and what the float16 map spares.
+
+The statements timed are those of the docs, word for word. All readers take turns, files in the page cache; CPU-seconds
+are of all threads, so they can be compared whatever a reader does with the cores. ``agrees`` is the share of
+``scanner``'s answer that a reader finds too.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import chdir
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from bench.harness import rows
+from bench.harness.embeddings import Cloud, Vectors
+from bench.harness.setup import Setup
+from bench.harness.timing import cost, in_turns, middle
+from catalogs.index import build as index
+from catalogs.index import half_vectors as halves
+from catalogs.index.half_vectors import Halves
+from catalogs.index.shards import VECTORS
+from catalogs.index.tuning import shared
+from catalogs.search.candidates import Candidates
+from catalogs.store import tile_reader as reading
+from catalogs.store import tile_store as store
+from catalogs.store import vectors
+from catalogs.store.schema import EMBEDDING
+from catalogs.store.tile_store import Catalogue
+from scanner.encoder.encoder import Encoder
+
+ROWS, FEW_ROWS = 100_000, 3_000
+K = 20
+CANDIDATES = 500
+DOCS = Path(__file__).parents[2] / "docs" / "analysis.md"
+SECTION = "## Exact search without `scanner`"
+
+Answer = Callable[[], Sequence[int]]
+"""Ids of the objects most like the one asked about, best first."""
+
+
+def measure(setup: Setup) -> dict[str, Any]:
+    """``readers``: CPU-seconds of the whole question. The rest is of the search alone, in CPU-milliseconds."""
+    with Encoder(setup.model, device="cpu") as encoder:
+        dim = encoder.contract.embedding_dim
+    count = FEW_ROWS if setup.quick else ROWS
+    drawn = Cloud(dim, count)
+    with setup.scratch() as folder:
+        plain = rows.catalogue(folder / "embeddings", drawn.draw(count))
+        shutil.copytree(plain.path, folder / "indexed")
+        indexed = store.open(folder / "indexed")
+        index.build(indexed)
+        asked = int(plain.table(["object_id"])["object_id"].min())
+        with chdir(folder):
+            readers = _readers(asked, plain, indexed)
+        mapped = _mapped(plain, indexed, drawn.draw(1, stream=1), setup.runs)
+        with chdir(folder):
+            table = _timed(readers, asked, setup.runs)
+    return {"rows": count, "embedding_dim": dim, "runs": setup.runs, **mapped, "readers": table}
+
+
+def _readers(asked: int, plain: Catalogue, indexed: Catalogue) -> dict[str, Answer | None]:
+    """None for a reader that is not installed. Catalogues are opened anew, as a program that has just started does."""
+    sql, code = _documented()
+    return {
+        "DuckDB": partial(_duckdb, sql) if find_spec("duckdb") else None,
+        "polars": partial(_polars, code) if find_spec("polars") else None,
+        "pyarrow and a numpy product": partial(_numpy, plain.path, asked),
+        "scanner, no index": partial(_scanner, plain.path, asked),
+        "scanner, index": partial(_scanner, indexed.path, asked),
+    }
+
+
+def _documented() -> tuple[str, str]:
+    """The SQL and the polars statement of the docs."""
+    section = DOCS.read_text(encoding="utf-8").partition(SECTION)[2].partition("\n## ")[0]
+    found = dict(re.findall(r"^```(\w+)\n(.*?)^```$", section, re.DOTALL | re.MULTILINE))
+    return found["sql"], found["python"]
+
+
+def _duckdb(sql: str) -> Sequence[int]:
+    import duckdb
+
+    return [row[0] for row in duckdb.connect().sql(sql).fetchall()]
+
+
+def _polars(code: str) -> Sequence[int]:
+    names: dict[str, Any] = {}
+    exec(compile(code, str(DOCS), "exec"), names)
+    return list(names["nearest"]["object_id"])
+
+
+def _numpy(path: Path, asked: int) -> Sequence[int]:
+    table = pq.read_table(path / "tiles", columns=["object_id", EMBEDDING], use_threads=False)
+    embedding, identity = vectors.from_arrow(table.column(EMBEDDING)), table.column("object_id").to_numpy()
+    cosine = embedding @ embedding[identity == asked][0]
+    return list(identity[np.argsort(-cosine)[:K]])
+
+
+def _scanner(path: Path, asked: int) -> Sequence[int]:
+    return list(store.open(path).neighbours(object_id=asked, k=K, columns=["object_id", "ra", "dec"])["object_id"])
+
+
+def _timed(readers: dict[str, Answer | None], asked: int, runs: int) -> list[dict[str, Any]]:
+    there = {name: answer for name, answer in readers.items() if answer}
+    found = {name: [one for one in answer() if one != asked] for name, answer in there.items()}
+    truth = found["scanner, no index"][: K - 1]
+    spent = in_turns({name: partial(cost, answer) for name, answer in there.items()}, runs)
+    return [
+        {"reader": name, "cpu_s": middle(spent[name]).cpu, "wall_s": middle(spent[name]).wall,
+         "agrees": shared(truth, found[name])}
+        if name in there
+        else {"reader": f"{name}: not installed"}
+        for name in readers
+    ]  # fmt: skip
+
+
+def _mapped(plain: Catalogue, indexed: Catalogue, query: Vectors, runs: int) -> dict[str, float]:
+    """Exact search, and ranking candidates again: from the map, and from rows of Parquet."""
+    path = next((indexed.path / "index").glob(f"*{VECTORS}"))
+    dim = indexed.info.dim
+    rng = np.random.default_rng(0)
+    some = np.sort(rng.choice(path.stat().st_size // halves.record(dim).itemsize, CANDIDATES, replace=False))
+    works: dict[str, Callable[[], object]] = {
+        "exact_map": lambda: Candidates(indexed, indexed.footers(), query, way="exact").best(K),
+        "exact_parquet": lambda: Candidates(plain, plain.footers(), query).best(K),
+        "again_map": lambda: Halves(path, dim).cosines(some, query[0]),
+        "again_parquet": lambda: _from_parquet(plain, some) @ query[0],
+    }
+    for work in works.values():
+        work()
+    spent = in_turns({name: partial(cost, work) for name, work in works.items()}, runs)
+    cpu = {f"{name}_cpu_ms": 1000 * middle(costs).cpu for name, costs in spent.items()}
+    return {**cpu, "map_gain": cpu["exact_parquet_cpu_ms"] / cpu["exact_map_cpu_ms"]}
+
+
+def _from_parquet(plain: Catalogue, some: np.ndarray[Any, np.dtype[np.int64]]) -> Vectors:
+    """Vectors of rows that are numbered through the tiles."""
+    found = []
+    for number, footer in enumerate(plain.footers()):
+        here = some[some // rows.TILE_ROWS == number] % rows.TILE_ROWS
+        if len(here):
+            table = reading.take(plain.tile_path(footer.tile), [EMBEDDING], here)
+            found.append(vectors.from_arrow(table.column(EMBEDDING)))
+    return np.concatenate(found)

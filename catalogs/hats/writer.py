@@ -1,0 +1,111 @@
+"""The two tables of a collection, partition by partition: each is pulled from the tiles that have rows in it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from catalogs.atomic import replacing
+from catalogs.errors import ScannerError
+from catalogs.hats import layout
+from catalogs.hats import parquet as files
+from catalogs.hats.layout import Tables
+from catalogs.hats.partitions import Counts, Margins, Partition, margin_order
+from catalogs.store import rows
+from catalogs.store.footers import Footer
+from catalogs.store.schema import HEALPIX_ORDER
+from catalogs.store.tile_writer import widths
+
+if TYPE_CHECKING:
+    from catalogs.store.tile_store import Catalogue
+
+HEALPIX = f"_healpix_{HEALPIX_ORDER}"
+_OTHER = "partition"  # number of the partition in whose margin a row lies
+
+
+class Writer:
+    """Writes the partitions that are not there yet.
+
+    ``filter_text`` chooses the rows; ``spill`` is a folder for the rows that are in margins of other partitions, noted
+    while their own partition is in memory, a few in a hundred.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        footers: Sequence[Footer],
+        counts: Counts,
+        partitions: Sequence[Partition],
+        tables: Tables,
+        filter_text: str,
+        spill: Path,
+    ) -> None:
+        self._catalogue, self._footers, self._counts = catalogue, footers, counts
+        self._partitions, self._tables, self._filter, self._spill = partitions, tables, filter_text, spill
+        self._margins = Margins(partitions, margin_order(tables.margin))
+        self._widths = widths(catalogue.schema, max(len(footer.tile) for footer in footers))
+        self._facts = {"scanner.catalogue": json.dumps(asdict(catalogue.info), sort_keys=True)}
+
+    def objects(self) -> Iterator[int]:
+        """Write the partitions of the objects; yields how many are there after each."""
+        for number, partition in enumerate(self._partitions):
+            path = self._path(self._tables.objects, partition)
+            if not path.exists():
+                table = self._gathered(partition)
+                self._note_margins(number, table)
+                files.write_rows(path, table, self._widths, self._facts)
+            yield number + 1
+
+    def margins(self) -> list[Partition]:
+        """Write the margins; returns those that have rows, in the order of the sky."""
+        sources: dict[int, list[Path]] = defaultdict(list)
+        counts: dict[int, int] = defaultdict(int)
+        for path in sorted(self._spill.glob("[!.]*.parquet")):
+            for pair in pq.read_table(path, columns=[_OTHER]).column(_OTHER).value_counts().to_pylist():
+                sources[pair["values"]].append(path)
+                counts[pair["values"]] += pair["counts"]
+        for other in sorted(sources):
+            path = self._path(self._tables.margins, self._partitions[other])
+            if not path.exists():
+                files.write_rows(path, self._noted(other, sources[other]), self._widths, self._facts)
+        return [Partition(p.order, p.pixel, counts[n]) for n, p in enumerate(self._partitions) if counts[n]]
+
+    def _path(self, table: Path, partition: Partition) -> Path:
+        return layout.dataset(table) / layout.partition_path(partition.order, partition.pixel)
+
+    def _gathered(self, partition: Partition) -> pa.Table:
+        text = f"{self._filter} and {HEALPIX} >= {partition.start} and {HEALPIX} < {partition.stop}"
+        chosen = rows.selection(self._catalogue, text, None)
+        schema = self._catalogue.schema
+        parts = [schema.empty_table()]
+        for number in self._counts.tiles(partition):
+            found = rows.tile_groups(self._catalogue, self._footers[number], schema.names, chosen)
+            parts += [table.select(schema.names).cast(schema) for table in found]
+        table = pa.concat_tables(parts)
+        if len(table) != partition.rows:
+            message = f"{self._catalogue.path} changed while it was being published."
+            raise ScannerError("publish.changed", message, "Run the same command again when no scan is writing to it.")
+        return table.combine_chunks()
+
+    def _note_margins(self, number: int, table: pa.Table) -> None:
+        near = self._margins.beyond(number, table.column(HEALPIX).to_numpy())
+        pieces = [
+            table.take(chosen).append_column(_OTHER, pa.array([other] * len(chosen), pa.int32()))
+            for other, chosen in near
+        ]
+        if pieces:
+            with replacing(self._spill / f"{number}.parquet") as temporary:
+                pq.write_table(pa.concat_tables(pieces), temporary, compression="zstd")
+
+    def _noted(self, other: int, paths: Sequence[Path]) -> pa.Table:
+        chosen = [pq.read_table(path, filters=pc.field(_OTHER) == other) for path in paths]
+        schema = self._catalogue.schema
+        return pa.concat_tables(chosen).select(schema.names).cast(schema).combine_chunks()

@@ -1,0 +1,1 @@
+"""The index: shards of Annoy or Faiss trees and float16 vectors, what they cover, and their settings."""

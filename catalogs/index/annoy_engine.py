@@ -1,0 +1,93 @@
+"""Annoy, angular: the default engine. One file of random-projection trees, mapped, 330 bytes a row at 64 numbers.
+
+Its traps, and who minds them: another dimension reads garbage or crashes (``check``, and a sidecar beside every file);
+files of ``on_disk_build`` are of mode 0600 unless they are there already (``atomic.replacing`` makes them), and a full
+disk under one kills by SIGBUS (``index`` looks for room first, and only processes of their own build that way);
+numbers must have no gap (they are row numbers); a wheel compiled on another processor dies of SIGILL (``_works_here``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from annoy import AnnoyIndex
+from numpy.typing import NDArray
+
+from catalogs.errors import ScannerError
+from catalogs.index.engine import Recipe
+from catalogs.index.half_vectors import Halves
+from catalogs.store.vectors import Vectors
+
+TREES = (6, 4, 10, 16)
+EFFORT = 5000
+EFFORTS = (500, 1000, 2000, 3500, 5000, 7500, 10_000, 15_000, 20_000, 40_000, 80_000, 160_000)
+
+_NODE_HEADER = 12  # bytes before the vector of an angular node: descendants, children or norm
+_TRIAL = "import annoy; a = annoy.AnnoyIndex(8, 'angular'); [a.add_item(i, [i] * 8) for i in range(64)]; a.build(2)"
+
+
+def build(path: Path, rows: Halves, recipe: Recipe, on_disk: bool) -> None:
+    """By one thread: with more, the same rows would give another file each time."""
+    _works_here()
+    annoy = AnnoyIndex(recipe.dims, "angular")
+    annoy.set_seed(recipe.seed)
+    with _numbered_errors():
+        if on_disk:
+            annoy.on_disk_build(str(path))
+        numbers = itertools.count()
+        for block in rows.leading(recipe.dims):
+            for vector in block.tolist():
+                annoy.add_item(next(numbers), vector)
+        annoy.build(recipe.trees, n_jobs=1)
+        if not on_disk:
+            annoy.save(str(path))
+    annoy.unload()
+
+
+def check(path: Path, rows: int, recipe: Recipe) -> None:
+    nodes, rest = divmod(path.stat().st_size, _NODE_HEADER + 4 * recipe.dims)
+    if rest or nodes < rows:
+        raise ValueError("its size is not that of an Annoy file of this dimension")
+
+
+def load(path: Path, recipe: Recipe) -> AnnoyIndex:
+    _works_here()
+    annoy = AnnoyIndex(recipe.dims, "angular")
+    with _numbered_errors():
+        annoy.load(str(path))
+    return annoy
+
+
+def nearest(loaded: AnnoyIndex, query: Vectors, count: int, effort: int) -> NDArray[np.int64]:
+    return np.asarray(loaded.get_nns_by_vector(query.tolist(), count, effort), np.int64)
+
+
+@functools.cache
+def _works_here() -> None:
+    """Annoy is compiled for the processor at hand where it was built; on another one its code may kill the process."""
+    done = subprocess.run([sys.executable, "-c", _TRIAL], check=False, stderr=subprocess.DEVNULL)
+    if done.returncode < 0:
+        raise ScannerError(
+            "index.processor",
+            f"Annoy as it is installed does not run on this processor ({signal.Signals(-done.returncode).name}).",
+            "Compile it here: pip install --force-reinstall --no-cache-dir --no-deps --no-binary annoy annoy",
+        )
+
+
+@contextlib.contextmanager
+def _numbered_errors() -> Iterator[None]:
+    """Annoy writes the number of an error into its text and leaves ``errno`` empty."""
+    try:
+        yield
+    except OSError as error:
+        number = re.search(r"\((\d+)\)$", str(error))
+        raise OSError(int(number[1]) if number else 0, str(error)) from error

@@ -1,0 +1,1 @@
+"""Ranking: objects scored by examples, calibrated, marked and evaluated, and the outliers among them."""

@@ -1,0 +1,143 @@
+"""Answers in the formats people and programs read.
+
+``table`` for people, with units; ``csv`` and ``json`` plain; ``ecsv``, ``votable`` and ``fits`` with units (VOTable and
+FITS have UCDs too); ``ds9`` a region file. An embedding is written where an array fits: ecsv, json, votable, fits.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from catalogs.errors import ScannerError
+from catalogs.store.schema import EMBEDDING
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+_FOR_PEOPLE = (
+    "rank", "score", "probability", "similarity", "distance", "rarer_than", "suspect", "separation", "object_id",
+    "name", "tile", "ra", "dec", "mag_auto", "snr", "bands_present", "is_primary", "known", "mark", "nearest_example",
+    "zlens", "kind", "grade",
+)  # fmt: skip
+_LONGEST_CARD = 68  # letters of a text in a FITS header
+_DIGITS = {"ra": ".6f", "dec": ".6f", "similarity": ".4f", "separation": ".2f", "snr": ".1f", "valid_fraction": ".2f"}
+
+
+def render(table: Table, fmt: str, columns: Sequence[str] | None = None) -> str | bytes:
+    """``table`` as text (as bytes for ``fits``). ``columns`` chooses; ``table`` alone chooses a few by itself.
+
+    Raises ``ScannerError``: ``format.unknown`` (lists the formats), ``column.unknown``.
+    """
+    if fmt not in _WRITERS:
+        raise ScannerError("format.unknown", f"There is no format {fmt!r}.", f"Choose one of {', '.join(FORMATS)}.")
+    if columns is not None and (unknown := [name for name in columns if name not in table.colnames]):
+        message = f"The answer has no column {', '.join(unknown)}."
+        raise ScannerError("column.unknown", message, f"It has {', '.join(table.colnames)}.")
+    chosen = table[list(columns) if columns is not None else _default(table, fmt)]
+    chosen.meta = {}
+    return _WRITERS[fmt](chosen)
+
+
+def _default(table: Table, fmt: str) -> list[str]:
+    if fmt == "table":
+        return [name for name in _FOR_PEOPLE if name in table.colnames] or list(table.colnames)
+    return [name for name in table.colnames if name != EMBEDDING or fmt not in _FLAT]
+
+
+def _human(table: Table) -> str:
+    for column in table.itercols():
+        if column.dtype.kind == "f":
+            column.format = _DIGITS.get(column.name, ".3f" if column.dtype == np.float32 else ".6f")
+    lines = table.pformat(max_lines=-1, max_width=-1, show_unit=True)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _csv(table: Table) -> str:
+    for name in table.colnames:
+        if table[name].dtype == np.float32:  # through float64 they would trail noise
+            table[name] = [str(value) for value in table[name]]
+    return _written(table, "ascii.csv")
+
+
+def _ecsv(table: Table) -> str:
+    return _written(table, "ascii.ecsv")
+
+
+def _json(table: Table) -> str:
+    columns = {name: _plain(table[name]) for name in table.colnames}
+    records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return json.dumps(records, indent=1, allow_nan=False) + "\n"
+
+
+def _votable(table: Table) -> str:
+    from astropy.io.votable import from_table, writeto
+    from astropy.io.votable.tree import Field
+
+    document = from_table(table)
+    fields = document.get_first_table().fields
+    for number, field in enumerate(fields):
+        if field.datatype == "bit":  # astropy's choice for bool; STILTS takes it for an array and fails
+            fields[number] = Field(document, ID=field.ID, name=field.name, datatype="boolean")
+            fields[number].description = field.description
+        fields[number].ucd = table[field.name].meta.get("ucd")
+    buffer = io.BytesIO()
+    writeto(document, buffer, tabledata_format="binary2" if EMBEDDING in table.colnames else "tabledata")
+    return buffer.getvalue().decode()
+
+
+def _fits(table: Table) -> bytes:
+    from astropy.io import fits
+
+    buffer, rows = io.BytesIO(), fits.table_to_hdu(table)
+    for number, name in enumerate(table.colnames, 1):  # as TOPCAT and STILTS read and write them
+        known = {"TCOMM": table[name].description, "TUCD": table[name].meta.get("ucd")}
+        rows.header.update({f"{key}{number}": text[:_LONGEST_CARD] for key, text in known.items() if text})
+    fits.HDUList([fits.PrimaryHDU(), rows]).writeto(buffer)
+    return buffer.getvalue()
+
+
+def _ds9(table: Table) -> str:
+    lines = ["# Region file format: DS9 version 4.1", "global color=green width=1", "icrs"]
+    for row in table:
+        lines.append(f'circle({row["ra"]:.7f},{row["dec"]:.7f},2.0") # text={{{_label(row, table.colnames)}}}')
+    return "\n".join(lines) + "\n"
+
+
+def _label(row: Any, names: Sequence[str]) -> str:
+    if "rank" in names and "similarity" in names:
+        return f"{row['rank']}: {row['similarity']:.3f}"
+    return str(next((row[name] for name in ("object_id", "name") if name in names), ""))
+
+
+def _written(table: Table, astropy_format: str) -> str:
+    buffer = io.StringIO()
+    table.write(buffer, format=astropy_format)
+    return buffer.getvalue()
+
+
+def _plain(column: Any) -> Any:
+    """Values of a column as JSON has them, in the fewest decimals that give back the float; null if not finite."""
+    values = np.asarray(column)
+    if values.dtype.kind != "f":
+        return values.tolist()
+    if values.ndim > 1:
+        return [_plain(row) for row in values]
+    return [float(str(value)) if np.isfinite(value) else None for value in values]
+
+
+_FLAT = ("csv", "ds9", "table")
+_WRITERS: dict[str, Callable[[Any], str | bytes]] = {
+    "table": _human,
+    "csv": _csv,
+    "ecsv": _ecsv,
+    "json": _json,
+    "votable": _votable,
+    "fits": _fits,
+    "ds9": _ds9,
+}
+FORMATS = tuple(_WRITERS)

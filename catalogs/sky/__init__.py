@@ -1,0 +1,1 @@
+"""The sky: angular distances, cross-matches, the UNIONS tile grid and which tile owns an overlap."""

@@ -1,0 +1,249 @@
+"""A catalogue on disk: a folder with one Parquet file a tile. The file is the receipt of the work it took.
+
+``catalogue.json``            what every tile shares: survey, bands, model and its contract
+``tiles/<tile>.parquet``      rows of one tile; the footer carries the digest of the run that made them
+``failures/<tile>.json``      why a tile gave nothing
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from catalogs.atomic import locked, remove_stale, write_json
+from catalogs.errors import ScannerError
+from catalogs.sky.geometry import Circle
+from catalogs.sky.overlaps import Owners
+from catalogs.store import footers
+from catalogs.store.footers import SUFFIX, Footer, Footers
+from catalogs.store.provenance import Failure, Info, Run
+from catalogs.store.schema import catalogue_schema
+from catalogs.store.tile_writer import RUN_KEY, TileWriter
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+CATALOGUE_JSON = "catalogue.json"
+FORMAT_VERSION = 1
+
+__all__ = ["Catalogue", "Failure", "Info", "Run", "TileWriter", "create", "open"]
+
+
+class Catalogue:
+    """A folder of tiles. Opening it reads one small JSON file; nothing holds more than a tile in memory."""
+
+    def __init__(self, path: Path, info: Info) -> None:
+        self.path = path
+        self.info = info
+        self.schema: pa.Schema = catalogue_schema(info.bands, info.dim)
+        self._footers = Footers(path / "tiles", path / "index" / "footers.json", info.model_sha256)
+        self._owners: Owners | None = None
+
+    def __repr__(self) -> str:
+        return f"<Catalogue {self.path}: {self.info.survey}, model {self.info.model}>"
+
+    def tiles(self) -> list[str]:
+        """Names of the tiles that have a file, sorted."""
+        return sorted(path.stem for path in (self.path / "tiles").glob(f"[!.]*{SUFFIX}"))
+
+    def tile_path(self, name: str) -> Path:
+        """Where the rows of a tile are, or will be."""
+        return self.path / "tiles" / f"{_checked(name)}{SUFFIX}"
+
+    def done(self, tile: str, digest: str) -> bool:
+        """Whether the tile's file is whole and was made by the run with this digest."""
+        try:
+            receipt = json.loads(pq.read_metadata(self.tile_path(tile)).metadata[RUN_KEY.encode()])
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+            return False
+        return bool(receipt.get("digest") == digest)
+
+    def writer(self, tile: str, run: Run, extra: Mapping[str, Any] | None = None) -> TileWriter:
+        """A context manager that streams the tile's rows; ``extra`` are JSON values for the footer (no times)."""
+        _same_model(self, run)
+        return TileWriter(self.tile_path(tile), tile, self.schema, run.receipt(extra or {}))
+
+    def record_failure(self, tile: str, code: str, message: str, hint: str = "") -> Failure:
+        """Keep why a tile gave nothing; counts the attempts."""
+        before = _failure(self._failure_path(tile))
+        failure = Failure(tile, code, message, hint, attempts=before.attempts + 1 if before else 1)
+        write_json(self._failure_path(tile), asdict(failure))
+        return failure
+
+    def clear_failure(self, tile: str) -> None:
+        """Forget the failures of a tile that is well now."""
+        self._failure_path(tile).unlink(missing_ok=True)
+
+    def failures(self) -> list[Failure]:
+        """Tiles that gave nothing, sorted by name."""
+        found = (_failure(path) for path in sorted((self.path / "failures").glob("[!.]*.json")))
+        return [failure for failure in found if failure]
+
+    def rows(self, tile: str) -> int:
+        """Number of objects of a tile, from its footer; ``ScannerError`` ``tile.damaged``."""
+        return footers.read(self.tile_path(tile)).rows
+
+    def footers(self, near: Circle | None = None) -> list[Footer]:
+        """What the tiles' footers say, sorted by tile; only those that touch ``near``. Damaged tiles are warned of."""
+        every = self._footers.all()
+        self._owners = self._owned_by(tuple(footer.tile for footer in every))
+        return [f for f in every if near is None or (f.circle is not None and f.circle.touches(near))]
+
+    @property
+    def owners(self) -> Owners | None:
+        """Which rows count, given the tiles that ``footers()`` last saw; None where tiles follow no grid."""
+        if self._owners is None and self.info.grid is not None:
+            self.footers()
+        return self._owners
+
+    def table(self, columns: Sequence[str] | None = None, where: str | None = None) -> Table:
+        """All rows as an astropy table with units; all columns but the embedding unless named.
+
+        ``where`` is a filter such as ``"mag_r < 21 and is_primary"`` (see ``catalogs.store.row_filter``).
+        """
+        from catalogs.store import rows
+
+        return rows.table(self, columns, where)
+
+    def cone(
+        self, ra: float, dec: float, radius: float, columns: Sequence[str] | None = None, where: str | None = None
+    ) -> Table:
+        """Rows within ``radius`` arcsec of a position in degrees ICRS, nearest first, with their ``separation``."""
+        from catalogs.store import rows
+
+        return rows.cone(self, ra, dec, radius, columns, where)
+
+    def neighbours(
+        self,
+        *,
+        ra: float | None = None,
+        dec: float | None = None,
+        object_id: int | None = None,
+        vector: NDArray[Any] | None = None,
+        k: int = 10,
+        radius: float = 3.0,
+        near: tuple[float, float, float] | None = None,
+        where: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> Table:
+        """The ``k`` objects most like an ``object_id``, like the object within ``radius`` arcsec of ``ra``, ``dec``
+        (which is itself left out), or like an embedding ``vector`` [D]; ``rank`` and ``similarity`` come first.
+
+        ``near`` (ra, dec in degrees, radius in arcsec) and ``where`` restrict the answer. Raises ``ScannerError``
+        ``query.outside_coverage``, ``query.no_object``, ``query.unknown_object``, ``query.bad_vector``.
+        """
+        from catalogs.search import neighbours as search
+
+        given = {"ra, dec": ra is not None and dec is not None, "object_id": object_id is not None}
+        if sum([*given.values(), vector is not None]) != 1:
+            raise TypeError("neighbours() takes either ra and dec, or object_id, or vector")
+        if vector is not None:
+            return search.neighbours(self, vector, k, near=near, where=where, columns=columns)
+        found = search.example(self, ra=ra, dec=dec, object_id=object_id, radius=radius)
+        return search.neighbours(
+            self, found.vector, k, exclude=found.object_id, near=near, where=where, columns=columns
+        )
+
+    def _owned_by(self, tiles: tuple[str, ...]) -> Owners | None:
+        if self.info.grid is None:
+            return None
+        return self._owners if self._owners and self._owners.tiles == tiles else Owners(tiles)
+
+    def _failure_path(self, tile: str) -> Path:
+        return self.path / "failures" / f"{_checked(tile)}.json"
+
+
+def create(path: Path | str, run: Run) -> Catalogue:
+    """Make the catalogue's folder for a run, or open the one that is there.
+
+    Raises ``ScannerError``: ``catalogue.other_model``, ``catalogue.other_survey``, ``catalogue.other_keep`` (a
+    catalogue never mixes two), ``catalogue.damaged``, ``output.full``, ``output.read_only``. Removes what killed runs
+    left half-written.
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise ScannerError("catalogue.damaged", f"{folder} is a file, not a catalogue's folder.", "Give another --out.")
+    with locked(folder / ".lock"):
+        if (folder / CATALOGUE_JSON).exists():
+            catalogue = open(folder)
+            _same_model(catalogue, run)
+        else:
+            catalogue = Catalogue(folder, Info.of(run))
+            write_json(folder / CATALOGUE_JSON, {**asdict(catalogue.info), "version": FORMAT_VERSION})
+    for part in (folder, folder / "tiles", folder / "failures"):
+        remove_stale(part)
+    return catalogue
+
+
+def open(path: Path | str) -> Catalogue:
+    """Open a catalogue. Raises ``ScannerError`` ``catalogue.missing`` or ``catalogue.damaged``."""
+    folder = Path(path)
+    try:
+        found = json.loads((folder / CATALOGUE_JSON).read_text(encoding="utf-8"))
+        later = {name: found.get(name) for name in ("grid", "keep")}  # older catalogues do not say
+        known = {name: found[name] for name in Info.__dataclass_fields__ if name not in later}
+        return Catalogue(folder, Info(**known | {"bands": tuple(found["bands"])} | later))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        hint = "Make one with: scanner scan-tiles --tiles LIST --out CATALOGUE"
+        raise ScannerError("catalogue.missing", f"There is no catalogue at {folder}.", hint) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ScannerError(
+            "catalogue.damaged",
+            f"{folder / CATALOGUE_JSON} cannot be read ({error!r}).",
+            "Remove that one file and scan again with the same model: tiles that are done are kept.",
+        ) from error
+
+
+def _same_model(catalogue: Catalogue, run: Run) -> None:
+    info = catalogue.info
+    if info.model_sha256 != run.model_sha256:
+        raise ScannerError(
+            "catalogue.other_model",
+            f"The catalogue {catalogue.path} was made with model {_model(info)}, this run uses {_model(run)}: "
+            "their embeddings cannot be compared.",
+            "Give another --out for this model, or the --model that the catalogue was made with.",
+        )
+    if (info.survey, info.bands) != (run.survey, tuple(run.bands)):
+        raise ScannerError(
+            "catalogue.other_survey",
+            f"The catalogue {catalogue.path} holds {info.survey} ({','.join(info.bands)}), "
+            f"this run is of {run.survey} ({','.join(run.bands)}).",
+            "Give another --out for this survey.",
+        )
+    if info.keep != run.settings.get("keep"):
+        raise ScannerError(
+            "catalogue.other_keep",
+            f"The catalogue {catalogue.path} holds {_kept(info.keep)}, this run keeps "
+            f"{_kept(run.settings.get('keep'))}: what is missing in one tile would mean something else in the next.",
+            "Give another --out for this run, or the --keep and --like that the catalogue was made with.",
+        )
+
+
+def _kept(keep: Mapping[str, Any] | None) -> str:
+    if keep is None:
+        return "all rows"
+    return f"the best {keep.get('best')} rows of each tile (like {str(keep.get('like'))[:12]})"
+
+
+def _model(of: Info | Run) -> str:
+    return f"{of.model} ({of.contract.get('precision', 'fp32')}, sha256 {of.model_sha256[:12]})"
+
+
+def _checked(tile: str) -> str:
+    if not tile or tile.startswith(".") or "/" in tile or "\\" in tile:
+        raise ScannerError("tile.bad_name", f"{tile!r} cannot be the name of a tile.", "Names hold no slash.")
+    return tile
+
+
+def _failure(path: Path) -> Failure | None:
+    try:
+        return Failure(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,71 @@
+"""What travels to a cluster: which workers are asked for, and what each of them must know to scan tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from catalogs.errors import ScannerError
+from catalogs.store.provenance import Run
+from scanner import __version__
+from scanner.scan.options import DETECT, GRID, ScanOptions
+from scanner.survey.survey import Survey
+from scanner.survey.tile import Tile
+
+INSTALL = "pip install 'unions-scanner[cluster]'"
+
+
+@dataclass(frozen=True)
+class Where:
+    """The workers of a scan: ``workers`` processes of this machine, or those of the Dask scheduler at ``address``.
+
+    With ``config``, a file of Dask settings, its section ``jobqueue`` says of which batch system the ``workers`` are
+    asked; with ``cuda`` each has a GPU of this machine.
+    """
+
+    workers: int | None = None
+    address: str | None = None
+    config: Path | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker must know; the same for every tile. Paths are absolute and lead to the same files everywhere.
+
+    ``precision``: the number format of ``model`` (None: that of the file). ``cores``: those that a worker may take
+    where the encoder runs on the CPU, None for all it has.
+    """
+
+    survey: Survey
+    options: ScanOptions
+    run: Run
+    model: str
+    catalogue: Path
+    device: str = "auto"
+    batch: int | None = None
+    cores: int | None = None
+    precision: str | None = None
+    software: str = __version__
+
+    @property
+    def at_once(self) -> int:
+        """Tiles that a worker has in hand: one that is embedded, one for each reading process, one that is fetched."""
+        return self.options.processes + 1 + (self.options.scratch is not None)
+
+
+def absolute(options: ScanOptions) -> ScanOptions:
+    """The same options for a process with another working folder."""
+    scratch = options.scratch.absolute() if options.scratch else None
+    if options.sources in (DETECT, GRID):
+        return replace(options, scratch=scratch)
+    return replace(options, sources=str(Path(options.sources).absolute()), scratch=scratch)
+
+
+def placed(tile: Tile) -> Tile:
+    """The same tile for a process with another working folder."""
+    return replace(tile, files={band: path.absolute() for band, path in tile.files.items()})
+
+
+def not_installed(error: ImportError) -> ScannerError:
+    """Dask is not there."""
+    return ScannerError("cluster.not_installed", f"Dask cannot be imported: {error}.", INSTALL)

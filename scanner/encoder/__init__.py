@@ -1,0 +1,1 @@
+"""The encoder: a model file and its contract, its ONNX Runtime session, and embeddings in batches."""

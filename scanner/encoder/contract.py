@@ -1,0 +1,147 @@
+"""The model file's contract: what ``encoder.onnx`` says about the pixels it wants and the vectors it gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from catalogs.errors import ScannerError
+
+CONTRACT_KEY = "scanner.contract"
+CONTRACT_VERSION = 1
+DEFAULT_MODEL = "small"
+PRECISIONS = ("fp32", "int8", "fp16")
+NEIGHBOURS = 10
+"""How many nearest neighbours are compared to say what a number format costs."""
+
+MODELS = Path(__file__).parents[1] / "models"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Input and output of an encoder: ``flux`` float32 [N, B, S, S] in ``flux_unit`` to ``embedding`` float32 [N, D].
+
+    ``bands`` are in channel order, ``pixel_scale`` is in arcsec, ``window`` is S in pixels, ``embedding_dim`` is D.
+    ``mask_ratio`` is 0: an encoder that still hides patches would give another vector at every call.
+
+    ``precision`` is the number format of the weights; ``fidelity``, where that is not fp32, what it costs against fp32
+    as measured at export: ``centred_cosine``, ``least_centred_cosine``, ``neighbour_overlap``, of how many ``windows``.
+    """
+
+    bands: tuple[str, ...]
+    pixel_scale: float
+    window: int
+    embedding_dim: int
+    pooling: str
+    stretch: Mapping[str, Any]
+    weights_sha256: str
+    training_run: str
+    licence: str
+    flux_unit: str = "nJy"
+    mask_ratio: float = 0.0
+    version: int = CONTRACT_VERSION
+    precision: str = "fp32"
+    fidelity: Mapping[str, Any] | None = None
+
+    @property
+    def cost(self) -> str:
+        """What the number format costs, in words; empty for fp32."""
+        if self.fidelity is None:
+            return ""
+        return (
+            "centred cosine with fp32 {centred_cosine:.4f} (least {least_centred_cosine:.4f}), {neighbour_overlap:.1%} "
+            "of the {neighbours} nearest neighbours as in fp32, of {windows} windows"
+        ).format(**self.fidelity, neighbours=NEIGHBOURS)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        found = {**asdict(self), "bands": list(self.bands), "stretch": dict(self.stretch)}
+        return found if self.fidelity else {name: value for name, value in found.items() if name != "fidelity"}
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "the model") -> Contract:
+        """Parse and check ``metadata_props["scanner.contract"]``.
+
+        Raises ``ScannerError`` ``model.bad_contract`` (a key is missing or makes no sense) or ``model.version``.
+        """
+        try:
+            found = json.loads(text)
+            version = found["version"]
+            if version != CONTRACT_VERSION:
+                raise ScannerError(
+                    "model.version",
+                    f"{source} has contract version {version}; this scanner reads version {CONTRACT_VERSION}.",
+                    "Export the checkpoint again with this release: python -m export CHECKPOINT encoder.onnx",
+                )
+            later = {"precision": "fp32", "fidelity": None}  # files made before there were others do not say
+            contract = cls(**{f.name: (later | found)[f.name] for f in fields(cls)} | {"bands": tuple(found["bands"])})
+            contract.cost  # noqa: B018  (all its numbers are there)
+        except (ValueError, KeyError, TypeError) as error:
+            raise _bad(source, f"its contract cannot be read ({error!r})") from error
+        contract._check(source)
+        return contract
+
+    def _check(self, source: str) -> None:
+        if not self.bands or len(set(self.bands)) != len(self.bands):
+            raise _bad(source, f"bands {self.bands} are empty or repeat")
+        if self.window < 8 or self.embedding_dim < 1 or not self.pixel_scale > 0:
+            raise _bad(source, "window, embedding_dim and pixel_scale must be positive")
+        if self.flux_unit != "nJy":
+            raise _bad(source, f"flux_unit is {self.flux_unit!r}; pixels here are in nJy")
+        if self.mask_ratio != 0:
+            raise _bad(source, f"mask_ratio is {self.mask_ratio}: an encoder must see every patch")
+        if self.precision not in PRECISIONS or (self.fidelity is None) != (self.precision == "fp32"):
+            raise _bad(source, f"precision {self.precision!r} is unknown, or what it costs is not said")
+
+
+def _bad(source: str, why: str) -> ScannerError:
+    return ScannerError(
+        "model.bad_contract", f"{source} is refused: {why}.", "Export it with: python -m export CHECKPOINT encoder.onnx"
+    )
+
+
+def shipped() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(path.parent.name for path in MODELS.glob("*/encoder.onnx"))
+
+
+def of_precision(path: Path, precision: str) -> Path:
+    """The file of another number format beside ``path``: ``encoder_int8.onnx`` beside ``encoder.onnx``."""
+    if precision == "fp32" or path.stem.endswith(f"_{precision}"):
+        return path
+    return path.with_stem(f"{path.stem}_{precision}")
+
+
+def resolve(name_or_path: str | Path, precision: str | None = None) -> Path:
+    """Path of a model given as a file or as the name of a shipped one, or of its file in another number format.
+
+    Raises ``ScannerError`` ``model.missing`` where there is neither, ``model.no_precision`` without that file.
+    """
+    path = _found(name_or_path)
+    other = of_precision(path, precision or "fp32")
+    if not other.is_file():
+        raise ScannerError(
+            "model.no_precision",
+            f"{path.name} has no file {other.name} beside it: it is not there in {precision}.",
+            f"python -m export RUN FOLDER writes {other.name}; or scan with --precision fp32, which is exact.",
+        )
+    return other
+
+
+def _found(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    named = MODELS / str(name_or_path) / "encoder.onnx"
+    if len(path.parts) == 1 and named.is_file():
+        return named
+    raise ScannerError(
+        "model.missing",
+        f"There is no model file {str(name_or_path)!r}.",
+        f"Give a path to an encoder.onnx, or the name of a shipped model: {', '.join(shipped()) or 'none'}.",
+    )

@@ -1,0 +1,266 @@
+"""The encoder: windows of flux to vectors, through one ONNX Runtime session."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.errors import ScannerError
+from scanner.encoder import session as runtime
+from scanner.encoder.buffers import INPUT, OUTPUT, Binding
+from scanner.encoder.contract import CONTRACT_KEY, Contract, resolve
+from scanner.system.resources import usable_cores
+
+Array = NDArray[np.float32]
+
+log = logging.getLogger(__name__)
+
+# Rows given to the session at once. On a CPU 16 keep the activations in the cache of a core; a GPU wants to be filled.
+CPU_BATCH, GPU_BATCH = 16, 512
+CPU_SMALLEST = 4  # a matrix of one row takes another kernel, which adds up in another order
+GPU_CALLERS = 3
+UNIT_TOLERANCE = 1e-2
+
+
+class Encoder:
+    """A model file that was checked, and the session that runs it.
+
+    ``path``: a file, or the name of a shipped model; ``precision``: in which number format (None: that of the file), an
+    int8 file being one for CPUs. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how many callers run at
+    once (None: one a core, or 3 on a GPU). ``batch``: rows the session sees at once, always padded to this number, so
+    that a row's vector depends neither on how many rows were asked for, nor on its neighbours, nor on the thread.
+    ``cuda_graph``: on device cuda, replay a batch's work as one CUDA graph, by one caller: ONNX Runtime records and
+    replays all graphs of a session on one stream, which takes one thread at a time.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        device: str = "auto",
+        threads: int | None = None,
+        batch: int | None = None,
+        precision: str | None = None,
+        cuda_graph: bool = False,
+    ) -> None:
+        self.path = resolve(path, precision)
+        self.sha256 = file_sha256(self.path)
+        self._session, self.provider = runtime.open_session(
+            self.path,
+            _device(device, self.path, precision),
+            lambda provider: _rows(batch, provider),
+            cuda_graph=cuda_graph,
+        )
+        cuda_graph = cuda_graph and self.provider == runtime.CUDA
+        self.batch = _rows(batch, self.provider)
+        self.contract = _contract(self._session, self.path, self.batch)
+        _check_precision(self.contract, self.path, self.provider, precision)
+        _check_weights(self.contract, self.path, resolve(path))
+        callers = threads or (usable_cores() if self.provider == runtime.CPU else GPU_CALLERS)
+        self.threads = 1 if cuda_graph else callers
+        self._guard: contextlib.AbstractContextManager[Any] = (
+            threading.Lock() if cuda_graph else contextlib.nullcontext()
+        )
+        self._graphs: Iterator[int | None] = itertools.count(1) if cuda_graph else itertools.repeat(None)
+        self._own = threading.local()
+        self._pool: ThreadPoolExecutor | None = None
+        self._try_out()
+
+    @property
+    def precision(self) -> str:
+        """The number format of the weights: fp32, int8 or fp16."""
+        return self.contract.precision
+
+    @property
+    def placement(self) -> dict[str, set[str]]:
+        """Operators by the provider that runs them, where that is a GPU: none may be on the CPU. Empty: not told."""
+        return runtime.placement(self._session) if self.provider != runtime.CPU else {}
+
+    @property
+    def page_locked(self) -> bool:
+        """Whether pixels go to a GPU from page-locked memory: not on a CPU, nor where the driver would not have it."""
+        return self._binding().page_locked
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows and columns of one window: [B, S, S]."""
+        return len(self.contract.bands), self.contract.window, self.contract.window
+
+    def embed(self, flux: Array) -> Array:
+        """``flux`` [N, B, S, S] in nJy, NaN for no data, to unit vectors [N, D]; batches run in ``threads`` threads.
+
+        A row whose vector is not finite or not of unit length comes back as NaN throughout.
+        """
+        if flux.ndim != 4 or flux.shape[1:] != self.shape:
+            raise ValueError(f"flux has shape {flux.shape}, the model takes [N, {', '.join(map(str, self.shape))}]")
+        out = np.empty((len(flux), self.contract.embedding_dim), np.float32)
+        starts = range(0, len(flux), self.batch)
+        if self.threads == 1 or len(starts) < 2:
+            for start in starts:
+                self._into(flux, start, out)
+        else:
+            for _ in self._callers().map(lambda start: self._into(flux, start, out), starts):
+                pass
+        return out
+
+    def room(self) -> Array:
+        """Room of the calling thread for a batch, [batch, B, S, S]: ``embed_batch`` takes what is there as it is."""
+        return self._binding().room
+
+    def embed_batch(self, flux: Array) -> Array:
+        """As ``embed`` for at most ``batch`` rows, in the caller's own thread; any number of threads may call it."""
+        try:
+            with self._guard:
+                vectors = self._binding().run(flux)
+        except Exception as error:  # the binding raises a class of its own for each status code
+            why = f"ONNX Runtime failed on {len(flux)} windows: {str(error).splitlines()[0]}"
+            raise ScannerError("encoder.failed", why, "Out of memory? Give a smaller --batch.") from error
+        return _without_garbage(vectors)
+
+    def close(self) -> None:
+        """Stop the threads that ``embed`` started."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def __enter__(self) -> Encoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _into(self, flux: Array, start: int, out: Array) -> None:
+        out[start : start + self.batch] = self.embed_batch(flux[start : start + self.batch])
+
+    def _binding(self) -> Binding:
+        """The buffers of the calling thread."""
+        if not hasattr(self._own, "binding"):
+            dim = self.contract.embedding_dim
+            graph = next(self._graphs)
+            self._own.binding = Binding(self._session, self.provider, self.batch, self.shape, dim, graph)
+        found: Binding = self._own.binding
+        return found
+
+    def _callers(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="encoder")
+        return self._pool
+
+    def _try_out(self) -> None:
+        """One batch of noise, gaps and nothing at all must give unit vectors; else ``model.bad_output``."""
+        flux = np.random.default_rng(0).normal(0.0, 100.0, (min(3, self.batch), *self.shape)).astype(np.float32)
+        flux[1:2, 0] = np.nan
+        flux[2:3] = np.nan
+        try:
+            vectors = self.embed_batch(flux)
+        except ScannerError as error:
+            raise ScannerError("model.bad_output", f"{self.path} fails on a test batch: {error}", error.hint) from error
+        if not np.isfinite(vectors).all():
+            raise ScannerError(
+                "model.bad_output",
+                f"{self.path} gives vectors that are not finite or not of unit length on windows with gaps.",
+                "The graph must deal with NaN and normalise: python -m export CHECKPOINT encoder.onnx",
+            )
+
+
+def log_cost(encoder: Encoder) -> None:
+    """Say once what a number format other than fp32 costs, as the model's contract has it from its export."""
+    contract = encoder.contract
+    if contract.cost:
+        log.info("%s: %s. A catalogue holds one format only.", contract.precision, contract.cost)
+    if contract.precision == "fp16" and encoder.provider == runtime.CPU:
+        log.warning("On a CPU fp16 is slower than fp32; it is for GPUs.")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _without_garbage(vectors: Array) -> Array:
+    length = np.linalg.norm(vectors, axis=1)
+    good = np.abs(length - 1.0) < UNIT_TOLERANCE  # NaN and infinity compare false
+    if not good.all():
+        vectors = np.where(good[:, None], vectors, np.float32(np.nan))
+    return vectors
+
+
+def _rows(batch: int | None, provider: str) -> int:
+    """Rows of a session's batch, as asked for or as measured for the provider."""
+    return max(batch or CPU_BATCH, CPU_SMALLEST) if provider == runtime.CPU else batch or GPU_BATCH
+
+
+def _contract(session: Any, path: Path, rows: int | None = None) -> Contract:
+    """The contract in the file, checked against the graph's own input and output; ``rows`` may be fixed in it."""
+    text = session.get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
+    if text is None:
+        raise ScannerError(
+            "model.no_contract",
+            f"{path} has no {CONTRACT_KEY!r} in its metadata: its bands, units and pixel scale are unknown.",
+            "Use a model written by: python -m export CHECKPOINT encoder.onnx",
+        )
+    contract = Contract.from_json(text, str(path))
+    expected = {
+        INPUT: ["N", len(contract.bands), contract.window, contract.window],
+        OUTPUT: ["N", contract.embedding_dim],
+    }
+    found = {node.name: (node.type, list(node.shape)) for node in (*session.get_inputs(), *session.get_outputs())}
+    for name, shape in expected.items():
+        kind, dims = found.pop(name, ("nothing", []))
+        if kind != "tensor(float)" or dims[1:] != shape[1:] or (isinstance(dims[0], int) and dims[0] != rows):
+            raise _disagrees(path, f"{name} is {kind} {dims}, its contract says float32 {shape}")
+    if found:
+        raise _disagrees(path, f"it also has {', '.join(found)}")
+    return contract
+
+
+def _device(device: str, path: Path, precision: str | None) -> str:
+    """8-bit products have no kernels on a GPU: there the choice of a device is the CPU."""
+    return "cpu" if device == "auto" and (precision == "int8" or path.stem.endswith("_int8")) else device
+
+
+def _check_precision(contract: Contract, path: Path, provider: str, precision: str | None) -> None:
+    if precision is not None and precision != contract.precision:
+        raise ScannerError(
+            "model.other_precision",
+            f"{path} is in {contract.precision}, asked for is {precision}.",
+            f"Say --precision {contract.precision}, or give the model's encoder.onnx.",
+        )
+    if contract.precision == "int8" and provider != runtime.CPU:
+        raise ScannerError(
+            "device.precision", f"{path} is in int8, which is for CPUs.", "On a GPU: --precision fp16, or fp32."
+        )
+
+
+def _check_weights(contract: Contract, path: Path, full: Path) -> None:
+    """A file of another number format left behind by an earlier model must not pass for this one's."""
+    if path == full:
+        return
+    session, _ = runtime.open_session(full, "cpu", optimise=False)
+    if _contract(session, full).weights_sha256 != contract.weights_sha256:
+        raise ScannerError(
+            "model.other_weights",
+            f"{path} holds other weights than {full.name} beside it.",
+            "Write both anew: python -m export RUN FOLDER",
+        )
+
+
+def _disagrees(path: Path, why: str) -> ScannerError:
+    return ScannerError(
+        "model.bad_contract",
+        f"{path} is refused: {why}.",
+        "The file and its contract disagree; export it again: python -m export CHECKPOINT encoder.onnx",
+    )

@@ -1,0 +1,221 @@
+"""ONNX Runtime as it is installed here: which package, which device, and a session that runs where it was asked to."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.metadata
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from catalogs.errors import ScannerError
+from scanner.system.signals import Interrupts
+
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+DEVICES = "auto, cpu, cuda, cuda:N or tensorrt"
+INSTALL_CUDA = "pip install 'unions-scanner[cuda]'"
+
+_ERROR, _FATAL = 3, 4  # ONNX Runtime's levels of logging
+
+log = logging.getLogger(__name__)
+
+
+def load() -> Any:
+    """The ``onnxruntime`` module; ``runtime.missing`` or ``runtime.broken`` where it cannot be used."""
+    try:
+        with Interrupts() as interrupts:  # in the middle of a compiled module, they would look like a broken one
+            import onnxruntime
+        interrupts.check()
+    except ImportError as error:
+        installed = ", ".join(distributions())
+        if installed:
+            raise ScannerError(
+                "runtime.broken", f"{installed} is installed but cannot be imported: {error}."
+            ) from error
+        raise ScannerError(
+            "runtime.missing",
+            "ONNX Runtime is not installed.",
+            "pip install onnxruntime-gpu (Linux, Windows) or onnxruntime (macOS); not both.",
+        ) from error
+    if not hasattr(onnxruntime, "InferenceSession"):  # what uninstalling one of two overlapping packages leaves behind
+        raise ScannerError("runtime.broken", "The installed ONNX Runtime is incomplete.", _reinstall())
+    return onnxruntime
+
+
+def distributions() -> list[str]:
+    """Names of the installed packages that own the module ``onnxruntime``."""
+    found = []
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        found.append(name)
+    return found
+
+
+def open_session(
+    path: Path,
+    device: str,
+    rows: Callable[[str], int] | None = None,
+    optimise: bool = True,
+    cuda_graph: bool = False,
+) -> tuple[Any, str]:
+    """A session on ``device`` and the name of the provider that really runs it.
+
+    ``auto`` is CUDA where there is a GPU that works, else the CPU. ``rows`` says how many a provider is given at once:
+    on a GPU the graph is fixed to it, so that nothing is left in it that asks for a shape, which a CPU would answer.
+    ``optimise``: False to read a file only. ``cuda_graph``: on device cuda, the work of a batch is recorded and
+    replayed; each binding then has a number of its own (``gpu_graph_id``), and runs take turns. Raises ``ScannerError``
+    ``device.unknown``, ``device.unavailable`` (asked for a GPU that did not come), ``model.unreadable``.
+    """
+    runtime = load()
+    if len(distributions()) > 1:
+        log.warning("onnxruntime and onnxruntime-gpu are both installed: %s", _reinstall())
+    if device == "auto":
+        return _automatic(runtime, path, rows, cuda_graph)
+    if device == "cpu":
+        return _session(runtime, path, [CPU], _options(runtime, None, optimise)), CPU
+    providers = gpu_providers(device, path.stem.endswith("_fp16"), cuda_graph)
+    wanted = providers[0][0]
+    if wanted not in runtime.get_available_providers():
+        raise _unavailable(device, f"this ONNX Runtime has no {wanted}")
+    if wanted == TENSORRT:
+        engines().mkdir(parents=True, exist_ok=True)
+    with _overheard(runtime) as said:
+        if hasattr(runtime, "preload_dlls"):  # the CUDA libraries of the environment's own wheels
+            runtime.preload_dlls()
+        options = _options(runtime, rows(wanted) if rows else None, optimise)
+        session = _session(runtime, path, [*providers, CPU], options)
+    # ONNX Runtime falls back to the CPU: only the session itself knows.
+    if wanted not in session.get_providers():
+        why = said.getvalue().strip().partition("\n")[0] or "its libraries did not load, or there is no such GPU"
+        raise _unavailable(device, why.rstrip("."))
+    if astray := placement(session).get(CPU):
+        log.warning("Slower than need be: %s run on the CPU, not on %s.", ", ".join(sorted(astray)), device)
+    return session, wanted
+
+
+def place(session: Any, provider: str) -> tuple[str, int]:
+    """Where a session's buffers are, in ONNX Runtime's words: ``("cpu", 0)``, ``("cuda", 1)``."""
+    if provider == CPU:
+        return "cpu", 0
+    return "cuda", int(session.get_provider_options()[provider].get("device_id", 0))
+
+
+def placement(session: Any) -> dict[str, set[str]]:
+    """Operators of a GPU's session by the provider that runs them; empty where this ONNX Runtime does not tell."""
+    found: dict[str, set[str]] = {}
+    if hasattr(session, "get_provider_graph_assignment_info"):
+        for part in session.get_provider_graph_assignment_info():
+            found.setdefault(part.ep_name, set()).update(node.op_type for node in part.get_nodes())
+    return found
+
+
+def driver() -> Any | None:
+    """NVIDIA's driver, ready to be called; None where there is none. Loads no CUDA runtime."""
+    if sys.platform == "darwin":
+        return None
+    try:
+        found = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None
+    return found if found.cuInit(0) == 0 else None
+
+
+def gpu_count() -> int:
+    """Number of NVIDIA GPUs that the driver reports; 0 without a driver."""
+    count, asked = ctypes.c_int(0), driver()
+    ready = asked is not None and asked.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if ready else 0
+
+
+def _automatic(runtime: Any, path: Path, rows: Callable[[str], int] | None, cuda_graph: bool) -> tuple[Any, str]:
+    if gpu_count():
+        try:
+            return open_session(path, "cuda", rows, cuda_graph=cuda_graph)
+        except ScannerError as error:
+            if error.code != "device.unavailable":
+                raise
+            log.warning("A GPU is here but is not used: %s %s", error.message, error.hint)
+    return _session(runtime, path, [CPU], _options(runtime, None, True)), CPU
+
+
+def gpu_providers(device: str, half: bool = False, cuda_graph: bool = False) -> list[tuple[str, dict[str, Any]]]:
+    """Providers of a GPU with their options, the wanted one first; ``half``: for a float16 file. ``device.unknown``."""
+    name, _, number = device.partition(":")
+    if name not in ("cuda", "tensorrt") or (number and not number.isdecimal()) or device.endswith(":"):
+        raise ScannerError("device.unknown", f"There is no device {device!r}.", f"Choose {DEVICES}.")
+    place = {"device_id": int(number or 0)}
+    # TF32 would make "fp32" on a GPU something else than on a CPU. Memory grows by what is asked for: others share it.
+    cuda = (CUDA, {**place, "use_tf32": 0, "arena_extend_strategy": "kSameAsRequested"})
+    if cuda_graph and name == "cuda":  # TensorRT replays its own
+        cuda[1]["enable_cuda_graph"] = 1
+    # Engines take minutes to build, and are kept for the next scan.
+    kept = {"trt_engine_cache_enable": True, "trt_timing_cache_enable": True, "trt_engine_cache_path": str(engines())}
+    tensorrt = (TENSORRT, {**place, **kept, "trt_fp16_enable": half, "trt_timing_cache_path": str(engines())})
+    return [cuda] if name == "cuda" else [tensorrt, cuda]
+
+
+def engines() -> Path:
+    """The user's folder for TensorRT engines."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "unions-scanner" / "tensorrt"
+
+
+@contextlib.contextmanager
+def _overheard(runtime: Any) -> Iterator[io.StringIO]:
+    """Keep what ONNX Runtime prints to stdout, and silence its log: what matters of it goes into one error."""
+    said = io.StringIO()
+    runtime.set_default_logger_severity(_FATAL)
+    try:
+        with contextlib.redirect_stdout(said):
+            yield said
+    finally:
+        runtime.set_default_logger_severity(_ERROR)
+
+
+def _options(runtime: Any, rows: int | None, optimise: bool) -> Any:
+    options = runtime.SessionOptions()
+    # One thread a call and as many callers as cores: faster than ONNX Runtime's own pool, and bit-stable.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERROR
+    if not optimise:
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if rows is not None:
+        options.add_free_dimension_override_by_name("N", rows)
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return options
+
+
+def _session(runtime: Any, path: Path, providers: list[Any], options: Any) -> Any:
+    try:
+        return runtime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # the binding raises a class of its own for each status code
+        if isinstance(providers[0], tuple) and "Provider" in str(error):
+            raise _unavailable(providers[0][0], str(error).splitlines()[0]) from error
+        raise ScannerError(
+            "model.unreadable",
+            f"{path} is not a model that ONNX Runtime can read: {str(error).splitlines()[0]}",
+            "Give an encoder.onnx, as python -m export writes it, or the name of a shipped model.",
+        ) from error
+
+
+def _unavailable(device: str, why: str) -> ScannerError:
+    hint = f"{INSTALL_CUDA}, or --device cpu."
+    if len(distributions()) > 1:
+        hint = _reinstall()
+    return ScannerError("device.unavailable", f"Device {device} cannot be used: {why}.", hint)
+
+
+def _reinstall() -> str:
+    return (
+        f"Installed: {' and '.join(distributions()) or 'nothing'}. Together they break each other: "
+        f"pip uninstall onnxruntime onnxruntime-gpu, then {INSTALL_CUDA}."
+    )

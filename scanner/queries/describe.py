@@ -1,0 +1,43 @@
+"""Facts about a catalogue or a model, as JSON values with names a person can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import catalogs
+from catalogs.index import build as index
+from scanner.encoder.encoder import Encoder
+
+
+def model(name_or_path: str) -> dict[str, Any]:
+    """What a model file says of itself: its contract, digest and size in bytes."""
+    with Encoder(name_or_path, device="cpu") as encoder:
+        return {
+            "model": str(encoder.path),
+            "sha256": encoder.sha256,
+            "bytes": encoder.path.stat().st_size,
+            **encoder.contract.to_dict(),
+        }
+
+
+def catalogue(path: Path) -> dict[str, Any]:
+    """What a catalogue holds: survey, model, tiles, objects, failures, bytes on disk, and how much its index covers."""
+    opened = catalogs.open(path)
+    info = opened.info
+    tiles = opened.tiles()
+    return {
+        "catalogue": str(path),
+        "survey": info.survey,
+        "bands": list(info.bands),
+        "model": info.model,
+        "model_sha256": info.model_sha256,
+        "embedding_dim": info.dim,
+        "created": info.created,
+        "software": info.software,
+        "tiles": len(tiles),
+        "objects": sum(footer.rows for footer in opened.footers()),
+        "objects_indexed": index.coverage(opened),
+        "bytes": sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()),
+        "failures": [{"tile": failure.tile, "code": failure.code} for failure in opened.failures()],
+    }

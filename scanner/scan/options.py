@@ -1,0 +1,76 @@
+"""What a scan may be told, apart from where its tiles, model and catalogue are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catalogs.errors import ScannerError
+
+if TYPE_CHECKING:
+    from scanner.scan.best_rows import Keep
+
+DETECT, GRID = "detect", "grid"
+NORMAL, LOW = "normal", "low"
+TIME_LIMIT = 1800.0
+
+RECIPE = 4
+"""By which objects are found and measured. It is raised whenever another version of this software would give other
+rows, so that no catalogue mixes the two: tiles of before are done anew."""
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """``sources``: detect, grid, or a catalogue file (a path; ``{tile}`` in it stands for the tile's name).
+
+    ``bands``: those to read (None: all of the survey). ``min_snr``: of detected objects. ``stride``: of the grid, in
+    pixels. ``keep``: which rows are stored (None: all). ``resample``: bring windows to the model's pixel scale.
+    ``readers``: processes that read ahead, 0 reads in this one; they do not change the rows. ``memory``: normal, or
+    low, by which one of them reads each tile in strips, twice; the rows are the same. ``time_limit``: seconds that a
+    process may take to read a tile (or a strip) before it counts as hung. ``scratch``: the folder for copies of remote
+    tiles (None: that for temporary files).
+    """
+
+    sources: str = DETECT
+    bands: tuple[str, ...] | None = None
+    min_snr: float = 5.0
+    stride: int = 32
+    keep: Keep | None = None
+    resample: bool = False
+    readers: int = 1
+    memory: str = NORMAL
+    time_limit: float = TIME_LIMIT
+    scratch: Path | None = None
+
+    @property
+    def processes(self) -> int:
+        """Reading processes: strips come in order from one."""
+        return min(self.readers, 1) if self.memory == LOW else self.readers
+
+    def settings(self) -> dict[str, Any]:
+        """What of this makes rows, as JSON values."""
+        found: dict[str, Any] = {
+            "recipe": RECIPE,
+            "resample": self.resample,
+            "bands_read": list(self.bands) if self.bands else None,
+        }
+        if self.keep is not None:
+            found |= {"keep": self.keep.settings()}
+        if self.sources == DETECT:
+            return found | {"sources": DETECT, "min_snr": self.min_snr}
+        if self.sources == GRID:
+            return found | {"sources": GRID, "stride": self.stride}
+        return found | {"sources": "file", "file": _identity(self.sources)}
+
+
+def _identity(path: str) -> str:
+    """Digest of one file; of a pattern the pattern itself, for its files are as many as the tiles."""
+    from scanner.encoder.encoder import file_sha256
+
+    if "{" in path:
+        return path
+    if not Path(path).is_file():
+        hint = "Say detect or grid, or give a catalogue file; {tile} in its path stands for the name of each tile."
+        raise ScannerError("sources.missing", f"There is no catalogue {path}.", hint)
+    return file_sha256(Path(path))

@@ -1,0 +1,110 @@
+"""What people see of a scan while it runs, on stderr: a bar on a terminal, else one log line a tile."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Protocol, Self
+
+from scanner.scan.report import TileReport
+
+log = logging.getLogger("scanner.scan")
+
+
+class Progress(Protocol):
+    """Told of a scan's steps, always from one thread."""
+
+    def started(self, tile: str, objects: int) -> None: ...
+
+    def embedded(self, objects: int) -> None: ...
+
+    def finished(self, report: TileReport) -> None: ...
+
+
+class Quiet:
+    """Says nothing. Like its children, a context manager: a bar is closed at the end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def started(self, tile: str, objects: int) -> None:
+        pass
+
+    def embedded(self, objects: int) -> None:
+        pass
+
+    def finished(self, report: TileReport) -> None:
+        pass
+
+
+class Lines(Quiet):
+    """One log line a tile, with its place in the list, and the time left where that is some minutes."""
+
+    def __init__(self, total: int | None = None) -> None:
+        self._total = total
+        self._ended = 0
+        self._worked = 0
+        self._began = time.monotonic()
+
+    def finished(self, report: TileReport) -> None:
+        self._ended += 1
+        self._worked += report.status != "skipped"
+        place = f"{self._ended}/{self._total}{self._left()}" if self._total else str(self._ended)
+        level = logging.WARNING if report.status == "failed" else logging.INFO
+        log.log(level, "[%s] %s", place, line(report))
+
+    def _left(self) -> str:
+        """As long for each tile that is left as for those that were not done before."""
+        if not self._worked or not self._total:
+            return ""
+        minutes = (time.monotonic() - self._began) / self._worked * (self._total - self._ended) / 60
+        return "" if minutes < 2 else f", {duration(minutes)} left"
+
+
+class Bar(Quiet):
+    """A bar of tiles with the time left, the tile at hand and objects a second."""
+
+    def __init__(self, total: int | None = None) -> None:
+        from tqdm import tqdm
+
+        self._bar: Any = tqdm(total=total, unit="tile", dynamic_ncols=True, smoothing=0.1)
+        self._objects = 0
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def started(self, tile: str, objects: int) -> None:
+        self._bar.set_description(tile, refresh=False)
+
+    def embedded(self, objects: int) -> None:
+        self._objects += objects
+        elapsed = self._bar.format_dict["elapsed"]
+        if elapsed > 0:
+            self._bar.set_postfix_str(f"{self._objects / elapsed:,.0f} objects/s", refresh=False)
+        self._bar.update(0)
+
+    def finished(self, report: TileReport) -> None:
+        if report.status == "failed":
+            self._bar.write(line(report), file=self._bar.fp)
+        self._bar.update(1)
+
+
+def duration(minutes: float) -> str:
+    """``95`` minutes as ``1 h 35 min``."""
+    hours, rest = divmod(round(minutes), 60)
+    return f"{hours} h {rest} min" if hours else f"{rest} min"
+
+
+def line(report: TileReport) -> str:
+    """A tile's report in one line."""
+    if report.status == "failed":
+        return f"{report.tile} failed: {report.message} [{report.code}]"
+    if report.status == "skipped":
+        return f"{report.tile} done before"
+    took = report.seconds
+    stages = f"read {took.read:.1f}, detect {took.detect:.1f}, cut {took.cut:.1f}, infer {took.infer:.1f}"
+    dropped = f", {report.dropped} without data" if report.dropped else ""
+    return f"{report.tile} {report.objects} objects{dropped} ({stages}, write {took.write:.1f} s)"

@@ -1,0 +1,115 @@
+"""Tiles to a catalogue: read ahead, embed, write; one bad tile is a value and hurts no other."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from catalogs.errors import ScannerError
+from catalogs.store.tile_store import Catalogue, Run
+from scanner.encoder.encoder import Encoder
+from scanner.scan.options import ScanOptions
+from scanner.scan.pipeline import Pipeline
+from scanner.scan.prepare import Job, failed
+from scanner.scan.progress import Progress, Quiet
+from scanner.scan.read_ahead import InProcess, Prefetcher
+from scanner.scan.report import ScanReport, Seconds, TileReport
+from scanner.scan.staging import Staging
+from scanner.survey.survey import Survey
+from scanner.survey.tile import Tile
+from scanner.system.signals import Interrupts
+
+__all__ = ["ScanOptions", "ScanReport", "Seconds", "TileReport", "check", "make_run", "scan_tiles"]
+
+
+def make_run(survey: Survey, encoder: Encoder, options: ScanOptions, model: str = "") -> Run:
+    """What makes the rows of a scan. ``model`` is the name to show, the file's name where it is not given."""
+    settings: dict[str, Any] = {
+        "survey_digest": survey.digest,
+        "precision": encoder.precision,
+        **options.settings(),
+    }
+    return Run(
+        survey=survey.name,
+        bands=survey.band_names,
+        model=model or encoder.path.name,
+        model_sha256=encoder.sha256,
+        contract=encoder.contract.to_dict(),
+        settings=settings,
+        grid=survey.grid,
+    )
+
+
+def scan_tiles(
+    tiles: Iterable[Tile | None],
+    survey: Survey,
+    encoder: Encoder,
+    catalogue: Catalogue,
+    run: Run,
+    options: ScanOptions,
+    progress: Progress | None = None,
+) -> ScanReport:
+    """Embed every object of ``tiles`` into ``catalogue``; ``tiles`` may be a generator and is taken lazily.
+
+    A generator that waits for tiles says None now and then, for "nothing yet": so the scan can be stopped meanwhile.
+
+    A tile that is done with this run's digest is skipped, one that fails is recorded and tried again next time. Raises
+    ``ScannerError`` for what is wrong with the set-up (``output.full``, ``encoder.failed``, ``reader.not_started``...).
+    SIGINT or SIGTERM raise ``KeyboardInterrupt``: the tile at hand is dropped, finished ones are kept.
+    """
+    began = time.perf_counter()
+    job = Job(survey, encoder.contract, options)
+    check(job)
+
+    def triage(tile: Tile) -> TileReport | None:
+        if tile.problem is not None:
+            return failed(tile, tile.problem)
+        return TileReport(tile.name, "skipped") if catalogue.done(tile.name, run.digest) else None
+
+    with (
+        Interrupts() as interrupts,
+        _source(job, triage, options.processes) as source,
+        _staging(job, triage) as staging,
+        Pipeline(encoder, catalogue, run, progress or Quiet(), interrupts.check, options.keep) as pipeline,
+    ):
+        for outcome in source.stream(staging.stream(tiles), pipeline.look):
+            pipeline.feed(staging.settle(outcome))
+    return ScanReport(tuple(pipeline.reports), time.perf_counter() - began)
+
+
+def check(job: Job) -> None:
+    """Refuse what would be wrong with every tile: ``survey.unknown_band``, ``model.other_bands``."""
+    read = job.options.bands or job.survey.band_names
+    for band in read:
+        job.survey.band(band)
+    wanted = job.contract.bands
+    if foreign := [band for band in wanted if band not in job.survey.band_names]:
+        raise ScannerError(
+            "model.other_bands",
+            f"The model sees the bands {', '.join(wanted)}; survey {job.survey.name} has no {', '.join(foreign)}.",
+            f"Its bands are {', '.join(job.survey.band_names)}: choose a model made for them.",
+        )
+    if not set(wanted) & set(read):
+        raise ScannerError(
+            "model.other_bands",
+            f"The model sees the bands {', '.join(wanted)}, none of which is read ({', '.join(read)}).",
+            "Give other --bands.",
+        )
+
+
+def _staging(job: Job, triage: Callable[[Tile], TileReport | None]) -> Staging:
+    """Copies of remote tiles: those that are read, one that is ready, and one that is coming."""
+    bands = job.options.bands or job.survey.band_names
+    rooms = job.options.processes + 2
+    return Staging(job.survey, bands, job.options.scratch, rooms, lambda tile: triage(tile) is not None)
+
+
+def _source(
+    job: Job, triage: Callable[[Tile], TileReport | None], readers: int
+) -> AbstractContextManager[Prefetcher | InProcess]:
+    if readers and sys.platform != "win32":  # Windows has no file descriptors to inherit
+        return Prefetcher(job, triage, readers)
+    return InProcess(job, triage)

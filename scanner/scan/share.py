@@ -1,0 +1,150 @@
+"""A share of a list of tiles, for people who have arrays of jobs and no scheduler: ``3/8`` is the third of eight.
+
+Which tiles a shard has follows from the names in the list alone, not from their order or from what is done already, so
+that shards agree without speaking to each other. Two shards that meet on a tile would write the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from catalogs.errors import ScannerError
+from scanner.survey.tile import Tile
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+_FORM = re.compile("([0-9]{1,9})/([0-9]{1,9})")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Shard ``number`` of ``count``; both count from 1."""
+
+    number: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise ValueError(
+                f"There is no shard {self}: shards count from 1/{self.count} to {self.count}/{self.count}."
+            )
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    def of(self, tiles: Sequence[Tile]) -> list[Tile]:
+        """The tiles of this shard, in the order of the list.
+
+        Every tile is in exactly one shard and their numbers differ by one at most. Dealt out in the order of a hash of
+        their names, crowded fields, which are neighbours in the list, go to different shards.
+        """
+        dealt = sorted({tile.name for tile in tiles}, key=_hash)
+        mine = set(dealt[self.number - 1 :: self.count])
+        return [tile for tile in tiles if tile.name in mine]
+
+
+def parse(text: str) -> Shard:
+    """``i/n`` as a shard; ``ValueError`` says what is wrong with it."""
+    found = _FORM.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no shard: say 3/8 for the third of eight, or {AUTO}.")
+    if int(found[2]) == 0:
+        raise ValueError("There is no shard of nothing: the number of shards is at least 1.")
+    return Shard(int(found[1]), int(found[2]))
+
+
+def from_environment(environment: Mapping[str, str]) -> Shard:
+    """The shard that a batch system gave this process.
+
+    SLURM arrays (``SLURM_ARRAY_TASK_ID`` with ``_MIN``, ``_MAX``, ``_STEP``, ``_COUNT``), tasks of ``srun``
+    (``SLURM_PROCID`` of ``SLURM_NTASKS``), one within the other, or CANFAR sessions (``REPLICA_ID``, from 1, of
+    ``REPLICA_COUNT``). Raises ``ScannerError``: ``shard.no_environment``, ``shard.bad_environment``.
+    """
+    facts = _Facts(environment)
+    parts = [part for part in (_slurm_array(facts), _slurm_task(facts)) if part is not None]
+    if not parts and "REPLICA_ID" in environment:
+        parts = [(facts.number("REPLICA_ID") - 1, facts.number("REPLICA_COUNT"))]
+    if not parts:
+        raise ScannerError(
+            "shard.no_environment",
+            "--shard auto finds neither a SLURM array, nor tasks of srun, nor CANFAR replicas here.",
+            "Submit with sbatch --array=0-7, start with srun, or give the shard yourself: --shard 3/8.",
+        )
+    index, count = 0, 1
+    for part, of in parts:
+        if not 0 <= part < of:
+            raise _bad(f"{facts} makes no share: {part + 1} of {of}.", "Give the shard yourself: --shard 3/8.")
+        index, count = index * of + part, count * of
+    shard = Shard(index + 1, count)
+    log.info("Shard %s, from %s.", shard, facts)
+    return shard
+
+
+class _Facts:
+    """The environment, and what was read of it, to be said."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._read: dict[str, str] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._environment
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self._read.items())
+
+    def number(self, name: str, default: int | None = None) -> int:
+        text = self._environment.get(name)
+        if text is None:
+            if default is not None:
+                return default
+            raise _bad(f"{self} is set, but {name} is not.", "Give the shard yourself: --shard 3/8.")
+        self._read[name] = text
+        if not re.fullmatch("[0-9]{1,9}", text):
+            raise _bad(f"{name} is {text!r}, which is no number.", "Give the shard yourself: --shard 3/8.")
+        return int(text)
+
+
+def _slurm_array(facts: _Facts) -> tuple[int, int] | None:
+    if "SLURM_ARRAY_TASK_ID" not in facts:
+        return None
+    task, first = facts.number("SLURM_ARRAY_TASK_ID"), facts.number("SLURM_ARRAY_TASK_MIN")
+    count = facts.number("SLURM_ARRAY_TASK_COUNT")
+    last = facts.number("SLURM_ARRAY_TASK_MAX", default=first + count - 1)
+    step = (last - first) // (count - 1) if count > 1 else 1
+    if step < 1 or first + step * (count - 1) != last or (task - first) % step:
+        raise _bad(
+            f"The array has gaps ({facts}), so the place of this task in it is unknown.",
+            "Submit an array without gaps, such as --array=0-7, or give --shard yourself.",
+        )
+    return (task - first) // step, count
+
+
+def _slurm_task(facts: _Facts) -> tuple[int, int] | None:
+    if "SLURM_PROCID" not in facts:
+        return None
+    task = facts.number("SLURM_PROCID")
+    in_step = "SLURM_STEP_NUM_TASKS" in facts
+    count = facts.number("SLURM_STEP_NUM_TASKS" if in_step else "SLURM_NTASKS", default=1)
+    if count == 1 and task == 0:
+        return None
+    if task == 0 and not in_step and "SLURM_STEP_ID" not in facts:
+        # The batch script itself has rank 0 of all the tasks it asked for, and nobody would do the others' work.
+        raise _bad(
+            f"This is not a task of srun, but its job has several ({facts}): all shares but one would be left out.",
+            "Start the command with srun, ask for --ntasks=1, or give --shard yourself.",
+        )
+    return task, count
+
+
+def _bad(message: str, hint: str) -> ScannerError:
+    return ScannerError("shard.bad_environment", message, hint)
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=8).digest()

@@ -1,0 +1,83 @@
+"""Where the files of a tile lie: the layouts of its survey, tried without asking the file system twice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TypeVar
+
+from scanner.survey import templates
+from scanner.survey.survey import Band, Survey
+
+AnyPath = TypeVar("AnyPath", bound=PurePath)
+
+_FILE = "{file}"
+_FOLDER = "{folder}"
+
+
+class Folders:
+    """Finds files of one survey, remembering the folders it has listed: a flat folder of 20,000 tiles is read once."""
+
+    def __init__(self, survey: Survey) -> None:
+        self._survey = survey
+        self._layouts = [layout.removesuffix(_FILE).rstrip("/") for layout in survey.layouts]
+        self._listings: dict[str, frozenset[str]] = {}
+
+    def files(self, values: templates.Fields, bases: Iterable[Path]) -> Mapping[str, Path]:
+        """Path of each band's file that is there; earlier bases win, then earlier file names, then earlier layouts."""
+        found: dict[str, Path] = {}
+        for base in dict.fromkeys(map(str, bases)):
+            for band in self._survey.bands:
+                path = None if band.name in found else self._file(band, values, base)
+                if path is not None:
+                    found[band.name] = Path(path)
+        return {name: found[name] for name in self._survey.band_names if name in found}
+
+    def bases(self, path: AnyPath, band: str, values: templates.Fields) -> Iterator[AnyPath]:
+        """Folders from which a layout of the survey leads to ``path``, a file of ``band``; its own folder first."""
+        yield path.parent
+        for inner in self._inner(self._survey.band(band), values):
+            parts = PurePosixPath(inner).parts
+            if parts and path.parent.parts[-len(parts) :] == parts:
+                yield type(path)(*path.parent.parts[: -len(parts)])
+
+    def places(self, band: Band, values: templates.Fields) -> Iterator[str]:
+        """Every path below a base that a band's file may have, best first; the file system is not asked."""
+        for template in band.files:
+            for suffix in self._survey.suffixes:
+                name = templates.fill(template + suffix, values)
+                for inner in self._inner(band, values):
+                    yield f"{inner}/{name}" if inner else name
+
+    def _file(self, band: Band, values: templates.Fields, base: str) -> str | None:
+        folders = [folder for inner in self._inner(band, values) if (folder := self._folder(base, inner)) is not None]
+        for template in band.files:
+            for suffix in self._survey.suffixes:
+                name = templates.fill(template + suffix, values)
+                for folder in folders:
+                    if name in self._listing(folder):
+                        return f"{folder}/{name}"
+        return None
+
+    def _inner(self, band: Band, values: templates.Fields) -> Iterator[str]:
+        for layout in self._layouts:
+            for folder in band.folders if _FOLDER in layout else ("",):
+                yield templates.fill(layout, {**values, "folder": folder})
+
+    def _folder(self, base: str, inner: str) -> str | None:
+        """``base``/``inner`` if every step of it is there."""
+        folder = base
+        for part in filter(None, inner.split("/")):
+            if part not in self._listing(folder):
+                return None
+            folder = f"{folder}/{part}"
+        return folder
+
+    def _listing(self, folder: str) -> frozenset[str]:
+        if folder not in self._listings:
+            try:
+                self._listings[folder] = frozenset(entry.name for entry in os.scandir(folder))
+            except OSError:
+                self._listings[folder] = frozenset()
+        return self._listings[folder]

@@ -1,0 +1,82 @@
+"""Where the files of a tile may be on other machines: URLs of any scheme that fsspec knows, and CANFAR's ``vos:``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from scanner.survey import templates
+from scanner.survey.layout import Folders
+from scanner.survey.survey import Survey
+
+VOSPACE = ("vos", "arc")
+_URL = re.compile(f"(?:[a-z][a-z0-9+.-]+://|(?:{'|'.join(VOSPACE)}):)(?=.)")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """For each band, URLs where its file may be, in order of preference; the bands ``given`` were named by the user.
+
+    A file that is not there is a missing band, unless it was given.
+    """
+
+    candidates: Mapping[str, tuple[str, ...]]
+    given: frozenset[str] = frozenset()
+
+    @property
+    def named(self) -> set[tuple[str, str]]:
+        """Band and URL of each file that the user named."""
+        return {(band, self.candidates[band][0]) for band in self.given}
+
+
+def is_url(text: str) -> bool:
+    """Whether ``text`` is a URL rather than a path."""
+    return _URL.match(text) is not None
+
+
+def scheme(url: str) -> str:
+    return url.partition(":")[0]
+
+
+def file_name(url: str) -> str:
+    """The name of the file that a URL leads to, without what a signed URL adds to it."""
+    path = urlsplit(url).path if scheme(url) in ("http", "https") else url
+    return unquote(path).rpartition("/")[2]
+
+
+def sibling(url: str, name: str) -> str:
+    """The URL of another file beside ``url``."""
+    return f"{url.rpartition('/')[0]}/{name}"
+
+
+def folders_of(url: str, band: str, values: templates.Fields, folders: Folders) -> list[str]:
+    """URLs of the folders from which a layout of the survey leads to ``url``; none if it is signed: only it is open."""
+    if "?" in url:
+        return []
+    start = _URL.match(url)
+    prefix = start[0] if start else ""
+    path = PurePosixPath(url.removeprefix(prefix))
+    return [f"{prefix}{base}" for base in folders.bases(path, band, values)]
+
+
+def guessed(
+    survey: Survey, bands: Iterable[str], values: templates.Fields, bases: Iterable[str], folders: Folders
+) -> dict[str, tuple[str, ...]]:
+    """For each of ``bands``, every URL under ``bases`` that the survey's names and layouts allow."""
+    bases = list(dict.fromkeys(base.rstrip("/") for base in bases))
+    found = {}
+    for band in bands:
+        places = list(folders.places(survey.band(band), values))
+        found[band] = tuple(f"{base}/{place}" for base in bases for place in places)
+    return {band: urls for band, urls in found.items() if urls}
+
+
+def merged(first: Remote | None, second: Remote | None) -> Remote | None:
+    """What two lines say of one tile: what is named wins over what is guessed, then the first line."""
+    if first is None or second is None:
+        return first or second
+    added = {band: second.candidates[band] for band in second.given - first.given}
+    return Remote({**second.candidates, **first.candidates, **added}, first.given | second.given)

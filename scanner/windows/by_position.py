@@ -1,0 +1,92 @@
+"""Single windows, read from the few rows of a tile that hold them: for pictures, and for spots without an object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.errors import ScannerError
+from catalogs.store.tile_store import Catalogue
+from scanner.encoder.contract import Contract
+from scanner.images import positions
+from scanner.images import tile_images as images
+from scanner.images.tile_images import TileImages
+from scanner.sources.sources import Sources
+from scanner.survey import survey as surveys
+from scanner.survey import tile as tiles
+from scanner.survey.survey import Survey
+from scanner.survey.tile import Tile
+from scanner.windows import cutout_file
+from scanner.windows.windows import Frame, WindowFrame, Windows
+
+Flux = NDArray[np.float32]
+
+
+class Stamps:
+    """Windows around positions, from the tiles under ``root``; a tile's files are looked up once."""
+
+    def __init__(self, survey: Survey, frame: Frame, root: Path) -> None:
+        self._survey, self._frame, self._root = survey, frame, root
+        self._tiles: dict[str, Tile] = {}
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The bands of a window, in order."""
+        return tuple(self._frame.bands)
+
+    def at(self, ra: float, dec: float) -> Flux:
+        """The window [B, S, S] in nJy around a position in degrees, from the first tile there that has it.
+
+        Raises ``ScannerError``: ``query.no_grid`` (a survey whose tiles must be named), ``query.outside_coverage``, or
+        what opening the tile raises.
+        """
+        if self._survey.grid is None:
+            hint = f"The tiles of {self._survey.name} lie on no grid: scan the tile, or ask with --cutout."
+            raise ScannerError("query.no_grid", f"It is not known which tile holds {ra}, {dec}.", hint)
+        names = tiles.tiles_covering(ra, dec)
+        missing = None
+        for name in names:
+            try:
+                return self.of(name, ra, dec)
+            except ScannerError as error:
+                if error.code not in ("tile.missing_file", "query.outside_coverage"):
+                    raise
+                missing = error
+        hint = f"Tiles that could hold it: {', '.join(names)}, looked for under {self._root}."
+        raise ScannerError("query.outside_coverage", f"No tile at hand covers {ra:.5f}, {dec:.5f}.", hint) from missing
+
+    def of(self, name: str, ra: float, dec: float) -> Flux:
+        """The window [B, S, S] around a position in the tile of this name; all NaN where that has no data."""
+        tile = self._tiles.setdefault(name, tiles.find(self._survey, name, self._root))
+        radius = self._frame.window * self._frame.pixel_scale
+        region = images.region_around(self._survey, tile, ra, dec, radius)
+        if region is None:
+            raise ScannerError("query.outside_coverage", f"{ra:.5f}, {dec:.5f} is not on tile {name}.")
+        try:
+            read = images.open_tile(self._survey, tile, with_variance=False, region=region)
+        except ScannerError as error:
+            if error.code != "tile.all_nan":
+                raise
+            return np.full((len(self._frame.bands), self._frame.window, self._frame.window), np.nan, np.float32)
+        return _window(read, self._frame, ra, dec)
+
+
+def of_catalogue(catalogue: Catalogue, root: Path, survey: str | None = None) -> Stamps:
+    """The windows that the catalogue's model saw; ``survey`` (the catalogue's own, by default) names the files."""
+    contract = catalogue.info.contract
+    frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
+    return Stamps(surveys.load(survey or catalogue.info.survey), frame, root)
+
+
+def from_fits(path: Path, survey: Survey, contract: Contract) -> Flux:
+    """The middle window [B, S, S] of a user's own cutout, at the model's pixel scale; NaN where the cutout ends."""
+    return _window(cutout_file.read(path, survey, contract), contract, *cutout_file.CENTRE)
+
+
+def _window(read: TileImages, frame: Frame, ra: float, dec: float) -> Flux:
+    there = np.array([ra]), np.array([dec])
+    x, y = positions.to_pixels(read, read.detection, *there)
+    window: Flux = Windows(read, Sources(x, y, *there, read.detection_band), frame, resample=True).gather(0, 1)[0]
+    return window

@@ -1,0 +1,240 @@
+"""``python -m studies.ranking``: what the choices of ``rank`` and ``outliers`` rest on, on lenses that are known.
+
+``examples``: each method by few and by many examples. ``augment``: examples as they are, or in eight orientations.
+``probability``: log-loss at the true prevalence. ``rounds``: how many lenses six rounds of marking find, by what
+``--next`` lists. ``outliers``: area under the curve of windows that were spoilt against objects that the method has not
+seen. What takes pixels is left out without ``--root``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+import catalogs
+from bench.harness import tables
+from catalogs.atomic import write_json
+from catalogs.ranking import evaluation as trials
+from catalogs.ranking import measures as quality
+from catalogs.ranking import outliers, rank
+from catalogs.ranking.evaluation import Trial
+from catalogs.ranking.feedback import Marks
+from catalogs.ranking.rank import Ranking
+from catalogs.search import examples
+from catalogs.search import random_sample as sampling
+from catalogs.search.examples import Examples
+from catalogs.search.hits import ONE_SYSTEM
+from catalogs.search.random_sample import Sample
+from catalogs.sky import crossmatch
+from catalogs.store.tile_store import Catalogue
+from scanner.queries.examples import augmented, read
+from scanner.queries.query import Asker
+from studies import artefacts as spoilt
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+EXAMPLES = (1, 3, 8, 16, 24)
+AUGMENTED, CALIBRATED, BEGUN = 10, 12, 5
+"""Examples to begin with, of each part."""
+ROUNDS, A_ROUND = 6, 20
+WINDOWS, NEIGHBOUR, FOREST = 60, 10, 300
+PLANS: Mapping[str, tuple[rank.Next, ...]] = {
+    "best": ("best",) * ROUNDS,
+    "uncertain": ("uncertain",) * ROUNDS,
+    "explore": ("explore",) * ROUNDS,
+    "explore once, then best": ("explore", *("best",) * (ROUNDS - 1)),
+}
+Rows = list[dict[str, Any]]
+
+
+@click.command()
+@click.argument("catalogue", type=FOLDER)
+@click.option("--truth", required=True, type=FILE, help="Table of known lenses, with ra and dec.")
+@click.option("--label", metavar="WORD", help="Only rows of --truth whose column label is this, such as lens.")
+@click.option("--where", metavar="FILTER", help="Rank only these rows.")
+@click.option("--root", type=FOLDER, help="Folder of the images.")
+@click.option("--model", metavar="NAME|FILE", help="Encoder of the catalogue. [default: the one it names]")
+@click.option("--draws", default=30, show_default=True, type=click.IntRange(1), help="Draws of examples; fewer rounds.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="JSON of it all.")
+def main(
+    catalogue: Path,
+    truth: Path,
+    label: str | None,
+    where: str | None,
+    root: Path | None,
+    model: str | None,
+    draws: int,
+    out: Path | None,
+) -> None:
+    """Measure the choices of rank and outliers on the known lenses of CATALOGUE.
+
+    \b
+    Example: python -m studies.ranking embeddings --truth truth.csv --label lens --root tiles
+    """
+    opened = catalogs.open(catalogue)
+    asker = Asker(opened, root=root, model=model)
+    known = read(opened, truth, Asker(opened), label=label)
+    if len(_ranked(opened, known, where)) <= CALIBRATED:
+        raise click.UsageError(f"--truth has too few lenses on the catalogue: more than {CALIBRATED} are needed.")
+    tried = Trial(draws=draws, where=where)
+    found: dict[str, Any] = {
+        "examples": list(_by_examples(opened, known, tried)),
+        "probability": _probability(opened, known, replace(tried, examples=CALIBRATED, draws=max(draws // 4, 1))),
+        "rounds": list(_rounds(opened, known, replace(tried, examples=BEGUN, draws=max(draws // 5, 1)))),
+    }
+    if root is not None:
+        found["augment"] = list(_augment(opened, known, asker, replace(tried, examples=AUGMENTED)))
+        found["outliers"] = _outliers(opened, where, asker)
+    click.echo(tables.render("ranking", found))
+    if out is not None:
+        write_json(out, found)
+
+
+def _by_examples(catalogue: Catalogue, known: Examples, tried: Trial) -> Iterator[dict[str, Any]]:
+    for count in (one for one in EXAMPLES if one < len(known)):
+        yield from _tried(catalogue, known, replace(tried, examples=count), {"examples": count})
+
+
+def _augment(catalogue: Catalogue, known: Examples, asker: Asker, tried: Trial) -> Iterator[dict[str, Any]]:
+    for name, lenses in (("as they are", known), ("eight ways", augmented(known, asker))):
+        yield from _tried(catalogue, lenses, tried, {"examples": name})
+
+
+def _tried(catalogue: Catalogue, known: Examples, tried: Trial, about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    evaluation = trials.evaluate(catalogue, known, tried)
+    precision = evaluation.estimates(quality.average_precision)
+    measures = {"recall@50": quality.recall(50), "purity@10": quality.purity(10)}
+    others = {name: evaluation.estimates(measure) for name, measure in measures.items()}
+    for method in tried.methods:
+        of_it = precision[method]
+        values = {"mAP": of_it.value, "low": of_it.low, "high": of_it.high}
+        yield {**about, "method": method, **values, **{name: one[method].value for name, one in others.items()}}
+
+
+def _draws(known: Examples, tried: Trial) -> Iterator[tuple[Examples, Examples]]:
+    """Examples, and the lenses that are left to be found."""
+    for draw in range(tried.draws):
+        order = np.random.default_rng([tried.seed, draw]).permutation(len(known))
+        yield known[np.sort(order[: tried.examples])], known[np.sort(order[tried.examples :])]
+
+
+def _probability(catalogue: Catalogue, known: Examples, tried: Trial) -> dict[str, Any]:
+    """Means over draws; the best hundred and the next three hundred, and what was promised of them."""
+    known = _ranked(catalogue, known, tried.where)
+    found = [_one_probability(catalogue, like, sought, tried.where) for like, sought in _draws(known, tried)]
+    return {"examples": tried.examples, "draws": tried.draws} | {
+        name: float(np.mean([one[name] for one in found])) for name in found[0]
+    }
+
+
+def _ranked(catalogue: Catalogue, known: Examples, where: str | None) -> Examples:
+    """Those that a ranking lists."""
+    everything = sampling.draw(catalogue, rank.primary(catalogue, where), 10**9)
+    return known[np.isin(known.object_id, everything.object_id)]
+
+
+def _one_probability(catalogue: Catalogue, like: Examples, sought: Examples, where: str | None) -> dict[str, float]:
+    whole = len(sampling.draw(catalogue, rank.primary(catalogue, where), 10**9))
+    prevalence = len(sought) / whole
+    table = rank.rank(catalogue, like, ranking=Ranking(k=10**9, where=where, prevalence=prevalence))
+    right = np.isin(table["object_id"], sought.object_id)
+    counted = right | ~(like.near(table["ra"], table["dec"]) | sought.near(table["ra"], table["dec"]))
+    said, right = np.asarray(table["probability"])[counted], right[counted]
+    alone = right.mean()
+    return {
+        "log_loss": _log_loss(said, right),
+        "log_loss_of_prevalence": _log_loss(np.full(len(right), alone), right),
+        "first_100": float(right[:100].sum()),
+        "first_100_promised": float(said[:100].sum()),
+        "next_300": float(right[100:400].sum()),
+        "next_300_promised": float(said[100:400].sum()),
+    }
+
+
+def _log_loss(said: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
+    said = np.clip(said, 1e-12, 1 - 1e-12)
+    return float(-np.mean(np.where(right, np.log(said), np.log1p(-said))))
+
+
+def _rounds(catalogue: Catalogue, known: Examples, tried: Trial) -> Iterator[dict[str, Any]]:
+    known = _ranked(catalogue, known, tried.where)
+    for name, plan in PLANS.items():
+        found = [_searched(catalogue, like, sought, plan, tried.where) for like, sought in _draws(known, tried)]
+        yield {"next": name, "draws": tried.draws, "found": float(np.mean(found)), "of": len(known) - tried.examples}
+
+
+def _searched(
+    catalogue: Catalogue, like: Examples, sought: Examples, plan: Sequence[rank.Next], where: str | None
+) -> int:
+    """How many of the lenses sought are among what was kept, where all that is one of them is kept."""
+    none = examples.none(catalogue.info.dim)
+    judged = Marks(none, none)
+    for judge in plan:
+        listed = rank.rank(catalogue, like, feedback=judged, k=A_ROUND, where=where, next=judge)
+        lens = sought.near(listed["ra"], listed["dec"])
+        kept, rejected = (
+            examples.of_ids(catalogue, {int(one): str(one) for one in listed["object_id"][chosen]})
+            for chosen in (lens, ~lens)
+        )
+        judged = Marks(judged.kept.joined(kept), judged.rejected.joined(rejected))
+    if not len(judged.kept):
+        return 0
+    return int(crossmatch.nearest(sought.ra, sought.dec, judged.kept.ra, judged.kept.dec, ONE_SYSTEM).found.sum())
+
+
+def _outliers(catalogue: Catalogue, where: str | None, asker: Asker) -> Rows:
+    """A row for each method: the area under the curve for each way to be spoilt. It learns from half of the objects."""
+    everything = sampling.draw(catalogue, rank.primary(catalogue, where), outliers.SAMPLE)
+    order = np.random.default_rng(0).permutation(len(everything))
+    usual, unseen = everything[order[::2]], everything[order[1::2]]
+    bad = _spoilt_vectors(catalogue, unseen[np.arange(min(WINDOWS, len(unseen)))], asker)
+    return [
+        {
+            "method": name,
+            "unseen": len(unseen),
+            **{kind: _area(far(one), far(unseen.vectors)) for kind, one in bad.items()},
+        }
+        for name, far in _methods(usual).items()
+    ]
+
+
+def _methods(usual: Sample) -> dict[str, Callable[[NDArray[np.float32]], NDArray[np.floating]]]:
+    found: dict[str, Any] = {}
+    for name in outliers.METHODS:
+        far = outliers.distance(name, usual, NEIGHBOUR)
+        found[name] = lambda vectors, far=far: far(vectors, np.ones(len(vectors), np.float32))
+    try:
+        from sklearn.ensemble import IsolationForest
+    except ImportError:
+        return found
+    forest = IsolationForest(n_estimators=FOREST, random_state=0).fit(usual.vectors)
+    return found | {"isolation forest": lambda vectors: -forest.score_samples(vectors)}
+
+
+def _spoilt_vectors(catalogue: Catalogue, some: Sample, asker: Asker) -> dict[str, NDArray[np.float32]]:
+    """Unit vectors of the windows of objects, spoilt in each way."""
+    at_hand = asker.stamps()
+    windows = [at_hand.at(float(ra), float(dec)) for ra, dec in zip(some.ra, some.dec, strict=True)]
+    found = {}
+    for kind, spoil in spoilt.KINDS.items():
+        rng = np.random.default_rng(0)
+        vectors = asker.encoder.embed(np.stack([spoil(window, rng) for window in windows]))
+        found[kind] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return found
+
+
+def _area(bad: NDArray[np.floating], good: NDArray[np.floating]) -> float:
+    """How often something spoilt is farther out than something whole: the area under the curve."""
+    ordered = np.sort(good)
+    below, upto = np.searchsorted(ordered, bad, "left"), np.searchsorted(ordered, bad, "right")
+    return float((below + upto).mean() / 2 / len(good))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""``python -m studies.training``: what each choice in training and baking an encoder is worth, on development data.
+
+Not a section of ``python -m bench``: it needs torch, real pixels and hours rather than minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from catalogs.atomic import write_text
+from catalogs.errors import ScannerError
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_HERE = click.Path(exists=True, file_okay=False, path_type=Path)
+MEASURES = {
+    "mAP matched": ("retrieval", "mAP matched"),
+    "P@10 matched": ("retrieval", "P@10 matched"),
+    "recall@50 from 10": ("few-shot", "similar: recall@50"),
+    "probe AUC matched": ("probe", "AUC matched"),
+    "galaxy AUC": ("galaxy", "galaxy or not: AUC"),
+    "turned": ("invariance", "itself turned 90 degrees"),
+    "without r": ("invariance", "itself without r"),
+    "twice the noise": ("invariance", "itself with twice the noise"),
+}
+NOTE = "[low, high]: 95 % bootstrap interval. *: the paired difference to the first row excludes 0."
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Compare ways to train an encoder, and to bake it."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads
+
+
+@cli.command("compare")
+@click.option("--plan", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[default: recipes.toml]")
+@click.option("--shards", type=_HERE, required=True, help="Cutouts at least as large as the largest window.")
+@click.option("--data", type=_HERE, required=True, help="Folder of development data.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder of the runs and of compare.md.")
+def compare_command(plan: Path | None, shards: Path, data: Path, out: Path) -> None:
+    """Train every variant of a plan from random weights, for the same compute, and measure all alike.
+
+    Interrupted, the same command goes on where it stopped.
+
+    \b
+    Example:
+      python -m training cutouts build/large-cutouts --fields DATA --simulate 48 --window 104 --seed 5
+      python -m studies.training compare --shards build/large-cutouts --data DATA --out build/recipes
+    """
+    from studies.training.compare import PLAN, StoppedError, compare, read
+    from training.evaluate.report import row_of
+
+    wanted, rows, first = read(plan or PLAN), [], None
+    try:
+        for done in compare(wanted, shards, data, out, _say):
+            first = first or done.results
+            counts = [f"{done.steps:,}", f"{done.images:,}", f"{done.minutes:.1f}"]
+            rows.append([done.name, *counts, *row_of(done.results, first, list(MEASURES.values()))])
+            _write(out / "compare.md", ["variant", "steps", "images", "minutes", *MEASURES], rows)
+    except StoppedError as stopped:
+        sys.exit(128 + stopped.number)
+    click.echo((out / "compare.md").read_text("utf-8"))
+
+
+@cli.command("bake")
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.option("--shards", type=_HERE, required=True, help="Cutouts whose vectors an index of trees is grown over.")
+@click.option("--rows", type=click.IntRange(min=1000), default=30_000, show_default=True, help="Of them, at most.")
+@click.option("--data", type=_HERE, required=True, help="Folder of development data.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder for bake.md.")
+def bake_command(run: Path, shards: Path, rows: int, data: Path, out: Path) -> None:
+    """Bake the finished RUN by many recipes, measure all alike, and how well trees find their neighbours.
+
+    \b
+    Example: python -m studies.training bake build/model/run --shards build/model/shards --data DATA --out build/recipes
+    """
+    from studies.training.bake import bake
+    from training.evaluate.report import row_of
+
+    table: list[list[str]] = []
+    first = None
+    for row in bake(run, shards, data, rows, _say):
+        first = first or row.results
+        trees = "-" if row.trees != row.trees else f"{row.trees:.3f}"
+        table.append([row.name, *row_of(row.results, first, list(MEASURES.values())), trees])
+        _write(out / "bake.md", ["recipe", *MEASURES, "trees: recall@10"], table)
+    click.echo((out / "bake.md").read_text("utf-8"))
+
+
+@cli.command("limits")
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.option("--data", type=_HERE, required=True, help="Folder of development data.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder for limits.md and contradicted.png.")
+def limits_command(run: Path, data: Path, out: Path) -> None:
+    """What keeps the probes of a finished RUN from doing better: other probes, fewer labels, other vectors, the labels.
+
+    \b
+    Example: python -m studies.training limits build/model/run --data DATA --out build/recipes
+    """
+    from studies.training.limits import by_type, contradicted, draw, limits
+    from training.evaluate.report import cells
+
+    found = dict(limits(run, data, _say))
+    names = list(next(iter(found.values())))
+    columns = [cells([aucs.get(name) for aucs in found.values()]) for name in names]
+    rows = [list(row) for row in zip(found, *columns, strict=True)]
+    rows += [[f"as exported, lenses of type {kind}", *cells([one]), "-"] for kind, one in by_type(run, data).items()]
+    _write(out / "limits.md", ["probe", *(f"AUC: {name}" for name in names)], rows)
+    doubted = contradicted(run, data)
+    draw(doubted, out / "contradicted.png")
+    click.echo((out / "limits.md").read_text("utf-8"))
+    galaxies = int(doubted.label.sum())
+    click.echo(f"Of {doubted.total} pictures {len(doubted.label)} are on the other side for every probe: ", nl=False)
+    click.echo(f"{galaxies} labelled galaxy, {len(doubted.label) - galaxies} not.")
+
+
+def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A Markdown table with its note."""
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    write_text(path, "\n".join(lines) + f"\n\n{NOTE}\n")
+
+
+def _say(said: str) -> None:
+    click.echo(said, err=True)
+
+
+def main() -> None:
+    """Run the command line; a failure the user can act on becomes two lines and exit code 1."""
+    try:
+        cli(prog_name="python -m studies.training")
+    except ScannerError as error:
+        click.echo(error.report(), err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""One trained network, baked in different ways: pooling, whitening, steadiness, emphasis, fewer dimensions, 8 turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from export.embedding_options import Recipe
+from studies.training.trees import recall
+from studies.training.vectors import Bake, Baked, Encoded, baked, windows_of
+from training.evaluate.embeddings import Embeddings, Shortened
+from training.evaluate.models import Flux, Turned, Vectors, unit
+from training.evaluate.results import Results
+from training.evaluate.run import Bench
+from training.loop.checkpoint import Checkpoint, load
+from training.model.pooling import POOLINGS
+
+TASKS = ("retrieval", "few-shot", "probe", "galaxy", "invariance")
+SHORT = 64
+SHIPPED = Recipe()
+RECIPES = (
+    SHIPPED,
+    *(Recipe(pooling=how) for how in POOLINGS if how != SHIPPED.pooling),
+    *(Recipe(whitening=w) for w in (0.0, 0.3, 0.8, 1.0)),
+    *(Recipe(steadiness=s) for s in (0.0, 0.5, 4.0)),
+    *(Recipe(whitening=w, steadiness=0.0) for w in (0.0, 1.0)),
+    *(Recipe(emphasis=k) for k in (0.0, 1.0)),
+    Recipe(whitening=0.0, steadiness=0.0, emphasis=0.0),
+)
+"""The shipped one first: others are compared with it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """``trees``: recall@10 of an index of trees over 64 leading dimensions; NaN where it was not measured."""
+
+    name: str
+    results: Results
+    trees: float
+
+
+class _Baking:
+    """A network with a recipe behind it, as one embedder."""
+
+    def __init__(self, encoded: Encoded, bake: Bake) -> None:
+        self._encoded, self._bake, self.side = encoded, bake, encoded.side
+
+    def embed(self, flux: Flux) -> Vectors:
+        return self._bake(self._encoded.embed(flux))
+
+
+def bake(
+    run: Path, shards: Path, data: Path, most: int, say: Callable[[str], None], recipes: tuple[Recipe, ...] = RECIPES
+) -> Iterator[Row]:
+    """A row for every recipe, then for the first one as pooled, shortened, and averaged over eight turns.
+
+    ``most`` cutouts of ``shards`` are what the trees are grown over.
+    """
+    checkpoint = load(run)
+    encoded = Encoded(checkpoint)
+    rows = Embeddings(lambda _: encoded, encoded.side)
+    bench = Bench(data, TASKS, side=checkpoint.config.model.window, say=say)
+    say("encoding the cutouts that trees are grown over")
+    stored = np.concatenate([encoded.embed(part) for part in windows_of(shards, checkpoint.config, most)])
+    for recipe in recipes:
+        how = baked(checkpoint, recipe)
+        yield Row(str(recipe), bench.measured(str(recipe), Baked(rows, how)), recall(how(stored)))
+    first = baked(checkpoint, recipes[0])
+    plain = _as_pooled(checkpoint, recipes[0])
+    yield Row("as pooled, not centred", bench.measured("as pooled", Baked(rows, plain)), recall(plain(stored)))
+    short = Shortened(Baked(rows, first), SHORT)
+    yield Row(f"the first, {SHORT} dimensions", bench.measured("short", short), recall(unit(first(stored)[:, :SHORT])))
+    eight = Turned(_Baking(encoded, first))
+    turned = Embeddings(lambda _: eight, eight.side)
+    yield Row("the first, mean of 8 turns", bench.measured("8 turns", turned), float("nan"))
+
+
+def _as_pooled(checkpoint: Checkpoint, recipe: Recipe) -> Bake:
+    dim = checkpoint.config.model.dim
+    first = POOLINGS.index(recipe.pooling) * dim
+    return lambda rows: unit(rows[:, first : first + dim])

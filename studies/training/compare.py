@@ -1,0 +1,129 @@
+"""Ways to train, each from random weights and for the same compute, measured on the same windows."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from catalogs.atomic import write_text
+from export.embedding_options import Recipe
+from studies.training.compute import spending
+from studies.training.vectors import Baked, Encoded, baked
+from training.config import Config
+from training.evaluate.embeddings import Embeddings
+from training.evaluate.results import Measured, Results
+from training.evaluate.run import Bench
+from training.evaluate.statistics.bootstrap import Estimate
+from training.loop.checkpoint import Checkpoint, load
+from training.loop.journal import read_log
+from training.loop.pretrain import pretrain
+
+PLAN = Path(__file__).with_name("recipes.toml")
+DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``variants``: complete configurations by name, the first being the one that others are compared with."""
+
+    variants: Mapping[str, Config]
+    flops: float
+    tasks: tuple[str, ...]
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A variant that is trained and measured. ``minutes`` are what its steps take on this machine, undisturbed."""
+
+    name: str
+    steps: int
+    images: int
+    minutes: float
+    results: Results
+
+
+class StoppedError(Exception):
+    """A signal ended the training; the same command goes on."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def read(path: Path = PLAN) -> Plan:
+    """The plan of a TOML file, with the steps that ``flops`` pay for. Raises ``ScannerError`` ``config.bad``."""
+    plan = tomllib.loads(path.read_text("utf-8"))
+    variants = {
+        name: spending(Config.from_dict(_merged(plan["config"], {"name": name}, differs), str(path)), plan["flops"])
+        for name, differs in plan["variants"].items()
+    }
+    return Plan(variants, plan["flops"], tuple(plan["tasks"]), Recipe(**plan["recipe"]))
+
+
+def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+            merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def compare(plan: Plan, shards: Path, data: Path, out: Path, say: Callable[[str], None]) -> Iterator[Trained]:
+    """Train and measure every variant in a folder of its own below ``out``; what is finished is not done again.
+
+    Raises ``StoppedError`` where a signal ends it, and what ``pretrain`` and the tasks raise.
+    """
+    side = max(config.model.window for config in plan.variants.values())
+    bench = Bench(data, plan.tasks, side=side, say=say)
+    for name, config in plan.variants.items():
+        folder = out / re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        if number := pretrain(config, shards, folder, resume=True):
+            raise StoppedError(number)
+        checkpoint, o = load(folder), config.optimiser
+        results = _measured(bench, checkpoint, plan.recipe, folder / "measured.json")
+        images = o.steps * o.batch * config.objective.views
+        yield Trained(name, o.steps, images, _step_seconds(folder) * o.steps / 60, results)
+
+
+def _measured(bench: Bench, checkpoint: Checkpoint, recipe: Recipe, kept: Path) -> Results:
+    """Results of a checkpoint, from the file ``kept`` where it answers the same question."""
+    asked = {"weights": checkpoint.weights_sha256, "recipe": asdict(recipe), "tasks": list(bench.tasks)}
+    if kept.is_file() and (said := json.loads(kept.read_text("utf-8")))["asked"] == asked:
+        return _restored(said["results"])
+    encoded = Encoded(checkpoint)
+    rows = Embeddings(lambda _: encoded, encoded.side)
+    results = bench.measured(checkpoint.config.name, Baked(rows, baked(checkpoint, recipe)))
+    write_text(kept, json.dumps({"asked": asked, "results": _stored(results)}) + "\n")
+    return results
+
+
+def _stored(results: Results) -> dict[str, Any]:
+    return {
+        task: {name: [one.value, np.round(one.draws, DIGITS).tolist()] for name, one in found.estimates.items()}
+        for task, found in results.items()
+    }
+
+
+def _restored(said: Mapping[str, Any]) -> Results:
+    return {
+        task: Measured({name: Estimate(value, np.array(draws)) for name, (value, draws) in found.items()})
+        for task, found in said.items()
+    }
+
+
+def _step_seconds(folder: Path) -> float:
+    """What a step takes: the median between the lines of the log, so that pauses do not count."""
+    steps = [(record["step"], record["seconds"]) for record in read_log(folder) if "seconds" in record]
+    pairs = pairwise(steps)
+    return median([(t1 - t0) / (s1 - s0) for (s0, t0), (s1, t1) in pairs] or [steps[-1][1] / steps[-1][0]])

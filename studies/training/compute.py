@@ -1,0 +1,41 @@
+"""What a step of a training costs, counted from its operators: what can be equal on any machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from training.config import Config
+from training.loop.batches import Batch
+from training.loop.objective import Objective
+
+COUNTED = 2
+"""Objects in the step that is counted; all matrix products but those of the comparison are proportional to them."""
+WARM = 10
+"""One step in so many warms up."""
+
+
+def step_flops(config: Config) -> float:
+    """Floating point operations of the matrix products of one step of ``config``, forward and backward."""
+    model, images = Objective(config), COUNTED * config.objective.views
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False  # type: ignore[assignment]  # plain products are counted on every device
+    with FlopCounterMode(display=False) as counter:
+        model(*_batch(config, images)).total.backward()
+    return counter.get_total_flops() / COUNTED * config.optimiser.batch
+
+
+def spending(config: Config, flops: float) -> Config:
+    """``config`` with as many steps as ``flops`` pay for."""
+    steps = max(round(flops / step_flops(config)), 2)
+    return replace(config, optimiser=replace(config.optimiser, steps=steps, warmup=max(steps // WARM, 1)))
+
+
+def _batch(config: Config, images: int) -> Batch:
+    model = config.model
+    flux = torch.zeros(images, len(model.bands), model.window, model.window)
+    order, kind = torch.rand(images, model.patches), torch.zeros(images, dtype=torch.int64)
+    return Batch(flux, order, torch.zeros_like(flux, dtype=torch.bool), kind, flux)

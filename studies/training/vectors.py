@@ -1,0 +1,81 @@
+"""Vectors of a checkpoint by any recipe: the network runs once for every set of windows, baking is a matrix product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from export.embedding_options import Recipe
+from export.graph import projection
+from training.config import Config, Data
+from training.evaluate.embeddings import Embeddings, WindowSet
+from training.evaluate.models import Flux, Vectors, unit
+from training.evaluate.sets.lenses import BANDS, central
+from training.loop.batches import CENTRED, batch_of, open_cutouts
+from training.loop.checkpoint import Checkpoint
+from training.loop.statistics import some_rows
+from training.model.pixels import missing_share
+from training.model.pooling import POOLINGS, pool
+
+BATCH = 64
+Bake = Callable[[Vectors], Vectors]
+"""From rows of ``Encoded`` to unit vectors."""
+
+
+class Encoded:
+    """The network of a checkpoint: windows to rows [N, 4 D + B] of what recipes start from.
+
+    That is the vectors of every pooling, in the order of ``POOLINGS``, and the share of every band that is missing.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._model, config = checkpoint.model(), checkpoint.config.model
+        self.side, self._bands = config.window, [BANDS.index(band) for band in config.bands]
+
+    @torch.no_grad()
+    def embed(self, flux: Flux) -> Vectors:
+        rows = []
+        for start in range(0, len(flux), BATCH):
+            part = np.ascontiguousarray(central(flux[start : start + BATCH], self.side)[:, self._bands])
+            pixels, valid = self._model.pixels.stretch(torch.from_numpy(part))
+            tokens = self._model.encoder(self._model.pixels.filled(pixels, valid))
+            rows.append(torch.cat([*(pool(tokens, how) for how in POOLINGS), missing_share(valid)], dim=1).numpy())
+        return np.concatenate(rows)
+
+
+def baked(checkpoint: Checkpoint, recipe: Recipe) -> Bake:
+    """What ``export.graph.EmbeddingGraph`` does behind the pooling."""
+    statistics, dim = checkpoint.statistics[recipe.pooling], checkpoint.config.model.dim
+    matrix = projection(statistics, recipe).numpy()
+    first, mean, missing = POOLINGS.index(recipe.pooling) * dim, statistics.mean.numpy(), statistics.missing.numpy()
+
+    def bake(rows: Vectors) -> Vectors:
+        return unit((rows[:, first : first + dim] - mean - rows[:, len(POOLINGS) * dim :] @ missing) @ matrix)
+
+    return bake
+
+
+class Baked(Embeddings):
+    """Another's rows, baked: nothing is embedded again."""
+
+    def __init__(self, whole: Embeddings, bake: Bake) -> None:
+        self._whole, self._bake, self.side = whole, bake, whole.side
+
+    def changed(self, windows: WindowSet, name: str, change: Callable[[Flux], Flux]) -> Vectors:
+        return self._bake(self._whole.changed(windows, name, change))
+
+
+def windows_of(shards: Path, config: Config, most: int) -> Iterator[Flux]:
+    """Windows [n, 5, S, S] of at most ``most`` training cutouts, centred, a few at a time; absent bands are NaN."""
+    cutouts = open_cutouts(shards, replace(config, data=Data()))
+    channels = [BANDS.index(band) for band in config.model.bands]
+    keys = some_rows(cutouts, most, config.run.seed)
+    for start in range(0, len(keys), BATCH):
+        part = batch_of(cutouts, keys[start : start + BATCH], CENTRED, config).flux.numpy()
+        flux = np.full((len(part), len(BANDS), *part.shape[2:]), np.nan, np.float32)
+        flux[:, channels] = part
+        yield flux

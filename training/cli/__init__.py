@@ -1,0 +1,1 @@
+"""The commands of ``python -m training``: parse, make one library call, print."""

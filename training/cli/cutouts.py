@@ -1,0 +1,81 @@
+"""The command ``cutouts``: real fields, simulated scenes, tiles and ready-made cutouts to training shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from training.cutouts.shards import WINDOW
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("cutouts")
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--fields", type=_FOLDER, help="Folder of the real fields that training/cutouts/fields.toml names.")
+@click.option("--simulate", type=click.IntRange(min=1), metavar="N", help="Cut N simulated scenes as well.")
+@click.option("--size", type=click.IntRange(min=160), default=1024, show_default=True, help="Side of a scene in px.")
+@click.option("--tiles", type=click.Path(dir_okay=False, path_type=Path), help="List of survey tiles to cut as well.")
+@click.option("--root", type=_FOLDER, default=".", show_default=True, help="Where the files of --tiles are.")
+@click.option("--hdf5", type=_FILE, multiple=True, metavar="FILE", help="HDF5 cutouts of unionsdata; may be repeated.")
+@click.option("--survey", default="unions", show_default=True, help="Of --tiles and --hdf5: a name or a TOML file.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validate"]),
+    default="train",
+    show_default=True,
+    help="What --tiles and --hdf5 are for.",
+)
+@click.option("--window", type=click.IntRange(min=8), default=WINDOW, show_default=True, help="Side of a cutout in px.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides every random choice.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+def cutouts_command(
+    out: Path,
+    fields: Path | None,
+    simulate: int | None,
+    size: int,
+    tiles: Path | None,
+    root: Path,
+    hdf5: tuple[Path, ...],
+    survey: str,
+    split: str,
+    window: int,
+    seed: int,
+    workers: int,
+) -> None:
+    """Cut objects out of images into the shards of folder OUT, for `pretrain`.
+
+    Every cutout is centred on a detection (one in ten on a random spot) and holds u g r i z in nJy, NaN for no data.
+    A model of 64 px needs cutouts a few pixels larger, so that training can shift them.
+    Shards that are there are kept: the same command goes on after an interruption, another one adds to the folder.
+
+    Of fields and simulated scenes a part is held out, to validate with. Tiles and HDF5 cutouts are all for training:
+    a folder of nothing else has no validation loss, unless other tiles are added with --split validate.
+
+    \b
+    Examples:
+      python -m training cutouts shards --fields data --simulate 300 --workers 2
+      python -m training cutouts shards --tiles list.txt --root /data/unions
+      python -m training cutouts shards --tiles held-out.txt --root /data/unions --split validate
+    """
+    from training.cutouts import production
+
+    tasks: list[production.Task] = []
+    if fields is not None:
+        tasks += production.field_tasks(fields, seed, window)
+    if simulate is not None:
+        from training.cutouts.simulated import scene_tasks
+
+        tasks += scene_tasks(simulate, size, seed, window)
+    if tiles is not None:
+        tasks += production.tile_tasks(tiles, root, survey, seed, window, split)
+    if hdf5:
+        from training.cutouts.unionsdata import tasks as cutout_tasks
+
+        tasks += cutout_tasks(hdf5, survey, window, split)
+    if not tasks:
+        raise click.UsageError("Nothing to cut: give --fields, --simulate, --tiles or --hdf5.")
+    made = production.produce(out, tasks, seed, workers, lambda said: click.echo(said, err=True), window)
+    click.echo(made)

@@ -1,0 +1,184 @@
+"""Shards from tasks: each task makes one shard by itself, so any number of processes gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+from catalogs import atomic
+from scanner.images import tile_images as images
+from scanner.scan.options import RECIPE
+from scanner.survey.survey import Survey, load
+from scanner.survey.tile import Tile, read_list
+from training.cutouts import real_fields as fields
+from training.cutouts import shards
+from training.cutouts.cutting import Plate, cut
+from training.cutouts.real_fields import Frame
+from training.cutouts.selection import Rule
+from training.cutouts.shards import WINDOW, Shard
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+"""Raise it when the same task gives other cutouts than before: shards of an older version are then made again."""
+
+REAL = Rule(least=1.0)
+"""Real pixels are few: faint objects of real images are not thinned."""
+
+TILE_SEEING = 0.8  # arcsec, about that of UNIONS
+
+
+class Task(Protocol):
+    """One shard to make. Everything that decides its cutouts is in its fields, the recipe of ``detection`` too."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def split(self) -> str: ...
+
+    @property
+    def window(self) -> int: ...
+
+    def parts(self) -> Iterator[Shard]:
+        """The cutouts, at most ``shards.AT_ONCE`` in a part."""
+
+
+@dataclass(frozen=True)
+class FieldTask:
+    """All frames of one source and split."""
+
+    source: str
+    split: str
+    frames: tuple[Frame, ...]
+    seed: int
+    window: int = WINDOW
+    rule: Rule = REAL
+    detection: int = RECIPE
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}-{self.split}"
+
+    def parts(self) -> Iterator[Shard]:
+        for frame in self.frames:
+            plate = Plate(
+                self.source, fields.read(frame), frame.seeing, frame.sky, frame.columns, frame.avoid, frame.most,
+                window=self.window,
+            )  # fmt: skip
+            yield from cut(plate, self.rule, self.seed)
+
+
+@dataclass(frozen=True)
+class TileTask:
+    """One tile of a survey."""
+
+    survey: Survey
+    tile: Tile
+    seed: int
+    window: int = WINDOW
+    rule: Rule = REAL
+    split: str = "train"
+    detection: int = RECIPE
+
+    @property
+    def source(self) -> str:
+        return self.survey.name
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}-{self.tile.name}"
+
+    def parts(self) -> Iterator[Shard]:
+        opened = images.open_tile(self.survey, self.tile, bands=shards.BANDS, with_variance=False)
+        yield from cut(Plate(self.source, opened, TILE_SEEING, window=self.window), self.rule, self.seed)
+
+
+def field_tasks(root: Path, seed: int, window: int = WINDOW) -> list[Task]:
+    """A task for every source and split of the real fields below ``root``."""
+    found = sorted(fields.frames(root), key=lambda frame: (frame.source, frame.split))
+    groups = groupby(found, key=lambda frame: (frame.source, frame.split))
+    return [FieldTask(source, split, tuple(frames), seed, window) for (source, split), frames in groups]
+
+
+def tile_tasks(
+    listed: Path, root: Path, survey: str, seed: int, window: int = WINDOW, split: str = "train"
+) -> list[Task]:
+    """A task for every tile of a list. Raises ``ScannerError`` for a line that stands for no tile."""
+    known = load(survey)
+    found = read_list(listed, known, root)
+    for tile in found:
+        if tile.problem is not None:
+            raise tile.problem
+    return [TileTask(known, tile, seed, window, split=split) for tile in found]
+
+
+def digest(task: Task) -> str:
+    """What was asked for, as a SHA-256: a shard is made again when it changes. Where files lie does not matter."""
+    content = {"version": VERSION, "kind": type(task).__name__, **asdict(task)}  # type: ignore[call-overload]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return [value.name, value.stat().st_size]
+    raise TypeError(f"{type(value).__name__} cannot be part of a task")
+
+
+def make(folder: Path, task: Task) -> dict[str, Any]:
+    """Make one shard, unless it is there already; its entry of the manifest."""
+    asked = digest(task)
+    if (entry := shards.finished(folder, task.name, asked)) is not None:
+        return entry
+    about = {"source": task.source, "split": task.split, "task": asked}
+    return shards.write(folder, task.name, task.parts(), about, task.window)
+
+
+def produce(
+    folder: Path, tasks: Sequence[Task], seed: int, workers: int = 1, tell: Callable[[str], None] = log.info,
+    window: int = WINDOW,
+) -> Path:  # fmt: skip
+    """Make every shard that is missing, in ``workers`` processes, then the manifest; its path.
+
+    Interrupted, the same call goes on where it stopped, and the files come out the same. Raises ``ScannerError``
+    ``shards.other_seed`` and ``shards.other_pixels``: shards that somebody may be training on are not replaced by
+    others, and all cutouts of a folder have the same ``window`` (px), which is that of its tasks.
+    """
+    shards.check_seed(folder, seed)
+    shards.check_window(folder, window)
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.remove_stale(folder)
+    entries = []
+    for entry in _made(folder, tasks, workers):
+        entries.append(entry)
+        tell(f"{entry['file']}: {entry['rows']} cutouts ({len(entries)} of {len(tasks)} shards)")
+    return shards.write_manifest(folder, entries, seed, window)
+
+
+def _made(folder: Path, tasks: Sequence[Task], workers: int) -> Iterator[dict[str, Any]]:
+    if workers <= 1:
+        yield from (make(folder, task) for task in tasks)
+        return
+    for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(threads, "1")  # of each new process: a BLAS with more of them spins where cores are busy
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        pending: set[Future[dict[str, Any]]] = {pool.submit(make, folder, task) for task in tasks}
+        try:
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -1,0 +1,192 @@
+"""Real fields to learn from: which frames there are, which split may see which pixels, and how to read them.
+
+``fields.toml`` holds the rules as data. A frame's pixels outside its split's columns never enter memory.
+
+Windows of images with larger pixels are interpolated by the scanner's cubic spline: flux is kept, but the noise of
+neighbouring pixels becomes correlated, over about the ratio of the two scales (KiDS 1.8, DES 1.4, SDSS 2.1), and the
+sharpest detail is that of the survey. Real cutouts are few: ``[data] repeat`` of a training configuration says how
+often each source occurs in an epoch. They are stored once, and nothing else is copied.
+"""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from catalogs.errors import ScannerError
+from scanner.images.tile_images import TileImages
+from scanner.survey.survey import AB_NANOJANSKY
+
+BANDS = ("u", "g", "r", "i", "z")
+DETECTION = ("r", "i", "g", "z", "u")
+HELD_BACK = ("lens", "lens_candidate", "sim_lens")
+"""Labels of frames that no model may be fitted to."""
+
+FIELDS = Path(__file__).with_name("fields.toml")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image in several bands, and what of it one split may see: columns [first, end), end 0 for all."""
+
+    name: str
+    source: str
+    split: str
+    files: Mapping[str, Path]
+    hdu: int | str
+    plane: int | None  # of a cube
+    zero_point: float | str
+    pixel_scale: float  # arcsec
+    seeing: float  # arcsec
+    sky: bool  # whether its WCS is real
+    columns: tuple[int, int] = (0, 0)
+    avoid: tuple[tuple[float, float], ...] = ()  # x, y that no window may come near
+    most: int = 0  # objects to cut at most, 0 for all
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A table of fields.toml."""
+
+    path: str
+    bands: tuple[str, ...]
+    hdu: int | str
+    zero_point: float | str
+    pixel_scale: float
+    seeing: float
+    about: str
+    labels: str = ""
+    cube: bool = False
+    sky: bool = True
+    most: int = 0
+    avoid: tuple[tuple[float, float], ...] = ()
+    parts: Mapping[str, tuple[int, int]] = field(default_factory=lambda: {"train": (0, 0)})
+
+
+def frames(root: Path, table: Path = FIELDS) -> list[Frame]:
+    """Every frame below ``root`` that the table allows, once for each of its splits, in the order of the table.
+
+    Raises ``ScannerError`` ``fields.missing`` where a file is not there.
+    """
+    found = []
+    for name, values in tomllib.loads(table.read_text(encoding="utf-8")).items():
+        parts = {
+            split: (int(first), int(end)) for split, (first, end) in values.pop("parts", {"train": (0, 0)}).items()
+        }
+        avoid = tuple((float(x), float(y)) for x, y in values.pop("avoid", []))
+        found += list(_frames(name, _Field(bands=tuple(values.pop("bands")), parts=parts, avoid=avoid, **values), root))
+    for frame in found:
+        for path in frame.files.values():
+            if not path.is_file():
+                raise ScannerError("fields.missing", f"There is no file {path}.", "Give the folder of the real fields.")
+    return found
+
+
+def about(table: Path = FIELDS) -> dict[str, str]:
+    """What every source is, in a few words."""
+    return {name: values["about"] for name, values in tomllib.loads(table.read_text(encoding="utf-8")).items()}
+
+
+def _frames(name: str, table: _Field, root: Path) -> Iterator[Frame]:
+    for label, file in _labelled(root / table.labels) if table.labels else [(name, "")]:
+        files = {band: root / table.path.format(band=band, file=file) for band in table.bands}
+        for plane in range(_planes(next(iter(files.values())))) if table.cube else [None]:
+            for split, columns in table.parts.items():
+                yield Frame(
+                    name=label if plane is None else f"{label}_{plane:02d}",
+                    source=name,
+                    split=split,
+                    files=files,
+                    hdu=table.hdu,
+                    plane=plane,
+                    zero_point=table.zero_point,
+                    pixel_scale=table.pixel_scale,
+                    seeing=table.seeing,
+                    sky=table.sky,
+                    columns=columns,
+                    avoid=table.avoid,
+                    most=table.most,
+                )
+
+
+def _labelled(labels: Path) -> Iterator[tuple[str, str]]:
+    """Name and file of every frame that holds no lens: neither by its label, nor by the object it is known to show."""
+    if not labels.is_file():
+        raise ScannerError("fields.missing", f"There is no file {labels}.", "Give the folder of the real fields.")
+    with labels.open(newline="", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            if row["label"] not in HELD_BACK and not row["object"]:
+                yield row["name"], row["file"]
+
+
+def _planes(path: Path) -> int:
+    with fits.open(path) as hdus:
+        return int(hdus[0].shape[0])
+
+
+def read(frame: Frame) -> TileImages:
+    """The pixels of a frame that its split may see: nJy in the slots u, g, r, i, z; NaN for no data and absent bands.
+
+    Positions in it are those of the file less the first column. An exact zero is no data. A frame without a place on
+    the sky gets an invented WCS, which serves to find the same pixel in every band.
+    """
+    images = {band: _image(frame, band, path) for band, path in frame.files.items()}
+    shape = next(iter(images.values()))[0].shape
+    flux = np.full((len(BANDS), *shape), np.nan, np.float32)
+    for band, (image, _) in images.items():
+        flux[BANDS.index(band)] = image
+    valid = tuple(float(share) for share in np.isfinite(flux).mean(axis=(1, 2)))
+    return TileImages(
+        name=frame.name,
+        bands=BANDS,
+        flux=flux,
+        variance=(None,) * len(BANDS),
+        wcs=tuple(images[band][1] if band in images else None for band in BANDS),
+        valid=valid,
+        detection_band=next(band for band in DETECTION if band in images),
+        pixel_scale=frame.pixel_scale,
+    )
+
+
+def _image(frame: Frame, band: str, path: Path) -> tuple[NDArray[np.float32], WCS]:
+    """One band in nJy, cut to the columns of its split, with its WCS."""
+    hdu = frame.hdu.format(BAND=band.upper()) if isinstance(frame.hdu, str) else frame.hdu
+    first, end = frame.columns
+    with fits.open(path) as hdus:
+        counts = np.asarray(hdus[hdu].data, np.float64)
+        header = hdus[hdu].header
+        counts = counts if frame.plane is None else counts[frame.plane]
+        counts = counts[:, first : end or None]
+        zero_point = header[frame.zero_point] if isinstance(frame.zero_point, str) else frame.zero_point
+        wcs = _wcs(header) if frame.sky else flat_wcs(counts.shape, frame.pixel_scale)
+    if frame.sky:
+        wcs.wcs.crpix[0] -= first
+    counts[(counts == 0) | ~np.isfinite(counts)] = np.nan
+    return (counts * 10 ** (-0.4 * (zero_point - AB_NANOJANSKY))).astype(np.float32), wcs
+
+
+def _wcs(header: fits.Header) -> Any:
+    with catch_warnings():
+        simplefilter("ignore")  # old spellings of header cards
+        return WCS(header, naxis=2).celestial
+
+
+def flat_wcs(shape: tuple[int, ...], pixel_scale: float) -> WCS:
+    """A tangent plane with its invented centre (RA 180, Dec 0) in the middle of the image."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.crval = [180.0, 0.0]
+    wcs.wcs.crpix = [shape[1] / 2, shape[0] / 2]
+    wcs.wcs.cdelt = [-pixel_scale / 3600, pixel_scale / 3600]
+    return wcs

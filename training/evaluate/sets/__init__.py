@@ -1,0 +1,42 @@
+"""All windows an evaluation may need, each set made when a task first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+
+from training.evaluate.sets import lenses as windows
+from training.evaluate.sets import pictures, simulated, surveys
+from training.evaluate.sets.lenses import LabelledWindows
+from training.evaluate.sets.pictures import Pictures, Questions
+from training.evaluate.sets.simulated import SeenTwice, SimulatedWindows
+from training.evaluate.sets.surveys import ThreeSurveys
+
+
+class Sets:
+    """Windows of ``side`` pixels from the development ``data``, and simulated ones that are kept in ``cache``.
+
+    Of larger windows a model takes the middle; pictures, whole ones, are scaled to the ``side`` that it sees.
+    """
+
+    def __init__(self, data: Path, cache: Path, side: int, workers: int = 2) -> None:
+        self._data, self._cache, self.side, self._workers = data, cache, side, workers
+        self.pictures: Callable[[int], Pictures] = lru_cache(maxsize=None)(partial(pictures.galaxies, data))
+        self.zoo: Callable[[int], Questions] = lru_cache(maxsize=None)(partial(pictures.questions, data))
+
+    @cached_property
+    def lenses(self) -> LabelledWindows:
+        return windows.load(self._data, self.side)
+
+    @cached_property
+    def surveys(self) -> ThreeSurveys:
+        return surveys.load(self._data, self.side)
+
+    @cached_property
+    def simulated(self) -> SimulatedWindows:
+        return simulated.load(self._cache, self.side, workers=self._workers)
+
+    @cached_property
+    def seen_twice(self) -> SeenTwice:
+        return simulated.seen_twice(self.side)

@@ -1,0 +1,122 @@
+"""Real lenses and real galaxies of the development tiles, in windows that are cut once."""
+
+from __future__ import annotations
+
+import csv
+import math
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sep
+from numpy.typing import NDArray
+
+from catalogs.errors import ScannerError
+from scanner.images.tile_images import open_tile
+from scanner.sources.sources import Sources
+from scanner.survey import survey
+from scanner.survey import tile as tiles
+from scanner.windows.windows import WindowFrame, Windows
+from training.cutouts import real_fields as fields
+
+BANDS = ("u", "g", "r", "i", "z")
+PIXEL_SCALE = 0.18577
+LENS_TILE, TILES = "110.280", ("110.280", "111.280")  # 111.280 shows lenses of 110.280 again: only its negatives count
+APERTURE = 1.0  # arcsec, radius: the 2 arcsec aperture of negatives.csv
+ZERO_POINT = 31.4
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class LabelledWindows:
+    """``flux`` float32 [N, B, S, S] nJy, NaN for no data; ``is_lens`` bool [N]; ``magnitude`` [N], r, 2" aperture.
+
+    ``frame`` str [N] names the image an object was cut from: objects of one frame share its sky and seeing. ``trained``
+    bool [N]: whether models may be trained on that image.
+    """
+
+    flux: NDArray[np.float32]
+    is_lens: NDArray[np.bool_]
+    magnitude: NDArray[np.float64]
+    frame: NDArray[np.str_]
+    trained: NDArray[np.bool_]
+    name: str = "lenses"
+    bands: tuple[str, ...] = BANDS
+
+    def __len__(self) -> int:
+        return len(self.flux)
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Bands in which any window has data."""
+        return tuple(band for i, band in enumerate(self.bands) if np.isfinite(self.flux[:, i]).any())
+
+
+def load(data: Path, side: int) -> LabelledWindows:
+    """Lenses and negatives of the development tiles in windows of ``side`` pixels.
+
+    ``data`` holds ``tiles_dev``: truth.csv, negatives.csv and the recipe build_tiles.py, which is run into a temporary
+    folder (450 MB, seconds). Errors: ``evaluate.no_data``, ``evaluate.no_tiles``.
+    """
+    folder = data / "tiles_dev"
+    truth, negatives = _rows(folder / "truth.csv"), _rows(folder / "negatives.csv")
+    lenses = [row for row in truth if row["tile"] == LENS_TILE and row["label"] == "lens"]
+    with tempfile.TemporaryDirectory(prefix="tiles_dev_") as built:
+        _build(folder / "build_tiles.py", built)
+        wanted = [(LENS_TILE, lenses), *((tile, [r for r in negatives if r["tile"] == tile]) for tile in TILES)]
+        flux = np.concatenate([_cut(Path(built), tile, rows, side) for tile, rows in wanted if rows])
+    rows = [row for _, part in wanted for row in part]
+    frame = np.array([row.get("frame") or row["name"] for row in rows])
+    trained = np.isin(frame, [field.name for field in fields.frames(data) if field.split == "train"])
+    is_lens, magnitude = np.arange(len(rows)) < len(lenses), magnitudes(flux[:, BANDS.index("r")])
+    return LabelledWindows(flux, is_lens, magnitude, frame, trained)
+
+
+def magnitudes(flux: NDArray[np.float32]) -> NDArray[np.float64]:
+    """AB magnitudes [N] within 1 arcsec of the centre of windows [N, S, S] in nJy; fluxes below 1 nJy count as 1."""
+    centre, radius = [(flux.shape[-1] - 1) / 2], APERTURE / PIXEL_SCALE
+    whole = np.ascontiguousarray(np.nan_to_num(flux))
+    sums = [sep.sum_circle(window, centre, centre, radius)[0][0] for window in whole]
+    return ZERO_POINT - 2.5 * np.log10(np.maximum(sums, 1.0))
+
+
+def matched(labelled: LabelledWindows, each: int = 3) -> NDArray[np.intp]:
+    """Indices of all lenses, then of the ``each`` negatives nearest in magnitude to each of them, none taken twice."""
+    lenses, free = np.flatnonzero(labelled.is_lens), list(np.flatnonzero(~labelled.is_lens))
+    chosen: list[int] = []
+    for lens in lenses:
+        free.sort(key=lambda other: (abs(labelled.magnitude[other] - labelled.magnitude[lens]), other))
+        chosen, free = chosen + free[:each], free[each:]
+    return np.concatenate([lenses, np.array(chosen, np.intp)])
+
+
+def central(flux: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """The middle ``side`` pixels of windows [..., S, S]."""
+    first = math.ceil((flux.shape[-1] - side) / 2)
+    return flux[..., first : first + side, first : first + side]
+
+
+def _rows(path: Path) -> list[Row]:
+    if not path.is_file():
+        hint = "--data is the folder of development data, with tiles_dev/ in it."
+        raise ScannerError("evaluate.no_data", f"{path} is not there.", hint)
+    with path.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _build(recipe: Path, out: str) -> None:
+    done = subprocess.run([sys.executable, str(recipe), out], capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ScannerError("evaluate.no_tiles", f"{recipe} failed: {said}", "It needs 450 MB of temporary space.")
+
+
+def _cut(folder: Path, tile: str, rows: list[Row], side: int) -> NDArray[np.float32]:
+    plan = survey.load("unions")
+    images = open_tile(plan, tiles.find(plan, tile, folder))
+    place = (np.array([float(row[key]) for row in rows]) for key in ("x", "y", "ra", "dec"))
+    return Windows(images, Sources(*place, "r"), WindowFrame(BANDS, side, PIXEL_SCALE)).gather(0, len(rows))

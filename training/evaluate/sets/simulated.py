@@ -1,0 +1,172 @@
+"""Simulated objects with everything known about them: for what no real sample of ours has enough of.
+
+Tiles are rendered once into a cache folder, in the survey's names (so ``scanner scan-tiles`` can read them too), and
+their objects are found and cut by the scanner's own code. Lenses, look-alikes and all others are in the same tiles:
+seeing and depth do not tell them apart. Seed and tile names differ from those of any training scene.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from scanner.images.tile_images import TileImages, open_tile
+from scanner.sources.sources import detect
+from scanner.survey import survey
+from scanner.survey import tile as tiles
+from scanner.windows.windows import WindowFrame, Windows
+from training.cutouts.simulated import plate
+from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE
+from training.simulate.conditions import OFFSET, SATURATION, SEEING, Seen, Settings, pixel_rms
+from training.simulate.exposure import correlated_noise
+from training.simulate.scene import simulate_tile
+from training.simulate.write import write_tile
+
+log = logging.getLogger(__name__)
+
+VERSION, SEED, ROW = 1, 20_260, 300
+TILES, SIZE = 25, 1024
+SETTINGS = Settings(size=SIZE, lookalike_fraction=0.01, faintest=25.2, missing_band=0.0)
+"""One object in a hundred is a look-alike. Lenses are five in a hundred, so that there are enough to draw from."""
+MIN_SNR, MIN_VALID = 10.0, 0.5
+MATCH, PIECES = 1.0, 5.0  # arcsec: a detection is this object; a detection this close to a lens may be a piece of it
+FRAGMENT = "fragment"
+FAINT, BRIGHT = 1e-3, 1e6  # noise (nJy) and gain that nobody sees
+TRUE = ("mag_g", "mag_r", "mag_i", "size")
+
+Flux = NDArray[np.float32]
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SimulatedWindows:
+    """``flux`` [N, 5, S, S]; ``label`` lens, lookalike, galaxy, star, fragment (of a lens) or blank; ``tile`` int [N].
+
+    ``truth`` holds mag_g, mag_r, mag_i (AB) and size (arcsec, half-light) of the object, each [N]; NaN where unknown.
+    """
+
+    flux: Flux
+    label: NDArray[np.str_]
+    tile: NDArray[np.int64]
+    truth: dict[str, Array]
+    name: str = "simulated"
+
+    def __len__(self) -> int:
+        return len(self.flux)
+
+
+@dataclass(frozen=True)
+class SeenTwice:
+    """The same simulated objects in two exposures: ``flux`` in good seeing, ``other`` in bad, both [N, 5, S, S]."""
+
+    flux: Flux
+    other: Flux
+    name: str = "simulated, in good seeing"
+
+
+def load(
+    cache: Path, side: int, number: int = TILES, settings: Settings = SETTINGS, workers: int = 2
+) -> SimulatedWindows:
+    """Every object of ``number`` tiles, rendered into ``cache`` where they are not there yet (3 s a tile and core)."""
+    folder = cache / f"simulated-{VERSION}-{settings.size}-{SEED}"
+    names = [f"{100 + k:03d}.{ROW}" for k in range(number)]
+    _render([(name, folder / name, settings) for name in names if not (folder / name).is_dir()], workers)
+    parts = [_objects(folder / name, name, number, side) for number, name in enumerate(names)]
+    joined = {key: np.concatenate([part.truth[key] for part in parts]) for key in TRUE}
+    flux, label, tile = (np.concatenate([getattr(part, key) for part in parts]) for key in ("flux", "label", "tile"))
+    return SimulatedWindows(flux, label, tile, joined)
+
+
+def _render(jobs: Sequence[tuple[str, Path, Settings]], workers: int) -> None:
+    if jobs:
+        log.info("simulating %d tiles", len(jobs))
+    if workers <= 1 or len(jobs) < 2:
+        for job in jobs:
+            _write(job)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for _ in pool.map(_write, jobs):
+            pass
+
+
+def _write(job: tuple[str, Path, Settings]) -> None:
+    """Render a tile into a folder of its own that appears when it is complete."""
+    name, folder, settings = job
+    partial = folder.with_name(f"{folder.name}.partial")
+    write_tile(simulate_tile(name, SEED, settings), partial, compress=True)
+    partial.rename(folder)
+
+
+def _objects(folder: Path, name: str, number: int, side: int) -> SimulatedWindows:
+    plan = survey.load("unions")
+    images = open_tile(plan, tiles.find(plan, name, folder), with_variance=False)
+    found = detect(images, MIN_SNR)
+    windows = Windows(images, found, WindowFrame(BANDS, side, PIXEL_SCALE))
+    flux = windows.gather(0, len(found))
+    good = windows.valid_fraction(flux) >= MIN_VALID
+    label, truth = _known(Table.read(folder / f"truth-{name}.csv"), found.x[good], found.y[good])
+    return SimulatedWindows(flux[good], label, np.full(int(good.sum()), number), truth)
+
+
+def _known(truth: Table, x: Array, y: Array) -> tuple[NDArray[np.str_], dict[str, Array]]:
+    """Label and true values of detections: those of the brightest object within 1 arcsec, of a lens before all."""
+    there = KDTree(np.stack([truth["x"], truth["y"]], axis=1))
+    labels, bright = np.asarray(truth["label"]), np.asarray(truth["mag_r"], np.float64)
+    lens = labels == "lens"
+    own = np.full(len(x), -1)
+    for row, near in enumerate(there.query_ball_point(np.stack([x, y], axis=1), MATCH / PIXEL_SCALE)):
+        if near:
+            own[row] = min(near, key=lambda one: (not lens[one], bright[one]))
+    label = np.where(own >= 0, labels[own], "").astype("U9")
+    _one_a_lens(label, own, truth, x, y)
+    values = {key: np.where(own >= 0, np.asarray(truth[key], np.float64)[own], np.nan) for key in TRUE}
+    return label, values
+
+
+def _one_a_lens(label: NDArray[np.str_], own: NDArray[np.intp], truth: Table, x: Array, y: Array) -> None:
+    """Of the detections near a lens only the nearest is the lens; the others are marked as pieces of it, in place."""
+    for lens in np.flatnonzero(np.asarray(truth["label"]) == "lens"):
+        away = np.hypot(x - truth["x"][lens], y - truth["y"][lens])
+        matched = np.flatnonzero(own == lens)
+        label[away < PIECES / PIXEL_SCALE] = FRAGMENT
+        if len(matched):
+            label[matched[np.argmin(away[matched])]] = "lens"
+
+
+def seen_twice(side: int, number: int = 2, size: int = SIZE) -> SeenTwice:
+    """Galaxies and stars of ``number`` tiles, each in good and in bad seeing with noise of their own.
+
+    Seeing and noise are 0.85 of the survey's typical ones in one exposure, 1.25 in the other. Rendered anew each time.
+    """
+    frame, pairs = WindowFrame(BANDS, side, PIXEL_SCALE), []
+    nothing_else = dict.fromkeys(("lens_fraction", "lookalike_fraction", "gaps", "trails", "cosmic_rays"), 0.0)
+    settings = replace(SETTINGS, size=size, **nothing_else)
+    for number_of in range(number):
+        name = f"{200 + number_of:03d}.{ROW}"
+        good, bad = (_exposure(name, settings, factor, seed) for seed, factor in enumerate((0.85, 1.25)))
+        found = detect(bad, MIN_SNR)
+        pairs.append([Windows(images, found, frame).gather(0, len(found)) for images in (good, bad)])
+    one, other = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    return SeenTwice(one, other)
+
+
+def _exposure(name: str, settings: Settings, factor: float, seed: int) -> TileImages:
+    """A tile with seeing and noise ``factor`` times the typical ones: drawn without noise, which is then added."""
+    seen = tuple(
+        Seen(band, factor * SEEING[band][0], 3.0, 0.0, 0.0, FAINT, BRIGHT, SATURATION[band], OFFSET[band], True)
+        for band in BANDS
+    )
+    scene = simulate_tile(name, SEED, settings, seen)
+    random = np.random.default_rng([SEED, seed])
+    shape = scene.flux.shape[1:]
+    noise = [correlated_noise(random, shape, factor * pixel_rms(band)) for band in BANDS]
+    return plate(replace(scene, flux=scene.flux + np.stack(noise))).images

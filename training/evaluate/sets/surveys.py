@@ -1,0 +1,95 @@
+"""One galaxy seen by three surveys, among other galaxies seen by one of them and brought to its brightness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from catalogs.errors import ScannerError
+from scanner.images.tile_images import TileImages
+from scanner.sources.sources import Sources
+from scanner.survey.survey import AB_NANOJANSKY
+from scanner.windows.windows import WindowFrame, Windows
+from training.cutouts import real_fields as fields
+from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE, magnitudes
+
+FOLDER = Path("fields") / "sn2006bh_griz_des_ps1_sdss"
+OTHERS = "des_stamps"
+SURVEYS = {"DES": (0.263, 30.0), "PS1": (0.25, 25.0), "SDSS": (0.396, 22.5)}
+"""Pixel scale in arcsec and AB zero point; of PS1, for an exposure of one second."""
+SEARCHED = 15  # px about the middle, where the galaxy's nucleus is
+
+Flux = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ThreeSurveys:
+    """``flux`` [3 + M, 5, S, S]: the galaxy in DES, PS1 and SDSS, then M others in DES; u is NaN.
+
+    The others are multiplied to the galaxy's own flux in r within 1 arcsec: else brightness alone would tell it.
+    """
+
+    flux: Flux
+    name: str = "three surveys"
+    galaxy: int = len(SURVEYS)
+
+
+def load(data: Path, side: int) -> ThreeSurveys:
+    """The galaxy by its brightest pixel in r (the SDSS cutout's WCS is that of its whole frame), the others by theirs.
+
+    Windows keep the orientation of their survey's pixels: SDSS is a quarter turn and a flip away from the others.
+    """
+    frame = WindowFrame(BANDS, side, PIXEL_SCALE)
+    images = [*(_survey(data / FOLDER, name) for name in SURVEYS), *_others(data)]
+    flux = np.concatenate([_window(image, frame) for image in images])
+    magnitude = magnitudes(flux[:, BANDS.index("r")])
+    brighter = 10 ** (0.4 * (magnitude - magnitude[: len(SURVEYS)].mean()))
+    brighter[: len(SURVEYS)] = 1
+    return ThreeSurveys(flux * brighter.astype(np.float32)[:, None, None, None])
+
+
+def _window(images: TileImages, frame: WindowFrame) -> Flux:
+    r = np.nan_to_num(images.flux[BANDS.index("r")])
+    middle = np.array(r.shape) // 2
+    part = r[middle[0] - SEARCHED : middle[0] + SEARCHED + 1, middle[1] - SEARCHED : middle[1] + SEARCHED + 1]
+    y, x = (np.array(np.unravel_index(part.argmax(), part.shape)) + middle - SEARCHED).astype(np.float64)
+    wcs = images.wcs[images.detection]
+    assert wcs is not None
+    ra, dec = wcs.all_pix2world([x], [y], 0)
+    place = Sources(np.array([x]), np.array([y]), np.asarray(ra), np.asarray(dec), images.detection_band)
+    return Windows(images, place, frame, resample=True).gather(0, 1)
+
+
+def _survey(folder: Path, survey: str) -> TileImages:
+    scale, zero_point = SURVEYS[survey]
+    planes = {}
+    for band in "griz":
+        path = folder / f"{survey}_{band}.fits.gz"
+        if not path.is_file():
+            hint = "--data is the folder of development data; --tasks leaves out what needs these images."
+            raise ScannerError("evaluate.no_data", f"{path} is not there.", hint)
+        with fits.open(path) as hdus:
+            seconds = hdus[0].header["EXPTIME"] if survey == "PS1" else 1.0
+            factor = 10 ** (-0.4 * (zero_point - AB_NANOJANSKY)) / seconds
+            planes[band] = np.asarray(hdus[0].data, np.float32) * np.float32(factor)
+    shape = planes["r"].shape
+    flux = np.full((len(BANDS), *shape), np.nan, np.float32)
+    for band, plane in planes.items():
+        flux[BANDS.index(band)] = plane
+    wcs = fields.flat_wcs(shape, scale)
+    there = tuple(float(band in planes) for band in BANDS)
+    return TileImages(
+        name=survey, bands=BANDS, flux=flux, variance=(None,) * len(BANDS), wcs=(wcs,) * len(BANDS), valid=there,
+        detection_band="r", pixel_scale=scale,
+    )  # fmt: skip
+
+
+def _others(data: Path) -> Iterator[TileImages]:
+    for frame in fields.frames(data):
+        if frame.source == OTHERS:
+            yield fields.read(frame)

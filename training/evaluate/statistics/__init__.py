@@ -1,0 +1,1 @@
+"""Statistics of an evaluation: ranking measures, linear probes and bootstrap intervals."""

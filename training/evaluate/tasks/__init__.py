@@ -1,0 +1,1 @@
+"""Evaluation tasks: what an encoder is asked, with a score each."""

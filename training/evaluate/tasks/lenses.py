@@ -1,0 +1,115 @@
+"""Tasks on real lenses: each asks for the others; a probe; ten known ones find the rest; changed windows themselves."""
+
+from __future__ import annotations
+
+from warnings import catch_warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluate.embeddings import Embeddings
+from training.evaluate.models import Flux, Vectors
+from training.evaluate.results import Measured
+from training.evaluate.sets import Sets
+from training.evaluate.sets.lenses import LabelledWindows, matched
+from training.evaluate.statistics import probes
+from training.evaluate.statistics.bootstrap import auc_estimate, mean_estimate
+from training.evaluate.statistics.metrics import MEASURES, Bools, Floats, leave_one_out, ranked, recall, recall_curve
+from training.loop.batches import turned
+from training.loop.statistics import sky_noise
+
+KNOWN, DRAWS, DEPTHS = 10, 50, (10, 50, 200)
+NOISIER = np.sqrt(3.0)  # added to the sky noise in quadrature: twice the noise, 0.75 mag shallower
+
+
+def retrieval(sets: Sets, seen: Embeddings) -> Measured:
+    """Every lens asks in turn: against all negatives, those of equal magnitude, those of images never trained on."""
+    windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
+    for against, chosen in subsets(windows).items():
+        part, is_lens = vectors[chosen], windows.is_lens[chosen]
+        hits = leave_one_out((part @ part.T).astype(np.float64), is_lens)
+        for name, measure in MEASURES.items():
+            found.estimates[f"{name} {against}"] = mean_estimate(np.array([measure(row) for row in hits]))
+        found.curves[f"each lens asks, {against}"] = recall_curve(hits)
+    return found
+
+
+def lens_probe(sets: Sets, seen: Embeddings) -> Measured:
+    """A logistic probe of lenses against negatives, cross-validated."""
+    windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
+    for against, chosen in subsets(windows).items():
+        is_lens = windows.is_lens[chosen]
+        found.estimates[f"AUC {against}"] = auc_estimate(probes.scores(vectors[chosen], is_lens), is_lens)
+    return found
+
+
+def few_shot(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = DRAWS) -> Measured:
+    """Recall of the other lenses among all negatives, for ``draws`` random sets of ``known`` lenses.
+
+    ``similar`` ranks by cosine to the mean of the known lenses' unit vectors; ``learned`` by a regression of known
+    lenses against everything else: what a user with ten lenses can do.
+    """
+    windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
+    hits: dict[str, list[Bools]] = {"similar": [], "learned": []}
+    random, lenses = np.random.default_rng(0), np.flatnonzero(windows.is_lens)
+    for _ in range(draws):
+        shown = np.isin(np.arange(len(windows)), random.choice(lenses, known, replace=False))
+        for how, score in rankings(vectors, shown).items():
+            hits[how].append(ranked(score[~shown], windows.is_lens[~shown]))
+    for how, rows in hits.items():
+        for depth in DEPTHS:
+            found.estimates[f"{how}: recall@{depth}"] = mean_estimate(np.array([recall(row, depth) for row in rows]))
+        found.curves[f"10 lenses, {how}"] = recall_curve(rows)
+    return found
+
+
+def rankings(vectors: Vectors, shown: Bools) -> dict[str, Floats]:
+    """Scores [N] of every object, by likeness to the lenses that are shown and by a probe fitted to them."""
+    similar = np.asarray(vectors @ vectors[shown].mean(axis=0), np.float64)
+    return {"similar": similar, "learned": probes.learned(vectors, shown)}
+
+
+def invariance(sets: Sets, seen: Embeddings) -> Measured:
+    """How often an object seen otherwise is nearest to itself: a band dropped, turned, mirrored, noisier."""
+    windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
+    for change in changes(windows):
+        other = seen.changed(windows, change, lambda flux, change=change: changed(flux, windows, change))  # type: ignore[misc]
+        found.estimates[f"itself {change}"] = mean_estimate(finds_itself(other, vectors))
+    return found
+
+
+def changes(windows: LabelledWindows) -> list[str]:
+    """Names of what ``changed`` can do."""
+    return [*(f"without {band}" for band in windows.present), "turned 90 degrees", "mirrored", "with twice the noise"]
+
+
+def changed(flux: Flux, windows: LabelledWindows, change: str) -> Flux:
+    """The windows seen otherwise."""
+    if change.startswith("without "):
+        less = flux.copy()
+        less[:, windows.bands.index(change[-1])] = np.nan
+        return less
+    if change.startswith("turned"):
+        return turned(flux, 1)
+    if change == "mirrored":
+        return np.asarray(flux[..., ::-1])
+    sigma = _sky_noise(flux) * NOISIER
+    return np.asarray(flux + np.random.default_rng(0).standard_normal(flux.shape, np.float32) * sigma, np.float32)
+
+
+def _sky_noise(flux: Flux) -> NDArray[np.float32]:
+    """Noise of every band [B, 1, 1], from the spread of the pixels below the median; 0 where a band is missing."""
+    with catch_warnings(action="ignore", category=RuntimeWarning):
+        sigma = np.nanmedian(sky_noise(flux), axis=0)
+    return np.nan_to_num(sigma).astype(np.float32)[:, None, None]
+
+
+def finds_itself(seen_otherwise: NDArray[np.float32], vectors: NDArray[np.float32]) -> Floats:
+    """1 where the nearest of ``vectors`` [N, D] is the object itself, else 0: [N]."""
+    nearest = (seen_otherwise @ vectors.T).argmax(axis=1)
+    return (nearest == np.arange(len(vectors))).astype(np.float64)
+
+
+def subsets(windows: LabelledWindows) -> dict[str, NDArray[np.intp]]:
+    """All windows; the lenses with their magnitude-matched negatives; all from images that no model was trained on."""
+    return {"all": np.arange(len(windows)), "matched": matched(windows), "unseen": np.flatnonzero(~windows.trained)}

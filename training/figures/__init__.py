@@ -1,0 +1,1 @@
+"""Figures of training: what the autoencoder fills into masked cutouts."""

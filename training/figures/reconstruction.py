@@ -1,0 +1,183 @@
+"""The picture of a masked autoencoder at work: input, masked input, reconstruction and residual of held-out cutouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from catalogs.atomic import replacing
+from training.config import Config
+from training.loop.batches import CENTRED, TRAIN, VALIDATE, Batch, Cutouts, batch_of, open_cutouts
+from training.loop.checkpoint import load
+from training.loop.statistics import some_rows
+from training.model.mae import MaskedAutoencoder, moments, patchify, unpatchify
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+
+COLUMNS = ("input", "masked", "reconstruction", "residual")
+HIDDEN, MISSING = "#2f4858", "#d9d2c5"
+RESIDUAL_RANGE = 5  # sky noise
+GIVEN = "given each patch's mean and spread"
+"""Said where a model predicts patches of mean 0 and deviation 1: the true ones, which it never saw, are lent to it, and
+the picture is better than what it knows."""
+
+RGB_GAIN = {"u": 6.0, "g": 2.2, "r": 1.3, "i": 1.0, "z": 0.8}
+"""Brings galaxies of usual colour to white; fluxes themselves (nJy, AB) are redder than the eye likes."""
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """``flux`` and ``completed`` [N, B, S, S] in units of the band's sky noise; ``masked`` bool [N, 1, S, S].
+
+    ``completed`` shows the prediction where patches were masked, and the input elsewhere: the loss asks for no more.
+    ``given`` tells what of the hidden pixels was lent to the prediction (``GIVEN``), if anything.
+    """
+
+    bands: tuple[str, ...]
+    flux: Array
+    completed: Array
+    masked: NDArray[np.bool_]
+    noise: Array  # [B] nJy
+    given: str = ""
+
+
+@torch.no_grad()
+def complete(model: MaskedAutoencoder, batch: Batch) -> Reconstruction:
+    """Mask, predict, and put the predicted patches into the picture."""
+    patch, noise = model.config.patch, model.pixels.softening
+    output = model(batch.flux, batch.noise)
+    prediction, masked = output.prediction, output.masked
+    given = GIVEN if model.config.normalised_target else ""
+    if given:
+        mean, deviation = moments(*(patchify(part, patch) for part in model.pixels.stretch(batch.flux)))
+        prediction = prediction * deviation + mean
+    values = len(model.config.bands) * patch**2
+    hidden = unpatchify(masked[..., None].expand(-1, -1, values), patch)[:, :1]
+    predicted = model.pixels.unstretch(unpatchify(prediction, patch))
+    completed = torch.where(hidden, predicted, batch.flux)
+    numbers = [(part / noise).numpy() for part in (batch.flux, completed)]
+    return Reconstruction(model.config.bands, *numbers, hidden.numpy(), noise.flatten().numpy(), given)
+
+
+def reconstruct(
+    checkpoint: Path, shards: Path, out: Path, rows: int = 4, mask_ratio: float | None = None, seed: int = 0
+) -> Path:
+    """Draw ``rows`` bright objects that were held out (training ones where none are), in colour and band by band."""
+    source = load(checkpoint)
+    held = open_cutouts(shards, source.config, VALIDATE)
+    cutouts = held if len(held) else open_cutouts(shards, source.config, TRAIN)
+    model = source.model()
+    if mask_ratio is not None:
+        model.config = replace(model.config, mask_ratio=mask_ratio)
+    keys = bright(cutouts, source.config, rows, seed)
+    return draw(complete(model, batch_of(cutouts, keys, CENTRED, source.config)), out)
+
+
+def bright(cutouts: Cutouts, config: Config, count: int, seed: int) -> NDArray[np.int64]:
+    """Keys [count, 2] from the brightest sixth of 300 random cutouts, those with all their bands first."""
+    keys = some_rows(cutouts, 300, seed)
+    flux = batch_of(cutouts, keys, CENTRED, config).flux.numpy()
+    middle = slice(config.model.window * 3 // 8, config.model.window * 5 // 8)
+    light = np.nan_to_num(flux[:, :, middle, middle]).clip(0).mean(axis=(2, 3))
+    complete_first = np.isfinite(flux).any(axis=(2, 3)).sum(axis=1)
+    score = np.where(complete_first == complete_first.max(), 1e6, 1.0) * np.median(light, axis=1)
+    best = np.argsort(-score)[: max(len(keys) // 6, count)]
+    return keys[np.random.default_rng(seed).permutation(best)[:count]]
+
+
+def draw(found: Reconstruction, out: Path) -> Path:
+    """Write a PNG: one block in colour and one for every band; objects down, input to residual across."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    views = [colours(found.bands), *((band,) for band in found.bands)] if len(found.bands) > 2 else [found.bands[:1]]
+    across = 3 if len(views) % 2 or len(views) > 4 else 2
+    down = -(-len(views) // across)
+    figure = Figure(figsize=(4.3 * across, down * (1.05 * len(found.flux) + 0.55)), layout="constrained")
+    FigureCanvasAgg(figure)
+    if found.given:
+        figure.suptitle(f"reconstruction {found.given}", fontsize=11)
+    blocks = np.atleast_1d(figure.subfigures(down, across, wspace=0.03, hspace=0.04)).ravel()
+    for block, view in zip(blocks, views, strict=False):
+        _block(block, found, view)
+    with replacing(out) as temporary:
+        figure.savefig(temporary, format="png", dpi=160)
+    return out
+
+
+def colours(bands: Sequence[str]) -> tuple[str, ...]:
+    """Three bands for red, green and blue: i, r, g where they are there."""
+    return ("i", "r", "g") if {"g", "r", "i"} <= set(bands) else tuple(reversed(bands[:3]))
+
+
+def _block(block: SubFigure, found: Reconstruction, view: tuple[str, ...]) -> None:
+    channels = [found.bands.index(band) for band in view]
+    block.suptitle(" ".join(view) if len(view) == 3 else view[0], fontsize=11, fontweight="bold")
+    axes = block.subplots(len(found.flux), len(COLUMNS), squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
+    for row, line in enumerate(axes):
+        _object(line, found, row, channels)
+        for column, panel in enumerate(line):
+            panel.set(xticks=[], yticks=[])
+            panel.spines[:].set_visible(False)
+            if row == 0:
+                panel.set_title(COLUMNS[column], fontsize=8, pad=3)
+
+
+def _object(axes: Sequence[Axes], found: Reconstruction, row: int, channels: list[int]) -> None:
+    """Four panels of one object."""
+    flux, completed, masked = found.flux[row, channels], found.completed[row, channels], found.masked[row, 0]
+    paint = _rgb(found, channels, flux) if len(channels) == 3 else _grey(flux[0])
+    missing = ~np.isfinite(flux).any(axis=0)
+    _show(axes[0], paint(flux), missing, MISSING)
+    _show(axes[1], paint(flux), missing, MISSING)
+    _show(axes[1], None, masked, HIDDEN)
+    _show(axes[2], paint(completed), missing & ~masked, MISSING)
+    residual = np.where(masked, np.nanmean(np.where(np.isfinite(flux), flux - completed, 0), axis=0), np.nan)
+    limit = RESIDUAL_RANGE / len(channels) ** 0.5
+    axes[3].imshow(residual, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    axes[3].set_facecolor("#f2f2f2")
+    _show(axes[3], None, missing, MISSING)
+
+
+def _show(axes: Axes, image: Array | None, cover: NDArray[np.bool_], colour: str) -> None:
+    """An image (RGB or grey in 0 .. 1), with the pixels of ``cover`` painted over."""
+    from matplotlib.colors import to_rgba
+
+    if image is not None:
+        axes.imshow(image, origin="lower", cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    layer = np.zeros((*cover.shape, 4))
+    layer[cover] = to_rgba(colour)
+    axes.imshow(layer, origin="lower", interpolation="nearest")
+
+
+def _grey(flux: Array) -> Callable[[Array], Array]:
+    """asinh of signal to noise, with limits from ``flux`` [S, S] for input and reconstruction alike."""
+    finite = np.arcsinh(flux[np.isfinite(flux)])
+    low, high = -1.5, max(float(np.percentile(finite, 99.7)), 2.5) if finite.size else 2.5
+    return lambda image: np.nan_to_num((np.arcsinh(image[0]) - low) / (high - low)).clip(0, 1)
+
+
+def _rgb(found: Reconstruction, channels: list[int], flux: Array) -> Callable[[Array], Array]:
+    """Colours after Lupton et al. 2004 (PASP 116, 133), on the scale of ``flux`` [3, S, S] for both."""
+    from astropy.visualization import make_lupton_rgb
+
+    gain = np.array([found.noise[c] * RGB_GAIN.get(found.bands[c], 1.0) for c in channels])[:, None, None]
+    noise = float(gain.mean())
+    light = np.nan_to_num(flux * gain).mean(axis=0)
+    stretch = max(float(np.percentile(light, 99)) / 3, 3 * noise)
+
+    def paint(image: Array) -> Array:
+        red, green, blue = np.nan_to_num(image) * gain
+        return make_lupton_rgb(red, green, blue, minimum=-0.5 * noise, stretch=stretch, Q=6) / np.float32(255)
+
+    return paint

@@ -1,0 +1,137 @@
+"""One file holds a run: configuration, progress, weights, optimiser and embedding statistics (safetensors)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from catalogs.atomic import replacing
+from catalogs.errors import ScannerError
+from training.config import Config
+from training.model.mae import MaskedAutoencoder
+from training.model.pooling import Statistics
+
+NAME = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """``progress`` and ``data`` are JSON objects: how far the run is, and what it saw.
+
+    ``weights`` are those of the autoencoder, to be used. ``state`` and ``optimiser`` are what an unfinished run needs
+    to go on: heads, the autoencoder as last stepped where ``weights`` are an average, and the optimiser's moments.
+    """
+
+    config: Config
+    progress: Mapping[str, Any]
+    data: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+    optimiser: Mapping[str, Tensor] = field(default_factory=dict)
+    statistics: Mapping[str, Statistics] = field(default_factory=dict)
+
+    def model(self) -> MaskedAutoencoder:
+        """The autoencoder with these weights, in evaluation mode."""
+        model = MaskedAutoencoder(self.config.model)
+        model.load_state_dict(self.weights)
+        return model.eval()
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the names and bytes of all weights, whatever file they are in."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.weights.items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Write ``path`` whole or not at all."""
+    tensors = {f"weights/{name}": tensor for name, tensor in checkpoint.weights.items()}
+    tensors |= {f"state/{name}": tensor for name, tensor in checkpoint.state.items()}
+    tensors |= {f"optimiser/{name}": tensor for name, tensor in checkpoint.optimiser.items()}
+    for pooling, statistics in checkpoint.statistics.items():
+        tensors |= {f"statistics/{pooling}/{name}": tensor for name, tensor in statistics._asdict().items()}
+    said = {"config": checkpoint.config.to_dict(), "progress": checkpoint.progress, "data": checkpoint.data}
+    metadata = {key: json.dumps(value, sort_keys=True) for key, value in said.items()}
+    with replacing(path) as temporary:
+        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        temporary.write_bytes(to_bytes(on_cpu, metadata))
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint file, or the one in a run's folder; ``checkpoint.missing`` or ``checkpoint.damaged``."""
+    path = path / NAME if path.is_dir() else path
+    if not path.is_file():
+        raise ScannerError(
+            "checkpoint.missing", f"There is no checkpoint {path}.", "python -m training pretrain --help"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = {key: json.loads(value) for key, value in file.metadata().items()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        return Checkpoint(
+            Config.from_dict(said["config"], str(path)), said["progress"], said["data"],
+            _part(tensors, "weights/"), _part(tensors, "state/"), _part(tensors, "optimiser/"),
+            _statistics(_part(tensors, "statistics/")),
+        )  # fmt: skip
+    except (SafetensorError, AttributeError, KeyError, ValueError) as error:
+        raise ScannerError("checkpoint.damaged", f"{path} is no checkpoint of this program: {error}.") from error
+
+
+def stages(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    """What is to be told of a run, after the same of those whose weights it began with, the oldest first."""
+    config, progress = checkpoint.config, checkpoint.progress
+    told = {
+        "name": config.name,
+        "weights_sha256": checkpoint.weights_sha256,
+        "steps": progress["step"],
+        "images": progress["step"] * config.optimiser.batch * config.objective.views,
+        "minutes": round(progress["seconds"] / 60, 1),
+        "mask_ratio": config.model.mask_ratio,
+        "normalised_target": config.model.normalised_target,
+    }
+    return [*checkpoint.data.get("stages", []), told]
+
+
+def begun_with(checkpoint: Checkpoint, first: Checkpoint) -> Checkpoint:
+    """A checkpoint of before ``stages`` were kept, with those of the run it began with; ``checkpoint.other_first``."""
+    if checkpoint.data.get("began_with") != first.weights_sha256:
+        raise ScannerError(
+            "checkpoint.other_first", f"Run {checkpoint.config.name!r} did not begin with {first.config.name!r}."
+        )
+    return replace(checkpoint, data={**checkpoint.data, "stages": stages(first)})
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser as named tensors."""
+    state = optimiser.state_dict()["state"]
+    return {f"{number}/{name}": value for number, values in state.items() for name, value in values.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what ``optimiser_tensors`` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, name = key.split("/")
+        state.setdefault(int(number), {})[name] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _statistics(tensors: Mapping[str, Tensor]) -> dict[str, Statistics]:
+    poolings = sorted({name.split("/")[0] for name in tensors})
+    return {how: Statistics(*(tensors[f"{how}/{name}"] for name in Statistics._fields)) for how in poolings}

@@ -1,0 +1,97 @@
+"""Numbers taken from the data: the stretch of every band, and how pooled embeddings scatter."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.config import Augment, Config
+from training.loop.batches import CENTRED, KINDS, MAD_TO_SIGMA, Cutouts, batch_of, no_warnings
+from training.model.mae import MaskedAutoencoder
+from training.model.pixels import BRIGHTEST, missing_share
+from training.model.pooling import POOLINGS, Pooled, Statistics, fit, pool
+
+TAKEN_AWAY = 0.3
+OTHERWISE = Augment(jitter=3, flips=True, drop_band=0.0, drop_patch=0.0, noise=2.0)
+"""How else an object may be seen, with the bands it has: turned, a little aside, in an image as good or shallower."""
+
+
+def some_rows(cutouts: Cutouts, count: int, seed: int) -> NDArray[np.int64]:
+    """Keys [n, 2] of at most ``count`` rows, evenly at random; the same for the same seed."""
+    rows = np.random.default_rng([seed, len(cutouts)]).permutation(len(cutouts))[:count]
+    return np.stack([np.zeros_like(rows), np.sort(rows)], axis=1)
+
+
+def sky_noise(flux: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Robust noise of every band of every cutout [N, B], from the pixels below the median: no source is there.
+
+    NaN where a band holds no data. Blank pixels must be NaN.
+    """
+    flat = flux.reshape(*flux.shape[:2], -1).astype(np.float64)
+    with np.errstate(invalid="ignore"), no_warnings():
+        median = np.nanmedian(flat, axis=2, keepdims=True)
+        below = np.where(flat < median, median - flat, np.nan)
+        return MAD_TO_SIGMA * np.nanmedian(below, axis=2)
+
+
+def calibrate(model: MaskedAutoencoder, cutouts: Cutouts, config: Config) -> None:
+    """Set softening (the typical sky noise), mean and standard deviation of every band from training cutouts.
+
+    A band that no cutout has keeps softening 1, mean 0 and deviation 1.
+    """
+    keys = some_rows(cutouts, config.run.calibrate_rows, config.run.seed)
+    flux = batch_of(cutouts, keys, CENTRED, config).flux
+    flux[flux.abs() > BRIGHTEST] = torch.nan
+    with no_warnings():
+        noise = np.nanmedian(sky_noise(flux.numpy()), axis=0)
+    softening = torch.from_numpy(np.where(noise > 0, noise, 1.0)).float()
+    pixels, bands = model.pixels, len(softening)
+    pixels.calibrate(softening, torch.zeros(bands), torch.ones(bands))
+    stretched, valid = pixels.stretch(flux)
+    mean, std = torch.zeros(bands), torch.ones(bands)
+    for band in range(bands):
+        values = stretched[:, band][valid[:, band]]
+        if len(values) > 1 and values.std() > 0:
+            mean[band], std[band] = values.double().mean(), values.double().std()
+    pixels.calibrate(softening, mean, std)
+
+
+@torch.no_grad()
+def embedding_statistics(
+    model: MaskedAutoencoder, cutouts: Cutouts, config: Config, device: torch.device
+) -> dict[str, Statistics]:
+    """What ``pooling.fit`` finds in training cutouts, nothing masked, as they are, with bands taken away at random, and
+    otherwise, for every pooling."""
+    model.eval()
+    keys = some_rows(cutouts, config.run.embed_rows, config.run.seed)
+    random, kinds = np.random.default_rng(config.run.seed), cutouts.kinds[keys[:, 1]]
+    pooled: list[list[dict[str, Pooled]]] = [[], [], []]
+    for start in range(0, len(keys), 256):
+        some = keys[start : start + 256]
+        flux, otherwise = (batch_of(cutouts, some, how, config).flux for how in (CENTRED, OTHERWISE))
+        for parts, windows in zip(pooled, (flux, without_bands(flux, random), otherwise), strict=True):
+            parts.append(_pooled(model, windows, device))
+    lens = torch.from_numpy(kinds == KINDS.index("lens"))
+    other = torch.from_numpy(np.isin(kinds, [KINDS.index(kind) for kind in ("galaxy", "lookalike")]))
+    return {how: fit(*(_joined(parts, how) for parts in pooled), lens, other) for how in POOLINGS}
+
+
+def without_bands(flux: Tensor, random: np.random.Generator) -> Tensor:
+    """Cutouts [N, B, S, S] of which every band is taken away with probability 0.3, but never the last one there."""
+    away = torch.from_numpy(random.random(flux.shape[:2]) < TAKEN_AWAY)
+    there = flux.isfinite().flatten(2).any(dim=2)
+    away &= (there & ~away).any(dim=1, keepdim=True)
+    return flux.masked_fill(away[..., None, None], torch.nan)
+
+
+def _pooled(model: MaskedAutoencoder, flux: Tensor, device: torch.device) -> dict[str, Pooled]:
+    pixels, valid = model.pixels.stretch(flux.to(device))
+    tokens = model.encoder(model.pixels.filled(pixels, valid))
+    missing = missing_share(valid).cpu()
+    return {how: Pooled(pool(tokens, how).cpu(), missing) for how in POOLINGS}
+
+
+def _joined(parts: list[dict[str, Pooled]], how: str) -> Pooled:
+    return Pooled(*(torch.cat(columns) for columns in zip(*(part[how] for part in parts), strict=True)))

@@ -1,0 +1,1 @@
+"""The model: the masked autoencoder, its treatment of pixels and its pooling."""
