@@ -174,7 +174,8 @@ def test_a_stream_without_an_end_ends_no_process(tmp_path: Path) -> None:
     row = rice.encoded([1] * SHAPE[1], 32, 4, iter(lambda: -1, None))
     path = rice_table(tmp_path / "plane.fits.fz", [*[row] * 63, b"\0\0\0\1\x08" + bytes(1_000_000)])
     program = (
-        "import sys; from pathlib import Path; from scanner.images import fits as fits_planes; path = Path(sys.argv[1])\n"
+        "import sys; from pathlib import Path; from scanner.images import fits as fits_planes\n"
+        "path = Path(sys.argv[1])\n"
         "with fits_planes.opened(path) as hdus, fits_planes.reading(path): list(fits_planes.strips(hdus[1]))"
     )
     done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=False)

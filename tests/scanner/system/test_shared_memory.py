@@ -25,7 +25,7 @@ def test_both_sides_see_the_same_pixels() -> None:
         [sys.executable, "-c", code, str(slot.descriptor)],
         pass_fds=[slot.descriptor],
         check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     seen = slot.array((4, 500, 500))
     assert seen[0, 0, 0] == 2.0

@@ -20,7 +20,7 @@ from training.simulate.make_demo_tile import SETTINGS, TILE, demo_scene
 from training.simulate.population import expected, fitted, galaxies, magnitudes, stars
 from training.simulate.write import file_name
 
-DEMO = Path(__file__).parents[2] / "scanner" / "demo"
+DEMO = Path(__file__).parents[3] / "scanner" / "demo"
 TABLE = "sim/cosmos_sersic_54444.parquet"
 
 

@@ -310,7 +310,7 @@ except ScannerError as error:
     out = tmp_path / "archive"
     done = subprocess.run(
         [sys.executable, "-c", script, str(catalogue.path), str(out)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
         text=True,
         check=True,

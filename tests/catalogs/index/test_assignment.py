@@ -33,7 +33,7 @@ def data(survey: store.Catalogue) -> dict[str, bytes]:
 
 
 def start(survey: store.Catalogue, share: str, script: str = SCRIPT) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", script, str(survey.path), share]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 

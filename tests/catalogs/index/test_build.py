@@ -293,7 +293,7 @@ def replace(self, target):
 Path.replace = replace
 index.build(store.open(sys.argv[1]), index.Options(shard_rows=700))
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     for shard in "13":
         command = [sys.executable, "-c", script, str(survey.path), moment, shard]
         assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
@@ -312,7 +312,7 @@ import sys
 from catalogs.index import build as index; from catalogs.store import tile_store as store
 print(len(index.build(store.open(sys.argv[1]), index.Options(shard_rows=700)).built))
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", script, str(survey.path)]
     pair = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
     assert sorted(process.communicate(timeout=60)[0].strip() for process in pair) == ["0", "3"]
@@ -328,7 +328,7 @@ catalogue = store.open(sys.argv[1])
 for trees in range(2, 12):
     index.build(catalogue, index.Options(trees=trees, shard_rows=700))
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     process = subprocess.Popen([sys.executable, "-c", script, str(survey.path)], env=environment)
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
@@ -350,7 +350,7 @@ try:
 except ScannerError as error:
     print(error.code)
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", script, str(survey.path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "output.full\n"

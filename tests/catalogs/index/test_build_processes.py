@@ -71,7 +71,7 @@ list(processes.each([partial(workers.wait, Path(sys.argv[1]))], 1, Path(".")))
         "import os, time\ndef wait(path):\n    path.write_text(str(os.getpid()))\n    time.sleep(60)\n"
     )
     told = tmp_path / "pid"
-    environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[2]}{os.pathsep}{tmp_path}"}
+    environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[3]}{os.pathsep}{tmp_path}"}
     parent = subprocess.Popen([sys.executable, "-c", script, str(told), str(tmp_path)], env=environment)
     deadline = time.monotonic() + 30
     while not (told.exists() and told.read_text()) and time.monotonic() < deadline:

@@ -76,7 +76,7 @@ def test_processes_know_of_each_other_and_the_dead_hold_nothing(tmp_path: Path) 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-c", HOLDER, "a,b"],
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             env={**os.environ, "TMPDIR": str(tmp_path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -22,7 +22,7 @@ from training.loop.journal import read_log
 from training.loop.pretrain import TIMED, pretrain, rate
 from training.loop.trainer import Trainer, groups
 
-CONFIG = Path(__file__).parents[2] / "training" / "configs" / "tiny.toml"
+CONFIG = Path(__file__).parents[3] / "training" / "configs" / "tiny.toml"
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 

@@ -50,7 +50,7 @@ with catalogue.writer(tile, run) as writer:
 def start(path: Path, tile: str, after: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", WRITER, str(path), tile, after]
     pipe = subprocess.PIPE
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
     if after == "wait":
         assert process.stdout is not None

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from catalogs.errors import ScannerError
 from export.embedding_options import Recipe
 from export.graph import EmbeddingGraph
-from studies.training import cli
+from studies.training.__main__ import cli
 from studies.training import compare as recipes_compare
 from studies.training import limits as recipes_limits
 from studies.training import trees as recipes_trees
@@ -26,7 +26,7 @@ from training.evaluate.models import Flux, unit
 from training.loop.checkpoint import Checkpoint, load
 from training.loop.pretrain import pretrain
 
-CONFIGS = Path(__file__).parents[1] / "training" / "configs"
+CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 PLAN = """
 flops = 3e9
 tasks = ["retrieval"]

@@ -89,7 +89,7 @@ with joined() as world:
 def test_views_are_compared_with_those_of_all_processes(tmp_path: Path) -> None:
     """Two processes with half of the objects each: the loss and all gradients of one process with all of them."""
     (tmp_path / "told.py").write_text(TOLD)
-    here = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    here = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, how in (("one", []), ("two", torchrun)):
         command = [sys.executable, *how, str(tmp_path / "told.py"), str(tmp_path / name)]

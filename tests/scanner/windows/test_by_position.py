@@ -18,7 +18,7 @@ from scanner.windows.windows import WindowFrame, Windows
 from tests.support import small_tiles
 
 FRAME = WindowFrame(tuple("ugriz"), 64, 0.18577)
-DEMO = Path(__file__).parents[2] / "scanner" / "demo"
+DEMO = Path(__file__).parents[3] / "scanner" / "demo"
 
 
 def scanned(plan: Survey, name: str, root: Path, count: int, resample: bool = False) -> tuple[Sources, np.ndarray]:

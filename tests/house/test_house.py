@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-HOUSE = Path(__file__).parents[1]
+HOUSE = Path(__file__).parents[2]
 ROOMS = ("training", "export", "scanner", "catalogs")
 NOT_PIXELS = {
     "cli",
