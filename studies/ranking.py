@@ -32,6 +32,7 @@ from catalogs.search.examples import Examples
 from catalogs.search.hits import ONE_SYSTEM
 from catalogs.search.random_sample import Sample
 from catalogs.sky import crossmatch
+from catalogs.store import rows
 from catalogs.store.tile_store import Catalogue
 from scanner.queries.examples import augmented, read
 from scanner.queries.query import Asker
@@ -135,12 +136,12 @@ def _probability(catalogue: Catalogue, known: Examples, tried: Trial) -> dict[st
 
 def _ranked(catalogue: Catalogue, known: Examples, where: str | None) -> Examples:
     """Those that a ranking lists."""
-    everything = sampling.draw(catalogue, rank.primary(catalogue, where), 10**9)
+    everything = sampling.draw(catalogue, rows.primary(catalogue, where), 10**9)
     return known[np.isin(known.object_id, everything.object_id)]
 
 
 def _one_probability(catalogue: Catalogue, like: Examples, sought: Examples, where: str | None) -> dict[str, float]:
-    whole = len(sampling.draw(catalogue, rank.primary(catalogue, where), 10**9))
+    whole = len(sampling.draw(catalogue, rows.primary(catalogue, where), 10**9))
     prevalence = len(sought) / whole
     table = rank.rank(catalogue, like, ranking=Ranking(k=10**9, where=where, prevalence=prevalence))
     right = np.isin(table["object_id"], sought.object_id)
@@ -190,7 +191,7 @@ def _searched(
 
 def _outliers(catalogue: Catalogue, where: str | None, asker: Asker) -> Rows:
     """A row for each method: the area under the curve for each way to be spoilt. It learns from half of the objects."""
-    everything = sampling.draw(catalogue, rank.primary(catalogue, where), outliers.SAMPLE)
+    everything = sampling.draw(catalogue, rows.primary(catalogue, where), outliers.SAMPLE)
     order = np.random.default_rng(0).permutation(len(everything))
     usual, unseen = everything[order[::2]], everything[order[1::2]]
     bad = _spoilt_vectors(catalogue, unseen[np.arange(min(WINDOWS, len(unseen)))], asker)

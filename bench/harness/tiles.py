@@ -16,8 +16,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 import scanner
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from scanner.survey.tile import Tile
 
 DEMO = Path(scanner.__file__).parent / "demo"
@@ -38,7 +37,7 @@ def made(folder: Path, pixels: int, form: str, count: int = 3, sky: str = USUAL,
     """
     shape = rows or pixels, pixels
     unions = survey.load("unions")
-    sources = sorted(tiles.find(unions, f"{DEMO_COLUMN}.292", DEMO).files.values())
+    sources = sorted(tile_list.find(unions, f"{DEMO_COLUMN}.292", DEMO).files.values())
     digest = zlib.crc32(b"".join(zlib.crc32(path.read_bytes()).to_bytes(4) for path in sources))
     home = folder / "-".join(filter(None, ("tiles", "x".join(map(str, sorted({*shape}))), form, sky, f"{digest:08x}")))
     home.mkdir(parents=True, exist_ok=True)
@@ -52,7 +51,7 @@ def made(folder: Path, pixels: int, form: str, count: int = 3, sky: str = USUAL,
             other = home / first.name.replace(str(DEMO_COLUMN), str(DEMO_COLUMN + number))
             if not other.exists():
                 other.hardlink_to(first)
-    return [tiles.find(unions, f"{DEMO_COLUMN + number}.292", home) for number in range(count)]
+    return [tile_list.find(unions, f"{DEMO_COLUMN + number}.292", home) for number in range(count)]
 
 
 def _resized(source: Path, shape: tuple[int, int], compress: bool, sky: str) -> fits.HDUList:

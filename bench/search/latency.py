@@ -12,9 +12,8 @@ import numpy as np
 
 from bench.harness.embeddings import Vectors
 from bench.harness.timing import Work, cost, middle, paired
-from catalogs.index import shards
-from catalogs.index.tuning import interval, shared
-from catalogs.ranking.measures import Estimate
+from catalogs.estimate import Estimate, interval, shared
+from catalogs.index import searcher
 from catalogs.search.candidates import Candidates
 from catalogs.search.hits import Hits
 from catalogs.store import rows
@@ -118,7 +117,7 @@ def _asking(filled: Catalogue, queries: Sequence[Vectors], way: str) -> Work:
 
 def _forget(filled: Catalogue) -> None:
     """Have the system drop the index's files from memory; what is mapped stays, so it is let go first."""
-    shards.close_all()
+    searcher.close_all()
     for path in (filled.path / "index").iterdir():
         if path.is_file():
             descriptor = os.open(path, os.O_RDONLY)

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from bench.harness.embeddings import Source
 from bench.harness.setup import Setup
 from bench.harness.timing import cost, now
+from catalogs.estimate import shared
 from catalogs.index import engine as engines
 from catalogs.index import half_vectors as halves
 from catalogs.index.engine import Recipe
 from catalogs.index.half_vectors import Halves
-from catalogs.index.tuning import shared
 
 Vectors = NDArray[np.float32]
 Search = Callable[[Vectors], Any]

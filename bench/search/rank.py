@@ -17,6 +17,7 @@ from catalogs.search import full_pass as passes
 from catalogs.search import random_sample as sampling
 from catalogs.search.examples import Examples, match
 from catalogs.store import vectors
+from catalogs.store.rows import primary
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.tile_store import Catalogue
 from catalogs.threads import in_threads
@@ -79,7 +80,7 @@ def _read(filled: Catalogue) -> int:
 
 
 def _passes(filled: Catalogue, like: Examples) -> dict[str, partial[object]]:
-    chosen = rank.primary(filled, None)
+    chosen = primary(filled, None)
     ordinary = sampling.draw(filled, chosen, rank.SAMPLE)
     footers = filled.footers()
     scores: dict[str, passes.Scores] = {

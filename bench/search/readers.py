@@ -23,11 +23,11 @@ from bench.harness import rows
 from bench.harness.embeddings import Cloud, Vectors
 from bench.harness.setup import Setup
 from bench.harness.timing import cost, in_turns, middle
+from catalogs.estimate import shared
 from catalogs.index import build as index
 from catalogs.index import half_vectors as halves
 from catalogs.index.half_vectors import Halves
 from catalogs.index.shards import VECTORS
-from catalogs.index.tuning import shared
 from catalogs.search.candidates import Candidates
 from catalogs.store import tile_reader as reading
 from catalogs.store import tile_store as store

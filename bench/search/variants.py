@@ -12,13 +12,13 @@ import numpy as np
 from bench.harness.embeddings import Source, Vectors
 from bench.harness.setup import Setup
 from bench.harness.timing import Work, cost, paired
+from catalogs.estimate import shared
 from catalogs.index import annoy_engine
 from catalogs.index import half_vectors as halves
 from catalogs.index.build import CANDIDATES, DIMS, SEED
 from catalogs.index.engine import Recipe
 from catalogs.index.half_vectors import Halves
 from catalogs.index.shards import ITEM
-from catalogs.index.tuning import shared
 
 DEFAULT = Recipe("annoy", DIMS, annoy_engine.TREES[0], SEED, annoy_engine.EFFORT, CANDIDATES)
 BUILDS = ((6, 64), (4, 64), (10, 64), (6, 48))

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
+from catalogs.estimate import Estimate, interval, shared
 from catalogs.index import engine as engines
 from catalogs.index.engine import Recipe
 from catalogs.index.half_vectors import Halves
 from catalogs.index.shards import ENGINE, VECTORS, Shard
-from catalogs.ranking.measures import Estimate
 from catalogs.store.vectors import Vectors, unit
 
 log = logging.getLogger(__name__)
@@ -30,19 +30,7 @@ log = logging.getLogger(__name__)
 QUESTIONS = 200
 NEAREST = 10
 FOLDER = ".tuning-"
-_DRAWS = 2000
 _AS_QUICK = 0.1
-
-
-def interval(shares: NDArray[np.float64], seed: int = 0) -> Estimate:
-    """Mean of the shares [Q] found for each question, resampled over the questions."""
-    means = shares[np.random.default_rng(seed).integers(len(shares), size=(_DRAWS, len(shares)))].mean(axis=1)
-    return Estimate(float(shares.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975)))
-
-
-def shared(truth: Sequence[int] | NDArray[np.int64], found: Sequence[int] | NDArray[np.int64]) -> float:
-    """Which share of ``truth`` is in ``found``."""
-    return len(set(map(int, truth)) & set(map(int, found))) / max(len(truth), 1)
 
 
 def recipe_for(shard: Shard, folder: Path, target: float, trees: Sequence[int]) -> Recipe:

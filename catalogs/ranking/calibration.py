@@ -14,15 +14,20 @@ probe's own odds had 0.054, and Platt's targets, short of 0 and 1, 0.043: they p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
 from catalogs.ranking import scorers
-from catalogs.ranking.scorers import Method
+from catalogs.ranking.scorers import Method, Scorer
 from catalogs.search.examples import Examples
 from catalogs.store.vectors import Vectors
+
+if TYPE_CHECKING:
+    pass
+
 
 FEWEST = 5
 """Examples below which nothing can be said of probabilities."""
@@ -83,3 +88,12 @@ def checked_prevalence(prevalence: float) -> float:
         hint = "Give the share of objects that you expect to be like the examples, such as 0.001."
         raise ScannerError("rank.bad_prevalence", f"{prevalence} is no share between 0 and 1.", hint)
     return prevalence
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A scorer, and its calibration where there are examples enough. ``judged`` [J, D]: all vectors it learned from."""
+
+    scorer: Scorer
+    calibration: Calibration | None
+    judged: Vectors

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
+from catalogs.estimate import Estimate
 from catalogs.ranking import measures as quality
 from catalogs.ranking import rank, scorers
-from catalogs.ranking.measures import Estimate, Measure
+from catalogs.ranking.measures import Measure
 from catalogs.ranking.scorers import METHODS, Method
 from catalogs.search import full_pass as passes
 from catalogs.search import random_sample as sampling
@@ -77,7 +78,7 @@ def evaluate(catalogue: Catalogue, truth: Examples, trial: Trial, like: Examples
     mag_auto to the examples' median) and ``chance``. Counts only, so memory does not grow with the catalogue. Raises
     ``ScannerError`` ``rank.few_lenses``, ``rank.no_ordinary``, ``where.*``.
     """
-    chosen = rank.primary(catalogue, trial.where)
+    chosen = rows.primary(catalogue, trial.where)
     ranked = _ranked(catalogue, truth, chosen)
     splits = _splits(ranked, trial, like)
     drawn = sampling.draw(catalogue, chosen, rank.SAMPLE, trial.seed)

@@ -24,7 +24,7 @@ from catalogs.store.vectors import Vectors
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from catalogs.ranking.rank import Learned
+    from catalogs.ranking.calibration import Learned
     from catalogs.store.tile_store import Catalogue
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from catalogs.estimate import Estimate
 
 Places = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -14,15 +15,6 @@ Measure = Callable[[Places], Floats]
 
 DRAWS = 1000
 LEVEL = (2.5, 97.5)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def places(above: NDArray[np.int64]) -> Places:

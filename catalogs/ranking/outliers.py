@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
-from catalogs.ranking.rank import primary
 from catalogs.search import full_pass as passes
 from catalogs.search import random_sample as sampling
 from catalogs.search.hits import Hits
 from catalogs.search.random_sample import Sample
 from catalogs.store import tile_reader as reading
 from catalogs.store.footers import Footer
+from catalogs.store.rows import primary
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:

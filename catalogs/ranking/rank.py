@@ -14,16 +14,16 @@ from catalogs.errors import ScannerError
 from catalogs.ranking import calibration, scorers
 from catalogs.ranking import feedback as marks
 from catalogs.ranking import listing as ranked
-from catalogs.ranking.calibration import Calibration
+from catalogs.ranking.calibration import Learned
 from catalogs.ranking.feedback import Marks
-from catalogs.ranking.scorers import Method, Scorer
+from catalogs.ranking.scorers import Method
 from catalogs.search import examples
 from catalogs.search import full_pass as passes
 from catalogs.search import random_sample as sampling
 from catalogs.search.examples import Examples
 from catalogs.search.hits import SAME_OBJECT, Hits
-from catalogs.store import rows
 from catalogs.store.footers import Footer
+from catalogs.store.rows import primary
 from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors, along
 
@@ -92,20 +92,6 @@ def rank(
         return listing.table(footers, hits, learned, wanted.prevalence, scored)
 
     return passes.steady(catalogue, chosen, answer)
-
-
-def primary(catalogue: Catalogue, where: str | None) -> Selection:
-    """Primary rows that pass a filter."""
-    return rows.selection(catalogue, f"({where}) and is_primary" if where else "is_primary", None)
-
-
-@dataclass(frozen=True)
-class Learned:
-    """A scorer, and its calibration where there are examples enough. ``judged`` [J, D]: all vectors it learned from."""
-
-    scorer: Scorer
-    calibration: Calibration | None
-    judged: Vectors
 
 
 def _checked(ranking: Ranking) -> Ranking:

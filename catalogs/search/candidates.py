@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
 from catalogs.index.coverage import covering
-from catalogs.index.shards import Searcher, Shard
+from catalogs.index.searcher import Searcher
+from catalogs.index.shards import Shard
 from catalogs.search import full_pass as passes
 from catalogs.search.full_pass import Block
 from catalogs.search.hits import Hits

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
+from catalogs.estimate import Estimate, interval, shared
 from catalogs.index.coverage import covering
 from catalogs.index.engine import Recipe
 from catalogs.index.half_vectors import Halves
 from catalogs.index.shards import VECTORS
-from catalogs.index.tuning import interval, shared
-from catalogs.ranking.measures import Estimate
 from catalogs.search.candidates import Candidates
 from catalogs.search.hits import Hits
 from catalogs.store import vectors

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
-from catalogs.sky import geometry as sky
-from catalogs.store import row_filter as where
-from catalogs.store import tile_reader as reading
+from catalogs.store import rows
 from catalogs.store.footers import Footer
 from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+    from catalogs.store.tile_store import Catalogue
+
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
+
+from catalogs.sky import geometry as sky
+from catalogs.store import row_filter as where
+from catalogs.store import tile_reader as reading
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -128,3 +140,8 @@ def _gathered(catalogue: Catalogue, columns: Sequence[str], chosen: Selection) -
     schema = pa.schema([catalogue.schema.field(name) for name in columns])
     parts = [part.select(list(columns)).cast(schema) for _, part in scan(catalogue, columns, chosen)]
     return pa.concat_tables(parts) if parts else schema.empty_table()
+
+
+def primary(catalogue: Catalogue, where: str | None) -> Selection:
+    """Primary rows that pass a filter."""
+    return rows.selection(catalogue, f"({where}) and is_primary" if where else "is_primary", None)

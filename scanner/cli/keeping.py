@@ -36,10 +36,10 @@ def kept(
     if best is None or like is None:
         raise click.UsageError("--keep and --like go together (--like-catalog with both): best:N of what is like FILE.")
     import catalogs
-    from scanner.scan import best_rows as keep
+    from scanner.queries import keep_weights
 
     if catalog is not None:
-        return keep.from_catalogue(best, like, catalogs.open(catalog), encoder)
+        return keep_weights.from_catalogue(best, like, catalogs.open(catalog), encoder)
     if not Path(root).is_dir():
         raise click.UsageError("Examples are embedded from a --root that is a folder; else give --like-catalog.")
-    return keep.by_pixels(best, like, survey, encoder, Path(root))
+    return keep_weights.by_pixels(best, like, survey, encoder, Path(root))

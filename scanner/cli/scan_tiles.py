@@ -134,7 +134,7 @@ def scan_tiles(
     from scanner.scan.options import ScanOptions
     from scanner.scan.progress import Bar, Lines
     from scanner.survey import survey as surveys
-    from scanner.survey import tile as tile_lists
+    from scanner.survey import tile_list
 
     place = where(workers, address, dask_config)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
@@ -143,7 +143,7 @@ def scan_tiles(
         encoder = stack.enter_context(Encoder(model, "cpu" if place else device, batch=batch, precision=precision))
         log_cost(encoder)
         plan = surveys.load(survey)
-        listed = tile_lists.read_list(tiles, plan, root)
+        listed = tile_list.read_list(tiles, plan, root)
         if shard is not None:
             listed = shard.of(listed)
         options = ScanOptions(

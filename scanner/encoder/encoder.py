@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import logging
 import threading
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ScannerError
 from scanner.encoder import session as runtime
 from scanner.encoder.buffers import INPUT, OUTPUT, Binding
-from scanner.encoder.contract import CONTRACT_KEY, Contract, resolve
+from scanner.encoder.contract import CONTRACT_KEY, Contract, file_sha256, resolve
 from scanner.system.resources import usable_cores
 
 Array = NDArray[np.float32]
@@ -182,12 +181,6 @@ def log_cost(encoder: Encoder) -> None:
         log.info("%s: %s. A catalogue holds one format only.", contract.precision, contract.cost)
     if contract.precision == "fp16" and encoder.provider == runtime.CPU:
         log.warning("On a CPU fp16 is slower than fp32; it is for GPUs.")
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _without_garbage(vectors: Array) -> Array:

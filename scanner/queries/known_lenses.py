@@ -13,7 +13,7 @@ from catalogs.errors import ScannerError
 from catalogs.sky import unions_grid as grid
 from catalogs.store import rows
 from catalogs.store.tile_store import Catalogue
-from scanner.survey import tile as tiles
+from scanner.survey import tile_list
 from scanner.survey.survey import Survey
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def of_survey(
 
 
 def listed_tiles(source: str | Path, survey: Survey) -> list[str]:
-    """Names of the tiles of a list, their files at hand or not. Raises what ``tiles.read_list`` raises."""
-    found = tiles.read_list(source, survey)
+    """Names of the tiles of a list, their files at hand or not. Raises what ``tile_list.read_list`` raises."""
+    found = tile_list.read_list(source, survey)
     for tile in found:
         if tile.problem is not None and tile.problem.code != "tile.missing_file":
             raise tile.problem

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalogs.errors import ScannerError
+from scanner.sources import DETECTION_VERSION
 
 if TYPE_CHECKING:
     from scanner.scan.best_rows import Keep
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
 DETECT, GRID = "detect", "grid"
 NORMAL, LOW = "normal", "low"
 TIME_LIMIT = 1800.0
-
-RECIPE = 4
-"""By which objects are found and measured. It is raised whenever another version of this software would give other
-rows, so that no catalogue mixes the two: tiles of before are done anew."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class ScanOptions:
     def settings(self) -> dict[str, Any]:
         """What of this makes rows, as JSON values."""
         found: dict[str, Any] = {
-            "recipe": RECIPE,
+            "recipe": DETECTION_VERSION,
             "resample": self.resample,
             "bands_read": list(self.bands) if self.bands else None,
         }
@@ -66,7 +63,7 @@ class ScanOptions:
 
 def _identity(path: str) -> str:
     """Digest of one file; of a pattern the pattern itself, for its files are as many as the tiles."""
-    from scanner.encoder.encoder import file_sha256
+    from scanner.encoder.contract import file_sha256
 
     if "{" in path:
         return path

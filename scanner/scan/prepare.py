@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
+from catalogs.sky import unions_grid
 from scanner.encoder.contract import Contract
 from scanner.images import strips
 from scanner.images import tile_images as images
@@ -158,7 +159,7 @@ def _rows(job: Job, opened: TileImages, found: Sources, before: int) -> Columns:
         **found.table(),
         "object_id": first + np.arange(len(found), dtype=np.int64),
         "detection_band": np.full(len(found), found.detection_band, dtype=object),
-        "is_primary": tiles.is_primary(opened.name, found.ra, found.dec, job.survey.grid),
+        "is_primary": unions_grid.is_primary(opened.name, found.ra, found.dec, job.survey.grid),
     }
 
 

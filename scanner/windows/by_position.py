@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
+from catalogs.sky import unions_grid
 from catalogs.store.tile_store import Catalogue
 from scanner.encoder.contract import Contract
 from scanner.images import positions
@@ -15,7 +16,7 @@ from scanner.images import tile_images as images
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources
 from scanner.survey import survey as surveys
-from scanner.survey import tile as tiles
+from scanner.survey import tile_list
 from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
 from scanner.windows import cutout_file
@@ -45,7 +46,7 @@ class Stamps:
         if self._survey.grid is None:
             hint = f"The tiles of {self._survey.name} lie on no grid: scan the tile, or ask with --cutout."
             raise ScannerError("query.no_grid", f"It is not known which tile holds {ra}, {dec}.", hint)
-        names = tiles.tiles_covering(ra, dec)
+        names = unions_grid.tiles_covering(ra, dec)
         missing = None
         for name in names:
             try:
@@ -59,7 +60,7 @@ class Stamps:
 
     def of(self, name: str, ra: float, dec: float) -> Flux:
         """The window [B, S, S] around a position in the tile of this name; all NaN where that has no data."""
-        tile = self._tiles.setdefault(name, tiles.find(self._survey, name, self._root))
+        tile = self._tiles.setdefault(name, tile_list.find(self._survey, name, self._root))
         radius = self._frame.window * self._frame.pixel_scale
         region = images.region_around(self._survey, tile, ra, dec, radius)
         if region is None:

@@ -7,11 +7,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from catalogs.estimate import shared
 from catalogs.index import engine as engines
 from catalogs.index import half_vectors as halves
 from catalogs.index.engine import Recipe
 from catalogs.index.half_vectors import Halves
-from catalogs.index.tuning import shared
 from training.evaluate.models import Vectors
 
 DIMS, CANDIDATES, NEAREST = 64, 500, 10

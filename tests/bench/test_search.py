@@ -22,7 +22,7 @@ from scanner.scan.options import ScanOptions
 from scanner.scan.progress import Quiet
 from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey
-from scanner.survey.tile import find
+from scanner.survey.tile_list import find
 from studies import artefacts as spoilt
 from studies import ranking
 from tests.support import small_tiles, tiny_encoder

@@ -18,8 +18,7 @@ from scanner.encoder.contract import DEFAULT_MODEL, resolve
 from scanner.encoder.encoder import Encoder
 from scanner.images import tile_images as images
 from scanner.sources import sources
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from scanner.windows.windows import Windows
 
 PACKAGE = Path(scanner.__file__).parent
@@ -30,7 +29,7 @@ ROWS = 128
 def flux() -> NDArray[np.float32]:
     """Windows of the packaged tile, [N, B, S, S] in nJy; neither calibrated nor compared on at export."""
     unions = survey.load("unions")
-    opened = images.open_tile(unions, tiles.find(unions, "217.292", PACKAGE / "demo"))
+    opened = images.open_tile(unions, tile_list.find(unions, "217.292", PACKAGE / "demo"))
     with Encoder(DEFAULT_MODEL, device="cpu") as encoder:
         return Windows(opened, sources.detect(opened), encoder.contract).gather(0, ROWS)
 

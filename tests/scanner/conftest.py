@@ -10,10 +10,10 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from catalogs.sky import unions_grid
 from scanner.encoder.encoder import Encoder
 from scanner.images.tile_images import TileImages, open_tile
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from scanner.survey.survey import Survey
 from tests.support import tiny_encoder
 
@@ -41,7 +41,7 @@ def open_dev(tiles_dev: Path, unions: Survey) -> Callable[[str], TileImages]:
 
     def open_once(name: str) -> TileImages:
         if name not in opened:
-            opened[name] = open_tile(unions, tiles.find(unions, name, tiles_dev))
+            opened[name] = open_tile(unions, tile_list.find(unions, name, tiles_dev))
         return opened[name]
 
     return open_once
@@ -79,7 +79,7 @@ def made_tile(tmp_path: Path) -> Callable[..., Path]:
 def header(shape: tuple[int, ...], scale: float, **cards: object) -> fits.Header:
     made = fits.Header()
     made["CTYPE1"], made["CTYPE2"], made["CUNIT1"], made["CUNIT2"] = "RA---TAN", "DEC--TAN", "deg", "deg"
-    made["CRVAL1"], made["CRVAL2"] = tiles.centre("217.292")
+    made["CRVAL1"], made["CRVAL2"] = unions_grid.centre("217.292")
     made["CRPIX1"], made["CRPIX2"] = shape[1] / 2 + 0.5, shape[0] / 2 + 0.5
     made["CD1_1"], made["CD1_2"], made["CD2_1"], made["CD2_2"] = -scale / 3600, 0.0, 0.0, scale / 3600
     for card, value in cards.items():

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from catalogs.errors import ScannerError
 from export.embedding_options import Recipe
 from export.graph import EmbeddingGraph
-from studies.training.__main__ import cli
 from studies.training import compare as recipes_compare
 from studies.training import limits as recipes_limits
 from studies.training import trees as recipes_trees
+from studies.training.__main__ import cli
 from studies.training.compute import spending, step_flops
 from studies.training.vectors import Baked, Encoded, baked, windows_of
 from tests.training.conftest import write_shards

@@ -20,8 +20,7 @@ from catalogs.store import tile_store as store
 from scanner.encoder import encoder
 from scanner.encoder import session as runtime
 from scanner.scan import run as scan
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -31,7 +30,7 @@ def scan_list(folder: Path, model: Path, out: Path, readers: int) -> scan.ScanRe
     unions, options = survey.load("unions"), scan.ScanOptions(readers=readers)
     with encoder.Encoder(model, device="cpu", threads=2) as loaded:
         run = scan.make_run(unions, loaded, options)
-        wanted = tiles.read_list(folder / "list.txt", unions, folder)
+        wanted = tile_list.read_list(folder / "list.txt", unions, folder)
         return scan.scan_tiles(wanted, unions, loaded, store.create(out, run), run, options)
 
 

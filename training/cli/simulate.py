@@ -11,14 +11,10 @@ from pathlib import Path
 import click
 
 from training.simulate.conditions import Settings
+from training.simulate.write import tile_names
 
 Job = tuple[str, int, Settings, Path, bool]
 """Tile, seed, settings, folder, whether to compress."""
-
-
-def tile_names(number: int) -> list[str]:
-    """Tiles of rows 240 to 260 of the UNIONS grid (declination 30 to 40), in a fixed order."""
-    return [f"{100 + k % 400:03d}.{240 + k // 400:03d}" for k in range(number)]
 
 
 def _one(job: Job) -> tuple[str, int, int]:

@@ -16,9 +16,10 @@ from typing import Any, Protocol
 
 from catalogs import atomic
 from scanner.images import tile_images as images
-from scanner.scan.options import RECIPE
+from scanner.sources import DETECTION_VERSION
 from scanner.survey.survey import Survey, load
-from scanner.survey.tile import Tile, read_list
+from scanner.survey.tile import Tile
+from scanner.survey.tile_list import read_list
 from training.cutouts import real_fields as fields
 from training.cutouts import shards
 from training.cutouts.cutting import Plate, cut
@@ -66,7 +67,7 @@ class FieldTask:
     seed: int
     window: int = WINDOW
     rule: Rule = REAL
-    detection: int = RECIPE
+    detection: int = DETECTION_VERSION
 
     @property
     def name(self) -> str:
@@ -91,7 +92,7 @@ class TileTask:
     window: int = WINDOW
     rule: Rule = REAL
     split: str = "train"
-    detection: int = RECIPE
+    detection: int = DETECTION_VERSION
 
     @property
     def source(self) -> str:

@@ -179,3 +179,7 @@ def _intact(path: Path, digest: str) -> bool:
 def sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+KINDS = ("galaxy", "star", "lookalike", "lens")
+"""What a simulated object may be, as the tables beside the shards call it."""

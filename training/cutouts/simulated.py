@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scanner.images.tile_images import TileImages
-from scanner.scan.options import RECIPE
-from training.cli.simulate import tile_names
+from scanner.sources import DETECTION_VERSION
 from training.cutouts.cutting import Plate, Truth, cut
 from training.cutouts.real_fields import DETECTION
 from training.cutouts.selection import Rule
 from training.cutouts.shards import WINDOW, Shard
 from training.simulate.conditions import Settings
 from training.simulate.scene import Scene, simulate_tile
+from training.simulate.write import tile_names
 
 FAINTEST = 25.2
 """i of the faintest galaxies drawn: what is fainter is never cut, and would double the time."""
@@ -38,7 +38,7 @@ class SceneTask:
     split: str = "train"
     source: str = "simulated"
     rule: Rule = RULE
-    detection: int = RECIPE
+    detection: int = DETECTION_VERSION
 
     def parts(self) -> Iterator[Shard]:
         for tile in self.tiles:

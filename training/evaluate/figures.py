@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from catalogs.atomic import replacing
-from training.evaluate.report import rows
-from training.evaluate.results import Results
+from training.evaluate.results import Results, rows
 from training.evaluate.statistics.bootstrap import Estimate
 
 COLOURS = ("#0b5d7a", "#d1495b", "#8c8c8c", "#e09f3e", "#5b8e4f", "#7b5ea7", "#3aa6a6", "#b5651d")

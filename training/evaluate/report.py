@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,13 @@ import numpy as np
 
 from catalogs.atomic import write_text
 from catalogs.errors import ScannerError
-from training.evaluate.results import Results
+from training.evaluate.results import Results, rows
 from training.evaluate.statistics.bootstrap import Estimate, difference
 
 NOTE = (
     "[low, high]: 95 % bootstrap interval over queries, objects or draws. ±: standard deviation between random "
     "networks. *: the paired difference to the first column excludes 0."
 )
-
-
-def rows(results: Mapping[str, Results]) -> Iterator[tuple[str, str, list[Estimate | None]]]:
-    """Task, measure, and an estimate (or None) for every column; in the order they first occur."""
-    tasks = list(dict.fromkeys(task for found in results.values() for task in found))
-    for task in tasks:
-        columns = [found[task].estimates if task in found else {} for found in results.values()]
-        for measure in dict.fromkeys(name for column in columns for name in column):
-            yield task, measure, [column.get(measure) for column in columns]
 
 
 def table(results: Mapping[str, Results]) -> str:

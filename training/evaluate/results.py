@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,3 +33,12 @@ def mean_of_seeds(seeds: list[dict[str, Measured]]) -> dict[str, Measured]:
         curves = {name: np.mean([seed[task].curves[name] for seed in seeds], axis=0) for name in first.curves}
         joined[task] = Measured(estimates, curves)
     return joined
+
+
+def rows(results: Mapping[str, Results]) -> Iterator[tuple[str, str, list[Estimate | None]]]:
+    """Task, measure, and an estimate (or None) for every column; in the order they first occur."""
+    tasks = list(dict.fromkeys(task for found in results.values() for task in found))
+    for task in tasks:
+        columns = [found[task].estimates if task in found else {} for found in results.values()]
+        for measure in dict.fromkeys(name for column in columns for name in column):
+            yield task, measure, [column.get(measure) for column in columns]

@@ -21,11 +21,10 @@ from torch import Tensor
 
 from catalogs.errors import ScannerError
 from training.config import Augment, Config, Model
+from training.cutouts.shards import KINDS
 
 TRAIN, VALIDATE = "train", "validate"
 CENTRED = Augment(jitter=0, flips=False, drop_band=0.0, drop_patch=0.0, noise=0.0)
-KINDS = ("galaxy", "star", "lookalike", "lens")
-"""What a simulated object may be, as the tables beside the shards call it."""
 
 MAD_TO_SIGMA = 1.4826
 

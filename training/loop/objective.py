@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.config import Config
-from training.loop.batches import KINDS
+from training.cutouts.shards import KINDS
 from training.loop.processes import everyones
 from training.model.mae import MaskedAutoencoder
 from training.model.pooling import pool_visible

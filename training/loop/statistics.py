@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.config import Augment, Config
-from training.loop.batches import CENTRED, KINDS, MAD_TO_SIGMA, Cutouts, batch_of, no_warnings
+from training.cutouts.shards import KINDS
+from training.loop.batches import CENTRED, MAD_TO_SIGMA, Cutouts, batch_of, no_warnings
 from training.model.mae import MaskedAutoencoder
 from training.model.pixels import BRIGHTEST, missing_share
 from training.model.pooling import POOLINGS, Pooled, Statistics, fit, pool

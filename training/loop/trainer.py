@@ -15,7 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from catalogs.errors import ScannerError
 from training.config import Config
-from training.loop.batches import CENTRED, KINDS, VALIDATE, Batch, Cutouts, batch_of, keys_of, open_cutouts, views
+from training.cutouts.shards import KINDS
+from training.loop.batches import CENTRED, VALIDATE, Batch, Cutouts, batch_of, keys_of, open_cutouts, views
 from training.loop.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser, stages
 from training.loop.loader import Stream
 from training.loop.objective import Losses, Objective

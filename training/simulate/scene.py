@@ -16,7 +16,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from scanner.survey.tile import centre
+from catalogs.sky.unions_grid import centre
 from training.simulate.canvas import Canvas, fluxes
 from training.simulate.conditions import BANDS, PIXEL_SCALE, Seen, Settings, draw_conditions
 from training.simulate.exposure import expose

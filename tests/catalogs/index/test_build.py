@@ -18,7 +18,7 @@ import pytest
 from catalogs.errors import ScannerError
 from catalogs.index import assignment as plan
 from catalogs.index import build as index
-from catalogs.index import shards
+from catalogs.index import searcher, shards
 from catalogs.index.build import Options
 from catalogs.index.engine import Recipe
 from catalogs.search import candidates
@@ -391,8 +391,8 @@ def test_tiles_stay_in_their_shards_and_large_ones_have_their_own():
 def test_annoys_numbers_have_no_gap(survey, folder):
     for path in folder.glob("shard-*.json"):
         shard = shards.read(path, 16)
-        searcher = shards.Searcher(shard, folder)
-        numbers, cosine = searcher.candidates(np.ones(16, np.float32) / 4, 10_000, 100_000)
+        one = searcher.Searcher(shard, folder)
+        numbers, cosine = one.candidates(np.ones(16, np.float32) / 4, 10_000, 100_000)
         assert sorted(numbers) == list(range(shard.rows))
         assert np.all(np.diff(cosine) <= 1e-6)
 

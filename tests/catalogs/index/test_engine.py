@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from catalogs.errors import ScannerError
-from catalogs.index import annoy_engine
+from catalogs.index import annoy_engine, searcher
 from catalogs.index import build as index
 from catalogs.index import engine as engines
 from catalogs.index import half_vectors as halves
@@ -109,9 +109,8 @@ def test_where_the_engine_does_not_run_search_is_exact_and_says_so(survey, monke
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     expected = list(survey.neighbours(vector=np.arange(16.0), k=8)["object_id"])
     annoy_engine._works_here.cache_clear()
-    from catalogs.index import shards
 
-    shards.close_all()
+    searcher.close_all()
     monkeypatch.setattr(annoy_engine, "_TRIAL", "import os; os.abort()")
     found = survey.neighbours(vector=np.arange(16.0), k=8)
     assert list(found["object_id"]) == expected

@@ -8,12 +8,13 @@ import json
 import numpy as np
 import pytest
 
+from catalogs import estimate
 from catalogs.errors import ScannerError
+from catalogs.estimate import Estimate
 from catalogs.index import build as index
 from catalogs.index import tuning
 from catalogs.index.build import Options
 from catalogs.index.engine import Recipe
-from catalogs.ranking.measures import Estimate
 from catalogs.search import candidates
 from catalogs.search import index_recall as verify
 from catalogs.store import tile_store as store
@@ -99,8 +100,8 @@ def test_without_an_index_there_is_nothing_to_verify(wide):
 
 
 def test_the_interval_is_that_of_the_mean():
-    found = tuning.interval(np.r_[np.ones(90), np.zeros(10)])
+    found = estimate.interval(np.r_[np.ones(90), np.zeros(10)])
     assert found.value == 0.9
     assert 0.82 < found.low < 0.87
     assert 0.93 < found.high < 0.97
-    assert tuning.interval(np.ones(50)) == Estimate(1.0, 1.0, 1.0)
+    assert estimate.interval(np.ones(50)) == Estimate(1.0, 1.0, 1.0)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from catalogs.errors import ScannerError
-from catalogs.ranking import outliers, rank
+from catalogs.ranking import outliers
 from catalogs.search import random_sample as sampling
+from catalogs.store import rows
 from catalogs.store.tile_store import Catalogue
 from tests.catalogs.conftest import DIM, Rows
 
@@ -137,7 +138,7 @@ def test_an_empty_catalogue_has_no_outliers(catalogue: Catalogue) -> None:
 
 
 def test_a_sample_draws_each_object_alike(odd: Catalogue) -> None:
-    chosen = rank.primary(odd, None)
+    chosen = rows.primary(odd, None)
     counts: dict[int, int] = {}
     for seed in range(60):
         drawn = sampling.draw(odd, chosen, 90, seed)
@@ -152,7 +153,7 @@ def test_a_sample_draws_each_object_alike(odd: Catalogue) -> None:
 
 
 def test_a_sample_finds_the_one_tile_that_a_filter_leaves(survey: Catalogue) -> None:
-    drawn = sampling.draw(survey, rank.primary(survey, "tile == '104.240'"), 5000)
+    drawn = sampling.draw(survey, rows.primary(survey, "tile == '104.240'"), 5000)
     assert len(drawn) == 300
     assert set((drawn.object_id // 1_000_000).tolist()) == {104}
     np.testing.assert_allclose(np.linalg.norm(drawn.vectors, axis=1), 1, atol=1e-6)

@@ -12,6 +12,7 @@ from catalogs.errors import ScannerError
 from catalogs.ranking import rank, scorers
 from catalogs.search import full_pass as passes
 from catalogs.search.examples import Examples, match
+from catalogs.store import rows
 from catalogs.store.footers import Footer
 from catalogs.store.tile_store import Catalogue
 from tests.catalogs.conftest import DIM, Rows
@@ -219,7 +220,7 @@ def test_vectors_of_another_length_score_as_unit_vectors(method: scorers.Method)
 def test_tiles_replaced_while_reading_are_read_again(
     planted: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]
 ) -> None:
-    like, calls, chosen = examples(planted, 3), [], rank.primary(planted, None)
+    like, calls, chosen = examples(planted, 3), [], rows.primary(planted, None)
     scores = scorers.centroid(like.vectors, -like.vectors)
 
     def answer(footers: Sequence[Footer]) -> int:
@@ -249,12 +250,12 @@ def test_a_tile_that_went_away_is_left_out(planted: Catalogue) -> None:
     def answer(footers: Sequence[Footer]) -> int:
         attempts.append(len(footers))
         hits = passes.best(
-            planted, footers, rank.primary(planted, None), scorers.centroid(like.vectors, -like.vectors), 1200
+            planted, footers, rows.primary(planted, None), scorers.centroid(like.vectors, -like.vectors), 1200
         )
         planted.tile_path("023.240").unlink(missing_ok=True)
         return len(passes.rows_of(planted, footers, hits, ["ra"]))
 
-    assert passes.steady(planted, rank.primary(planted, None), answer) == 600
+    assert passes.steady(planted, rows.primary(planted, None), answer) == 600
     assert attempts == [4, 3]
 
 

@@ -25,8 +25,7 @@ from scanner.encoder import session as runtime
 from scanner.encoder.encoder import Encoder
 from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from tests.support import small_tiles
 
 UNIONS = survey.load("unions")
@@ -90,7 +89,7 @@ def test_slurm_is_asked_for_workers(encoder: Encoder, tmp_path: Path, slurm: Pat
     options = ScanOptions(readers=2)
     run = scan.make_run(UNIONS, encoder, options)
     report = cluster.scan_tiles(
-        [tiles.find(UNIONS, name, tmp_path / "unions") for name in names],
+        [tile_list.find(UNIONS, name, tmp_path / "unions") for name in names],
         UNIONS,
         encoder,
         catalogs.create(tmp_path / "out", run),

@@ -33,8 +33,7 @@ from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions
 from scanner.scan.progress import Quiet
 from scanner.scan.report import ScanReport, TileReport
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from tests.support import small_tiles
 from tests.support.deadly import Deadly
 
@@ -75,7 +74,7 @@ def plain(folder: Path, encoder: Encoder, tmp_path_factory: pytest.TempPathFacto
     """Every tile's file as a scan in this process makes it."""
     out = tmp_path_factory.mktemp("plain")
     run = scan.make_run(UNIONS, encoder, OPTIONS)
-    listed = [tiles.find(UNIONS, name, folder) for name in NAMES]
+    listed = [tile_list.find(UNIONS, name, folder) for name in NAMES]
     options = ScanOptions(readers=0)
     scan.scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
     return contents(out)
@@ -125,7 +124,7 @@ class Bench:
     def scan(self, where: Where, names: list[str] = NAMES, options: ScanOptions = OPTIONS) -> ScanReport:
         run = scan.make_run(UNIONS, self.encoder, options)
         catalogue = catalogs.create(self.out, run)
-        listed = (tiles.find(UNIONS, name, self.folder) for name in names)
+        listed = (tile_list.find(UNIONS, name, self.folder) for name in names)
         return scan_on_cluster(
             listed, UNIONS, self.encoder, catalogue, run, options, where, device="cpu", progress=self.notes
         )
@@ -260,7 +259,7 @@ def test_a_worker_that_is_back_at_its_address_is_not_gone(monkeypatch: pytest.Mo
 
 def test_a_set_up_that_is_wrong_on_a_worker_ends_the_scan(bench: Bench, workers: LocalCluster) -> None:
     run = scan.make_run(UNIONS, bench.encoder, OPTIONS)
-    listed = [tiles.find(UNIONS, name, bench.folder) for name in NAMES]
+    listed = [tile_list.find(UNIONS, name, bench.folder) for name in NAMES]
     catalogue = catalogs.create(bench.out, run)
     with pytest.raises(ScannerError) as caught:
         scan_on_cluster(

@@ -20,8 +20,7 @@ from scanner.cluster.worker import TileWorker
 from scanner.encoder.encoder import Encoder
 from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from tests.support import small_tiles
 
 UNIONS = survey.load("unions")
@@ -43,7 +42,7 @@ def station(encoder: Encoder, tmp_path: Path) -> Iterator[TileWorker]:
 
 
 def scanned(plugin: TileWorker, folder: Path, name: str) -> str:
-    return plugin.scan(tiles.find(UNIONS, name, folder), alone=False).status
+    return plugin.scan(tile_list.find(UNIONS, name, folder), alone=False).status
 
 
 def threads() -> set[str]:

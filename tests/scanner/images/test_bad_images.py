@@ -13,6 +13,7 @@ from astropy.io import fits
 from catalogs.errors import ScannerError
 from scanner.images.tile_images import open_tile
 from scanner.survey import tile as tiles
+from scanner.survey import tile_list
 from scanner.survey.survey import Survey
 
 Tile = dict[str, Path]
@@ -20,7 +21,7 @@ Tile = dict[str, Path]
 
 def refusal(unions: Survey, folder: Path, code: str, **options: object) -> ScannerError:
     with pytest.raises(ScannerError) as caught:
-        open_tile(unions, tiles.find(unions, "111.280", folder), **options)  # type: ignore[arg-type]
+        open_tile(unions, tile_list.find(unions, "111.280", folder), **options)  # type: ignore[arg-type]
     assert caught.value.code == code, caught.value.message
     assert caught.value.message.isprintable()
     assert caught.value.hint
@@ -45,7 +46,7 @@ def patch_card(path: Path, card: str, value: str) -> None:
 
 
 def test_the_tile_is_good_before_it_is_spoilt(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
-    images = open_tile(unions, tiles.find(unions, "111.280", tmp_path))
+    images = open_tile(unions, tile_list.find(unions, "111.280", tmp_path))
     assert images.bands_present == "gri"
     assert images.flux.shape == (5, 440, 440)
 
@@ -97,13 +98,13 @@ def test_flipped_bytes_in_a_compressed_image_are_no_crash(small_tile: Tile, tmp_
 
 
 def test_missing_file(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
-    tile = tiles.find(unions, "111.280", tmp_path)
+    tile = tile_list.find(unions, "111.280", tmp_path)
     small_tile["r"].unlink()
     with pytest.raises(ScannerError) as caught:
         open_tile(unions, tile)
     assert caught.value.code == "tile.missing_file"
     assert small_tile["r"].name in caught.value.message
-    assert open_tile(unions, tiles.find(unions, "111.280", tmp_path)).bands_present == "gi"
+    assert open_tile(unions, tile_list.find(unions, "111.280", tmp_path)).bands_present == "gi"
 
 
 def test_no_file_in_the_bands_asked_for(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
@@ -113,7 +114,7 @@ def test_no_file_in_the_bands_asked_for(small_tile: Tile, tmp_path: Path, unions
 
 def test_the_problem_of_a_line_is_raised_when_its_tile_is_opened(unions: Survey, tmp_path: Path) -> None:
     with pytest.raises(ScannerError) as caught:
-        open_tile(unions, tiles.find(unions, "217.999", tmp_path))
+        open_tile(unions, tile_list.find(unions, "217.999", tmp_path))
     assert caught.value.code == "tile.off_grid"
 
 
@@ -160,7 +161,7 @@ def test_a_file_without_mask_and_variance_is_its_image(small_tile: Tile, tmp_pat
     with fits.open(small_tile["g"]) as hdus:
         image, variance = hdus["IMAGE"].copy(), hdus["VARIANCE"].copy()
         fits.HDUList([fits.PrimaryHDU(), image, variance]).writeto(small_tile["g"], overwrite=True)
-    opened = open_tile(unions, tiles.find(unions, "111.280", tmp_path))
+    opened = open_tile(unions, tile_list.find(unions, "111.280", tmp_path))
     assert opened.valid[1] > 0.9
     assert opened.variance[1] is not None
 
@@ -200,7 +201,7 @@ def test_all_nan(value: float, small_tile: Tile, tmp_path: Path, unions: Survey)
     with pytest.raises(ScannerError) as caught:
         open_tile(unions, tile)
     assert caught.value.code == "tile.all_nan"
-    assert open_tile(unions, tiles.find(unions, "111.280", tmp_path)).bands_present == "gi"
+    assert open_tile(unions, tile_list.find(unions, "111.280", tmp_path)).bands_present == "gi"
 
 
 @pytest.mark.parametrize("card", ["CTYPE1", "CD1_1", "CRVAL2"])
@@ -263,7 +264,7 @@ def test_wild_headers_are_refused_before_memory_is_asked_for(
     patch_card(small_tile["r"], card, value)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ScannerError) as caught:
-        open_tile(unions, tiles.find(unions, "111.280", tmp_path))
+        open_tile(unions, tile_list.find(unions, "111.280", tmp_path))
     assert caught.value.code.startswith("tile.")
     assert caught.value.hint
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB

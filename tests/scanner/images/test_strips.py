@@ -19,8 +19,7 @@ from scanner.scan import run as scan
 from scanner.scan.options import LOW, NORMAL, ScanOptions
 from scanner.scan.prepare import Prepared
 from scanner.scan.report import ScanReport, TileReport
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from tests.support import small_tiles
 
 UNIONS = survey.load("unions")
@@ -53,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def scanned(folder: Path, encoder: Encoder, out: Path, options: ScanOptions) -> ScanReport:
     run = scan.make_run(UNIONS, encoder, options)
-    listed = [tiles.find(UNIONS, name, folder) for name in NAMES]
+    listed = [tile_list.find(UNIONS, name, folder) for name in NAMES]
     return scan.scan_tiles(listed, UNIONS, encoder, store.create(out, run), run, options)
 
 
@@ -137,6 +136,6 @@ def test_a_tile_without_pixels_is_said_to_be_empty(folder: Path, encoder: Encode
     with fits.open(small_tiles.band_file(tmp_path, "200.292", "r"), mode="update") as file:
         file[0].data[:] = 0
     job = prepare.Job(UNIONS, encoder.contract, ScanOptions(memory=LOW))
-    (report,) = prepare.prepare(job, tiles.find(UNIONS, "200.292", tmp_path))
+    (report,) = prepare.prepare(job, tile_list.find(UNIONS, "200.292", tmp_path))
     assert isinstance(report, TileReport)
     assert report.code == "tile.all_nan"

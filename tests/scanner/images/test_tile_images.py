@@ -13,8 +13,7 @@ from astropy.io import fits
 
 from scanner.images import fits as fits_planes
 from scanner.images.tile_images import TileImages, open_tile
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from scanner.survey.survey import Survey
 
 TO_NJY_30 = 10 ** (-0.4 * (30 - 31.4))
@@ -65,7 +64,7 @@ def test_a_missing_band_is_nan_and_no_error(unions: Survey, open_dev: Callable[[
 
 
 def test_pixels_go_into_the_caller_s_memory(tiles_dev: Path, unions: Survey) -> None:
-    tile = tiles.find(unions, "112.280", tiles_dev)
+    tile = tile_list.find(unions, "112.280", tiles_dev)
     slot = np.zeros((3, 2600, 2600), np.float32)
     images = open_tile(unions, tile, ["i", "r"], room=lambda shape: slot[: shape[0]])
     assert images.flux.shape == (2, 2600, 2600)
@@ -82,7 +81,7 @@ def test_hsc_with_mask_and_variance(shared_data: Path, tmp_path: Path) -> None:
     target = tmp_path / "calexp-HSC-R-9071-4,4.fits.gz"
     shutil.copy(source, target)
     hsc = survey.load("hsc")
-    images = open_tile(hsc, tiles.find(hsc, "9071-4,4", tmp_path))
+    images = open_tile(hsc, tile_list.find(hsc, "9071-4,4", tmp_path))
     assert images.bands_present == "r"
     assert images.pixel_scale == pytest.approx(0.168, rel=1e-3)
     assert images.valid[1] == 1
@@ -94,13 +93,13 @@ def test_hsc_with_mask_and_variance(shared_data: Path, tmp_path: Path) -> None:
     band = hsc.band("r")
     assert band.mask is not None
     strict = replace(hsc, bands=(replace(band, mask=replace(band.mask, bits={"INEXACT_PSF": 3})),))
-    masked = open_tile(strict, tiles.find(strict, "9071-4,4", tmp_path), ["r"])
+    masked = open_tile(strict, tile_list.find(strict, "9071-4,4", tmp_path), ["r"])
     assert 1 - masked.valid[0] == pytest.approx(0.0261, abs=1e-3)
 
 
 def test_a_legacy_survey_brick_that_is_nearly_empty(shared_data: Path) -> None:
     legacy = survey.load("legacysurvey")
-    tile = tiles.find(legacy, "1238p245", shared_data / "fields" / "legacysurvey_brick_z")
+    tile = tile_list.find(legacy, "1238p245", shared_data / "fields" / "legacysurvey_brick_z")
     images = open_tile(legacy, tile)
     assert images.flux.shape == (4, 3600, 3600)
     assert images.bands_present == "z"
@@ -117,7 +116,7 @@ def test_cfhtls_compressed(shared_data: Path, tmp_path: Path, unions: Survey) ->
     """A real .fits.fz of MegaCam: the image moved from HDU 0 to HDU 1."""
     source = shared_data / "fields" / "cfhtls_gri" / "CFHTLS_03_g_sci.fits.fz"
     shutil.copy(source, tmp_path / "CFIS.217.292.r.fits.fz")
-    images = open_tile(unions, tiles.find(unions, "217.292", tmp_path))
+    images = open_tile(unions, tile_list.find(unions, "217.292", tmp_path))
     assert images.bands_present == "r"
     assert images.pixel_scale == pytest.approx(0.186)
     np.testing.assert_allclose(images.flux[2], fits.getdata(source, 1) * np.float32(TO_NJY_30), rtol=1e-5)
@@ -137,7 +136,7 @@ def test_sdss_frames_by_a_survey_file_of_ones_own(shared_data: Path, tmp_path: P
     )
     sdss = survey.load(path)
     images = open_tile(
-        sdss, tiles.find(sdss, "002583-2-0136", shared_data / "fields" / "sdss_ugriz_M2"), ["g", "r", "i"]
+        sdss, tile_list.find(sdss, "002583-2-0136", shared_data / "fields" / "sdss_ugriz_M2"), ["g", "r", "i"]
     )
     assert images.pixel_scale == pytest.approx(0.396, rel=1e-3)
     ra, dec = images.wcs[1].all_pix2world(1000, 700, 0)
@@ -154,7 +153,7 @@ def test_compression_does_not_make_dark_sky_no_data(
     plain = made_tile(sky)
     packed = fits.CompImageHDU(sky, fits.getheader(plain), compression_type="RICE_1", quantize_level=4)
     packed.writeto(tmp_path / "CFIS.217.293.r.fits.fz")
-    image = open_tile(unions, tiles.find(unions, "217.293", tmp_path), ["r"]).flux[0]
+    image = open_tile(unions, tile_list.find(unions, "217.293", tmp_path), ["r"]).flux[0]
     assert (fits.getdata(tmp_path / "CFIS.217.293.r.fits.fz") == 0).sum() > 1.2 * 16 * 400
     assert np.isnan(image[100:116]).all()
     assert np.isnan(np.delete(image, np.s_[98:118], axis=0)).sum() == 0
@@ -168,7 +167,7 @@ def test_scaled_integers_and_blanks(tmp_path: Path, made_tile: Callable[..., Pat
     )
     hdu.header["BSCALE"], hdu.header["BZERO"], hdu.header["BLANK"] = 0.5, 100.0, 7
     hdu.writeto(tmp_path / "CFIS.217.293.r.fits")
-    image = open_tile(unions, tiles.find(unions, "217.293", tmp_path), ["r"]).flux[0]
+    image = open_tile(unions, tile_list.find(unions, "217.293", tmp_path), ["r"]).flux[0]
     raw = np.arange(400).reshape(20, 20)
     with fits.open(tmp_path / "CFIS.217.293.r.fits") as hdus:
         expected = hdus[0].data * TO_NJY_30
@@ -180,7 +179,7 @@ def test_what_is_not_finite_is_no_data(made_tile: Callable[..., Path], tmp_path:
     counts = np.ones((30, 30))
     counts[3, 4], counts[5, 6], counts[7, 8], counts[9, 10] = np.inf, -np.inf, np.nan, 3e38
     counts[11, 12] = np.finfo(np.float32).min  # a common filling of gaps
-    image = open_tile(unions, tiles.find(unions, str(made_tile(counts).name[5:12]), tmp_path), ["r"]).flux[0]
+    image = open_tile(unions, tile_list.find(unions, str(made_tile(counts).name[5:12]), tmp_path), ["r"]).flux[0]
     assert np.isnan(image).sum() == 5
     assert image[0, 0] == pytest.approx(TO_NJY_30)
 
@@ -202,7 +201,7 @@ def test_mask_bits_of_planes_of_any_kind(
         fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(fits.getdata(made), fits.getheader(made)), plane]).writeto(
             tmp_path / name
         )
-        image = open_tile(unions, tiles.find(unions, name[12:19].replace("_", "."), tmp_path), ["g"]).flux[0]
+        image = open_tile(unions, tile_list.find(unions, name[12:19].replace("_", "."), tmp_path), ["g"]).flux[0]
         assert np.isnan(image).sum() == masked
         assert np.isnan(image[3:5]).all() == bool(masked)
 
@@ -215,7 +214,7 @@ def test_the_band_that_finds_the_objects_must_cover_the_tile(
     counts[int(100 * covered) :] = 0
     made_tile(counts)
     made_tile(np.ones((100, 100)), name="PSS.DR4.217.292.i.fits")
-    assert open_tile(unions, tiles.find(unions, "217.292", tmp_path)).detection_band == band
+    assert open_tile(unions, tile_list.find(unions, "217.292", tmp_path)).detection_band == band
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])
@@ -223,5 +222,5 @@ def test_the_size_of_strips_changes_nothing(
     rows: int, tiles_dev: Path, unions: Survey, open_dev: Callable[[str], TileImages], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fits_planes.row_slices, "__defaults__", (rows,))
-    images = open_tile(unions, tiles.find(unions, "111.280", tiles_dev), ["r"])
+    images = open_tile(unions, tile_list.find(unions, "111.280", tiles_dev), ["r"])
     np.testing.assert_array_equal(images.flux[0], open_dev("111.280").flux[2])

@@ -15,13 +15,13 @@ from catalogs.ranking import rank
 from catalogs.store import tile_store as store
 from scanner.encoder.encoder import Encoder
 from scanner.images import tile_images as images
+from scanner.queries import keep_weights
 from scanner.scan import best_rows as keep
 from scanner.scan import run as scan
 from scanner.scan.best_rows import Best, Keep
 from scanner.scan.options import LOW, ScanOptions
 from scanner.scan.report import ScanReport
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from tests.support import small_tiles, tiny_encoder
 
 UNIONS = survey.load("unions")
@@ -56,7 +56,7 @@ def like(folder: Path, swept: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def scanned(folder: Path, encoder: Encoder, out: Path, options: ScanOptions) -> ScanReport:
     run = scan.make_run(UNIONS, encoder, options)
-    listed = [tiles.find(UNIONS, name, folder) for name in NAMES]
+    listed = [tile_list.find(UNIONS, name, folder) for name in NAMES]
     return scan.scan_tiles(listed, UNIONS, encoder, store.create(out, run), run, options)
 
 
@@ -70,7 +70,7 @@ def rows(out: Path, name: str) -> tuple[list[int], np.ndarray]:
 def test_the_best_rows_of_each_tile_are_stored_as_they_were(
     folder: Path, encoder: Encoder, swept: Path, like: Path, tmp_path: Path, best: int
 ) -> None:
-    chosen = keep.by_pixels(best, like, UNIONS, encoder, folder)
+    chosen = keep_weights.by_pixels(best, like, UNIONS, encoder, folder)
     report = scanned(folder, encoder, tmp_path, replace(GRID, keep=chosen))
     for name, tile in zip(NAMES, report.tiles, strict=True):
         ids, vectors = rows(swept, name)
@@ -92,7 +92,7 @@ def test_examples_of_a_catalogue_give_the_score_of_rank(
     from scanner.queries import examples, query
 
     catalogue = catalogs.open(swept)
-    chosen = keep.from_catalogue(5, like, catalogue, encoder)
+    chosen = keep_weights.from_catalogue(5, like, catalogue, encoder)
     found = examples.read(catalogue, like, query.Asker(catalogue))
     table = rank.rank(catalogue, found, method="centroid", k=5)
     embedded = dict(
@@ -103,7 +103,7 @@ def test_examples_of_a_catalogue_give_the_score_of_rank(
 
 
 def test_what_is_kept_is_recorded_and_not_mixed(folder: Path, encoder: Encoder, like: Path, tmp_path: Path) -> None:
-    five = replace(GRID, keep=keep.by_pixels(5, like, UNIONS, encoder, folder))
+    five = replace(GRID, keep=keep_weights.by_pixels(5, like, UNIONS, encoder, folder))
     scanned(folder, encoder, tmp_path, five)
     assert catalogs.open(tmp_path).info.keep == {"best": 5, "like": five.keep.like}  # type: ignore[union-attr]
     assert scanned(folder, encoder, tmp_path, five).count("skipped") == 2
@@ -120,7 +120,9 @@ def test_the_same_examples_on_other_pixels_are_other_examples(
     """Of a new reduction under the same names, say; the weights are others then, and rows must not be mixed."""
     for name in NAMES:
         small_tiles.write(tmp_path, name, size=300, seed=7)
-    first, again, other = (keep.by_pixels(5, like, UNIONS, encoder, where) for where in (folder, folder, tmp_path))
+    first, again, other = (
+        keep_weights.by_pixels(5, like, UNIONS, encoder, where) for where in (folder, folder, tmp_path)
+    )
     assert first == again
     assert first.weights != other.weights
     assert first.like != other.like
@@ -130,10 +132,10 @@ def test_the_digest_of_examples_is_of_pixels_not_of_a_processor(
     folder: Path, encoder: Encoder, like: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another kind of processor, or a GPU, gives other last bits: a scan that goes on there is the same scan."""
-    here = keep.by_pixels(5, like, UNIONS, encoder, folder)
+    here = keep_weights.by_pixels(5, like, UNIONS, encoder, folder)
     embed = Encoder.embed
     monkeypatch.setattr(Encoder, "embed", lambda self, flux: embed(self, flux) * np.float32(1 + 1e-6))
-    there = keep.by_pixels(5, like, UNIONS, encoder, folder)
+    there = keep_weights.by_pixels(5, like, UNIONS, encoder, folder)
     assert here.weights != there.weights
     assert here.like == there.like
 
@@ -148,7 +150,7 @@ def test_strips_keep_the_same(
     from scanner.images import sections
 
     monkeypatch.setattr(sections, "SECTION", (100, 300))
-    options = replace(GRID, keep=keep.by_pixels(9, like, UNIONS, encoder, folder))
+    options = replace(GRID, keep=keep_weights.by_pixels(9, like, UNIONS, encoder, folder))
     for memory in ("normal", LOW):
         scanned(folder, encoder, tmp_path / memory, replace(options, memory=memory))
     for name in NAMES:
@@ -187,11 +189,11 @@ def test_examples_without_pixels_or_of_another_model_are_refused(
     far = tmp_path / "far.csv"
     far.write_text("ra,dec\n10,-60\n")
     with pytest.raises(ScannerError) as caught:
-        keep.by_pixels(5, far, UNIONS, encoder, folder)
+        keep_weights.by_pixels(5, far, UNIONS, encoder, folder)
     assert caught.value.code == "rank.no_example"
     other = tiny_encoder.write(tmp_path / "other.onnx", tiny_encoder.contract(), seed=9)
     with Encoder(other, device="cpu", threads=1) as loaded, pytest.raises(ScannerError) as caught:
-        keep.from_catalogue(5, like, catalogs.open(swept), loaded)
+        keep_weights.from_catalogue(5, like, catalogs.open(swept), loaded)
     assert caught.value.code == "catalogue.other_model"
 
 

@@ -10,8 +10,7 @@ from catalogs.store import tile_store as store
 from scanner.encoder.encoder import Encoder
 from scanner.scan import run as scan
 from scanner.scan.options import LOW, ScanOptions
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from tests.support import small_tiles, tiny_encoder
 
 UNIONS = survey.load("unions")
@@ -31,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scanned(folder: Path, out: Path, names: list[str], options: ScanOptions, **session: int) -> dict[str, bytes]:
     with Encoder(folder / "encoder.onnx", device="cpu", **session) as encoder:
         run = scan.make_run(UNIONS, encoder, options)
-        listed = [tiles.find(UNIONS, name, folder) for name in names]
+        listed = [tile_list.find(UNIONS, name, folder) for name in names]
         report = scan.scan_tiles(listed, UNIONS, encoder, store.create(out, run), run, options)
     assert report.count("done") == len(names)
     return {path.stem: path.read_bytes() for path in (out / "tiles").glob("*.parquet")}

@@ -21,10 +21,10 @@ from scanner.encoder.encoder import Encoder
 from scanner.images import tile_images as images
 from scanner.scan import reader_process as reader
 from scanner.scan import run as scan
-from scanner.scan.options import RECIPE, ScanOptions
+from scanner.scan.options import ScanOptions
 from scanner.scan.report import ScanReport, TileReport
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.sources import DETECTION_VERSION
+from scanner.survey import survey, tile_list
 from scanner.survey.tile import Tile
 from tests.support import small_tiles, tiny_encoder
 
@@ -59,7 +59,7 @@ class Bench:
         return scan.make_run(UNIONS, self.encoder, options, "tiny")
 
     def tile(self, name: str) -> Tile:
-        return tiles.find(UNIONS, name, self.folder)
+        return tile_list.find(UNIONS, name, self.folder)
 
     def scan(self, names: Sequence[str], options: ScanOptions = IN_PROCESS, progress: Any = None) -> ScanReport:
         listed = (self.tile(name) for name in names)
@@ -199,7 +199,7 @@ def test_a_tile_says_on_what_its_vectors_were_made(bench: Bench) -> None:
 def test_tiles_of_another_recipe_are_done_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A version of this software that finds other objects does not leave half of a catalogue as it was."""
     bench.scan(["200.292", "201.292"])
-    monkeypatch.setattr("scanner.scan.options.RECIPE", RECIPE + 1)
+    monkeypatch.setattr("scanner.scan.options.DETECTION_VERSION", DETECTION_VERSION + 1)
     assert [bench.scan(["200.292", "201.292"]).count("done") for _ in range(2)] == [2, 0]
 
 

@@ -28,8 +28,7 @@ from scanner.remote.scratch import Scratch
 from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions
 from scanner.scan.report import ScanReport
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from scanner.survey.tile_list import clean
 from tests.support import small_tiles
 from tests.support.bad_server import BadServer, serving
@@ -71,7 +70,7 @@ class Bench:
     ) -> ScanReport:
         options = replace(ScanOptions(readers=readers, scratch=self.scratch), **rest)  # type: ignore[arg-type]
         run = scan.make_run(UNIONS, self.encoder, options)
-        listed = tiles.parse(clean(lines), UNIONS, root)
+        listed = tile_list.parse(clean(lines), UNIONS, root)
         catalogue = store.create(out or self.out, run)
         report = scan.scan_tiles(listed, UNIONS, self.encoder, catalogue, run, options)
         assert not self.scratch.exists() or not list(self.scratch.iterdir())
@@ -228,7 +227,7 @@ def test_an_interrupt_does_not_wait_for_a_server(bench: Bench, server: BadServer
     server.on_get = stall
     options = ScanOptions(readers=1, scratch=bench.scratch)
     run = scan.make_run(UNIONS, bench.encoder, options)
-    listed = tiles.parse(clean(NAMES), UNIONS, server.url)
+    listed = tile_list.parse(clean(NAMES), UNIONS, server.url)
 
     class Stop(scan.Quiet):
         def finished(self, report: object) -> None:

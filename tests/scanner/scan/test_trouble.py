@@ -19,8 +19,7 @@ from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions
 from scanner.scan.report import ScanReport
 from scanner.sources import sources
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from scanner.survey.tile import Tile
 from tests.support import small_tiles, tiny_encoder
 
@@ -43,7 +42,7 @@ def test_a_reader_that_hangs_is_killed_and_the_next_tile_is_read(
     folder: Path, encoder: Encoder, tmp_path: Path
 ) -> None:
     """A pipe that nobody writes to: opening it never returns."""
-    good = [tiles.find(UNIONS, name, folder) for name in small_tiles.names(2)]
+    good = [tile_list.find(UNIONS, name, folder) for name in small_tiles.names(2)]
     os.mkfifo(tmp_path / "CFIS.210.292.r.fits")
     hung = Tile("210.292", {"r": tmp_path / "CFIS.210.292.r.fits"})
     report = scanned([good[0], hung, good[1]], encoder, tmp_path / "out", ScanOptions(readers=1, time_limit=3.0))
@@ -81,7 +80,7 @@ def test_a_tile_that_changes_while_it_is_read_is_tried_again(
         return opened
 
     monkeypatch.setattr(images, "open_tile", meddle)
-    listed = [tiles.find(UNIONS, "200.292", folder)]
+    listed = [tile_list.find(UNIONS, "200.292", folder)]
     report = scanned(listed, encoder, tmp_path / "out", ScanOptions(readers=0))
     assert [tile.code for tile in report.failed] == ["tile.changed"]
     assert str(path) in report.failed[0].message
@@ -102,7 +101,7 @@ def test_an_error_that_a_change_caused_is_called_a_change(folder: Path) -> None:
         return _room(shape)
 
     job = prepare.Job(UNIONS, tiny_encoder.contract(), ScanOptions())
-    (report,) = prepare.prepare(job, tiles.find(UNIONS, "200.292", folder), cut_short)
+    (report,) = prepare.prepare(job, tile_list.find(UNIONS, "200.292", folder), cut_short)
     assert report.code == "tile.changed"  # type: ignore[union-attr]
 
 
@@ -111,5 +110,5 @@ def test_the_pixel_scale_is_checked_before_objects_are_looked_for(
 ) -> None:
     monkeypatch.setattr(sources, "detect", lambda *_, **__: pytest.fail("it looked for objects"))
     job = prepare.Job(UNIONS, replace(tiny_encoder.contract(), pixel_scale=0.3), ScanOptions())
-    (report,) = prepare.prepare(job, tiles.find(UNIONS, "200.292", folder))
+    (report,) = prepare.prepare(job, tile_list.find(UNIONS, "200.292", folder))
     assert report.code == "tile.pixel_scale"  # type: ignore[union-attr]

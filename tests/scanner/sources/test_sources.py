@@ -14,11 +14,11 @@ from scipy.spatial import cKDTree
 
 from catalogs.store.schema import catalogue_schema
 from scanner.images.tile_images import TileImages, open_tile
-from scanner.scan.options import RECIPE
+from scanner.sources import DETECTION_VERSION
 from scanner.sources import apertures as photometry
 from scanner.sources import detect as detection
 from scanner.sources.sources import Sources, detect, grid
-from scanner.survey import survey
+from scanner.survey import survey, tile_list
 from scanner.survey import tile as tiles
 from scanner.survey.survey import Survey
 
@@ -135,7 +135,7 @@ def test_sections_lose_and_double_nothing_that_counts(open_dev: Callable[[str], 
 
 def test_sections_as_large_as_they_are_lose_one_bright_object_in_a_thousand_at_most(unions: Survey) -> None:
     """A quarter of a survey tile, made of the demo's pixels: eight sections against the whole."""
-    demo = open_tile(unions, tiles.find(unions, "217.292", DEMO), ["r"]).flux[0]
+    demo = open_tile(unions, tile_list.find(unions, "217.292", DEMO), ["r"]).flux[0]
     flux = np.tile(demo, -(-np.array([2500, 10_000]) // demo.shape))[:2500, :10_000]
     whole, parts = (detection.find_objects(flux, section=size) for size in (flux.shape, None))
     assert not cKDTree(np.c_[parts.x, parts.y]).query_pairs(1.0)
@@ -146,9 +146,9 @@ def test_sections_as_large_as_they_are_lose_one_bright_object_in_a_thousand_at_m
 
 
 def test_rows_do_not_change_without_another_recipe(unions: Survey) -> None:
-    """Catalogues must not mix two ways to find objects: where this fails, raise RECIPE, and write the file anew."""
-    file = Path(__file__).with_name(f"demo_objects_{RECIPE}.csv")
-    table = detect(open_tile(unions, tiles.find(unions, "217.292", DEMO))).table()
+    """Catalogues must not mix two ways to find objects: where this fails, raise the version and rewrite the file."""
+    file = Path(__file__).with_name(f"demo_objects_{DETECTION_VERSION}.csv")
+    table = detect(open_tile(unions, tile_list.find(unions, "217.292", DEMO))).table()
     brightest = np.sort(np.argsort(table["snr"])[-60:])
     with file.open() as lines:
         names = next(csv.reader(lines))
@@ -178,7 +178,7 @@ def test_stars_can_be_cut(found: Callable[[str], Sources]) -> None:
 def test_a_nearly_empty_brick(shared_data: Path) -> None:
     legacy = survey.load("legacysurvey")
     folder = shared_data / "fields" / "legacysurvey_brick_z"
-    images = open_tile(legacy, tiles.find(legacy, "1238p245", folder))
+    images = open_tile(legacy, tile_list.find(legacy, "1238p245", folder))
     sources = detect(images)
     assert 0 < len(sources) < 1000
     assert np.isfinite(sources.columns["flux_z"]).mean() > 0.9

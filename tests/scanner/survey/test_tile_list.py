@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from catalogs.errors import ScannerError
-from scanner.survey import survey
+from scanner.survey import survey, tile_list
 from scanner.survey import tile as tiles
 from scanner.survey.survey import Survey
 
@@ -39,7 +39,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def parsed(text: str, survey: Survey, root: Path) -> list[tiles.Tile]:
-    return tiles.parse(tiles.clean(io.StringIO(text)), survey, root)
+    return tile_list.parse(tile_list.clean(io.StringIO(text)), survey, root)
 
 
 def names(tile: tiles.Tile) -> dict[str, str]:
@@ -97,12 +97,12 @@ def test_a_glob_stands_for_its_tiles(unions: Survey, root: Path) -> None:
 def test_comments_blank_lines_and_windows_line_ends(unions: Survey, root: Path, tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_bytes(b"\xef\xbb\xbf# tiles\r\n\r\n217.292\r\n  # more\r\n218.292 # last\r\n")
-    assert [tile.name for tile in tiles.read_list(path, unions, root)] == ["217.292", "218.292"]
+    assert [tile.name for tile in tile_list.read_list(path, unions, root)] == ["217.292", "218.292"]
 
 
 def test_a_dash_is_standard_input(unions: Survey, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("217.292\n"))
-    assert [tile.name for tile in tiles.read_list("-", unions, root)] == ["217.292"]
+    assert [tile.name for tile in tile_list.read_list("-", unions, root)] == ["217.292"]
 
 
 def test_duplicates_are_one_tile_and_are_noted(unions: Survey, root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -157,7 +157,7 @@ def test_whatever_a_list_holds_each_line_is_a_tile_or_says_why_not(
     lines: list[str], unions: Survey, root: Path
 ) -> None:
     """Names are plain file names, messages can be shown, and a good line after them is what it always is."""
-    found = tiles.parse(tiles.clean([*lines, "217.292"]), unions, root)
+    found = tile_list.parse(tile_list.clean([*lines, "217.292"]), unions, root)
     assert len({tile.name for tile in found}) == len(found)
     good = next(tile for tile in found if tile.name == "217.292")
     assert "r" in good.files or good.problem is not None or good.remote is not None
@@ -180,7 +180,7 @@ def test_no_name_can_lead_out_of_the_catalogue(tmp_path: Path) -> None:
         '[bands.r]\nfiles = "{any}.fits"\nhdu = 0\nzero_point = 30\n'
     )
     for text in ("../../evil", "/etc/passwd", ".hidden", "a/b", "CON:", "-rf"):
-        tile = tiles.find(survey.load(path), text, tmp_path)
+        tile = tile_list.find(survey.load(path), text, tmp_path)
         assert tile.problem is not None
         assert "/" not in tile.name
         assert not tile.name.startswith((".", "-"))
@@ -210,12 +210,12 @@ def test_an_empty_list_is_an_error(text: str, unions: Survey, root: Path) -> Non
 
 def test_a_list_that_cannot_be_read(unions: Survey, tmp_path: Path) -> None:
     with pytest.raises(ScannerError) as caught:
-        tiles.read_list(tmp_path / "none.txt", unions)
+        tile_list.read_list(tmp_path / "none.txt", unions)
     assert caught.value.code == "list.missing"
     (tmp_path / "image.fits").write_bytes(bytes(range(256)))
     for wrong in (tmp_path / "image.fits", tmp_path):
         with pytest.raises(ScannerError) as caught:
-            tiles.read_list(wrong, unions)
+            tile_list.read_list(wrong, unions)
         assert caught.value.code == "list.unreadable"
 
 
@@ -225,8 +225,8 @@ def test_bricks_and_patches_by_the_same_code(tmp_path: Path) -> None:
     for path in (brick, patch):
         path.parent.mkdir(parents=True)
         path.touch()
-    assert tiles.find(survey.load("legacysurvey"), "1238p245", tmp_path).files == {"z": brick}
-    assert tiles.find(survey.load("hsc"), "9813-3,4", tmp_path).files == {"r": patch}
+    assert tile_list.find(survey.load("legacysurvey"), "1238p245", tmp_path).files == {"z": brick}
+    assert tile_list.find(survey.load("hsc"), "9813-3,4", tmp_path).files == {"r": patch}
 
 
 def test_a_long_list_is_quick(unions: Survey, root: Path) -> None:

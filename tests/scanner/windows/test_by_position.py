@@ -10,8 +10,7 @@ import pytest
 from catalogs.errors import ScannerError
 from scanner.images.tile_images import open_tile
 from scanner.sources.sources import Sources, detect
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from scanner.survey.survey import Survey
 from scanner.windows.by_position import Stamps
 from scanner.windows.windows import WindowFrame, Windows
@@ -23,7 +22,7 @@ DEMO = Path(__file__).parents[3] / "scanner" / "demo"
 
 def scanned(plan: Survey, name: str, root: Path, count: int, resample: bool = False) -> tuple[Sources, np.ndarray]:
     """The brightest objects of a tile and their windows, as a scan takes them."""
-    images = open_tile(plan, tiles.find(plan, name, root))
+    images = open_tile(plan, tile_list.find(plan, name, root))
     found = detect(images)
     found = found.take(np.argsort(-found.columns["snr"])[:count])
     return found, Windows(images, found, FRAME, resample=resample).gather(0, count)

@@ -12,9 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 import scanner
-from scanner.scan.options import RECIPE
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.sources import DETECTION_VERSION
+from scanner.survey import survey, tile_list
 from training.__main__ import cli
 from training.cutouts import production
 from training.cutouts.cutting import cut
@@ -54,14 +53,14 @@ def test_scenes_of_both_splits_never_share_a_tile() -> None:
 
 def test_shards_are_made_again_when_detection_changes() -> None:
     unions = survey.load("unions")
-    demo = tiles.find(unions, "217.292", Path(scanner.__file__).parent / "demo")
+    demo = tile_list.find(unions, "217.292", Path(scanner.__file__).parent / "demo")
     for task in (
         *scene_tasks(number=1, size=512, seed=0),
         production.TileTask(unions, demo, 0),
         production.FieldTask("kids_viking", "train", (), 0),
     ):
-        assert task.detection == RECIPE
-        assert production.digest(replace(task, detection=RECIPE + 1)) != production.digest(task)
+        assert task.detection == DETECTION_VERSION
+        assert production.digest(replace(task, detection=DETECTION_VERSION + 1)) != production.digest(task)
 
 
 def test_files_of_a_tile_give_the_cutouts_of_its_scene(scene: Scene, tmp_path: Path) -> None:

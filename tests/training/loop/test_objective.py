@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from training.config import Augment, Config, Objective
-from training.loop.batches import CENTRED, KINDS, batch_of, open_cutouts, sample, views
+from training.cutouts.shards import KINDS
+from training.loop.batches import CENTRED, batch_of, open_cutouts, sample, views
 from training.loop.objective import Objective as Learned
 from training.loop.objective import info_nce
 from training.model.mae import patchify

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ScannerError
 from scanner.images.tile_images import open_tile
 from scanner.sources.sources import Sources
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from scanner.windows.windows import WindowFrame, Windows
 from training.cutouts import real_fields as fields
 
@@ -117,6 +116,6 @@ def _build(recipe: Path, out: str) -> None:
 
 def _cut(folder: Path, tile: str, rows: list[Row], side: int) -> NDArray[np.float32]:
     plan = survey.load("unions")
-    images = open_tile(plan, tiles.find(plan, tile, folder))
+    images = open_tile(plan, tile_list.find(plan, tile, folder))
     place = (np.array([float(row[key]) for row in rows]) for key in ("x", "y", "ra", "dec"))
     return Windows(images, Sources(*place, "r"), WindowFrame(BANDS, side, PIXEL_SCALE)).gather(0, len(rows))

@@ -21,8 +21,7 @@ from scipy.spatial import KDTree
 
 from scanner.images.tile_images import TileImages, open_tile
 from scanner.sources.sources import detect
-from scanner.survey import survey
-from scanner.survey import tile as tiles
+from scanner.survey import survey, tile_list
 from scanner.windows.windows import WindowFrame, Windows
 from training.cutouts.simulated import plate
 from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE
@@ -108,7 +107,7 @@ def _write(job: tuple[str, Path, Settings]) -> None:
 
 def _objects(folder: Path, name: str, number: int, side: int) -> SimulatedWindows:
     plan = survey.load("unions")
-    images = open_tile(plan, tiles.find(plan, name, folder), with_variance=False)
+    images = open_tile(plan, tile_list.find(plan, name, folder), with_variance=False)
     found = detect(images, MIN_SNR)
     windows = Windows(images, found, WindowFrame(BANDS, side, PIXEL_SCALE))
     flux = windows.gather(0, len(found))
