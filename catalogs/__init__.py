@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue, Run, create, open
+    from catalogs.catalogue import Catalogue, create, open
+    from catalogs.store.provenance import Run
 
 __all__ = ["Catalogue", "Run", "create", "open"]
 
@@ -19,7 +20,7 @@ __all__ = ["Catalogue", "Run", "create", "open"]
 def __getattr__(name: str) -> Any:
     """The public names, imported when first used: ``import catalogs`` itself loads neither pyarrow nor astropy."""
     if name in __all__:
-        from catalogs.store import tile_store as store
+        from catalogs import catalogue
 
-        return getattr(store, name)
+        return getattr(catalogue, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

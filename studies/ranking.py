@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import catalogs
 from bench.harness import tables
 from catalogs.atomic import write_json
+from catalogs.catalogue import Catalogue
 from catalogs.ranking import evaluation as trials
 from catalogs.ranking import measures as quality
 from catalogs.ranking import outliers, rank
@@ -33,7 +34,6 @@ from catalogs.search.hits import ONE_SYSTEM
 from catalogs.search.random_sample import Sample
 from catalogs.sky import crossmatch
 from catalogs.store import rows
-from catalogs.store.tile_store import Catalogue
 from scanner.queries.examples import augmented, read
 from scanner.queries.query import Asker
 from studies import artefacts as spoilt

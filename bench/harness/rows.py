@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+import catalogs
+from catalogs.catalogue import Catalogue
 from catalogs.sky import unions_grid as grid
-from catalogs.store import tile_store as store
+from catalogs.store.provenance import Run
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.tile_store import Catalogue, Run
 
 BANDS = tuple("ugriz")
 TILE_ROWS = 20_000
@@ -52,7 +53,7 @@ def columns(schema: pa.Schema, tile: str, embedding: NDArray[np.float32]) -> dic
 
 def catalogue(folder: Path, vectors: NDArray[np.float32]) -> Catalogue:
     """A catalogue of ``vectors`` [N, D] in tiles of 20,000 rows."""
-    filled = store.create(folder, run(vectors.shape[1]))
+    filled = catalogs.create(folder, run(vectors.shape[1]))
     extend(filled, 0, vectors)
     return filled
 

@@ -6,9 +6,9 @@ import time
 from importlib.util import find_spec
 from typing import Any
 
+import catalogs
 from bench.harness.setup import Setup
 from bench.scan.window import UNIONS
-from catalogs.store import tile_store as store
 from scanner import cluster
 from scanner.cluster.job import Where
 from scanner.encoder.encoder import Encoder
@@ -42,7 +42,7 @@ def measure(setup: Setup) -> dict[str, Any]:
         names = (f"{100 + number}.292" for number in range(FEW_TILES if setup.quick else TILES))
         listed = [Tile(name, {"r": folder / "no.fits"}) for name in names]
         run = make_run(UNIONS, encoder, options)
-        catalogue = store.create(folder / "embeddings", run)
+        catalogue = catalogs.create(folder / "embeddings", run)
         cluster.scan_tiles(
             listed, UNIONS, encoder, catalogue, run, options, Where(workers=1), device="cpu", progress=clock
         )

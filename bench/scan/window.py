@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+import catalogs
 from bench.harness.setup import Setup
 from bench.harness.timing import Cost, cost, now
-from catalogs.store import tile_store as store
 from scanner.encoder.encoder import Encoder
 from scanner.images import tile_images as images
 from scanner.scan.options import GRID, ScanOptions
@@ -81,7 +81,7 @@ def window(encoder: Encoder, listed: Sequence[Tile], options: ScanOptions, folde
     first = options.processes
     watch = _Watch(len(listed) - max(first, 1))
     run = make_run(UNIONS, encoder, options)
-    catalogue = store.create(folder / "window", run)
+    catalogue = catalogs.create(folder / "window", run)
     began = now().wall
     with contextlib.suppress(_EnoughError):
         scan_tiles(listed, UNIONS, encoder, catalogue, run, options, watch)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+import catalogs
 from bench.harness import rows, tiles
 from bench.harness.embeddings import Cloud, Repeated, Source, Vectors
 from bench.harness.setup import Setup
@@ -25,11 +26,10 @@ from bench.harness.timing import Cost, cost
 from bench.search import latency as asked
 from bench.search import libraries as peers
 from bench.search import variants
+from catalogs.catalogue import Catalogue
 from catalogs.index import build as index
 from catalogs.index.build import Options
 from catalogs.search import candidates
-from catalogs.store import tile_store as store
-from catalogs.store.tile_store import Catalogue
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
 from scanner.scan.progress import Quiet
@@ -86,7 +86,7 @@ def measure(setup: Setup) -> dict[str, Any]:
 
 def catalogue(folder: Path, source: Source, queries: int, in_steps: bool) -> dict[str, Any]:
     """Fill a catalogue in ``folder`` from ``source``, index it (``in_steps``: first a million rows), ask it."""
-    filled = store.create(folder, rows.run(source.dim))
+    filled = catalogs.create(folder, rows.run(source.dim))
     steps = [*([FIRST] if in_steps and source.rows > FIRST else []), source.rows]
     spent, start, reports = [], 0, []
     for end in steps:
@@ -110,13 +110,13 @@ def catalogue(folder: Path, source: Source, queries: int, in_steps: bool) -> dic
 def embeddings(setup: Setup, encoder: Encoder) -> Vectors:
     """Real ones [M, D]: those of the catalogue that was given, else of the packaged tile, scanned now."""
     if setup.embeddings is not None:
-        return _read(store.open(setup.embeddings))
+        return _read(catalogs.open(setup.embeddings))
     with setup.scratch() as folder:
         listed = tiles.made(setup.folder, setup.pixels, "raw", count=1)
         unions = survey.load("unions")
         options = ScanOptions()
         run = make_run(unions, encoder, options)
-        filled = store.create(folder / "embeddings", run)
+        filled = catalogs.create(folder / "embeddings", run)
         scan_tiles(listed, unions, encoder, filled, run, options, Quiet())
         return _read(filled)
 

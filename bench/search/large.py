@@ -13,11 +13,11 @@ from typing import Any
 
 import click
 
+import catalogs
 from bench.harness import machine, memory, tables
 from bench.harness.embeddings import Cloud
 from bench.search import index
 from catalogs.atomic import write_json
-from catalogs.store import tile_store as store
 
 ROWS, DIM = 10_000_000, 192
 COMMAND = "from scanner.cli import main; main()"
@@ -37,7 +37,7 @@ def main(out: Path, rows: int, keep: bool) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     before = machine.reading()
     found: dict[str, Any] = index.catalogue(folder, Cloud(DIM, rows), index.QUERIES, in_steps=True)
-    filled = store.open(folder)
+    filled = catalogs.open(folder)
     shutil.rmtree(filled.path / "index")
     scanner = (sys.executable, "-c", COMMAND, "index", "--catalog", str(folder))
     for name, command in (("build", scanner), ("ask", (*scanner, "--verify"))):

@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.harness.embeddings import Vectors
 from bench.harness.timing import Work, cost, middle, paired
+from catalogs.catalogue import Catalogue
 from catalogs.estimate import Estimate, interval, shared
 from catalogs.index import searcher
 from catalogs.search.candidates import Candidates
@@ -19,7 +20,6 @@ from catalogs.search.hits import Hits
 from catalogs.store import rows
 from catalogs.store import tile_reader as reading
 from catalogs.store.tile_reader import Selection
-from catalogs.store.tile_store import Catalogue
 
 K, COUNT = 10, 104
 """Neighbours of an answer, and how many rows are ranked for it (copies on the sky included)."""

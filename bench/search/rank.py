@@ -12,6 +12,8 @@ from bench.harness import rows
 from bench.harness.embeddings import Cloud
 from bench.harness.setup import Setup
 from bench.harness.timing import Cost, cost, in_turns, middle
+from catalogs.catalogue import Catalogue
+from catalogs.parallel import in_threads
 from catalogs.ranking import outliers, rank, scorers
 from catalogs.search import full_pass as passes
 from catalogs.search import random_sample as sampling
@@ -19,8 +21,6 @@ from catalogs.search.examples import Examples, match
 from catalogs.store import vectors
 from catalogs.store.rows import primary
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.tile_store import Catalogue
-from catalogs.threads import in_threads
 from scanner.encoder.encoder import Encoder
 
 ROWS, FEW_ROWS = 200_000, 3_000

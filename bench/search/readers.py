@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+import catalogs
 from bench.harness import rows
 from bench.harness.embeddings import Cloud, Vectors
 from bench.harness.setup import Setup
 from bench.harness.timing import cost, in_turns, middle
+from catalogs.catalogue import Catalogue
 from catalogs.estimate import shared
 from catalogs.index import build as index
 from catalogs.index import half_vectors as halves
@@ -30,10 +32,8 @@ from catalogs.index.half_vectors import Halves
 from catalogs.index.shards import VECTORS
 from catalogs.search.candidates import Candidates
 from catalogs.store import tile_reader as reading
-from catalogs.store import tile_store as store
 from catalogs.store import vectors
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.tile_store import Catalogue
 from scanner.encoder.encoder import Encoder
 
 ROWS, FEW_ROWS = 100_000, 3_000
@@ -55,7 +55,7 @@ def measure(setup: Setup) -> dict[str, Any]:
     with setup.scratch() as folder:
         plain = rows.catalogue(folder / "embeddings", drawn.draw(count))
         shutil.copytree(plain.path, folder / "indexed")
-        indexed = store.open(folder / "indexed")
+        indexed = catalogs.open(folder / "indexed")
         index.build(indexed)
         asked = int(plain.table(["object_id"])["object_id"].min())
         with chdir(folder):
@@ -105,7 +105,7 @@ def _numpy(path: Path, asked: int) -> Sequence[int]:
 
 
 def _scanner(path: Path, asked: int) -> Sequence[int]:
-    return list(store.open(path).neighbours(object_id=asked, k=K, columns=["object_id", "ra", "dec"])["object_id"])
+    return list(catalogs.open(path).neighbours(object_id=asked, k=K, columns=["object_id", "ra", "dec"])["object_id"])
 
 
 def _timed(readers: dict[str, Answer | None], asked: int, runs: int) -> list[dict[str, Any]]:

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+import catalogs
 from bench.harness import rows
 from bench.harness.embeddings import Cloud
 from bench.harness.setup import Setup
 from bench.harness.timing import Work, cost, in_turns, median_ratio, middle
 from catalogs.store import tile_reader as reading
-from catalogs.store import tile_store as catalogues
 from catalogs.store.schema import EMBEDDING, catalogue_schema
 from scanner.encoder.encoder import CPU_BATCH, Encoder
 
@@ -45,7 +45,7 @@ class _Files:
     def __init__(self, folder: Path, dim: int, count: int) -> None:
         self._dim, self._count = dim, count
         self._run = rows.run(dim)
-        self._catalogue = catalogues.create(folder / "catalogue", self._run)
+        self._catalogue = catalogs.create(folder / "catalogue", self._run)
         columns = rows.columns(self._catalogue.schema, TILE, Cloud(dim, count).draw(count))
         self._plain_path = folder / "plain.parquet"
         self._plain = _table(columns, dim)

@@ -21,7 +21,7 @@ from catalogs.store.schema import EMBEDDING, HEALPIX_ORDER
 from catalogs.store.tile_writer import widths
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Described:
 
 def write(
     tables: Tables,
-    catalogue: Catalogue,
+    catalogue: TileStore,
     objects: Sequence[Partition],
     margins: Sequence[Partition],
     leaf_rows: NDArray[np.int32],
@@ -57,7 +57,7 @@ def write(
     return Described(*counted)
 
 
-def _common(table: Path, catalogue: Catalogue, rows: int, pieces: Sequence[Partition]) -> dict[str, object]:
+def _common(table: Path, catalogue: TileStore, rows: int, pieces: Sequence[Partition]) -> dict[str, object]:
     named = [name for name in catalogue.schema.names if name not in (EMBEDDING, f"_healpix_{HEALPIX_ORDER}")]
     size = sum(path.stat().st_size for path in table.rglob("*.parquet"))
     return {
@@ -91,7 +91,7 @@ def _margin_facts(tables: Tables) -> dict[str, object]:
     }
 
 
-def _provenance(catalogue: Catalogue, options: Mapping[str, Any]) -> dict[str, object]:
+def _provenance(catalogue: TileStore, options: Mapping[str, Any]) -> dict[str, object]:
     info = catalogue.info
     chosen = "all rows" if options["all_rows"] else "primary rows (overlaps of tiles counted once)"
     return {

@@ -34,7 +34,7 @@ from catalogs.store.footers import Footer
 from catalogs.store.schema import IS_PRIMARY
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 Progress = Callable[[int, int], None]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -72,7 +72,7 @@ class Published:
     bytes: int
 
 
-def publish(catalogue: Catalogue, out: Path, options: Options, progress: Progress | None = None) -> Published:
+def publish(catalogue: TileStore, out: Path, options: Options, progress: Progress | None = None) -> Published:
     """Write ``catalogue`` to the folder ``out`` as a HATS collection: the objects, and their margin.
 
     ``progress`` is told how many partitions of how many are written. Raises ``ScannerError``: ``publish.not_empty``,
@@ -89,7 +89,7 @@ def publish(catalogue: Catalogue, out: Path, options: Options, progress: Progres
             out.with_name(f".{out.name}.lock").unlink(missing_ok=True)
 
 
-def _publish(catalogue: Catalogue, out: Path, options: Options, progress: Progress) -> Published:
+def _publish(catalogue: TileStore, out: Path, options: Options, progress: Progress) -> Published:
     footers = _sound(catalogue)
     counts = _count(catalogue, footers, options)
     partial = out.with_name(f".{out.name}.partial")
@@ -109,7 +109,7 @@ def _publish(catalogue: Catalogue, out: Path, options: Options, progress: Progre
     return Published(out, found.rows, found.margin_rows, len(pieces), size)
 
 
-def _count(catalogue: Catalogue, footers: list[Footer], options: Options) -> Counts:
+def _count(catalogue: TileStore, footers: list[Footer], options: Options) -> Counts:
     counts = Counts()
     chosen = rows.selection(catalogue, options.filter, None)
     for number, footer in enumerate(footers):
@@ -121,7 +121,7 @@ def _count(catalogue: Catalogue, footers: list[Footer], options: Options) -> Cou
     return counts
 
 
-def _sound(catalogue: Catalogue) -> list[Footer]:
+def _sound(catalogue: TileStore) -> list[Footer]:
     """Footers of all tiles: a collection from which a tile is missing without a word is none."""
     footers = catalogue.footers()
     if missing := sorted(set(catalogue.tiles()) - {footer.tile for footer in footers}):
@@ -133,7 +133,7 @@ def _sound(catalogue: Catalogue) -> list[Footer]:
     return footers
 
 
-def _plan(catalogue: Catalogue, footers: list[Footer], options: Options) -> dict[str, Any]:
+def _plan(catalogue: TileStore, footers: list[Footer], options: Options) -> dict[str, Any]:
     """What must be the same for work that is there to be gone on with."""
     tiles = json.dumps([astuple(footer) for footer in footers])
     return {

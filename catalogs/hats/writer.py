@@ -25,7 +25,7 @@ from catalogs.store.schema import HEALPIX_ORDER
 from catalogs.store.tile_writer import widths
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 HEALPIX = f"_healpix_{HEALPIX_ORDER}"
 _OTHER = "partition"  # number of the partition in whose margin a row lies
@@ -40,7 +40,7 @@ class Writer:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: TileStore,
         footers: Sequence[Footer],
         counts: Counts,
         partitions: Sequence[Partition],

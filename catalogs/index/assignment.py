@@ -21,7 +21,7 @@ from catalogs.index.shards import Shard
 from catalogs.store.footers import Footer
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ Share = tuple[int, int]
 AGREED = "plan.json"
 
 
-def standing(catalogue: Catalogue, folder: Path, all_bytes: bool = False) -> dict[str, Shard]:
+def standing(catalogue: TileStore, folder: Path, all_bytes: bool = False) -> dict[str, Shard]:
     """Shards that are sound and of the catalogue's model, by name; with ``all_bytes``, every byte is read."""
     found: dict[str, Shard] = {}
     for path in sorted(folder.glob("shard-*.json")):

@@ -37,7 +37,7 @@ from catalogs.store.schema import EMBEDDING
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class IndexReport:
     recipe: Recipe | None
 
 
-def build(catalogue: Catalogue, options: Options | None = None) -> IndexReport:
+def build(catalogue: TileStore, options: Options | None = None) -> IndexReport:
     """Bring the index up to date; only shards with new, changed or vanished tiles are built.
 
     A second process waits for the first, unless both build a ``share``. Killed at any moment it leaves an index that
@@ -125,7 +125,7 @@ def build(catalogue: Catalogue, options: Options | None = None) -> IndexReport:
     )
 
 
-def coverage(catalogue: Catalogue) -> int:
+def coverage(catalogue: TileStore) -> int:
     """How many rows the index answers for now; all others are read from their tiles. Raises as ``covering`` does."""
     standing = covering(catalogue, catalogue.footers())
     return sum(c.rows for shard, tiles in standing for c, tile in zip(shard.tiles, tiles, strict=True) if tile)
@@ -135,7 +135,7 @@ class _Run:
     """One bringing up to date: the plan, what stands, and what is done so far."""
 
     def __init__(
-        self, catalogue: Catalogue, plan: Mapping[str, Sequence[Footer]], standing: Mapping[str, Shard]
+        self, catalogue: TileStore, plan: Mapping[str, Sequence[Footer]], standing: Mapping[str, Shard]
     ) -> None:
         self._catalogue, self._plan = catalogue, plan
         self.done = {name: shard for name, shard in standing.items() if name in plan and self._fresh(shard, plan[name])}
@@ -184,7 +184,7 @@ class _Run:
         return all(same(self._catalogue, footer, tile) for footer, tile in zip(tiles, shard.tiles, strict=True))
 
 
-def _before(catalogue: Catalogue, folder: Path) -> Recipe | None:
+def _before(catalogue: TileStore, folder: Path) -> Recipe | None:
     """The recipe that the sidecars hold: damaged data files do not change how an index is to be made."""
     for path in sorted(folder.glob("shard-*.json")):
         with contextlib.suppress(ScannerError):
@@ -194,7 +194,7 @@ def _before(catalogue: Catalogue, folder: Path) -> Recipe | None:
     return None
 
 
-def _recipe(catalogue: Catalogue, options: Options, before: Recipe | None, found: Sequence[Footer]) -> Recipe:
+def _recipe(catalogue: TileStore, options: Options, before: Recipe | None, found: Sequence[Footer]) -> Recipe:
     """The one asked for, else the one from ``before``, else the defaults of its engine."""
     name = options.engine or (before.engine if before else "annoy")
     engine = engines.named(name)
@@ -212,7 +212,7 @@ def _recipe(catalogue: Catalogue, options: Options, before: Recipe | None, found
     )
 
 
-def _leading(catalogue: Catalogue, found: Sequence[Footer]) -> int:
+def _leading(catalogue: TileStore, found: Sequence[Footer]) -> int:
     """64 dimensions, or twice that and so on, until they hold half of the variance of the first rows."""
     dims, dim = DIMS, catalogue.info.dim
     with contextlib.suppress(StopIteration):
@@ -222,7 +222,7 @@ def _leading(catalogue: Catalogue, found: Sequence[Footer]) -> int:
     return min(dims, dim)
 
 
-def _samples(catalogue: Catalogue, found: Sequence[Footer]) -> Iterator[Vectors]:
+def _samples(catalogue: TileStore, found: Sequence[Footer]) -> Iterator[Vectors]:
     """Sound vectors of each row group that has any, at most ``_SAMPLE``."""
     for footer in found:
         with contextlib.suppress(ScannerError):  # named when the tile is to be indexed
@@ -237,9 +237,9 @@ def _build_shard(
     catalogue_path: Path, name: str, tiles: Sequence[Footer], recipe: Recipe, on_disk: bool
 ) -> tuple[Shard, int]:
     """Build and commit one shard, here or in a process of its own; also how many rows had no sound vector."""
-    from catalogs.store import tile_store as store
+    from catalogs.store.tile_store import TileStore
 
-    catalogue = store.open(catalogue_path)
+    catalogue = TileStore.open(catalogue_path)
     paths = [catalogue.tile_path(footer.tile) for footer in tiles]
     known = [[footer.tile, footer.size, footer.mtime_ns] for footer in tiles] + [recipe.made]
     content = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:12]

@@ -14,12 +14,12 @@ from catalogs.index.shards import Covered, Shard
 from catalogs.store.footers import Footer, fingerprint
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
 
-def covering(catalogue: Catalogue, found: Sequence[Footer]) -> Iterator[tuple[Shard, list[Footer | None]]]:
+def covering(catalogue: TileStore, found: Sequence[Footer]) -> Iterator[tuple[Shard, list[Footer | None]]]:
     """The shards that can be searched, each with the footers of its tiles, None where the tile changed since.
 
     Raises ``ScannerError`` ``index.no_sidecar``, ``index.dimension``: a set-up that must not be searched. A damaged
@@ -57,7 +57,7 @@ def read_whole(path: Path, dim: int) -> Shard | None:
     return shard
 
 
-def same(catalogue: Catalogue, footer: Footer, tile: Covered) -> bool:
+def same(catalogue: TileStore, footer: Footer, tile: Covered) -> bool:
     """By size and time where they agree; a copied catalogue has new times, and is compared by content."""
     if footer.size != tile.size:
         return False

@@ -38,7 +38,7 @@ from catalogs.store.vectors import Vectors
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Report:
 
 
 def build(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     plan: Plan,
     name: str | None = None,
     *,
@@ -97,13 +97,13 @@ def build(
         return _place_tiles(catalogue, plan, name, chosen, digest, progress or (lambda done, of: None))
 
 
-def names(catalogue: Catalogue) -> list[str]:
+def names(catalogue: TileStore) -> list[str]:
     """The maps of a catalogue."""
     return sorted(path.parent.name for path in (catalogue.path / "maps").glob("*/map.json"))
 
 
 def table(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     name: str,
     columns: Sequence[str] | None = None,
     filter_text: str | None = None,
@@ -129,7 +129,7 @@ def table(
     return reading.to_astropy(pa.concat_tables(parts))
 
 
-def describe(catalogue: Catalogue, name: str) -> dict[str, Any]:
+def describe(catalogue: TileStore, name: str) -> dict[str, Any]:
     """What ``map.json`` says; ``ScannerError`` ``map.missing`` lists the maps there are."""
     try:
         known: dict[str, Any] = json.loads((_folder(catalogue, name) / "map.json").read_text(encoding="utf-8"))
@@ -140,11 +140,11 @@ def describe(catalogue: Catalogue, name: str) -> dict[str, Any]:
         raise ScannerError("map.missing", f"{catalogue.path} has no map {name!r}.", hint) from error
 
 
-def _folder(catalogue: Catalogue, name: str) -> Path:
+def _folder(catalogue: TileStore, name: str) -> Path:
     return catalogue.path / "maps" / name
 
 
-def _fit(catalogue: Catalogue, plan: Plan, name: str, chosen: Selection, refit: bool) -> str:
+def _fit(catalogue: TileStore, plan: Plan, name: str, chosen: Selection, refit: bool) -> str:
     """Fit the map unless it is there; returns the digest of what it was fitted to."""
     folder = _folder(catalogue, name)
     wanted = {"plan": asdict(plan), "model_sha256": catalogue.info.model_sha256}
@@ -170,7 +170,7 @@ def _digest(identity: Any, places: Places) -> str:
 
 
 def _place_tiles(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     plan: Plan,
     name: str,
     chosen: Selection,
@@ -213,7 +213,7 @@ class _Known:
 
 
 def _place_tile(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     footer: Footer,
     chosen: Selection,
     place: _Known,
@@ -238,7 +238,7 @@ def _place_tile(
 
 
 def _joined(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     name: str,
     footer: Footer,
     schema: pa.Schema,
@@ -267,7 +267,7 @@ def _joined(
         yield part.select(schema.names)
 
 
-def _objects(catalogue: Catalogue, name: str, footers: Sequence[Footer]) -> int:
+def _objects(catalogue: TileStore, name: str, footers: Sequence[Footer]) -> int:
     """How many objects are on a map."""
     folder = _folder(catalogue, name) / "tiles"
     receipts = (_receipt(folder / f"{footer.tile}{SUFFIX}") for footer in footers)

@@ -26,7 +26,7 @@ from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 MAGNITUDE, CHANCE = "magnitude", "chance"
 _MAGNITUDE_COLUMN = "mag_auto"
@@ -70,7 +70,7 @@ class Evaluation:
         return np.unique(np.round(np.geomspace(1, most, _CURVE_POINTS)).astype(np.int64))
 
 
-def evaluate(catalogue: Catalogue, truth: Examples, trial: Trial, like: Examples | None = None) -> Evaluation:
+def evaluate(catalogue: TileStore, truth: Examples, trial: Trial, like: Examples | None = None) -> Evaluation:
     """Rank the primary objects by some lenses of ``truth`` and see where the others come; or by ``like``, once.
 
     Objects within 3 arcsec of a lens are pieces of it, neither right nor wrong. All others count as wrong, though some
@@ -121,7 +121,7 @@ class _Contest:
         return np.asarray(len(scores) - np.searchsorted(scores, self.sought, side="left"), np.int64)
 
 
-def _ranked(catalogue: Catalogue, truth: Examples, chosen: Selection) -> Examples:
+def _ranked(catalogue: TileStore, truth: Examples, chosen: Selection) -> Examples:
     """Those of the truth that a ranking would list."""
     there: set[int] = set()
     tiles = set(truth.tile.tolist())
@@ -170,7 +170,7 @@ def _by_magnitude(magnitudes: NDArray[np.float64], split: _Split) -> _Contest:
     )
 
 
-def _magnitudes(catalogue: Catalogue, ranked: Examples) -> NDArray[np.float64]:
+def _magnitudes(catalogue: TileStore, ranked: Examples) -> NDArray[np.float64]:
     """``mag_auto`` [P] of lenses."""
     found: dict[int, float] = {}
     tiles = set(ranked.tile.tolist())
@@ -183,7 +183,7 @@ def _magnitudes(catalogue: Catalogue, ranked: Examples) -> NDArray[np.float64]:
 
 
 def _counted(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     chosen: Selection,
     truth: Examples,
     like: Examples | None,

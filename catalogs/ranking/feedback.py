@@ -18,7 +18,7 @@ from catalogs.search.examples import Examples
 from catalogs.search.hits import SAME_OBJECT
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def read(path: Path) -> list[Mark]:
     return list(_marks(path, _records(path)))
 
 
-def resolve(catalogue: Catalogue, marks: Sequence[Mark]) -> Marks:
+def resolve(catalogue: TileStore, marks: Sequence[Mark]) -> Marks:
     """The objects that were marked. What was marked both ways counts for nothing, and is named in a warning.
 
     So is a mark whose object is not in the catalogue.
@@ -87,7 +87,7 @@ def resolve(catalogue: Catalogue, marks: Sequence[Mark]) -> Marks:
     return Marks(kept.without(doubtful), rejected.without(doubtful))
 
 
-def _objects(catalogue: Catalogue, marks: Sequence[Mark]) -> Examples:
+def _objects(catalogue: TileStore, marks: Sequence[Mark]) -> Examples:
     placed = [mark for mark in marks if mark.ra is not None and mark.dec is not None]
     places = [(mark.ra or 0.0, mark.dec or 0.0) for mark in placed]
     by_place = examples.match(

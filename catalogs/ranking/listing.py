@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from catalogs.ranking.calibration import Learned
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 
 class Listing:
     """What is known besides the scores: the examples, the marks, and a table of known lenses (None: not looked at)."""
 
-    def __init__(self, catalogue: Catalogue, like: Examples, feedback: Marks, known: Table | None) -> None:
+    def __init__(self, catalogue: TileStore, like: Examples, feedback: Marks, known: Table | None) -> None:
         self._catalogue, self.like, self._feedback = catalogue, like, feedback
         self._known = known
 

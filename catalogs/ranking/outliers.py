@@ -22,7 +22,7 @@ from catalogs.store.vectors import Vectors
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 Method = Literal["mahalanobis", "knn"]
 METHODS: tuple[Method, ...] = ("mahalanobis", "knn")
@@ -72,7 +72,7 @@ class Knn:
 
 
 def outliers(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     *,
     method: str = "mahalanobis",
     k: int = 100,
@@ -134,7 +134,7 @@ def distance(method: str, usual: Sample, neighbour: int) -> Mahalanobis | Knn:
     return Mahalanobis(mean.astype(np.float32), (directions / scale).astype(np.float32))
 
 
-def _table(catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, inside: NDArray[np.float32]) -> Table:
+def _table(catalogue: TileStore, footers: Sequence[Footer], hits: Hits, inside: NDArray[np.float32]) -> Table:
     names = reading.checked_columns(None, catalogue.schema)
     found = reading.to_astropy(passes.rows_of(catalogue, footers, hits, names))
     rarer = np.searchsorted(inside, hits.similarity) / len(inside)
@@ -151,7 +151,7 @@ def _table(catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, inside: 
     return found
 
 
-def _share_of_bands(catalogue: Catalogue, found: Table) -> NDArray[np.float64]:
+def _share_of_bands(catalogue: TileStore, found: Table) -> NDArray[np.float64]:
     """Share of the model's bands that each object has: the most that its ``valid_fraction`` can be."""
     bands = catalogue.info.contract.get("bands", catalogue.info.bands)
     return np.array(

@@ -30,7 +30,7 @@ from catalogs.store.vectors import Vectors, along
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Ranking:
 
 
 def rank(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     like: Examples,
     unlike: Examples | None = None,
     feedback: Marks | None = None,
@@ -124,7 +124,7 @@ def _taught(like: Examples, unlike: Examples | None, feedback: Marks) -> tuple[E
     return like, against
 
 
-def _learned(catalogue: Catalogue, like: Examples, unlike: Examples, chosen: Selection, wanted: Ranking) -> Learned:
+def _learned(catalogue: TileStore, like: Examples, unlike: Examples, chosen: Selection, wanted: Ranking) -> Learned:
     method = scorers.automatic(len(like)) if wanted.method == "auto" else wanted.method
     drawn = sampling.draw(catalogue, chosen, SAMPLE, wanted.seed)
     ordinary = drawn[~(like.near(drawn.ra, drawn.dec) | unlike.near(drawn.ra, drawn.dec))].vectors
@@ -146,7 +146,7 @@ def _learned(catalogue: Catalogue, like: Examples, unlike: Examples, chosen: Sel
 
 
 def _listed(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     footers: Sequence[Footer],
     chosen: Selection,
     learned: Learned,

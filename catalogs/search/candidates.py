@@ -14,6 +14,7 @@ from catalogs.errors import ScannerError
 from catalogs.index.coverage import covering
 from catalogs.index.searcher import Searcher
 from catalogs.index.shards import Shard
+from catalogs.parallel import in_threads
 from catalogs.search import full_pass as passes
 from catalogs.search.full_pass import Block
 from catalogs.search.hits import Hits
@@ -22,10 +23,9 @@ from catalogs.store import tile_reader as reading
 from catalogs.store.footers import Footer
 from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors, products
-from catalogs.threads import in_threads
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Candidates:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: TileStore,
         footers: Sequence[Footer],
         directions: Vectors,
         chosen: Selection = reading.EVERYTHING,

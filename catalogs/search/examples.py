@@ -22,7 +22,7 @@ from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 NO_OBJECT = -1
 MATCH_RADIUS = 3.0  # arcsec between a position asked for and the object that is meant
@@ -104,7 +104,7 @@ def spot(name: str, ra: float, dec: float, vector: Vectors) -> Examples:
 
 
 def match(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     ra: Sequence[float],
     dec: Sequence[float],
     radius: float = MATCH_RADIUS,
@@ -122,7 +122,7 @@ def match(
     return asked.answer(catalogue, named)
 
 
-def of_ids(catalogue: Catalogue, names: Mapping[int, str]) -> Examples:
+def of_ids(catalogue: TileStore, names: Mapping[int, str]) -> Examples:
     """The objects with these ids, called by these names; an id that is not in the catalogue is ``unmatched``."""
     found: dict[int, _Object] = {}
     for footer in catalogue.footers():
@@ -168,7 +168,7 @@ class _Asked:
                 self.covered[inside] = True
                 yield footer, inside
 
-    def read(self, catalogue: Catalogue, footer: Footer, wanted: NDArray[np.int64]) -> None:
+    def read(self, catalogue: TileStore, footer: Footer, wanted: NDArray[np.int64]) -> None:
         """Keep what one tile has near the positions ``wanted``."""
         from scipy.spatial import cKDTree
 
@@ -183,7 +183,7 @@ class _Asked:
                     identity, primary = int(columns["object_id"][row]), bool(columns["is_primary"][row])
                     self.found[place].append((away, primary, identity, one_ra, one_dec, footer.tile))
 
-    def answer(self, catalogue: Catalogue, names: Sequence[str]) -> Examples:
+    def answer(self, catalogue: TileStore, names: Sequence[str]) -> Examples:
         chosen: dict[int, _Object] = {}
         unmatched = []
         for place, found in enumerate(self.found):
@@ -204,7 +204,7 @@ class _Asked:
         return "query.no_object" if self.covered[place] else "query.outside_coverage"
 
 
-def _with_vectors(catalogue: Catalogue, chosen: Mapping[int, _Object], unmatched: list[Unmatched]) -> Examples:
+def _with_vectors(catalogue: TileStore, chosen: Mapping[int, _Object], unmatched: list[Unmatched]) -> Examples:
     """The objects with their vectors; those without a sound one join the unmatched."""
     found = _embeddings(catalogue, chosen)
     kept = [identity for identity in chosen if identity in found]
@@ -217,7 +217,7 @@ def _with_vectors(catalogue: Catalogue, chosen: Mapping[int, _Object], unmatched
     return Examples(name, np.array(kept, np.int64), ra, dec, tile, unit, np.arange(len(kept)), tuple(unmatched))
 
 
-def _embeddings(catalogue: Catalogue, chosen: Mapping[int, _Object]) -> dict[int, Vectors]:
+def _embeddings(catalogue: TileStore, chosen: Mapping[int, _Object]) -> dict[int, Vectors]:
     """Sound embeddings by object id, each tile read once."""
     by_tile: dict[str, list[int]] = {}
     for identity, one in chosen.items():

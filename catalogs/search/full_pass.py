@@ -12,16 +12,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
+from catalogs.parallel import in_threads
 from catalogs.search.hits import Hits
 from catalogs.store import rows
 from catalogs.store import tile_reader as reading
 from catalogs.store.footers import Footer
 from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors
-from catalogs.threads import in_threads
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 COLUMNS = ("object_id", "ra", "dec")
 ATTEMPTS = 3
@@ -69,7 +69,7 @@ class Block:
 
 
 def over(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     footers: Sequence[Footer],
     chosen: Selection,
     work: Callable[[Block], Answer],
@@ -89,7 +89,7 @@ def over(
         yield from answers
 
 
-def best(catalogue: Catalogue, footers: Sequence[Footer], chosen: Selection, scores: Scores, count: int) -> Hits:
+def best(catalogue: TileStore, footers: Sequence[Footer], chosen: Selection, scores: Scores, count: int) -> Hits:
     """The ``count`` rows of the tiles that score highest, best first, copies on the sky included."""
     found = Hits.joined([])
     for hits in over(catalogue, footers, chosen, lambda block: block.best(block.scored(scores), count)):
@@ -98,7 +98,7 @@ def best(catalogue: Catalogue, footers: Sequence[Footer], chosen: Selection, sco
 
 
 def taken(
-    catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, columns: Sequence[str]
+    catalogue: TileStore, footers: Sequence[Footer], hits: Hits, columns: Sequence[str]
 ) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
     """The rows that were hit, tile by tile, and which of the hits they are.
 
@@ -119,7 +119,7 @@ def taken(
         yield here, found
 
 
-def rows_of(catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, columns: Sequence[str]) -> pa.Table:
+def rows_of(catalogue: TileStore, footers: Sequence[Footer], hits: Hits, columns: Sequence[str]) -> pa.Table:
     """``columns`` of the rows that were hit, in the order of the hits."""
     schema = pa.schema([catalogue.schema.field(name) for name in columns])
     parts, places = [schema.empty_table()], [np.zeros(0, np.int64)]
@@ -129,7 +129,7 @@ def rows_of(catalogue: Catalogue, footers: Sequence[Footer], hits: Hits, columns
     return pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))
 
 
-def steady(catalogue: Catalogue, chosen: Selection, answer: Callable[[Sequence[Footer]], Answer]) -> Answer:
+def steady(catalogue: TileStore, chosen: Selection, answer: Callable[[Sequence[Footer]], Answer]) -> Answer:
     """``answer`` from the tiles as they are now; asked again where one that it took rows of was replaced meanwhile.
 
     Other tiles may come, change and go: what was read of them is one version or the other. ``ScannerError``
@@ -152,7 +152,7 @@ def _there(path: Path, footer: Footer) -> bool:
         return False
 
 
-def _changing(catalogue: Catalogue, footer: Footer) -> ScannerError:
+def _changing(catalogue: TileStore, footer: Footer) -> ScannerError:
     return ScannerError(
         CHANGING,
         f"Tile {footer.tile} of {catalogue.path} was replaced while it was read, {ATTEMPTS} times over.",

@@ -22,7 +22,7 @@ from catalogs.store import vectors
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 QUESTIONS = 200
 _TIMED = 15
@@ -46,7 +46,7 @@ class Verified:
     recipe: Recipe
 
 
-def verify(catalogue: Catalogue, questions: int = QUESTIONS, seed: int = 0) -> Verified:
+def verify(catalogue: TileStore, questions: int = QUESTIONS, seed: int = 0) -> Verified:
     """Ask for neighbours of ``questions`` random objects, each through the index and exactly, itself left out.
 
     Raises ``ScannerError`` ``index.none`` where there is no index, and as ``covering`` does.
@@ -73,12 +73,12 @@ def verify(catalogue: Catalogue, questions: int = QUESTIONS, seed: int = 0) -> V
     )
 
 
-def _ask(catalogue: Catalogue, questions: Vectors, way: str) -> list[Hits]:
+def _ask(catalogue: TileStore, questions: Vectors, way: str) -> list[Hits]:
     """The 101 best of the indexed rows: the first of the exact ones is the object that asked."""
     return Candidates(catalogue, catalogue.footers(), questions, way=way, indexed_only=True).best(101)
 
 
-def _latency(catalogue: Catalogue, questions: Vectors) -> tuple[float, float]:
+def _latency(catalogue: TileStore, questions: Vectors) -> tuple[float, float]:
     took: dict[str, list[float]] = {"index": [], "exact": []}
     for question in questions:
         for way, seconds in took.items():
@@ -89,7 +89,7 @@ def _latency(catalogue: Catalogue, questions: Vectors) -> tuple[float, float]:
     return 1000 * median(took["index"]), 1000 * median(took["exact"])
 
 
-def _drawn(catalogue: Catalogue, count: int, seed: int) -> tuple[Vectors, int, Recipe]:
+def _drawn(catalogue: TileStore, count: int, seed: int) -> tuple[Vectors, int, Recipe]:
     """Unit vectors of random indexed objects, how many are indexed, and how the index is asked."""
     shards = [shard for shard, _ in covering(catalogue, catalogue.footers()) if shard.rows]
     if not shards:

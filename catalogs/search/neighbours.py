@@ -31,7 +31,7 @@ from catalogs.store.vectors import Vectors
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Example:
 
 
 def neighbours(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     vector: NDArray[Any],
     k: int = 10,
     *,
@@ -69,7 +69,7 @@ def neighbours(
 
 
 def neighbours_of_many(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     queries: NDArray[Any],
     k: int = 10,
     *,
@@ -100,7 +100,7 @@ def neighbours_of_many(
 
 
 def example(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     *,
     ra: float | None = None,
     dec: float | None = None,
@@ -124,7 +124,7 @@ def example(
     return Example(int(found.object_id[0]), float(found.ra[0]), float(found.dec[0]), found.vectors[0])
 
 
-def _unanswered(catalogue: Catalogue, missing: Unmatched, object_id: int | None, radius: float) -> ScannerError:
+def _unanswered(catalogue: TileStore, missing: Unmatched, object_id: int | None, radius: float) -> ScannerError:
     """Why an object or a position is no question."""
     place = f"ra {missing.ra:.6f}, dec {missing.dec:+.6f}"
     named = f"Object {object_id}" if object_id is not None else f"The object at {place}"
@@ -164,7 +164,7 @@ def _directions(queries: NDArray[Any], dim: int) -> Vectors:
     return vectors.unit(given)
 
 
-def _excluded(catalogue: Catalogue, object_id: int | None) -> sky.Circle | None:
+def _excluded(catalogue: TileStore, object_id: int | None) -> sky.Circle | None:
     """Where an object, its copies and its pieces lie."""
     if object_id is None:
         return None
@@ -172,7 +172,7 @@ def _excluded(catalogue: Catalogue, object_id: int | None) -> sky.Circle | None:
     return sky.Circle(found.column("ra")[0].as_py(), found.column("dec")[0].as_py(), ONE_SYSTEM)
 
 
-def _answer(catalogue: Catalogue, search: Candidates, hits: Hits, columns: Sequence[str]) -> Table:
+def _answer(catalogue: TileStore, search: Candidates, hits: Hits, columns: Sequence[str]) -> Table:
     table = reading.to_astropy(passes.rows_of(catalogue, search.footers, hits, columns))
     table.add_column(np.arange(1, len(hits) + 1), name="rank", index=0)
     table.add_column(np.minimum(hits.similarity, 1), name="similarity", index=1)

@@ -16,7 +16,7 @@ from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 TILES = 32
 """Tiles, at least, that a sample comes from, where so many have objects to draw."""
@@ -39,7 +39,7 @@ class Sample:
         return Sample(self.object_id[chosen], self.ra[chosen], self.dec[chosen], self.vectors[chosen])
 
 
-def draw(catalogue: Catalogue, chosen: Selection, count: int, seed: int = 0) -> Sample:
+def draw(catalogue: TileStore, chosen: Selection, count: int, seed: int = 0) -> Sample:
     """``count`` of the ``chosen`` objects (all, where there are fewer), each as likely as another of the tiles read.
 
     Tiles are read in random order until there are enough objects from ``TILES`` of them. Holds ``count`` rows and one
@@ -62,7 +62,7 @@ def draw(catalogue: Catalogue, chosen: Selection, count: int, seed: int = 0) -> 
     return kept if seen else Sample(kept.object_id, kept.ra, kept.dec, np.zeros((0, catalogue.info.dim), np.float32))
 
 
-def _tiles(catalogue: Catalogue, chosen: Selection, rng: np.random.Generator) -> Iterator[list[Sample]]:
+def _tiles(catalogue: TileStore, chosen: Selection, rng: np.random.Generator) -> Iterator[list[Sample]]:
     """The chosen objects of each tile, tiles in random order."""
     footers = [footer for footer in catalogue.footers(chosen.near) if footer.rows]
     for number in rng.permutation(len(footers)):

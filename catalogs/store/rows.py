@@ -18,7 +18,7 @@ from catalogs.store.vectors import Vectors
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ from catalogs.store import tile_reader as reading
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ ARCSEC = 1 / 3600
 Item = TypeVar("Item")
 
 
-def selection(catalogue: Catalogue, filter_text: str | None, near: tuple[float, float, float] | None) -> Selection:
+def selection(catalogue: TileStore, filter_text: str | None, near: tuple[float, float, float] | None) -> Selection:
     """A filter's text and a region (ra, dec in degrees, radius in arcsec), checked.
 
     Raises ``ScannerError`` ``where.*``, ``sky.out_of_range``.
@@ -63,7 +63,7 @@ def region(ra: float, dec: float, radius: float) -> sky.Circle:
 
 
 def scan(
-    catalogue: Catalogue, columns: Sequence[str], chosen: Selection = reading.EVERYTHING
+    catalogue: TileStore, columns: Sequence[str], chosen: Selection = reading.EVERYTHING
 ) -> Iterator[tuple[Footer, pa.Table]]:
     """Stream the chosen rows, tile by tile and row group by row group, with their row number ``_row``.
 
@@ -75,14 +75,14 @@ def scan(
 
 
 def tile_groups(
-    catalogue: Catalogue, footer: Footer, columns: Sequence[str], chosen: Selection = reading.EVERYTHING
+    catalogue: TileStore, footer: Footer, columns: Sequence[str], chosen: Selection = reading.EVERYTHING
 ) -> Iterator[pa.Table]:
     """The chosen rows of one tile, as ``reading.groups`` gives them; a damaged tile is warned of and left out."""
     return _unless_damaged(reading.groups(catalogue.tile_path(footer.tile), columns, chosen, catalogue.owners))
 
 
 def tile_vectors(
-    catalogue: Catalogue, footer: Footer, columns: Sequence[str], chosen: Selection
+    catalogue: TileStore, footer: Footer, columns: Sequence[str], chosen: Selection
 ) -> Iterator[tuple[pa.Table, Vectors, NDArray[np.int64]]]:
     """As ``tile_groups``, of ``reading.beside_vectors``."""
     return _unless_damaged(reading.beside_vectors(catalogue.tile_path(footer.tile), columns, chosen, catalogue.owners))
@@ -95,14 +95,14 @@ def _unless_damaged(read: Iterator[Item]) -> Iterator[Item]:
         log.warning("%s Left out. %s", error.message, error.hint)
 
 
-def table(catalogue: Catalogue, columns: Sequence[str] | None = None, filter_text: str | None = None) -> Table:
+def table(catalogue: TileStore, columns: Sequence[str] | None = None, filter_text: str | None = None) -> Table:
     """All rows that pass the filter, in the order of the tiles."""
     names = reading.checked_columns(columns, catalogue.schema)
     return reading.to_astropy(_gathered(catalogue, names, selection(catalogue, filter_text, None)))
 
 
 def cone(
-    catalogue: Catalogue,
+    catalogue: TileStore,
     ra: float,
     dec: float,
     radius: float,
@@ -122,7 +122,7 @@ def cone(
     return answer[np.argsort(away, kind="stable")]
 
 
-def by_id(catalogue: Catalogue, object_id: int, columns: Sequence[str]) -> pa.Table:
+def by_id(catalogue: TileStore, object_id: int, columns: Sequence[str]) -> pa.Table:
     """The one row of an object; ``ScannerError`` ``query.unknown_object``."""
     for footer in catalogue.footers():
         if footer.first_id <= object_id <= footer.last_id:
@@ -136,12 +136,12 @@ def by_id(catalogue: Catalogue, object_id: int, columns: Sequence[str]) -> pa.Ta
     )
 
 
-def _gathered(catalogue: Catalogue, columns: Sequence[str], chosen: Selection) -> pa.Table:
+def _gathered(catalogue: TileStore, columns: Sequence[str], chosen: Selection) -> pa.Table:
     schema = pa.schema([catalogue.schema.field(name) for name in columns])
     parts = [part.select(list(columns)).cast(schema) for _, part in scan(catalogue, columns, chosen)]
     return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
-def primary(catalogue: Catalogue, where: str | None) -> Selection:
+def primary(catalogue: TileStore, where: str | None) -> Selection:
     """Primary rows that pass a filter."""
     return rows.selection(catalogue, f"({where}) and is_primary" if where else "is_primary", None)

@@ -8,14 +8,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from catalogs.atomic import locked, remove_stale, write_json
 from catalogs.errors import ScannerError
@@ -27,16 +26,11 @@ from catalogs.store.provenance import Failure, Info, Run
 from catalogs.store.schema import catalogue_schema
 from catalogs.store.tile_writer import RUN_KEY, TileWriter
 
-if TYPE_CHECKING:
-    from astropy.table import Table
-
 CATALOGUE_JSON = "catalogue.json"
 FORMAT_VERSION = 1
 
-__all__ = ["Catalogue", "Failure", "Info", "Run", "TileWriter", "create", "open"]
 
-
-class Catalogue:
+class TileStore:
     """A folder of tiles. Opening it reads one small JSON file; nothing holds more than a tile in memory."""
 
     def __init__(self, path: Path, info: Info) -> None:
@@ -46,8 +40,51 @@ class Catalogue:
         self._footers = Footers(path / "tiles", path / "index" / "footers.json", info.model_sha256)
         self._owners: Owners | None = None
 
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a catalogue. Raises ``ScannerError`` ``catalogue.missing`` or ``catalogue.damaged``."""
+        folder = Path(path)
+        try:
+            found = json.loads((folder / CATALOGUE_JSON).read_text(encoding="utf-8"))
+            later = {name: found.get(name) for name in ("grid", "keep")}  # older catalogues do not say
+            known = {name: found[name] for name in Info.__dataclass_fields__ if name not in later}
+            return cls(folder, Info(**known | {"bands": tuple(found["bands"])} | later))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            hint = "Make one with: scanner scan-tiles --tiles LIST --out CATALOGUE"
+            raise ScannerError("catalogue.missing", f"There is no catalogue at {folder}.", hint) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ScannerError(
+                "catalogue.damaged",
+                f"{folder / CATALOGUE_JSON} cannot be read ({error!r}).",
+                "Remove that one file and scan again with the same model: tiles that are done are kept.",
+            ) from error
+
+    @classmethod
+    def create(cls, path: Path | str, run: Run) -> Self:
+        """Make the catalogue's folder for a run, or open the one that is there.
+
+        Raises ``ScannerError``: ``catalogue.other_model``, ``catalogue.other_survey``, ``catalogue.other_keep`` (a
+        catalogue never mixes two), ``catalogue.damaged``, ``output.full``, ``output.read_only``. Removes what killed
+        runs left half-written.
+        """
+        folder = Path(path)
+        if folder.exists() and not folder.is_dir():
+            raise ScannerError(
+                "catalogue.damaged", f"{folder} is a file, not a catalogue's folder.", "Give another --out."
+            )
+        with locked(folder / ".lock"):
+            if (folder / CATALOGUE_JSON).exists():
+                catalogue = cls.open(folder)
+                _same_model(catalogue, run)
+            else:
+                catalogue = cls(folder, Info.of(run))
+                write_json(folder / CATALOGUE_JSON, {**asdict(catalogue.info), "version": FORMAT_VERSION})
+        for part in (folder, folder / "tiles", folder / "failures"):
+            remove_stale(part)
+        return catalogue
+
     def __repr__(self) -> str:
-        return f"<Catalogue {self.path}: {self.info.survey}, model {self.info.model}>"
+        return f"<{type(self).__name__} {self.path}: {self.info.survey}, model {self.info.model}>"
 
     def tiles(self) -> list[str]:
         """Names of the tiles that have a file, sorted."""
@@ -103,54 +140,6 @@ class Catalogue:
             self.footers()
         return self._owners
 
-    def table(self, columns: Sequence[str] | None = None, where: str | None = None) -> Table:
-        """All rows as an astropy table with units; all columns but the embedding unless named.
-
-        ``where`` is a filter such as ``"mag_r < 21 and is_primary"`` (see ``catalogs.store.row_filter``).
-        """
-        from catalogs.store import rows
-
-        return rows.table(self, columns, where)
-
-    def cone(
-        self, ra: float, dec: float, radius: float, columns: Sequence[str] | None = None, where: str | None = None
-    ) -> Table:
-        """Rows within ``radius`` arcsec of a position in degrees ICRS, nearest first, with their ``separation``."""
-        from catalogs.store import rows
-
-        return rows.cone(self, ra, dec, radius, columns, where)
-
-    def neighbours(
-        self,
-        *,
-        ra: float | None = None,
-        dec: float | None = None,
-        object_id: int | None = None,
-        vector: NDArray[Any] | None = None,
-        k: int = 10,
-        radius: float = 3.0,
-        near: tuple[float, float, float] | None = None,
-        where: str | None = None,
-        columns: Sequence[str] | None = None,
-    ) -> Table:
-        """The ``k`` objects most like an ``object_id``, like the object within ``radius`` arcsec of ``ra``, ``dec``
-        (which is itself left out), or like an embedding ``vector`` [D]; ``rank`` and ``similarity`` come first.
-
-        ``near`` (ra, dec in degrees, radius in arcsec) and ``where`` restrict the answer. Raises ``ScannerError``
-        ``query.outside_coverage``, ``query.no_object``, ``query.unknown_object``, ``query.bad_vector``.
-        """
-        from catalogs.search import neighbours as search
-
-        given = {"ra, dec": ra is not None and dec is not None, "object_id": object_id is not None}
-        if sum([*given.values(), vector is not None]) != 1:
-            raise TypeError("neighbours() takes either ra and dec, or object_id, or vector")
-        if vector is not None:
-            return search.neighbours(self, vector, k, near=near, where=where, columns=columns)
-        found = search.example(self, ra=ra, dec=dec, object_id=object_id, radius=radius)
-        return search.neighbours(
-            self, found.vector, k, exclude=found.object_id, near=near, where=where, columns=columns
-        )
-
     def _owned_by(self, tiles: tuple[str, ...]) -> Owners | None:
         if self.info.grid is None:
             return None
@@ -160,48 +149,7 @@ class Catalogue:
         return self.path / "failures" / f"{_checked(tile)}.json"
 
 
-def create(path: Path | str, run: Run) -> Catalogue:
-    """Make the catalogue's folder for a run, or open the one that is there.
-
-    Raises ``ScannerError``: ``catalogue.other_model``, ``catalogue.other_survey``, ``catalogue.other_keep`` (a
-    catalogue never mixes two), ``catalogue.damaged``, ``output.full``, ``output.read_only``. Removes what killed runs
-    left half-written.
-    """
-    folder = Path(path)
-    if folder.exists() and not folder.is_dir():
-        raise ScannerError("catalogue.damaged", f"{folder} is a file, not a catalogue's folder.", "Give another --out.")
-    with locked(folder / ".lock"):
-        if (folder / CATALOGUE_JSON).exists():
-            catalogue = open(folder)
-            _same_model(catalogue, run)
-        else:
-            catalogue = Catalogue(folder, Info.of(run))
-            write_json(folder / CATALOGUE_JSON, {**asdict(catalogue.info), "version": FORMAT_VERSION})
-    for part in (folder, folder / "tiles", folder / "failures"):
-        remove_stale(part)
-    return catalogue
-
-
-def open(path: Path | str) -> Catalogue:
-    """Open a catalogue. Raises ``ScannerError`` ``catalogue.missing`` or ``catalogue.damaged``."""
-    folder = Path(path)
-    try:
-        found = json.loads((folder / CATALOGUE_JSON).read_text(encoding="utf-8"))
-        later = {name: found.get(name) for name in ("grid", "keep")}  # older catalogues do not say
-        known = {name: found[name] for name in Info.__dataclass_fields__ if name not in later}
-        return Catalogue(folder, Info(**known | {"bands": tuple(found["bands"])} | later))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        hint = "Make one with: scanner scan-tiles --tiles LIST --out CATALOGUE"
-        raise ScannerError("catalogue.missing", f"There is no catalogue at {folder}.", hint) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ScannerError(
-            "catalogue.damaged",
-            f"{folder / CATALOGUE_JSON} cannot be read ({error!r}).",
-            "Remove that one file and scan again with the same model: tiles that are done are kept.",
-        ) from error
-
-
-def _same_model(catalogue: Catalogue, run: Run) -> None:
+def _same_model(catalogue: TileStore, run: Run) -> None:
     info = catalogue.info
     if info.model_sha256 != run.model_sha256:
         raise ScannerError(

@@ -14,7 +14,7 @@ import click
 from scanner.cli.options import catalog_option, image_options
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Catalogue
+    from catalogs.catalogue import Catalogue
     from scanner.windows.by_position import Stamps
 
 METHODS = ("pca", "tsne", "umap")

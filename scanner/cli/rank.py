@@ -12,9 +12,9 @@ import click
 from scanner.cli.options import catalog_option, emit, encoder_options, image_options, output_options
 
 if TYPE_CHECKING:
+    from catalogs.catalogue import Catalogue
     from catalogs.ranking.feedback import Marks
     from catalogs.search.examples import Examples
-    from catalogs.store.tile_store import Catalogue
     from scanner.queries.query import Query
 
 METHODS = ("auto", "centroid", "nearest", "probe")

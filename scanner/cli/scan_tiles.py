@@ -127,7 +127,7 @@ def scan_tiles(
       scanner scan-tiles --tiles list.txt --sources grid --stride 16 --keep best:200 --like lenses.csv --out sweep
       scanner scan-tiles --tiles list.txt --root vos:UNIONS/tiles --shard auto
     """
-    from catalogs.store import tile_store as store
+    import catalogs
     from scanner import cluster
     from scanner.encoder.encoder import Encoder, log_cost
     from scanner.scan import run as scan
@@ -159,7 +159,7 @@ def scan_tiles(
             scratch=(scratch or Path(tempfile.gettempdir())) if any(tile.remote for tile in listed) else None,
         )
         run = scan.make_run(plan, encoder, options, model=Path(model).name if Path(model).is_file() else model)
-        catalogue = store.create(catalog, run)
+        catalogue = catalogs.create(catalog, run)
         progress = stack.enter_context(Bar(len(listed))) if sys.stderr.isatty() else Lines(len(listed))
         if place is None:
             report = scan.scan_tiles(listed, plan, encoder, catalogue, run, options, progress)

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.store.tile_store import Catalogue
 from scanner.cluster.job import Work, placed
 from scanner.scan.prepare import failed
 from scanner.scan.progress import Progress

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from catalogs.atomic import remove_stale
+from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.store.tile_store import Catalogue, Run
+from catalogs.store.provenance import Run
 from scanner.cluster import deploy
 from scanner.cluster.dispatch import Dispatch, LostError
 from scanner.cluster.job import Where, Work, absolute

@@ -18,8 +18,8 @@ from typing import Any
 
 from distributed import WorkerPlugin, get_worker
 
+import catalogs
 from catalogs.errors import ScannerError
-from catalogs.store import tile_store as store
 from scanner import __version__
 from scanner.cluster import gpus
 from scanner.cluster.job import INSTALL, Work
@@ -151,7 +151,7 @@ class Station(Quiet):
 
     def _scan(self) -> None:
         work = self._work
-        catalogue = store.open(work.catalogue)
+        catalogue = catalogs.open(work.catalogue)
         with gpus.taken(work.device, work.precision) as device, open_encoder(work, device) as encoder:
             if encoder.sha256 != work.run.model_sha256:
                 raise ScannerError(

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.search import examples
 from catalogs.search.examples import Examples, Unmatched
-from catalogs.store.tile_store import Catalogue
 from scanner.queries import query
 from scanner.queries.query import Asker, Position
 from scanner.sources import position_files as source_files

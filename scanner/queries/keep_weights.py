@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.ranking import rank, scorers
 from catalogs.search import examples
 from catalogs.search import random_sample as sampling
 from catalogs.store import rows
-from catalogs.store.tile_store import Catalogue
 from scanner.encoder.encoder import Encoder
 from scanner.queries import query
 from scanner.queries.query import Position

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from catalogs import lenses
+from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.sky import unions_grid as grid
 from catalogs.store import rows
-from catalogs.store.tile_store import Catalogue
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey
 

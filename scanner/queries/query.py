@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.search import neighbours as search
 from catalogs.search.examples import MATCH_RADIUS
-from catalogs.store.tile_store import Catalogue
 from scanner.encoder.contract import resolve
 from scanner.encoder.encoder import Encoder
 from scanner.sources import position_files as source_files

@@ -15,7 +15,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.store.tile_store import Catalogue, Run
+from catalogs.catalogue import Catalogue
+from catalogs.store.provenance import Run
 from scanner.encoder.encoder import Encoder
 from scanner.scan.best_rows import Best, Keep
 from scanner.scan.prepare import Prepared, failed

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.store.tile_store import Catalogue, Run
+from catalogs.store.provenance import Run
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
 from scanner.scan.pipeline import Pipeline

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.sky import unions_grid
-from catalogs.store.tile_store import Catalogue
 from scanner.encoder.contract import Contract
 from scanner.images import positions
 from scanner.images import tile_images as images

@@ -15,7 +15,6 @@ import catalogs
 from bench.harness.embeddings import Cloud
 from bench.harness.setup import Setup
 from bench.search import publish, readers, variants
-from catalogs.store import tile_store as store
 from catalogs.store.vectors import unit
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
@@ -49,7 +48,7 @@ def scanned(model: Path, images: Path, tmp_path_factory: pytest.TempPathFactory)
     unions, options = survey.load("unions"), ScanOptions(readers=0)
     with Encoder(model, device="cpu", threads=1) as encoder:
         run = make_run(unions, encoder, options)
-        filled = store.create(tmp_path_factory.mktemp("scanned") / "embeddings", run)
+        filled = catalogs.create(tmp_path_factory.mktemp("scanned") / "embeddings", run)
         scan_tiles([find(unions, "200.292", images)], unions, encoder, filled, run, options, Quiet())
     return filled.path
 

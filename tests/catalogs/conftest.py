@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from catalogs.store import tile_store as store
-from catalogs.store.tile_store import Catalogue, Run
+import catalogs
+from catalogs.catalogue import Catalogue
+from catalogs.store.provenance import Run
 
 DIM = 16
 Rows = dict[str, np.ndarray]
@@ -65,7 +66,7 @@ def write_tile(run: Run) -> Callable[[Catalogue, str, Mapping[str, np.ndarray]],
 @pytest.fixture
 def catalogue(tmp_path: Path, run: Run) -> Catalogue:
     """An empty catalogue."""
-    return store.create(tmp_path / "embeddings", run)
+    return catalogs.create(tmp_path / "embeddings", run)
 
 
 @pytest.fixture

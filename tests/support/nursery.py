@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-from catalogs.store import tile_store as store
+import catalogs
 from scanner.encoder import encoder
 from scanner.encoder import session as runtime
 from scanner.scan import run as scan
@@ -31,7 +31,7 @@ def scan_list(folder: Path, model: Path, out: Path, readers: int) -> scan.ScanRe
     with encoder.Encoder(model, device="cpu", threads=2) as loaded:
         run = scan.make_run(unions, loaded, options)
         wanted = tile_list.read_list(folder / "list.txt", unions, folder)
-        return scan.scan_tiles(wanted, unions, loaded, store.create(out, run), run, options)
+        return scan.scan_tiles(wanted, unions, loaded, catalogs.create(out, run), run, options)
 
 
 class Nursery:

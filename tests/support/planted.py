@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from catalogs.catalogue import Catalogue
 from catalogs.search.examples import Examples, match
-from catalogs.store.tile_store import Catalogue
 
 EVERY = 20
 

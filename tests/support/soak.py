@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from catalogs.store import tile_store as store
+import catalogs
 from scanner.encoder import encoder
 from scanner.scan import run as scan
 from scanner.scan.progress import Quiet
@@ -86,7 +86,7 @@ def main(folder: Path, model: Path, count: int, readers: int) -> None:
     unions, options, notes = survey.load("unions"), scan.ScanOptions(readers=readers), Notes()
     with encoder.Encoder(model, device="cpu", threads=2) as loaded:
         run = scan.make_run(unions, loaded, options)
-        catalogue = store.create(folder / "out", run)
+        catalogue = catalogs.create(folder / "out", run)
         report = scan.scan_tiles(listed(folder, count), unions, loaded, catalogue, run, options, notes)
     codes = sorted({tile.code for tile in report.failed})
     found = {"done": report.count("done"), "failed": len(report.failed), "codes": codes, "objects": report.objects}

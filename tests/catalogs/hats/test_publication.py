@@ -19,17 +19,17 @@ from astropy_healpix import HEALPix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import catalogs
 from catalogs import hats
+from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.hats import parquet as files
 from catalogs.hats import partitions
 from catalogs.hats.partitions import Partition
 from catalogs.sky import geometry as sky
 from catalogs.sky import unions_grid as grid
-from catalogs.store import tile_store as store
 from catalogs.store import vectors
 from catalogs.store.schema import healpix29
-from catalogs.store.tile_store import Catalogue
 
 MARGIN = 10.0
 SMALL = hats.Options("unions", rows_per_file=450, margin=MARGIN)
@@ -42,7 +42,7 @@ def on_grid(run):
 
 def write_tiles(folder: Path, names: list[str], run, make_rows, write_tile) -> Catalogue:
     """Tiles that overlap: the same objects are in each tile whose image holds them, measured a little differently."""
-    catalogue = store.create(folder, run)
+    catalogue = catalogs.create(folder, run)
     rng = np.random.default_rng(3)
     centres = np.array([grid.centre(name) for name in names])
     ra = np.concatenate([c[0] + rng.uniform(-0.27, 0.27, 500) / np.cos(np.radians(c[1])) for c in centres]) % 360
@@ -299,11 +299,11 @@ def test_a_full_disk_says_so_and_the_next_run_goes_on(catalogue, tmp_path) -> No
     script = """
 import resource, sys
 from pathlib import Path
-from catalogs import hats; from catalogs.store import tile_store as store
+from catalogs import hats; import catalogs
 from catalogs.errors import ScannerError
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 try:
-    hats.publish(store.open(sys.argv[1]), Path(sys.argv[2]), hats.Options("unions", rows_per_file=450))
+    hats.publish(catalogs.open(sys.argv[1]), Path(sys.argv[2]), hats.Options("unions", rows_per_file=450))
 except ScannerError as error:
     print(error.code)
 """
@@ -370,7 +370,7 @@ def test_a_tile_that_changes_meanwhile_is_noticed(tmp_path, on_grid, make_rows, 
 def test_a_catalogue_of_one_small_tile_is_one_small_pixel_with_an_empty_margin(
     tmp_path, on_grid, make_rows, write_tile
 ) -> None:
-    catalogue = store.create(tmp_path / "embeddings", on_grid)
+    catalogue = catalogs.create(tmp_path / "embeddings", on_grid)
     ra, dec = grid.centre("100.180")
     rows = make_rows(100180, ra + np.linspace(0.01, 0.02, 40), dec + np.linspace(0.01, 0.02, 40))
     write_tile(catalogue, "100.180", rows, on_grid)

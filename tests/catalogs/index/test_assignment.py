@@ -12,34 +12,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import catalogs
 from catalogs import atomic
 from catalogs.index import assignment as plan
 from catalogs.index import build as index
 from catalogs.index.build import Options
 from catalogs.search import candidates
-from catalogs.store import tile_store as store
 
 ROOM = 350  # a shard a tile: six in all
 SCRIPT = """
 import sys
-from catalogs.index import build as index; from catalogs.store import tile_store as store
+from catalogs.index import build as index; import catalogs
 share = tuple(map(int, sys.argv[2].split("/")))
-print(*index.build(store.open(sys.argv[1]), index.Options(shard_rows=350, share=share)).built)
+print(*index.build(catalogs.open(sys.argv[1]), index.Options(shard_rows=350, share=share)).built)
 """
 
 
-def data(survey: store.Catalogue) -> dict[str, bytes]:
+def data(survey: catalogs.Catalogue) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (survey.path / "index").glob("shard-*")}
 
 
-def start(survey: store.Catalogue, share: str, script: str = SCRIPT) -> subprocess.Popen[str]:
+def start(survey: catalogs.Catalogue, share: str, script: str = SCRIPT) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", script, str(survey.path), share]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 @pytest.fixture
-def alone(survey: store.Catalogue) -> dict[str, bytes]:
+def alone(survey: catalogs.Catalogue) -> dict[str, bytes]:
     """The files of an index that one machine built, which are then taken away."""
     index.build(survey, Options(shard_rows=ROOM))
     found = data(survey)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import catalogs
 from catalogs.errors import ScannerError
 from catalogs.index import assignment as plan
 from catalogs.index import build as index
@@ -22,7 +23,6 @@ from catalogs.index import searcher, shards
 from catalogs.index.build import Options
 from catalogs.index.engine import Recipe
 from catalogs.search import candidates
-from catalogs.store import tile_store as store
 from catalogs.store.footers import Footer
 
 
@@ -243,7 +243,7 @@ def test_a_bit_that_flipped_on_the_disk_is_found_by_reading_every_byte(larger, s
 def test_a_copied_index_is_read_once_and_then_trusted(larger, tmp_path, caplog):
     caplog.set_level("INFO")
     expected = answer(larger)
-    copy = store.open(shutil.copytree(larger.path, tmp_path / "copy", copy_function=shutil.copyfile))
+    copy = catalogs.open(shutil.copytree(larger.path, tmp_path / "copy", copy_function=shutil.copyfile))
     for path in (copy.path / "index").glob("shard-*-*"):
         os.utime(path, (4e9, 4e9))  # as if copied after the sidecar
     assert answer(copy) == expected
@@ -284,14 +284,14 @@ def test_killed_at_any_moment_the_old_index_answers(survey, folder, make_rows, w
     script = """
 import os, sys
 from pathlib import Path
-from catalogs.index import build as index; from catalogs.store import tile_store as store
+from catalogs.index import build as index; import catalogs
 real = Path.replace
 def replace(self, target):
     if str(target).endswith(sys.argv[2]) and "shard-0000" + sys.argv[3] in str(target):
         os.kill(os.getpid(), 9)
     return real(self, target)
 Path.replace = replace
-index.build(store.open(sys.argv[1]), index.Options(shard_rows=700))
+index.build(catalogs.open(sys.argv[1]), index.Options(shard_rows=700))
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     for shard in "13":
@@ -309,8 +309,8 @@ def test_two_processes_at_once_build_once(survey, monkeypatch):
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     script = """
 import sys
-from catalogs.index import build as index; from catalogs.store import tile_store as store
-print(len(index.build(store.open(sys.argv[1]), index.Options(shard_rows=700)).built))
+from catalogs.index import build as index; import catalogs
+print(len(index.build(catalogs.open(sys.argv[1]), index.Options(shard_rows=700)).built))
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", script, str(survey.path)]
@@ -323,8 +323,8 @@ def test_asking_while_indexing_is_always_right(survey, folder):
     expected = answer(survey)[0]
     script = """
 import sys
-from catalogs.index import build as index; from catalogs.store import tile_store as store
-catalogue = store.open(sys.argv[1])
+from catalogs.index import build as index; import catalogs
+catalogue = catalogs.open(sys.argv[1])
 for trees in range(2, 12):
     index.build(catalogue, index.Options(trees=trees, shard_rows=700))
 """
@@ -341,12 +341,12 @@ def test_a_full_disk_during_a_build_keeps_the_old_index(survey, folder, make_row
     expected = answer(survey)
     script = """
 import resource, sys
-from catalogs.index import build as index; from catalogs.store import tile_store as store
+from catalogs.index import build as index; import catalogs
 from catalogs.index.engine import Recipe
 from catalogs.errors import ScannerError
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 try:
-    index.build(store.open(sys.argv[1]), index.Options(shard_rows=700))
+    index.build(catalogs.open(sys.argv[1]), index.Options(shard_rows=700))
 except ScannerError as error:
     print(error.code)
 """
@@ -399,7 +399,7 @@ def test_annoys_numbers_have_no_gap(survey, folder):
 
 def test_a_tile_of_another_model_never_enters(survey, folder, run, make_rows, write_tile, tmp_path, caplog):
     other = dataclasses.replace(run, model_sha256="b" * 64)
-    write_tile(store.create(tmp_path / "other", other), "300.240", make_rows(300, [0.3], [30.3]), other)
+    write_tile(catalogs.create(tmp_path / "other", other), "300.240", make_rows(300, [0.3], [30.3]), other)
     shutil.copy(tmp_path / "other" / "tiles" / "300.240.parquet", survey.path / "tiles")
     report = index.build(survey, Options(shard_rows=700))
     assert (report.tiles, report.rows, report.built) == (6, 1800, ())

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import catalogs
 from catalogs import parallel as processes
 from catalogs.errors import ScannerError
 from catalogs.index import build as index
 from catalogs.index.build import Options
-from catalogs.store import tile_store as store
 
 
 def die() -> None:
@@ -110,7 +110,7 @@ def tiny_disk(tmp_path):
 @pytest.mark.parametrize("jobs", [None, 1])
 def test_a_full_disk_harms_nothing(tiny_disk, run, make_rows, write_tile, monkeypatch, looked, jobs):
     """Foreseen by looking for room; unforeseen, a process of its own is killed by the system, and this one is not."""
-    catalogue = store.create(tiny_disk / "embeddings", run)
+    catalogue = catalogs.create(tiny_disk / "embeddings", run)
     write_tile(catalogue, "1.1", make_rows(1, np.linspace(0, 1, 3000), np.linspace(0, 1, 3000)))
     expected = list(catalogue.neighbours(vector=np.ones(16), k=5)["object_id"])
     monkeypatch.setattr(index, "_IN_THIS_PROCESS", 0)

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+import catalogs
 from catalogs.errors import ScannerError
 from catalogs.index import annoy_engine, searcher
 from catalogs.index import build as index
@@ -21,7 +22,6 @@ from catalogs.index.engine import Recipe
 from catalogs.index.half_vectors import Halves
 from catalogs.search import candidates
 from catalogs.search import neighbours as search
-from catalogs.store import tile_store as store
 from catalogs.store import vectors
 
 ENGINES = [
@@ -159,7 +159,7 @@ def test_the_first_dimensions_are_taken_if_they_hold_half_of_the_variance(tmp_pa
     rng = np.random.default_rng(3)
     for name, decay, expected in (("ordered", 0.5, 64), ("even", 0.0, 128)):
         wide = dataclasses.replace(run, contract={"embedding_dim": 192})
-        catalogue = store.create(tmp_path / name, wide)
+        catalogue = catalogs.create(tmp_path / name, wide)
         embedding = rng.normal(size=(400, 192)) * (np.arange(192) + 1.0) ** -decay
         write_tile(catalogue, "1.1", make_rows(1, np.linspace(0, 1, 400), np.linspace(0, 1, 400), embedding), wide)
         report = index.build(catalogue)
@@ -171,7 +171,7 @@ def test_leading_dimensions_find_and_all_of_them_rank(tmp_path, run, make_rows, 
     """With 8 of 64 dimensions the candidates are rough; the similarities and their order are exact all the same."""
     rng = np.random.default_rng(6)
     wide = dataclasses.replace(run, contract={"embedding_dim": 64})
-    catalogue = store.create(tmp_path / "wide", wide)
+    catalogue = catalogs.create(tmp_path / "wide", wide)
     embedding = rng.normal(size=(6000, 64)) * (np.arange(64) + 1.0) ** -0.8
     for number in range(2):
         ra, dec = rng.uniform(0, 360, 3000), rng.uniform(-80, 80, 3000)

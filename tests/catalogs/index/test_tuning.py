@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+import catalogs
 from catalogs import estimate
 from catalogs.errors import ScannerError
 from catalogs.estimate import Estimate
@@ -17,7 +18,6 @@ from catalogs.index.build import Options
 from catalogs.index.engine import Recipe
 from catalogs.search import candidates
 from catalogs.search import index_recall as verify
-from catalogs.store import tile_store as store
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def wide(tmp_path, run, make_rows, write_tile):
     """9,000 objects of 64 dimensions in three tiles: enough for an index to miss some."""
     rng = np.random.default_rng(6)
     by = dataclasses.replace(run, contract={"embedding_dim": 64})
-    catalogue = store.create(tmp_path / "wide", by)
+    catalogue = catalogs.create(tmp_path / "wide", by)
     for number in range(3):
         embedding = rng.normal(size=(3000, 64)) * (np.arange(64) + 1.0) ** -0.4
         ra, dec = rng.uniform(0, 360, 3000), rng.uniform(-80, 80, 3000)

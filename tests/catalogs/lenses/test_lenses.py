@@ -10,7 +10,7 @@ import pytest
 from catalogs import lenses
 from catalogs.errors import ScannerError
 from catalogs.lenses import compile as compiling
-from catalogs.lenses import repair
+from catalogs.lenses import compile as repair
 from catalogs.sky import geometry as sky
 
 HEADER = "name,RA [deg],DEC [deg],zlens,type,grading,ref\n"

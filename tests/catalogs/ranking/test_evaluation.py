@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.ranking import evaluation as trials
 from catalogs.ranking import measures as quality
 from catalogs.ranking import rank
 from catalogs.ranking.evaluation import Trial
-from catalogs.store.tile_store import Catalogue
 from tests.catalogs.conftest import Rows
 from tests.support import planted
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from catalogs.catalogue import Catalogue
 from catalogs.search import examples
 from catalogs.search import neighbours as search
 from catalogs.search.examples import match
 from catalogs.sky import crossmatch
-from catalogs.store.tile_store import Catalogue
 from tests.catalogs.conftest import DIM, Rows
 from tests.support import planted
 

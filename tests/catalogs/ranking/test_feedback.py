@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from catalogs import render as formats
+from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.ranking import feedback as marks
 from catalogs.ranking import rank
 from catalogs.ranking.feedback import Mark
-from catalogs.store.tile_store import Catalogue
 from tests.catalogs.conftest import Rows
 from tests.support import planted
 

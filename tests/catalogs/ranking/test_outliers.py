@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.ranking import outliers
 from catalogs.search import random_sample as sampling
 from catalogs.store import rows
-from catalogs.store.tile_store import Catalogue
 from tests.catalogs.conftest import DIM, Rows
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.ranking import rank, scorers
 from catalogs.search import full_pass as passes
 from catalogs.search.examples import Examples, match
 from catalogs.store import rows
 from catalogs.store.footers import Footer
-from catalogs.store.tile_store import Catalogue
 from tests.catalogs.conftest import DIM, Rows
 from tests.support import planted as lenses
 

@@ -14,7 +14,6 @@ from catalogs.index.build import Options
 from catalogs.search import candidates
 from catalogs.search import full_pass as passes
 from catalogs.search import neighbours as search
-from catalogs.store import tile_store as store
 
 
 def brute_force(survey, vector, k, besides=()):
@@ -239,7 +238,7 @@ def test_the_index_recalls_what_exact_search_finds(tmp_path, run, make_rows, wri
     """Clusters in local subspaces; 'anisotropic' adds a mean of 0.97, as encoders without centring have."""
     rng = np.random.default_rng(6)
     wide = dataclasses.replace(run, contract={"embedding_dim": 64})
-    catalogue = store.create(tmp_path / "wide", wide)
+    catalogue = catalogs.create(tmp_path / "wide", wide)
     centres, axes, shift = rng.normal(size=(50, 64)), rng.normal(size=(50, 12, 64)), rng.normal(size=64)
 
     def draw(count):

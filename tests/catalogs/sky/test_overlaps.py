@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import catalogs
 from catalogs.ranking import rank
 from catalogs.search import examples
 from catalogs.sky import unions_grid as grid
 from catalogs.sky.overlaps import Owners
-from catalogs.store import tile_store as store
 
 FIELD = [f"{x:03d}.{y:03d}" for y in (291, 292, 293) for x in (215, 216, 217, 218, 219)]
 
@@ -66,7 +66,7 @@ def test_a_tile_alone_counts_all_of_its_rows_and_hands_over_those_of_a_neighbour
     tmp_path, run, make_rows, write_tile
 ) -> None:
     on_grid = dataclasses.replace(run, grid="unions")
-    catalogue = store.create(tmp_path / "embeddings", on_grid)
+    catalogue = catalogs.create(tmp_path / "embeddings", on_grid)
 
     def write(name: str) -> int:
         ra, dec = places(name, 3000, seed=int(name[:3]))
@@ -81,7 +81,7 @@ def test_a_tile_alone_counts_all_of_its_rows_and_hands_over_those_of_a_neighbour
     assert len(alone) == count
     before = catalogue.tile_path("217.292").read_bytes()
     write("218.292")
-    both = store.open(catalogue.path).table(["object_id", "tile", "ra", "dec"], where="is_primary")
+    both = catalogs.open(catalogue.path).table(["object_id", "tile", "ra", "dec"], where="is_primary")
     handed = len(alone) - np.sum(both["tile"] == "217.292")
     assert 0 < handed < 0.1 * count
     assert not grid.is_primary("218.292", both["ra"], both["dec"])[both["tile"] == "217.292"].any()
@@ -91,7 +91,7 @@ def test_a_tile_alone_counts_all_of_its_rows_and_hands_over_those_of_a_neighbour
 def test_filters_cones_and_rankings_agree_on_what_counts(tmp_path, run, make_rows, write_tile) -> None:
     """Also for a row group in which the file itself says of no row that it counts."""
     on_grid = dataclasses.replace(run, grid="unions")
-    catalogue = store.create(tmp_path / "embeddings", on_grid)
+    catalogue = catalogs.create(tmp_path / "embeddings", on_grid)
     ra0, dec0 = grid.centre("217.292")
     ra, dec = np.array([ra0, ra0 + 1e-3]), np.array([dec0 - 0.2545, dec0 - 0.2546])  # in the rim that row 291 owns
     assert grid.contains("217.292", ra, dec).all()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogs.store import tile_store as store
+import catalogs
 from catalogs.store import vectors
 
 
@@ -78,7 +78,7 @@ def test_a_row_of_384_dimensions_takes_less_than_720_bytes(tmp_path, run, make_r
     latent = rng.normal(size=(4000, 24)) @ rng.normal(size=(24, 384))
     embedding = latent + 0.3 * rng.normal(size=(4000, 384)) + 20 * rng.normal(size=384)
     rows = make_rows(1, np.linspace(0, 0.5, 4000), np.linspace(0, 0.5, 4000), embedding)
-    catalogue = store.create(tmp_path / "wide", wide)
+    catalogue = catalogs.create(tmp_path / "wide", wide)
     write_tile(catalogue, "1.1", rows, wide)
     group = pq.read_metadata(catalogue.tile_path("1.1")).row_group(0)
     assert group.column(group.num_columns - 1).total_compressed_size / 4000 < 720

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import catalogs
 from catalogs.errors import ScannerError
 from catalogs.store import row_filter as where
 from catalogs.store import tile_reader as reading
-from catalogs.store import tile_store as store
 from catalogs.store.schema import catalogue_schema
 
 SCHEMA = catalogue_schema(("u", "g", "r"), 16)
@@ -154,7 +154,7 @@ filters = st.recursive(
 @given(filters, st.lists(st.tuples(numbers, numbers, numbers), min_size=1, max_size=12))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_a_filter_means_what_python_means_whatever_the_row_groups(run, make_rows, tmp_path_factory, text, values):
-    catalogue = store.create(tmp_path_factory.mktemp("any"), run)
+    catalogue = catalogs.create(tmp_path_factory.mktemp("any"), run)
     mag_u, mag_g, snr = np.array(values, np.float32).T
     count = len(values)
     rows = make_rows(1, np.linspace(0, 1, count), np.linspace(0, 1, count), mag_u=mag_u, mag_g=mag_g, snr=snr)

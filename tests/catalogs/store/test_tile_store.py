@@ -12,7 +12,6 @@ import pytest
 
 import catalogs
 from catalogs.errors import ScannerError
-from catalogs.store import tile_store as store
 from catalogs.store.schema import catalogue_schema
 
 
@@ -28,14 +27,14 @@ def test_create_then_open_gives_the_same_catalogue(tmp_path, run):
 
 def test_creating_it_again_keeps_what_is_there(survey, run):
     before = (survey.path / "catalogue.json").read_bytes()
-    assert store.create(survey.path, run).tiles() == survey.tiles()
+    assert catalogs.create(survey.path, run).tiles() == survey.tiles()
     assert (survey.path / "catalogue.json").read_bytes() == before
 
 
 def test_another_model_is_refused_and_both_are_named(catalogue, run):
     other = dataclasses.replace(run, model="large", model_sha256="b" * 64)
     with pytest.raises(ScannerError) as refused:
-        store.create(catalogue.path, other)
+        catalogs.create(catalogue.path, other)
     assert refused.value.code == "catalogue.other_model"
     assert "small" in refused.value.message
     assert "large" in refused.value.message
@@ -47,7 +46,7 @@ def test_another_model_is_refused_and_both_are_named(catalogue, run):
 
 def test_another_survey_is_refused(catalogue, run):
     with pytest.raises(ScannerError) as refused:
-        store.create(catalogue.path, dataclasses.replace(run, bands=("g", "r")))
+        catalogs.create(catalogue.path, dataclasses.replace(run, bands=("g", "r")))
     assert refused.value.code == "catalogue.other_survey"
 
 
@@ -104,7 +103,7 @@ def test_a_tile_damaged_inside_is_named_and_left_out(survey, caplog):
 
 def test_a_tile_of_another_model_is_left_out_with_a_warning(survey, run, make_rows, tmp_path, caplog):
     other_run = dataclasses.replace(run, model_sha256="b" * 64)
-    other = store.create(tmp_path / "other", other_run)
+    other = catalogs.create(tmp_path / "other", other_run)
     with other.writer("500.240", other_run) as writer:
         writer.write(make_rows(500, [1.0], [2.0]))
     other.tile_path("500.240").rename(survey.tile_path("500.240"))
@@ -139,7 +138,7 @@ def test_the_bytes_do_not_depend_on_batches_or_time(catalogue, run, make_rows, t
     rows = make_rows(1, np.linspace(0, 1, 1000), np.linspace(0, 1, 1000))
     contents = []
     for batch, home in ((1000, "a"), (64, "b"), (1, "c")):
-        other = store.create(tmp_path / home, run)
+        other = catalogs.create(tmp_path / home, run)
         with other.writer("1.1", run, {"sources": "detect"}) as writer:
             for start in range(0, 1000, batch):
                 writer.write({name: values[start : start + batch] for name, values in rows.items()})

@@ -14,21 +14,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import catalogs
 from catalogs import atomic
 from catalogs.errors import ScannerError
-from catalogs.store import tile_store as store
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, limits and locks of POSIX")
 
 WRITER = """
 import sys, resource
 import numpy as np
-from catalogs.store import tile_store as store
-from catalogs.store.tile_store import Run
+import catalogs
+from catalogs.store.provenance import Run
 
 path, tile, after = sys.argv[1:4]
 run = Run("unions", ("u", "g", "r"), "small", "a" * 64, {"embedding_dim": 16, "window": 64}, {"min_snr": 5.0})
-catalogue = store.create(path, run)
+catalogue = catalogs.create(path, run)
 rng = np.random.default_rng(3)
 def batch(count):
     rows = {field.name: rng.uniform(1, 2, count) for field in catalogue.schema}
@@ -58,7 +58,7 @@ def start(path: Path, tile: str, after: str) -> subprocess.Popen[str]:
     return process
 
 
-def temporaries(catalogue: store.Catalogue) -> list[Path]:
+def temporaries(catalogue: catalogs.Catalogue) -> list[Path]:
     return list((catalogue.path / "tiles").glob(".*"))
 
 
@@ -69,13 +69,13 @@ def test_killed_while_writing_the_tile_is_not_there_and_the_next_run_cleans_up(c
     assert catalogue.tiles() == []
     assert not catalogue.done("217.292", run.digest)
     assert len(temporaries(catalogue)) == 1
-    store.create(catalogue.path, run)
+    catalogs.create(catalogue.path, run)
     assert temporaries(catalogue) == []
 
 
 def test_the_temporary_of_a_live_writer_is_left_alone(catalogue, run):
     process = start(catalogue.path, "217.292", "wait")
-    store.create(catalogue.path, run)
+    catalogs.create(catalogue.path, run)
     assert len(temporaries(catalogue)) == 1
     process.communicate("", timeout=30)
     assert process.returncode == 0
@@ -100,7 +100,7 @@ def test_a_killed_run_repeated_gives_the_same_bytes(tmp_path, run):
     killed.kill()
     killed.wait()
     start(tmp_path / "b", "217.292", "finish").communicate(timeout=30)
-    first, second = (store.open(tmp_path / home).tile_path("217.292").read_bytes() for home in "ab")
+    first, second = (catalogs.open(tmp_path / home).tile_path("217.292").read_bytes() for home in "ab")
     assert first == second
 
 
@@ -126,7 +126,7 @@ def tiny_disk(tmp_path):
 
 
 def test_a_full_disk_says_so_and_keeps_what_was_finished(tiny_disk, run, make_rows, write_tile):
-    catalogue = store.create(tiny_disk / "embeddings", run)
+    catalogue = catalogs.create(tiny_disk / "embeddings", run)
     write_tile(catalogue, "1.1", make_rows(1, np.linspace(0, 1, 100), np.linspace(0, 1, 100)))
     large = make_rows(2, np.linspace(0, 1, 20_000), np.linspace(0, 1, 20_000))
     with pytest.raises(ScannerError) as refused:
@@ -139,18 +139,18 @@ def test_a_full_disk_says_so_and_keeps_what_was_finished(tiny_disk, run, make_ro
 
 
 def test_a_read_only_disk_says_so_and_can_still_be_asked(tiny_disk, run, make_rows, write_tile):
-    catalogue = store.create(tiny_disk / "embeddings", run)
+    catalogue = catalogs.create(tiny_disk / "embeddings", run)
     write_tile(catalogue, "1.1", make_rows(1, [10.0, 10.1], [20.0, 20.1]))
     subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
     for attempt in (
         lambda: write_tile(catalogue, "2.1", make_rows(2, [1.0], [1.0])),
-        lambda: store.create(tiny_disk / "other", run),
+        lambda: catalogs.create(tiny_disk / "other", run),
         lambda: catalogue.record_failure("3.1", "tile.all_nan", "No band has data."),
     ):
         with pytest.raises(ScannerError) as refused:
             attempt()
         assert refused.value.code == "output.read_only"
-    assert len(store.open(tiny_disk / "embeddings").cone(10.0, 20.0, 60)) == 1
+    assert len(catalogs.open(tiny_disk / "embeddings").cone(10.0, 20.0, 60)) == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EDQUOT, "output.full"), (errno.EACCES, "output.read_only")])
@@ -171,7 +171,7 @@ def test_a_disk_without_locks_is_refused(tmp_path, run, monkeypatch, number):
 
     monkeypatch.setattr(atomic.fcntl, "flock", refuse)
     for attempt in (
-        lambda: store.create(tmp_path / "embeddings", run),
+        lambda: catalogs.create(tmp_path / "embeddings", run),
         lambda: atomic.write_text(tmp_path / "file", "text"),
     ):
         with pytest.raises(ScannerError) as refused:

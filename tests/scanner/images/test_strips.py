@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from catalogs.store import tile_store as store
+import catalogs
 from scanner.encoder.encoder import Encoder
 from scanner.images import sections
 from scanner.scan import prepare
@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scanned(folder: Path, encoder: Encoder, out: Path, options: ScanOptions) -> ScanReport:
     run = scan.make_run(UNIONS, encoder, options)
     listed = [tile_list.find(UNIONS, name, folder) for name in NAMES]
-    return scan.scan_tiles(listed, UNIONS, encoder, store.create(out, run), run, options)
+    return scan.scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
 
 
 def assert_same_bytes(folder: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_tile_that_breaks_after_some_strips_leaves_nothing_and_the_next_is_who
     monkeypatch.setattr(prepare, "_found", breaks)
     report = scanned(folder, encoder, tmp_path / "out", ScanOptions(readers=0, memory=LOW))
     assert [(tile.status, tile.code) for tile in report.tiles] == [("failed", "tile.unexpected"), ("done", "")]
-    assert store.open(tmp_path / "out").tiles() == [NAMES[1]]
+    assert catalogs.open(tmp_path / "out").tiles() == [NAMES[1]]
     assert not list((tmp_path / "out").rglob("*.tmp"))
 
 

@@ -12,7 +12,6 @@ import pytest
 import catalogs
 from catalogs.errors import ScannerError
 from catalogs.ranking import rank
-from catalogs.store import tile_store as store
 from scanner.encoder.encoder import Encoder
 from scanner.images import tile_images as images
 from scanner.queries import keep_weights
@@ -57,7 +56,7 @@ def like(folder: Path, swept: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def scanned(folder: Path, encoder: Encoder, out: Path, options: ScanOptions) -> ScanReport:
     run = scan.make_run(UNIONS, encoder, options)
     listed = [tile_list.find(UNIONS, name, folder) for name in NAMES]
-    return scan.scan_tiles(listed, UNIONS, encoder, store.create(out, run), run, options)
+    return scan.scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
 
 
 def rows(out: Path, name: str) -> tuple[list[int], np.ndarray]:

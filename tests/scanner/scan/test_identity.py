@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from catalogs.store import tile_store as store
+import catalogs
 from scanner.encoder.encoder import Encoder
 from scanner.scan import run as scan
 from scanner.scan.options import LOW, ScanOptions
@@ -31,7 +31,7 @@ def scanned(folder: Path, out: Path, names: list[str], options: ScanOptions, **s
     with Encoder(folder / "encoder.onnx", device="cpu", **session) as encoder:
         run = scan.make_run(UNIONS, encoder, options)
         listed = [tile_list.find(UNIONS, name, folder) for name in names]
-        report = scan.scan_tiles(listed, UNIONS, encoder, store.create(out, run), run, options)
+        report = scan.scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
     assert report.count("done") == len(names)
     return {path.stem: path.read_bytes() for path in (out / "tiles").glob("*.parquet")}
 

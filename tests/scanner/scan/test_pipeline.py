@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import catalogs
 from catalogs.errors import ScannerError
-from catalogs.store import tile_store as store
 from scanner.encoder.encoder import Encoder
 from scanner.scan.pipeline import AHEAD, Pipeline
 from scanner.scan.progress import Quiet
@@ -80,8 +80,8 @@ class Bench:
 
     def __init__(self, encoder: Encoder, folder: Path) -> None:
         self.encoder = encoder
-        self.run = store.Run("unions", BANDS, "tiny", encoder.sha256, encoder.contract.to_dict(), {})
-        self.catalogue = store.create(folder, self.run)
+        self.run = catalogs.Run("unions", BANDS, "tiny", encoder.sha256, encoder.contract.to_dict(), {})
+        self.catalogue = catalogs.create(folder, self.run)
         self.released: list[str] = []
 
     def scan(self, *tiles: FakeTile | TileReport, check: Callable[[], None] = lambda: None) -> list[TileReport]:

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import catalogs
 from catalogs.errors import ScannerError
-from catalogs.store import tile_store as store
 from catalogs.store.tile_writer import RUN_KEY
 from scanner.encoder.encoder import Encoder
 from scanner.images import tile_images as images
@@ -55,7 +55,7 @@ class Bench:
     def __init__(self, folder: Path, out: Path, encoder: Encoder) -> None:
         self.folder, self.out, self.encoder = folder, out, encoder
 
-    def run(self, options: ScanOptions = IN_PROCESS) -> store.Run:
+    def run(self, options: ScanOptions = IN_PROCESS) -> catalogs.Run:
         return scan.make_run(UNIONS, self.encoder, options, "tiny")
 
     def tile(self, name: str) -> Tile:
@@ -67,7 +67,7 @@ class Bench:
 
     def scan_tiles(self, listed: Any, options: ScanOptions = IN_PROCESS, progress: Any = None) -> ScanReport:
         run = self.run(options)
-        return scan.scan_tiles(listed, UNIONS, self.encoder, store.create(self.out, run), run, options, progress)
+        return scan.scan_tiles(listed, UNIONS, self.encoder, catalogs.create(self.out, run), run, options, progress)
 
     def rows(self, name: str) -> dict[str, Any]:
         table = pq.read_table(self.out / "tiles" / f"{name}.parquet")
@@ -192,7 +192,7 @@ def test_the_rest_is_done_on_a_rerun_and_other_settings_are_done_anew(bench: Ben
 def test_a_tile_says_on_what_its_vectors_were_made(bench: Bench) -> None:
     """A GPU's differ in the fifth decimal: no reason to do a tile again, but to be told."""
     bench.scan(["200.292"])
-    said = pq.read_metadata(store.open(bench.out).tile_path("200.292")).metadata[RUN_KEY.encode()]
+    said = pq.read_metadata(catalogs.open(bench.out).tile_path("200.292")).metadata[RUN_KEY.encode()]
     assert json.loads(said)["extra"] == {"provider": "CPUExecutionProvider"}
 
 
@@ -227,7 +227,7 @@ def test_bad_tiles_are_values(bench: Bench, tmp_path: Path, readers: int) -> Non
     }
     assert report.count("done") == 2
     assert all(tile.message and tile.hint for tile in report.failed)
-    assert len(store.open(bench.out).failures()) == 2
+    assert len(catalogs.open(bench.out).failures()) == 2
 
 
 def test_an_error_that_nobody_foresaw_is_a_value_that_says_where(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

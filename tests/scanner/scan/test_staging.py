@@ -19,8 +19,8 @@ pytest.importorskip("aiohttp")
 
 import fsspec
 
+import catalogs
 from catalogs.errors import ScannerError
-from catalogs.store import tile_store as store
 from scanner.encoder.encoder import Encoder
 from scanner.remote import download as transfer
 from scanner.remote import scratch, vospace
@@ -71,7 +71,7 @@ class Bench:
         options = replace(ScanOptions(readers=readers, scratch=self.scratch), **rest)  # type: ignore[arg-type]
         run = scan.make_run(UNIONS, self.encoder, options)
         listed = tile_list.parse(clean(lines), UNIONS, root)
-        catalogue = store.create(out or self.out, run)
+        catalogue = catalogs.create(out or self.out, run)
         report = scan.scan_tiles(listed, UNIONS, self.encoder, catalogue, run, options)
         assert not self.scratch.exists() or not list(self.scratch.iterdir())
         return report
@@ -172,14 +172,14 @@ def test_what_stays_broken_is_a_failed_tile_to_try_again(
     server.always = {}
     assert bench.scan(NAMES, server.url).count("done") == 1
     assert bench.contents() == local
-    assert not store.open(bench.out).failures()
+    assert not catalogs.open(bench.out).failures()
 
 
 def test_a_band_that_is_not_there_is_a_missing_band_a_named_file_is_not(bench: Bench, server: BadServer) -> None:
     server.always = {R[NAMES[0]]: 404}
     report = bench.scan([NAMES[0], "210.300", f"{server.url}/{R[NAMES[1]].replace('201', '211')}"], server.url)
     assert report.count("done") == 1
-    rows = store.open(bench.out).table(["bands_present", "detection_band"])
+    rows = catalogs.open(bench.out).table(["bands_present", "detection_band"])
     assert set(rows["detection_band"]) == {"i"}
     assert {tile.tile: tile.code for tile in report.failed} == {
         "210.300": "tile.missing_file",
@@ -236,7 +236,7 @@ def test_an_interrupt_does_not_wait_for_a_server(bench: Bench, server: BadServer
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scan.scan_tiles(listed, UNIONS, bench.encoder, store.create(bench.out, run), run, options, Stop())
+        scan.scan_tiles(listed, UNIONS, bench.encoder, catalogs.create(bench.out, run), run, options, Stop())
     assert time.monotonic() - stopped[0] < 20  # the server would have taken a minute
     hangs.set()
     assert not list(bench.scratch.iterdir())

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from catalogs.store import tile_store as store
+import catalogs
 from scanner.encoder.encoder import Encoder
 from scanner.images import tile_images as images
 from scanner.scan import prepare
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 def scanned(listed: list[Tile], encoder: Encoder, out: Path, options: ScanOptions) -> ScanReport:
     run = scan.make_run(UNIONS, encoder, options)
-    return scan.scan_tiles(listed, UNIONS, encoder, store.create(out, run), run, options)
+    return scan.scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
 
 
 def test_a_reader_that_hangs_is_killed_and_the_next_tile_is_read(
@@ -52,7 +52,7 @@ def test_a_reader_that_hangs_is_killed_and_the_next_tile_is_read(
         ("201.292", "done", ""),
     ]
     assert "--time-limit" in report.failed[0].hint
-    assert [failure.code for failure in store.open(tmp_path / "out").failures()] == ["tile.reader_hung"]
+    assert [failure.code for failure in catalogs.open(tmp_path / "out").failures()] == ["tile.reader_hung"]
 
 
 def test_the_time_limit_is_no_setting_of_the_rows() -> None:
