@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 
 if sys.platform != "win32":
     import fcntl
@@ -31,13 +31,13 @@ def output_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise ScannerError(
-                "output.full",
+                ErrorCode.OUTPUT_FULL,
                 f"There is no room left to write {path}.",
                 "Free some space and run the same command again: what was finished is kept.",
             ) from error
         if error.errno in _NOT_HERE:
             raise ScannerError(
-                "output.read_only",
+                ErrorCode.OUTPUT_READ_ONLY,
                 f"{path} cannot be written here ({os.strerror(error.errno)}).",
                 "Give a folder you may write to.",
             ) from error
@@ -134,7 +134,7 @@ def _lock(descriptor: int, path: Path, shared: bool = False) -> None:
         if error.errno not in _NO_LOCKS:
             raise
         raise ScannerError(
-            "output.no_locks",
+            ErrorCode.OUTPUT_NO_LOCKS,
             f"The disk of {path} does not lock files ({os.strerror(error.errno)}).",
             "Have it mounted with flock (Lustre: -o flock), or give a folder on a local disk.",
         ) from error

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 
 Answer = TypeVar("Answer")
 
@@ -47,9 +47,9 @@ def _call(work: Callable[[], Answer]) -> Answer:
 def _died(disk: Path) -> ScannerError:
     if shutil.disk_usage(disk).free < _NEARLY_FULL:
         hint = "Free some space and run the same command again: what was finished is kept."
-        return ScannerError("output.full", f"There is no room left to build in {disk}.", hint)
+        return ScannerError(ErrorCode.OUTPUT_FULL, f"There is no room left to build in {disk}.", hint)
     return ScannerError(
-        "index.process_died",
+        ErrorCode.INDEX_PROCESS_DIED,
         "A process that built a part of the index was killed, most likely for want of memory.",
         "Run the same command again with fewer --jobs: what was finished is kept. (A program of your own that builds "
         "by processes has to keep what it does under: if __name__ == '__main__'.)",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.schema import EMBEDDING
 
 if TYPE_CHECKING:
@@ -34,10 +34,12 @@ def render(table: Table, fmt: str, columns: Sequence[str] | None = None) -> str 
     Raises ``ScannerError``: ``format.unknown`` (lists the formats), ``column.unknown``.
     """
     if fmt not in _WRITERS:
-        raise ScannerError("format.unknown", f"There is no format {fmt!r}.", f"Choose one of {', '.join(FORMATS)}.")
+        raise ScannerError(
+            ErrorCode.FORMAT_UNKNOWN, f"There is no format {fmt!r}.", f"Choose one of {', '.join(FORMATS)}."
+        )
     if columns is not None and (unknown := [name for name in columns if name not in table.colnames]):
         message = f"The answer has no column {', '.join(unknown)}."
-        raise ScannerError("column.unknown", message, f"It has {', '.join(table.colnames)}.")
+        raise ScannerError(ErrorCode.COLUMN_UNKNOWN, message, f"It has {', '.join(table.colnames)}.")
     chosen = table[list(columns) if columns is not None else _default(table, fmt)]
     chosen.meta = {}
     return _WRITERS[fmt](chosen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from export.embedding_options import Recipe
 from training.loop.checkpoint import Checkpoint
 from training.model.pixels import missing_share
@@ -35,7 +35,7 @@ class EmbeddingGraph(nn.Module):
         super().__init__()
         if recipe.pooling not in checkpoint.statistics:
             raise ScannerError(
-                "checkpoint.unfinished",
+                ErrorCode.CHECKPOINT_UNFINISHED,
                 f"The checkpoint of run {checkpoint.config.name!r} has no statistics of {recipe.pooling!r} embeddings.",
                 "They are taken at the end of the run: python -m training pretrain ... --resume",
             )

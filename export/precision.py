@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from catalogs.atomic import replacing
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from export.to_onnx import with_contract
 from export.verify import ROWS, cases
 from scanner.encoder.contract import NEIGHBOURS, Contract
@@ -107,7 +107,7 @@ def _nearest(found: Vectors) -> NDArray[np.intp]:
 
 def _refused(precision: str, why: str) -> ScannerError:
     return ScannerError(
-        "export.precision",
+        ErrorCode.EXPORT_PRECISION,
         f"{precision} changes the vectors too much: {why}. No {precision} file was written.",
         "Give --cutouts to calibrate and compare on real pixels; else scan with the float32 file.",
     )

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from catalogs.atomic import replacing, write_text
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from export.card import render
 from export.embedding_options import Recipe
 from export.fp16 import export_half
@@ -109,7 +109,7 @@ def load(folder: Path) -> EmbeddingGraph:
         graph.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         hint = "Compare the files with SHA256SUMS: sha256sum -c SHA256SUMS"
-        raise ScannerError("release.damaged", f"{folder} is no complete release: {error}.", hint) from error
+        raise ScannerError(ErrorCode.RELEASE_DAMAGED, f"{folder} is no complete release: {error}.", hint) from error
     return graph
 
 

@@ -11,7 +11,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from export.graph import EmbeddingGraph
 from training.config import Config
 from training.loop.batches import CENTRED, TRAIN, VALIDATE, batch_of, open_cutouts
@@ -64,7 +64,7 @@ def _difference(name: str, found: Pixels, expected: Pixels) -> float:
     length = float(np.abs(np.linalg.norm(found, axis=1) - 1).max())
     if not max(worst, length) <= TOLERANCE:
         raise ScannerError(
-            "export.disagrees",
+            ErrorCode.EXPORT_DISAGREES,
             f"Check {name!r}: ONNX Runtime and torch differ by {worst:.2e}, lengths differ from 1 by {length:.2e}; "
             f"at most {TOLERANCE:.0e} is allowed. No file was written.",
             "Run the same export with another onnxruntime or torch; their versions are the usual cause.",
@@ -98,7 +98,7 @@ def _stored(folder: Path, config: Config, rows: int, seed: int) -> Pixels:
     held = open_cutouts(folder, config, VALIDATE)
     cutouts = held if len(held) >= ROWS else open_cutouts(folder, config, TRAIN)
     if len(cutouts) < ROWS:
-        raise ScannerError("shards.empty", f"{folder} holds fewer than {ROWS} cutouts to compare on.")
+        raise ScannerError(ErrorCode.SHARDS_EMPTY, f"{folder} holds fewer than {ROWS} cutouts to compare on.")
     return batch_of(cutouts, some_rows(cutouts, rows, seed), CENTRED, config).flux.numpy()
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 
 POOLINGS = ("mean", "cls", "central", "gaussian")
 """Of patches to one vector: see ``training.model.pooling``."""
@@ -185,7 +185,9 @@ def read(path: Path) -> Config:
     try:
         return Config.from_dict(tomllib.loads(path.read_text("utf-8")), str(path))
     except FileNotFoundError as error:
-        raise ScannerError("config.missing", f"There is no configuration {path}.", "See training/configs.") from error
+        raise ScannerError(
+            ErrorCode.CONFIG_MISSING, f"There is no configuration {path}.", "See training/configs."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _bad(f"{path} is not TOML: {error}") from error
 
@@ -238,5 +240,5 @@ def _refuse(part: object, names: tuple[str, ...], good: Callable[[float], bool],
 
 def _bad(why: str) -> ScannerError:
     return ScannerError(
-        "config.bad", f"Bad configuration: {why}.", "training/configs/small.toml is a complete example."
+        ErrorCode.CONFIG_BAD, f"Bad configuration: {why}.", "training/configs/small.toml is a complete example."
     )

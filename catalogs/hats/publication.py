@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalogs.atomic import locked, output_errors, write_json
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.hats import metadata as describe
 from catalogs.hats.layout import Tables
 from catalogs.hats.partitions import MAX_MARGIN, Counts, split
@@ -117,7 +117,9 @@ def _count(catalogue: TileStore, footers: list[Footer], options: Options) -> Cou
             counts.add(number, table.column(HEALPIX).to_numpy())
     if not counts.total:
         hint = "Try --all-rows, or another --where."
-        raise ScannerError("publish.nothing", f"No row of {catalogue.path} is chosen: there is nothing to write.", hint)
+        raise ScannerError(
+            ErrorCode.PUBLISH_NOTHING, f"No row of {catalogue.path} is chosen: there is nothing to write.", hint
+        )
     return counts
 
 
@@ -126,7 +128,7 @@ def _sound(catalogue: TileStore) -> list[Footer]:
     footers = catalogue.footers()
     if missing := sorted(set(catalogue.tiles()) - {footer.tile for footer in footers}):
         raise ScannerError(
-            "publish.damaged_tile",
+            ErrorCode.PUBLISH_DAMAGED_TILE,
             f"{len(missing)} tiles of {catalogue.path} cannot be read: {', '.join(missing[:10])}.",
             "Scan them again, or remove their files.",
         )
@@ -158,10 +160,12 @@ def _begin(partial: Path, plan: dict[str, Any]) -> None:
 def _check(options: Options) -> None:
     if not _NAME.fullmatch(options.name):
         hint = "Use letters, digits, and _ . + - after the first."
-        raise ScannerError("publish.bad_option", f"{options.name!r} cannot name a collection.", hint)
+        raise ScannerError(ErrorCode.PUBLISH_BAD_OPTION, f"{options.name!r} cannot name a collection.", hint)
     if not 0 < options.margin <= MAX_MARGIN or options.rows_per_file < 1:
         message = f'A margin of {options.margin}" and {options.rows_per_file} rows a file cannot be.'
-        raise ScannerError("publish.bad_option", message, f'Give a margin up to {MAX_MARGIN:g}", and 1 row or more.')
+        raise ScannerError(
+            ErrorCode.PUBLISH_BAD_OPTION, message, f'Give a margin up to {MAX_MARGIN:g}", and 1 row or more.'
+        )
 
 
 def _check_free(out: Path) -> None:
@@ -169,7 +173,7 @@ def _check_free(out: Path) -> None:
         return
     if out.exists():
         raise ScannerError(
-            "publish.not_empty",
+            ErrorCode.PUBLISH_NOT_EMPTY,
             f"{out} is there already and not an empty folder.",
             "Give another folder, or remove that one first: a collection that others may be reading is never changed.",
         )

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from catalogs.atomic import replacing
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.hats import layout
 from catalogs.hats import parquet as files
 from catalogs.hats.layout import Tables
@@ -92,7 +92,9 @@ class Writer:
         table = pa.concat_tables(parts)
         if len(table) != partition.rows:
             message = f"{self._catalogue.path} changed while it was being published."
-            raise ScannerError("publish.changed", message, "Run the same command again when no scan is writing to it.")
+            raise ScannerError(
+                ErrorCode.PUBLISH_CHANGED, message, "Run the same command again when no scan is writing to it."
+            )
         return table.combine_chunks()
 
     def _note_margins(self, number: int, table: pa.Table) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index.engine import Recipe
 from catalogs.index.half_vectors import Halves
 from catalogs.store.vectors import Vectors
@@ -77,7 +77,7 @@ def _works_here() -> None:
     done = subprocess.run([sys.executable, "-c", _TRIAL], check=False, stderr=subprocess.DEVNULL)
     if done.returncode < 0:
         raise ScannerError(
-            "index.processor",
+            ErrorCode.INDEX_PROCESSOR,
             f"Annoy as it is installed does not run on this processor ({signal.Signals(-done.returncode).name}).",
             "Compile it here: pip install --force-reinstall --no-cache-dir --no-deps --no-binary annoy annoy",
         )

@@ -22,7 +22,7 @@ import numpy as np
 
 from catalogs import parallel as processes
 from catalogs.atomic import locked, output_errors, remove_stale
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index import assignment as plans
 from catalogs.index import engine as engines
 from catalogs.index import shards, tuning
@@ -200,7 +200,9 @@ def _recipe(catalogue: TileStore, options: Options, before: Recipe | None, found
     engine = engines.named(name)
     if options.dims is not None and options.dims > catalogue.info.dim:
         message = f"{options.dims} leading dimensions cannot be indexed: the embeddings have {catalogue.info.dim}."
-        raise ScannerError("index.bad_dims", message, "Give fewer, or none: then they are chosen by what they hold.")
+        raise ScannerError(
+            ErrorCode.INDEX_BAD_DIMS, message, "Give fewer, or none: then they are chosen by what they hold."
+        )
     if before is None or before.engine != name:
         dims = before.dims if before else options.dims or _leading(catalogue, found)
         before = Recipe(name, dims, engine.TREES[0], SEED, engine.EFFORT, CANDIDATES)
@@ -257,7 +259,7 @@ def _look_for_room(folder: Path, needed: int) -> None:
         free = shutil.disk_usage(folder).free
     if free < needed:
         raise ScannerError(
-            "output.full",
+            ErrorCode.OUTPUT_FULL,
             f"There is no room to build in {folder}: {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free.",
             "Free some space and run the same command again: what was finished is kept.",
         )

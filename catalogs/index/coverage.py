@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index import shards
 from catalogs.index.shards import Covered, Shard
 from catalogs.store.footers import Footer, fingerprint
@@ -32,7 +32,7 @@ def covering(catalogue: TileStore, found: Sequence[Footer]) -> Iterator[tuple[Sh
         try:
             shard = read_whole(path, catalogue.info.dim)
         except ScannerError as error:
-            if error.code == "index.dimension":
+            if error.code == ErrorCode.INDEX_DIMENSION:
                 raise
             log.warning("%s Its tiles are searched exactly. %s", error.message, error.hint)
             continue
@@ -68,7 +68,7 @@ def _refuse_strangers(folder: Path) -> None:
     for path in folder.glob(f"*{shards.ENGINE}"):
         if not (folder / f"{path.stem.rsplit('-', 1)[0]}.json").exists():
             raise ScannerError(
-                "index.no_sidecar",
+                ErrorCode.INDEX_NO_SIDECAR,
                 f"The index file {path} has no sidecar that says what it is; Annoy would crash on a wrong guess.",
                 "Put its .json back, or bring the index up to date: scanner index",
             )

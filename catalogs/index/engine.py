@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index.half_vectors import Halves
 from catalogs.store.vectors import Vectors
 
@@ -70,5 +70,5 @@ def named(name: str) -> Engine:
     """The engine of this name; ``ScannerError`` ``index.bad_engine``."""
     if name not in NAMES:
         message = f"There is no index engine {name!r}."
-        raise ScannerError("index.bad_engine", message, f"Give one of {', '.join(NAMES)}.")
+        raise ScannerError(ErrorCode.INDEX_BAD_ENGINE, message, f"Give one of {', '.join(NAMES)}.")
     return cast(Engine, import_module(f"catalogs.index.{name}_engine"))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index.engine import Recipe
 from catalogs.index.half_vectors import Halves
 from catalogs.store.vectors import Vectors, unit
@@ -79,5 +79,5 @@ def _faiss() -> Any:
         import faiss
     except ImportError as error:
         hint = "pip install 'unions-scanner[faiss]', or index with --engine annoy"
-        raise ScannerError("index.no_engine", "faiss is not installed.", hint) from error
+        raise ScannerError(ErrorCode.INDEX_NO_ENGINE, "faiss is not installed.", hint) from error
     return faiss

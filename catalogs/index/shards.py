@@ -27,7 +27,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.atomic import replacing, write_json
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index import engine as engines
 from catalogs.index import half_vectors as halves
 from catalogs.index.engine import Recipe
@@ -93,10 +93,12 @@ def read(path: Path, dim: int) -> Shard:
         stat = path.stat()
         shard = _parsed(path, stat.st_size, stat.st_mtime_ns)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ScannerError("index.damaged", f"The index file {path} cannot be read ({error!r}).", _HINT) from error
+        raise ScannerError(
+            ErrorCode.INDEX_DAMAGED, f"The index file {path} cannot be read ({error!r}).", _HINT
+        ) from error
     if shard.dim != dim:
         raise ScannerError(
-            "index.dimension",
+            ErrorCode.INDEX_DIMENSION,
             f"The index {path} is of {shard.dim} dimensions, the embeddings of its catalogue have {dim}.",
             f"It belongs to another catalogue. {_HINT}",
         )
@@ -121,7 +123,7 @@ def check(shard: Shard, folder: Path) -> None:
             raise ValueError("it has not as many rows as its sidecar says")
         engines.named(shard.recipe.engine).check(shard.path(folder, ENGINE), shard.rows, shard.recipe)
     except (OSError, ValueError) as error:
-        raise ScannerError("index.damaged", f"The index file {path} is refused: {error}.", _HINT) from error
+        raise ScannerError(ErrorCode.INDEX_DAMAGED, f"The index file {path} is refused: {error}.", _HINT) from error
 
 
 def settle(shard: Shard, folder: Path) -> None:
@@ -135,7 +137,9 @@ def check_all(shard: Shard, folder: Path) -> None:
     for suffix, (_, _, whole) in zip(SUFFIXES, shard.files, strict=True):
         path = shard.path(folder, suffix)
         if checksum(path) != whole:
-            raise ScannerError("index.damaged", f"The index file {path} has changed since it was written.", _HINT)
+            raise ScannerError(
+                ErrorCode.INDEX_DAMAGED, f"The index file {path} has changed since it was written.", _HINT
+            )
 
 
 def bytes_needed(rows: int, dim: int, recipe: Recipe) -> int:

@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import Estimate, interval, shared
 from catalogs.index import engine as engines
 from catalogs.index.engine import Recipe
@@ -59,7 +59,7 @@ def recipe_for(shard: Shard, folder: Path, target: float, trees: Sequence[int]) 
                 found.append((seconds, reached))
     if not found:
         raise ScannerError(
-            "index.recall",
+            ErrorCode.INDEX_RECALL,
             f"A recall of {target} cannot be had with {shard.recipe.dims} dimensions: at most {best:.3f} for certain.",
             "Index more --index-dims, or ask for less; exact search needs no index to be right.",
         )

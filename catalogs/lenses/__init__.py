@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -45,8 +45,12 @@ def known(grade: str | None = None, kind: str | None = None) -> Table:
     import numpy as np
     from astropy.table import Table
 
-    _check("grade", grade, GRADES)
-    _check("kind", kind, KINDS)
+    for what, value, allowed, code in (
+        ("grade", grade, GRADES, ErrorCode.LENSES_BAD_GRADE),
+        ("kind", kind, KINDS, ErrorCode.LENSES_BAD_KIND),
+    ):
+        if value is not None and value not in allowed:
+            raise ScannerError(code, f"There is no {what} {value!r}.", f"Give one of {', '.join(allowed)}.")
     text = {"converters": dict.fromkeys(("name", "zlens_all", "references"), str), "fill_values": []}
     table = Table.read(DATA, format="ascii.csv", fast_reader=False, **text)
     table["zlens"] = np.array([float(value or "nan") for value in table["zlens"].astype(str)])
@@ -55,8 +59,3 @@ def known(grade: str | None = None, kind: str | None = None) -> Table:
     table["ra"].unit = table["dec"].unit = "deg"
     chosen = np.isin(table["kind"], LENSES if kind is None else (kind,))
     return table[chosen & np.isin(table["grade"], GRADES if grade is None else (grade,))]
-
-
-def _check(what: str, value: str | None, allowed: tuple[str, ...]) -> None:
-    if value is not None and value not in allowed:
-        raise ScannerError(f"lenses.bad_{what}", f"There is no {what} {value!r}.", f"Give one of {', '.join(allowed)}.")

@@ -20,7 +20,7 @@ import click
 import numpy as np
 
 from catalogs.atomic import replacing
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.lenses import DATA, GRADES, LENSES, SET_APART
 from catalogs.sky import geometry as sky
 
@@ -94,7 +94,9 @@ def read(source: Path) -> list[Lens]:
         return [_lens(row) for row in csv.DictReader(io.StringIO(text))]
     except (KeyError, ValueError) as error:
         message = f"{source} is not the catalog.csv of lenscat ({error!r})."
-        raise ScannerError("lenses.bad_source", message, "It is in the wheel: lenscat/data/catalog.csv.") from error
+        raise ScannerError(
+            ErrorCode.LENSES_BAD_SOURCE, message, "It is in the wheel: lenscat/data/catalog.csv."
+        ) from error
 
 
 def merged(rows: Sequence[Lens]) -> list[Lens]:

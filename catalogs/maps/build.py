@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalogs.atomic import locked, remove_stale, replacing, write_json
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.maps import projections
 from catalogs.maps.projections import Placer, Places
 from catalogs.search import random_sample as sampling
@@ -84,11 +84,11 @@ def build(
     name = name or plan.method
     if not _NAME.fullmatch(name):
         raise ScannerError(
-            "map.bad_name", f"{name!r} cannot name a map.", "Use letters, digits and _: it names columns."
+            ErrorCode.MAP_BAD_NAME, f"{name!r} cannot name a map.", "Use letters, digits and _: it names columns."
         )
     if plan.method not in projections.METHODS:
         hint = f"Give one of {', '.join(projections.METHODS)}."
-        raise ScannerError("map.bad_method", f"There is no map by {plan.method!r}.", hint)
+        raise ScannerError(ErrorCode.MAP_BAD_METHOD, f"There is no map by {plan.method!r}.", hint)
     chosen = rows.selection(catalogue, plan.where, None)
     folder = _folder(catalogue, name)
     with locked(folder / ".lock"):
@@ -137,7 +137,7 @@ def describe(catalogue: TileStore, name: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         there = ", ".join(names(catalogue)) or "none yet"
         hint = f"Maps: {there}. Make one with: scanner map --method umap"
-        raise ScannerError("map.missing", f"{catalogue.path} has no map {name!r}.", hint) from error
+        raise ScannerError(ErrorCode.MAP_MISSING, f"{catalogue.path} has no map {name!r}.", hint) from error
 
 
 def _folder(catalogue: TileStore, name: str) -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.vectors import Vectors
 
 METHODS = ("pca", "tsne", "umap")
@@ -57,7 +57,7 @@ def fit(sample: Vectors, method: str, seed: int) -> Places:
     """
     if len(sample) < NEAREST:
         hint = "Scan more tiles, or loosen --where."
-        raise ScannerError("map.too_few", f"{len(sample)} objects are too few for a map.", hint)
+        raise ScannerError(ErrorCode.MAP_TOO_FEW, f"{len(sample)} objects are too few for a map.", hint)
     seen = components(sample)(sample)
     if method == "pca":
         return np.ascontiguousarray(seen[:, :2])
@@ -112,4 +112,4 @@ def _library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         hint = "pip install 'unions-scanner[maps]'"
-        raise ScannerError("map.not_installed", f"{name} is not installed.", hint) from error
+        raise ScannerError(ErrorCode.MAP_NOT_INSTALLED, f"{name} is not installed.", hint) from error

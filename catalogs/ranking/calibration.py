@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking import scorers
 from catalogs.ranking.scorers import Method, Scorer
 from catalogs.search.examples import Examples
@@ -86,7 +86,7 @@ def checked_prevalence(prevalence: float) -> float:
     """``prevalence`` if it is a share; ``ScannerError`` ``rank.bad_prevalence``."""
     if not 0 < prevalence < 1:
         hint = "Give the share of objects that you expect to be like the examples, such as 0.001."
-        raise ScannerError("rank.bad_prevalence", f"{prevalence} is no share between 0 and 1.", hint)
+        raise ScannerError(ErrorCode.RANK_BAD_PREVALENCE, f"{prevalence} is no share between 0 and 1.", hint)
     return prevalence
 
 

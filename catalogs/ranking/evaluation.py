@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import Estimate
 from catalogs.ranking import measures as quality
 from catalogs.ranking import rank, scorers
@@ -84,7 +84,7 @@ def evaluate(catalogue: TileStore, truth: Examples, trial: Trial, like: Examples
     drawn = sampling.draw(catalogue, chosen, rank.SAMPLE, trial.seed)
     ordinary = drawn[~(truth.near(drawn.ra, drawn.dec) | (like or ranked).near(drawn.ra, drawn.dec))].vectors
     if not len(ordinary):
-        raise ScannerError("rank.no_ordinary", "There are no objects but the lenses.", "Let --where pass more.")
+        raise ScannerError(ErrorCode.RANK_NO_ORDINARY, "There are no objects but the lenses.", "Let --where pass more.")
     contests = [
         *(_by_method(method, split, ordinary) for method in trial.methods for split in splits),
         *(_by_magnitude(_magnitudes(catalogue, ranked), split) for split in splits if like is None),
@@ -140,11 +140,11 @@ def _splits(ranked: Examples, trial: Trial, like: Examples | None) -> list[_Spli
         sought = np.flatnonzero(~like.near(ranked.ra, ranked.dec))
         if not len(like) or not len(sought):
             hint = "Give positions on tiles of the catalogue, and lenses that are no examples."
-            raise ScannerError("rank.few_lenses", "There is no example, or nothing left to be found.", hint)
+            raise ScannerError(ErrorCode.RANK_FEW_LENSES, "There is no example, or nothing left to be found.", hint)
         return [_Split(like, np.zeros(0, np.int64), sought, ranked.vectors[first[sought]])]
     if len(ranked) <= trial.examples:
         message = f"Of the lenses {len(ranked)} can be ranked: with {trial.examples} as examples none is left to find."
-        raise ScannerError("rank.few_lenses", message, "Give more lenses, or fewer --examples.")
+        raise ScannerError(ErrorCode.RANK_FEW_LENSES, message, "Give more lenses, or fewer --examples.")
     splits = []
     for draw in range(trial.draws):
         rng = np.random.default_rng([trial.seed, draw])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import examples
 from catalogs.search.examples import Examples
 from catalogs.search.hits import SAME_OBJECT
@@ -119,14 +119,18 @@ def _marks(path: Path, records: Sequence[tuple[int, dict[str, str]]]) -> Iterato
     names = records[0][1] if records else {}
     if records and COLUMN not in names:
         message = f"{path} has no column {COLUMN!r} among {', '.join(names)}."
-        raise ScannerError("feedback.no_mark", message, f"Fill the column {COLUMN} that rank writes: kept or rejected.")
+        raise ScannerError(
+            ErrorCode.FEEDBACK_NO_MARK, message, f"Fill the column {COLUMN} that rank writes: kept or rejected."
+        )
     for number, record in records:
         word = record[COLUMN].lower()
         if word in UNDECIDED:
             continue
         if word not in KEPT | REJECTED:
             hint = "Write kept or rejected, and nothing where you do not know."
-            raise ScannerError("feedback.bad_mark", f"{path}, line {number}: {record[COLUMN]!r} is no mark.", hint)
+            raise ScannerError(
+                ErrorCode.FEEDBACK_BAD_MARK, f"{path}, line {number}: {record[COLUMN]!r} is no mark.", hint
+            )
         yield _mark(f"{path.name}, line {number}", record, word in KEPT)
 
 
@@ -137,9 +141,11 @@ def _mark(name: str, record: dict[str, str], kept: bool) -> Mark:
         return Mark(name, kept, None, None, int(record["object_id"]))
     except (KeyError, ValueError) as error:
         hint = "Each marked row needs ra and dec in degrees, or its object_id in full: keep those columns."
-        raise ScannerError("feedback.no_object", f"{name}: it is not said which object is marked.", hint) from error
+        raise ScannerError(
+            ErrorCode.FEEDBACK_NO_OBJECT, f"{name}: it is not said which object is marked.", hint
+        ) from error
 
 
 def _unreadable(path: Path, why: str) -> ScannerError:
     hint = "Give the CSV that rank -f csv wrote, with its column mark filled."
-    return ScannerError("feedback.unreadable", f"{path} cannot be read as marks: {why}.", hint)
+    return ScannerError(ErrorCode.FEEDBACK_UNREADABLE, f"{path} cannot be read as marks: {why}.", hint)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import full_pass as passes
 from catalogs.search import random_sample as sampling
 from catalogs.search.hits import Hits
@@ -91,10 +91,10 @@ def outliers(
     """
     if method not in METHODS:
         raise ScannerError(
-            "outliers.bad_method", f"There is no method {method!r}.", f"Give one of {', '.join(METHODS)}."
+            ErrorCode.OUTLIERS_BAD_METHOD, f"There is no method {method!r}.", f"Give one of {', '.join(METHODS)}."
         )
     if k < 1:
-        raise ScannerError("query.bad_k", f"{k} outliers cannot be found.", "Ask for one or more.")
+        raise ScannerError(ErrorCode.QUERY_BAD_K, f"{k} outliers cannot be found.", "Ask for one or more.")
     chosen = primary(catalogue, where)
     usual = sampling.draw(catalogue, chosen, sample, seed)
     far = distance(method, usual, neighbour)
@@ -124,7 +124,7 @@ def distance(method: str, usual: Sample, neighbour: int) -> Mahalanobis | Knn:
     if len(usual) <= max(neighbour, 2):
         message = f"{len(usual)} objects are too few to say what is usual."
         hint = "Let --where pass more, take a larger --sample or a smaller --neighbour, or scan more tiles."
-        raise ScannerError("outliers.few_objects", message, hint)
+        raise ScannerError(ErrorCode.OUTLIERS_FEW_OBJECTS, message, hint)
     if method == "knn":
         return Knn(usual.vectors, neighbour)
     mean = usual.vectors.mean(axis=0, dtype=np.float64)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking import calibration, scorers
 from catalogs.ranking import feedback as marks
 from catalogs.ranking import listing as ranked
@@ -97,12 +97,14 @@ def rank(
 def _checked(ranking: Ranking) -> Ranking:
     if ranking.method not in ("auto", *scorers.METHODS):
         known = ", ".join(("auto", *scorers.METHODS))
-        raise ScannerError("rank.bad_method", f"There is no method {ranking.method!r}.", f"Give one of {known}.")
+        raise ScannerError(
+            ErrorCode.RANK_BAD_METHOD, f"There is no method {ranking.method!r}.", f"Give one of {known}."
+        )
     if ranking.next not in (None, *NEXT):
         hint = f"Give one of {', '.join(NEXT)}."
-        raise ScannerError("rank.bad_next", f"What to judge next cannot be {ranking.next!r}.", hint)
+        raise ScannerError(ErrorCode.RANK_BAD_NEXT, f"What to judge next cannot be {ranking.next!r}.", hint)
     if ranking.k < 1:
-        raise ScannerError("query.bad_k", f"{ranking.k} objects cannot be ranked.", "Ask for one or more.")
+        raise ScannerError(ErrorCode.QUERY_BAD_K, f"{ranking.k} objects cannot be ranked.", "Ask for one or more.")
     calibration.checked_prevalence(ranking.prevalence)
     return ranking
 
@@ -111,7 +113,9 @@ def _taught(like: Examples, unlike: Examples | None, feedback: Marks) -> tuple[E
     """Examples and counterexamples, marks included; what is both in the two lists counts for nothing."""
     if unlike is not None and not len(unlike):
         hint = "Give positions on tiles of the catalogue, or a larger radius."
-        raise ScannerError("rank.no_example", "None of the counterexamples is an object of the catalogue.", hint)
+        raise ScannerError(
+            ErrorCode.RANK_NO_EXAMPLE, "None of the counterexamples is an object of the catalogue.", hint
+        )
     against = unlike if unlike is not None else examples.none(like.vectors.shape[1])
     doubtful = like[against.near(like.ra, like.dec, SAME_OBJECT)]
     if len(doubtful):
@@ -120,7 +124,7 @@ def _taught(like: Examples, unlike: Examples | None, feedback: Marks) -> tuple[E
     against = against.without(doubtful).without(feedback.kept).joined(feedback.rejected)
     if not len(like):
         hint = "Give positions on tiles of the catalogue, or a larger radius."
-        raise ScannerError("rank.no_example", "None of the examples is an object of the catalogue.", hint)
+        raise ScannerError(ErrorCode.RANK_NO_EXAMPLE, "None of the examples is an object of the catalogue.", hint)
     return like, against
 
 
@@ -130,7 +134,9 @@ def _learned(catalogue: TileStore, like: Examples, unlike: Examples, chosen: Sel
     ordinary = drawn[~(like.near(drawn.ra, drawn.dec) | unlike.near(drawn.ra, drawn.dec))].vectors
     if not len(ordinary) and method != "nearest":
         hint = "Rank with --method nearest, or let --where pass more."
-        raise ScannerError("rank.no_ordinary", "There are no other primary objects to compare examples with.", hint)
+        raise ScannerError(
+            ErrorCode.RANK_NO_ORDINARY, "There are no other primary objects to compare examples with.", hint
+        )
     scorer = scorers.learned(method, like.vectors, unlike.vectors, ordinary)
     fitted = calibration.calibrate(method, like, unlike.vectors, ordinary, wanted.seed)
     log.info(
@@ -176,7 +182,7 @@ def _priority(learned: Learned, wanted: Ranking) -> passes.Scores:
     fitted = learned.calibration
     if fitted is None:
         hint = "Give five examples or more (kept marks count), or take --next best or explore."
-        raise ScannerError("rank.no_probability", "It is not known which candidates are uncertain.", hint)
+        raise ScannerError(ErrorCode.RANK_NO_PROBABILITY, "It is not known which candidates are uncertain.", hint)
     return lambda embedding, length: -np.abs(fitted.odds(learned.scorer(embedding, length), wanted.prevalence))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
+from catalogs.errors import ErrorCode
 from catalogs.search.hits import ONE_SYSTEM, SAME_OBJECT
 from catalogs.sky import crossmatch
 from catalogs.sky import geometry as sky
@@ -37,7 +38,7 @@ class Unmatched:
     name: str
     ra: float
     dec: float
-    code: str
+    code: ErrorCode
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def of_ids(catalogue: TileStore, names: Mapping[int, str]) -> Examples:
                 for identity, ra, dec in zip(*columns, strict=True):
                     found[identity] = _Object(names[identity], ra, dec, footer.tile)
     missing = [one for one in names if one not in found]
-    unmatched = [Unmatched(names[one], np.nan, np.nan, "query.unknown_object") for one in missing]
+    unmatched = [Unmatched(names[one], np.nan, np.nan, ErrorCode.QUERY_UNKNOWN_OBJECT) for one in missing]
     return _with_vectors(catalogue, found, unmatched)
 
 
@@ -198,10 +199,10 @@ class _Asked:
                 )
         return _with_vectors(catalogue, chosen, unmatched)
 
-    def _why(self, place: int) -> str:
+    def _why(self, place: int) -> ErrorCode:
         if not self.possible[place]:
-            return "sky.out_of_range"
-        return "query.no_object" if self.covered[place] else "query.outside_coverage"
+            return ErrorCode.SKY_OUT_OF_RANGE
+        return ErrorCode.QUERY_NO_OBJECT if self.covered[place] else ErrorCode.QUERY_OUTSIDE_COVERAGE
 
 
 def _with_vectors(catalogue: TileStore, chosen: Mapping[int, _Object], unmatched: list[Unmatched]) -> Examples:
@@ -209,7 +210,7 @@ def _with_vectors(catalogue: TileStore, chosen: Mapping[int, _Object], unmatched
     found = _embeddings(catalogue, chosen)
     kept = [identity for identity in chosen if identity in found]
     lost = [one for identity, one in chosen.items() if identity not in found]
-    unmatched = [*unmatched, *(Unmatched(one.name, one.ra, one.dec, "query.no_embedding") for one in lost)]
+    unmatched = [*unmatched, *(Unmatched(one.name, one.ra, one.dec, ErrorCode.QUERY_NO_EMBEDDING) for one in lost)]
     if not kept:
         return replace(none(catalogue.info.dim), unmatched=tuple(unmatched))
     name, ra, dec, tile = (np.array([getattr(chosen[one], f) for one in kept]) for f in ("name", "ra", "dec", "tile"))

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.parallel import in_threads
 from catalogs.search.hits import Hits
 from catalogs.store import rows
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLUMNS = ("object_id", "ra", "dec")
 ATTEMPTS = 3
 _FEW = 0.8  # share of a row group from which on all of it is scored
-CHANGING = "catalogue.changing"
+CHANGING = ErrorCode.CATALOGUE_CHANGING
 
 Answer = TypeVar("Answer")
 Scores = Callable[[Vectors, NDArray[np.float32]], NDArray[np.floating]]

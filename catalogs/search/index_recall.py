@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import Estimate, interval, shared
 from catalogs.index.coverage import covering
 from catalogs.index.engine import Recipe
@@ -94,7 +94,7 @@ def _drawn(catalogue: TileStore, count: int, seed: int) -> tuple[Vectors, int, R
     shards = [shard for shard, _ in covering(catalogue, catalogue.footers()) if shard.rows]
     if not shards:
         message = f"The catalogue {catalogue.path} has no index to verify."
-        raise ScannerError("index.none", message, f"Make one: scanner index --catalog {catalogue.path}")
+        raise ScannerError(ErrorCode.INDEX_NONE, message, f"Make one: scanner index --catalog {catalogue.path}")
     rng = np.random.default_rng(seed)
     sizes = np.array([shard.rows for shard in shards])
     shares: NDArray[np.int64] = rng.multinomial(min(count, int(sizes.sum())), sizes / sizes.sum())

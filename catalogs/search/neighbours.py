@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import examples
 from catalogs.search import full_pass as passes
 from catalogs.search.candidates import Candidates
@@ -80,7 +80,7 @@ def neighbours_of_many(
 ) -> list[Table]:
     """``neighbours`` of each row of ``queries`` [Q, D], reading the catalogue once for all of them."""
     if k < 1:
-        raise ScannerError("query.bad_k", f"{k} neighbours cannot be found.", "Ask for one or more.")
+        raise ScannerError(ErrorCode.QUERY_BAD_K, f"{k} neighbours cannot be found.", "Ask for one or more.")
     directions = _directions(queries, catalogue.info.dim)
     names = reading.checked_columns(columns, catalogue.schema)
     chosen = rows.selection(catalogue, where, near)
@@ -129,23 +129,23 @@ def _unanswered(catalogue: TileStore, missing: Unmatched, object_id: int | None,
     place = f"ra {missing.ra:.6f}, dec {missing.dec:+.6f}"
     named = f"Object {object_id}" if object_id is not None else f"The object at {place}"
     message, hint = {
-        "query.unknown_object": (
+        ErrorCode.QUERY_UNKNOWN_OBJECT: (
             f"The catalogue {catalogue.path} has no object {object_id}.",
             "Ask by position instead: the object that is nearest is taken.",
         ),
-        "query.outside_coverage": (
+        ErrorCode.QUERY_OUTSIDE_COVERAGE: (
             f"No tile of the catalogue {catalogue.path} is at {place}.",
             "Scan the tile that covers it first, or ask elsewhere.",
         ),
-        "query.no_object": (
+        ErrorCode.QUERY_NO_OBJECT: (
             f"The catalogue {catalogue.path} has no object within {radius} arcsec of {place}.",
             "Widen the radius, or have the spot itself embedded from its tile.",
         ),
-        "query.no_embedding": (
+        ErrorCode.QUERY_NO_EMBEDDING: (
             f"{named} has no embedding: there is no data in its window.",
             "Ask for another object.",
         ),
-        "sky.out_of_range": (
+        ErrorCode.SKY_OUT_OF_RANGE: (
             f"{place} is no position on the sky.",
             "Give ra from 0 to 360 and dec from -90 to 90, in degrees.",
         ),
@@ -157,10 +157,12 @@ def _directions(queries: NDArray[Any], dim: int) -> Vectors:
     given = np.asarray(queries, np.float32)
     if given.ndim != 2 or given.shape[1] != dim:
         message = f"A vector of shape {given.shape[1:]} is no embedding of this catalogue, which have {dim} numbers."
-        raise ScannerError("query.bad_vector", message, "Embed the query with the model that made the catalogue.")
+        raise ScannerError(
+            ErrorCode.QUERY_BAD_VECTOR, message, "Embed the query with the model that made the catalogue."
+        )
     if not vectors.sound(given).all():
         message = "A vector that is zero or not finite has no direction, so nothing is like it."
-        raise ScannerError("query.bad_vector", message, "Ask with an object or a cutout that holds data.")
+        raise ScannerError(ErrorCode.QUERY_BAD_VECTOR, message, "Ask with an object or a cutout that holds data.")
     return vectors.unit(given)
 
 

@@ -14,7 +14,7 @@ import re
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import separation
 
 PIXEL_SCALE = 0.18577
@@ -37,7 +37,7 @@ def split(name: str) -> tuple[int, int]:
         if y <= 360 and x < _end(y):
             return x, y
     raise ScannerError(
-        "tile.off_grid",
+        ErrorCode.TILE_OFF_GRID,
         f"There is no tile {name!r} on the UNIONS grid.",
         "A tile is xxx.yyy with yyy from 000 to 360 (declination yyy/2 - 90) and xxx below 720 * cos(declination).",
     )
@@ -161,5 +161,5 @@ def _tangent(
 
 def _checked(angle: float, limit: float) -> float:
     if not abs(angle) <= limit:
-        raise ScannerError("position.off_sky", f"{angle} is no angle on the sky.", "RA and Dec are in degrees.")
+        raise ScannerError(ErrorCode.POSITION_OFF_SKY, f"{angle} is no angle on the sky.", "RA and Dec are in degrees.")
     return float(angle)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalogs.atomic import write_text
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import Circle
 from catalogs.store.tile_writer import RUN_KEY, SKY_KEY
 
@@ -78,7 +78,7 @@ def read(path: Path) -> Footer:
 def damaged(path: Path, error: Exception) -> ScannerError:
     """The error of a tile file that cannot be read."""
     return ScannerError(
-        "tile.damaged",
+        ErrorCode.TILE_DAMAGED,
         f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
         f"Scan tile {path.stem} again; its file is replaced.",
     )

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.schema import EMBEDDING, IS_PRIMARY
 
 _MAX_LENGTH = 4000
@@ -71,7 +71,7 @@ def parse(text: str, schema: pa.Schema) -> Where:
         prunable = _prunable(tree)
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise ScannerError(
-            "where.syntax",
+            ErrorCode.WHERE_SYNTAX,
             f"The filter {text!r} cannot be read: {error.msg if isinstance(error, SyntaxError) else error}.",
             'Write it like: mag_r < 21 and is_primary and not isnan(mag_u) and tile in ("217.292", "218.292")',
         ) from error
@@ -84,7 +84,7 @@ def _columns(tree: ast.expr, schema: pa.Schema) -> tuple[str, ...]:
     usable = [name for name in schema.names if name != EMBEDDING]
     if unknown := [name for name in names if name not in usable]:
         raise ScannerError(
-            "where.column",
+            ErrorCode.WHERE_COLUMN,
             f"A filter cannot use {', '.join(unknown)}: there is no such column to compare.",
             f"The columns are {', '.join(usable)}.",
         )
@@ -97,7 +97,7 @@ def _checked(text: str, expression: Any, schema: pa.Schema) -> pc.Expression:
     except (pa.ArrowException, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         hint = "Compare numbers with numbers and text with text; the whole must be true or false for each row."
-        raise ScannerError("where.type", f"The filter {text!r} makes no sense: {reason}", hint) from error
+        raise ScannerError(ErrorCode.WHERE_TYPE, f"The filter {text!r} makes no sense: {reason}", hint) from error
     return expression
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store import rows
 from catalogs.store.footers import Footer
 from catalogs.store.tile_reader import Selection
@@ -55,7 +55,7 @@ def region(ra: float, dec: float, radius: float) -> sky.Circle:
     """The cap of ``radius`` arcsec around a position in degrees; ``ScannerError`` ``sky.out_of_range``."""
     if not (0 <= ra <= 360 and -90 <= dec <= 90 and radius >= 0):
         raise ScannerError(
-            "sky.out_of_range",
+            ErrorCode.SKY_OUT_OF_RANGE,
             f"ra {ra}, dec {dec}, radius {radius} is no region of the sky.",
             "Give ra from 0 to 360 and dec from -90 to 90 in degrees, and a radius in arcsec that is not negative.",
         )
@@ -130,7 +130,7 @@ def by_id(catalogue: TileStore, object_id: int, columns: Sequence[str]) -> pa.Ta
             for found in tile_groups(catalogue, footer, columns, chosen):
                 return found
     raise ScannerError(
-        "query.unknown_object",
+        ErrorCode.QUERY_UNKNOWN_OBJECT,
         f"The catalogue {catalogue.path} has no object {object_id}.",
         "Ask by position instead: the object that is nearest is taken.",
     )

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow.fs import LocalFileSystem
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import Circle
 from catalogs.sky.overlaps import Owners
 from catalogs.store import vectors, voparquet
@@ -141,7 +141,7 @@ def checked_columns(columns: Sequence[str] | None, schema: pa.Schema) -> list[st
         return [name for name in schema.names if name != EMBEDDING]
     if unknown := [name for name in columns if name not in schema.names]:
         message = f"The catalogue has no column {', '.join(unknown)}."
-        raise ScannerError("column.unknown", message, f"The columns are {', '.join(schema.names)}.")
+        raise ScannerError(ErrorCode.COLUMN_UNKNOWN, message, f"The columns are {', '.join(schema.names)}.")
     return list(dict.fromkeys(columns))
 
 

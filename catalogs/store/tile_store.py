@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalogs.atomic import locked, remove_stale, write_json
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import Circle
 from catalogs.sky.overlaps import Owners
 from catalogs.store import footers
@@ -51,10 +51,10 @@ class TileStore:
             return cls(folder, Info(**known | {"bands": tuple(found["bands"])} | later))
         except (FileNotFoundError, NotADirectoryError) as error:
             hint = "Make one with: scanner scan-tiles --tiles LIST --out CATALOGUE"
-            raise ScannerError("catalogue.missing", f"There is no catalogue at {folder}.", hint) from error
+            raise ScannerError(ErrorCode.CATALOGUE_MISSING, f"There is no catalogue at {folder}.", hint) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ScannerError(
-                "catalogue.damaged",
+                ErrorCode.CATALOGUE_DAMAGED,
                 f"{folder / CATALOGUE_JSON} cannot be read ({error!r}).",
                 "Remove that one file and scan again with the same model: tiles that are done are kept.",
             ) from error
@@ -70,7 +70,7 @@ class TileStore:
         folder = Path(path)
         if folder.exists() and not folder.is_dir():
             raise ScannerError(
-                "catalogue.damaged", f"{folder} is a file, not a catalogue's folder.", "Give another --out."
+                ErrorCode.CATALOGUE_DAMAGED, f"{folder} is a file, not a catalogue's folder.", "Give another --out."
             )
         with locked(folder / ".lock"):
             if (folder / CATALOGUE_JSON).exists():
@@ -153,21 +153,21 @@ def _same_model(catalogue: TileStore, run: Run) -> None:
     info = catalogue.info
     if info.model_sha256 != run.model_sha256:
         raise ScannerError(
-            "catalogue.other_model",
+            ErrorCode.CATALOGUE_OTHER_MODEL,
             f"The catalogue {catalogue.path} was made with model {_model(info)}, this run uses {_model(run)}: "
             "their embeddings cannot be compared.",
             "Give another --out for this model, or the --model that the catalogue was made with.",
         )
     if (info.survey, info.bands) != (run.survey, tuple(run.bands)):
         raise ScannerError(
-            "catalogue.other_survey",
+            ErrorCode.CATALOGUE_OTHER_SURVEY,
             f"The catalogue {catalogue.path} holds {info.survey} ({','.join(info.bands)}), "
             f"this run is of {run.survey} ({','.join(run.bands)}).",
             "Give another --out for this survey.",
         )
     if info.keep != run.settings.get("keep"):
         raise ScannerError(
-            "catalogue.other_keep",
+            ErrorCode.CATALOGUE_OTHER_KEEP,
             f"The catalogue {catalogue.path} holds {_kept(info.keep)}, this run keeps "
             f"{_kept(run.settings.get('keep'))}: what is missing in one tile would mean something else in the next.",
             "Give another --out for this run, or the --keep and --like that the catalogue was made with.",
@@ -186,7 +186,7 @@ def _model(of: Info | Run) -> str:
 
 def _checked(tile: str) -> str:
     if not tile or tile.startswith(".") or "/" in tile or "\\" in tile:
-        raise ScannerError("tile.bad_name", f"{tile!r} cannot be the name of a tile.", "Names hold no slash.")
+        raise ScannerError(ErrorCode.TILE_BAD_NAME, f"{tile!r} cannot be the name of a tile.", "Names hold no slash.")
     return tile
 
 

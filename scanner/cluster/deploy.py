@@ -16,7 +16,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.cluster.job import INSTALL, Where, Work, not_installed
 from scanner.encoder import session as runtime
 
@@ -91,7 +91,7 @@ class _Address:
             except (OSError, ValueError) as error:
                 if isinstance(error, ValueError) or time.monotonic() > end:
                     raise ScannerError(
-                        "cluster.no_scheduler",
+                        ErrorCode.CLUSTER_NO_SCHEDULER,
                         f"There is no Dask scheduler at {self._address}: {error}.",
                         "Start one with: dask scheduler; its first lines say the address, such as tcp://10.0.0.1:8786.",
                     ) from error
@@ -190,7 +190,7 @@ def _gpus(given: Any, path: Path, workers: int, work: Work) -> Any:
     make = _installed("dask_cuda").LocalCUDACluster
     if not runtime.gpu_count():
         hint = "Leave --dask-config away: --workers alone are processes of this machine."
-        raise ScannerError("device.unavailable", f"{path} asks for GPUs, and this machine has none.", hint)
+        raise ScannerError(ErrorCode.DEVICE_UNAVAILABLE, f"{path} asks for GPUs, and this machine has none.", hint)
     known = {name for kind in (make, LocalCluster) for name in inspect.signature(kind).parameters}
     _check_known(path, "cuda", given, known - {"n_workers", "threads_per_worker", "kwargs", "worker_kwargs"})
     options = {str(name).replace("-", "_"): value for name, value in given.items()}
@@ -221,7 +221,7 @@ def _installed(module: str) -> Any:
     except ImportError as error:
         package = module.replace("_", "-")
         message = f"{package} cannot be imported: {error}."
-        raise ScannerError("cluster.not_installed", message, f"pip install {package}") from error
+        raise ScannerError(ErrorCode.CLUSTER_NOT_INSTALLED, message, f"pip install {package}") from error
 
 
 def _check_options(path: Path, kind: str, given: Any) -> None:
@@ -262,7 +262,7 @@ def _worker_arguments(kind: str, work: Work) -> list[str]:
 
 def _bad(path: Path, why: str) -> ScannerError:
     return ScannerError(
-        "cluster.bad_config",
+        ErrorCode.CLUSTER_BAD_CONFIG,
         f"{path} {why}.",
         f"It is a file of Dask settings, as docs/scaling.md shows. Needed: {INSTALL}, and dask-jobqueue or dask-cuda",
     )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from catalogs.catalogue import Catalogue
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.cluster.job import Work, placed
 from scanner.scan.prepare import failed
 from scanner.scan.progress import Progress
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 DEATHS = 3
 """Workers that a tile may kill, alone in the last of them, before it is put aside."""
 
-KILLS_WORKERS = "tile.kills_workers"
+KILLS_WORKERS = ErrorCode.TILE_KILLS_WORKERS
 LOOK = 1.0
 """Seconds after which the scheduler is asked again which workers there are."""
 
@@ -172,7 +172,7 @@ class Dispatch:
             raise error
         if not isinstance(error, KilledWorker):
             raise ScannerError(
-                "cluster.task_failed",
+                ErrorCode.CLUSTER_TASK_FAILED,
                 f"A worker could not scan tile {flight.tile.name}: {error!r}.",
                 "Every worker needs the same unions-scanner, and the same paths, as the machine that started the scan.",
             ) from error

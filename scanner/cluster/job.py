@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import Run
 from scanner import __version__
 from scanner.scan.options import DETECT, GRID, ScanOptions
@@ -68,4 +68,4 @@ def placed(tile: Tile) -> Tile:
 
 def not_installed(error: ImportError) -> ScannerError:
     """Dask is not there."""
-    return ScannerError("cluster.not_installed", f"Dask cannot be imported: {error}.", INSTALL)
+    return ScannerError(ErrorCode.CLUSTER_NOT_INSTALLED, f"Dask cannot be imported: {error}.", INSTALL)

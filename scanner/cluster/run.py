@@ -12,7 +12,7 @@ from typing import Any
 
 from catalogs.atomic import remove_stale
 from catalogs.catalogue import Catalogue
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import Run
 from scanner.cluster import deploy
 from scanner.cluster.dispatch import Dispatch, LostError
@@ -70,7 +70,7 @@ def scan_tiles(
             dispatch = Dispatch(tiles, work, catalogue, progress or Quiet(), interrupts.check)
             while not _driven(dispatch, connect, work):
                 if where.address is None:
-                    raise ScannerError("cluster.lost", "The scheduler of this scan is gone.", "Run it again.")
+                    raise ScannerError(ErrorCode.CLUSTER_LOST, "The scheduler of this scan is gone.", "Run it again.")
                 log.warning("The scheduler at %s is lost: waiting for it to come back.", where.address)
     finally:
         remove_stale(catalogue.path / "tiles")  # what workers that died left half-written

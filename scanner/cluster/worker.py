@@ -19,7 +19,7 @@ from typing import Any
 from distributed import WorkerPlugin, get_worker
 
 import catalogs
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner import __version__
 from scanner.cluster import gpus
 from scanner.cluster.job import INSTALL, Work
@@ -155,7 +155,7 @@ class Station(Quiet):
         with gpus.taken(work.device, work.precision) as device, open_encoder(work, device) as encoder:
             if encoder.sha256 != work.run.model_sha256:
                 raise ScannerError(
-                    "cluster.other_model",
+                    ErrorCode.CLUSTER_OTHER_MODEL,
                     f"{encoder.path} is not the model of this scan: its digest is {encoder.sha256[:12]}, "
                     f"not {work.run.model_sha256[:12]}.",
                     "All workers must see the same model file.",
@@ -210,19 +210,19 @@ def open_encoder(work: Work, device: str) -> Encoder:
     try:
         return Encoder(work.model, device, cores, work.batch, work.precision)
     except ScannerError as error:
-        if work.device != "auto" or error.code != "device.unavailable":
+        if work.device != "auto" or error.code != ErrorCode.DEVICE_UNAVAILABLE:
             raise
         log.warning("A GPU is here but is not used: %s %s", error.message, error.hint)
         return open_encoder(work, "cpu")
 
 
 def _stopped() -> ScannerError:
-    return ScannerError("cluster.stopped", "The scan was stopped.", "The same command goes on from here.")
+    return ScannerError(ErrorCode.CLUSTER_STOPPED, "The scan was stopped.", "The same command goes on from here.")
 
 
 def _other_software(wanted: str, address: str) -> ScannerError:
     return ScannerError(
-        "cluster.other_software",
+        ErrorCode.CLUSTER_OTHER_SOFTWARE,
         f"Worker {address} has unions-scanner {__version__}, the scan was started with {wanted}: rows could differ.",
         f"Install the same version everywhere: {INSTALL}",
     )

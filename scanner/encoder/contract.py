@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 
 CONTRACT_KEY = "scanner.contract"
 CONTRACT_VERSION = 1
@@ -75,7 +75,7 @@ class Contract:
             version = found["version"]
             if version != CONTRACT_VERSION:
                 raise ScannerError(
-                    "model.version",
+                    ErrorCode.MODEL_VERSION,
                     f"{source} has contract version {version}; this scanner reads version {CONTRACT_VERSION}.",
                     "Export the checkpoint again with this release: python -m export CHECKPOINT encoder.onnx",
                 )
@@ -102,7 +102,9 @@ class Contract:
 
 def _bad(source: str, why: str) -> ScannerError:
     return ScannerError(
-        "model.bad_contract", f"{source} is refused: {why}.", "Export it with: python -m export CHECKPOINT encoder.onnx"
+        ErrorCode.MODEL_BAD_CONTRACT,
+        f"{source} is refused: {why}.",
+        "Export it with: python -m export CHECKPOINT encoder.onnx",
     )
 
 
@@ -127,7 +129,7 @@ def resolve(name_or_path: str | Path, precision: str | None = None) -> Path:
     other = of_precision(path, precision or "fp32")
     if not other.is_file():
         raise ScannerError(
-            "model.no_precision",
+            ErrorCode.MODEL_NO_PRECISION,
             f"{path.name} has no file {other.name} beside it: it is not there in {precision}.",
             f"python -m export RUN FOLDER writes {other.name}; or scan with --precision fp32, which is exact.",
         )
@@ -142,7 +144,7 @@ def _found(name_or_path: str | Path) -> Path:
     if len(path.parts) == 1 and named.is_file():
         return named
     raise ScannerError(
-        "model.missing",
+        ErrorCode.MODEL_MISSING,
         f"There is no model file {str(name_or_path)!r}.",
         f"Give a path to an encoder.onnx, or the name of a shipped model: {', '.join(shipped()) or 'none'}.",
     )

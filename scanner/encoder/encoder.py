@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.encoder import session as runtime
 from scanner.encoder.buffers import INPUT, OUTPUT, Binding
 from scanner.encoder.contract import CONTRACT_KEY, Contract, file_sha256, resolve
@@ -123,7 +123,7 @@ class Encoder:
                 vectors = self._binding().run(flux)
         except Exception as error:  # the binding raises a class of its own for each status code
             why = f"ONNX Runtime failed on {len(flux)} windows: {str(error).splitlines()[0]}"
-            raise ScannerError("encoder.failed", why, "Out of memory? Give a smaller --batch.") from error
+            raise ScannerError(ErrorCode.ENCODER_FAILED, why, "Out of memory? Give a smaller --batch.") from error
         return _without_garbage(vectors)
 
     def close(self) -> None:
@@ -165,10 +165,12 @@ class Encoder:
         try:
             vectors = self.embed_batch(flux)
         except ScannerError as error:
-            raise ScannerError("model.bad_output", f"{self.path} fails on a test batch: {error}", error.hint) from error
+            raise ScannerError(
+                ErrorCode.MODEL_BAD_OUTPUT, f"{self.path} fails on a test batch: {error}", error.hint
+            ) from error
         if not np.isfinite(vectors).all():
             raise ScannerError(
-                "model.bad_output",
+                ErrorCode.MODEL_BAD_OUTPUT,
                 f"{self.path} gives vectors that are not finite or not of unit length on windows with gaps.",
                 "The graph must deal with NaN and normalise: python -m export CHECKPOINT encoder.onnx",
             )
@@ -201,7 +203,7 @@ def _contract(session: Any, path: Path, rows: int | None = None) -> Contract:
     text = session.get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
     if text is None:
         raise ScannerError(
-            "model.no_contract",
+            ErrorCode.MODEL_NO_CONTRACT,
             f"{path} has no {CONTRACT_KEY!r} in its metadata: its bands, units and pixel scale are unknown.",
             "Use a model written by: python -m export CHECKPOINT encoder.onnx",
         )
@@ -228,13 +230,13 @@ def _device(device: str, path: Path, precision: str | None) -> str:
 def _check_precision(contract: Contract, path: Path, provider: str, precision: str | None) -> None:
     if precision is not None and precision != contract.precision:
         raise ScannerError(
-            "model.other_precision",
+            ErrorCode.MODEL_OTHER_PRECISION,
             f"{path} is in {contract.precision}, asked for is {precision}.",
             f"Say --precision {contract.precision}, or give the model's encoder.onnx.",
         )
     if contract.precision == "int8" and provider != runtime.CPU:
         raise ScannerError(
-            "device.precision", f"{path} is in int8, which is for CPUs.", "On a GPU: --precision fp16, or fp32."
+            ErrorCode.DEVICE_PRECISION, f"{path} is in int8, which is for CPUs.", "On a GPU: --precision fp16, or fp32."
         )
 
 
@@ -245,7 +247,7 @@ def _check_weights(contract: Contract, path: Path, full: Path) -> None:
     session, _ = runtime.open_session(full, "cpu", optimise=False)
     if _contract(session, full).weights_sha256 != contract.weights_sha256:
         raise ScannerError(
-            "model.other_weights",
+            ErrorCode.MODEL_OTHER_WEIGHTS,
             f"{path} holds other weights than {full.name} beside it.",
             "Write both anew: python -m export RUN FOLDER",
         )
@@ -253,7 +255,7 @@ def _check_weights(contract: Contract, path: Path, full: Path) -> None:
 
 def _disagrees(path: Path, why: str) -> ScannerError:
     return ScannerError(
-        "model.bad_contract",
+        ErrorCode.MODEL_BAD_CONTRACT,
         f"{path} is refused: {why}.",
         "The file and its contract disagree; export it again: python -m export CHECKPOINT encoder.onnx",
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.system.signals import Interrupts
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -35,15 +35,15 @@ def load() -> Any:
         installed = ", ".join(distributions())
         if installed:
             raise ScannerError(
-                "runtime.broken", f"{installed} is installed but cannot be imported: {error}."
+                ErrorCode.RUNTIME_BROKEN, f"{installed} is installed but cannot be imported: {error}."
             ) from error
         raise ScannerError(
-            "runtime.missing",
+            ErrorCode.RUNTIME_MISSING,
             "ONNX Runtime is not installed.",
             "pip install onnxruntime-gpu (Linux, Windows) or onnxruntime (macOS); not both.",
         ) from error
     if not hasattr(onnxruntime, "InferenceSession"):  # what uninstalling one of two overlapping packages leaves behind
-        raise ScannerError("runtime.broken", "The installed ONNX Runtime is incomplete.", _reinstall())
+        raise ScannerError(ErrorCode.RUNTIME_BROKEN, "The installed ONNX Runtime is incomplete.", _reinstall())
     return onnxruntime
 
 
@@ -140,7 +140,7 @@ def _automatic(runtime: Any, path: Path, rows: Callable[[str], int] | None, cuda
         try:
             return open_session(path, "cuda", rows, cuda_graph=cuda_graph)
         except ScannerError as error:
-            if error.code != "device.unavailable":
+            if error.code != ErrorCode.DEVICE_UNAVAILABLE:
                 raise
             log.warning("A GPU is here but is not used: %s %s", error.message, error.hint)
     return _session(runtime, path, [CPU], _options(runtime, None, True)), CPU
@@ -150,7 +150,7 @@ def gpu_providers(device: str, half: bool = False, cuda_graph: bool = False) -> 
     """Providers of a GPU with their options, the wanted one first; ``half``: for a float16 file. ``device.unknown``."""
     name, _, number = device.partition(":")
     if name not in ("cuda", "tensorrt") or (number and not number.isdecimal()) or device.endswith(":"):
-        raise ScannerError("device.unknown", f"There is no device {device!r}.", f"Choose {DEVICES}.")
+        raise ScannerError(ErrorCode.DEVICE_UNKNOWN, f"There is no device {device!r}.", f"Choose {DEVICES}.")
     place = {"device_id": int(number or 0)}
     # TF32 would make "fp32" on a GPU something else than on a CPU. Memory grows by what is asked for: others share it.
     cuda = (CUDA, {**place, "use_tf32": 0, "arena_extend_strategy": "kSameAsRequested"})
@@ -201,7 +201,7 @@ def _session(runtime: Any, path: Path, providers: list[Any], options: Any) -> An
         if isinstance(providers[0], tuple) and "Provider" in str(error):
             raise _unavailable(providers[0][0], str(error).splitlines()[0]) from error
         raise ScannerError(
-            "model.unreadable",
+            ErrorCode.MODEL_UNREADABLE,
             f"{path} is not a model that ONNX Runtime can read: {str(error).splitlines()[0]}",
             "Give an encoder.onnx, as python -m export writes it, or the name of a shipped model.",
         ) from error
@@ -211,7 +211,7 @@ def _unavailable(device: str, why: str) -> ScannerError:
     hint = f"{INSTALL_CUDA}, or --device cpu."
     if len(distributions()) > 1:
         hint = _reinstall()
-    return ScannerError("device.unavailable", f"Device {device} cannot be used: {why}.", hint)
+    return ScannerError(ErrorCode.DEVICE_UNAVAILABLE, f"Device {device} cannot be used: {why}.", hint)
 
 
 def _reinstall() -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from catalogs.atomic import replacing
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.figures.gallery import rgb
 from scanner.windows.by_position import Flux, Stamps
 
@@ -140,7 +140,7 @@ def _figure(panels: int, width: float, height: float) -> tuple[Any, list[Any]]:
         importlib.import_module("matplotlib.backends.backend_agg")
     except ImportError as error:
         hint = "pip install 'unions-scanner[maps]'"
-        raise ScannerError("map.not_installed", "matplotlib is not installed.", hint) from error
+        raise ScannerError(ErrorCode.MAP_NOT_INSTALLED, "matplotlib is not installed.", hint) from error
     make: Callable[..., Any] = module.Figure
     figure = make(figsize=(width * panels, height), layout="constrained")
     return figure, list(figure.subplots(1, panels, squeeze=False)[0])

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.images import fits as fits_planes
 from scanner.images import wcs as astrometry
 from scanner.images.fits import Region
@@ -59,7 +59,7 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
         there = ", ".join(f"{index} {fits_planes.label(hdu)}".strip() for index, hdu in enumerate(hdus))
     if image is None:
         raise ScannerError(
-            "tile.no_image_hdu",
+            ErrorCode.TILE_NO_IMAGE_HDU,
             f"{path} has no two-dimensional image in HDU {' or '.join(map(str, band.hdu))}.",
             f"Its HDUs are: {there}. The survey file says where band {band.name} keeps its image.",
         )
@@ -114,7 +114,7 @@ def _plane(
 def mismatch(message: str) -> ScannerError:
     """Planes that should lie on one grid of pixels do not."""
     hint = "The bands of a tile must be on one pixel grid: resample them, or leave a band out with --bands."
-    return ScannerError("tile.shape_mismatch", message, hint)
+    return ScannerError(ErrorCode.TILE_SHAPE_MISMATCH, message, hint)
 
 
 def size(shape: tuple[int, int]) -> str:

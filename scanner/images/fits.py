@@ -17,7 +17,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.images import fits_guard as packed
 from scanner.images.compressed import CompressedPlane, DamagedError
 
@@ -172,23 +172,27 @@ def row_slices(rows: int, step: int = STRIP_ROWS) -> Iterator[slice]:
 def _named(path: Path, error: Exception) -> ScannerError:
     what = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if isinstance(error, FileNotFoundError):
-        return ScannerError("tile.missing_file", f"There is no file {path}.", "Check the path, or give --root.")
+        return ScannerError(ErrorCode.TILE_MISSING_FILE, f"There is no file {path}.", "Check the path, or give --root.")
     if isinstance(error, EOFError | zlib.error) or any(sign in what for sign in _CUT_SHORT):
         return _truncated(path, f"ends early ({what})")
     if isinstance(error, OSError) and error.errno is not None:
-        return ScannerError("tile.unreadable", f"{path} cannot be read: {what}.", "Check its permissions and the disk.")
+        return ScannerError(
+            ErrorCode.TILE_UNREADABLE, f"{path} cannot be read: {what}.", "Check its permissions and the disk."
+        )
     if "SIMPLE" in what or "Empty or corrupt" in what:
         if path.stat().st_size == 0:
             return _truncated(path, "is empty")
-        return ScannerError("tile.not_fits", f"{path} is not a FITS file.", "Give the image itself, as FITS.")
+        return ScannerError(ErrorCode.TILE_NOT_FITS, f"{path} is not a FITS file.", "Give the image itself, as FITS.")
     hint = "The file is damaged or not standard FITS: fetch it again, or check it with fitsverify."
-    return ScannerError("tile.bad_header", f"{path} cannot be understood: {what}.", hint)
+    return ScannerError(ErrorCode.TILE_BAD_HEADER, f"{path} cannot be understood: {what}.", hint)
 
 
 def _too_large(path: Path, how: str) -> ScannerError:
     hint = "The file may be damaged. If the image is real, cut it into tiles first."
-    return ScannerError("tile.too_large", f"{path} {how}, more than is read.", hint)
+    return ScannerError(ErrorCode.TILE_TOO_LARGE, f"{path} {how}, more than is read.", hint)
 
 
 def _truncated(path: Path, how: str) -> ScannerError:
-    return ScannerError("tile.truncated", f"{path} {how}.", "The download or copy was cut short: fetch the file again.")
+    return ScannerError(
+        ErrorCode.TILE_TRUNCATED, f"{path} {how}.", "The download or copy was cut short: fetch the file again."
+    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.wcs import WCS
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.images import wcs as astrometry
 from scanner.images.band import BandFile, Image, mismatch, open_band, read_band, size
 from scanner.images.fits import Region
@@ -166,7 +166,7 @@ def band_files(stack: ExitStack, tile: Tile, wanted: Sequence[Band], with_varian
     if not sources:
         has = ", ".join(tile.files) or "none"
         raise ScannerError(
-            "tile.missing_file",
+            ErrorCode.TILE_MISSING_FILE,
             f"Tile {tile.name} has no file in the bands {', '.join(band.name for band in wanted)}.",
             f"The bands found are: {has}.",
         )
@@ -204,7 +204,7 @@ def detection_band(survey: Survey, tile: Tile, bands: Sequence[str], valid: Sequ
     """
     if not any(valid):
         hint = "Its images hold only NaN, zeros or masked pixels: leave this tile out."
-        raise ScannerError("tile.all_nan", f"Tile {tile.name} has no pixel with data in any band.", hint)
+        raise ScannerError(ErrorCode.TILE_ALL_NAN, f"Tile {tile.name} has no pixel with data in any band.", hint)
     share = dict(zip(bands, valid, strict=True))
     order = [*(band for band in survey.detection if band in share), *bands]
     return next(band for band in order if share[band] >= ENOUGH * max(valid))

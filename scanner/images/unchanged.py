@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.images.band import files
 from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
@@ -45,7 +45,7 @@ def _compare(tile: Tile, before: State, after: State, cause: Exception | None = 
     changed = [str(path) for path, seen in before.items() if after[path] != seen]
     if changed:
         raise ScannerError(
-            "tile.changed",
+            ErrorCode.TILE_CHANGED,
             f"Files of tile {tile.name} changed while they were read: {', '.join(changed)}.",
             "Are they still being copied? The same command tries the tile again.",
         ) from cause

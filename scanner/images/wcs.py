@@ -11,7 +11,7 @@ from astropy.wcs import WCS, NoConvergence
 from astropy.wcs.utils import proj_plane_pixel_area
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 
 Floats = NDArray[np.float64]
 
@@ -69,7 +69,7 @@ def sky_to_pixels(wcs: WCS, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
 
 def _no_wcs(path: Path, why: str) -> ScannerError:
     hint = "Objects need positions on the sky: solve the image's astrometry first."
-    return ScannerError("tile.no_wcs", f"{path} has no usable world coordinates: {why}.", hint)
+    return ScannerError(ErrorCode.TILE_NO_WCS, f"{path} has no usable world coordinates: {why}.", hint)
 
 
 def _cosine(wcs: WCS, ra: Floats, dec: Floats) -> Floats:

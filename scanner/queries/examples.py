@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.catalogue import Catalogue
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import examples
 from catalogs.search.examples import Examples, Unmatched
 from scanner.queries import query
@@ -22,7 +22,7 @@ Flux = NDArray[np.float32]
 TURNS = 8
 """Orientations of a window: four quarter turns, and those of its mirror image."""
 _AT_ONCE = 64
-_NO_HARM = ("query.", "tile.", "model.missing")
+_NO_HARM = ("query.", "tile.", ErrorCode.MODEL_MISSING)
 
 
 def read(
@@ -46,7 +46,7 @@ def read(
         places = [one for one, word in zip(places, labels, strict=True) if word == label]
         if not places:
             hint = f"Its labels are {', '.join(sorted(set(labels))[:20])}."
-            raise ScannerError("sources.no_label", f"No row of {path} has the label {label!r}.", hint)
+            raise ScannerError(ErrorCode.SOURCES_NO_LABEL, f"No row of {path} has the label {label!r}.", hint)
     names = [f"{path.name}:{one.name}" for one in places]
     found = examples.match(catalogue, [one.ra for one in places], [one.dec for one in places], radius, names)
     if asker.at_hand:
@@ -91,7 +91,7 @@ def _spot(one: Unmatched, asker: Asker) -> Examples:
         raise ScannerError(one.code, f"{one.name} is no position.")
     vector = asker.spot(Position(one.ra, one.dec, one.name)).vector
     if not np.isfinite(vector).all():
-        raise ScannerError("query.no_embedding", f"The model gives no vector for {one.name}.")
+        raise ScannerError(ErrorCode.QUERY_NO_EMBEDDING, f"The model gives no vector for {one.name}.")
     return examples.spot(one.name, one.ra, one.dec, vector)
 
 
@@ -103,7 +103,7 @@ def _window(stamps: Stamps, found: Examples, place: int) -> Flux:
     except ScannerError as error:
         message = f"The pixels of example {found.name[place]} at {ra:.6f} {dec:+.6f} are not at hand: {error.message}"
         hint = "Turning and mirroring take the images of every example: give --root, or leave --augment away."
-        raise ScannerError("rank.no_pixels", message, hint) from error
+        raise ScannerError(ErrorCode.RANK_NO_PIXELS, message, hint) from error
 
 
 def told(path: Path, found: Examples) -> Sequence[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.catalogue import Catalogue
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking import rank, scorers
 from catalogs.search import examples
 from catalogs.search import random_sample as sampling
@@ -58,7 +58,7 @@ def from_catalogue(best: int, like: Path, catalogue: Catalogue, encoder: Encoder
     """
     if catalogue.info.model_sha256 != encoder.sha256:
         raise ScannerError(
-            "catalogue.other_model",
+            ErrorCode.CATALOGUE_OTHER_MODEL,
             f"The objects of {catalogue.path} were embedded by model {catalogue.info.model}, this scan uses another.",
             "Give the catalogue's own --model, or leave --like-catalog away: examples are then embedded now.",
         )
@@ -72,9 +72,11 @@ def from_catalogue(best: int, like: Path, catalogue: Catalogue, encoder: Encoder
 def _learned(best: int, like: NDArray[np.float32], ordinary: NDArray[np.float32], digest: str) -> Keep:
     if not len(like):
         hint = "Give positions on tiles under --root, or of objects of --like-catalog."
-        raise ScannerError("rank.no_example", "None of the examples of --like could be embedded.", hint)
+        raise ScannerError(ErrorCode.RANK_NO_EXAMPLE, "None of the examples of --like could be embedded.", hint)
     if not len(ordinary):
-        raise ScannerError("rank.no_ordinary", "There is nothing to compare the examples with.", "Give --like-catalog.")
+        raise ScannerError(
+            ErrorCode.RANK_NO_ORDINARY, "There is nothing to compare the examples with.", "Give --like-catalog."
+        )
     log.info("Keeps the best %d rows of each tile, by %d examples against %d others", best, len(like), len(ordinary))
     weights = scorers.centroid(like, ordinary).weights
     return Keep(best, tuple(weights.tolist()), digest)

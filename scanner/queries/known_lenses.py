@@ -10,7 +10,7 @@ import numpy as np
 
 from catalogs import lenses
 from catalogs.catalogue import Catalogue
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid as grid
 from catalogs.store import rows
 from scanner.survey import tile_list
@@ -45,7 +45,7 @@ def of_survey(
         names = [_nearest_tile(catalogue, float(row["ra"]), float(row["dec"])) for row in table["ra", "dec"]]
     else:
         message = f"The tiles of {survey.name} follow no grid, so a position alone does not tell its tile."
-        raise ScannerError("survey.no_grid", message, "Give a catalogue of its tiles with --catalog.")
+        raise ScannerError(ErrorCode.SURVEY_NO_GRID, message, "Give a catalogue of its tiles with --catalog.")
     table.add_column(np.array(names, str), name="tile", index=1)
     table["tile"].description = "Tile that the position belongs to"
     chosen = table["tile"] != ""
@@ -59,7 +59,7 @@ def listed_tiles(source: str | Path, survey: Survey) -> list[str]:
     """Names of the tiles of a list, their files at hand or not. Raises what ``tile_list.read_list`` raises."""
     found = tile_list.read_list(source, survey)
     for tile in found:
-        if tile.problem is not None and tile.problem.code != "tile.missing_file":
+        if tile.problem is not None and tile.problem.code != ErrorCode.TILE_MISSING_FILE:
             raise tile.problem
     return [tile.name for tile in found]
 

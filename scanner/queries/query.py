@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from catalogs.catalogue import Catalogue
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import neighbours as search
 from catalogs.search.examples import MATCH_RADIUS
 from scanner.encoder.contract import resolve
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Vector = npt.NDArray[np.float32]
 Flux = npt.NDArray[np.float32]
-NOT_CATALOGUED = {"query.no_object", "query.outside_coverage", "query.no_embedding"}
+NOT_CATALOGUED = {ErrorCode.QUERY_NO_OBJECT, ErrorCode.QUERY_OUTSIDE_COVERAGE, ErrorCode.QUERY_NO_EMBEDDING}
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Asker:
         """The windows that the encoder sees; ``ScannerError`` ``query.no_root`` without a folder of images."""
         if self._root is None:
             hint = "Say with --root where the images of the tiles are."
-            raise ScannerError("query.no_root", "Pixels are needed, and it is not known where they are.", hint)
+            raise ScannerError(ErrorCode.QUERY_NO_ROOT, "Pixels are needed, and it is not known where they are.", hint)
         return stamps.of_catalogue(self._catalogue, self._root, self._survey)
 
     @property
@@ -125,7 +125,9 @@ class Asker:
 
     def _embed(self, flux: Flux) -> Vector:
         if not np.isfinite(flux).any():
-            raise ScannerError("query.no_pixels", "There is no pixel with data there.", "Ask for another position.")
+            raise ScannerError(
+                ErrorCode.QUERY_NO_PIXELS, "There is no pixel with data there.", "Ask for another position."
+            )
         vector: Vector = self.encoder.embed(flux[None])[0]
         return vector
 
@@ -138,7 +140,7 @@ class Asker:
             encoder = Encoder(_own_model(self._model, info.model, precision), device=self._device)
             if encoder.sha256 != info.model_sha256:
                 raise ScannerError(
-                    "catalogue.other_model",
+                    ErrorCode.CATALOGUE_OTHER_MODEL,
                     f"The catalogue was made with model {info.model} (sha256 {info.model_sha256[:12]}), "
                     f"{encoder.path} is another (sha256 {encoder.sha256[:12]}): their embeddings cannot be compared.",
                     "Give the catalogue's own model with --model.",
@@ -169,7 +171,9 @@ def places(ra: float | None, dec: float | None, name: str | None, table: Path | 
     if table is not None:
         read = source_files.read_positions(table)
         if not read.on_sky:
-            raise ScannerError("sources.no_positions", f"{table} has no sky positions.", "Name its columns ra and dec.")
+            raise ScannerError(
+                ErrorCode.SOURCES_NO_POSITIONS, f"{table} has no sky positions.", "Name its columns ra and dec."
+            )
         for number, (one_ra, one_dec) in enumerate(zip(read.first.tolist(), read.second.tolist(), strict=True), 1):
             yield Position(one_ra, one_dec, str(number))
 
@@ -182,7 +186,7 @@ def _resolved(name: str) -> Position:
         found = SkyCoord.from_name(name, parse=True)
     except NameResolveError as error:
         hint = "Check the spelling and the network, or give --ra and --dec."
-        raise ScannerError("name.unresolved", f"No position is known for {name!r}.", hint) from error
+        raise ScannerError(ErrorCode.NAME_UNRESOLVED, f"No position is known for {name!r}.", hint) from error
     return Position(float(found.ra.deg), float(found.dec.deg), name)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from catalogs.atomic import output_errors
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.remote import vospace
 from scanner.survey.urls import VOSPACE, scheme
 
@@ -27,7 +27,7 @@ POLL = 0.1
 CONNECT, SILENCE = 30.0, 120.0
 """Seconds after which a server that does not answer, or stops in the middle, counts as broken."""
 
-SETUP = ("remote.not_installed", "output.full", "output.read_only")
+SETUP = (ErrorCode.REMOTE_NOT_INSTALLED, ErrorCode.OUTPUT_FULL, ErrorCode.OUTPUT_READ_ONLY)
 """Codes of what is wrong with every tile."""
 
 _INSTALL = "pip install 'unions-scanner[remote]'"
@@ -90,10 +90,12 @@ def _file_system(url: str) -> tuple[Any, str]:
         return fsspec.url_to_fs(url, **_settings(url))  # type: ignore[no-any-return]
     except ImportError as error:
         why = f"{scheme(url)}: addresses need a package that is not installed: {error}."
-        raise ScannerError("remote.not_installed", why, _INSTALL) from error
+        raise ScannerError(ErrorCode.REMOTE_NOT_INSTALLED, why, _INSTALL) from error
     except ValueError as error:
         why = f"{url} cannot be fetched: {error}."
-        raise ScannerError("remote.unknown_scheme", why, "Give http, https, s3, gs, vos, ... or a path.") from error
+        raise ScannerError(
+            ErrorCode.REMOTE_UNKNOWN_SCHEME, why, "Give http, https, s3, gs, vos, ... or a path."
+        ) from error
 
 
 def _settings(url: str) -> dict[str, Any]:
@@ -141,13 +143,13 @@ def _awaited(system: Any, copying: Coroutine[Any, Any, None], wait: Wait) -> Non
 def denied(url: str, why: str) -> ScannerError:
     """The server knows the file, perhaps, but does not give it to us."""
     hint = "Check your certificate, keys or tokens. S3 says so of a missing file too, where listing is not allowed."
-    return ScannerError("remote.denied", f"{url} may not be read: {why.rstrip('.')}.", hint)
+    return ScannerError(ErrorCode.REMOTE_DENIED, f"{url} may not be read: {why.rstrip('.')}.", hint)
 
 
 def _broken(url: str, error: Exception) -> ScannerError:
     why = f"{url} could not be fetched in {len(PAUSES) + 1} tries: {_said(error)}."
     hint = "The server or the network was down, or the file changes: the same command tries the tile again."
-    return ScannerError("remote.broken", why, hint)
+    return ScannerError(ErrorCode.REMOTE_BROKEN, why, hint)
 
 
 def _said(error: Exception) -> str:

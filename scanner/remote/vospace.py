@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 
 _POLL = 0.1
 _NOT_THERE = re.compile(r"node ?not ?found|notfoundexception|(?<![\w./])404(?![\w./])", re.IGNORECASE)
@@ -75,7 +75,7 @@ def _failed(url: str, said: str) -> Exception:
     plain = said.lower()
     if any(sign in plain for sign in _DENIED):
         hint = "Get a new certificate with cadc-get-cert, and check that you may read the folder."
-        return ScannerError("remote.denied", f"{url} may not be read: {said}.", hint)
+        return ScannerError(ErrorCode.REMOTE_DENIED, f"{url} may not be read: {said}.", hint)
     if _NOT_THERE.search(said):
         return FileNotFoundError(said)
     return OSError(said)
@@ -85,7 +85,7 @@ def _program(name: str) -> str:
     found = shutil.which(name)
     if found is None:
         raise ScannerError(
-            "remote.not_installed",
+            ErrorCode.REMOTE_NOT_INSTALLED,
             f"vos: addresses need the program {name}, which is not on the PATH.",
             "pip install vos brings vcp and vls (a separate program, under its own licence: AGPL).",
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.sources import DETECTION_VERSION
 
 if TYPE_CHECKING:
@@ -69,5 +69,5 @@ def _identity(path: str) -> str:
         return path
     if not Path(path).is_file():
         hint = "Say detect or grid, or give a catalogue file; {tile} in its path stands for the name of each tile."
-        raise ScannerError("sources.missing", f"There is no catalogue {path}.", hint)
+        raise ScannerError(ErrorCode.SOURCES_MISSING, f"There is no catalogue {path}.", hint)
     return file_sha256(Path(path))

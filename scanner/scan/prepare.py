@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
 from scanner.encoder.contract import Contract
 from scanner.images import strips
@@ -122,13 +122,15 @@ def failed(tile: Tile, error: BaseException) -> TileReport:
         return TileReport(tile.name, "failed", code=error.code, message=error.message, hint=error.hint)
     if isinstance(error, MemoryError):
         why = f"Tile {tile.name} needs more memory than there is."
-        return TileReport(tile.name, "failed", code="tile.out_of_memory", message=why, hint="Give fewer --readers.")
+        return TileReport(
+            tile.name, "failed", code=ErrorCode.TILE_OUT_OF_MEMORY, message=why, hint="Give fewer --readers."
+        )
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
     return TileReport(
         tile.name,
         "failed",
-        code="tile.unexpected",
+        code=ErrorCode.TILE_UNEXPECTED,
         message=f"Tile {tile.name} met an error that was not foreseen: {error!r}{where}.",
         hint="Please report this message with the tile's name; the other tiles are not affected.",
     )
@@ -153,7 +155,7 @@ def _rows(job: Job, opened: TileImages, found: Sources, before: int) -> Columns:
     """Columns of the catalogue that are known before the encoder has run; ``before``: rows of the tile before these."""
     if before + len(found) > ROWS_A_TILE:
         why = f"Tile {opened.name} has {before + len(found)} positions; object ids leave room for {ROWS_A_TILE}."
-        raise ScannerError("tile.too_many", why, "Raise --min-snr, or --stride of a grid.")
+        raise ScannerError(ErrorCode.TILE_TOO_MANY, why, "Raise --min-snr, or --stride of a grid.")
     first = tiles.tile_number(opened.name) * ROWS_A_TILE + before
     return {
         **found.table(),

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.scan.prepare import Job, Prepared, prepare
 from scanner.scan.report import TileReport
 from scanner.survey.tile import Tile
@@ -112,7 +112,7 @@ class Reader:
         except (EOFError, OSError) as error:
             status = self.stop()
             raise ScannerError(
-                "reader.not_started",
+                ErrorCode.READER_NOT_STARTED,
                 f"A reading process ended before its first tile (status {status}).",
                 "Its message is above; --readers 0 reads in the main process.",
             ) from error
@@ -166,7 +166,7 @@ def _died(tile: Tile, status: int | None) -> TileReport:
     return TileReport(
         tile.name,
         "failed",
-        code="tile.reader_died",
+        code=ErrorCode.TILE_READER_DIED,
         message=f"The process that read tile {tile.name} died ({how}).",
         hint="Killed mostly means out of memory: fewer --readers. The same command tries the tile again.",
     )
@@ -176,7 +176,7 @@ def _hung(tile: Tile, limit: float) -> TileReport:
     return TileReport(
         tile.name,
         "failed",
-        code="tile.reader_hung",
+        code=ErrorCode.TILE_READER_HUNG,
         message=f"Tile {tile.name} was not read within {limit:g} s; the process that read it was killed.",
         hint="Does its disk answer? The same command tries the tile again; --time-limit gives it longer.",
     )

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from catalogs.catalogue import Catalogue
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import Run
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
@@ -89,13 +89,13 @@ def check(job: Job) -> None:
     wanted = job.contract.bands
     if foreign := [band for band in wanted if band not in job.survey.band_names]:
         raise ScannerError(
-            "model.other_bands",
+            ErrorCode.MODEL_OTHER_BANDS,
             f"The model sees the bands {', '.join(wanted)}; survey {job.survey.name} has no {', '.join(foreign)}.",
             f"Its bands are {', '.join(job.survey.band_names)}: choose a model made for them.",
         )
     if not set(wanted) & set(read):
         raise ScannerError(
-            "model.other_bands",
+            ErrorCode.MODEL_OTHER_BANDS,
             f"The model sees the bands {', '.join(wanted)}, none of which is read ({', '.join(read)}).",
             "Give other --bands.",
         )

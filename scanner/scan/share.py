@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.survey.tile import Tile
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def from_environment(environment: Mapping[str, str]) -> Shard:
         parts = [(facts.number("REPLICA_ID") - 1, facts.number("REPLICA_COUNT"))]
     if not parts:
         raise ScannerError(
-            "shard.no_environment",
+            ErrorCode.SHARD_NO_ENVIRONMENT,
             "--shard auto finds neither a SLURM array, nor tasks of srun, nor CANFAR replicas here.",
             "Submit with sbatch --array=0-7, start with srun, or give the shard yourself: --shard 3/8.",
         )
@@ -143,7 +143,7 @@ def _slurm_task(facts: _Facts) -> tuple[int, int] | None:
 
 
 def _bad(message: str, hint: str) -> ScannerError:
-    return ScannerError("shard.bad_environment", message, hint)
+    return ScannerError(ErrorCode.SHARD_BAD_ENVIRONMENT, message, hint)
 
 
 def _hash(name: str) -> bytes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.remote import download as transfer
 from scanner.remote.scratch import Scratch
 from scanner.scan.read_ahead import POLL, Outcome
@@ -207,7 +207,7 @@ class Staging:
             self._fetch_planes(band, copy)
             return copy
         if band in remote.given:
-            raise ScannerError("tile.missing_file", f"There is no file {urls[0]}.", "Check the address.")
+            raise ScannerError(ErrorCode.TILE_MISSING_FILE, f"There is no file {urls[0]}.", "Check the address.")
         return None
 
     def _fetch_planes(self, band: str, image: _Copy) -> None:
@@ -233,4 +233,4 @@ def _nothing(tile: Tile) -> ScannerError:
     assert tile.remote is not None
     first = next((urls[0] for urls in tile.remote.candidates.values() if urls), "")
     hint = f"Looked for addresses such as {first}; give --root where the files are."
-    return ScannerError("tile.missing_file", f"No file of tile {tile.name} was found.", hint)
+    return ScannerError(ErrorCode.TILE_MISSING_FILE, f"No file of tile {tile.name} was found.", hint)

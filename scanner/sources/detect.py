@@ -8,7 +8,7 @@ import numpy as np
 import sep
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.images.background import Sky
 from scanner.images.background_mesh import FILTER
 from scanner.images.sections import Section, Strip, nearest, sections
@@ -130,7 +130,7 @@ def _extract(significance: Image, threshold: float) -> tuple[NDArray[np.void], N
             return _above(threshold, significance, _LARGE_PIXEL_STACK)
     except Exception as error:
         hint = "Give positions instead of detecting: --sources FILE or --sources grid."
-        raise ScannerError("tile.too_crowded", f"Source detection gave up: {error}.", hint) from error
+        raise ScannerError(ErrorCode.TILE_TOO_CROWDED, f"Source detection gave up: {error}.", hint) from error
 
 
 def _above(threshold: float, significance: Image, stack: int) -> tuple[NDArray[np.void], NDArray[np.int32]]:

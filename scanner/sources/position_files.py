@@ -11,7 +11,7 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 
 SKY = (
     ("ra", "dec"),
@@ -67,20 +67,22 @@ def read_positions(path: Path) -> Positions:
     """
     if not path.is_file():
         hint = "Give a catalogue file; {tile} in its path stands for the name of each tile."
-        raise ScannerError("sources.missing", f"There is no catalogue {path}.", hint)
+        raise ScannerError(ErrorCode.SOURCES_MISSING, f"There is no catalogue {path}.", hint)
     with catch_warnings():
         simplefilter("ignore")
         try:
             table = _read(path)
         except Exception as error:  # every format has exceptions of its own
             hint = f"Known endings: {', '.join(_FORMATS)}. A .cat may be SExtractor ASCII or FITS."
-            raise ScannerError("sources.unreadable", f"{path} cannot be read as a catalogue: {error}.", hint) from error
+            raise ScannerError(
+                ErrorCode.SOURCES_UNREADABLE, f"{path} cannot be read as a catalogue: {error}.", hint
+            ) from error
     for pairs, offset, on_sky in ((SKY, 0.0, True), (ONE_BASED, 1.0, False), (ZERO_BASED, 0.0, False)):
         if (found := _pair(table, pairs)) is not None:
             first, second = (_numbers(table[name], path) - offset for name in found)
             return Positions(first, second, on_sky)
     raise ScannerError(
-        "sources.no_positions",
+        ErrorCode.SOURCES_NO_POSITIONS,
         f"{path} has no columns of positions among {', '.join(list(_names(table))[:20])}.",
         "Name them ra and dec (degrees), x and y (0-based pixels) or X_IMAGE and Y_IMAGE (1-based).",
     )
@@ -94,11 +96,11 @@ def read_words(path: Path, column: str) -> NDArray[np.str_]:
     try:
         table = _read(path, column)
     except Exception as error:  # every format has exceptions of its own
-        raise ScannerError("sources.unreadable", f"{path} cannot be read as a catalogue: {error}.") from error
+        raise ScannerError(ErrorCode.SOURCES_UNREADABLE, f"{path} cannot be read as a catalogue: {error}.") from error
     names = {name.lower(): name for name in reversed(_names(table))}
     if column.lower() not in names:
         message = f"{path} has no column {column} among {', '.join(list(names.values())[:20])}."
-        raise ScannerError("sources.no_column", message, "Name the column that way, or leave the option away.")
+        raise ScannerError(ErrorCode.SOURCES_NO_COLUMN, message, "Name the column that way, or leave the option away.")
     return np.ma.filled(np.ma.asarray(table[names[column.lower()]]).astype(str), "")
 
 
@@ -170,6 +172,6 @@ def _numbers(column: Any, path: Path) -> NDArray[np.float64]:
     except (TypeError, ValueError) as error:
         hint = "Positions must be numbers: degrees for ra and dec, pixels for x and y."
         raise ScannerError(
-            "sources.no_positions", f"{path}: a column of positions is not numeric: {error}.", hint
+            ErrorCode.SOURCES_NO_POSITIONS, f"{path}: a column of positions is not numeric: {error}.", hint
         ) from error
     return np.asarray(values, float).reshape(-1)

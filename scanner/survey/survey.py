@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.survey import templates
 from scanner.survey.toml_table import Table
 
@@ -87,7 +87,7 @@ class Survey:
             if band.name == name:
                 return band
         raise ScannerError(
-            "survey.unknown_band",
+            ErrorCode.SURVEY_UNKNOWN_BAND,
             f"Survey {self.name} has no band {name!r}.",
             f"Its bands are {', '.join(self.band_names)}.",
         )
@@ -132,12 +132,14 @@ def load(name_or_path: str | Path) -> Survey:
     try:
         return _survey(Table(tomllib.loads(content), str(path)))
     except tomllib.TOMLDecodeError as error:
-        raise ScannerError("survey.bad_file", f"{text} is not TOML: {error}.", "Copy a built-in one.") from error
+        raise ScannerError(
+            ErrorCode.SURVEY_BAD_FILE, f"{text} is not TOML: {error}.", "Copy a built-in one."
+        ) from error
 
 
 def _missing(message: str) -> ScannerError:
     hint = f"Give one of {', '.join(builtin())}, or the path of your own .toml file."
-    return ScannerError("survey.missing", message, hint)
+    return ScannerError(ErrorCode.SURVEY_MISSING, message, hint)
 
 
 def _survey(table: Table) -> Survey:

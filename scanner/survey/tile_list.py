@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid as grid
 from scanner.survey import templates
 from scanner.survey import urls as remote
@@ -43,11 +43,13 @@ def read_lines(source: str | Path) -> Lines:
             return clean(file)
     except FileNotFoundError as error:
         raise ScannerError(
-            "list.missing", f"There is no list {str(source)!r}.", "Give a file, or - for stdin."
+            ErrorCode.LIST_MISSING, f"There is no list {str(source)!r}.", "Give a file, or - for stdin."
         ) from error
     except (OSError, UnicodeError) as error:
         hint = "The list of tiles is a text file in UTF-8, one tile a line."
-        raise ScannerError("list.unreadable", f"The list {str(source)!r} cannot be read: {error}.", hint) from error
+        raise ScannerError(
+            ErrorCode.LIST_UNREADABLE, f"The list {str(source)!r} cannot be read: {error}.", hint
+        ) from error
 
 
 def clean(lines: Iterable[str]) -> Lines:
@@ -98,7 +100,7 @@ def parse(lines: Lines, survey: Survey, root: str | Path = ".") -> list[Tile]:
             found[tile.name] = _merged(first, tile)
     if not found:
         hint = "Give one tile a line: 217.292, the path of one of its files, or a glob."
-        raise ScannerError("list.empty", "The list of tiles is empty.", hint)
+        raise ScannerError(ErrorCode.LIST_EMPTY, "The list of tiles is empty.", hint)
     if repeated:
         more = ", ..." if len(repeated) > 5 else ""
         log.warning("%d repeated tile(s) taken once: %s%s", len(repeated), ", ".join(repeated[:5]), more)
@@ -190,7 +192,7 @@ class _Finder:
     def _nothing(self, name: str, values: templates.Fields) -> ScannerError:
         first = templates.fill(self._survey.bands[0].files[0], values)
         hint = f"Looked under {self._root} for names such as {first}; give --root where the files are."
-        return ScannerError("tile.missing_file", f"No file of tile {name} was found.", hint)
+        return ScannerError(ErrorCode.TILE_MISSING_FILE, f"No file of tile {name} was found.", hint)
 
     def _glob(self, pattern: str) -> list[Path]:
         """Paths that match, from the working folder or else the root, sorted."""
@@ -237,7 +239,9 @@ def _each_once(tiles: Iterable[Tile]) -> list[Tile]:
 def _lost(given: Mapping[str, Path]) -> ScannerError | None:
     for path in given.values():
         if not _is_file(path):
-            return ScannerError("tile.missing_file", f"There is no file {path}.", "Check the path, or give --root.")
+            return ScannerError(
+                ErrorCode.TILE_MISSING_FILE, f"There is no file {path}.", "Check the path, or give --root."
+            )
     return None
 
 
@@ -251,11 +255,11 @@ def _is_file(path: Path) -> bool:
 def _refused(line: Line, complaint: str) -> Tile:
     shown = line.text if len(line.text) <= 100 else line.text[:100] + "..."
     hint = "A line is a tile (217.292), the path of one of its files, or a glob; # starts a comment."
-    problem = ScannerError("list.bad_line", f"Line {line.number}, {shown!r}, {complaint}.", hint)
+    problem = ScannerError(ErrorCode.LIST_BAD_LINE, f"Line {line.number}, {shown!r}, {complaint}.", hint)
     return Tile(f"line-{line.number}", problem=problem)
 
 
 def _unnamed(text: str, survey: Survey) -> Tile:
     hint = f"Its tiles are named {survey.tile}; {', '.join(survey.ids)} are understood too."
     safe = re.sub("[^A-Za-z0-9._,+-]", "-", text).strip(".-")[:64] or "unnamed"
-    return Tile(safe, problem=ScannerError("tile.bad_name", f"{text!r} is no tile of {survey.name}.", hint))
+    return Tile(safe, problem=ScannerError(ErrorCode.TILE_BAD_NAME, f"{text!r} is no tile of {survey.name}.", hint))

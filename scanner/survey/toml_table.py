@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.survey import templates
 
 T = TypeVar("T", str, int)
@@ -99,7 +99,7 @@ class Table:
 
     def _fail(self, key: str, complaint: str) -> NoReturn:
         raise ScannerError(
-            "survey.bad_file",
+            ErrorCode.SURVEY_BAD_FILE,
             f"{self._source}: {self._where(key)} {complaint}.",
             "Compare it with a built-in survey, such as scanner/surveys/unions.toml.",
         )

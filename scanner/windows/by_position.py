@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.catalogue import Catalogue
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
 from scanner.encoder.contract import Contract
 from scanner.images import positions
@@ -45,18 +45,20 @@ class Stamps:
         """
         if self._survey.grid is None:
             hint = f"The tiles of {self._survey.name} lie on no grid: scan the tile, or ask with --cutout."
-            raise ScannerError("query.no_grid", f"It is not known which tile holds {ra}, {dec}.", hint)
+            raise ScannerError(ErrorCode.QUERY_NO_GRID, f"It is not known which tile holds {ra}, {dec}.", hint)
         names = unions_grid.tiles_covering(ra, dec)
         missing = None
         for name in names:
             try:
                 return self.of(name, ra, dec)
             except ScannerError as error:
-                if error.code not in ("tile.missing_file", "query.outside_coverage"):
+                if error.code not in (ErrorCode.TILE_MISSING_FILE, ErrorCode.QUERY_OUTSIDE_COVERAGE):
                     raise
                 missing = error
         hint = f"Tiles that could hold it: {', '.join(names)}, looked for under {self._root}."
-        raise ScannerError("query.outside_coverage", f"No tile at hand covers {ra:.5f}, {dec:.5f}.", hint) from missing
+        raise ScannerError(
+            ErrorCode.QUERY_OUTSIDE_COVERAGE, f"No tile at hand covers {ra:.5f}, {dec:.5f}.", hint
+        ) from missing
 
     def of(self, name: str, ra: float, dec: float) -> Flux:
         """The window [B, S, S] around a position in the tile of this name; all NaN where that has no data."""
@@ -64,11 +66,11 @@ class Stamps:
         radius = self._frame.window * self._frame.pixel_scale
         region = images.region_around(self._survey, tile, ra, dec, radius)
         if region is None:
-            raise ScannerError("query.outside_coverage", f"{ra:.5f}, {dec:.5f} is not on tile {name}.")
+            raise ScannerError(ErrorCode.QUERY_OUTSIDE_COVERAGE, f"{ra:.5f}, {dec:.5f} is not on tile {name}.")
         try:
             read = images.open_tile(self._survey, tile, with_variance=False, region=region)
         except ScannerError as error:
-            if error.code != "tile.all_nan":
+            if error.code != ErrorCode.TILE_ALL_NAN:
                 raise
             return np.full((len(self._frame.bands), self._frame.window, self._frame.window), np.nan, np.float32)
         return _window(read, self._frame, ra, dec)

@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_area
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.encoder.contract import Contract
 from scanner.images import fits as fits_planes
 from scanner.images.tile_images import TileImages
@@ -55,7 +55,7 @@ def read(path: Path, survey: Survey, contract: Contract) -> TileImages:
         shapes = {plane.counts.shape for plane in found}
         if len(shapes) > 1:
             raise ScannerError(
-                "cutout.shape_mismatch", f"The bands of {path} have different shapes.", "Cut them alike."
+                ErrorCode.CUTOUT_SHAPE_MISMATCH, f"The bands of {path} have different shapes.", "Cut them alike."
             )
         flux = np.full((len(contract.bands), *shapes.pop()), np.nan, np.float32)
         for plane in found:
@@ -133,7 +133,7 @@ def _pixel_scale(headers: list[fits.Header]) -> float | None:
 def _as_tile(path: Path, flux: Image, contract: Contract, scale: float) -> TileImages:
     valid = tuple(float(np.isfinite(image).mean()) for image in flux)
     if not any(valid):
-        raise ScannerError("cutout.no_pixels", f"{path} has no pixel with data.", "Give another cutout.")
+        raise ScannerError(ErrorCode.CUTOUT_NO_PIXELS, f"{path} has no pixel with data.", "Give another cutout.")
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.crval = list(CENTRE)
@@ -153,7 +153,7 @@ def _as_tile(path: Path, flux: Image, contract: Contract, scale: float) -> TileI
 
 def _unknown(path: Path, contract: Contract) -> ScannerError:
     return ScannerError(
-        "cutout.unknown_bands",
+        ErrorCode.CUTOUT_UNKNOWN_BANDS,
         f"{path} does not say which of its images are in {', '.join(contract.bands)}.",
         "Name each HDU by its band (EXTNAME = 'r'), or the planes of a cube by BANDS = 'gri'.",
     )

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.images import positions
 from scanner.images.tile_images import SCALE_TOLERANCE, TileImages
 from scanner.sources.sources import Sources
@@ -66,7 +66,7 @@ class Windows:
         missing = [band for band in frame.bands if band not in images.bands]
         if missing:
             hint = f"The bands at hand are {', '.join(images.bands)}."
-            raise ScannerError("survey.unknown_band", f"Windows need the band {', '.join(missing)}.", hint)
+            raise ScannerError(ErrorCode.SURVEY_UNKNOWN_BAND, f"Windows need the band {', '.join(missing)}.", hint)
         self._flux = images.flux
         self._frame = frame
         self._top = images.rows.view.start
@@ -152,7 +152,7 @@ def check_scale(tile: str, pixel_scale: float, frame: Frame, resample: bool) -> 
     if not resample and not _fits(pixel_scale, frame):
         message = f'Tile {tile} has {pixel_scale:.4f}" pixels, the model wants {frame.pixel_scale:.4f}".'
         hint = "With --resample, windows are brought to the model's pixel scale."
-        raise ScannerError("tile.pixel_scale", message, hint)
+        raise ScannerError(ErrorCode.TILE_PIXEL_SCALE, message, hint)
 
 
 def _fits(pixel_scale: float, frame: Frame) -> bool:

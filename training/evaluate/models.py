@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE, central
 from training.loop.batches import turned
 
@@ -38,13 +38,15 @@ class OnnxEncoder:
     def __init__(self, path: Path, threads: int = 2) -> None:
         if not path.is_file():
             hint = "MODEL is an encoder.onnx or the name of a baseline: python -m training evaluate --help"
-            raise ScannerError("evaluate.no_model", f"There is no model file {path}.", hint)
+            raise ScannerError(ErrorCode.EVALUATE_NO_MODEL, f"There is no model file {path}.", hint)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         text = self._session.get_modelmeta().custom_metadata_map.get("scanner.contract")
         if text is None:
-            raise ScannerError("evaluate.no_contract", f"{path} has no contract.", "Export it with python -m export.")
+            raise ScannerError(
+                ErrorCode.EVALUATE_NO_CONTRACT, f"{path} has no contract.", "Export it with python -m export."
+            )
         contract = json.loads(text)
         self.name = str(path.parent.name if path.stem == "encoder" else path.stem)
         self.side = int(contract["window"])
@@ -52,7 +54,7 @@ class OnnxEncoder:
         if foreign or abs(contract["pixel_scale"] / PIXEL_SCALE - 1) > 0.01:
             wants = f"{'/'.join(contract['bands'])} at {contract['pixel_scale']} arcsec"
             hint = f"The development windows are {'/'.join(BANDS)} at {PIXEL_SCALE} arcsec."
-            raise ScannerError("evaluate.other_pixels", f"{path} wants {wants}.", hint)
+            raise ScannerError(ErrorCode.EVALUATE_OTHER_PIXELS, f"{path} wants {wants}.", hint)
         self._bands = [BANDS.index(band) for band in contract["bands"]]
 
     def embed(self, flux: Flux) -> Vectors:

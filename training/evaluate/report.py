@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from catalogs.atomic import write_text
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from training.evaluate.results import Results, rows
 from training.evaluate.statistics.bootstrap import Estimate, difference
 
@@ -112,7 +112,7 @@ def card_table(path: Path) -> str:
             lines.append([task, name, *(_stored(one) for one in found)])
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         hint = "It is written by: python -m training evaluate MODEL --data DATA --out FOLDER"
-        raise ScannerError("evaluate.no_table", f"{path} is no evaluation.json: {error}.", hint) from error
+        raise ScannerError(ErrorCode.EVALUATE_NO_TABLE, f"{path} is no evaluation.json: {error}.", hint) from error
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

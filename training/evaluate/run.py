@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from training.evaluate import baselines
 from training.evaluate.baselines import BASELINES, RANDOM_WEIGHTS
 from training.evaluate.embeddings import Embeddings, Shortened
@@ -62,7 +62,9 @@ class Bench:
     ) -> None:
         for task in tasks:
             if task not in TASKS:
-                raise ScannerError("evaluate.no_task", f"There is no task {task!r}.", f"Tasks: {', '.join(TASKS)}.")
+                raise ScannerError(
+                    ErrorCode.EVALUATE_NO_TASK, f"There is no task {task!r}.", f"Tasks: {', '.join(TASKS)}."
+                )
         self.tasks, self.threads, self._say = tuple(tasks), threads, say
         self.sets = Sets(data, cache, side, workers=threads)
 
@@ -77,7 +79,9 @@ class Bench:
         encoder = OnnxEncoder(Path(model), self.threads)
         if encoder.side > self.sets.side:
             hint = "Give Bench a larger side."
-            raise ScannerError("evaluate.window", f"{model} wants {encoder.side} px, the windows have less.", hint)
+            raise ScannerError(
+                ErrorCode.EVALUATE_WINDOW, f"{model} wants {encoder.side} px, the windows have less.", hint
+            )
         name, plain = encoder.name, Embeddings(lambda _: encoder, encoder.side)
         found = {name: self.measured(name, plain)}
         if short:

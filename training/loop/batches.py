@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from training.config import Augment, Config, Model
 from training.cutouts.shards import KINDS
 
@@ -86,7 +86,9 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
         kinds += [_kinds(folder / entry["file"], entry["rows"])] * times
     unknown = sorted(set(config.data.repeat) - set(sources)) if split == TRAIN else []
     if unknown:
-        raise ScannerError("config.bad", f"[data] repeat names {unknown[0]!r}; the shards hold {sorted(sources)}.")
+        raise ScannerError(
+            ErrorCode.CONFIG_BAD, f"[data] repeat names {unknown[0]!r}; the shards hold {sorted(sources)}."
+        )
     return Cutouts(tuple(arrays), np.concatenate(rows), np.concatenate(kinds), channels, sources, manifest, digest)
 
 
@@ -96,9 +98,9 @@ def _manifest(folder: Path) -> tuple[dict[str, Any], str]:
         return json.loads(text), hashlib.sha256(text).hexdigest()
     except (FileNotFoundError, NotADirectoryError) as error:
         hint = "Make shards first: python -m training cutouts --help"
-        raise ScannerError("shards.missing", f"{folder} holds no shards (no manifest.json).", hint) from error
+        raise ScannerError(ErrorCode.SHARDS_MISSING, f"{folder} holds no shards (no manifest.json).", hint) from error
     except ValueError as error:
-        raise ScannerError("shards.bad", f"{folder}/manifest.json is not JSON: {error}.") from error
+        raise ScannerError(ErrorCode.SHARDS_BAD, f"{folder}/manifest.json is not JSON: {error}.") from error
 
 
 def _channels(manifest: dict[str, Any], model: Model) -> tuple[int, ...]:
@@ -106,7 +108,7 @@ def _channels(manifest: dict[str, Any], model: Model) -> tuple[int, ...]:
     absent = [band for band in model.bands if band not in bands]
     if absent or abs(scale / model.pixel_scale - 1) > 0.01 or window < model.window:
         raise ScannerError(
-            "shards.other_pixels",
+            ErrorCode.SHARDS_OTHER_PIXELS,
             f"The shards hold bands {bands} at {scale} arcsec in {window} px; the model wants {list(model.bands)} at "
             f"{model.pixel_scale} arcsec in {model.window} px.",
             "Change [model] in the configuration, or cut the shards again.",
@@ -119,9 +121,11 @@ def _map(path: Path, rows: int, manifest: dict[str, Any]) -> NDArray[np.float32]
     try:
         array = np.load(path, mmap_mode="r")
     except (OSError, ValueError) as error:
-        raise ScannerError("shards.bad", f"The shard {path} cannot be read: {error}.") from error
+        raise ScannerError(ErrorCode.SHARDS_BAD, f"The shard {path} cannot be read: {error}.") from error
     if array.shape != shape or array.dtype != np.float32:
-        raise ScannerError("shards.bad", f"{path} holds {array.dtype} {array.shape}, the manifest says {shape}.")
+        raise ScannerError(
+            ErrorCode.SHARDS_BAD, f"{path} holds {array.dtype} {array.shape}, the manifest says {shape}."
+        )
     return array
 
 
@@ -133,9 +137,9 @@ def _kinds(path: Path, rows: int) -> NDArray[np.int64]:
     try:
         labels = pq.read_table(table, columns=["label"])["label"].to_pylist()
     except (OSError, pa.ArrowInvalid, KeyError) as error:
-        raise ScannerError("shards.bad", f"The table {table} cannot be read: {error}.") from error
+        raise ScannerError(ErrorCode.SHARDS_BAD, f"The table {table} cannot be read: {error}.") from error
     if len(labels) != rows:
-        raise ScannerError("shards.bad", f"{table} has {len(labels)} rows, the manifest says {rows}.")
+        raise ScannerError(ErrorCode.SHARDS_BAD, f"{table} has {len(labels)} rows, the manifest says {rows}.")
     return np.array([KINDS.index(label) if label in KINDS else -1 for label in labels], np.int64)
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from catalogs.atomic import replacing
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from training.config import Config
 from training.model.mae import MaskedAutoencoder
 from training.model.pooling import Statistics
@@ -74,7 +74,7 @@ def load(path: Path) -> Checkpoint:
     path = path / NAME if path.is_dir() else path
     if not path.is_file():
         raise ScannerError(
-            "checkpoint.missing", f"There is no checkpoint {path}.", "python -m training pretrain --help"
+            ErrorCode.CHECKPOINT_MISSING, f"There is no checkpoint {path}.", "python -m training pretrain --help"
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -86,7 +86,9 @@ def load(path: Path) -> Checkpoint:
             _statistics(_part(tensors, "statistics/")),
         )  # fmt: skip
     except (SafetensorError, AttributeError, KeyError, ValueError) as error:
-        raise ScannerError("checkpoint.damaged", f"{path} is no checkpoint of this program: {error}.") from error
+        raise ScannerError(
+            ErrorCode.CHECKPOINT_DAMAGED, f"{path} is no checkpoint of this program: {error}."
+        ) from error
 
 
 def stages(checkpoint: Checkpoint) -> list[dict[str, Any]]:
@@ -108,7 +110,8 @@ def begun_with(checkpoint: Checkpoint, first: Checkpoint) -> Checkpoint:
     """A checkpoint of before ``stages`` were kept, with those of the run it began with; ``checkpoint.other_first``."""
     if checkpoint.data.get("began_with") != first.weights_sha256:
         raise ScannerError(
-            "checkpoint.other_first", f"Run {checkpoint.config.name!r} did not begin with {first.config.name!r}."
+            ErrorCode.CHECKPOINT_OTHER_FIRST,
+            f"Run {checkpoint.config.name!r} did not begin with {first.config.name!r}.",
         )
     return replace(checkpoint, data={**checkpoint.data, "stages": stages(first)})
 

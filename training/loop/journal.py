@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from catalogs.atomic import replacing, write_text
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 
 LOG, CURVE, EVENTS = "log.jsonl", "loss.png", "tensorboard"
 
@@ -82,5 +82,5 @@ def _writer(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         hint = "pip install tensorboard, or leave --tensorboard out: log.jsonl holds the same numbers."
-        raise ScannerError("tensorboard.missing", "TensorBoard is not installed.", hint) from error
+        raise ScannerError(ErrorCode.TENSORBOARD_MISSING, "TensorBoard is not installed.", hint) from error
     return SummaryWriter(str(folder), purge_step=step + 1)

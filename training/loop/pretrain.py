@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from catalogs.atomic import remove_stale
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from training.config import Config, Optimiser
 from training.loop.batches import Cutouts, open_cutouts
 from training.loop.checkpoint import NAME, Checkpoint, load, save
@@ -131,7 +131,7 @@ def _resumed(start: Checkpoint, minutes: float | None, out: Path) -> Progress:
     if minutes and minutes != progress.minutes:
         said = f"for {progress.minutes:g} minutes" if progress.minutes else "without --minutes"
         hint = "The learning rate follows from the length: give the same one, or another --out."
-        raise ScannerError("run.other_minutes", f"{out} was begun {said}, not for {minutes:g}.", hint)
+        raise ScannerError(ErrorCode.RUN_OTHER_MINUTES, f"{out} was begun {said}, not for {minutes:g}.", hint)
     return progress
 
 
@@ -181,15 +181,19 @@ def _start(config: Config, out: Path, resume: bool) -> Checkpoint | None:
     if not (out / NAME).is_file():
         return None
     if not resume:
-        raise ScannerError("run.exists", f"{out} already holds a run.", "Give --resume, or another --out.")
+        raise ScannerError(ErrorCode.RUN_EXISTS, f"{out} already holds a run.", "Give --resume, or another --out.")
     start = load(out / NAME)
     if start.config != config:
-        raise ScannerError("run.other_config", f"{out} was begun with another configuration.", "Give another --out.")
+        raise ScannerError(
+            ErrorCode.RUN_OTHER_CONFIG, f"{out} was begun with another configuration.", "Give another --out."
+        )
     return start
 
 
 def _same_data(cutouts: Cutouts, start: Checkpoint | None, shards: Path) -> None:
     if start and start.data["manifest_sha256"] != cutouts.digest:
-        raise ScannerError("run.other_data", f"{shards} is not what this run was begun with.", "Give another --out.")
+        raise ScannerError(
+            ErrorCode.RUN_OTHER_DATA, f"{shards} is not what this run was begun with.", "Give another --out."
+        )
     if not len(cutouts):
-        raise ScannerError("shards.empty", f"{shards} has no training cutouts.")
+        raise ScannerError(ErrorCode.SHARDS_EMPTY, f"{shards} has no training cutouts.")

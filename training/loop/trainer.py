@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from training.config import Config
 from training.cutouts.shards import KINDS
 from training.loop.batches import CENTRED, VALIDATE, Batch, Cutouts, batch_of, keys_of, open_cutouts, views
@@ -39,7 +39,9 @@ def batches(cutouts: Cutouts, config: Config, world: World, step: int) -> Stream
     o = config.optimiser
     micro = o.batch // o.accumulate // world.size
     if micro * o.accumulate * world.size != o.batch:
-        raise ScannerError("config.bad", f"batch {o.batch} does not divide by {o.accumulate} x {world.size} processes.")
+        raise ScannerError(
+            ErrorCode.CONFIG_BAD, f"batch {o.batch} does not divide by {o.accumulate} x {world.size} processes."
+        )
 
     def make(number: int) -> Batch:
         start = (number * world.size + world.rank) * micro
@@ -164,4 +166,6 @@ def _adopt(model: MaskedAutoencoder, first: Checkpoint) -> None:
         model.load_state_dict(first.weights)
     except RuntimeError as error:
         hint = "Its [model] must be of the same shape: bands, window, patch, dimensions and depths."
-        raise ScannerError("run.other_model", f"The weights of run {first.config.name!r} do not fit.", hint) from error
+        raise ScannerError(
+            ErrorCode.RUN_OTHER_MODEL, f"The weights of run {first.config.name!r} do not fit.", hint
+        ) from error

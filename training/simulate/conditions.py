@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 
 BANDS = ("u", "g", "r", "i", "z")
 PIXEL_SCALE = 0.18577  # arcsec
@@ -76,7 +76,9 @@ class Seen:
 
 
 def _bad(why: str) -> ScannerError:
-    return ScannerError("config.bad", f"Bad settings of a simulated scene: {why}.", "The defaults are a good start.")
+    return ScannerError(
+        ErrorCode.CONFIG_BAD, f"Bad settings of a simulated scene: {why}.", "The defaults are a good start."
+    )
 
 
 def pixel_rms(band: str, deeper: float = 0.0) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 import sep
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.images.tile_images import open_tile
 from scanner.sources.sources import Sources
 from scanner.survey import survey, tile_list
@@ -102,7 +102,7 @@ def central(flux: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 def _rows(path: Path) -> list[Row]:
     if not path.is_file():
         hint = "--data is the folder of development data, with tiles_dev/ in it."
-        raise ScannerError("evaluate.no_data", f"{path} is not there.", hint)
+        raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"{path} is not there.", hint)
     with path.open(newline="") as lines:
         return list(csv.DictReader(lines))
 
@@ -111,7 +111,9 @@ def _build(recipe: Path, out: str) -> None:
     done = subprocess.run([sys.executable, str(recipe), out], capture_output=True, text=True)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ScannerError("evaluate.no_tiles", f"{recipe} failed: {said}", "It needs 450 MB of temporary space.")
+        raise ScannerError(
+            ErrorCode.EVALUATE_NO_TILES, f"{recipe} failed: {said}", "It needs 450 MB of temporary space."
+        )
 
 
 def _cut(folder: Path, tile: str, rows: list[Row], side: int) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE
 
 SCALES = np.array([4.9, 5.7, 7.8])  # of i, r, g in nanomaggies per pixel, as in the colour images of the SDSS
@@ -124,6 +124,6 @@ def _rows(folder: Path) -> list[dict[str, str]]:
     path = folder / "labels.csv"
     if not path.is_file():
         hint = "--data is the folder of development data; --tasks leaves out what needs these pictures."
-        raise ScannerError("evaluate.no_data", f"{path} is not there.", hint)
+        raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"{path} is not there.", hint)
     with path.open(newline="", encoding="utf-8") as lines:
         return list(csv.DictReader(lines))

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources
 from scanner.survey.survey import AB_NANOJANSKY
@@ -72,7 +72,7 @@ def _survey(folder: Path, survey: str) -> TileImages:
         path = folder / f"{survey}_{band}.fits.gz"
         if not path.is_file():
             hint = "--data is the folder of development data; --tasks leaves out what needs these images."
-            raise ScannerError("evaluate.no_data", f"{path} is not there.", hint)
+            raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"{path} is not there.", hint)
         with fits.open(path) as hdus:
             seconds = hdus[0].header["EXPTIME"] if survey == "PS1" else 1.0
             factor = 10 ** (-0.4 * (zero_point - AB_NANOJANSKY)) / seconds
