@@ -14,6 +14,7 @@ from scanner.encoder.contract import Contract
 from scanner.images import positions
 from scanner.images import tile_images as images
 from scanner.images.tile_images import TileImages
+from scanner.images.wcs import FLAT_CENTRE
 from scanner.sources.sources import Sources
 from scanner.survey import survey as surveys
 from scanner.survey import tile_list
@@ -85,7 +86,7 @@ def of_catalogue(catalogue: Catalogue, root: Path, survey: str | None = None) ->
 
 def from_fits(path: Path, survey: Survey, contract: Contract) -> Flux:
     """The middle window [B, S, S] of a user's own cutout, at the model's pixel scale; NaN where the cutout ends."""
-    return _window(cutout_file.read(path, survey, contract), contract, *cutout_file.CENTRE)
+    return _window(cutout_file.read(path, survey, contract), contract, *FLAT_CENTRE)
 
 
 def _window(read: TileImages, frame: Frame, ra: float, dec: float) -> Flux:

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.encoder.contract import Contract
 from scanner.images import fits as fits_planes
+from scanner.images.calibration import calibrate
 from scanner.images.tile_images import TileImages
-from scanner.survey.survey import AB_NANOJANSKY, Survey
-
-CENTRE = (180.0, 0.0)
-"""RA and Dec, degrees, that the middle of a cutout is given: cutouts are looked at, not placed."""
+from scanner.images.wcs import flat_wcs
+from scanner.survey.survey import Survey
 
 ZERO_POINT_CARDS = ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPNT", "ZEROPOIN", "ZP")
 PIXEL_SCALE_CARDS = ("PIXSCALE", "PIXSCAL1", "PIXSCAL", "SECPIX")
@@ -39,7 +38,7 @@ class _Plane:
 
 
 def read(path: Path, survey: Survey, contract: Contract) -> TileImages:
-    """The bands of a cutout that the model sees, as a small tile whose middle is at ``CENTRE``.
+    """The bands of a cutout that the model sees, as a small tile whose middle is at ``FLAT_CENTRE``.
 
     Bands are HDUs named by EXTNAME, BAND or FILTER, or the planes of a cube named by BANDS (``gri``) or BAND0, BAND1...
     Zero points come from the header (MAGZERO and such, or BUNIT), else from the survey. Raises ``ScannerError``:
@@ -59,7 +58,8 @@ def read(path: Path, survey: Survey, contract: Contract) -> TileImages:
             )
         flux = np.full((len(contract.bands), *shapes.pop()), np.nan, np.float32)
         for plane in found:
-            _calibrate(plane, survey, flux[contract.bands.index(plane.band)])
+            band, out = survey.band(plane.band), flux[contract.bands.index(plane.band)]
+            calibrate(plane.counts, _zero_point(plane.header, band.zero_point), band.zero_is_missing, out)
         scale = _pixel_scale([plane.header for plane in found]) or contract.pixel_scale
     return _as_tile(path, flux, contract, scale)
 
@@ -99,17 +99,6 @@ def _cube_bands(header: fits.Header, count: int) -> list[str]:
     return [str(header.get(f"BAND{first + index}", "")).strip() for index in range(count)]
 
 
-def _calibrate(plane: _Plane, survey: Survey, out: Image) -> None:
-    """Counts to nJy, NaN for no data, as for the survey's own tiles."""
-    band = survey.band(plane.band)
-    factor = 10 ** (-0.4 * (_zero_point(plane.header, band.zero_point) - AB_NANOJANSKY))
-    with np.errstate(over="ignore", invalid="ignore"):
-        np.multiply(plane.counts, factor, out=out, casting="unsafe")
-    if band.zero_is_missing:
-        out[plane.counts == 0] = np.nan
-    out[~np.isfinite(out)] = np.nan
-
-
 def _zero_point(header: fits.Header, survey_has: float) -> float:
     for card in ZERO_POINT_CARDS:
         value = header.get(card)
@@ -131,24 +120,11 @@ def _pixel_scale(headers: list[fits.Header]) -> float | None:
 
 
 def _as_tile(path: Path, flux: Image, contract: Contract, scale: float) -> TileImages:
-    valid = tuple(float(np.isfinite(image).mean()) for image in flux)
-    if not any(valid):
+    wcs = flat_wcs(flux.shape, scale)
+    images = TileImages.of(path.name, contract.bands, flux, (wcs,) * len(flux), scale)
+    if not any(images.valid):
         raise ScannerError(ErrorCode.CUTOUT_NO_PIXELS, f"{path} has no pixel with data.", "Give another cutout.")
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = list(CENTRE)
-    wcs.wcs.crpix = [(flux.shape[2] + 1) / 2, (flux.shape[1] + 1) / 2]
-    wcs.wcs.cdelt = [-scale / 3600, scale / 3600]
-    return TileImages(
-        name=path.name,
-        bands=contract.bands,
-        flux=flux,
-        variance=(None,) * len(flux),
-        wcs=tuple(wcs if share else None for share in valid),
-        valid=valid,
-        detection_band=contract.bands[int(np.argmax(valid))],
-        pixel_scale=scale,
-    )
+    return images
 
 
 def _unknown(path: Path, contract: Contract) -> ScannerError:
