@@ -13,7 +13,8 @@ from scipy.spatial import KDTree
 
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources, detect
-from scanner.windows.windows import WindowFrame, Windows
+from scanner.windows.frame import WindowFrame
+from scanner.windows.windows import Windows
 from training.cutouts import selection as choice
 from training.cutouts.selection import Rule
 from training.cutouts.shards import AT_ONCE, BANDS, PIXEL_SCALE, WINDOW, Shard, rows

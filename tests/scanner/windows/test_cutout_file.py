@@ -13,10 +13,11 @@ from catalogs.errors import ScannerError
 from scanner.images.wcs import FLAT_CENTRE
 from scanner.survey import survey
 from scanner.windows import cutout_file
+from scanner.windows.frame import WindowFrame
 from tests.support import tiny_encoder
 
 UNIONS = survey.load("unions")
-MODEL = tiny_encoder.contract()
+MODEL = WindowFrame(*tiny_encoder.contract().frame)
 TO_NJY = {"r": 10 ** (0.4 * 1.4), "g": 10 ** (0.4 * 4.4)}
 
 

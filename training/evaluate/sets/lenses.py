@@ -18,7 +18,8 @@ from catalogs.errors import ErrorCode, ScannerError
 from scanner.images.tile_images import open_tile
 from scanner.sources.sources import Sources
 from scanner.survey import survey, tile_list
-from scanner.windows.windows import WindowFrame, Windows
+from scanner.windows.frame import WindowFrame
+from scanner.windows.windows import Windows
 from training.cutouts import real_fields as fields
 
 BANDS = ("u", "g", "r", "i", "z")

@@ -22,7 +22,8 @@ from scipy.spatial import KDTree
 from scanner.images.tile_images import TileImages, open_tile
 from scanner.sources.sources import detect
 from scanner.survey import survey, tile_list
-from scanner.windows.windows import WindowFrame, Windows
+from scanner.windows.frame import WindowFrame
+from scanner.windows.windows import Windows
 from training.cutouts.simulated import plate
 from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE
 from training.simulate.conditions import OFFSET, SATURATION, SEEING, Seen, Settings, pixel_rms

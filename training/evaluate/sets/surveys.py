@@ -14,7 +14,8 @@ from catalogs.errors import ErrorCode, ScannerError
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources
 from scanner.survey.survey import AB_NANOJANSKY
-from scanner.windows.windows import WindowFrame, Windows
+from scanner.windows.frame import WindowFrame
+from scanner.windows.windows import Windows
 from training.cutouts import real_fields as fields
 from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE, magnitudes
 
