@@ -32,7 +32,7 @@ _AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
-class Sky:
+class Background:
     """Level and noise a pixel in cells of ``MESH`` x ``MESH`` pixels, [rows, columns].
 
     ``typical`` is the noise of the whole image, 0 where that is one value. ``filtered`` is the noise after the
@@ -45,7 +45,9 @@ class Sky:
     filtered: float
 
     @classmethod
-    def of(cls, data: Image, variance: Image | None = None, step: int = STEP, filtered: bool = True) -> Sky | None:
+    def of(
+        cls, data: Image, variance: Image | None = None, step: int = STEP, filtered: bool = True
+    ) -> Background | None:
         """The sky of an image [H, W], NaN for no data; None where it holds none.
 
         ``variance`` and ``step`` are those of ``Mesh.of``. ``filtered``: False where nothing will be detected.
@@ -53,7 +55,7 @@ class Sky:
         return cls.over(Mesh.of(data, variance, step), Mesh.of_filtered(data, variance) if filtered else None)
 
     @classmethod
-    def over(cls, mesh: Mesh, filtered: Mesh | None = None) -> Sky | None:
+    def over(cls, mesh: Mesh, filtered: Mesh | None = None) -> Background | None:
         """The sky of an image whose cells were looked at, and again after the detection filter."""
         there = mesh.sound
         if not there.any():

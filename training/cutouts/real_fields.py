@@ -149,16 +149,13 @@ def read(frame: Frame) -> TileImages:
     flux = np.full((len(BANDS), *shape), np.nan, np.float32)
     for band, (image, _) in images.items():
         flux[BANDS.index(band)] = image
-    valid = tuple(float(share) for share in np.isfinite(flux).mean(axis=(1, 2)))
-    return TileImages(
-        name=frame.name,
-        bands=BANDS,
-        flux=flux,
-        variance=(None,) * len(BANDS),
-        wcs=tuple(images[band][1] if band in images else None for band in BANDS),
-        valid=valid,
+    return TileImages.of(
+        frame.name,
+        BANDS,
+        flux,
+        [images[band][1] if band in images else None for band in BANDS],
+        frame.pixel_scale,
         detection_band=next(band for band in DETECTION if band in images),
-        pixel_scale=frame.pixel_scale,
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scanner.images import background_mesh as mesh
-from scanner.images.background import WHITE, Sky
+from scanner.images.background import WHITE, Background
 from scanner.images.background_mesh import Mesh
 from scanner.images.modes import CUT
 from scanner.images.sections import MESH
@@ -128,7 +128,7 @@ def test_the_detection_filter_leaves_more_of_correlated_noise() -> None:
     padded = np.pad(white, 1, mode="wrap")
     smooth = sum(padded[1 + y : 701 + y, 1 + x : 644 + x] for y, x in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)))
     for data, expected in ((white, WHITE), (smooth, _filtered(smooth))):
-        sky = Sky.of(data)
+        sky = Background.of(data)
         assert sky is not None
         assert sky.filtered == pytest.approx(expected, rel=0.02)
     assert _filtered(smooth) > 1.5 * WHITE
@@ -143,7 +143,7 @@ def _filtered(data: np.ndarray) -> float:
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 300), (300, 2), (3, 3)])
 def test_what_is_too_small_for_the_filter_is_taken_for_white(shape: tuple[int, int]) -> None:
-    sky = Sky.of(np.random.default_rng(2).normal(0, 1, shape).astype(np.float32))
+    sky = Background.of(np.random.default_rng(2).normal(0, 1, shape).astype(np.float32))
     assert sky is not None
     assert sky.filtered > 0
     if min(shape) < 3:
