@@ -7,8 +7,7 @@ import pytest
 
 from scanner.images import background_mesh as mesh
 from scanner.images.background import WHITE, Background
-from scanner.images.background_mesh import Mesh
-from scanner.images.modes import CUT
+from scanner.images.background_mesh import CLIP, Mesh
 from scanner.images.sections import MESH
 
 SHAPE = 700, 643
@@ -24,7 +23,7 @@ def plainly(cell: np.ndarray) -> tuple[float, float]:
     pixels = np.sort(cell[~np.isnan(cell)].astype(np.float64))
     while True:
         sixth, median = np.quantile(pixels, (0.1587, 0.5))
-        kept = pixels[np.abs(pixels - median) <= CUT * (median - sixth)]
+        kept = pixels[np.abs(pixels - median) <= CLIP * (median - sixth)]
         if len(kept) == len(pixels):
             return 2.5 * median - 1.5 * pixels.mean(), median - sixth
         pixels = kept
@@ -39,11 +38,12 @@ def cells(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(("level", "sigma"), [(0, 1), (10, 3), (-1e5, 30), (1e-4, 1e-5), (3e7, 1e6)])
-def test_each_cell_is_what_its_pixels_are_plainly(level: float, sigma: float) -> None:
+def test_each_cell_is_what_its_pixels_are_plainly(level: float, sigma: float, monkeypatch: pytest.MonkeyPatch) -> None:
     data = noise(level=level, sigma=sigma)
     data[50:90, 200:330] += 300 * np.float32(sigma)
     data[400:431, :] = np.nan
-    found = Mesh.of(data, step=1)
+    monkeypatch.setattr(mesh, "STEP", 1)
+    found = Mesh.of(data)
     expected, width = cells(data)
     full = found.share > 0.5
     assert np.abs(found.level - expected)[full].max() < 0.01 * sigma
@@ -98,8 +98,8 @@ def test_cells_do_not_depend_on_how_many_are_done_at_once(monkeypatch: pytest.Mo
     data = noise()
     data[100:300, 50:170] = np.nan
     whole = [of(data) for of in (Mesh.of, Mesh.of_filtered)]
-    monkeypatch.setattr(mesh, "_ABREAST", 2)
-    monkeypatch.setattr(mesh, "_AT_ONCE", 2)
+    monkeypatch.setattr(mesh, "_CELLS_AT_ONCE", 2)
+    monkeypatch.setattr(mesh, "_ROWS_AT_ONCE", 2)
     for of, expected in zip((Mesh.of, Mesh.of_filtered), whole, strict=True):
         for name in FIELDS:
             np.testing.assert_array_equal(getattr(of(data), name), getattr(expected, name))

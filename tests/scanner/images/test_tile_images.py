@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from scanner.images import fits as fits_planes
 from scanner.images.tile_images import TileImages, open_tile
 from scanner.survey import survey, tile_list
 from scanner.survey.survey import Survey
@@ -219,9 +218,9 @@ def test_the_band_that_finds_the_objects_must_cover_the_tile(
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])
-def test_the_size_of_strips_changes_nothing(
+def test_the_number_of_rows_at_once_changes_nothing(
     rows: int, tiles_dev: Path, unions: Survey, open_dev: Callable[[str], TileImages], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fits_planes.row_slices, "__defaults__", (rows,))
+    monkeypatch.setattr("scanner.images.fits.ROWS_AT_ONCE", rows)
     images = open_tile(unions, tile_list.find(unions, "111.280", tiles_dev), ["r"])
     np.testing.assert_array_equal(images.flux[0], open_dev("111.280").flux[2])
