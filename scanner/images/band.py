@@ -88,12 +88,8 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
 
 def files(band: Band, path: Path) -> list[Path]:
     """Every file that a band is read from: its own, and those beside it that hold its mask or its variance."""
-    beside = [plane.beside for plane in (band.mask, band.variance) if plane is not None and plane.beside is not None]
-    return [path, *(_beside(path, names) for names in beside)]
-
-
-def _beside(path: Path, names: tuple[str, str]) -> Path:
-    return path.with_name(path.name.replace(*names))
+    names = [plane.name_beside(path.name) for plane in (band.mask, band.variance) if plane is not None]
+    return [path, *(path.with_name(name) for name in names if name is not None)]
 
 
 def _names(*planes: Band | Plane | None) -> set[int | str]:
@@ -107,8 +103,8 @@ def _open_plane(
     """The HDU of a mask or variance plane; None where the file has none."""
     if plane is None:
         return None
-    if plane.beside is not None:
-        path = _beside(path, plane.beside)
+    if (name := plane.name_beside(path.name)) is not None:
+        path = path.with_name(name)
         if not path.is_file():
             return None
         hdus, other_names = stack.enter_context(open_fits(path)), set()

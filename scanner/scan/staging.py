@@ -214,9 +214,8 @@ class Staging:
         """Masks and variances that the survey keeps in files of their own beside the image."""
         of = self._survey.band(band)
         for plane in (of.mask, of.variance):
-            if plane is None or plane.beside is None:
+            if plane is None or (name := plane.name_beside(image.path.name)) is None:
                 continue
-            name = image.path.name.replace(*plane.beside)
             target = image.path.with_name(name)
             if not target.exists():
                 try:

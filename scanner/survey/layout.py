@@ -1,4 +1,4 @@
-"""Where the files of a tile lie: the layouts of its survey, tried without asking the file system twice."""
+"""Where the files of a tile lie: the layouts of its survey, tried with one listing of each folder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _FILE = "{file}"
 _FOLDER = "{folder}"
 
 
-class Folders:
-    """Finds files of one survey, remembering the folders it has listed: a flat folder of 20,000 tiles is read once."""
+class Layout:
+    """Finds files of one survey and caches the folders it has listed: a flat folder of 20,000 tiles is read once."""
 
     def __init__(self, survey: Survey) -> None:
         self._survey = survey
@@ -25,14 +25,13 @@ class Folders:
         self._listings: dict[str, frozenset[str]] = {}
 
     def files(self, values: templates.Fields, bases: Iterable[Path]) -> Mapping[str, Path]:
-        """Path of each band's file that is there; earlier bases win, then earlier file names, then earlier layouts."""
-        found: dict[str, Path] = {}
+        """Path of each band's file that exists; earlier bases win, then earlier file names, then earlier layouts."""
+        paths: dict[str, Path] = {}
         for base in dict.fromkeys(map(str, bases)):
             for band in self._survey.bands:
-                path = None if band.name in found else self._file(band, values, base)
-                if path is not None:
-                    found[band.name] = Path(path)
-        return {name: found[name] for name in self._survey.band_names if name in found}
+                if band.name not in paths and (path := self._file(band, values, base)) is not None:
+                    paths[band.name] = Path(path)
+        return {name: paths[name] for name in self._survey.band_names if name in paths}
 
     def bases(self, path: AnyPath, band: str, values: templates.Fields) -> Iterator[AnyPath]:
         """Folders from which a layout of the survey leads to ``path``, a file of ``band``; its own folder first."""
@@ -43,7 +42,7 @@ class Folders:
                 yield type(path)(*path.parent.parts[: -len(parts)])
 
     def places(self, band: Band, values: templates.Fields) -> Iterator[str]:
-        """Every path below a base that a band's file may have, best first; the file system is not asked."""
+        """Every path below a base that a band's file may have, best first, without access to the file system."""
         for template in band.files:
             for suffix in self._survey.suffixes:
                 name = templates.fill(template + suffix, values)
@@ -51,7 +50,16 @@ class Folders:
                     yield f"{inner}/{name}" if inner else name
 
     def _file(self, band: Band, values: templates.Fields, base: str) -> str | None:
-        folders = [folder for inner in self._inner(band, values) if (folder := self._folder(base, inner)) is not None]
+        folders = []
+        for inner in self._inner(band, values):
+            # Step by step, so that each listing serves many tiles and a folder that is absent is never listed.
+            folder = base
+            for part in filter(None, inner.split("/")):
+                if part not in self._listing(folder):
+                    break
+                folder = f"{folder}/{part}"
+            else:
+                folders.append(folder)
         for template in band.files:
             for suffix in self._survey.suffixes:
                 name = templates.fill(template + suffix, values)
@@ -61,18 +69,10 @@ class Folders:
         return None
 
     def _inner(self, band: Band, values: templates.Fields) -> Iterator[str]:
+        """The folder of each layout below a base, for each of the band's own folders."""
         for layout in self._layouts:
             for folder in band.folders if _FOLDER in layout else ("",):
                 yield templates.fill(layout, {**values, "folder": folder})
-
-    def _folder(self, base: str, inner: str) -> str | None:
-        """``base``/``inner`` if every step of it is there."""
-        folder = base
-        for part in filter(None, inner.split("/")):
-            if part not in self._listing(folder):
-                return None
-            folder = f"{folder}/{part}"
-        return folder
 
     def _listing(self, folder: str) -> frozenset[str]:
         if folder not in self._listings:

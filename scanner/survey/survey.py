@@ -1,18 +1,20 @@
-"""A survey is a file: bands, file names, HDUs and zero points, read from TOML and checked key by key."""
+"""A survey is a TOML file: bands, file names, HDUs and zero points, read strictly and checked."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
 from scanner.survey import templates
-from scanner.survey.toml_table import Table
 
 SURVEYS = Path(__file__).parents[1] / "surveys"
 GRIDS = ("unions",)
@@ -20,7 +22,7 @@ AB_NANOJANSKY = 31.4
 """AB zero point of a flux in nJy: m = 31.4 - 2.5 log10(flux). Source: Oke & Gunn 1983."""
 
 Hdu = tuple[int | str, ...]
-"""Where a plane may be, in order of preference: an index, or a name found as EXTNAME or EXTTYPE."""
+"""HDUs in which a plane may be, in order of preference: each an index, or a name (EXTNAME or EXTTYPE)."""
 
 _BAND_NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,15}")
 
@@ -34,14 +36,21 @@ class Plane:
     """
 
     hdu: Hdu
-    beside: tuple[str, str] | None = None
+    beside: tuple[str, ...] | None = None
     bits: Mapping[str, int] = field(default_factory=dict)
     inverse: bool = False
+
+    def name_beside(self, image: str) -> str | None:
+        """Name of the plane's own file beside an image file; None where it is an HDU of the image file."""
+        if self.beside is None:
+            return None
+        old, new = self.beside
+        return image.replace(old, new)
 
 
 @dataclass(frozen=True)
 class Band:
-    """One band: file names in order of preference, where its image is, and how counts become nanojansky."""
+    """One band: file names in order of preference, HDU of its image, and how counts become nanojansky."""
 
     name: str
     files: tuple[str, ...]
@@ -60,7 +69,12 @@ class Band:
 
 @dataclass(frozen=True)
 class Survey:
-    """What must be known of a survey to open its tiles. ``pixel_scale`` is in arcsec; ``fields`` tell tiles apart."""
+    """All that is needed to open the tiles of a survey.
+
+    ``pixel_scale`` is in arcsec. ``fields`` are the parts of a tile's name, each with its form; ``tile`` and ``ids``
+    are templates of that name. ``layouts`` and ``suffixes`` say where files lie and how their names end; ``detection``
+    lists bands in order of preference.
+    """
 
     name: str
     bands: tuple[Band, ...]
@@ -79,10 +93,15 @@ class Survey:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the file says; comments and layout of the file do not change it."""
+        """SHA-256 of the values; comments and layout of the file do not change it."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def band(self, name: str) -> Band:
+        """The band of a name.
+
+        Raises:
+            ScannerError: ``survey.unknown_band``.
+        """
         for band in self.bands:
             if band.name == name:
                 return band
@@ -93,7 +112,7 @@ class Survey:
         )
 
     def read_file_name(self, name: str) -> tuple[str, templates.Fields] | None:
-        """Band and tile fields that a file name stands for, None if it is not one of this survey's images."""
+        """Band and tile fields of a file name; None if it does not name an image of this survey."""
         for band in self.bands:
             for template in band.files:
                 for suffix in self.suffixes:
@@ -102,7 +121,7 @@ class Survey:
         return None
 
     def read_id(self, text: str) -> templates.Fields | None:
-        """Tile fields of an id as people write it (``217.292``), None if it has no such form."""
+        """Tile fields of an id as people write it (``217.292``); None if it has no such form."""
         for template in (self.tile, *self.ids):
             if (values := templates.read(template, self.fields, text)) is not None:
                 return values
@@ -120,9 +139,10 @@ def builtin() -> list[str]:
 
 
 def load(name_or_path: str | Path) -> Survey:
-    """A built-in survey by its name, or one of your own from a ``.toml`` file.
+    """Load a built-in survey by its name, or a survey of your own from a ``.toml`` file.
 
-    Raises ``ScannerError``: ``survey.missing`` (there is neither), ``survey.bad_file`` (names the key that is wrong).
+    Raises:
+        ScannerError: ``survey.missing``, or ``survey.bad_file``, which names the wrong key.
     """
     text = str(name_or_path)
     path = Path(text)
@@ -135,10 +155,12 @@ def load(name_or_path: str | Path) -> Survey:
     except (OSError, ValueError) as error:
         raise _missing(f"Survey file {text!r} cannot be read ({error}).") from error
     try:
-        return _survey(Table(tomllib.loads(content), str(path)))
-    except tomllib.TOMLDecodeError as error:
+        return _survey(read_record(_with_lists(tomllib.loads(content)), _SurveyTable))
+    except ValueError as error:  # TOML's own errors are among them
         raise ScannerError(
-            ErrorCode.SURVEY_BAD_FILE, f"{text} is not TOML: {error}.", "Copy a built-in one."
+            ErrorCode.SURVEY_BAD_FILE,
+            f"{path}: {error}.",
+            "Compare it with a built-in survey, such as scanner/surveys/unions.toml.",
         ) from error
 
 
@@ -147,68 +169,125 @@ def _missing(message: str) -> ScannerError:
     return ScannerError(ErrorCode.SURVEY_MISSING, message, hint)
 
 
-def _survey(table: Table) -> Survey:
-    kinds = table.mapping("fields", str)
+@dataclass(frozen=True)
+class _BandTable:
+    """A table ``[bands.NAME]`` of a survey file."""
+
+    files: tuple[str, ...]
+    hdu: Hdu
+    zero_point: float
+    folders: tuple[str, ...] = ()
+    zero_is_missing: bool = False
+    mask: Plane | None = None
+    variance: Plane | None = None
+
+
+@dataclass(frozen=True)
+class _SurveyTable:
+    """A survey file."""
+
+    name: str
+    bands: Mapping[str, _BandTable]
+    pixel_scale: float
+    tile: str
+    fields: Mapping[str, str]
+    detection: tuple[str, ...]
+    grid: str = ""
+    ids: tuple[str, ...] = ()
+    layouts: tuple[str, ...] = ("{file}",)
+    suffixes: tuple[str, ...] = ("", ".fz")
+
+
+_LISTS = {"ids", "layouts", "suffixes", "detection", "files", "folders", "hdu"}
+
+
+def _with_lists(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A TOML table in which a single value of a key of ``_LISTS`` is a list of one, and so in the tables within."""
+    values = {key: _with_lists(value) if isinstance(value, dict) else value for key, value in table.items()}
+    return {key: [value] if key in _LISTS and isinstance(value, str | int) else value for key, value in values.items()}
+
+
+def _survey(table: _SurveyTable) -> Survey:
+    """Check what the types of a survey file cannot say.
+
+    Raises:
+        ValueError: Its message starts with the key that is wrong.
+    """
+    kinds = table.fields
     for name, kind in kinds.items():
-        table.check(name.isidentifier() and _compiles(kind), f"fields.{name}", 'is neither "int" nor an expression')
-    folder = {"file": "", "folder": ""}
-    names = table.table("bands")
-    bands = tuple(_band(name, names.table(name), kinds) for name in names.keys)
-    survey = Survey(
-        name=table.text("name"),
+        _check(name.isidentifier() and _is_kind(kind), f'fields.{name} must be "int" or a regular expression')
+    _check_templates("tile", [table.tile], kinds)
+    _check_templates("ids", table.ids, kinds)
+    _check_templates("layouts", table.layouts, {**kinds, "file": "", "folder": ""})
+    _check(all("{" + name in table.tile for name in kinds), "tile must hold every one of the fields")
+    _check(all(layout.endswith("{file}") for layout in table.layouts), "layouts must end in {file}")
+    _check(0 < table.pixel_scale < math.inf, "pixel_scale must be a positive number")
+    _check(table.grid in ("", *GRIDS), f"grid must be one of {', '.join(GRIDS)}")
+    _check(bool(table.bands), "bands must not be empty")
+    bands = tuple(_band(name, band, kinds) for name, band in table.bands.items())
+    unknown = sorted(set(table.detection) - set(table.bands))
+    _check(bool(table.detection) and not unknown, f"detection must name bands of this survey, not {unknown}")
+    return Survey(
+        name=table.name,
         bands=bands,
-        pixel_scale=table.number("pixel_scale"),
-        grid=table.text("grid", default="") or None,
-        tile=table.templates("tile", kinds)[0],
-        ids=table.templates("ids", kinds, default=[]),
-        fields=kinds,
-        layouts=table.templates("layouts", {**kinds, **folder}, default=["{file}"]),
-        suffixes=table.texts("suffixes", default=["", ".fz"]),
-        detection=table.texts("detection"),
+        pixel_scale=table.pixel_scale,
+        grid=table.grid or None,
+        tile=table.tile,
+        ids=table.ids,
+        fields=dict(kinds),
+        layouts=table.layouts,
+        suffixes=table.suffixes,
+        detection=table.detection,
     )
-    table.check(bool(bands), "bands", "is empty")
-    table.check(survey.pixel_scale > 0, "pixel_scale", "must be positive")
-    table.check(survey.grid is None or survey.grid in GRIDS, "grid", f"is not one of {', '.join(GRIDS)}")
-    table.check(all("{" + name in survey.tile for name in kinds), "tile", "must hold every one of the fields")
-    table.check(all(layout.endswith("{file}") for layout in survey.layouts), "layouts", "must end in {file}")
-    unknown = set(survey.detection) - set(survey.band_names)
-    table.check(bool(survey.detection) and not unknown, "detection", f"names no band of this survey: {sorted(unknown)}")
-    table.finish()
-    return survey
 
 
-def _band(name: str, table: Table, kinds: Mapping[str, str]) -> Band:
-    table.check(bool(_BAND_NAME.fullmatch(name)), "", "is no name for a band (letters and digits, a letter first)")
-    band = Band(
+def _band(name: str, table: _BandTable, kinds: Mapping[str, str]) -> Band:
+    key = f"bands.{name}"
+    _check(bool(_BAND_NAME.fullmatch(name)), f"{key} must be letters and digits, a letter first")
+    _check_templates(f"{key}.files", table.files, kinds)
+    is_name = bool(table.files) and "/" not in "".join(table.files)
+    _check(is_name, f"{key}.files must be names of files, without folders")
+    _check(-100 < table.zero_point < 100, f"{key}.zero_point must be an AB magnitude")
+    _check_hdu(f"{key}.hdu", table.hdu)
+    for kind, plane in (("mask", table.mask), ("variance", table.variance)):
+        if plane is not None:
+            _check_hdu(f"{key}.{kind}.hdu", plane.hdu)
+            two = plane.beside is None or len(plane.beside) == 2
+            _check(two, f"{key}.{kind}.beside must be two texts: what to replace in the image's name, and by what")
+            valid = all(0 <= bit < 64 for bit in plane.bits.values())
+            _check(valid, f"{key}.{kind}.bits must be bit numbers from 0 to 63")
+    return Band(
         name=name,
-        files=table.templates("files", kinds),
-        folders=table.texts("folders", default=[name]),
-        hdu=table.hdu("hdu"),
-        zero_point=table.number("zero_point"),
-        zero_is_missing=table.flag("zero_is_missing"),
-        mask=_plane(table, "mask"),
-        variance=_plane(table, "variance"),
+        files=table.files,
+        folders=table.folders or (name,),
+        hdu=table.hdu,
+        zero_point=table.zero_point,
+        zero_is_missing=table.zero_is_missing,
+        mask=table.mask,
+        variance=table.variance,
     )
-    table.check(bool(band.files) and "/" not in "".join(band.files), "files", "must be names of files, without folders")
-    table.check(-100 < band.zero_point < 100, "zero_point", "is no AB magnitude")
-    table.finish()
-    return band
 
 
-def _plane(band: Table, key: str) -> Plane | None:
-    if not band.has(key):
-        return None
-    table = band.table(key)
-    beside = table.texts("beside", default=[])
-    bits = table.mapping("bits", int, default={})
-    plane = Plane(table.hdu("hdu"), (beside[0], beside[1]) if len(beside) == 2 else None, bits, table.flag("inverse"))
-    table.check(len(beside) in (0, 2), "beside", "must be two texts: what to replace in the image's name, and by what")
-    table.check(all(0 <= bit < 64 for bit in bits.values()), "bits", "must be bit numbers from 0 to 63")
-    table.finish()
-    return plane
+def _check(valid: bool, complaint: str) -> None:
+    if not valid:
+        raise ValueError(complaint)
 
 
-def _compiles(kind: str) -> bool:
+def _check_templates(key: str, values: Sequence[str], kinds: Mapping[str, str]) -> None:
+    for template in values:
+        try:
+            templates.check(template, kinds)
+        except ValueError as error:
+            raise ValueError(f"{key} has {template!r}: {error}") from error
+
+
+def _check_hdu(key: str, hdu: Hdu) -> None:
+    is_place = all(not isinstance(one, bool) and (one >= 0 if isinstance(one, int) else one != "") for one in hdu)
+    _check(bool(hdu) and is_place, f"{key} must be HDUs: numbers from 0, or names")
+
+
+def _is_kind(kind: str) -> bool:
+    """Whether a field's form is ``"int"`` or a regular expression without groups."""
     try:
         return kind == templates.INTEGER or re.compile(kind).groups == 0
     except re.error:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from string import Formatter
 
 Fields = Mapping[str, int | str]
-"""What tells one tile of a survey from another: ``{"x": 217, "y": 292}`` or ``{"brick": "1238p245"}``."""
+"""The parts of a tile's name: ``{"x": 217, "y": 292}`` or ``{"brick": "1238p245"}``."""
 
 INTEGER = "int"
 _INTEGER_SPEC = re.compile("(0[1-9])?d?")
@@ -16,7 +16,11 @@ _TEXT_SPEC = re.compile("([.][0-9]{1,2})?")
 
 
 def check(template: str, known: Mapping[str, str]) -> None:
-    """Raise ``ValueError`` where a template uses an unknown field or more of the format language than it should."""
+    """Refuse a template with an unknown field, or with more of the format language than a width.
+
+    Raises:
+        ValueError: Its message names the field.
+    """
     for _, name, spec, conversion in Formatter().parse(template):
         if name is None:
             continue
@@ -28,20 +32,21 @@ def check(template: str, known: Mapping[str, str]) -> None:
 
 
 def fill(template: str, values: Fields) -> str:
+    """The template with its fields replaced by values."""
     return template.format_map(values)
 
 
 def read(template: str, kinds: Mapping[str, str], text: str) -> Fields | None:
-    """Fields of ``text`` if the whole of it has the form of ``template``; widths are not enforced (7 reads as 007)."""
-    found = _pattern(template, tuple(kinds.items())).fullmatch(text)
-    if found is None:
+    """Fields of ``text`` if all of it has the form of ``template``; widths are not enforced (7 reads as 007)."""
+    match = _pattern(template, tuple(kinds.items())).fullmatch(text)
+    if match is None:
         return None
-    return {name: int(value) if kinds[name] == INTEGER else value for name, value in found.groupdict().items()}
+    return {name: int(value) if kinds[name] == INTEGER else value for name, value in match.groupdict().items()}
 
 
 @lru_cache(maxsize=512)
 def _pattern(template: str, kinds: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
-    """A regular expression of ``template``; ``kinds`` gives for each field ``"int"`` or an expression of its text."""
+    """A regular expression for ``template``; ``kinds`` gives ``"int"`` or a regular expression for each field."""
     forms = {name: "[0-9]{1,9}" if kind == INTEGER else kind for name, kind in kinds}
     seen: set[str] = set()
     parts = []

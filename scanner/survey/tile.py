@@ -1,4 +1,4 @@
-"""A tile: its name, its number, and the file of every band."""
+"""A tile: its name, its number, and the files of its bands."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from scanner.survey.urls import Remote
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile: its canonical name and the file of every band that was found.
+    """One tile: its canonical name, and the file of each band that has one.
 
-    ``problem`` is what is wrong with what was asked for; opening such a tile raises it. ``remote`` says where files of
-    other bands may be that are to be fetched first (``scanner.scan.staging``).
+    ``problem`` is the error in the request for it; opening such a tile raises it. ``remote`` says where files of other
+    bands may be on other machines, to be copied first (``scanner.scan.staging``).
     """
 
     name: str
@@ -27,9 +27,9 @@ class Tile:
 
 
 def tile_number(name: str) -> int:
-    """The number in front of a tile's object ids: the digits of its name, 'p' as 1 and 'm' as 0 between them.
+    """The number that a tile's object ids start with: the digits of its name, with 'p' as 1 and 'm' as 0 between them.
 
-    Names of another form get a number from their hash, below 2**40.
+    A name of another form gets a number from its hash, below 2**40.
     """
     text = re.sub("(?<=[0-9])[pm](?=[0-9])", lambda sign: "01"[sign[0] == "p"], name)
     digits = re.sub("[._,+-]", "", text)

@@ -1,4 +1,4 @@
-"""Tiles of a list, whose lines are ids, paths of band files, URLs or globs. Hostile lines are marked first."""
+"""Tiles of a list, whose lines are ids, paths of band files, URLs or globs. A bad line is a tile with a problem."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from pathlib import Path
 from types import MappingProxyType
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.sky import unions_grid as grid
-from scanner.survey import templates
-from scanner.survey import urls as remote
-from scanner.survey.layout import Folders
+from catalogs.sky import unions_grid
+from scanner.survey import templates, urls
+from scanner.survey.layout import Layout
 from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
 from scanner.survey.urls import Remote
 
+log = logging.getLogger(__name__)
+
 MAX_LENGTH = 4096
+"""Characters of a line."""
+
+_SAFE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._,+-]{0,63}")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line that says something: its number from 1, its text with single spaces, and what is wrong with it."""
+    """One line of a list: its number from 1, its text with single spaces, and what is wrong with it."""
 
     number: int
     text: str
@@ -35,7 +39,11 @@ Lines = Sequence[Line]
 
 
 def read_lines(source: str | Path) -> Lines:
-    """Lines of a file, or of standard input for ``-``. Raises ``list.missing`` or ``list.unreadable``."""
+    """Read the lines of a file, or of standard input for ``-``.
+
+    Raises:
+        ScannerError: ``list.missing`` or ``list.unreadable``.
+    """
     try:
         if str(source) == "-":
             return clean(sys.stdin)
@@ -43,17 +51,17 @@ def read_lines(source: str | Path) -> Lines:
             return clean(file)
     except FileNotFoundError as error:
         raise ScannerError(
-            ErrorCode.LIST_MISSING, f"There is no list {str(source)!r}.", "Give a file, or - for stdin."
+            ErrorCode.LIST_MISSING, f"There is no list {str(source)!r}.", "Give a file, or - for standard input."
         ) from error
     except (OSError, UnicodeError) as error:
-        hint = "The list of tiles is a text file in UTF-8, one tile a line."
+        hint = "Give a text file in UTF-8 with one tile a line."
         raise ScannerError(
             ErrorCode.LIST_UNREADABLE, f"The list {str(source)!r} cannot be read: {error}.", hint
         ) from error
 
 
 def clean(lines: Iterable[str]) -> Lines:
-    """Comments (from # on, at the start or after a space) and blank lines go; the others keep their numbers."""
+    """Drop comments (from # on, at the start or after a space) and blank lines; the other lines keep their numbers."""
     kept = []
     for number, raw in enumerate(lines, 1):
         if raw.lstrip().startswith("#"):
@@ -72,73 +80,80 @@ def _complaint(text: str) -> str:
     return ""
 
 
-log = logging.getLogger(__name__)
-
-_SAFE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._,+-]{0,63}")
-
-
 def read_list(source: str | Path, survey: Survey, root: str | Path = ".") -> list[Tile]:
-    """Tiles of a list file (``-``: standard input), in its order, each once.
+    """Read the tiles of a list file (``-``: standard input), in its order, each once.
 
-    Files are looked for under ``root`` (and beside those that the list names); both may be URLs, and then nothing is
-    looked at yet. A line that stands for no tile becomes a
-    tile with a ``problem``. Raises ``ScannerError``: ``list.missing``, ``list.unreadable``, ``list.empty``.
+    Files are looked for under ``root``, and beside those that the list names. Both may be URLs, which are not opened
+    yet. A line that does not stand for a tile becomes a tile with a ``problem``.
+
+    Raises:
+        ScannerError: ``list.missing``, ``list.unreadable``, ``list.empty``.
     """
     return parse(read_lines(source), survey, root)
 
 
 def parse(lines: Lines, survey: Survey, root: str | Path = ".") -> list[Tile]:
-    """Tiles of numbered lines (``clean`` makes them), duplicates merged and logged; ``list.empty`` if there is none."""
+    """Tiles of numbered lines (``clean`` makes them); duplicates are merged and logged.
+
+    Raises:
+        ScannerError: ``list.empty``.
+    """
     finder = _Finder(survey, root)
-    found: dict[str, Tile] = {}
+    by_name: dict[str, Tile] = {}
     repeated = []
     for line in lines:
         for tile in finder.tiles(line):
-            first = found.get(tile.name)
-            if first and _named(tile) <= _named(first):
+            first = by_name.get(tile.name)
+            if first and _named_files(tile) <= _named_files(first):
                 repeated.append(f"{tile.name} (line {line.number})")
-            found[tile.name] = _merged(first, tile)
-    if not found:
+            by_name[tile.name] = _merge(first, tile)
+    if not by_name:
         hint = "Give one tile a line: 217.292, the path of one of its files, or a glob."
         raise ScannerError(ErrorCode.LIST_EMPTY, "The list of tiles is empty.", hint)
     if repeated:
         more = ", ..." if len(repeated) > 5 else ""
         log.warning("%d repeated tile(s) taken once: %s%s", len(repeated), ", ".join(repeated[:5]), more)
-    return list(found.values())
+    return list(by_name.values())
 
 
 def find(survey: Survey, name: str, root: str | Path = ".") -> Tile:
-    """The tile of an id, with the files of it that lie under ``root``; a ``problem`` where there are none."""
+    """The tile of an id, with its files under ``root``; with a ``problem`` where it has none."""
     return _Finder(survey, root).by_id(name)
 
 
 class _Finder:
+    """Finds the tiles that lines stand for, and their files under a root: a folder or a URL."""
+
     def __init__(self, survey: Survey, root: str | Path) -> None:
         self._survey = survey
-        self._far = [str(root)] if remote.is_url(str(root)) else []
-        self._root = Path() if self._far else Path(root)
-        self._near = [] if self._far else [self._root]
-        self._folders = Folders(survey)
+        self._remote_roots = [str(root)] if urls.is_url(str(root)) else []
+        self._root = Path() if self._remote_roots else Path(root)
+        self._local_roots = [] if self._remote_roots else [self._root]
+        self._layout = Layout(survey)
 
     def tiles(self, line: Line) -> Iterable[Tile]:
         """The tiles of one line: one, or those of a glob; a tile with a problem if it stands for none."""
         if line.complaint:
-            return [_refused(line, line.complaint)]
+            return [_refuse(line, line.complaint)]
         if self._survey.read_id(line.text) is not None:
             return [self.by_id(line.text)]
-        if remote.is_url(line.text):
-            return [self._by_url(line.text) or _refused(line, f"is no file of {self._survey.name}")]
+        if urls.is_url(line.text):
+            return [self._by_url(line.text) or _refuse(line, f"is not a file of {self._survey.name}")]
         if any(character in line.text for character in "*?["):
-            tiles = [tile for path in self._glob(line.text) if (tile := self._by_path(path))]
-            return _each_once(tiles) or [_refused(line, "matches no file of this survey")]
-        tile = self._by_path(self._resolve(Path(line.text)))
-        return [tile or _refused(line, f"is neither a tile nor a file of {self._survey.name}")]
+            once: dict[str, Tile] = {}
+            for path in self._glob(line.text):
+                if tile := self._by_path(path):
+                    once[tile.name] = _merge(once.get(tile.name), tile)
+            return list(once.values()) or [_refuse(line, "matches no file of this survey")]
+        path = Path(line.text)
+        tile = self._by_path(path if _is_file(path) else self._root / path)
+        return [tile or _refuse(line, f"is neither a tile nor a file of {self._survey.name}")]
 
     def by_id(self, text: str) -> Tile:
         values = self._survey.read_id(text)
         if values is None:
             return _unnamed(text, self._survey)
-        return self._tile(values, {}, self._near)
+        return self._tile(values, {}, self._local_roots)
 
     def _by_path(self, path: Path) -> Tile | None:
         """The tile of one band's file, with its siblings: beside it, in the layout it lies in, and under the root."""
@@ -146,59 +161,58 @@ class _Finder:
         if read is None or not str(path).isprintable():
             return None
         band, values = read
-        return self._tile(values, {band: path}, [*self._folders.bases(path, band, values), *self._near])
+        return self._tile(values, {band: path}, [*self._layout.bases(path, band, values), *self._local_roots])
 
     def _by_url(self, url: str) -> Tile | None:
-        """The tile of one band's URL; where its siblings may be follows from it and from the root."""
-        read = self._survey.read_file_name(remote.file_name(url))
+        """The tile of one band's URL, which together with the root says where its siblings may be."""
+        read = self._survey.read_file_name(urls.file_name(url))
         if read is None:
             return None
         band, values = read
-        return self._tile(values, {}, self._near, {band: url}, remote.folders_of(url, band, values, self._folders))
+        folders = urls.folders_of(url, band, values, self._layout)
+        return self._tile(values, {}, self._local_roots, {band: url}, folders)
 
     def _tile(
         self,
         values: templates.Fields,
-        given: Mapping[str, Path],
+        named_paths: Mapping[str, Path],
         bases: Iterable[Path],
-        urls: Mapping[str, str] = MappingProxyType({}),
-        far: Sequence[str] = (),
+        named_urls: Mapping[str, str] = MappingProxyType({}),
+        remote_bases: Sequence[str] = (),
     ) -> Tile:
-        name = templates.fill(self._survey.tile, values)
+        """The tile of these fields: files that the user named win over those found under the bases."""
+        survey = self._survey
+        name = templates.fill(survey.tile, values)
         if not _SAFE_NAME.fullmatch(name):
-            return _unnamed(name, self._survey)
-        if self._survey.grid == "unions":
+            return _unnamed(name, survey)
+        if survey.grid == "unions":
             try:
-                x, y = grid.split(name)
-            except ScannerError as problem:
-                return Tile(name, problem=problem)
+                x, y = unions_grid.split(name)
+            except ScannerError as error:
+                return Tile(name, problem=error)
             values = {"x": x, "y": y}
-            name = templates.fill(self._survey.tile, values)
-        files = {**self._folders.files(values, bases), **given}
-        files = {band: path for band, path in files.items() if band not in urls}
-        elsewhere = self._elsewhere(values, files, urls, far)
-        there = files or elsewhere
-        return Tile(name, files, _lost(given) or (None if there else self._nothing(name, values)), elsewhere)
+            name = templates.fill(survey.tile, values)
+        files = {**self._layout.files(values, bases), **named_paths}
+        files = {band: path for band, path in files.items() if band not in named_urls}
 
-    def _elsewhere(
-        self, values: templates.Fields, files: Mapping[str, Path], urls: Mapping[str, str], far: Sequence[str]
-    ) -> Remote | None:
-        """Where the bands without a file here may be."""
-        missing = [band for band in self._survey.band_names if band not in files and band not in urls]
-        guessed = remote.guessed(self._survey, missing, values, [*far, *self._far], self._folders)
-        named = {band: (url,) for band, url in urls.items()}
-        return Remote({**guessed, **named}, frozenset(named)) if guessed or named else None
+        # Bands without a file here may be on another machine.
+        missing = [band for band in survey.band_names if band not in files and band not in named_urls]
+        guesses = urls.guess(survey, missing, values, [*remote_bases, *self._remote_roots], self._layout)
+        candidates = {**guesses, **{band: (url,) for band, url in named_urls.items()}}
+        remote = Remote(candidates, frozenset(named_urls)) if candidates else None
 
-    def _nothing(self, name: str, values: templates.Fields) -> ScannerError:
-        first = templates.fill(self._survey.bands[0].files[0], values)
-        hint = f"Looked under {self._root} for names such as {first}; give --root where the files are."
-        return ScannerError(ErrorCode.TILE_MISSING_FILE, f"No file of tile {name} was found.", hint)
+        problem = next((_no_file(path) for path in named_paths.values() if not _is_file(path)), None)
+        if problem is None and not files and remote is None:
+            first = templates.fill(survey.bands[0].files[0], values)
+            hint = f"Give --root where the files are: names such as {first} were looked for under {self._root}."
+            problem = ScannerError(ErrorCode.TILE_MISSING_FILE, f"Tile {name} has no file here.", hint)
+        return Tile(name, files, problem, remote)
 
     def _glob(self, pattern: str) -> list[Path]:
         """Paths that match, from the working folder or else the root, sorted."""
-        wanted = Path(pattern)
-        inner = str(wanted.relative_to(wanted.anchor))
-        for base in [Path(wanted.anchor)] if wanted.is_absolute() else [Path(), self._root]:
+        path = Path(pattern)
+        inner = str(path.relative_to(path.anchor))
+        for base in [Path(path.anchor)] if path.is_absolute() else [Path(), self._root]:
             try:
                 if paths := sorted(base.glob(inner)):
                     return paths
@@ -206,43 +220,23 @@ class _Finder:
                 return []
         return []
 
-    def _resolve(self, path: Path) -> Path:
-        """A path as it is, or under the root where it is not in the working folder."""
-        return path if _is_file(path) else self._root / path
 
-
-def _merged(first: Tile | None, second: Tile) -> Tile:
-    """One tile asked for twice: the first line's files win, the second adds bands."""
+def _merge(first: Tile | None, second: Tile) -> Tile:
+    """One tile from two lines: the first line's files win, the second adds bands."""
     if first is None:
         return second
     return Tile(
         first.name,
         {**second.files, **first.files},
         first.problem or second.problem,
-        remote.merged(first.remote, second.remote),
+        urls.merge(first.remote, second.remote),
     )
 
 
-def _named(tile: Tile) -> set[tuple[str, str]]:
-    """Band and place of every file that is known of a tile."""
-    here = {(band, str(path)) for band, path in tile.files.items()}
-    return here | (tile.remote.named if tile.remote else set())
-
-
-def _each_once(tiles: Iterable[Tile]) -> list[Tile]:
-    once: dict[str, Tile] = {}
-    for tile in tiles:
-        once[tile.name] = _merged(once.get(tile.name), tile)
-    return list(once.values())
-
-
-def _lost(given: Mapping[str, Path]) -> ScannerError | None:
-    for path in given.values():
-        if not _is_file(path):
-            return ScannerError(
-                ErrorCode.TILE_MISSING_FILE, f"There is no file {path}.", "Check the path, or give --root."
-            )
-    return None
+def _named_files(tile: Tile) -> set[tuple[str, str]]:
+    """Band and place of every known file of a tile."""
+    local = {(band, str(path)) for band, path in tile.files.items()}
+    return local | (tile.remote.named if tile.remote else set())
 
 
 def _is_file(path: Path) -> bool:
@@ -252,14 +246,19 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _refused(line: Line, complaint: str) -> Tile:
-    shown = line.text if len(line.text) <= 100 else line.text[:100] + "..."
-    hint = "A line is a tile (217.292), the path of one of its files, or a glob; # starts a comment."
-    problem = ScannerError(ErrorCode.LIST_BAD_LINE, f"Line {line.number}, {shown!r}, {complaint}.", hint)
+def _no_file(path: Path) -> ScannerError:
+    return ScannerError(ErrorCode.TILE_MISSING_FILE, f"There is no file {path}.", "Check the path, or give --root.")
+
+
+def _refuse(line: Line, complaint: str) -> Tile:
+    text = line.text if len(line.text) <= 100 else line.text[:100] + "..."
+    hint = "Give a tile (217.292), the path of one of its files, or a glob; # starts a comment."
+    problem = ScannerError(ErrorCode.LIST_BAD_LINE, f"Line {line.number}, {text!r}, {complaint}.", hint)
     return Tile(f"line-{line.number}", problem=problem)
 
 
 def _unnamed(text: str, survey: Survey) -> Tile:
-    hint = f"Its tiles are named {survey.tile}; {', '.join(survey.ids)} are understood too."
+    """A tile whose name is not one of the survey's, under a name that is safe for a file."""
     safe = re.sub("[^A-Za-z0-9._,+-]", "-", text).strip(".-")[:64] or "unnamed"
-    return Tile(safe, problem=ScannerError(ErrorCode.TILE_BAD_NAME, f"{text!r} is no tile of {survey.name}.", hint))
+    hint = f"Write a tile of {survey.name} as {' or '.join((survey.tile, *survey.ids))}."
+    return Tile(safe, problem=ScannerError(ErrorCode.TILE_BAD_NAME, f"{text!r} is not a tile of {survey.name}.", hint))

@@ -1,4 +1,4 @@
-"""Where the files of a tile may be on other machines: URLs of any scheme that fsspec knows, and CANFAR's ``vos:``."""
+"""URLs of the files of a tile on other machines: of any scheme that fsspec knows, and CANFAR's ``vos:``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from scanner.survey import templates
-from scanner.survey.layout import Folders
+from scanner.survey.layout import Layout
 from scanner.survey.survey import Survey
 
 VOSPACE = ("vos", "arc")
@@ -20,7 +20,7 @@ _URL = re.compile(f"(?:[a-z][a-z0-9+.-]+://|(?:{'|'.join(VOSPACE)}):)(?=.)")
 class Remote:
     """For each band, URLs where its file may be, in order of preference; the bands ``given`` were named by the user.
 
-    A file that is not there is a missing band, unless it was given.
+    A file that does not exist is a missing band, unless the user named it.
     """
 
     candidates: Mapping[str, tuple[str, ...]]
@@ -42,7 +42,7 @@ def scheme(url: str) -> str:
 
 
 def file_name(url: str) -> str:
-    """The name of the file that a URL leads to, without what a signed URL adds to it."""
+    """The name of the file at a URL, without the query that a signed URL adds to it."""
     path = urlsplit(url).path if scheme(url) in ("http", "https") else url
     return unquote(path).rpartition("/")[2]
 
@@ -52,30 +52,32 @@ def sibling(url: str, name: str) -> str:
     return f"{url.rpartition('/')[0]}/{name}"
 
 
-def folders_of(url: str, band: str, values: templates.Fields, folders: Folders) -> list[str]:
-    """URLs of the folders from which a layout of the survey leads to ``url``; none if it is signed: only it is open."""
+def folders_of(url: str, band: str, values: templates.Fields, layout: Layout) -> list[str]:
+    """URLs of the folders from which a layout of the survey leads to ``url``.
+
+    There are none for a signed URL: its signature opens that file alone.
+    """
     if "?" in url:
         return []
     start = _URL.match(url)
     prefix = start[0] if start else ""
     path = PurePosixPath(url.removeprefix(prefix))
-    return [f"{prefix}{base}" for base in folders.bases(path, band, values)]
+    return [f"{prefix}{base}" for base in layout.bases(path, band, values)]
 
 
-def guessed(
-    survey: Survey, bands: Iterable[str], values: templates.Fields, bases: Iterable[str], folders: Folders
+def guess(
+    survey: Survey, bands: Iterable[str], values: templates.Fields, bases: Iterable[str], layout: Layout
 ) -> dict[str, tuple[str, ...]]:
     """For each of ``bands``, every URL under ``bases`` that the survey's names and layouts allow."""
     bases = list(dict.fromkeys(base.rstrip("/") for base in bases))
-    found = {}
-    for band in bands:
-        places = list(folders.places(survey.band(band), values))
-        found[band] = tuple(f"{base}/{place}" for base in bases for place in places)
-    return {band: urls for band, urls in found.items() if urls}
+    if not bases:
+        return {}
+    places = {band: list(layout.places(survey.band(band), values)) for band in bands}
+    return {band: tuple(f"{base}/{place}" for base in bases for place in inner) for band, inner in places.items()}
 
 
-def merged(first: Remote | None, second: Remote | None) -> Remote | None:
-    """What two lines say of one tile: what is named wins over what is guessed, then the first line."""
+def merge(first: Remote | None, second: Remote | None) -> Remote | None:
+    """What two lines say of one tile: a named file wins over a guess, then the first line over the second."""
     if first is None or second is None:
         return first or second
     added = {band: second.candidates[band] for band in second.given - first.given}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from catalogs.errors import ScannerError
 from scanner.survey import survey, tile_list
-from scanner.survey import tile as tiles
 from scanner.survey.survey import Survey
+from scanner.survey.tile import Tile
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def parsed(text: str, survey: Survey, root: Path) -> list[tiles.Tile]:
+def parsed(text: str, survey: Survey, root: Path) -> list[Tile]:
     return tile_list.parse(tile_list.clean(io.StringIO(text)), survey, root)
 
 
-def names(tile: tiles.Tile) -> dict[str, str]:
+def names(tile: Tile) -> dict[str, str]:
     return {band: path.name for band, path in tile.files.items()}
 
 
