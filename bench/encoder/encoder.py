@@ -19,7 +19,7 @@ from bench.harness.timing import cost, in_turns, median_ratio, middle, paired
 from bench.scan import plain_loop
 from scanner.encoder.contract import Contract
 from scanner.encoder.encoder import CPU_BATCH, Encoder
-from scanner.images import tile_images as images
+from scanner.images.tile_images import open_tile
 from scanner.sources import sources
 from scanner.survey import survey
 from scanner.windows.frame import WindowFrame
@@ -98,7 +98,7 @@ def _peers(setup: Setup, path: Path, flux: NDArray[np.float32]) -> dict[str, Any
 def windows(setup: Setup, contract: Contract, count: int) -> NDArray[np.float32]:
     """``count`` windows of the tile that the scan reads, repeated where it has fewer."""
     first = tiles.made(setup.folder, setup.pixels, "raw")[0]
-    opened = images.open_tile(survey.load("unions"), first)
+    opened = open_tile(survey.load("unions"), first)
     found = Windows(opened, sources.detect(opened), WindowFrame(*contract.frame))
     return np.resize(found.gather(0, min(count, len(found))), (count, *found.shape))
 

@@ -17,7 +17,7 @@ import catalogs
 from bench.harness.setup import Setup
 from bench.harness.timing import Cost, cost, now
 from scanner.encoder.encoder import Encoder
-from scanner.images import tile_images as images
+from scanner.images.tile_images import open_tile
 from scanner.scan.options import GRID, ScanOptions
 from scanner.scan.progress import Quiet
 from scanner.scan.report import Seconds, TileReport
@@ -110,7 +110,7 @@ def _seconds(counted: Sequence[TileReport], read: Sequence[TileReport]) -> Secon
 
 def cut(tile: Tile, encoder: Encoder, options: ScanOptions, most: int = MOST_WINDOWS) -> tuple[Batch, int]:
     """The first windows of a tile [n, B, S, S], and how many it has."""
-    opened = images.open_tile(UNIONS, tile)
+    opened = open_tile(UNIONS, tile)
     found = sources.grid(opened, options.stride) if options.sources == GRID else sources.detect(opened)
     windows = Windows(opened, found, WindowFrame(*encoder.contract.frame))
     return windows.gather(0, min(len(windows), most)), len(windows)

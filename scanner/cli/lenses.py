@@ -53,10 +53,10 @@ def lenses(
     """
     import catalogs
     from scanner.queries import known_lenses
-    from scanner.survey import survey as surveys
+    from scanner.survey.survey import load
 
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    plan = surveys.load(survey)
+    plan = load(survey)
     table = known_lenses.of_survey(
         plan,
         grade,

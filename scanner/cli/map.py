@@ -15,7 +15,7 @@ from scanner.cli.options import catalog_option, image_options
 
 if TYPE_CHECKING:
     from catalogs.catalogue import Catalogue
-    from scanner.windows.by_position import Stamps
+    from scanner.windows.by_position import WindowReader
 
 METHODS = ("pca", "tsne", "umap")
 DRAWN = 100_000
@@ -78,14 +78,19 @@ def map_(
             f"{report.placed:,} tiles placed, {report.kept:,} kept"
         )
     if figure or cutouts:
-        from scanner.windows import by_position as stamps
+        from scanner.windows.by_position import WindowReader
 
-        at_hand = stamps.of_catalogue(catalogue, root, survey) if root else None
+        at_hand = WindowReader.of_catalogue(catalogue, root, survey) if root else None
         _draw(catalogue, report.name, method, figure, cutouts, at_hand)
 
 
 def _draw(
-    catalogue: Catalogue, name: str, method: str, figure: Path | None, cutouts: Path | None, at_hand: Stamps | None
+    catalogue: Catalogue,
+    name: str,
+    method: str,
+    figure: Path | None,
+    cutouts: Path | None,
+    at_hand: WindowReader | None,
 ) -> None:
     import numpy as np
 

@@ -70,6 +70,6 @@ def outliers(
     emit(table, fmt, output)
     if gallery is not None and root is not None:
         from scanner.queries import answer_gallery as pictures
-        from scanner.windows import by_position as stamps
+        from scanner.windows.by_position import WindowReader
 
-        pictures.draw([None], [table[:DRAWN]], stamps.of_catalogue(catalogue, root, survey), gallery)
+        pictures.draw([None], [table[:DRAWN]], WindowReader.of_catalogue(catalogue, root, survey), gallery)

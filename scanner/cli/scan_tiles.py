@@ -133,8 +133,8 @@ def scan_tiles(
     from scanner.scan import run as scan
     from scanner.scan.options import ScanOptions
     from scanner.scan.progress import Bar, Lines
-    from scanner.survey import survey as surveys
     from scanner.survey import tile_list
+    from scanner.survey.survey import load
 
     place = where(workers, address, dask_config)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
@@ -142,7 +142,7 @@ def scan_tiles(
         # The contract is read first. On a cluster the device is the workers'; the machine that asks may have none.
         encoder = stack.enter_context(Encoder(model, "cpu" if place else device, batch=batch, precision=precision))
         log_cost(encoder)
-        plan = surveys.load(survey)
+        plan = load(survey)
         listed = tile_list.read_list(tiles, plan, root)
         if shard is not None:
             listed = shard.of(listed)

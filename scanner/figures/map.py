@@ -15,7 +15,7 @@ import numpy.typing as npt
 from catalogs.atomic import replacing
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.figures.gallery import rgb
-from scanner.windows.by_position import Flux, Stamps
+from scanner.windows.by_position import Flux, WindowReader
 
 if TYPE_CHECKING:
     from astropy.table import Row, Table
@@ -77,7 +77,7 @@ def draw_quantities(places: Floats, shown: Sequence[Quantity], title: str, path:
     _save(figure, path)
 
 
-def draw_cutouts(places: Floats, table: Table, stamps: Stamps, title: str, path: Path) -> int:
+def draw_cutouts(places: Floats, table: Table, stamps: WindowReader, title: str, path: Path) -> int:
     """The map with cutouts where the objects are, as many as fit side by side; returns how many were drawn.
 
     Of the objects in a cell of the map the one of the highest signal to noise stands for all. Those whose pixels are
@@ -125,7 +125,7 @@ def _representatives(places: Floats, snr: Floats, corner: Floats, step: Floats) 
     return [(int(order[index]), cells[order[index]]) for index in first]
 
 
-def _window(row: Row, stamps: Stamps) -> Flux | None:
+def _window(row: Row, stamps: WindowReader) -> Flux | None:
     try:
         return stamps.of(str(row["tile"]), float(row["ra"]), float(row["dec"]))
     except ScannerError as error:

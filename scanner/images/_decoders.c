@@ -1,6 +1,6 @@
-/* Images compressed in parts (FITS standard 4.0, section 10), many parts at a time.
+/* Decoders of images that are compressed in parts (FITS standard 4.0, section 10), many parts in one call.
 
-   A survey's images are compressed row by row, and a row is decoded in the time of a few calls from Python. */
+   Images of a survey are compressed row by row, and decoding a row takes no longer than a few calls from Python. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
@@ -9,30 +9,30 @@
 
 #include "_rice.h"
 
-/* Arguments that functions of Rice's code have. */
+/* Arguments of both functions for Rice's code. */
 typedef struct {
     Py_buffer heap, parts, out;
     Py_ssize_t size, block, count;
     int width;
-} Given;
+} Arguments;
 
-static void release(Given *g)
+static void release(Arguments *a)
 {
-    PyBuffer_Release(&g->heap);
-    PyBuffer_Release(&g->parts);
-    PyBuffer_Release(&g->out);
+    PyBuffer_Release(&a->heap);
+    PyBuffer_Release(&a->parts);
+    PyBuffer_Release(&a->out);
 }
 
-/* Whether sizes fit each other; sets ``ValueError`` where not. Each part has some pixels of ``out``. */
-static int fits(Given *g)
+/* Whether the sizes agree; sets ValueError where they do not. Each part fills some pixels of out. */
+static int sizes_agree(Arguments *a)
 {
-    const Py_ssize_t pixels = g->out.len / 4;
-    g->count = g->parts.len / 16;
-    if ((g->width == 2 || g->width == 4) && g->size > 0 && g->block > 0 && g->out.len % 4 == 0 &&
-        g->parts.len % 16 == 0 && pixels > 0 && g->size <= pixels && (pixels - 1) / g->size + 1 == g->count) {
-        const int64_t *part = g->parts.buf;
-        for (Py_ssize_t k = 0; k < g->count; k++, part += 2)
-            if (part[0] < 0 || (part[0] && (part[1] < 0 || part[1] > g->heap.len || part[0] > g->heap.len - part[1]))) {
+    const Py_ssize_t pixels = a->out.len / 4;
+    a->count = a->parts.len / 16;
+    if ((a->width == 2 || a->width == 4) && a->size > 0 && a->block > 0 && a->out.len % 4 == 0 &&
+        a->parts.len % 16 == 0 && pixels > 0 && a->size <= pixels && (pixels - 1) / a->size + 1 == a->count) {
+        const int64_t *part = a->parts.buf;
+        for (Py_ssize_t k = 0; k < a->count; k++, part += 2)
+            if (part[0] < 0 || (part[0] && (part[1] < 0 || part[1] > a->heap.len || part[0] > a->heap.len - part[1]))) {
                 PyErr_SetString(PyExc_ValueError, "parts lie outside of the heap");
                 return 0;
             }
@@ -42,85 +42,86 @@ static int fits(Given *g)
     return 0;
 }
 
-static Py_ssize_t pixels_of(const Given *g, Py_ssize_t part)
+static Py_ssize_t pixels_of(const Arguments *a, Py_ssize_t part)
 {
-    const Py_ssize_t left = g->out.len / 4 - part * g->size;
-    return left < g->size ? left : g->size;
+    const Py_ssize_t left = a->out.len / 4 - part * a->size;
+    return left < a->size ? left : a->size;
 }
 
-static Stream stream_of(const Given *g, Py_ssize_t part)
+static Stream stream_of(const Arguments *a, Py_ssize_t part)
 {
-    const int64_t *place = (const int64_t *)g->parts.buf + 2 * part;
-    const uint8_t *start = (const uint8_t *)g->heap.buf + place[1];
+    const int64_t *place = (const int64_t *)a->parts.buf + 2 * part;
+    const uint8_t *start = (const uint8_t *)a->heap.buf + place[1];
     return (Stream){start, start + place[0], 0, 0};
 }
 
-static int is_empty(const Given *g, Py_ssize_t part)
+static int is_empty(const Arguments *a, Py_ssize_t part)
 {
-    return ((const int64_t *)g->parts.buf)[2 * part] == 0;
+    return ((const int64_t *)a->parts.buf)[2 * part] == 0;
 }
 
-static PyObject *answer(Given *g, Py_ssize_t refused)
+/* Release the arguments; the number of the damaged part, or None for -1. */
+static PyObject *finish(Arguments *a, Py_ssize_t damaged)
 {
-    release(g);
-    if (refused < 0)
+    release(a);
+    if (damaged < 0)
         Py_RETURN_NONE;
-    return PyLong_FromSsize_t(refused);
+    return PyLong_FromSsize_t(damaged);
 }
 
 static PyObject *rice(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    Given g;
-    Py_ssize_t refused = -1;
-    if (!PyArg_ParseTuple(args, "y*y*nniw*:rice", &g.heap, &g.parts, &g.size, &g.block, &g.width, &g.out))
+    Arguments a;
+    Py_ssize_t damaged = -1;
+    if (!PyArg_ParseTuple(args, "y*y*nniw*:rice", &a.heap, &a.parts, &a.size, &a.block, &a.width, &a.out))
         return NULL;
-    if (!fits(&g)) {
-        release(&g);
+    if (!sizes_agree(&a)) {
+        release(&a);
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t k = 0; k < g.count && refused < 0; k++)
-        if (!is_empty(&g, k) && decode_part(stream_of(&g, k), (int32_t *)g.out.buf + k * g.size, pixels_of(&g, k),
-                                            g.block, 8 * g.width))
-            refused = k;
+    for (Py_ssize_t k = 0; k < a.count && damaged < 0; k++)
+        if (!is_empty(&a, k) && decode_part(stream_of(&a, k), (int32_t *)a.out.buf + k * a.size, pixels_of(&a, k),
+                                            a.block, 8 * a.width))
+            damaged = k;
     Py_END_ALLOW_THREADS
-    return answer(&g, refused);
+    return finish(&a, damaged);
 }
 
 static PyObject *rice_quantised(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    Given g;
+    Arguments a;
     Py_buffer scale, zero;
     Quantised q = {0};
     PyObject *blank;
     long long row;
-    Py_ssize_t refused = -1;
+    Py_ssize_t damaged = -1;
     int32_t *values = NULL;
-    if (!PyArg_ParseTuple(args, "y*y*nniw*y*y*LiO:rice_quantised", &g.heap, &g.parts, &g.size, &g.block, &g.width,
-                          &g.out, &scale, &zero, &row, &q.method, &blank))
+    if (!PyArg_ParseTuple(args, "y*y*nniw*y*y*LiO:rice_quantised", &a.heap, &a.parts, &a.size, &a.block, &a.width,
+                          &a.out, &scale, &zero, &row, &q.method, &blank))
         return NULL;
-    if (fits(&g)) {
-        const Py_ssize_t wanted = g.count * (Py_ssize_t)sizeof(double);
+    if (sizes_agree(&a)) {
+        const Py_ssize_t size = a.count * (Py_ssize_t)sizeof(double);
         const long long value = blank == Py_None ? INT64_MAX : PyLong_AsLongLong(blank);
         q.has_blank = value >= INT32_MIN && value <= INT32_MAX;
         q.blank = (int32_t)value;
-        q.row = (int)((row % DITHERS + DITHERS) % DITHERS); /* a row of -1 comes before the first: it has the last one's */
-        if (scale.len != wanted || zero.len != wanted)
-            PyErr_SetString(PyExc_ValueError, "each part has a scale and a zero");
-        else if (!PyErr_Occurred() && !(values = malloc((size_t)g.size * sizeof *values)))
+        q.row = (int)((row % DITHERS + DITHERS) % DITHERS); /* -1, before the first, takes the last one */
+        if (scale.len != size || zero.len != size)
+            PyErr_SetString(PyExc_ValueError, "each part needs a scale and a zero");
+        else if (!PyErr_Occurred() && !(values = malloc((size_t)a.size * sizeof *values)))
             PyErr_NoMemory();
     }
     if (values) {
         Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t k = 0; k < g.count && refused < 0; k++, q.row = (q.row + 1) % DITHERS) {
+        for (Py_ssize_t k = 0; k < a.count && damaged < 0; k++, q.row = (q.row + 1) % DITHERS) {
             q.scale = ((const double *)scale.buf)[k];
             q.zero = ((const double *)zero.buf)[k];
-            if (is_empty(&g, k))
+            if (is_empty(&a, k))
                 continue;
-            if (decode_part(stream_of(&g, k), values, pixels_of(&g, k), g.block, 8 * g.width))
-                refused = k;
+            if (decode_part(stream_of(&a, k), values, pixels_of(&a, k), a.block, 8 * a.width))
+                damaged = k;
             else
-                restore(values, (float *)g.out.buf + k * g.size, pixels_of(&g, k), &q);
+                restore(values, (float *)a.out.buf + k * a.size, pixels_of(&a, k), &q);
         }
         Py_END_ALLOW_THREADS
     }
@@ -128,13 +129,13 @@ static PyObject *rice_quantised(PyObject *Py_UNUSED(module), PyObject *args)
     PyBuffer_Release(&scale);
     PyBuffer_Release(&zero);
     if (PyErr_Occurred()) {
-        release(&g);
+        release(&a);
         return NULL;
     }
-    return answer(&g, refused);
+    return finish(&a, damaged);
 }
 
-/* Values of which the first bytes of all come first, then the second ones (section 10.4.2, GZIP_2). */
+/* Values whose first bytes come first, then all second bytes, and so on (section 10.4.2, GZIP_2). */
 #define UNSHUFFLE(TYPE)                                                                                                \
     for (Py_ssize_t at = 0; at < count; at++) {                                                                        \
         TYPE value = 0;                                                                                                \
@@ -150,8 +151,8 @@ static PyObject *unshuffle(PyObject *Py_UNUSED(module), PyObject *args)
     if (!PyArg_ParseTuple(args, "y*iw*:unshuffle", &raw, &size, &out))
         return NULL;
     const uint8_t *bytes = raw.buf;
-    const int sound = (size == 2 || size == 4 || size == 8) && raw.len == out.len && raw.len % size == 0;
-    const Py_ssize_t count = sound ? raw.len / size : 0;
+    const int valid = (size == 2 || size == 4 || size == 8) && raw.len == out.len && raw.len % size == 0;
+    const Py_ssize_t count = valid ? raw.len / size : 0;
     if (size == 2) {
         UNSHUFFLE(uint16_t)
     } else if (size == 4) {
@@ -161,7 +162,7 @@ static PyObject *unshuffle(PyObject *Py_UNUSED(module), PyObject *args)
     }
     PyBuffer_Release(&raw);
     PyBuffer_Release(&out);
-    if (sound)
+    if (valid)
         Py_RETURN_NONE;
     PyErr_SetString(PyExc_ValueError, "bytes and values do not fit each other");
     return NULL;
@@ -170,18 +171,18 @@ static PyObject *unshuffle(PyObject *Py_UNUSED(module), PyObject *args)
 static PyMethodDef methods[] = {
     {"rice", rice, METH_VARARGS,
      "rice(heap, parts, size, block, width, out)\n--\n\n"
-     "Fill out, int32 [P], with the pixels of parts in Rice's code, each of size pixels, the last of what is left.\n\n"
-     "parts, int64 [N, 2], says how many bytes of the heap each has and where they begin; where a part has none, out is\n"
-     "left as it is. block is in pixels, width in bytes (2 or 4). Returns the number of the first part that is damaged, or\n"
-     "None where none is."},
+     "Fill out, int32 [P], with the pixels of parts in Rice's code, size pixels each; the last part has the rest.\n\n"
+     "parts, int64 [N, 2], gives the number of bytes of each part in the heap and the first of them; a part without\n"
+     "bytes leaves out as it is. block is in pixels, width in bytes (2 or 4). Returns the number of the first damaged\n"
+     "part, or None."},
     {"rice_quantised", rice_quantised, METH_VARARGS,
      "rice_quantised(heap, parts, size, block, width, out, scale, zero, row, method, blank)\n--\n\n"
      "The same for out, float32 [P], and parts that were quantised with scale and zero, float64 [N] each.\n\n"
-     "row is the first part's place in the sequence of dithers, from 0; method is -1 (no dither), 1 or 2; pixels that\n"
-     "are blank, unless that is None, become NaN."},
+     "row is the first part's place in the sequence of dithers, from 0; method is -1 (no dither), 1 or 2; pixels of\n"
+     "the value blank become NaN, unless blank is None."},
     {"unshuffle", unshuffle, METH_VARARGS,
      "unshuffle(raw, size, out)\n--\n\n"
-     "Fill out with values of size bytes (2, 4 or 8), of which raw has the first bytes of all, then the second ones."},
+     "Fill out with values of size bytes (2, 4 or 8), of which raw holds all first bytes, then all second bytes."},
     {NULL, NULL, 0, NULL},
 };
 

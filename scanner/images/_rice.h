@@ -1,7 +1,7 @@
-/* Rice's code, and pixels that were quantised (FITS standard 4.0, sections 10.2 and 10.4.1): plain C, no Python.
+/* Rice's code and quantised pixels (FITS standard 4.0, sections 10.2 and 10.4.1), in plain C without Python.
 
-   Nothing is read beyond a stream's end, whatever is in it; one that is damaged is refused. To be compiled without joining
-   a product and a sum in one operation (-ffp-contract=off): pixels that were exactly 0 shall be so again. */
+   Nothing is read beyond the end of a stream, whatever it holds, and a damaged stream is refused. Compile without fused
+   multiply-add (-ffp-contract=off), so that pixels that were exactly 0 are exactly 0 again. */
 
 #include <math.h>
 #include <stddef.h>
@@ -13,13 +13,13 @@
 #endif
 
 #define DITHERS 10000
-#define DITHERED_ZERO (-2147483646) /* what SUBTRACTIVE_DITHER_2 makes of pixels that are exactly 0 */
+#define DITHERED_ZERO (-2147483646) /* SUBTRACTIVE_DITHER_2's value of pixels that are exactly 0 */
 
 enum { NO_DITHER = -1, SUBTRACTIVE_DITHER_2 = 2 };
 
 static float dithers[DITHERS];
 
-/* Appendix I of the standard. */
+/* Random numbers for dithering. Source: appendix I of the standard. */
 static void make_dithers(void)
 {
     uint64_t seed = 1;
@@ -29,7 +29,7 @@ static void make_dithers(void)
     }
 }
 
-/* The next ``count`` bits, and more where they were read already, lead ``bits``. */
+/* The first count bits of bits are the next ones of the stream; bits that follow them may have been read already. */
 typedef struct {
     const uint8_t *next, *end;
     uint64_t bits;
@@ -49,7 +49,7 @@ static inline uint64_t big_endian(const uint8_t *bytes)
 #endif
 }
 
-static inline int leading_zeros(uint64_t bits) /* of any bits but none */
+static inline int leading_zeros(uint64_t bits) /* bits must not be 0 */
 {
 #if defined(_MSC_VER)
     unsigned long place;
@@ -60,7 +60,7 @@ static inline int leading_zeros(uint64_t bits) /* of any bits but none */
 #endif
 }
 
-/* At least 49 bits, at most 63, unless the stream ends. */
+/* Read on until there are 49 to 63 bits, or the stream ends. */
 static inline void refill(Stream *s)
 {
     if (s->end - s->next >= 8) {
@@ -73,7 +73,7 @@ static inline void refill(Stream *s)
         s->bits |= (uint64_t)*s->next++ << (56 - s->count);
 }
 
-/* A number of ``width`` bits, 1 to 32; -1 where the stream ends. */
+/* Take a number of width bits, 1 to 32; -1 where the stream ends. */
 static inline int64_t take(Stream *s, int width)
 {
     if (s->count < width) {
@@ -87,7 +87,7 @@ static inline int64_t take(Stream *s, int width)
     return (int64_t)value;
 }
 
-/* A number in Rice's code, its ``low`` bits as they are, however far it reaches; -1 where it ends or is too large. */
+/* Take a number of any length in Rice's code, whose low bits are plain; -1 where the stream ends or it is too large. */
 static int64_t take_rice(Stream *s, int low)
 {
     int64_t high = 0;
@@ -110,15 +110,17 @@ static int64_t take_rice(Stream *s, int low)
     return rest < 0 || high >> (32 - low) ? -1 : (high << low | rest);
 }
 
-static inline uint32_t unfolded(uint32_t difference)
+/* A signed difference from the unsigned number that codes it. */
+static inline uint32_t unfold(uint32_t difference)
 {
     return (difference >> 1) ^ (0u - (difference & 1));
 }
 
-/* The ``size`` pixels of a part whose integers have ``width`` bits. 0, or -1: the stream is refused. */
+/* Decode the size pixels of a part whose integers have width bits. 0, or -1 for a damaged stream. */
 static int decode_part(Stream s, int32_t *out, ptrdiff_t size, ptrdiff_t block, int width)
 {
-    const int header = width == 32 ? 5 : 4, raw = width == 32 ? 25 : 14; /* bits before a block; what says "as it is" */
+    /* header: bits before a block; raw: the code of plain integers */
+    const int header = width == 32 ? 5 : 4, raw = width == 32 ? 25 : 14;
     int64_t first = take(&s, width);
     if (first < 0)
         return -1;
@@ -136,34 +138,34 @@ static int decode_part(Stream s, int32_t *out, ptrdiff_t size, ptrdiff_t block, 
                 int64_t difference = take(&s, width);
                 if (difference < 0)
                     return -1;
-                out[at++] = (int32_t)(pixel += unfolded((uint32_t)difference));
+                out[at++] = (int32_t)(pixel += unfold((uint32_t)difference));
             }
         }
         while (at < stop) {
-            refill(&s); /* enough for some pixels, nearly always */
+            refill(&s); /* nearly always enough for four pixels */
             for (ptrdiff_t some = stop - at < 4 ? stop : at + 4; at < some;) {
                 const int run = leading_zeros(s.bits | 1), used = run + 1 + low;
                 int64_t difference;
-                if (used <= s.count) { /* the one that ends the run is still there, in front of the low bits */
+                if (used <= s.count) { /* the 1 that ends the run still leads the low bits */
                     difference = ((int64_t)run << low) + (int64_t)(s.bits >> (64 - used)) - ((int64_t)1 << low);
                     s.bits <<= used;
                     s.count -= used;
                 } else if ((difference = take_rice(&s, low)) < 0)
                     return -1;
-                out[at++] = (int32_t)(pixel += unfolded((uint32_t)difference));
+                out[at++] = (int32_t)(pixel += unfold((uint32_t)difference));
             }
         }
     }
     if (width == 16)
         for (ptrdiff_t at = 0; at < size; at++)
             out[at] = (int16_t)out[at];
-    return s.end - s.next + s.count / 8 > 0 ? -1 : 0; /* no byte may be left over */
+    return s.end - s.next + s.count / 8 > 0 ? -1 : 0; /* every byte must be used */
 }
 
-/* How the pixels of a part were made integers (section 10.2). */
+/* How the pixels of a part were quantised (section 10.2). */
 typedef struct {
     double scale, zero;
-    int row; /* the part's place in the sequence of dithers, counted from 0 */
+    int row; /* the part's place in the sequence of dithers, from 0 */
     int method, has_blank;
     int32_t blank;
 } Quantised;

@@ -1,4 +1,4 @@
-"""A tile whose files change while they are read: its pixels may be half of one version and half of another."""
+"""Detection of files that change while they are read: half of the pixels would be of another version."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
 
 State = dict[Path, tuple[int, int, int] | None]
+"""Inode, size and time of writing (ns) of each file; None where there is none."""
 
 
 @contextmanager
 def unchanged(survey: Survey, tile: Tile) -> Iterator[None]:
-    """Whatever is read in the block comes from one version of the tile's files, or ``tile.changed`` is raised.
+    """Make sure that all that is read in the block comes from one version of the tile's files.
 
-    A change shows in the inode, the size or the time of writing. It is named in place of whatever error it caused.
+    Raises:
+        ScannerError: ``tile.changed``, in place of any other error that the change caused.
     """
     before = _state(survey, tile)
     try:
@@ -30,22 +32,22 @@ def unchanged(survey: Survey, tile: Tile) -> Iterator[None]:
 
 
 def _state(survey: Survey, tile: Tile) -> State:
-    return {path: _seen(path) for band, file in tile.files.items() for path in files(survey.band(band), file)}
-
-
-def _seen(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    state: State = {}
+    for band, file in tile.files.items():
+        for path in files(survey.band(band), file):
+            try:
+                status = path.stat()
+                state[path] = status.st_ino, status.st_size, status.st_mtime_ns
+            except OSError:
+                state[path] = None
+    return state
 
 
 def _compare(tile: Tile, before: State, after: State, cause: Exception | None = None) -> None:
-    changed = [str(path) for path, seen in before.items() if after[path] != seen]
+    changed = [str(path) for path, state in before.items() if after[path] != state]
     if changed:
         raise ScannerError(
             ErrorCode.TILE_CHANGED,
             f"Files of tile {tile.name} changed while they were read: {', '.join(changed)}.",
-            "Are they still being copied? The same command tries the tile again.",
+            "Run the same command again when nothing writes to them; the tile is retried.",
         ) from cause

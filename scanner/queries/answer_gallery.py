@@ -12,7 +12,7 @@ import numpy as np
 from catalogs.errors import ScannerError
 from scanner.figures.gallery import Panel, gallery
 from scanner.queries.query import Query
-from scanner.windows.by_position import Flux, Stamps
+from scanner.windows.by_position import Flux, WindowReader
 
 if TYPE_CHECKING:
     from astropy.table import Row, Table
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def draw(queries: Sequence[Query | None], answers: Sequence[Table], stamps: Stamps, path: Path) -> None:
+def draw(queries: Sequence[Query | None], answers: Sequence[Table], stamps: WindowReader, path: Path) -> None:
     """Draw the windows that the model saw: a row for each query and its answer; a list that answers none has None."""
     rows = []
     for query, answer in zip(queries, answers, strict=True):
@@ -31,7 +31,7 @@ def draw(queries: Sequence[Query | None], answers: Sequence[Table], stamps: Stam
     gallery(rows, path)
 
 
-def _window(row: Row, stamps: Stamps) -> Flux | None:
+def _window(row: Row, stamps: WindowReader) -> Flux | None:
     """The window of a row of the answer, None (and a warning) where its pixels are not at hand."""
     try:
         return stamps.of(str(row["tile"]), float(row["ra"]), float(row["dec"]))
@@ -40,7 +40,7 @@ def _window(row: Row, stamps: Stamps) -> Flux | None:
         return None
 
 
-def _query_window(query: Query, stamps: Stamps) -> Flux | None:
+def _query_window(query: Query, stamps: WindowReader) -> Flux | None:
     if query.flux is not None or query.ra is None or query.dec is None:
         return query.flux
     try:

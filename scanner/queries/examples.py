@@ -15,8 +15,8 @@ from catalogs.search import examples
 from catalogs.search.examples import Examples, Unmatched
 from scanner.queries import query
 from scanner.queries.query import Asker, Position
-from scanner.sources import position_files as source_files
-from scanner.windows.by_position import Stamps
+from scanner.sources import position_files
+from scanner.windows.by_position import WindowReader
 from scanner.windows.orientations import ORIENTATIONS, orientations
 
 Flux = NDArray[np.float32]
@@ -41,7 +41,7 @@ def read(
     """
     places = list(query.places(None, None, None, path))
     if label is not None:
-        labels = source_files.read_words(path, "label")
+        labels = position_files.read_words(path, "label")
         places = [one for one, word in zip(places, labels, strict=True) if word == label]
         if not places:
             hint = f"Its labels are {', '.join(sorted(set(labels))[:20])}."
@@ -88,7 +88,7 @@ def _spot(one: Unmatched, asker: Asker) -> Examples:
     return examples.spot(one.name, one.ra, one.dec, vector)
 
 
-def _window(stamps: Stamps, found: Examples, place: int) -> Flux:
+def _window(stamps: WindowReader, found: Examples, place: int) -> Flux:
     """The window [B, S, S] of an example, from its own tile."""
     ra, dec, tile = float(found.ra[place]), float(found.dec[place]), str(found.tile[place])
     try:

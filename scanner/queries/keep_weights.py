@@ -22,7 +22,7 @@ from scanner.queries import query
 from scanner.queries.query import Position
 from scanner.scan.best_rows import Keep
 from scanner.survey.survey import Survey
-from scanner.windows.by_position import Flux, Stamps
+from scanner.windows.by_position import Flux, WindowReader
 from scanner.windows.frame import WindowFrame
 
 AROUND, AWAY = 8, 2.0
@@ -40,7 +40,7 @@ def by_pixels(best: int, like: Path, survey: Survey, encoder: Encoder, root: Pat
     --method centroid``: along the line from the mean of the ordinary to the mean of the examples. Raises
     ``ScannerError``: ``rank.no_example``, ``rank.no_ordinary``, ``sources.*``.
     """
-    stamps = Stamps(survey, WindowFrame(*encoder.contract.frame), root)
+    stamps = WindowReader(survey, WindowFrame(*encoder.contract.frame), root)
     windows: list[Flux] = []
     ordinary: list[Flux] = []
     step = AWAY * encoder.contract.window * encoder.contract.pixel_scale / 3600
@@ -93,7 +93,7 @@ def _digest(*groups: Iterable[NDArray[np.float32]]) -> str:
     return digest.hexdigest()
 
 
-def _window(stamps: Stamps, place: Position) -> Flux | None:
+def _window(stamps: WindowReader, place: Position) -> Flux | None:
     """The window around a place, None where there are no pixels."""
     try:
         window = stamps.at(place.ra, place.dec)

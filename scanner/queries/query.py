@@ -18,9 +18,9 @@ from catalogs.search import neighbours as search
 from catalogs.search.examples import MATCH_RADIUS
 from scanner.encoder.contract import resolve
 from scanner.encoder.encoder import Encoder
-from scanner.sources import position_files as source_files
-from scanner.survey import survey as surveys
-from scanner.windows import by_position as stamps
+from scanner.sources import position_files
+from scanner.survey.survey import load
+from scanner.windows.by_position import WindowReader, read_cutout
 from scanner.windows.frame import WindowFrame
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Asker:
 
     def cutout(self, path: Path) -> Query:
         """A FITS cutout of the user's own as the question."""
-        flux = stamps.from_fits(path, surveys.load(self._survey), WindowFrame(*self.encoder.contract.frame))
+        flux = read_cutout(path, load(self._survey), WindowFrame(*self.encoder.contract.frame))
         return Query(path.name, self._embed(flux), flux=flux)
 
     def spot(self, at: Position) -> Query:
@@ -112,12 +112,12 @@ class Asker:
         stamp = self.stamps().at(at.ra, at.dec)
         return Query(at.name, self._embed(stamp), at.ra, at.dec, flux=stamp)
 
-    def stamps(self) -> stamps.Stamps:
+    def stamps(self) -> WindowReader:
         """The windows that the encoder sees; ``ScannerError`` ``query.no_root`` without a folder of images."""
         if self._root is None:
             hint = "Say with --root where the images of the tiles are."
             raise ScannerError(ErrorCode.QUERY_NO_ROOT, "Pixels are needed, and it is not known where they are.", hint)
-        return stamps.of_catalogue(self._catalogue, self._root, self._survey)
+        return WindowReader.of_catalogue(self._catalogue, self._root, self._survey)
 
     @property
     def at_hand(self) -> bool:
@@ -163,14 +163,14 @@ def _own_model(model: str, recorded: str, precision: str) -> Path:
 def places(ra: float | None, dec: float | None, name: str | None, table: Path | None) -> Iterator[Position]:
     """The positions that were asked for: one, that of a name (looked up on-line by Sesame), those of a table.
 
-    Raises ``ScannerError``: ``name.unresolved``, or what ``source_files.read_positions`` raises.
+    Raises ``ScannerError``: ``name.unresolved``, or what ``position_files.read_positions`` raises.
     """
     if ra is not None and dec is not None:
         yield Position(ra, dec, f"{ra:.5f} {dec:+.5f}")
     if name is not None:
         yield _resolved(name)
     if table is not None:
-        read = source_files.read_positions(table)
+        read = position_files.read_positions(table)
         if not read.on_sky:
             raise ScannerError(
                 ErrorCode.SOURCES_NO_POSITIONS, f"{table} has no sky positions.", "Name its columns ra and dec."

@@ -1,4 +1,4 @@
-"""One tile made ready for the encoder: its bands read, its objects found, and every column that needs no vector."""
+"""Preparation of one tile for the encoder: bands are read, objects found, all columns but the embedding filled."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ from scanner.windows.windows import Windows, check_scale
 Columns = Mapping[str, NDArray[Any]]
 _NO_PIXELS = np.zeros((0, 0, 0), np.float32)
 ROWS_A_TILE = 1_000_000
+"""Object ids of a tile: its number times this, plus the place of the row."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What whoever reads a tile must know; the same for every tile of a scan."""
+    """What a reader needs besides the tile; the same for every tile of a scan."""
 
     survey: Survey
     contract: Contract
@@ -44,36 +45,36 @@ class Job:
 
     @property
     def frame(self) -> WindowFrame:
-        """What the model sees around a source."""
+        """The pixels that the model takes around a source."""
         return WindowFrame(*self.contract.frame)
 
 
 @dataclass(frozen=True)
 class Presence:
-    """Which bands have data in a window: by its pixels where the model sees the band, else by the tile's.
+    """Which bands have data in a cutout: by its pixels in the model's bands, by the tile's in the others.
 
-    ``seen`` are the model's bands in channel order; ``elsewhere`` tells of each survey band whether the tile has it.
+    ``model_bands`` are in channel order; ``in_tile`` says of each band of the survey whether the tile has data in it.
     """
 
-    seen: tuple[str, ...]
-    elsewhere: Mapping[str, bool]
+    model_bands: tuple[str, ...]
+    in_tile: Mapping[str, bool]
 
     def names(self, valid: NDArray[np.float32]) -> NDArray[Any]:
         """For ``valid`` [n, B], the share of pixels with data: n texts, bands in survey order."""
         patterns, which = np.unique(valid > 0, axis=0, return_inverse=True)
-        texts = [self._text(dict(zip(self.seen, pattern, strict=True))) for pattern in patterns]
+        texts = []
+        for pattern in patterns:
+            in_cutout = dict(zip(self.model_bands, pattern, strict=True))
+            texts.append("".join(band for band, present in self.in_tile.items() if in_cutout.get(band, present)))
         return np.array(texts, dtype=object)[which.reshape(-1)]
-
-    def _text(self, here: Mapping[str, bool]) -> str:
-        return "".join(band for band, there in self.elsewhere.items() if here.get(band, there))
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A tile, or a part of one, whose windows can be gathered and whose rows want only their vectors.
+    """A strip of a tile, ready for the encoder: cutouts to gather, and rows that lack only their embeddings.
 
-    While it travels between processes its pixels, of ``shape`` [B, H, W], stay behind in a slot: see ``over``.
-    ``dropped`` counts positions that were asked for and lie outside the tile. With the ``last`` part the tile is whole.
+    While it travels between processes its pixels, of ``shape`` [B, H, W], stay in shared memory: see ``over``.
+    ``dropped`` counts positions of a file that lie outside the tile. The ``last`` part completes the tile.
     """
 
     tile: Tile
@@ -93,7 +94,7 @@ class Prepared:
     ) -> dict[str, NDArray[Any]]:
         """Catalogue rows ``start`` to ``stop``: ``valid`` [n, B] is the share of pixels with data, ``vectors`` [n, D].
 
-        Rows without any data, or without a finite vector, are left out.
+        Rows without any data, or without a finite vector, are dropped.
         """
         good = valid.any(axis=1) & np.isfinite(vectors).all(axis=1)
         rows = {name: values[start:stop][good] for name, values in self.rows.items()}
@@ -103,14 +104,14 @@ class Prepared:
         return rows
 
     def over(self, flux: NDArray[np.float32]) -> Prepared:
-        """The same tile with its pixels [B, H, W] where this process can reach them."""
+        """The same part with its pixels [B, H, W] in memory that this process can reach."""
         return replace(self, windows=self.windows.over(flux))
 
 
 def prepare(job: Job, tile: Tile, room: Room | None = None) -> Iterator[Prepared | TileReport]:
-    """Read a tile and find its objects: one part for each strip; the last of them says so.
+    """Read a tile and find its objects; one part for each strip, the last one marked as such.
 
-    Any error becomes a report, which is then the last. ``room`` gives the memory for the pixels of a part, of a shape
+    Any error becomes a report, and nothing follows it. ``room`` gives the memory for the pixels of a part, of a shape
     [B, H, W]; without it, memory of this process is used.
     """
     try:
@@ -120,22 +121,21 @@ def prepare(job: Job, tile: Tile, room: Room | None = None) -> Iterator[Prepared
 
 
 def failed(tile: Tile, error: BaseException) -> TileReport:
-    """The report of a tile that gave nothing. An error that nobody foresaw says where in the code it arose."""
+    """The report of a tile that failed; an unexpected error says where in the code it was raised."""
     if isinstance(error, ScannerError):
         return TileReport(tile.name, "failed", code=error.code, message=error.message, hint=error.hint)
     if isinstance(error, MemoryError):
-        why = f"Tile {tile.name} needs more memory than there is."
-        return TileReport(
-            tile.name, "failed", code=ErrorCode.TILE_OUT_OF_MEMORY, message=why, hint="Give fewer --readers."
-        )
+        message = f"Tile {tile.name} needs more memory than is available."
+        hint = "Give fewer --readers, or --memory low."
+        return TileReport(tile.name, "failed", code=ErrorCode.TILE_OUT_OF_MEMORY, message=message, hint=hint)
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
+    place = f" ({frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
     return TileReport(
         tile.name,
         "failed",
         code=ErrorCode.TILE_UNEXPECTED,
-        message=f"Tile {tile.name} met an error that was not foreseen: {error!r}{where}.",
-        hint="Please report this message with the tile's name; the other tiles are not affected.",
+        message=f"Unexpected error with tile {tile.name}: {error!r}{place}.",
+        hint="Report this message with the tile's name; other tiles are not affected.",
     )
 
 
@@ -191,8 +191,8 @@ def _rows(job: Job, name: str, sources: Sources, before: int) -> Columns:
     """Columns of the catalogue that are known before the encoder has run."""
     count = before + len(sources)
     if count > ROWS_A_TILE:
-        why = f"Tile {name} has {count} positions; object ids leave room for {ROWS_A_TILE}."
-        raise ScannerError(ErrorCode.TILE_TOO_MANY, why, "Raise --min-snr, or --stride of a grid.")
+        message = f"Tile {name} has {count} positions, more than the {ROWS_A_TILE} that object ids allow."
+        raise ScannerError(ErrorCode.TILE_TOO_MANY, message, "Raise --min-snr, or --stride of a grid.")
     first = tile_number(name) * ROWS_A_TILE + before
     return {
         **sources.table(),

@@ -23,12 +23,14 @@ DEBLEND_LEVELS = 32
 DEBLEND_CONTRAST = 0.005
 KRON_FACTOR = 2.5
 MIN_KRON_RADIUS = 1.75
-"""The aperture is never smaller than 3.5 half-axes across (PHOT_AUTOPARAMS 2.5, 3.5 of Source Extractor)."""
+"""The aperture is at least 3.5 half-axes across, as by PHOT_AUTOPARAMS 2.5, 3.5 of Source Extractor."""
 
 MAX_RADIUS = 200
+"""Pixels in which the half-light radius is searched."""
+
 _PIXEL_STACK, _LARGE_PIXEL_STACK = 300_000, 6_000_000
-"""Pixels above the threshold that sep holds at once. It clears them all for every section, and six million take longer
-to clear than most sections take to search: they are for those that the first number is too small for."""
+"""Pixels above the threshold that sep holds at once. sep clears them all for every section, and six million take longer
+to clear than most sections take to search. The larger number is for sections that overflow the smaller one."""
 
 _SUB_OBJECTS = 16_384
 
@@ -38,7 +40,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Detections:
-    """Objects of one band, in its pixels: positions 0-based, sizes in pixels, ``theta`` in degrees, flux in nJy."""
+    """Objects of one band: 0-based positions and sizes in pixels, ``theta`` in degrees, flux in nJy, each [N].
+
+    ``a`` and ``b`` are isophotal half-axes, ``flux_auto`` is in a Kron aperture, ``flux_radius`` is the half-light
+    radius, ``snr`` the isophotal signal to noise, ``flags`` are those of sep.
+    """
 
     x: Floats
     y: Floats
@@ -65,6 +71,8 @@ def find_objects(images: TileImages, min_snr: float = 0.0) -> Detections:
 
     The image is divided by its local background noise before thresholding, instead of handing sep a noise map: with a
     map sep filters differently and its deblending loses members of groups.
+
+    Source: Bertin & Arnouts 1996, A&AS 117, 393 (extraction, deblending), by sep: Barbary 2016, JOSS 1, 58.
 
     Raises:
         ScannerError: ``tile.too_crowded`` where sep's buffers overflow.
@@ -159,7 +167,10 @@ def _measure(
     objects: NDArray[np.void],
     ids: NDArray[np.intp],
 ) -> Detections:
-    """Kron flux and half-light radius of each object, with the pixels of its neighbours masked."""
+    """Kron flux and half-light radius of each object, with the pixels of its neighbours masked.
+
+    Source: Kron 1980, ApJS 43, 305, with the factor and least radius of Source Extractor.
+    """
     x, y = objects["x"], objects["y"]
     a, b = np.maximum(objects["a"], 0.5), np.maximum(objects["b"], 0.5)
     theta = np.clip(objects["theta"], -np.pi / 2, np.pi / 2)

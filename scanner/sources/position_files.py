@@ -1,4 +1,4 @@
-"""Positions from other people's catalogues: SExtractor ASCII, FITS (LDAC too), VOTable, CSV, Parquet."""
+"""Positions from other catalogues: SExtractor ASCII, FITS (also LDAC), VOTable, CSV, Parquet."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ONE_BASED = (
     ("xmodel_image", "ymodel_image"),
     ("xpos", "ypos"),
 )
-"""Pairs of column names, without regard to case, in order of preference. FITS counts pixels from 1, and so do these."""
+"""Pairs of column names in any case, in order of preference. Like FITS, these count pixels from 1."""
 
 _FORMATS = {
     ".cat": "sextractor",
@@ -52,18 +52,19 @@ _FORMATS = {
 
 
 @dataclass(frozen=True)
-class Positions:
-    """RA and Dec in degrees (``on_sky``), or x and y in 0-based pixels: float64 [N] each."""
+class PositionTable:
+    """RA and Dec in degrees ICRS (``on_sky``), or x and y in 0-based pixels: float64 [N] each."""
 
     first: NDArray[np.float64]
     second: NDArray[np.float64]
     on_sky: bool
 
 
-def read_positions(path: Path) -> Positions:
-    """Positions of a catalogue; sky positions are preferred where it has both.
+def read_positions(path: Path) -> PositionTable:
+    """Read the positions of a catalogue; sky positions are preferred where it has both kinds.
 
-    Raises ``ScannerError``: ``sources.missing``, ``sources.unreadable``, ``sources.no_positions``.
+    Raises:
+        ScannerError: ``sources.missing``, ``sources.unreadable``, ``sources.no_positions``.
     """
     if not path.is_file():
         hint = "Give a catalogue file; {tile} in its path stands for the name of each tile."
@@ -73,14 +74,14 @@ def read_positions(path: Path) -> Positions:
         try:
             table = _read(path)
         except Exception as error:  # every format has exceptions of its own
-            hint = f"Known endings: {', '.join(_FORMATS)}. A .cat may be SExtractor ASCII or FITS."
+            hint = f"Give a file that ends in {', '.join(_FORMATS)}; a .cat may be SExtractor ASCII or FITS."
             raise ScannerError(
                 ErrorCode.SOURCES_UNREADABLE, f"{path} cannot be read as a catalogue: {error}.", hint
             ) from error
     for pairs, offset, on_sky in ((SKY, 0.0, True), (ONE_BASED, 1.0, False), (ZERO_BASED, 0.0, False)):
-        if (found := _pair(table, pairs)) is not None:
-            first, second = (_numbers(table[name], path) - offset for name in found)
-            return Positions(first, second, on_sky)
+        if (names := _pair(table, pairs)) is not None:
+            first, second = (_numbers(table[name], path) - offset for name in names)
+            return PositionTable(first, second, on_sky)
     raise ScannerError(
         ErrorCode.SOURCES_NO_POSITIONS,
         f"{path} has no columns of positions among {', '.join(list(_names(table))[:20])}.",
@@ -89,9 +90,10 @@ def read_positions(path: Path) -> Positions:
 
 
 def read_words(path: Path, column: str) -> NDArray[np.str_]:
-    """A column of words of a catalogue, in the order of its positions, by name without regard to case.
+    """Read a column of words of a catalogue, in the order of its positions; its name is taken in any case.
 
-    Raises ``ScannerError``: ``sources.unreadable``, ``sources.no_column``.
+    Raises:
+        ScannerError: ``sources.unreadable``, ``sources.no_column``.
     """
     try:
         table = _read(path, column)
@@ -100,12 +102,12 @@ def read_words(path: Path, column: str) -> NDArray[np.str_]:
     names = {name.lower(): name for name in reversed(_names(table))}
     if column.lower() not in names:
         message = f"{path} has no column {column} among {', '.join(list(names.values())[:20])}."
-        raise ScannerError(ErrorCode.SOURCES_NO_COLUMN, message, "Name the column that way, or leave the option away.")
+        raise ScannerError(ErrorCode.SOURCES_NO_COLUMN, message, "Rename the column, or leave the option out.")
     return np.ma.filled(np.ma.asarray(table[names[column.lower()]]).astype(str), "")
 
 
-def _read(path: Path, besides: str = "") -> Any:
-    """The catalogue as a mapping of columns; a file's own first bytes count for more than its ending."""
+def _read(path: Path, extra_column: str = "") -> Any:
+    """The catalogue as a mapping of columns; the first bytes of a file decide before its ending."""
     with path.open("rb") as file:
         start = file.read(9)
     if not start:
@@ -113,17 +115,17 @@ def _read(path: Path, besides: str = "") -> Any:
     if start.startswith(b"SIMPLE  ="):
         return _read_fits(path)
     if start.startswith(b"PAR1"):
-        return _read_parquet(path, besides)
+        return _read_parquet(path, extra_column)
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None or kind in ("fits", "parquet"):
-        raise ValueError("neither its ending nor its first bytes tell its format")
+        raise ValueError("its format is not known, by its ending or by its first bytes")
     from astropy.table import Table
 
     return Table.read(path, format=f"ascii.{kind}" if kind != "votable" else kind)
 
 
 def _read_fits(path: Path) -> Any:
-    """The table of an LDAC catalogue, or else the first table with positions, or the first at all."""
+    """The table of an LDAC catalogue, or else the first table with positions, or else the first table."""
     from astropy.io import fits
     from astropy.table import Table
 
@@ -136,18 +138,18 @@ def _read_fits(path: Path) -> Any:
         return Table.read((*named, *with_positions, *tables)[0])
 
 
-def _read_parquet(path: Path, besides: str) -> Any:
+def _read_parquet(path: Path, extra_column: str) -> Any:
     from pyarrow import parquet
 
     names = parquet.read_schema(path).names
-    wanted = [*_position_names(names), *(name for name in names if name.lower() == besides.lower())]
-    table = parquet.read_table(path, columns=wanted or None)
+    columns = [*_position_names(names), *(name for name in names if name.lower() == extra_column.lower())]
+    table = parquet.read_table(path, columns=columns or None)
     return {name: np.asarray(table[name].to_numpy()) for name in table.column_names}
 
 
 def _position_names(names: Sequence[str]) -> list[str]:
-    known = {name for pairs in (SKY, ONE_BASED, ZERO_BASED) for pair in pairs for name in pair}
-    return [name for name in names if name.lower() in known]
+    positions = {name for pairs in (SKY, ONE_BASED, ZERO_BASED) for pair in pairs for name in pair}
+    return [name for name in names if name.lower() in positions]
 
 
 def _names(table: Any) -> Sequence[str]:
@@ -170,7 +172,7 @@ def _numbers(column: Any, path: Path) -> NDArray[np.float64]:
             column = column.quantity.to_value("deg") if hasattr(column, "quantity") else column.to_value("deg")
         values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
     except (TypeError, ValueError) as error:
-        hint = "Positions must be numbers: degrees for ra and dec, pixels for x and y."
+        hint = "Write positions as numbers: degrees for ra and dec, pixels for x and y."
         raise ScannerError(
             ErrorCode.SOURCES_NO_POSITIONS, f"{path}: a column of positions is not numeric: {error}.", hint
         ) from error

@@ -1,7 +1,7 @@
-"""Windows at another pixel scale: cubic-spline interpolation as two small matrix products a band.
+"""Cutouts at another pixel scale: cubic-spline interpolation as two small matrix products a band.
 
-Interpolation on a regular grid is linear and separable, so the spline of scipy, evaluated once for the unit vectors,
-is a matrix that serves every window with the same sub-pixel phase.
+Interpolation on a regular grid is linear and separable. So the spline of scipy, evaluated once for the unit vectors, is
+a matrix that serves every cutout with the same sub-pixel phase.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from scipy.interpolate import make_interp_spline
 from scipy.ndimage import distance_transform_edt
 
 PHASES = 64
-"""Sub-pixel positions told apart: windows are centred to 1/128 of an input pixel."""
+"""Number of sub-pixel positions: cutouts are centred to 1/128 of an input pixel."""
 
 MARGIN = 8
-"""Input pixels around the window: the spline's boundary is felt by less than 1e-4 of a pixel that far inside."""
+"""Input pixels around the cutout: this far inside, the spline's boundary changes a value by less than 1e-4 of it."""
 
 Image = NDArray[np.float32]
 Operators = tuple[Image, Image]
@@ -26,10 +26,10 @@ Operators = tuple[Image, Image]
 
 @dataclass(frozen=True)
 class Resampler:
-    """Brings patches of an image to ``size`` x ``size`` pixels that are ``ratio`` input pixels wide.
+    """Resamples a patch of input pixels to ``size`` x ``size`` pixels that are ``ratio`` input pixels wide.
 
-    Where output pixels are the larger ones, the spline is averaged over a width that makes the response to light that
-    of an output pixel; so nothing is aliased. Surface brightness times area is kept: values are flux per output pixel.
+    Where output pixels are larger, the spline is averaged over a width that gives the response of an output pixel, so
+    that nothing is aliased. Values are flux per output pixel.
     """
 
     size: int
@@ -38,56 +38,57 @@ class Resampler:
 
     @property
     def patch(self) -> int:
-        """Side of the patch of input pixels that a window needs."""
+        """Side of the patch of input pixels that a cutout needs."""
         return math.ceil((self.size - 1) * self.ratio) + 2 + 2 * MARGIN
 
     def place(self, centre: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """First input pixel of the patch and phase (0 to PHASES - 1) for windows centred at ``centre`` [N], one axis.
+        """First input pixel of the patch and phase (0 to PHASES - 1) of cutouts centred at ``centre`` [N], finite.
 
-        ``centre`` must be finite.
+        Both axes are alike, so this is for one of them.
         """
         first = np.rint((centre - (self.size - 1) / 2 * self.ratio) * PHASES).astype(np.int64)
         return first // PHASES - MARGIN, first % PHASES
 
     def apply(self, patch: Image, phase_y: int, phase_x: int) -> Image:
-        """Windows [..., S, S] of patches [..., P, P] (NaN for no data).
+        """Resample patches [..., P, P] (NaN for no data) to [..., S, S].
 
         An output pixel is NaN where more than half of its interpolation weight lies on input without data.
         """
         rows, row_weights = self._operators(phase_y)
         columns, column_weights = self._operators(phase_x)
-        lost = np.isnan(patch)
-        if not lost.any():
+        hole = np.isnan(patch)
+        if not hole.any():
             return np.asarray(rows @ patch @ columns.T)
-        out = rows @ _filled(patch, lost) @ columns.T
-        missing = row_weights @ lost.astype(np.float32) @ column_weights.T
+        out = rows @ _fill(patch, hole) @ columns.T
+        missing = row_weights @ hole.astype(np.float32) @ column_weights.T
         return np.where(missing > 0.5, np.float32(np.nan), out)
 
     def _operators(self, phase: int) -> Operators:
-        """[S, P] matrices of cubic interpolation (times the ratio) and of linear interpolation, for one phase."""
+        """Matrices [S, P] of cubic interpolation (times the ratio) and of linear interpolation, for one phase."""
         if phase not in self._cache:
-            where = MARGIN + phase / PHASES + self.ratio * np.arange(self.size, dtype=np.float64)
-            cubic = self._matrix(where, degree=3) * self.ratio
-            self._cache[phase] = cubic.astype(np.float32), self._matrix(where, degree=1).astype(np.float32)
+            place = MARGIN + phase / PHASES + self.ratio * np.arange(self.size, dtype=np.float64)
+            cubic = self._matrix(place, degree=3) * self.ratio  # the ratio of each axis makes flux of brightness
+            self._cache[phase] = cubic.astype(np.float32), self._matrix(place, degree=1).astype(np.float32)
         return self._cache[phase]
 
-    def _matrix(self, where: NDArray[np.floating], degree: int) -> NDArray[np.floating]:
+    def _matrix(self, place: NDArray[np.floating], degree: int) -> NDArray[np.floating]:
+        """Weights [S, P] of the input pixels in the spline at ``place`` [S]."""
         spline = make_interp_spline(np.arange(self.patch), np.eye(self.patch), k=degree)
-        width = math.sqrt(max(self.ratio**2 - 1, 0.0))
+        width = math.sqrt(max(self.ratio**2 - 1, 0.0))  # what, squared and added to an input pixel, is an output pixel
         if width < 0.1:
-            return np.asarray(spline(where))
+            return np.asarray(spline(place))
         integral = spline.antiderivative()
-        return np.asarray((integral(where + width / 2) - integral(where - width / 2)) / width)
+        return np.asarray((integral(place + width / 2) - integral(place - width / 2)) / width)
 
 
-def _filled(patch: Image, lost: NDArray[np.bool_]) -> Image:
-    """Pixels without data take the value of the nearest one with data in their plane, zero where there is none."""
-    planes, holes = patch.reshape(-1, *patch.shape[-2:]), lost.reshape(-1, *patch.shape[-2:])
+def _fill(patch: Image, hole: NDArray[np.bool_]) -> Image:
+    """Give pixels without data the value of the nearest one with data in their plane, zero where there is none."""
+    planes, holes = patch.reshape(-1, *patch.shape[-2:]), hole.reshape(-1, *patch.shape[-2:])
     filled = np.zeros_like(planes)
-    for plane, hole, out in zip(planes, holes, filled, strict=True):
-        if not hole.any():
+    for plane, empty, out in zip(planes, holes, filled, strict=True):
+        if not empty.any():
             out[:] = plane
-        elif not hole.all():
-            row, column = distance_transform_edt(hole, return_distances=False, return_indices=True)
+        elif not empty.all():
+            row, column = distance_transform_edt(empty, return_distances=False, return_indices=True)
             out[:] = plane[row, column]
     return filled.reshape(patch.shape)

@@ -20,7 +20,7 @@ from bench.scan import time_breakdown as lost
 from bench.scan.simulated_device import Device
 from bench.scan.window import Turns, Window, _seconds, cut, window
 from scanner.encoder.encoder import Encoder
-from scanner.images import tile_images as images
+from scanner.images.tile_images import open_tile
 from scanner.scan.options import GRID, ScanOptions
 from scanner.scan.report import Seconds, TileReport
 from scanner.sources import sources
@@ -147,7 +147,7 @@ def test_the_fastest_device_that_the_cores_can_feed_is_fed_by_the_readers_it_sho
 def test_a_crowded_tile_has_more_objects_and_an_empty_one_none(tmp_path: Path) -> None:
     unions = survey.load("unions")
     skies = (tiles.USUAL, tiles.CROWDED, tiles.EMPTY)
-    opened = [images.open_tile(unions, tiles.made(tmp_path, 600, "raw", 1, sky)[0]) for sky in skies]
+    opened = [open_tile(unions, tiles.made(tmp_path, 600, "raw", 1, sky)[0]) for sky in skies]
     usual, crowded, empty = (len(sources.detect(image)) for image in opened)
     assert crowded > 1.3 * usual
     assert usual > 50 > 3 >= empty
@@ -156,7 +156,7 @@ def test_a_crowded_tile_has_more_objects_and_an_empty_one_none(tmp_path: Path) -
 
 def test_a_piece_of_a_tile_has_rows_as_long(tmp_path: Path) -> None:
     whole, piece = (tiles.made(tmp_path, 640, "raw", 1, rows=rows)[0] for rows in (None, 160))
-    opened = [images.open_tile(survey.load("unions"), tile) for tile in (whole, piece)]
+    opened = [open_tile(survey.load("unions"), tile) for tile in (whole, piece)]
     assert opened[1].flux.shape == (5, 160, 640)
     np.testing.assert_array_equal(opened[1].flux, opened[0].flux[:, :160])
 

@@ -20,7 +20,7 @@ from bench.harness import timing as method
 from bench.harness.embeddings import Cloud
 from bench.harness.timing import Cost, Pair
 from bench.scan import plain_loop
-from scanner.images import tile_images as images
+from scanner.images.tile_images import open_tile
 from scanner.sources import sources
 from scanner.survey import survey
 from tests.support import tiny_encoder
@@ -162,7 +162,7 @@ def test_tiles_of_both_formats_are_the_demo_at_another_size(tmp_path: Path) -> N
     unions = survey.load("unions")
     raw, rice = (tiles.made(tmp_path, 400, form, count=2) for form in tiles.FORMATS)
     assert [tile.name for tile in raw] == ["217.292", "218.292"]
-    opened = [images.open_tile(unions, tile) for tile in (raw[0], raw[1], rice[0])]
+    opened = [open_tile(unions, tile) for tile in (raw[0], raw[1], rice[0])]
     assert opened[0].flux.shape == (5, 400, 400)
     assert all(opened[0].present)
     np.testing.assert_array_equal(opened[0].flux, opened[1].flux)
@@ -181,7 +181,7 @@ def test_plain_loop_embeds_the_same_windows(tmp_path: Path) -> None:
     count = plain_loop.scan([tile], running, contract.window, 20, tmp_path)
     rows = plain_loop.pq.read_table(tmp_path / "217.292.parquet")
     assert len(rows) == count == 20
-    opened = images.open_tile(survey.load("unions"), tile)
+    opened = open_tile(survey.load("unions"), tile)
     wcs = opened.wcs[opened.detection]
     assert wcs is not None
     x, y = (np.round(p).astype(int) for p in wcs.all_world2pix(rows["ra"].to_numpy(), rows["dec"].to_numpy(), 0))

@@ -26,7 +26,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy.ndimage import binary_opening
 
-from scanner.images import tile_images as images
+from scanner.images.tile_images import open_tile
 from scanner.scan import prepare
 from scanner.scan.options import LOW, NORMAL, ScanOptions
 from scanner.scan.report import TileReport
@@ -260,7 +260,7 @@ def judge(folder: Path, seed: int) -> Verdict:
 
 def _wrong(path: Path, band: str, parts: list[prepare.Prepared]) -> str:
     """What in the rows is not what astropy reads in the file; "" where all is."""
-    opened, channel = images.open_tile(survey.load("unions"), Tile(NAME, {band: path})), "ugriz".index(band)
+    opened, channel = open_tile(survey.load("unions"), Tile(NAME, {band: path})), "ugriz".index(band)
     try:
         flux, variance, wcs = honest(path, band)
     except Exception as error:  # noqa: BLE001  (whatever it raises, the file should have been refused)

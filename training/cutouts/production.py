@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from catalogs import atomic
-from scanner.images import tile_images as images
+from scanner.images.tile_images import open_tile
 from scanner.sources import DETECTION_VERSION
 from scanner.survey.survey import Survey, load
 from scanner.survey.tile import Tile
@@ -103,7 +103,7 @@ class TileTask:
         return f"{self.source}-{self.tile.name}"
 
     def parts(self) -> Iterator[Shard]:
-        opened = images.open_tile(self.survey, self.tile, bands=shards.BANDS, with_variance=False)
+        opened = open_tile(self.survey, self.tile, bands=shards.BANDS, with_variance=False)
         yield from cut(Plate(self.source, opened, TILE_SEEING, window=self.window), self.rule, self.seed)
 
 

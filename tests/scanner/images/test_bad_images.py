@@ -12,12 +12,12 @@ from astropy.io import fits
 
 from catalogs.errors import ScannerError
 from scanner.images.tile_images import open_tile
-from scanner.survey import tile as tiles
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey
+from scanner.survey.tile import Tile
 from tests.support.images import bands_with_data
 
-Tile = dict[str, Path]
+Files = dict[str, Path]
 
 
 def refusal(unions: Survey, folder: Path, code: str, **options: object) -> ScannerError:
@@ -29,7 +29,7 @@ def refusal(unions: Survey, folder: Path, code: str, **options: object) -> Scann
     return caught.value
 
 
-def outcome(unions: Survey, tile: tiles.Tile) -> str:
+def outcome(unions: Survey, tile: Tile) -> str:
     """The code with which a tile is refused, "tile.opened" if it is not; anything else is raised."""
     try:
         open_tile(unions, tile)
@@ -46,7 +46,7 @@ def patch_card(path: Path, card: str, value: str) -> None:
     path.write_bytes(bytes(raw))
 
 
-def test_the_tile_is_good_before_it_is_spoilt(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_the_tile_is_good_before_it_is_spoilt(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     images = open_tile(unions, tile_list.find(unions, "111.280", tmp_path))
     assert bands_with_data(images) == "gri"
     assert images.flux.shape == (5, 440, 440)
@@ -54,7 +54,7 @@ def test_the_tile_is_good_before_it_is_spoilt(small_tile: Tile, tmp_path: Path, 
 
 @pytest.mark.parametrize("left", [0, 1000, 3000, 300_000, -1])
 @pytest.mark.parametrize("band", ["g", "r"])
-def test_truncated(left: int, band: str, small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_truncated(left: int, band: str, small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     """However little is missing: astropy would only warn, and hand out what is left."""
     path = small_tile[band]
     size = path.stat().st_size
@@ -70,7 +70,7 @@ def _end_of_data(path: Path) -> int:
 
 
 @pytest.mark.parametrize("suffix", [".fz", ".gz"])
-def test_truncated_and_compressed(suffix: str, small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_truncated_and_compressed(suffix: str, small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     image, header = fits.getdata(small_tile["r"], header=True)
     packed = small_tile["r"].with_name(small_tile["r"].name + suffix)
     if suffix == ".fz":
@@ -78,13 +78,13 @@ def test_truncated_and_compressed(suffix: str, small_tile: Tile, tmp_path: Path,
     else:
         fits.writeto(packed, image, header)
     os.truncate(packed, packed.stat().st_size * 2 // 3)
-    tile = tiles.Tile("111.280", {"r": packed})
+    tile = Tile("111.280", {"r": packed})
     with pytest.raises(ScannerError) as caught:
         open_tile(unions, tile)
     assert caught.value.code == "tile.truncated"
 
 
-def test_flipped_bytes_in_a_compressed_image_are_no_crash(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_flipped_bytes_in_a_compressed_image_are_no_crash(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     image, header = fits.getdata(small_tile["r"], header=True)
     packed = small_tile["r"].with_name(small_tile["r"].name + ".fz")
     fits.CompImageHDU(image, header).writeto(packed)
@@ -95,10 +95,10 @@ def test_flipped_bytes_in_a_compressed_image_are_no_crash(small_tile: Tile, tmp_
         for at in rng.integers(2880, len(raw), 20):
             raw[at] ^= int(rng.integers(1, 256))
         packed.write_bytes(bytes(raw))
-        assert outcome(unions, tiles.Tile("111.280", {"r": packed})).startswith("tile.")
+        assert outcome(unions, Tile("111.280", {"r": packed})).startswith("tile.")
 
 
-def test_missing_file(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_missing_file(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     tile = tile_list.find(unions, "111.280", tmp_path)
     small_tile["r"].unlink()
     with pytest.raises(ScannerError) as caught:
@@ -108,7 +108,7 @@ def test_missing_file(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
     assert bands_with_data(open_tile(unions, tile_list.find(unions, "111.280", tmp_path))) == "gi"
 
 
-def test_no_file_in_the_bands_asked_for(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_no_file_in_the_bands_asked_for(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     error = refusal(unions, tmp_path, "tile.missing_file", bands=["u", "z"])
     assert "g, r, i" in error.hint
 
@@ -119,18 +119,18 @@ def test_the_problem_of_a_line_is_raised_when_its_tile_is_opened(unions: Survey,
     assert caught.value.code == "tile.off_grid"
 
 
-def test_not_fits(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_not_fits(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     small_tile["r"].write_text("<html>404 Not Found</html>\n" * 500)
     refusal(unions, tmp_path, "tile.not_fits")
 
 
-def test_a_folder_in_place_of_a_file(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_a_folder_in_place_of_a_file(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     small_tile["r"].unlink()
     small_tile["r"].mkdir()
     refusal(unions, tmp_path, "tile.unreadable")
 
 
-def test_no_image_hdu(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_no_image_hdu(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.ones(3))], name="CATALOG")
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(small_tile["r"], overwrite=True)
     error = refusal(unions, tmp_path, "tile.no_image_hdu")
@@ -139,7 +139,7 @@ def test_no_image_hdu(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
 
 @pytest.mark.parametrize("stands_there", ["MASK", "VARIANCE"])
 def test_a_plane_that_says_it_is_another_is_not_taken_for_the_image(
-    stands_there: str, small_tile: Tile, tmp_path: Path, unions: Survey
+    stands_there: str, small_tile: Files, tmp_path: Path, unions: Survey
 ) -> None:
     """Without its IMAGE, the place of it in the file is that of another plane: numbers, but no pixels of the sky."""
     with fits.open(small_tile["g"]) as hdus:
@@ -148,7 +148,7 @@ def test_a_plane_that_says_it_is_another_is_not_taken_for_the_image(
     assert stands_there in refusal(unions, tmp_path, "tile.no_image_hdu").hint
 
 
-def test_a_mask_without_pixels_is_damage(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_a_mask_without_pixels_is_damage(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     """Passed over, it would give rows of pixels that the survey says are none."""
     with fits.open(small_tile["g"]) as hdus:
         mask = fits.ImageHDU(header=hdus["MASK"].header.copy(), name="MASK")
@@ -157,7 +157,7 @@ def test_a_mask_without_pixels_is_damage(small_tile: Tile, tmp_path: Path, union
     assert "MASK" in refusal(unions, tmp_path, "tile.shape_mismatch").message
 
 
-def test_a_file_without_mask_and_variance_is_its_image(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_a_file_without_mask_and_variance_is_its_image(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     """And a plane that stands where a mask would is one only if it does not say that it is the variance."""
     with fits.open(small_tile["g"]) as hdus:
         image, variance = hdus["IMAGE"].copy(), hdus["VARIANCE"].copy()
@@ -167,12 +167,12 @@ def test_a_file_without_mask_and_variance_is_its_image(small_tile: Tile, tmp_pat
     assert opened.variance[1] is not None
 
 
-def test_a_cube_is_no_image(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_a_cube_is_no_image(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     fits.writeto(small_tile["r"], np.ones((3, 8, 8), np.float32), overwrite=True)
     refusal(unions, tmp_path, "tile.no_image_hdu")
 
 
-def test_bands_of_different_shape(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_bands_of_different_shape(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     image, header = fits.getdata(small_tile["i"], header=True)
     fits.writeto(small_tile["i"], image[:-1], header, overwrite=True)
     error = refusal(unions, tmp_path, "tile.shape_mismatch")
@@ -180,13 +180,13 @@ def test_bands_of_different_shape(small_tile: Tile, tmp_path: Path, unions: Surv
     assert "440 x 440" in error.message
 
 
-def test_bands_of_different_pixel_scale(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_bands_of_different_pixel_scale(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     with fits.open(small_tile["i"], mode="update") as hdus:
         hdus[0].header["CD1_1"] *= 1.5
     assert '0.2275"' in refusal(unions, tmp_path, "tile.shape_mismatch").message
 
 
-def test_a_mask_of_another_shape(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_a_mask_of_another_shape(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     with fits.open(small_tile["g"]) as hdus:
         hdus[2].data = hdus[2].data[:, :-3]
         hdus.writeto(tmp_path / "new.fits")
@@ -195,10 +195,10 @@ def test_a_mask_of_another_shape(small_tile: Tile, tmp_path: Path, unions: Surve
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
-def test_all_nan(value: float, small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_all_nan(value: float, small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     with fits.open(small_tile["r"], mode="update") as hdus:
         hdus[0].data[:] = value
-    tile = tiles.Tile("111.280", {"r": small_tile["r"]})
+    tile = Tile("111.280", {"r": small_tile["r"]})
     with pytest.raises(ScannerError) as caught:
         open_tile(unions, tile)
     assert caught.value.code == "tile.all_nan"
@@ -206,19 +206,19 @@ def test_all_nan(value: float, small_tile: Tile, tmp_path: Path, unions: Survey)
 
 
 @pytest.mark.parametrize("card", ["CTYPE1", "CD1_1", "CRVAL2"])
-def test_no_wcs(card: str, small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_no_wcs(card: str, small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     patch_card(small_tile["r"], card, {"CTYPE1": "'LINEAR'", "CD1_1": "0.0", "CRVAL2": "1e308"}[card])
     refusal(unions, tmp_path, "tile.no_wcs")
 
 
-def test_no_wcs_at_all(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_no_wcs_at_all(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     fits.writeto(small_tile["r"], fits.getdata(small_tile["r"]), overwrite=True)
     refusal(unions, tmp_path, "tile.no_wcs")
 
 
 @pytest.mark.parametrize(("order", "value"), [("A_ORDER", 1_000_000), ("BP_ORDER", 10), ("B_ORDER", "many")])
 def test_a_distortion_of_absurd_order(
-    order: str, value: object, small_tile: Tile, tmp_path: Path, unions: Survey
+    order: str, value: object, small_tile: Files, tmp_path: Path, unions: Survey
 ) -> None:
     """Astropy would make room for all its terms, and look for each of them."""
     with fits.open(small_tile["r"], mode="update") as hdus:
@@ -228,7 +228,7 @@ def test_a_distortion_of_absurd_order(
 
 @pytest.mark.parametrize("card", ["NAXIS", "TFIELDS"])
 def test_an_extension_that_counts_to_two_thousand_million(
-    card: str, small_tile: Tile, tmp_path: Path, unions: Survey
+    card: str, small_tile: Files, tmp_path: Path, unions: Survey
 ) -> None:
     """Astropy would make a list of so many axes before anybody could say no."""
     with fits.open(small_tile["g"]) as hdus:
@@ -260,7 +260,7 @@ WILD = [
 
 @pytest.mark.parametrize(("card", "value"), WILD)
 def test_wild_headers_are_refused_before_memory_is_asked_for(
-    card: str, value: str, small_tile: Tile, tmp_path: Path, unions: Survey
+    card: str, value: str, small_tile: Files, tmp_path: Path, unions: Survey
 ) -> None:
     patch_card(small_tile["r"], card, value)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -272,7 +272,7 @@ def test_wild_headers_are_refused_before_memory_is_asked_for(
 
 
 @pytest.mark.parametrize("value", ["NaN", "'text'", "1e400"])
-def test_scaling_that_is_no_number(value: str, small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_scaling_that_is_no_number(value: str, small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     with fits.open(small_tile["r"], mode="update") as hdus:
         hdus[0].header["MAGZERO"] = 30.0
     path = small_tile["r"]
@@ -280,32 +280,32 @@ def test_scaling_that_is_no_number(value: str, small_tile: Tile, tmp_path: Path,
     at = raw.index(b"MAGZERO ")
     path.write_bytes(raw[:at] + f"BZERO   = {value:>20}".ljust(80).encode() + raw[at + 80 :])
     with pytest.raises(ScannerError) as caught:
-        open_tile(unions, tiles.Tile("111.280", {"r": path}))
+        open_tile(unions, Tile("111.280", {"r": path}))
     assert caught.value.code in ("tile.bad_header", "tile.all_nan")
 
 
-def test_an_image_too_large_to_be_one(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_an_image_too_large_to_be_one(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     """A compressed file may claim any size: refused from the header."""
     image, header = fits.getdata(small_tile["r"], header=True)
     packed = small_tile["r"].with_name(small_tile["r"].name + ".fz")
     fits.CompImageHDU(image, header).writeto(packed)
     patch_card(packed, "ZNAXIS1", "2000000000")
     with pytest.raises(ScannerError) as caught:
-        open_tile(unions, tiles.Tile("111.280", {"r": packed}))
+        open_tile(unions, Tile("111.280", {"r": packed}))
     assert caught.value.code == "tile.too_large"
 
 
-def test_unknown_band(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_unknown_band(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     refusal(unions, tmp_path, "survey.unknown_band", bands=["r", "q"])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_no_permission(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_no_permission(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     small_tile["r"].chmod(0)
     refusal(unions, tmp_path, "tile.unreadable")
 
 
-def test_random_damage_never_escapes_as_another_exception(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_random_damage_never_escapes_as_another_exception(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     """Header bytes overwritten at random: an error by code, or a tile that opens; never a traceback."""
     path = small_tile["g"]
     good = path.read_bytes()
@@ -315,10 +315,10 @@ def test_random_damage_never_escapes_as_another_exception(small_tile: Tile, tmp_
         for at in rng.integers(0, 2880 * 3, 8):
             raw[at] = int(rng.integers(32, 127))
         path.write_bytes(bytes(raw))
-        assert outcome(unions, tiles.Tile("111.280", {"g": path})).startswith("tile.")
+        assert outcome(unions, Tile("111.280", {"g": path})).startswith("tile.")
 
 
-def test_errors_leave_no_file_open(small_tile: Tile, tmp_path: Path, unions: Survey) -> None:
+def test_errors_leave_no_file_open(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     patch_card(small_tile["i"], "CTYPE1", "'LINEAR'")
     open_files = Path("/proc/self/fd")
     if not open_files.is_dir():

@@ -13,9 +13,10 @@ import catalogs
 from catalogs.errors import ScannerError
 from catalogs.ranking import rank
 from scanner.encoder.encoder import Encoder
-from scanner.images import tile_images as images
+from scanner.images.tile_images import open_tile
 from scanner.queries import keep_weights
 from scanner.scan import best_rows as keep
+from scanner.scan import prepare
 from scanner.scan import run as scan
 from scanner.scan.best_rows import Best, Keep
 from scanner.scan.options import LOW, ScanOptions
@@ -160,9 +161,9 @@ def test_a_dense_grid_reads_a_tile_once(
     folder: Path, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    original = images.open_tile
+    original = open_tile
     monkeypatch.setattr(
-        images, "open_tile", lambda *given, **named: (read.append(given[1].name), original(*given, **named))[1]
+        prepare, "open_tile", lambda *given, **named: (read.append(given[1].name), original(*given, **named))[1]
     )
     scanned(folder, encoder, tmp_path, GRID)
     assert read == NAMES

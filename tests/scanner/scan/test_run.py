@@ -18,7 +18,8 @@ import catalogs
 from catalogs.errors import ScannerError
 from catalogs.store.tile_writer import RUN_KEY
 from scanner.encoder.encoder import Encoder
-from scanner.images import tile_images as images
+from scanner.images.tile_images import open_tile
+from scanner.scan import prepare
 from scanner.scan import reader_process as reader
 from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions
@@ -103,7 +104,7 @@ def test_every_row_is_the_vector_of_its_own_window(bench: Bench) -> None:
     """Windows cut here by hand, each band through its own WCS, embedded one by one."""
     bench.scan(["200.292"])
     rows = bench.rows("200.292")
-    opened = images.open_tile(UNIONS, bench.tile("200.292"))
+    opened = open_tile(UNIONS, bench.tile("200.292"))
     size = bench.encoder.contract.window
     padded = np.pad(opened.flux, ((0, 0), (size, size), (size, size)), constant_values=np.nan)
     assert len(rows["ra"]) > 20
@@ -139,7 +140,7 @@ def test_columns_say_where_and_what(bench: Bench) -> None:
 
 
 def opened_wcs(bench: Bench, name: str) -> Any:
-    return images.open_tile(UNIONS, bench.tile(name)).wcs[2]
+    return open_tile(UNIONS, bench.tile(name)).wcs[2]
 
 
 def test_the_injected_sources_are_the_objects(bench: Bench, tmp_path: Path) -> None:
@@ -231,14 +232,14 @@ def test_bad_tiles_are_values(bench: Bench, tmp_path: Path, readers: int) -> Non
 
 
 def test_an_error_that_nobody_foresaw_is_a_value_that_says_where(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = images.open_tile
+    original = open_tile
 
     def odd(plan: Any, tile: Tile, **rest: Any) -> Any:
         if tile.name == "200.292":
             raise ZeroDivisionError("odd pixels")
         return original(plan, tile, **rest)
 
-    monkeypatch.setattr("scanner.scan.prepare.open_tile", odd)
+    monkeypatch.setattr(prepare, "open_tile", odd)
     report = bench.scan(["200.292", "201.292"])
     assert [tile.code for tile in report.failed] == ["tile.unexpected"]
     assert "ZeroDivisionError" in report.failed[0].message

@@ -13,7 +13,7 @@ import pytest
 
 import catalogs
 from scanner.encoder.encoder import Encoder
-from scanner.images import tile_images as images
+from scanner.images.tile_images import open_tile
 from scanner.scan import prepare
 from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions
@@ -65,7 +65,7 @@ def test_a_tile_that_changes_while_it_is_read_is_tried_again(
 ) -> None:
     path = small_tiles.band_file(folder, "200.292", "z")
     shutil.copy2(path, spare := tmp_path / "spare")
-    original = images.open_tile
+    original = open_tile
 
     def meddle(*given: Any, **named: Any) -> Any:
         opened = original(*given, **named)
@@ -79,7 +79,7 @@ def test_a_tile_that_changes_while_it_is_read_is_tried_again(
             path.unlink()
         return opened
 
-    monkeypatch.setattr(images, "open_tile", meddle)
+    monkeypatch.setattr(prepare, "open_tile", meddle)
     listed = [tile_list.find(UNIONS, "200.292", folder)]
     report = scanned(listed, encoder, tmp_path / "out", ScanOptions(readers=0))
     assert [tile.code for tile in report.failed] == ["tile.changed"]

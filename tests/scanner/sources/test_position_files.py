@@ -1,4 +1,4 @@
-"""Positions from other people's catalogues, whatever their format, column names and pixel convention."""
+"""Positions from other catalogues, whatever their format, column names and pixel convention."""
 
 from __future__ import annotations
 

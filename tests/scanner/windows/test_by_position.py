@@ -12,7 +12,7 @@ from scanner.images.tile_images import open_tile
 from scanner.sources.sources import Sources, detect
 from scanner.survey import survey, tile_list
 from scanner.survey.survey import Survey
-from scanner.windows.by_position import Stamps
+from scanner.windows.by_position import WindowReader
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 from tests.support import small_tiles
@@ -33,23 +33,23 @@ def scanned(plan: Survey, name: str, root: Path, count: int) -> tuple[Sources, n
 def test_a_stamp_is_the_window_that_the_scan_saw(tmp_path: Path, unions: Survey, compressed: bool) -> None:
     root = DEMO if compressed else small_tiles.write(tmp_path, "217.292")
     found, windows = scanned(unions, "217.292", root, 6)
-    stamps = Stamps(unions, FRAME, root)
+    reader = WindowReader(unions, FRAME, root)
     for ra, dec, window in zip(found.ra, found.dec, windows, strict=True):
-        np.testing.assert_array_equal(stamps.of("217.292", ra, dec), window)
-        np.testing.assert_array_equal(stamps.at(ra, dec), window)
+        np.testing.assert_array_equal(reader.of("217.292", ra, dec), window)
+        np.testing.assert_array_equal(reader.at(ra, dec), window)
 
 
 def test_a_resampled_stamp_is_the_window_that_the_scan_saw(tiles_dev: Path, unions: Survey) -> None:
     """KiDS pixels of 0.339 arcsec: the window's pixels are taken about the source, not about a corner of the region."""
     found, windows = scanned(unions, "112.280", tiles_dev, 5)
-    stamps = Stamps(unions, FRAME, tiles_dev)
+    reader = WindowReader(unions, FRAME, tiles_dev)
     for ra, dec, window in zip(found.ra, found.dec, windows, strict=True):
-        np.testing.assert_allclose(stamps.of("112.280", ra, dec), window, rtol=1e-3, atol=0.5)
+        np.testing.assert_allclose(reader.of("112.280", ra, dec), window, rtol=1e-3, atol=0.5)
 
 
 def test_positions_off_the_tiles_at_hand_are_errors_that_name_the_tile(tmp_path: Path, unions: Survey) -> None:
-    stamps = Stamps(unions, FRAME, small_tiles.write(tmp_path, "217.292"))
-    for asked in (lambda: stamps.of("217.292", 10.0, 10.0), lambda: stamps.at(10.0, 10.0)):
+    reader = WindowReader(unions, FRAME, small_tiles.write(tmp_path, "217.292"))
+    for asked in (lambda: reader.of("217.292", 10.0, 10.0), lambda: reader.at(10.0, 10.0)):
         with pytest.raises(ScannerError) as raised:
             asked()
         assert raised.value.code == "query.outside_coverage"
@@ -58,5 +58,5 @@ def test_positions_off_the_tiles_at_hand_are_errors_that_name_the_tile(tmp_path:
 
 def test_a_survey_without_a_grid_says_so(tmp_path: Path) -> None:
     with pytest.raises(ScannerError) as raised:
-        Stamps(survey.load("hsc"), FRAME, tmp_path).at(10.0, 10.0)
+        WindowReader(survey.load("hsc"), FRAME, tmp_path).at(10.0, 10.0)
     assert raised.value.code == "query.no_grid"

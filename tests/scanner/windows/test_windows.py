@@ -14,8 +14,8 @@ from catalogs.errors import ScannerError
 from scanner.images.tile_images import TileImages, open_tile
 from scanner.sources.sources import Sources, detect
 from scanner.survey import survey
-from scanner.survey import tile as tiles
 from scanner.survey.survey import Survey
+from scanner.survey.tile import Tile
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows, check_scale
 
@@ -112,7 +112,7 @@ def test_each_band_is_cut_through_its_own_wcs(shared_data: Path, tmp_path: Path)
     sdss = survey.load(path)
     folder = shared_data / "fields" / "sdss_uriz_2010H"
     files = {band: folder / f"SDSS_{band}.fits.gz" for band in "uriz"}
-    images = open_tile(sdss, tiles.Tile("2010H", files))
+    images = open_tile(sdss, Tile("2010H", files))
     sources = detect(images, min_snr=100)
     bright = sources.take((sources.columns["flux_radius"] < 1.0) & (sources.columns["flags"] == 0))
     windows = Windows(images, bright, WindowFrame(("u", "r", "i", "z"), 16, 0.396)).gather(0, len(bright))
