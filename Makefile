@@ -6,7 +6,7 @@ BUILD  := build
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-large bench-gpu model model-large clean
+.PHONY: help demo test lint format release-check bench bench-large bench-gpu model model-large clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,14 +37,18 @@ demo: $(VENV)/core  ## install the torch-free core, scan the tile that ships wit
 test: $(VENV)/dev  ## every test (real survey pixels are used where they are found, and skipped visibly where not)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-lint: $(VENV)/dev  ## ruff (lint and format) and mypy --strict
+lint: $(VENV)/dev  ## ruff (lint and format), codespell and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 
 format: $(VENV)/dev  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+release-check: $(VENV)/dev  ## all of a release up to the tag: build, install the wheel apart, scan the demo with it (a minute or two)
+	$(BIN)/python scripts/release.py --check
 
 $(VENV)/peers: pyproject.toml | $(BIN)/python
 	-$(PIP) --editable '.[bench]'
