@@ -92,7 +92,7 @@ def release(wanted: str | None) -> None:
             shutil.copy2(path, HOUSE / "dist")
     # Verbatim: git would take the headings of the changelog for comments.
     git("tag", "--annotate", f"v{version}", "--cleanup=verbatim", "--message", f"{version}\n\n{changes[version]}\n")
-    report(f"tagged v{version}; next: git push origin v{version}; twine upload dist/{sdist.name} dist/{wheel.name}")
+    report(f"tagged v{version}, built dist/. To publish: git push origin v{version}, then docs/develop/releasing.md")
 
 
 def read_version(pyproject: str) -> str:
