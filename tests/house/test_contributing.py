@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from identify.identify import tags_from_path
 
 HOUSE = Path(__file__).parents[2]
 HOOKS = yaml.safe_load((HOUSE / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
@@ -21,6 +22,13 @@ def test_a_hook_is_a_program_of_the_development_environment(hook: dict[str, Any]
     assert hook["language"] == "system"
     assert program.parent == Path(".venv/bin")
     assert Path(sys.executable).with_name(program.name).exists(), f"the extra dev does not install {program.name}"
+
+
+def test_the_hook_that_ends_lines_leaves_pixels_and_models_alone() -> None:
+    (hook,) = (hook for repo in HOOKS for hook in repo["hooks"] if hook["id"] == "end-of-file-fixer")
+    assert "text" in tags_from_path(str(HOUSE / "scanner/demo/CFIS.217.292.r.fits.fz"))
+    assert not set(hook["types_or"]) & tags_from_path(str(HOUSE / "scanner/demo/CFIS.217.292.r.fits.fz"))
+    assert re.search(hook["exclude"], "scanner/models/small/README.md")
 
 
 def test_hooks_need_no_network() -> None:
