@@ -72,7 +72,7 @@ def release(wanted: str | None) -> None:
         check_contents(source, sdist, wheel)
         report("contents: the packages as committed, compiled decoders, licence; C sources in the sdist")
 
-        venv.create(environment, with_pip=True)
+        venv.create(environment, symlinks=os.name != "nt", with_pip=True)
         programs = environment / ("Scripts" if os.name == "nt" else "bin")
         pip = (programs / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
         run(*pip, wheel, hint="Annoy is compiled on installation: are g++ and Python's headers installed?")
@@ -133,7 +133,7 @@ def check_contents(source: Path, sdist: Path, wheel: Path) -> None:
         # All names in an sdist begin with the name of the folder that it unpacks to.
         faults += sdist_faults([name.partition("/")[2] for name in archive.getnames()], committed)
     if faults:
-        raise ReleaseError("Correct [tool.setuptools] in pyproject.toml:\n" + "\n".join(faults))
+        raise ReleaseError("The contents are wrong; see [tool.setuptools] in pyproject.toml:\n" + "\n".join(faults))
 
 
 def wheel_faults(names: Iterable[str], committed: Iterable[str]) -> list[str]:
