@@ -37,11 +37,11 @@ demo: $(VENV)/core  ## install the torch-free core, scan the tile that ships wit
 test: $(VENV)/dev  ## every test (real survey pixels are used where they are found, and skipped visibly where not)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-lint: $(VENV)/dev  ## ruff (lint and format), codespell and mypy --strict
+lint: $(VENV)/dev  ## ruff (lint and format), mypy --strict and codespell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 format: $(VENV)/dev  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
