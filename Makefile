@@ -37,18 +37,14 @@ demo: $(VENV)/core  ## install the torch-free core, scan the tile that ships wit
 test: $(VENV)/dev  ## every test (real survey pixels are used where they are found, and skipped visibly where not)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-lint: $(VENV)/dev  ## ruff (lint and format), mypy --strict and codespell
+lint: $(VENV)/dev  ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/codespell
 
 format: $(VENV)/dev  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-
-release-check: $(VENV)/dev  ## all of a release up to the tag: build, install the wheel apart, scan the demo with it (a minute or two)
-	$(BIN)/python scripts/release.py --check
 
 $(VENV)/peers: pyproject.toml | $(BIN)/python
 	-$(PIP) --editable '.[bench]'
@@ -97,6 +93,9 @@ bench-gpu: $(VENV)/dev  ## encoder and scan on an NVIDIA GPU, beside PyTorch; wr
 	@mkdir -p $(BUILD)
 	@if command -v nvidia-smi >/dev/null; then $(PIP) --editable '.[cuda]'; fi
 	$(BIN)/python -m bench.gpu --out $(BUILD)/bench-gpu.json
+
+release-check: $(VENV)/dev  ## all of a release up to the tag: build, install the wheel apart, scan the demo with it (a minute or two)
+	$(BIN)/python scripts/release.py --check
 
 clean:  ## remove what the targets made, .venv included
 	rm -rf $(VENV) $(BUILD) $(BUILT) *.egg-info
