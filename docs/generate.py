@@ -104,14 +104,21 @@ def columns() -> Iterator[str]:
 
 def room_table() -> Iterator[str]:
     arrows = tomllib.loads((REPOSITORY / "tests" / "house" / "arrows.toml").read_text(encoding="utf-8"))["rooms"]
+    rows = ((f"`{room}`", _about(room), _short(room, allowed)) for room, allowed in arrows.items())
     yield ""
-    rows = ((f"`{room}`", _about(room), ", ".join(f"`{one}`" for one in allowed)) for room, allowed in arrows.items())
     yield from _table(("Room", "Holds", "May import"), rows)
+
+
+def _short(room: str, allowed: Iterable[str]) -> str:
+    """Return the names of rooms, without the package where it is the room's own."""
+    package = room.split(".")[0]
+    names = (f"all of {one}" if "." not in one else one.removeprefix(f"{package}.") for one in allowed)
+    return ", ".join(names) or "none"
 
 
 def _about(room: str) -> str:
     """Return the first paragraph of a room's docstring, read without importing it."""
-    path = REPOSITORY.joinpath(*room.split("."))
+    path = REPOSITORY.joinpath(*room.removesuffix(".*").split("."))  # "export.*": each module of the package
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
     return _cell(" ".join(text.split("\n\n")[0].split()).replace("``", "`"))

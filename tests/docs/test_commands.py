@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import shlex
@@ -20,15 +21,10 @@ TYPED = [(page, line) for page, found in SHELLS.items() for block in found for l
 
 def program(words: list[str]) -> tuple[click.Command, list[str]] | None:
     """Return the command of this project that ``words`` call, and its arguments; None for another program."""
-    from bench.__main__ import main as bench
-    from export.__main__ import export_command
-    from scanner.cli import main as scanner
-    from training.__main__ import cli as training
-
     if words[0] == "scanner":
-        command, rest = scanner, words[1:]
-    elif Path(words[0]).name.startswith("python") and words[1] == "-m" and words[2] in ("training", "export", "bench"):
-        command, rest = {"training": training, "export": export_command, "bench": bench}[words[2]], words[3:]
+        command, rest = programs()["scanner"], words[1:]
+    elif len(words) > 2 and words[1] == "-m" and words[2] in programs():
+        command, rest = programs()[words[2]], words[3:]
     else:
         return None
     if not isinstance(command, click.Group):
@@ -36,6 +32,27 @@ def program(words: list[str]) -> tuple[click.Command, list[str]] | None:
     chosen = command.get_command(click.Context(command), rest[0])
     assert chosen is not None, f"there is no command {rest[0]!r}"
     return chosen, rest[1:]
+
+
+@functools.cache
+def programs() -> dict[str, click.Command]:
+    """Return ``scanner`` and the modules that ``python -m`` runs."""
+    from bench.__main__ import main as bench
+    from export.__main__ import export_command
+    from scanner.cli import main as scanner
+    from studies.ranking import main as ranking
+    from studies.real_tiles import main as real_tiles
+    from studies.training.__main__ import cli as studies_training
+    from training.__main__ import cli as training
+
+    studies = {"ranking": ranking, "real_tiles": real_tiles, "training": studies_training}
+    return {
+        "scanner": scanner,
+        "training": training,
+        "export": export_command,
+        "bench": bench,
+        **{f"studies.{name}": command for name, command in studies.items()},
+    }
 
 
 def called(line: str) -> list[tuple[click.Command, list[str]]]:
@@ -81,20 +98,23 @@ def test_the_pages_use_every_command() -> None:
     assert used >= set(main.list_commands(context))
 
 
-def test_every_option_named_in_a_sentence_exists() -> None:
-    from export.__main__ import export_command
-    from scanner.cli import main as scanner
-    from training.__main__ import cli as training
+def flags(command: click.Command) -> set[str]:
+    """Return the options of a command, and of the commands of a group."""
+    own = {flag for option in command.params for flag in option.opts}
+    if not isinstance(command, click.Group):
+        return own
+    context = click.Context(command)
+    inner = (command.get_command(context, one) for one in command.list_commands(context))
+    return own.union(*(flags(one) for one in inner if one))
 
-    groups = (scanner, training)
-    every = [group.get_command(click.Context(group), one) for group in groups for one in group.list_commands(group)]
-    known = {flag for command in (*every, export_command) for option in command.params for flag in option.opts}
+
+def test_every_option_named_in_a_sentence_exists() -> None:
+    known = OF_OTHERS.union(*map(flags, programs().values()))
     for page in PAGES:
-        if page.name in ("CHANGELOG.md", "benchmarks.md", "evaluation.md"):
-            continue
-        for code in re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.S | re.M)):
-            named = set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]+", code))
-            assert named <= known | OF_OTHERS, f"{name(page)}: {sorted(named - known - OF_OTHERS)}"
+        text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+        for code in re.findall(r"`([^`\n]+)`", text):
+            unknown = set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]+", code)) - known
+            assert not unknown, f"{name(page)}: {sorted(unknown)}"
 
 
 def test_every_make_target_exists() -> None:
