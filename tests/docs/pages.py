@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+IN_FRONT = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = [*(REPOSITORY / page for page in IN_FRONT), *sorted((REPOSITORY / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^(?:<!-- (run[^>]*) -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 

@@ -112,7 +112,7 @@ def test_every_option_named_in_a_sentence_exists() -> None:
     known = OF_OTHERS.union(*map(flags, programs().values()))
     for page in PAGES:
         text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-        for code in re.findall(r"`([^`\n]+)`", text):
+        for code in re.findall(r"`((?:--|scanner |python -m )[^`\n]+)`", text):
             unknown = set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]+", code)) - known
             assert not unknown, f"{name(page)}: {sorted(unknown)}"
 
