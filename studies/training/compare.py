@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from catalogs.atomic import write_text
+from catalogs.estimate import PairedEstimate
 from export.embedding_options import Recipe
 from studies.training.compute import spending
 from studies.training.vectors import Baked, Encoded, baked
@@ -22,7 +23,6 @@ from training.config import Config
 from training.evaluate.embeddings import Embeddings
 from training.evaluate.results import Measured, Results
 from training.evaluate.run import Bench
-from training.evaluate.statistics.bootstrap import Estimate
 from training.loop.checkpoint import Checkpoint, load
 from training.loop.journal import read_log
 from training.loop.pretrain import pretrain
@@ -117,7 +117,7 @@ def _stored(results: Results) -> dict[str, Any]:
 
 def _restored(said: Mapping[str, Any]) -> Results:
     return {
-        task: Measured({name: Estimate(value, np.array(draws)) for name, (value, draws) in found.items()})
+        task: Measured({name: PairedEstimate.of(value, np.array(draws)) for name, (value, draws) in found.items()})
         for task, found in said.items()
     }
 

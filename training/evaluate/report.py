@@ -11,8 +11,8 @@ import numpy as np
 
 from catalogs.atomic import write_text
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.estimate import PairedEstimate, difference
 from training.evaluate.results import Results, rows
-from training.evaluate.statistics.bootstrap import Estimate, difference
 
 NOTE = (
     "[low, high]: 95 % bootstrap interval over queries, objects or draws. ±: standard deviation between random "
@@ -50,19 +50,19 @@ def row_of(found: Results, first: Results, measures: Sequence[tuple[str, str]]) 
     return [_cell(one, None if found is first else other) for one, other in pairs]
 
 
-def cells(found: list[Estimate | None]) -> list[str]:
+def cells(found: list[PairedEstimate | None]) -> list[str]:
     """A row's estimates as text."""
     return [_cell(one, found[0] if place else None) for place, one in enumerate(found)]
 
 
-def _cell(found: Estimate | None, first: Estimate | None) -> str:
+def _cell(found: PairedEstimate | None, first: PairedEstimate | None) -> str:
     if found is None:
         return "-"
     spread = "" if np.isnan(found.spread) else f" ±{found.spread:.2f}"
     return f"{found.value:.3f} [{found.low:.2f}, {found.high:.2f}]{spread}{'*' if _differs(found, first) else ''}"
 
 
-def _differs(found: Estimate, first: Estimate | None) -> bool:
+def _differs(found: PairedEstimate, first: PairedEstimate | None) -> bool:
     if first is None:
         return False
     apart = difference(found, first)
@@ -96,7 +96,7 @@ def plain(results: Mapping[str, Results]) -> dict[str, Any]:
     }
 
 
-def _numbers(estimate: Estimate) -> dict[str, float]:
+def _numbers(estimate: PairedEstimate) -> dict[str, float]:
     numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "spread": estimate.spread}
     return {name: round(number, 5) for name, number in numbers.items() if np.isfinite(number)}
 
