@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from catalogs.store.vectors import unit
 from export.embedding_options import Recipe
 from export.graph import projection
 from training.config import Config, Data
 from training.evaluate.embeddings import Embeddings, WindowSet
-from training.evaluate.models import Flux, Vectors, unit
+from training.evaluate.models import Flux, Vectors
 from training.evaluate.sets.lenses import BANDS, central
 from training.loop.batches import CENTRED, batch_of, open_cutouts
 from training.loop.checkpoint import Checkpoint

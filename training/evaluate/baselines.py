@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catalogs.errors import ErrorCode, ScannerError
-from training.evaluate.models import Embedder, Flux, Vectors, unit
+from catalogs.store.vectors import unit
+from training.evaluate.models import Embedder, Flux, Vectors
 from training.evaluate.sets.lenses import BANDS, central, magnitudes
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import numpy as np
 from catalogs.atomic import write_text
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import PairedEstimate, difference
+from catalogs.text_table import markdown_table, text_table
 from training.evaluate.results import Results, rows
 
 NOTE = (
@@ -28,20 +29,13 @@ def table(results: Mapping[str, Results]) -> str:
         if task != current:
             lines, current = [*lines, [task]], task
         lines.append([f"  {measure}", *cells(found)])
-    widths = [max(len(line[k]) for line in lines if len(line) > k) for k in range(len(results) + 1)]
-    text = []
-    for first, *others in lines:
-        text.append(
-            "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=False))])
-        )
-    return "\n".join([*(line.rstrip() for line in text), NOTE])
+    return f"{text_table(lines, '<>')}\n{NOTE}"
 
 
 def markdown(results: Mapping[str, Results]) -> str:
     """The same table for a page or a model card."""
-    head = ["task", "measure", *results]
-    lines = [[task, measure, *cells(found)] for task, measure, found in rows(results)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))
+    lines = ([task, measure, *cells(found)] for task, measure, found in rows(results))
+    return markdown_table(["task", "measure", *results], lines)
 
 
 def row_of(found: Results, first: Results, measures: Sequence[tuple[str, str]]) -> list[str]:
@@ -106,14 +100,14 @@ def card_table(path: Path) -> str:
     try:
         models = json.loads(path.read_text(encoding="utf-8"))["models"]
         keys = dict.fromkeys((task, name) for m in models.values() for task in m for name in m[task]["measures"])
-        lines = [["task", "measure", *models], ["---"] * (len(models) + 2)]
+        lines = []
         for task, name in keys:
             found = [m.get(task, {}).get("measures", {}).get(name) for m in models.values()]
             lines.append([task, name, *(_stored(one) for one in found)])
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         hint = "It is written by: python -m training evaluate MODEL --data DATA --out FOLDER"
         raise ScannerError(ErrorCode.EVALUATE_NO_TABLE, f"{path} is no evaluation.json: {error}.", hint) from error
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(["task", "measure", *models], lines)
 
 
 def _stored(found: Mapping[str, float] | None) -> str:

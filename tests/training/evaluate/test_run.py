@@ -11,8 +11,9 @@ from PIL import Image
 
 from catalogs.estimate import DRAWS, PairedEstimate, average, difference, draw_counts, estimate_paired_mean
 from catalogs.ranking import measures
+from catalogs.store.vectors import unit
 from training.evaluate.embeddings import Embeddings, Shortened
-from training.evaluate.models import Flux, Turned, Vectors, unit
+from training.evaluate.models import Flux, Turned, Vectors
 from training.evaluate.sets import Sets
 from training.evaluate.sets.lenses import LabelledWindows, central, magnitudes, matched
 from training.evaluate.statistics import metrics
