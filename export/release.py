@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save
 
 from catalogs.atomic import replacing, write_text
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
 from export.card import render
 from export.embedding_options import Recipe
 from export.fp16 import export_half
@@ -101,7 +102,7 @@ def load(folder: Path) -> EmbeddingGraph:
     """
     try:
         said = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        config, recipe = Config.from_dict(said["training"], str(folder / CONFIG)), Recipe(**said["recipe"])
+        config, recipe = Config.from_dict(said["training"], str(folder / CONFIG)), read_record(said["recipe"], Recipe)
         blank = MaskedAutoencoder(config.model).state_dict()
         statistics = {recipe.pooling: Statistics.blank(len(config.model.bands), config.model.dim)}
         checkpoint = Checkpoint(config, {}, {}, blank, statistics=statistics)

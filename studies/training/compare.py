@@ -16,6 +16,7 @@ import numpy as np
 
 from catalogs.atomic import write_text
 from catalogs.estimate import PairedEstimate
+from catalogs.records import read_record
 from export.embedding_options import Recipe
 from studies.training.compute import spending
 from studies.training.vectors import Baked, Encoded, baked
@@ -67,7 +68,7 @@ def read(path: Path = PLAN) -> Plan:
         name: spending(Config.from_dict(_merged(plan["config"], {"name": name}, differs), str(path)), plan["flops"])
         for name, differs in plan["variants"].items()
     }
-    return Plan(variants, plan["flops"], tuple(plan["tasks"]), Recipe(**plan["recipe"]))
+    return Plan(variants, plan["flops"], tuple(plan["tasks"]), read_record(plan["recipe"], Recipe))
 
 
 def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
