@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from catalogs.digest import file_sha256
 from catalogs.text_table import markdown_table
 from export.aims import aims
 from export.precision import Agreement
@@ -187,7 +187,7 @@ def _checked(done: Exported, formats: Mapping[str, Agreement]) -> str:
 
 
 def _sums(done: Exported, files: Sequence[Path]) -> str:
-    sums = ((path.name, f"`{hashlib.sha256(path.read_bytes()).hexdigest()}`") for path in files)
+    sums = ((path.name, f"`{file_sha256(path)}`") for path in files)
     return f"{done.contract.licence}\n\n" + markdown_table(
         ("file", "sha256"), [*sums, ("weights, whatever file they are in", f"`{done.contract.weights_sha256}`")]
     )

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from catalogs.atomic import replacing, write_text
+from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import read_record
 from export.card import render
@@ -84,7 +84,7 @@ def release(
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
     write_text(folder / CARD, render(done, formats, [folder / name for name in named], evaluation))
-    write_text(folder / SUMS, "".join(f"{sha256(folder / name)}  {name}\n" for name in (*named, CARD)))
+    write_text(folder / SUMS, "".join(f"{file_sha256(folder / name)}  {name}\n" for name in (*named, CARD)))
     return Release(folder, done, formats)
 
 
@@ -112,8 +112,3 @@ def load(folder: Path) -> EmbeddingGraph:
         hint = "Compare the files with SHA256SUMS: sha256sum -c SHA256SUMS"
         raise ScannerError(ErrorCode.RELEASE_DAMAGED, f"{folder} is no complete release: {error}.", hint) from error
     return graph
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -10,6 +10,8 @@ from typing import Any
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import read_record
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from scanner.survey.bands import BANDS
 
 POOLINGS = ("mean", "cls", "central", "gaussian")
 """Of patches to one vector: see ``training.model.pooling``."""
@@ -19,8 +21,8 @@ POOLINGS = ("mean", "cls", "central", "gaussian")
 class Model:
     """Shape of the masked autoencoder; ``dim`` must divide by 4 (sin-cos positions) and by ``heads``."""
 
-    bands: tuple[str, ...] = ("u", "g", "r", "i", "z")
-    pixel_scale: float = 0.18577  # arcsec
+    bands: tuple[str, ...] = BANDS
+    pixel_scale: float = PIXEL_SCALE  # arcsec
     window: int = 64
     patch: int = 8
     dim: int = 192

@@ -26,11 +26,12 @@ from sklearn.svm import SVC
 from catalogs.atomic import replacing
 from catalogs.estimate import PairedEstimate
 from export.embedding_options import Recipe
+from scanner.survey.bands import BANDS
 from studies.training.vectors import Encoded, baked
 from training.evaluate import baselines
 from training.evaluate.models import Flux, Vectors
 from training.evaluate.sets import pictures
-from training.evaluate.sets.lenses import BANDS, LENS_TILE, central
+from training.evaluate.sets.lenses import LENS_TILE, central
 from training.evaluate.sets.lenses import load as lens_windows
 from training.evaluate.statistics import probes
 from training.evaluate.statistics.estimates import estimate_auc

@@ -12,10 +12,11 @@ import torch
 from catalogs.store.vectors import unit
 from export.embedding_options import Recipe
 from export.graph import projection
+from scanner.survey.bands import BANDS
 from training.config import Config, Data
 from training.evaluate.embeddings import Embeddings, WindowSet
 from training.evaluate.models import Flux, Vectors
-from training.evaluate.sets.lenses import BANDS, central
+from training.evaluate.sets.lenses import central
 from training.loop.batches import CENTRED, batch_of, open_cutouts
 from training.loop.checkpoint import Checkpoint
 from training.loop.statistics import some_rows

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import read_record
 from scanner.images.tile_images import TileImages
+from scanner.survey.bands import BANDS
 from scanner.survey.survey import AB_NANOJANSKY
 
-BANDS = ("u", "g", "r", "i", "z")
 DETECTION = ("r", "i", "g", "z", "u")
 HELD_BACK = ("lens", "lens_candidate", "sim_lens")
 """Labels of frames that no model may be fitted to."""

@@ -11,8 +11,10 @@ import numpy as np
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.vectors import unit
+from scanner.survey.bands import BANDS
+from training.cutouts.real_fields import DETECTION
 from training.evaluate.models import Embedder, Flux, Vectors
-from training.evaluate.sets.lenses import BANDS, central, magnitudes
+from training.evaluate.sets.lenses import central, magnitudes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,7 +152,7 @@ class MagnitudeAlone:
 
     def embed(self, flux: Flux) -> Vectors:
         measured = np.full(len(flux), np.nan)
-        for band in ("r", "i", "g", "z", "u"):
+        for band in DETECTION:
             here = np.isnan(measured)
             plane = central(flux[here, BANDS.index(band)], self.side)
             known = np.isfinite(plane).any(axis=(1, 2))

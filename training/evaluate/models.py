@@ -10,9 +10,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from catalogs.store.vectors import unit
 from scanner.encoder.contract import CONTRACT_KEY, Contract
-from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE, central
+from scanner.survey.bands import BANDS
+from training.evaluate.sets.lenses import central
 from training.loop.batches import turned
 
 BATCH = 16

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import click
 
-from training.simulate.conditions import BANDS, GAIN, OFFSET, SATURATION, Seen, Settings, pixel_rms
+from scanner.survey.bands import BANDS
+from training.simulate.conditions import GAIN, OFFSET, SATURATION, Seen, Settings, pixel_rms
 from training.simulate.scene import Scene, simulate_tile
 from training.simulate.write import write_tile
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from catalogs.estimate import estimate_paired_mean
+from scanner.survey.bands import BANDS
 from training.evaluate.models import Flux
 from training.evaluate.results import Measured
 from training.evaluate.sets import Sets
-from training.evaluate.sets.lenses import BANDS, central
+from training.evaluate.sets.lenses import central
 from training.evaluate.statistics.metrics import Floats
 from training.figures.reconstruction import Reconstruction, complete
 from training.loop.checkpoint import load

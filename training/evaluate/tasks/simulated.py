@@ -6,11 +6,11 @@ import numpy as np
 
 from catalogs.estimate import estimate_paired_mean
 from catalogs.ranking.measures import ndcg, purity, recall
+from scanner.survey.bands import BANDS
 from training.evaluate.embeddings import Embeddings
 from training.evaluate.models import Flux
 from training.evaluate.results import Measured
 from training.evaluate.sets import Sets
-from training.evaluate.sets.lenses import BANDS
 from training.evaluate.sets.simulated import FRAGMENT
 from training.evaluate.statistics import probes
 from training.evaluate.statistics.estimates import estimate_auc, estimate_measure, estimate_r2
