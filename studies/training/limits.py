@@ -28,6 +28,7 @@ from catalogs.estimate import PairedEstimate
 from export.embedding_options import Recipe
 from scanner.survey.bands import BANDS
 from studies.training.vectors import Encoded, baked
+from training.config import POOLINGS
 from training.evaluate import baselines
 from training.evaluate.models import Flux, Vectors
 from training.evaluate.sets import pictures
@@ -38,7 +39,6 @@ from training.evaluate.statistics.estimates import estimate_auc
 from training.evaluate.statistics.metrics import Bools, Floats
 from training.evaluate.tasks.lenses import subsets
 from training.loop.checkpoint import Checkpoint, load
-from training.model.pooling import POOLINGS
 
 FOLDS = 5
 FEWER = (8, 4, 2)

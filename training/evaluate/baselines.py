@@ -13,14 +13,13 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.vectors import unit
 from scanner.survey.bands import BANDS
 from training.cutouts.real_fields import DETECTION
+from training.evaluate import BASELINES, IMAGENET, MAGNITUDE, PIXEL_PCA, RANDOM_WEIGHTS
 from training.evaluate.models import Embedder, Flux, Vectors
 from training.evaluate.sets.lenses import central, magnitudes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PIXEL_PCA, RANDOM_WEIGHTS, IMAGENET, MAGNITUDE = "pixel-pca-64", "random-weights", "imagenet", "magnitude"
-BASELINES = (PIXEL_PCA, RANDOM_WEIGHTS, IMAGENET, MAGNITUDE)
 SIDE = 64
 SOFTENING = 100.0  # nJy per pixel, about the sky noise of the development tiles
 WHITE = 5.0  # asinh(flux / SOFTENING) that is full brightness

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pkgutil import resolve_name
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +19,7 @@ from training.evaluate.sets import Sets
 from training.evaluate.sets.lenses import LabelledWindows, central, magnitudes, matched
 from training.evaluate.statistics import metrics
 from training.evaluate.statistics.estimates import estimate_auc, estimate_r2
+from training.evaluate.tasks import TASKS
 from training.evaluate.tasks.lenses import changed, changes, finds_itself, subsets
 from training.evaluate.tasks.pictures import galaxy
 from training.evaluate.tasks.simulated import some_bands
@@ -218,3 +220,8 @@ def test_magnitudes_do_not_care_how_a_window_lies_in_memory() -> None:
     flux = windows(1, [20.0, 21.5, 23.0]).flux[:, 2]
     np.testing.assert_allclose(magnitudes(flux[..., ::-1]), magnitudes(flux), atol=1e-3)
     np.testing.assert_allclose(magnitudes(np.rot90(flux, axes=(1, 2))), magnitudes(flux), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_of_the_list_is_a_function(name: str) -> None:
+    assert callable(resolve_name(f"training.evaluate.tasks.{TASKS[name]}"))
