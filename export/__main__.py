@@ -9,6 +9,7 @@ import click
 
 from catalogs.errors import ScannerError
 from export.embedding_options import Recipe
+from training.config import POOLINGS
 
 DEFAULT = Recipe()
 
@@ -18,7 +19,7 @@ DEFAULT = Recipe()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--pooling",
-    type=click.Choice(["mean", "cls", "central", "gaussian"]),
+    type=click.Choice(POOLINGS),
     default=DEFAULT.pooling,
     show_default=True,
     help="Of patches to one vector.",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from catalogs.digest import file_sha256
+from catalogs.text_table import markdown_table
 from export.aims import aims
 from export.precision import Agreement
 from export.to_onnx import Exported
@@ -92,7 +93,7 @@ def _seen(checkpoint: Checkpoint) -> str:
         [
             f"Cutouts of {manifest['window']} px ({manifest['unit']}), manifest sha256 "
             f"`{checkpoint.data['manifest_sha256']}`. Split *train* was trained on, *validate* gave the loss below.",
-            _table(("source", "what it is", "split", "cutouts", "times an epoch"), table),
+            markdown_table(("source", "what it is", "split", "cutouts", "times an epoch"), table),
         ]
     )
 
@@ -162,7 +163,7 @@ def _began(checkpoint: Checkpoint) -> str:
 def _pixels(contract: Contract) -> str:
     s = contract.stretch
     rows = zip(contract.bands, *(map("{:.4g}".format, s[key]) for key in ("softening", "mean", "std")), strict=True)
-    return f"`{s['formula']}`, missing pixels and bands: {s['missing']}.\n\n" + _table(
+    return f"`{s['formula']}`, missing pixels and bands: {s['missing']}.\n\n" + markdown_table(
         ("band", "softening (nJy)", "mean", "std"), rows
     )
 
@@ -180,18 +181,13 @@ def _checked(done: Exported, formats: Mapping[str, Agreement]) -> str:
     return (
         f"ONNX Runtime against torch on {found.pixels}, largest difference of a coordinate "
         f"(at most {found.tolerance:.0e}):\n\n"
-        + _table(("check", "max abs difference"), rows)
+        + markdown_table(("check", "max abs difference"), rows)
         + "".join(f"\n\n{name} against fp32, such pixels: {agreement}." for name, agreement in formats.items())
     )
 
 
 def _sums(done: Exported, files: Sequence[Path]) -> str:
-    sums = ((path.name, f"`{hashlib.sha256(path.read_bytes()).hexdigest()}`") for path in files)
-    return f"{done.contract.licence}\n\n" + _table(
+    sums = ((path.name, f"`{file_sha256(path)}`") for path in files)
+    return f"{done.contract.licence}\n\n" + markdown_table(
         ("file", "sha256"), [*sums, ("weights, whatever file they are in", f"`{done.contract.weights_sha256}`")]
     )
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from catalogs.atomic import replacing, write_text
+from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
 from export.card import render
 from export.embedding_options import Recipe
 from export.fp16 import export_half
@@ -83,7 +84,7 @@ def release(
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
     write_text(folder / CARD, render(done, formats, [folder / name for name in named], evaluation))
-    write_text(folder / SUMS, "".join(f"{sha256(folder / name)}  {name}\n" for name in (*named, CARD)))
+    write_text(folder / SUMS, "".join(f"{file_sha256(folder / name)}  {name}\n" for name in (*named, CARD)))
     return Release(folder, done, formats)
 
 
@@ -101,7 +102,7 @@ def load(folder: Path) -> EmbeddingGraph:
     """
     try:
         said = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        config, recipe = Config.from_dict(said["training"], str(folder / CONFIG)), Recipe(**said["recipe"])
+        config, recipe = Config.from_dict(said["training"], str(folder / CONFIG)), read_record(said["recipe"], Recipe)
         blank = MaskedAutoencoder(config.model).state_dict()
         statistics = {recipe.pooling: Statistics.blank(len(config.model.bands), config.model.dim)}
         checkpoint = Checkpoint(config, {}, {}, blank, statistics=statistics)
@@ -111,8 +112,3 @@ def load(folder: Path) -> EmbeddingGraph:
         hint = "Compare the files with SHA256SUMS: sha256sum -c SHA256SUMS"
         raise ScannerError(ErrorCode.RELEASE_DAMAGED, f"{folder} is no complete release: {error}.", hint) from error
     return graph
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.encoder import session as runtime
 from scanner.encoder.buffers import INPUT, OUTPUT, Binding
-from scanner.encoder.contract import CONTRACT_KEY, Contract, file_sha256, resolve
+from scanner.encoder.contract import CONTRACT_KEY, Contract, resolve
 from scanner.system.resources import usable_cores
 
 Array = NDArray[np.float32]

@@ -63,7 +63,7 @@ class ScanOptions:
 
 def _identity(path: str) -> str:
     """Digest of one file; of a pattern the pattern itself, for its files are as many as the tiles."""
-    from scanner.encoder.contract import file_sha256
+    from catalogs.digest import file_sha256
 
     if "{" in path:
         return path

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from catalogs.store.vectors import unit
 from export.embedding_options import Recipe
 from studies.training.trees import recall
 from studies.training.vectors import Bake, Baked, Encoded, baked, windows_of
+from training.config import POOLINGS
 from training.evaluate.embeddings import Embeddings, Shortened
-from training.evaluate.models import Flux, Turned, Vectors, unit
+from training.evaluate.models import Flux, Turned, Vectors
 from training.evaluate.results import Results
 from training.evaluate.run import Bench
 from training.loop.checkpoint import Checkpoint, load
-from training.model.pooling import POOLINGS
 
 TASKS = ("retrieval", "few-shot", "probe", "galaxy", "invariance")
 SHORT = 64

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from catalogs.atomic import write_text
+from catalogs.estimate import PairedEstimate
+from catalogs.records import read_record
 from export.embedding_options import Recipe
 from studies.training.compute import spending
 from studies.training.vectors import Baked, Encoded, baked
@@ -22,7 +24,6 @@ from training.config import Config
 from training.evaluate.embeddings import Embeddings
 from training.evaluate.results import Measured, Results
 from training.evaluate.run import Bench
-from training.evaluate.statistics.bootstrap import Estimate
 from training.loop.checkpoint import Checkpoint, load
 from training.loop.journal import read_log
 from training.loop.pretrain import pretrain
@@ -67,7 +68,7 @@ def read(path: Path = PLAN) -> Plan:
         name: spending(Config.from_dict(_merged(plan["config"], {"name": name}, differs), str(path)), plan["flops"])
         for name, differs in plan["variants"].items()
     }
-    return Plan(variants, plan["flops"], tuple(plan["tasks"]), Recipe(**plan["recipe"]))
+    return Plan(variants, plan["flops"], tuple(plan["tasks"]), read_record(plan["recipe"], Recipe))
 
 
 def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def _stored(results: Results) -> dict[str, Any]:
 
 def _restored(said: Mapping[str, Any]) -> Results:
     return {
-        task: Measured({name: Estimate(value, np.array(draws)) for name, (value, draws) in found.items()})
+        task: Measured({name: PairedEstimate.of(value, np.array(draws)) for name, (value, draws) in found.items()})
         for task, found in said.items()
     }
 

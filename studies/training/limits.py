@@ -24,19 +24,21 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from catalogs.atomic import replacing
+from catalogs.estimate import PairedEstimate
 from export.embedding_options import Recipe
+from scanner.survey.bands import BANDS
 from studies.training.vectors import Encoded, baked
+from training.config import POOLINGS
 from training.evaluate import baselines
 from training.evaluate.models import Flux, Vectors
 from training.evaluate.sets import pictures
-from training.evaluate.sets.lenses import BANDS, LENS_TILE, central
+from training.evaluate.sets.lenses import LENS_TILE, central
 from training.evaluate.sets.lenses import load as lens_windows
 from training.evaluate.statistics import probes
-from training.evaluate.statistics.bootstrap import Estimate, auc_estimate
+from training.evaluate.statistics.estimates import estimate_auc
 from training.evaluate.statistics.metrics import Bools, Floats
 from training.evaluate.tasks.lenses import subsets
 from training.loop.checkpoint import Checkpoint, load
-from training.model.pooling import POOLINGS
 
 FOLDS = 5
 FEWER = (8, 4, 2)
@@ -101,7 +103,7 @@ def _drawn(rows: Rows, label: Bools, share: float) -> Rows:
     return np.asarray(some)
 
 
-def limits(run: Path, data: Path, say: Callable[[str], None]) -> Iterator[tuple[str, dict[str, Estimate]]]:
+def limits(run: Path, data: Path, say: Callable[[str], None]) -> Iterator[tuple[str, dict[str, PairedEstimate]]]:
     """Ways to read a label out of frozen vectors, linear unless they say so, with the AUC of every question."""
     checkpoint = load(run)
     encoded, both = Encoded(checkpoint), questions(checkpoint, data)
@@ -113,7 +115,7 @@ def limits(run: Path, data: Path, say: Callable[[str], None]) -> Iterator[tuple[
     for way, name, make, share in ways:
         say(way)
         able = [(asked, vectors[name]) for asked, vectors in zip(both, features, strict=True) if name in vectors]
-        yield way, {a.name: auc_estimate(out_of_fold(v, a.label, make, share), a.label) for a, v in able}
+        yield way, {a.name: estimate_auc(out_of_fold(v, a.label, make, share), a.label) for a, v in able}
 
 
 def _features(asked: Asked, checkpoint: Checkpoint, encoded: Encoded) -> Iterator[tuple[str, Vectors]]:
@@ -129,7 +131,7 @@ def _features(asked: Asked, checkpoint: Checkpoint, encoded: Encoded) -> Iterato
     yield "pixels, PCA-64", baselines.fit(baselines.PIXEL_PCA, asked.flux).embed(asked.flux)
 
 
-def by_type(run: Path, data: Path) -> dict[str, Estimate]:
+def by_type(run: Path, data: Path) -> dict[str, PairedEstimate]:
     """AUC of the linear probe for lenses that are single galaxies, and for groups, against all matched negatives."""
     checkpoint = load(run)
     asked = questions(checkpoint, data)[0]
@@ -138,7 +140,7 @@ def by_type(run: Path, data: Path) -> dict[str, Estimate]:
         rows = [row for row in csv.DictReader(lines) if row["tile"] == LENS_TILE and row["label"] == "lens"]
     kinds = np.array([row["kind"] for row in rows] + [""] * int((~asked.label).sum()))
     chosen = {kind: (kinds == kind) | ~asked.label for kind in sorted({row["kind"] for row in rows})}
-    return {kind: auc_estimate(score[some], asked.label[some]) for kind, some in chosen.items()}
+    return {kind: estimate_auc(score[some], asked.label[some]) for kind, some in chosen.items()}
 
 
 @dataclass(frozen=True)

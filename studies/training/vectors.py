@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from catalogs.store.vectors import unit
 from export.embedding_options import Recipe
 from export.graph import projection
-from training.config import Config, Data
+from scanner.survey.bands import BANDS
+from training.config import POOLINGS, Config, Data
 from training.evaluate.embeddings import Embeddings, WindowSet
-from training.evaluate.models import Flux, Vectors, unit
-from training.evaluate.sets.lenses import BANDS, central
+from training.evaluate.models import Flux, Vectors
+from training.evaluate.sets.lenses import central
 from training.loop.batches import CENTRED, batch_of, open_cutouts
 from training.loop.checkpoint import Checkpoint
 from training.loop.statistics import some_rows
 from training.model.pixels import missing_share
-from training.model.pooling import POOLINGS, pool
+from training.model.pooling import pool
 
 BATCH = 64
 Bake = Callable[[Vectors], Vectors]

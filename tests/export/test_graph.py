@@ -13,9 +13,10 @@ from catalogs.errors import ScannerError
 from export.embedding_options import Recipe
 from export.graph import EmbeddingGraph, projection
 from export.verify import made_up
+from training.config import POOLINGS
 from training.loop.checkpoint import Checkpoint
 from training.model.pixels import missing_share
-from training.model.pooling import POOLINGS, Statistics, pool
+from training.model.pooling import Statistics, pool
 
 ROTATION = Recipe("mean", 0.0, 0.0, 0.0)
 

@@ -10,7 +10,7 @@ from catalogs.errors import ErrorCode
 HOUSE = Path(__file__).parents[2]
 SOURCES = {
     path: path.read_text()
-    for package in ("catalogs", "scanner", "training", "export")
+    for package in ("catalogs", "scanner", "training", "export", "tools")
     for path in sorted((HOUSE / package).rglob("*.py"))
 }
 

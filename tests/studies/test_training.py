@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
+from catalogs.store.vectors import unit
 from export.embedding_options import Recipe
 from export.graph import EmbeddingGraph
 from studies.training import compare as recipes_compare
@@ -22,7 +23,7 @@ from studies.training.vectors import Baked, Encoded, baked, windows_of
 from tests.training.conftest import write_shards
 from training.config import Config, Model, Objective, Optimiser
 from training.evaluate.embeddings import Embeddings
-from training.evaluate.models import Flux, unit
+from training.evaluate.models import Flux
 from training.loop.checkpoint import Checkpoint, load
 from training.loop.pretrain import pretrain
 

@@ -11,12 +11,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources, detect
+from scanner.survey.bands import BANDS
 from scanner.windows.windows import WindowFrame, Windows
 from training.cutouts import selection as choice
 from training.cutouts.selection import Rule
-from training.cutouts.shards import AT_ONCE, BANDS, PIXEL_SCALE, WINDOW, Shard, rows
+from training.cutouts.shards import AT_ONCE, WINDOW, Shard, rows
 
 Array = NDArray[np.float64]
 

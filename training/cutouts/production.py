@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from catalogs import atomic
 from scanner.images import tile_images as images
 from scanner.sources import DETECTION_VERSION
+from scanner.survey.bands import BANDS
 from scanner.survey.survey import Survey, load
 from scanner.survey.tile import Tile
 from scanner.survey.tile_list import read_list
@@ -103,7 +104,7 @@ class TileTask:
         return f"{self.source}-{self.tile.name}"
 
     def parts(self) -> Iterator[Shard]:
-        opened = images.open_tile(self.survey, self.tile, bands=shards.BANDS, with_variance=False)
+        opened = images.open_tile(self.survey, self.tile, bands=BANDS, with_variance=False)
         yield from cut(Plate(self.source, opened, TILE_SEEING, window=self.window), self.rule, self.seed)
 
 

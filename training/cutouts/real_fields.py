@@ -24,10 +24,11 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
 from scanner.images.tile_images import TileImages
+from scanner.survey.bands import BANDS
 from scanner.survey.survey import AB_NANOJANSKY
 
-BANDS = ("u", "g", "r", "i", "z")
 DETECTION = ("r", "i", "g", "z", "u")
 HELD_BACK = ("lens", "lens_candidate", "sim_lens")
 """Labels of frames that no model may be fitted to."""
@@ -79,12 +80,8 @@ def frames(root: Path, table: Path = FIELDS) -> list[Frame]:
     Raises ``ScannerError`` ``fields.missing`` where a file is not there.
     """
     found = []
-    for name, values in tomllib.loads(table.read_text(encoding="utf-8")).items():
-        parts = {
-            split: (int(first), int(end)) for split, (first, end) in values.pop("parts", {"train": (0, 0)}).items()
-        }
-        avoid = tuple((float(x), float(y)) for x, y in values.pop("avoid", []))
-        found += list(_frames(name, _Field(bands=tuple(values.pop("bands")), parts=parts, avoid=avoid, **values), root))
+    for name, one in _read_fields(table).items():
+        found += list(_frames(name, one, root))
     for frame in found:
         for path in frame.files.values():
             if not path.is_file():
@@ -96,7 +93,11 @@ def frames(root: Path, table: Path = FIELDS) -> list[Frame]:
 
 def about(table: Path = FIELDS) -> dict[str, str]:
     """What every source is, in a few words."""
-    return {name: values["about"] for name, values in tomllib.loads(table.read_text(encoding="utf-8")).items()}
+    return {name: one.about for name, one in _read_fields(table).items()}
+
+
+def _read_fields(table: Path) -> dict[str, _Field]:
+    return {name: read_record(one, _Field) for name, one in tomllib.loads(table.read_text(encoding="utf-8")).items()}
 
 
 def _frames(name: str, table: _Field, root: Path) -> Iterator[Frame]:

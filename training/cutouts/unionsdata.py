@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from scanner.survey.bands import BANDS
 from scanner.survey.survey import Band, Survey, load
 from training.cutouts.selection import Rule
-from training.cutouts.shards import AT_ONCE, BANDS, PIXEL_SCALE, WINDOW, Shard, rows
+from training.cutouts.shards import AT_ONCE, WINDOW, Shard, rows
 
 SAME_SCALE = 0.01
 

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catalogs.errors import ErrorCode, ScannerError
-from training.evaluate.models import Embedder, Flux, Vectors, unit
-from training.evaluate.sets.lenses import BANDS, central, magnitudes
+from catalogs.store.vectors import unit
+from scanner.survey.bands import BANDS
+from training.cutouts.real_fields import DETECTION
+from training.evaluate import BASELINES, IMAGENET, MAGNITUDE, PIXEL_PCA, RANDOM_WEIGHTS
+from training.evaluate.models import Embedder, Flux, Vectors
+from training.evaluate.sets.lenses import central, magnitudes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PIXEL_PCA, RANDOM_WEIGHTS, IMAGENET, MAGNITUDE = "pixel-pca-64", "random-weights", "imagenet", "magnitude"
-BASELINES = (PIXEL_PCA, RANDOM_WEIGHTS, IMAGENET, MAGNITUDE)
 SIDE = 64
 SOFTENING = 100.0  # nJy per pixel, about the sky noise of the development tiles
 WHITE = 5.0  # asinh(flux / SOFTENING) that is full brightness
@@ -149,7 +151,7 @@ class MagnitudeAlone:
 
     def embed(self, flux: Flux) -> Vectors:
         measured = np.full(len(flux), np.nan)
-        for band in ("r", "i", "g", "z", "u"):
+        for band in DETECTION:
             here = np.isnan(measured)
             plane = central(flux[here, BANDS.index(band)], self.side)
             known = np.isfinite(plane).any(axis=(1, 2))

@@ -7,7 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from training.evaluate.models import Embedder, Flux, Vectors, unit
+from catalogs.store.vectors import unit
+from training.evaluate.models import Embedder, Flux, Vectors
 
 Fit = Callable[[Flux], Embedder]
 """An embedder for a set of windows: an encoder is the same for all of them, a baseline has axes to fit."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +10,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE, central
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from catalogs.store.vectors import unit
+from scanner.encoder.contract import CONTRACT_KEY, Contract
+from scanner.survey.bands import BANDS
+from training.evaluate.sets.lenses import central
 from training.loop.batches import turned
 
 BATCH = 16
@@ -32,7 +35,9 @@ class Embedder(Protocol):
 class OnnxEncoder:
     """An exported encoder, run on the CPU through its own contract (bands, window, pixel scale).
 
-    Errors: ``evaluate.no_model``, ``evaluate.no_contract``, ``evaluate.other_pixels``.
+    Raises:
+        ScannerError: ``evaluate.no_model``, ``evaluate.no_contract``, ``evaluate.other_pixels``; ``model.bad_contract``
+            and ``model.version`` of a contract that is damaged or of another version.
     """
 
     def __init__(self, path: Path, threads: int = 2) -> None:
@@ -42,20 +47,20 @@ class OnnxEncoder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        text = self._session.get_modelmeta().custom_metadata_map.get("scanner.contract")
+        text = self._session.get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
         if text is None:
             raise ScannerError(
                 ErrorCode.EVALUATE_NO_CONTRACT, f"{path} has no contract.", "Export it with python -m export."
             )
-        contract = json.loads(text)
+        contract = Contract.from_json(text, str(path))
         self.name = str(path.parent.name if path.stem == "encoder" else path.stem)
-        self.side = int(contract["window"])
-        foreign = [band for band in contract["bands"] if band not in BANDS]
-        if foreign or abs(contract["pixel_scale"] / PIXEL_SCALE - 1) > 0.01:
-            wants = f"{'/'.join(contract['bands'])} at {contract['pixel_scale']} arcsec"
+        self.side = contract.window
+        foreign = [band for band in contract.bands if band not in BANDS]
+        if foreign or abs(contract.pixel_scale / PIXEL_SCALE - 1) > 0.01:
+            wants = f"{'/'.join(contract.bands)} at {contract.pixel_scale} arcsec"
             hint = f"The development windows are {'/'.join(BANDS)} at {PIXEL_SCALE} arcsec."
             raise ScannerError(ErrorCode.EVALUATE_OTHER_PIXELS, f"{path} wants {wants}.", hint)
-        self._bands = [BANDS.index(band) for band in contract["bands"]]
+        self._bands = [BANDS.index(band) for band in contract.bands]
 
     def embed(self, flux: Flux) -> Vectors:
         parts = []
@@ -73,8 +78,3 @@ class Turned:
 
     def embed(self, flux: Flux) -> Vectors:
         return unit(np.sum([self._embedder.embed(turned(flux, turn)) for turn in range(TURNS)], axis=0))
-
-
-def unit(vectors: NDArray[np.floating]) -> Vectors:
-    """Rows of length 1."""
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)

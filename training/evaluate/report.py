@@ -11,8 +11,9 @@ import numpy as np
 
 from catalogs.atomic import write_text
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.estimate import PairedEstimate, difference
+from catalogs.text_table import markdown_table, text_table
 from training.evaluate.results import Results, rows
-from training.evaluate.statistics.bootstrap import Estimate, difference
 
 NOTE = (
     "[low, high]: 95 % bootstrap interval over queries, objects or draws. ±: standard deviation between random "
@@ -28,20 +29,13 @@ def table(results: Mapping[str, Results]) -> str:
         if task != current:
             lines, current = [*lines, [task]], task
         lines.append([f"  {measure}", *cells(found)])
-    widths = [max(len(line[k]) for line in lines if len(line) > k) for k in range(len(results) + 1)]
-    text = []
-    for first, *others in lines:
-        text.append(
-            "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=False))])
-        )
-    return "\n".join([*(line.rstrip() for line in text), NOTE])
+    return f"{text_table(lines, '<>')}\n{NOTE}"
 
 
 def markdown(results: Mapping[str, Results]) -> str:
     """The same table for a page or a model card."""
-    head = ["task", "measure", *results]
-    lines = [[task, measure, *cells(found)] for task, measure, found in rows(results)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))
+    lines = ([task, measure, *cells(found)] for task, measure, found in rows(results))
+    return markdown_table(["task", "measure", *results], lines)
 
 
 def row_of(found: Results, first: Results, measures: Sequence[tuple[str, str]]) -> list[str]:
@@ -50,19 +44,19 @@ def row_of(found: Results, first: Results, measures: Sequence[tuple[str, str]]) 
     return [_cell(one, None if found is first else other) for one, other in pairs]
 
 
-def cells(found: list[Estimate | None]) -> list[str]:
+def cells(found: list[PairedEstimate | None]) -> list[str]:
     """A row's estimates as text."""
     return [_cell(one, found[0] if place else None) for place, one in enumerate(found)]
 
 
-def _cell(found: Estimate | None, first: Estimate | None) -> str:
+def _cell(found: PairedEstimate | None, first: PairedEstimate | None) -> str:
     if found is None:
         return "-"
     spread = "" if np.isnan(found.spread) else f" ±{found.spread:.2f}"
     return f"{found.value:.3f} [{found.low:.2f}, {found.high:.2f}]{spread}{'*' if _differs(found, first) else ''}"
 
 
-def _differs(found: Estimate, first: Estimate | None) -> bool:
+def _differs(found: PairedEstimate, first: PairedEstimate | None) -> bool:
     if first is None:
         return False
     apart = difference(found, first)
@@ -96,7 +90,7 @@ def plain(results: Mapping[str, Results]) -> dict[str, Any]:
     }
 
 
-def _numbers(estimate: Estimate) -> dict[str, float]:
+def _numbers(estimate: PairedEstimate) -> dict[str, float]:
     numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "spread": estimate.spread}
     return {name: round(number, 5) for name, number in numbers.items() if np.isfinite(number)}
 
@@ -106,14 +100,14 @@ def card_table(path: Path) -> str:
     try:
         models = json.loads(path.read_text(encoding="utf-8"))["models"]
         keys = dict.fromkeys((task, name) for m in models.values() for task in m for name in m[task]["measures"])
-        lines = [["task", "measure", *models], ["---"] * (len(models) + 2)]
+        lines = []
         for task, name in keys:
             found = [m.get(task, {}).get("measures", {}).get(name) for m in models.values()]
             lines.append([task, name, *(_stored(one) for one in found)])
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         hint = "It is written by: python -m training evaluate MODEL --data DATA --out FOLDER"
         raise ScannerError(ErrorCode.EVALUATE_NO_TABLE, f"{path} is no evaluation.json: {error}.", hint) from error
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(["task", "measure", *models], lines)
 
 
 def _stored(found: Mapping[str, float] | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.evaluate.statistics.bootstrap import Estimate, averaged
+from catalogs.estimate import PairedEstimate, average
 from training.evaluate.statistics.metrics import Floats
 
 
@@ -15,7 +15,7 @@ from training.evaluate.statistics.metrics import Floats
 class Measured:
     """``estimates`` by measure, in the order of the table; ``curves`` of recall against rank, by what was asked."""
 
-    estimates: dict[str, Estimate] = field(default_factory=dict)
+    estimates: dict[str, PairedEstimate] = field(default_factory=dict)
     curves: dict[str, Floats] = field(default_factory=dict)
 
 
@@ -29,13 +29,13 @@ def mean_of_seeds(seeds: list[dict[str, Measured]]) -> dict[str, Measured]:
         return seeds[0]
     joined = {}
     for task, first in seeds[0].items():
-        estimates = {name: averaged([seed[task].estimates[name] for seed in seeds]) for name in first.estimates}
+        estimates = {name: average([seed[task].estimates[name] for seed in seeds]) for name in first.estimates}
         curves = {name: np.mean([seed[task].curves[name] for seed in seeds], axis=0) for name in first.curves}
         joined[task] = Measured(estimates, curves)
     return joined
 
 
-def rows(results: Mapping[str, Results]) -> Iterator[tuple[str, str, list[Estimate | None]]]:
+def rows(results: Mapping[str, Results]) -> Iterator[tuple[str, str, list[PairedEstimate | None]]]:
     """Task, measure, and an estimate (or None) for every column; in the order they first occur."""
     tasks = list(dict.fromkeys(task for found in results.values() for task in found))
     for task in tasks:

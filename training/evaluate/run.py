@@ -9,38 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from catalogs.errors import ErrorCode, ScannerError
-from training.evaluate import baselines
-from training.evaluate.baselines import BASELINES, RANDOM_WEIGHTS
+from training.evaluate import BASELINES, RANDOM_WEIGHTS, baselines
 from training.evaluate.embeddings import Embeddings, Shortened
 from training.evaluate.models import OnnxEncoder, Turned
 from training.evaluate.results import Measured, Results, mean_of_seeds
 from training.evaluate.sets import Sets
-from training.evaluate.tasks import lenses
-from training.evaluate.tasks import pictures as labels
-from training.evaluate.tasks import simulated as simulation
+from training.evaluate.tasks import SIMULATED, TASKS
 
 Task = Callable[[Sets, Embeddings], Measured]
 Say = Callable[[str], None]
 
-TASKS: dict[str, Task] = {
-    "retrieval": lenses.retrieval,
-    "probe": lenses.lens_probe,
-    "few-shot": lenses.few_shot,
-    "rare-lenses": simulation.rare_lenses,
-    "invariance": lenses.invariance,
-    "bands": simulation.some_bands,
-    "seeing": simulation.other_seeing,
-    "surveys": simulation.three_surveys,
-    "galaxy": labels.galaxy,
-    "galaxy-zoo": labels.galaxy_zoo,
-    "star-galaxy": simulation.star_galaxy,
-    "photometry": simulation.photometry,
-}
 RECONSTRUCTION = "reconstruction"
-SIMULATED = ("rare-lenses", "star-galaxy", "photometry")
 CACHE = Path("build") / "evaluation"
 SIDE, SEEDS = 96, 3
 
@@ -96,7 +79,8 @@ class Bench:
         found = {}
         for task in self.tasks:
             self._say(f"{name}: {task}")
-            found[task] = TASKS[task](self.sets, seen)
+            function: Task = resolve_name(f"training.evaluate.tasks.{TASKS[task]}")
+            found[task] = function(self.sets, seen)
         return found
 
     def _baseline(self, name: str, seeds: int) -> dict[str, Measured]:

@@ -24,6 +24,7 @@ import torch
 
 from catalogs.atomic import remove_stale
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
 from training.config import Config, Optimiser
 from training.loop.batches import Cutouts, open_cutouts
 from training.loop.checkpoint import NAME, Checkpoint, load, save
@@ -127,7 +128,7 @@ def _fresh(o: Optimiser, minutes: float | None) -> Progress:
 
 def _resumed(start: Checkpoint, minutes: float | None, out: Path) -> Progress:
     """Where the run stopped; its length is that of its beginning."""
-    progress = Progress(**start.progress)
+    progress = read_record(start.progress, Progress)
     if minutes and minutes != progress.minutes:
         said = f"for {progress.minutes:g} minutes" if progress.minutes else "without --minutes"
         hint = "The learning rate follows from the length: give the same one, or another --out."

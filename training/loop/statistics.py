@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.config import Augment, Config
+from training.config import POOLINGS, Augment, Config
 from training.cutouts.shards import KINDS
 from training.loop.batches import CENTRED, MAD_TO_SIGMA, Cutouts, batch_of, no_warnings
 from training.model.mae import MaskedAutoencoder
 from training.model.pixels import BRIGHTEST, missing_share
-from training.model.pooling import POOLINGS, Pooled, Statistics, fit, pool
+from training.model.pooling import Pooled, Statistics, fit, pool
 
 TAKEN_AWAY = 0.3
 OTHERWISE = Augment(jitter=3, flips=True, drop_band=0.0, drop_patch=0.0, noise=2.0)

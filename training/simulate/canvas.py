@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from training.simulate.conditions import PIXEL_SCALE, Seen
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from scanner.survey.survey import AB_NANOJANSKY
+from training.simulate.conditions import Seen
 
 Array = NDArray[np.float64]
 
@@ -36,7 +38,12 @@ def sersic(index: float) -> galsim.Sersic:
 
 def fluxes(mag: Array) -> Array:
     """AB magnitudes to nJy."""
-    return np.asarray(10 ** (-0.4 * (np.asarray(mag) - 31.4)))
+    return np.asarray(10 ** (-0.4 * (np.asarray(mag) - AB_NANOJANSKY)))
+
+
+def ab_magnitude(flux: Array) -> Array:
+    """Fluxes in nJy to AB magnitudes."""
+    return np.asarray(-2.5 * np.log10(flux) + AB_NANOJANSKY)
 
 
 class Canvas:

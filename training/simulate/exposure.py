@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulate.conditions import NEIGHBOUR, PIXEL_SCALE, Seen, Settings
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from training.simulate.conditions import NEIGHBOUR, Seen, Settings
 
 Image = NDArray[np.float32]
 

@@ -11,8 +11,9 @@ from lenstronomy.LightModel.light_model import LightModel
 from lenstronomy.Util.param_util import phi_q2_ellipticity
 from numpy.typing import NDArray
 
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from training.simulate.canvas import FINE, HALF_PSF, Canvas, fluxes
-from training.simulate.conditions import PIXEL_SCALE, Settings
+from training.simulate.conditions import Settings
 from training.simulate.lens_population import Deflector, Source, draw_deflector, draw_source
 
 Array = NDArray[np.float64]

@@ -16,9 +16,10 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from catalogs.sky.unions_grid import centre
+from catalogs.sky.unions_grid import PIXEL_SCALE, centre
+from scanner.survey.bands import BANDS
 from training.simulate.canvas import Canvas, fluxes
-from training.simulate.conditions import BANDS, PIXEL_SCALE, Seen, Settings, draw_conditions
+from training.simulate.conditions import Seen, Settings, draw_conditions
 from training.simulate.exposure import expose
 from training.simulate.galaxy_images import draw_galaxy
 from training.simulate.lens_images import draw_lens

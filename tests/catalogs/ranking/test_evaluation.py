@@ -53,7 +53,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     held = []
     for seed in range(60):
         found = np.where(rng.random(30) < 0.6, 0, 1000)
-        one = quality.estimate([found] * 3, quality.recall(100), seed=seed, draws=300)
+        one = quality.estimate([found] * 3, quality.recall(100), seed=seed)
         assert one.low <= one.value <= one.high
         held.append(one.low <= 0.6 <= one.high)
     assert np.mean(held) > 0.85

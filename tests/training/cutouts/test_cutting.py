@@ -15,15 +15,16 @@ from astropy.table import Table
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.tile_images import TileImages
 from training.__main__ import cli
-from training.cutouts import production, shards
+from training.cutouts import production
 from training.cutouts import real_fields as fields
 from training.cutouts.cutting import Plate, cut
 from training.cutouts.real_fields import Frame
 from training.cutouts.selection import Rule, chosen
 
-HALF_KIDS = 40 * shards.PIXEL_SCALE / 0.339
+HALF_KIDS = 40 * PIXEL_SCALE / 0.339
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_no_window_comes_near_a_known_lens(shared_data: Path, frames: list[Frame
         seen += len(ra)
         for lens_ra, lens_dec in lenses[np.abs(lenses[:, 1] - dec.mean()) < 0.1]:
             dx, dy = (ra - lens_ra) * np.cos(np.radians(dec)) * 3600, (dec - lens_dec) * 3600
-            assert (np.maximum(np.abs(dx), np.abs(dy)) > 40 * shards.PIXEL_SCALE + 5).all()
+            assert (np.maximum(np.abs(dx), np.abs(dy)) > 40 * PIXEL_SCALE + 5).all()
     assert seen > 20
 
 
@@ -132,7 +133,7 @@ def test_resampling_keeps_the_flux_of_real_galaxies(kids: Frame, kids_images: Ti
     for band in (1, 2):
         before = sep.sum_circle(np.ascontiguousarray(kids_images.flux[band]), x, y, 2 / 0.339, subpix=11)[0]
         inside = [
-            float(sep.sum_circle(image, [39.5], [39.5], 2 / shards.PIXEL_SCALE, subpix=11)[0][0])
+            float(sep.sum_circle(image, [39.5], [39.5], 2 / PIXEL_SCALE, subpix=11)[0][0])
             for image in np.ascontiguousarray(shard.pixels[good, band])
         ]
         assert abs(np.median(np.array(inside) / before) - 1) < 0.005

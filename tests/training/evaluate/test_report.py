@@ -10,16 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
+from catalogs.estimate import DRAWS, PairedEstimate
 from tests.support import tiny_encoder
 from training.cli.evaluate import evaluate_command
 from training.evaluate import report
 from training.evaluate.results import Measured, mean_of_seeds
 from training.evaluate.run import Bench
-from training.evaluate.statistics.bootstrap import DRAWS, Estimate
 
 
-def estimate(value: float) -> Estimate:
-    return Estimate(value, value + np.repeat([-0.1, 0.1], DRAWS // 2))
+def estimate(value: float) -> PairedEstimate:
+    return PairedEstimate.of(value, value + np.repeat([-0.1, 0.1], DRAWS // 2))
 
 
 def test_the_table_has_a_row_a_measure_under_its_task_and_a_column_a_model() -> None:

@@ -10,9 +10,9 @@ import pytest
 from astropy.table import Table
 from PIL import Image
 
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from training.evaluate import baselines
 from training.evaluate.sets import pictures, simulated
-from training.evaluate.sets.lenses import PIXEL_SCALE
 from training.evaluate.sets.simulated import FRAGMENT, SETTINGS
 from training.evaluate.statistics import probes
 from training.evaluate.tasks.lenses import finds_itself

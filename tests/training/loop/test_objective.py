@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from training.config import Augment, Config, Objective
+from training.config import POOLINGS, Augment, Config, Objective
 from training.cutouts.shards import KINDS
 from training.loop.batches import CENTRED, batch_of, open_cutouts, sample, views
 from training.loop.objective import Objective as Learned
 from training.loop.objective import info_nce
 from training.model.mae import patchify
-from training.model.pooling import POOLINGS, pool, pool_visible
+from training.model.pooling import pool, pool_visible
 
 BOTH = Objective(contrast=1.0, simulated=0.5)
 

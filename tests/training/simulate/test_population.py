@@ -12,11 +12,12 @@ pytest.importorskip("galsim")
 import galsim
 
 from scanner.images.tile_images import open_tile
+from scanner.survey.bands import BANDS
 from scanner.survey.survey import load
 from scanner.survey.tile import Tile
-from training.simulate import fit_population as fit
-from training.simulate.conditions import BANDS, Settings
-from training.simulate.make_demo_tile import SETTINGS, TILE, demo_scene
+from tools import fit_population as fit
+from tools.make_demo_tile import SETTINGS, TILE, demo_scene
+from training.simulate.conditions import Settings
 from training.simulate.population import expected, fitted, galaxies, magnitudes, stars
 from training.simulate.write import file_name
 

@@ -15,17 +15,17 @@ import sep
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.tile_images import open_tile
 from scanner.sources.sources import Sources
 from scanner.survey import survey, tile_list
+from scanner.survey.bands import BANDS
+from scanner.survey.survey import AB_NANOJANSKY
 from scanner.windows.windows import WindowFrame, Windows
 from training.cutouts import real_fields as fields
 
-BANDS = ("u", "g", "r", "i", "z")
-PIXEL_SCALE = 0.18577
 LENS_TILE, TILES = "110.280", ("110.280", "111.280")  # 111.280 shows lenses of 110.280 again: only its negatives count
 APERTURE = 1.0  # arcsec, radius: the 2 arcsec aperture of negatives.csv
-ZERO_POINT = 31.4
 
 Row = dict[str, str]
 
@@ -80,7 +80,7 @@ def magnitudes(flux: NDArray[np.float32]) -> NDArray[np.float64]:
     centre, radius = [(flux.shape[-1] - 1) / 2], APERTURE / PIXEL_SCALE
     whole = np.ascontiguousarray(np.nan_to_num(flux))
     sums = [sep.sum_circle(window, centre, centre, radius)[0][0] for window in whole]
-    return ZERO_POINT - 2.5 * np.log10(np.maximum(sums, 1.0))
+    return AB_NANOJANSKY - 2.5 * np.log10(np.maximum(sums, 1.0))
 
 
 def matched(labelled: LabelledWindows, each: int = 3) -> NDArray[np.intp]:

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catalogs.errors import ErrorCode, ScannerError
-from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from scanner.survey.bands import BANDS
 
 SCALES = np.array([4.9, 5.7, 7.8])  # of i, r, g in nanomaggies per pixel, as in the colour images of the SDSS
 NONLINEARITY = 2.25

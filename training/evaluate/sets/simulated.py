@@ -19,12 +19,13 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.tile_images import TileImages, open_tile
 from scanner.sources.sources import detect
 from scanner.survey import survey, tile_list
+from scanner.survey.bands import BANDS
 from scanner.windows.windows import WindowFrame, Windows
 from training.cutouts.simulated import plate
-from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE
 from training.simulate.conditions import OFFSET, SATURATION, SEEING, Seen, Settings, pixel_rms
 from training.simulate.exposure import correlated_noise
 from training.simulate.scene import simulate_tile

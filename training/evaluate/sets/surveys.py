@@ -11,12 +11,14 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources
+from scanner.survey.bands import BANDS
 from scanner.survey.survey import AB_NANOJANSKY
 from scanner.windows.windows import WindowFrame, Windows
 from training.cutouts import real_fields as fields
-from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE, magnitudes
+from training.evaluate.sets.lenses import magnitudes
 
 FOLDER = Path("fields") / "sn2006bh_griz_des_ps1_sdss"
 OTHERS = "des_stamps"

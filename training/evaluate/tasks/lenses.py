@@ -7,14 +7,16 @@ from warnings import catch_warnings
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.estimate import estimate_paired_mean
+from catalogs.ranking.measures import recall
 from training.evaluate.embeddings import Embeddings
 from training.evaluate.models import Flux, Vectors
 from training.evaluate.results import Measured
 from training.evaluate.sets import Sets
 from training.evaluate.sets.lenses import LabelledWindows, matched
 from training.evaluate.statistics import probes
-from training.evaluate.statistics.bootstrap import auc_estimate, mean_estimate
-from training.evaluate.statistics.metrics import MEASURES, Bools, Floats, leave_one_out, ranked, recall, recall_curve
+from training.evaluate.statistics.estimates import estimate_auc, estimate_measure
+from training.evaluate.statistics.metrics import MEASURES, Bools, Floats, leave_one_out, ranked, recall_curve
 from training.loop.batches import turned
 from training.loop.statistics import sky_noise
 
@@ -29,7 +31,7 @@ def retrieval(sets: Sets, seen: Embeddings) -> Measured:
         part, is_lens = vectors[chosen], windows.is_lens[chosen]
         hits = leave_one_out((part @ part.T).astype(np.float64), is_lens)
         for name, measure in MEASURES.items():
-            found.estimates[f"{name} {against}"] = mean_estimate(np.array([measure(row) for row in hits]))
+            found.estimates[f"{name} {against}"] = estimate_measure(measure, hits)
         found.curves[f"each lens asks, {against}"] = recall_curve(hits)
     return found
 
@@ -39,7 +41,7 @@ def lens_probe(sets: Sets, seen: Embeddings) -> Measured:
     windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
     for against, chosen in subsets(windows).items():
         is_lens = windows.is_lens[chosen]
-        found.estimates[f"AUC {against}"] = auc_estimate(probes.scores(vectors[chosen], is_lens), is_lens)
+        found.estimates[f"AUC {against}"] = estimate_auc(probes.scores(vectors[chosen], is_lens), is_lens)
     return found
 
 
@@ -58,7 +60,7 @@ def few_shot(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = DRAW
             hits[how].append(ranked(score[~shown], windows.is_lens[~shown]))
     for how, rows in hits.items():
         for depth in DEPTHS:
-            found.estimates[f"{how}: recall@{depth}"] = mean_estimate(np.array([recall(row, depth) for row in rows]))
+            found.estimates[f"{how}: recall@{depth}"] = estimate_measure(recall(depth), rows)
         found.curves[f"10 lenses, {how}"] = recall_curve(rows)
     return found
 
@@ -74,7 +76,7 @@ def invariance(sets: Sets, seen: Embeddings) -> Measured:
     windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
     for change in changes(windows):
         other = seen.changed(windows, change, lambda flux, change=change: changed(flux, windows, change))  # type: ignore[misc]
-        found.estimates[f"itself {change}"] = mean_estimate(finds_itself(other, vectors))
+        found.estimates[f"itself {change}"] = estimate_paired_mean(finds_itself(other, vectors))
     return found
 
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.estimate import PairedEstimate, average, estimate_paired_mean
 from training.evaluate.embeddings import Embeddings
 from training.evaluate.models import Vectors
 from training.evaluate.results import Measured
 from training.evaluate.sets import Sets
 from training.evaluate.statistics import probes
-from training.evaluate.statistics.bootstrap import Estimate, auc_estimate, averaged, mean_estimate
+from training.evaluate.statistics.estimates import estimate_auc
 from training.evaluate.statistics.metrics import Floats
 
 LONGEST = 44  # letters of a question
@@ -23,7 +24,7 @@ def galaxy(sets: Sets, seen: Embeddings) -> Measured:
     pictures = sets.pictures(seen.side)
     is_galaxy = pictures.label == "galaxy"
     score = probes.scores(seen.of(pictures), is_galaxy)
-    return Measured({"galaxy or not: AUC": auc_estimate(score, is_galaxy)})
+    return Measured({"galaxy or not: AUC": estimate_auc(score, is_galaxy)})
 
 
 def galaxy_zoo(sets: Sets, seen: Embeddings) -> Measured:
@@ -40,7 +41,7 @@ def galaxy_zoo(sets: Sets, seen: Embeddings) -> Measured:
         found.estimates[f"AUC of {len(rows)}: {shortened(question)}"] = answers_auc(score, answer)
         right = probes.answers(score, labels) == answer
         usual = answer == max(labels, key=lambda label, given=answer: (given == label).sum())  # type: ignore[misc]
-        better.append(mean_estimate(right.astype(np.float64) - usual))
+        better.append(estimate_paired_mean(right.astype(np.float64) - usual))
     first = {"mean AUC": mean_of(list(found.estimates.values())), "accuracy less the usual answer's": mean_of(better)}
     return Measured(first | found.estimates)
 
@@ -58,15 +59,15 @@ def centred(vectors: Vectors, group: NDArray[np.str_]) -> Vectors:
     return moved
 
 
-def answers_auc(score: Floats, answer: NDArray[np.str_]) -> Estimate:
+def answers_auc(score: Floats, answer: NDArray[np.str_]) -> PairedEstimate:
     """Mean over the answers of the area under the curve of each against the others."""
     labels = sorted(set(answer))
     columns = score.T if score.ndim == 2 else np.stack([-score, score])
     pairs = zip(columns, labels, strict=True)
-    return mean_of([auc_estimate(column, answer == label, answer) for column, label in pairs])
+    return mean_of([estimate_auc(column, answer == label, answer) for column, label in pairs])
 
 
-def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+def mean_of(estimates: Sequence[PairedEstimate]) -> PairedEstimate:
     """The mean of different measures: their spread says nothing."""
-    mean = averaged(estimates)
-    return Estimate(mean.value, mean.draws)
+    mean = average(estimates)
+    return PairedEstimate.of(mean.value, mean.draws)

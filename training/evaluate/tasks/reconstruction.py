@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from catalogs.estimate import estimate_paired_mean
+from scanner.survey.bands import BANDS
 from training.evaluate.models import Flux
 from training.evaluate.results import Measured
 from training.evaluate.sets import Sets
-from training.evaluate.sets.lenses import BANDS, central
-from training.evaluate.statistics.bootstrap import mean_estimate
+from training.evaluate.sets.lenses import central
 from training.evaluate.statistics.metrics import Floats
 from training.figures.reconstruction import Reconstruction, complete
 from training.loop.checkpoint import load
@@ -52,7 +53,7 @@ def reconstruction(checkpoint: Path, sets: Sets, simulated: bool = True) -> tupl
             noise = np.random.default_rng(0).random((len(pixels), config.patches), np.float32)
             done = complete(model, _hidden_by(pixels, noise))  # type: ignore[arg-type]
             lent = f", {done.given}" if done.given else ""
-            found.estimates[f"error, {kind}, {ratio:.0%} hidden{lent}"] = mean_estimate(relative_error(done))
+            found.estimates[f"error, {kind}, {ratio:.0%} hidden{lent}"] = estimate_paired_mean(relative_error(done))
     return source.config.name, found
 
 

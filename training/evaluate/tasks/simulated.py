@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from catalogs.estimate import estimate_paired_mean
+from catalogs.ranking.measures import ndcg, purity, recall
+from scanner.survey.bands import BANDS
 from training.evaluate.embeddings import Embeddings
 from training.evaluate.models import Flux
 from training.evaluate.results import Measured
 from training.evaluate.sets import Sets
-from training.evaluate.sets.lenses import BANDS
 from training.evaluate.sets.simulated import FRAGMENT
 from training.evaluate.statistics import probes
-from training.evaluate.statistics.bootstrap import auc_estimate, mean_estimate, r2_estimate
-from training.evaluate.statistics.metrics import Bools, ndcg, precision, ranked, recall, recall_curve
+from training.evaluate.statistics.estimates import estimate_auc, estimate_measure, estimate_r2
+from training.evaluate.statistics.metrics import Bools, ranked, recall_curve
 from training.evaluate.tasks.lenses import KNOWN, finds_itself, rankings
 
 PREVALENCE = 0.001
@@ -21,12 +23,7 @@ FAINTEST = 24.0  # r of stars and galaxies that are told apart
 LEFT = {**{f"without {band}": "ugriz".replace(band, "") for band in "ugriz"}, "in gri": "gri", "in r alone": "r"}
 """Bands that are left of five: one dropped, as in CFHTLS fields of three, and the fewest."""
 
-MEASURES = {
-    "recall@10": lambda hits: recall(hits, 10),
-    "recall@50": lambda hits: recall(hits, 50),
-    "purity@10": lambda hits: precision(hits, 10),
-    "nDCG@10": lambda hits: ndcg(hits, 10),
-}
+MEASURES = {"recall@10": recall(10), "recall@50": recall(50), "purity@10": purity(10), "nDCG@10": ndcg(10)}
 
 
 def rare_lenses(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = DRAWS) -> Measured:
@@ -48,7 +45,7 @@ def rare_lenses(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = D
     found = Measured()
     for how, ranks in hits.items():
         for name, measure in MEASURES.items():
-            found.estimates[f"{how}: {name}"] = mean_estimate(np.array([measure(row) for row in ranks]))
+            found.estimates[f"{how}: {name}"] = estimate_measure(measure, ranks)
         found.curves[f"one in a thousand (simulated), {how}"] = recall_curve(ranks)
     return found
 
@@ -59,7 +56,7 @@ def star_galaxy(sets: Sets, seen: Embeddings) -> Measured:
     rows = np.flatnonzero(np.isin(windows.label, ["star", "galaxy"]) & (windows.truth["mag_r"] < FAINTEST))
     is_star = windows.label[rows] == "star"
     score = probes.grouped_scores(vectors[rows], is_star, windows.tile[rows])
-    return Measured({"star or galaxy: AUC": auc_estimate(score, is_star)})
+    return Measured({"star or galaxy: AUC": estimate_auc(score, is_star)})
 
 
 def photometry(sets: Sets, seen: Embeddings) -> Measured:
@@ -76,7 +73,7 @@ def photometry(sets: Sets, seen: Embeddings) -> Measured:
     found = Measured()
     for name, values in quantities.items():
         guess = probes.predicted(vectors[rows], values, windows.tile[rows])
-        found.estimates[f"R2 of {name}"] = r2_estimate(values, guess)
+        found.estimates[f"R2 of {name}"] = estimate_r2(values, guess)
     return found
 
 
@@ -85,7 +82,7 @@ def some_bands(sets: Sets, seen: Embeddings) -> Measured:
     whole, found = seen.of(sets.seen_twice), Measured()
     for name, left in LEFT.items():
         other = seen.changed(sets.seen_twice, name, lambda flux, left=left: _only(flux, left))  # type: ignore[misc]
-        found.estimates[f"itself {name}"] = mean_estimate(finds_itself(other, whole))
+        found.estimates[f"itself {name}"] = estimate_paired_mean(finds_itself(other, whole))
     return found
 
 
@@ -97,7 +94,7 @@ def other_seeing(sets: Sets, seen: Embeddings) -> Measured:
     """How often a simulated object in bad seeing and deep noise is nearest to itself in good conditions."""
     pair = sets.seen_twice
     other = seen.changed(pair, "in other seeing", lambda _: pair.other)
-    return Measured({"itself in other seeing and depth": mean_estimate(finds_itself(other, seen.of(pair)))})
+    return Measured({"itself in other seeing and depth": estimate_paired_mean(finds_itself(other, seen.of(pair)))})
 
 
 def three_surveys(sets: Sets, seen: Embeddings) -> Measured:
@@ -113,7 +110,7 @@ def three_surveys(sets: Sets, seen: Embeddings) -> Measured:
     among = len(vectors) - same
     return Measured(
         {
-            f"one galaxy first of {among + 1}": mean_estimate(np.array(first)),
-            "one galaxy, mean 1/rank": mean_estimate(np.array(place)),
+            f"one galaxy first of {among + 1}": estimate_paired_mean(np.array(first)),
+            "one galaxy, mean 1/rank": estimate_paired_mean(np.array(place)),
         }
     )

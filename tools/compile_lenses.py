@@ -1,4 +1,4 @@
-"""How ``known.csv.gz`` was made, to be repeated: ``python -m catalogs.lenses.compile SOURCE [-o OUT]``.
+"""How ``catalogs/lenses/known.csv.gz`` was made, to be repeated: ``python -m tools.compile_lenses SOURCE [-o OUT]``.
 
 SOURCE is ``lenscat/data/catalog.csv`` (or the same, gzipped) of the PyPI package ``lenscat``. The same source gives the
 same bytes. What is done to it: redshifts are read out of their cells, references brought to one form, rows within

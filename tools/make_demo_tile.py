@@ -1,4 +1,4 @@
-"""The tile that ships with the scanner: ``python -m training.simulate.make_demo_tile OUT``.
+"""The tile that ships with the scanner: ``python -m tools.make_demo_tile OUT``.
 
 OUT is ``scanner/demo`` by default.
 
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import click
 
-from training.simulate.conditions import BANDS, GAIN, OFFSET, SATURATION, Seen, Settings, pixel_rms
+from scanner.survey.bands import BANDS
+from training.simulate.conditions import GAIN, OFFSET, SATURATION, Seen, Settings, pixel_rms
 from training.simulate.scene import Scene, simulate_tile
 from training.simulate.write import write_tile
 
@@ -52,4 +53,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / "scanner" / "demo")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "scanner" / "demo")

@@ -1,6 +1,6 @@
-"""Fit the galaxy population to the COSMOS table: ``python -m training.simulate.fit_population TABLE``.
+"""Fit the galaxy population to the COSMOS table: ``python -m tools.fit_population TABLE``.
 
-It writes ``population.json``.
+It writes ``training/simulate/population.json``.
 
 The table (F814W < 23.5 Sersic fits with Subaru g r i) is not shipped; what is fitted to it is: number counts, and one
 Gaussian mixture over magnitude, size, Sersic index, axis ratio and two colours, which keeps their correlations (small
@@ -137,14 +137,14 @@ def templates() -> dict[str, Any]:
 
 
 def main(path: Path) -> None:
-    """Fit everything and write ``population.json`` beside this module."""
+    """Fit everything and write ``training/simulate/population.json``."""
     fitted = {
-        "source": "COSMOS F814W Sersic fits with Subaru g r i, 54,444 rows, fitted by training.simulate.fit_population",
+        "source": "COSMOS F814W Sersic fits with Subaru g r i, 54,444 rows, fitted by tools.fit_population",
         "counts": counts(path),
         "mixture": mixture(features(load(path))),
         "templates": templates(),
     }
-    out = Path(__file__).with_name("population.json")
+    out = Path(__file__).parents[1] / "training" / "simulate" / "population.json"
     out.write_text(json.dumps(fitted, separators=(",", ":")).replace('},"', '},\n"') + "\n", encoding="utf-8")
 
 
