@@ -22,6 +22,7 @@ from scanner.encoder.encoder import CPU_BATCH, Encoder
 from scanner.images import tile_images as images
 from scanner.sources import sources
 from scanner.survey import survey
+from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 
 BATCHES = (CPU_BATCH, 4, 64, 256)
@@ -98,7 +99,7 @@ def windows(setup: Setup, contract: Contract, count: int) -> NDArray[np.float32]
     """``count`` windows of the tile that the scan reads, repeated where it has fewer."""
     first = tiles.made(setup.folder, setup.pixels, "raw")[0]
     opened = images.open_tile(survey.load("unions"), first)
-    found = Windows(opened, sources.detect(opened), contract)
+    found = Windows(opened, sources.detect(opened), WindowFrame(*contract.frame))
     return np.resize(found.gather(0, min(count, len(found))), (count, *found.shape))
 
 

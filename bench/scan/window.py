@@ -25,6 +25,7 @@ from scanner.scan.run import make_run, scan_tiles
 from scanner.sources import sources
 from scanner.survey import survey
 from scanner.survey.tile import Tile
+from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Batch, Windows
 
 UNIONS = survey.load("unions")
@@ -111,7 +112,7 @@ def cut(tile: Tile, encoder: Encoder, options: ScanOptions, most: int = MOST_WIN
     """The first windows of a tile [n, B, S, S], and how many it has."""
     opened = images.open_tile(UNIONS, tile)
     found = sources.grid(opened, options.stride) if options.sources == GRID else sources.detect(opened)
-    windows = Windows(opened, found, encoder.contract)
+    windows = Windows(opened, found, WindowFrame(*encoder.contract.frame))
     return windows.gather(0, min(len(windows), most)), len(windows)
 
 

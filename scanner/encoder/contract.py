@@ -47,6 +47,11 @@ class Contract:
     fidelity: Mapping[str, Any] | None = None
 
     @property
+    def frame(self) -> tuple[tuple[str, ...], int, float]:
+        """What a ``WindowFrame`` is made of: bands, side of a window in pixels, pixel scale in arcsec."""
+        return self.bands, self.window, self.pixel_scale
+
+    @property
     def cost(self) -> str:
         """What the number format costs, in words; empty for fp32."""
         if self.fidelity is None:

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.images import fits as fits_planes
 from scanner.images import wcs as astrometry
+from scanner.images.calibration import calibrate
 from scanner.images.fits import Region
 from scanner.survey.survey import Band, Plane
 
 Image = NDArray[np.float32]
-
-HUGE = 1e30
-"""No flux is as large, in nJy, but what some programs fill gaps with is (the most negative of all numbers)."""
 
 WIDEST = 64
 """Bits of the widest integer: a bit beyond them is never set, whatever a header says."""
@@ -127,16 +125,11 @@ def read_band(source: BandFile | None, flux: Image) -> tuple[float, Image | None
     if source is None:
         flux[:] = np.nan
         return 0.0, None
-    band = source.band
+    band, quantised = source.band, fits_planes.is_quantised(source.image)
     with fits_planes.reading(source.path), np.errstate(over="ignore", invalid="ignore"):
         for rows, counts in fits_planes.strips(source.image, source.region):
-            part = flux[rows]
-            np.multiply(counts, band.to_nanojansky, out=part, casting="unsafe")
-            good = np.abs(part) < HUGE
-            if band.zero_is_missing and not fits_planes.is_quantised(source.image):
-                good &= part != 0
-            np.copyto(part, np.nan, where=~good)
-        if band.zero_is_missing and fits_planes.is_quantised(source.image):
+            calibrate(counts, band.zero_point, band.zero_is_missing and not quantised, out=flux[rows])
+        if band.zero_is_missing and quantised:
             _drop_zero_blocks(flux)
         for rows, masked in _masked(source):
             np.copyto(flux[rows], np.nan, where=masked)

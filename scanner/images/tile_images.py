@@ -54,6 +54,36 @@ class TileImages:
     strip: Strip | None = None
     skies: tuple[Sky | None, ...] | None = None
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        bands: Sequence[str],
+        flux: Image,
+        wcs: Sequence[WCS | None],
+        pixel_scale: float,
+        *,
+        variance: Sequence[Image | None] | None = None,
+        valid: Sequence[float] | None = None,
+        detection_band: str | None = None,
+    ) -> TileImages:
+        """Images of pixels that are calibrated already.
+
+        The shares ``valid`` are counted unless they are known. The detection band is the one with most data unless it
+        is given.
+        """
+        shares = tuple(float(np.isfinite(band).mean()) for band in flux) if valid is None else tuple(valid)
+        return cls(
+            name=name,
+            bands=tuple(bands),
+            flux=flux,
+            variance=(None,) * len(flux) if variance is None else tuple(variance),
+            wcs=tuple(wcs),
+            valid=shares,
+            detection_band=detection_band or bands[int(np.argmax(shares))],
+            pixel_scale=pixel_scale,
+        )
+
     @cached_property
     def sky(self) -> tuple[Sky | None, ...]:
         """Each band's, in the whole tile; None where the band has no data. Measured once: pixels are not to change."""
@@ -132,15 +162,15 @@ def open_tile(
         read = [read_band(sources.get(band.name), flux[index]) for index, band in enumerate(wanted)]
     valid = tuple(share for share, _ in read)
     detection = detection_band(survey, tile, [band.name for band in wanted], valid)
-    return TileImages(
-        name=tile.name,
-        bands=tuple(band.name for band in wanted),
-        flux=flux,
-        variance=tuple(variance if with_variance and _tells(variance) else None for _, variance in read),
-        wcs=tuple(sources[band.name].wcs if band.name in sources else None for band in wanted),
+    return TileImages.of(
+        tile.name,
+        [band.name for band in wanted],
+        flux,
+        [sources[band.name].wcs if band.name in sources else None for band in wanted],
+        sources[detection].pixel_scale,
+        variance=[variance if with_variance and _tells(variance) else None for _, variance in read],
         valid=valid,
         detection_band=detection,
-        pixel_scale=sources[detection].pixel_scale,
     )
 
 

@@ -16,6 +16,9 @@ from catalogs.errors import ErrorCode, ScannerError
 Floats = NDArray[np.float64]
 
 
+FLAT_CENTRE = (180.0, 0.0)
+"""RA and Dec in degrees of the middle of an image with an invented WCS."""
+
 _NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
 _ORDERS = ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER")
 MOST_ORDERS = 9
@@ -53,6 +56,21 @@ def pixel_scale(wcs: WCS, path: Path) -> float:
     if not 0 < scale < 3600:
         raise _no_wcs(path, f'its pixels would be {scale}" wide')
     return scale
+
+
+def flat_wcs(shape: tuple[int, ...], pixel_scale: float) -> WCS:
+    """Invent a tangent plane for an image [..., H, W] without a place on the sky.
+
+    ``FLAT_CENTRE`` lies in the middle of the image, north is up and east left, ``pixel_scale`` is in arcsec. It serves
+    to find the same pixel in every band. Source: Calabretta & Greisen 2002, section 5.1.3 (TAN).
+    """
+    rows, columns = shape[-2:]
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = list(FLAT_CENTRE)
+    wcs.wcs.crpix = [(columns + 1) / 2, (rows + 1) / 2]
+    wcs.wcs.cdelt = [-pixel_scale / 3600, pixel_scale / 3600]
+    return wcs
 
 
 def sky_to_pixels(wcs: WCS, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:

@@ -17,10 +17,9 @@ from scanner.queries import query
 from scanner.queries.query import Asker, Position
 from scanner.sources import position_files as source_files
 from scanner.windows.by_position import Stamps
+from scanner.windows.orientations import ORIENTATIONS, orientations
 
 Flux = NDArray[np.float32]
-TURNS = 8
-"""Orientations of a window: four quarter turns, and those of its mirror image."""
 _AT_ONCE = 64
 _NO_HARM = ("query.", "tile.", ErrorCode.MODEL_MISSING)
 
@@ -63,13 +62,7 @@ def augmented(found: Examples, asker: Asker) -> Examples:
         turned.append(asker.encoder.embed(np.concatenate([orientations(window) for window in windows])))
     vectors = np.concatenate(turned)
     sound = np.isfinite(vectors).all(axis=1)
-    return found.seen_as(vectors[sound], np.repeat(np.arange(len(found)), TURNS)[sound])
-
-
-def orientations(window: Flux) -> Flux:
-    """The eight orientations [8, B, S, S] of a window [B, S, S], itself first."""
-    mirrored = window[:, :, ::-1]
-    return np.stack([np.rot90(one, turns, axes=(1, 2)) for one in (window, mirrored) for turns in range(4)])
+    return found.seen_as(vectors[sound], np.repeat(np.arange(len(found)), ORIENTATIONS)[sound])
 
 
 def _with_spots(found: Examples, asker: Asker) -> Examples:

@@ -23,6 +23,7 @@ from scanner.queries.query import Position
 from scanner.scan.best_rows import Keep
 from scanner.survey.survey import Survey
 from scanner.windows.by_position import Flux, Stamps
+from scanner.windows.frame import WindowFrame
 
 AROUND, AWAY = 8, 2.0
 """Windows around each example that stand for ordinary sky, and how far away they are, in windows."""
@@ -39,7 +40,7 @@ def by_pixels(best: int, like: Path, survey: Survey, encoder: Encoder, root: Pat
     --method centroid``: along the line from the mean of the ordinary to the mean of the examples. Raises
     ``ScannerError``: ``rank.no_example``, ``rank.no_ordinary``, ``sources.*``.
     """
-    stamps = Stamps(survey, encoder.contract, root)
+    stamps = Stamps(survey, WindowFrame(*encoder.contract.frame), root)
     windows: list[Flux] = []
     ordinary: list[Flux] = []
     step = AWAY * encoder.contract.window * encoder.contract.pixel_scale / 3600

@@ -21,6 +21,7 @@ from scanner.encoder.encoder import Encoder
 from scanner.sources import position_files as source_files
 from scanner.survey import survey as surveys
 from scanner.windows import by_position as stamps
+from scanner.windows.frame import WindowFrame
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -103,7 +104,7 @@ class Asker:
 
     def cutout(self, path: Path) -> Query:
         """A FITS cutout of the user's own as the question."""
-        flux = stamps.from_fits(path, surveys.load(self._survey), self.encoder.contract)
+        flux = stamps.from_fits(path, surveys.load(self._survey), WindowFrame(*self.encoder.contract.frame))
         return Query(path.name, self._embed(flux), flux=flux)
 
     def spot(self, at: Position) -> Query:

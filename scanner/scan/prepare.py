@@ -27,6 +27,7 @@ from scanner.sources.sources import Sources
 from scanner.survey import tile as tiles
 from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
+from scanner.windows.frame import WindowFrame
 from scanner.windows.resample import MARGIN
 from scanner.windows.windows import Windows, check_scale
 
@@ -42,6 +43,11 @@ class Job:
     survey: Survey
     contract: Contract
     options: ScanOptions
+
+    @property
+    def frame(self) -> WindowFrame:
+        """What the model sees around a source."""
+        return WindowFrame(*self.contract.frame)
 
 
 @dataclass(frozen=True)
@@ -176,7 +182,7 @@ def _in_strips(job: Job, tile: Tile, room: Room | None) -> Iterator[Prepared]:
     began, rows = time.perf_counter(), 0
     with unchanged(job.survey, tile):
         opened = strips.Strips(job.survey, tile)
-        check_scale(tile.name, opened.pixel_scale, job.contract, job.options.resample)
+        check_scale(tile.name, opened.pixel_scale, job.frame, job.options.resample)
         *others, last = opened.cut(_reach(job, opened.pixel_scale))
         for strip in others:
             read = opened.read(strip, room(opened.strip_shape(strip)) if room else None)
@@ -201,9 +207,9 @@ def _found(
 ) -> Prepared:
     """What is in the pixels that were read; ``elsewhere``: they stay behind in a room."""
     began = time.perf_counter()
-    check_scale(opened.name, opened.pixel_scale, job.contract, job.options.resample)
+    check_scale(opened.name, opened.pixel_scale, job.frame, job.options.resample)
     found = _find(job.options, opened)
-    windows = Windows(opened, found, job.contract, resample=job.options.resample)
+    windows = Windows(opened, found, job.frame, resample=job.options.resample)
     return Prepared(
         tile=tile,
         windows=windows.over(_NOTHING) if elsewhere else windows,

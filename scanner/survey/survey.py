@@ -17,7 +17,7 @@ from scanner.survey.toml_table import Table
 SURVEYS = Path(__file__).parents[1] / "surveys"
 GRIDS = ("unions",)
 AB_NANOJANSKY = 31.4
-"""AB zero point of a flux in nJy: m = 31.4 - 2.5 log10(flux)."""
+"""AB zero point of a flux in nJy: m = 31.4 - 2.5 log10(flux). Source: Oke & Gunn 1983."""
 
 Hdu = tuple[int | str, ...]
 """Where a plane may be, in order of preference: an index, or a name found as EXTNAME or EXTTYPE."""
@@ -54,8 +54,8 @@ class Band:
 
     @property
     def to_nanojansky(self) -> float:
-        """Factor from counts to nJy (AB): 10**(-0.4 * (zero_point - 31.4))."""
-        return float(10 ** (-0.4 * (self.zero_point - AB_NANOJANSKY)))
+        """Factor from counts to nJy."""
+        return nanojansky_per_count(self.zero_point)
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,11 @@ class Survey:
             if (values := templates.read(template, self.fields, text)) is not None:
                 return values
         return None
+
+
+def nanojansky_per_count(zero_point: float) -> float:
+    """Flux in nJy of one count of an image with an AB ``zero_point``: 10**(-0.4 * (zero_point - 31.4))."""
+    return float(10 ** (-0.4 * (zero_point - AB_NANOJANSKY)))
 
 
 def builtin() -> list[str]:

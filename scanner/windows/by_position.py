@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
-from scanner.encoder.contract import Contract
 from scanner.images import positions
 from scanner.images import tile_images as images
 from scanner.images.tile_images import TileImages
+from scanner.images.wcs import FLAT_CENTRE
 from scanner.sources.sources import Sources
 from scanner.survey import survey as surveys
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
 from scanner.windows import cutout_file
-from scanner.windows.windows import Frame, WindowFrame, Windows
+from scanner.windows.frame import WindowFrame
+from scanner.windows.windows import Windows
 
 Flux = NDArray[np.float32]
 
@@ -28,7 +29,7 @@ Flux = NDArray[np.float32]
 class Stamps:
     """Windows around positions, from the tiles under ``root``; a tile's files are looked up once."""
 
-    def __init__(self, survey: Survey, frame: Frame, root: Path) -> None:
+    def __init__(self, survey: Survey, frame: WindowFrame, root: Path) -> None:
         self._survey, self._frame, self._root = survey, frame, root
         self._tiles: dict[str, Tile] = {}
 
@@ -83,12 +84,12 @@ def of_catalogue(catalogue: Catalogue, root: Path, survey: str | None = None) ->
     return Stamps(surveys.load(survey or catalogue.info.survey), frame, root)
 
 
-def from_fits(path: Path, survey: Survey, contract: Contract) -> Flux:
-    """The middle window [B, S, S] of a user's own cutout, at the model's pixel scale; NaN where the cutout ends."""
-    return _window(cutout_file.read(path, survey, contract), contract, *cutout_file.CENTRE)
+def from_fits(path: Path, survey: Survey, frame: WindowFrame) -> Flux:
+    """Read the middle window [B, S, S] of a user's FITS cutout at the frame's pixel scale; NaN beyond the cutout."""
+    return _window(cutout_file.read(path, survey, frame), frame, *FLAT_CENTRE)
 
 
-def _window(read: TileImages, frame: Frame, ra: float, dec: float) -> Flux:
+def _window(read: TileImages, frame: WindowFrame, ra: float, dec: float) -> Flux:
     there = np.array([ra]), np.array([dec])
     x, y = positions.to_pixels(read, read.detection, *there)
     window: Flux = Windows(read, Sources(x, y, *there, read.detection_band), frame, resample=True).gather(0, 1)[0]

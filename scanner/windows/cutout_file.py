@@ -14,13 +14,12 @@ from astropy.wcs.utils import proj_plane_pixel_area
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.encoder.contract import Contract
 from scanner.images import fits as fits_planes
+from scanner.images.calibration import calibrate
 from scanner.images.tile_images import TileImages
-from scanner.survey.survey import AB_NANOJANSKY, Survey
-
-CENTRE = (180.0, 0.0)
-"""RA and Dec, degrees, that the middle of a cutout is given: cutouts are looked at, not placed."""
+from scanner.images.wcs import flat_wcs
+from scanner.survey.survey import Survey
+from scanner.windows.frame import WindowFrame
 
 ZERO_POINT_CARDS = ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPNT", "ZEROPOIN", "ZP")
 PIXEL_SCALE_CARDS = ("PIXSCALE", "PIXSCAL1", "PIXSCAL", "SECPIX")
@@ -38,8 +37,8 @@ class _Plane:
     header: fits.Header
 
 
-def read(path: Path, survey: Survey, contract: Contract) -> TileImages:
-    """The bands of a cutout that the model sees, as a small tile whose middle is at ``CENTRE``.
+def read(path: Path, survey: Survey, frame: WindowFrame) -> TileImages:
+    """The bands of a cutout of the frame, as a small tile whose middle is at ``FLAT_CENTRE``.
 
     Bands are HDUs named by EXTNAME, BAND or FILTER, or the planes of a cube named by BANDS (``gri``) or BAND0, BAND1...
     Zero points come from the header (MAGZERO and such, or BUNIT), else from the survey. Raises ``ScannerError``:
@@ -47,29 +46,30 @@ def read(path: Path, survey: Survey, contract: Contract) -> TileImages:
     """
     with fits_planes.opened(path) as hdus, fits_planes.reading(path):
         planes: dict[str, _Plane] = {}
-        for plane in _planes(hdus, contract):
+        for plane in _planes(hdus, frame):
             planes.setdefault(plane.band, plane)
-        found = [planes[band] for band in contract.bands if band in planes]
+        found = [planes[band] for band in frame.bands if band in planes]
         if not found:
-            raise _unknown(path, contract)
+            raise _unknown(path, frame)
         shapes = {plane.counts.shape for plane in found}
         if len(shapes) > 1:
             raise ScannerError(
                 ErrorCode.CUTOUT_SHAPE_MISMATCH, f"The bands of {path} have different shapes.", "Cut them alike."
             )
-        flux = np.full((len(contract.bands), *shapes.pop()), np.nan, np.float32)
+        flux = np.full((len(frame.bands), *shapes.pop()), np.nan, np.float32)
         for plane in found:
-            _calibrate(plane, survey, flux[contract.bands.index(plane.band)])
-        scale = _pixel_scale([plane.header for plane in found]) or contract.pixel_scale
-    return _as_tile(path, flux, contract, scale)
+            band, out = survey.band(plane.band), flux[frame.bands.index(plane.band)]
+            calibrate(plane.counts, _zero_point(plane.header, band.zero_point), band.zero_is_missing, out)
+        scale = _pixel_scale([plane.header for plane in found]) or frame.pixel_scale
+    return _as_tile(path, flux, frame, scale)
 
 
-def _planes(hdus: fits.HDUList, contract: Contract) -> Iterator[_Plane]:
+def _planes(hdus: fits.HDUList, frame: WindowFrame) -> Iterator[_Plane]:
     for hdu in hdus:
         if not hdu.is_image or hdu.data is None or _is_something_else(hdu.header):
             continue
         if hdu.data.ndim == 2:
-            if band := _band(hdu.header, contract):
+            if band := _band(hdu.header, frame):
                 yield _Plane(band, hdu.data, hdu.header)
         elif hdu.data.ndim == 3:
             names = _cube_bands(hdu.header, len(hdu.data))
@@ -81,14 +81,14 @@ def _is_something_else(header: fits.Header) -> bool:
     return any(word in kind for word in NOT_PIXELS)
 
 
-def _band(header: fits.Header, contract: Contract) -> str | None:
-    """Band of an image HDU: what its cards say, the model's own where it has but one."""
+def _band(header: fits.Header, frame: WindowFrame) -> str | None:
+    """Band of an image HDU: what its cards say, the frame's own where it has but one."""
     for card in ("BAND", "FILTER", "EXTNAME"):
         said = str(header.get(card, "")).strip()
-        for band in contract.bands:
+        for band in frame.bands:
             if said.lower() == band.lower() or said.lower().split(".")[0].split("_")[-1] == band.lower():
                 return band
-    return contract.bands[0] if len(contract.bands) == 1 else None
+    return frame.bands[0] if len(frame.bands) == 1 else None
 
 
 def _cube_bands(header: fits.Header, count: int) -> list[str]:
@@ -97,17 +97,6 @@ def _cube_bands(header: fits.Header, count: int) -> list[str]:
         return [part.strip() for part in said.split(",")] if "," in said else list(said)
     first = 0 if "BAND0" in header else 1
     return [str(header.get(f"BAND{first + index}", "")).strip() for index in range(count)]
-
-
-def _calibrate(plane: _Plane, survey: Survey, out: Image) -> None:
-    """Counts to nJy, NaN for no data, as for the survey's own tiles."""
-    band = survey.band(plane.band)
-    factor = 10 ** (-0.4 * (_zero_point(plane.header, band.zero_point) - AB_NANOJANSKY))
-    with np.errstate(over="ignore", invalid="ignore"):
-        np.multiply(plane.counts, factor, out=out, casting="unsafe")
-    if band.zero_is_missing:
-        out[plane.counts == 0] = np.nan
-    out[~np.isfinite(out)] = np.nan
 
 
 def _zero_point(header: fits.Header, survey_has: float) -> float:
@@ -130,30 +119,17 @@ def _pixel_scale(headers: list[fits.Header]) -> float | None:
     return None
 
 
-def _as_tile(path: Path, flux: Image, contract: Contract, scale: float) -> TileImages:
-    valid = tuple(float(np.isfinite(image).mean()) for image in flux)
-    if not any(valid):
+def _as_tile(path: Path, flux: Image, frame: WindowFrame, scale: float) -> TileImages:
+    wcs = flat_wcs(flux.shape, scale)
+    images = TileImages.of(path.name, frame.bands, flux, (wcs,) * len(flux), scale)
+    if not any(images.valid):
         raise ScannerError(ErrorCode.CUTOUT_NO_PIXELS, f"{path} has no pixel with data.", "Give another cutout.")
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = list(CENTRE)
-    wcs.wcs.crpix = [(flux.shape[2] + 1) / 2, (flux.shape[1] + 1) / 2]
-    wcs.wcs.cdelt = [-scale / 3600, scale / 3600]
-    return TileImages(
-        name=path.name,
-        bands=contract.bands,
-        flux=flux,
-        variance=(None,) * len(flux),
-        wcs=tuple(wcs if share else None for share in valid),
-        valid=valid,
-        detection_band=contract.bands[int(np.argmax(valid))],
-        pixel_scale=scale,
-    )
+    return images
 
 
-def _unknown(path: Path, contract: Contract) -> ScannerError:
+def _unknown(path: Path, frame: WindowFrame) -> ScannerError:
     return ScannerError(
         ErrorCode.CUTOUT_UNKNOWN_BANDS,
-        f"{path} does not say which of its images are in {', '.join(contract.bands)}.",
+        f"{path} does not say which of its images are in {', '.join(frame.bands)}.",
         "Name each HDU by its band (EXTNAME = 'r'), or the planes of a cube by BANDS = 'gri'.",
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,32 +13,13 @@ from catalogs.errors import ErrorCode, ScannerError
 from scanner.images import positions
 from scanner.images.tile_images import SCALE_TOLERANCE, TileImages
 from scanner.sources.sources import Sources
+from scanner.windows.frame import WindowFrame
 from scanner.windows.resample import Resampler
 
 Batch = NDArray[np.float32]
 
 _TIE = 1e-6
 _NOWHERE = -(10**9)
-
-
-class Frame(Protocol):
-    """What windows must be: a model's contract is one."""
-
-    @property
-    def bands(self) -> tuple[str, ...]: ...
-    @property
-    def window(self) -> int: ...
-    @property
-    def pixel_scale(self) -> float: ...
-
-
-@dataclass(frozen=True)
-class WindowFrame:
-    """Bands in channel order, side of the window in pixels, and pixel scale in arcsec."""
-
-    bands: tuple[str, ...]
-    window: int
-    pixel_scale: float
 
 
 @dataclass(frozen=True)
@@ -62,7 +42,7 @@ class Windows:
     brought to the frame's pixel scale, centred on the source: nJy per pixel of the frame, flux conserved.
     """
 
-    def __init__(self, images: TileImages, sources: Sources, frame: Frame, resample: bool = False) -> None:
+    def __init__(self, images: TileImages, sources: Sources, frame: WindowFrame, resample: bool = False) -> None:
         missing = [band for band in frame.bands if band not in images.bands]
         if missing:
             hint = f"The bands at hand are {', '.join(images.bands)}."
@@ -147,7 +127,7 @@ class Windows:
         return np.stack([first_x, first_y, phase_x, phase_y])
 
 
-def check_scale(tile: str, pixel_scale: float, frame: Frame, resample: bool) -> None:
+def check_scale(tile: str, pixel_scale: float, frame: WindowFrame, resample: bool) -> None:
     """Refuse pixels (in arcsec) that the frame cannot take as they are: ``tile.pixel_scale``."""
     if not resample and not _fits(pixel_scale, frame):
         message = f'Tile {tile} has {pixel_scale:.4f}" pixels, the model wants {frame.pixel_scale:.4f}".'
@@ -155,11 +135,11 @@ def check_scale(tile: str, pixel_scale: float, frame: Frame, resample: bool) -> 
         raise ScannerError(ErrorCode.TILE_PIXEL_SCALE, message, hint)
 
 
-def _fits(pixel_scale: float, frame: Frame) -> bool:
+def _fits(pixel_scale: float, frame: WindowFrame) -> bool:
     return abs(pixel_scale / frame.pixel_scale - 1) <= SCALE_TOLERANCE
 
 
-def _resampler(images: TileImages, frame: Frame) -> Resampler | None:
+def _resampler(images: TileImages, frame: WindowFrame) -> Resampler | None:
     if _fits(images.pixel_scale, frame):
         return None
     return Resampler(frame.window, frame.pixel_scale / images.pixel_scale)

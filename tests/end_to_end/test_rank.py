@@ -121,15 +121,6 @@ def test_turned_examples_have_eight_vectors_the_first_as_catalogued(
     assert not np.allclose(turned.vectors[1], turned.vectors[0], atol=1e-3)
 
 
-def test_orientations_are_all_eight_and_turn_the_sky_alone() -> None:
-    window = np.arange(2 * 9, dtype=np.float32).reshape(2, 3, 3)
-    found = examples.orientations(window)
-    assert len({one.tobytes() for one in found}) == 8
-    np.testing.assert_array_equal(found[0], window)
-    assert np.all(np.sort(found[:, 0].reshape(8, -1), axis=1) == np.arange(9))  # bands stay apart
-    assert {float(one[0, 1, 1]) for one in found} == {4.0}
-
-
 def test_a_spot_without_an_object_is_embedded_where_its_tile_is(
     catalogue: Path, field: Path, model: Path, objects: Table, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ from scanner.encoder.encoder import Encoder
 from scanner.images import tile_images as images
 from scanner.sources import sources
 from scanner.survey import survey, tile_list
+from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 
 PACKAGE = Path(scanner.__file__).parent
@@ -31,7 +32,7 @@ def flux() -> NDArray[np.float32]:
     unions = survey.load("unions")
     opened = images.open_tile(unions, tile_list.find(unions, "217.292", PACKAGE / "demo"))
     with Encoder(DEFAULT_MODEL, device="cpu") as encoder:
-        return Windows(opened, sources.detect(opened), encoder.contract).gather(0, ROWS)
+        return Windows(opened, sources.detect(opened), WindowFrame(*encoder.contract.frame)).gather(0, ROWS)
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])

@@ -15,7 +15,8 @@ from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources, detect
 from scanner.survey.bands import BANDS
-from scanner.windows.windows import WindowFrame, Windows
+from scanner.windows.frame import WindowFrame
+from scanner.windows.windows import Windows
 from training.cutouts import selection as choice
 from training.cutouts.selection import Rule
 from training.cutouts.shards import AT_ONCE, WINDOW, Shard, rows

@@ -13,7 +13,8 @@ from scanner.sources.sources import Sources, detect
 from scanner.survey import survey, tile_list
 from scanner.survey.survey import Survey
 from scanner.windows.by_position import Stamps
-from scanner.windows.windows import WindowFrame, Windows
+from scanner.windows.frame import WindowFrame
+from scanner.windows.windows import Windows
 from tests.support import small_tiles
 
 FRAME = WindowFrame(tuple("ugriz"), 64, 0.18577)

@@ -10,12 +10,14 @@ import pytest
 from astropy.io import fits
 
 from catalogs.errors import ScannerError
+from scanner.images.wcs import FLAT_CENTRE
 from scanner.survey import survey
 from scanner.windows import cutout_file
+from scanner.windows.frame import WindowFrame
 from tests.support import tiny_encoder
 
 UNIONS = survey.load("unions")
-MODEL = tiny_encoder.contract()
+MODEL = WindowFrame(*tiny_encoder.contract().frame)
 TO_NJY = {"r": 10 ** (0.4 * 1.4), "g": 10 ** (0.4 * 4.4)}
 
 
@@ -86,7 +88,7 @@ def test_the_pixel_scale_is_read(tmp_path: Path, cards: dict[str, Any]) -> None:
 def test_the_middle_is_at_the_centre(tmp_path: Path, size: int) -> None:
     read = cutout_file.read(write(tmp_path / "c.fits", fits.ImageHDU(image(size), name="r")), UNIONS, MODEL)
     assert read.wcs[2] is not None
-    x, y = read.wcs[2].all_world2pix(*cutout_file.CENTRE, 0)
+    x, y = read.wcs[2].all_world2pix(*FLAT_CENTRE, 0)
     assert (round(float(x), 6), round(float(y), 6)) == ((size - 1) / 2, (size - 1) / 2)
 
 

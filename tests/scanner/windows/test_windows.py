@@ -16,7 +16,8 @@ from scanner.sources.sources import Sources, detect
 from scanner.survey import survey
 from scanner.survey import tile as tiles
 from scanner.survey.survey import Survey
-from scanner.windows.windows import WindowFrame, Windows
+from scanner.windows.frame import WindowFrame
+from scanner.windows.windows import Windows
 
 FRAME = WindowFrame(("u", "g", "r", "i", "z"), 64, 0.18577)
 

@@ -21,7 +21,8 @@ from scanner.sources.sources import Sources
 from scanner.survey import survey, tile_list
 from scanner.survey.bands import BANDS
 from scanner.survey.survey import AB_NANOJANSKY
-from scanner.windows.windows import WindowFrame, Windows
+from scanner.windows.frame import WindowFrame
+from scanner.windows.windows import Windows
 from training.cutouts import real_fields as fields
 
 LENS_TILE, TILES = "110.280", ("110.280", "111.280")  # 111.280 shows lenses of 110.280 again: only its negatives count

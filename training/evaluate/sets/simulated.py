@@ -24,7 +24,8 @@ from scanner.images.tile_images import TileImages, open_tile
 from scanner.sources.sources import detect
 from scanner.survey import survey, tile_list
 from scanner.survey.bands import BANDS
-from scanner.windows.windows import WindowFrame, Windows
+from scanner.windows.frame import WindowFrame
+from scanner.windows.windows import Windows
 from training.cutouts.simulated import plate
 from training.simulate.conditions import OFFSET, SATURATION, SEEING, Seen, Settings, pixel_rms
 from training.simulate.exposure import correlated_noise

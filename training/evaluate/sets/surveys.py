@@ -16,7 +16,8 @@ from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources
 from scanner.survey.bands import BANDS
 from scanner.survey.survey import AB_NANOJANSKY
-from scanner.windows.windows import WindowFrame, Windows
+from scanner.windows.frame import WindowFrame
+from scanner.windows.windows import Windows
 from training.cutouts import real_fields as fields
 from training.evaluate.sets.lenses import magnitudes
 
