@@ -20,7 +20,7 @@ from distributed import WorkerPlugin, get_worker
 
 import catalogs
 from catalogs.errors import ErrorCode, ScannerError
-from scanner import __version__
+from catalogs.store.provenance import software
 from scanner.cluster import gpus
 from scanner.cluster.job import INSTALL, Work
 from scanner.encoder.encoder import Encoder
@@ -60,7 +60,7 @@ class TileWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
 
     def setup(self, worker: Any) -> None:
         """Nothing is loaded yet: a worker that joins late must not be late for its heartbeat."""
-        if self._work.software != __version__:
+        if self._work.software != software():
             self._problem: ScannerError | None = _other_software(self._work.software, worker.address)
         else:
             self._problem = None
@@ -223,6 +223,6 @@ def _stopped() -> ScannerError:
 def _other_software(wanted: str, address: str) -> ScannerError:
     return ScannerError(
         ErrorCode.CLUSTER_OTHER_SOFTWARE,
-        f"Worker {address} has unions-scanner {__version__}, the scan was started with {wanted}: rows could differ.",
+        f"Worker {address} has {software()}, the scan was started with {wanted}: rows could differ.",
         f"Install the same version everywhere: {INSTALL}",
     )
