@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bench.harness import machine, tables
+from bench.harness import machine, report
 from bench.harness.setup import Setup
 from catalogs.atomic import write_json
 from scanner.encoder.contract import DEFAULT_MODEL
@@ -83,10 +83,10 @@ def main(
         before = machine.reading()
         result[name] = import_module(SECTIONS[name]).measure(setup)
         loads[name] = machine.load_since(before)
-        click.echo(tables.render(name, result[name]))
+        click.echo(report.render(name, result[name]))
         _warn_of(loads[name])
         write_json(out, result)
-    click.echo(tables.render("machine", result["machine"]))
+    click.echo(report.render("machine", result["machine"]))
 
 
 def _warn_of(load: dict[str, Any]) -> None:
