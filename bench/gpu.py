@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from bench.encoder import torch_loop
 from bench.encoder.encoder import windows
-from bench.harness import machine, tables, tiles
+from bench.harness import machine, report, tiles
 from bench.harness.setup import Setup
 from bench.harness.timing import Work, cost, in_turns, median_ratio, middle, now
 from bench.scan import time_breakdown as lost
@@ -256,7 +256,7 @@ def main(out: Path, model: str, device: str, pixels: int) -> None:
         found = measure(Setup(model, folder, pixels, quick=False), device)
     except ScannerError as error:
         raise click.ClickException(error.report()) from error
-    click.echo(tables.render("gpu", found))
+    click.echo(report.render("gpu", found))
     write_json(out, {"machine": machine.facts(), "gpu": found})
     if astray := {name: operators for name, operators in found["on_the_cpu"].items() if operators}:
         told = "; ".join(f"{name}: {', '.join(operators)}" for name, operators in astray.items())

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import catalogs
-from bench.harness import tables
+from bench.harness import report
 from catalogs.atomic import write_json
 from catalogs.catalogue import Catalogue
 from catalogs.ranking import evaluation as trials
@@ -92,7 +92,7 @@ def main(
     if root is not None:
         found["augment"] = list(_augment(opened, known, asker, replace(tried, examples=AUGMENTED)))
         found["outliers"] = _outliers(opened, where, asker)
-    click.echo(tables.render("ranking", found))
+    click.echo(report.render("ranking", found))
     if out is not None:
         write_json(out, found)
 

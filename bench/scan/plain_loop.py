@@ -19,18 +19,12 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from scanner.encoder import session as runtime
 from scanner.survey import survey
 from scanner.survey.survey import AB_NANOJANSKY
 from scanner.survey.tile import Tile
 
 BATCH = 256
 UNIONS = survey.load("unions")
-
-
-def session(model: Path) -> Any:
-    """ONNX Runtime with the options it has by itself."""
-    return runtime.load().InferenceSession(str(model), providers=[runtime.CPU])
 
 
 def scan(tiles: Iterable[Tile], running: Any, window: int, most: int, out: Path) -> int:
