@@ -170,8 +170,9 @@ def _pixels(contract: Contract) -> str:
 
 def _worth(evaluation: Path) -> str:
     return (
-        "On real lenses that were never trained on, labelled pictures and simulations, beside baselines; what each "
-        f"measure is stands in docs/evaluation.md.\n\n{card_table(evaluation)}\n\n{NOTE}\n\n{aims(evaluation)}"
+        "On real lenses that were never trained on, labelled pictures and simulations, beside baselines. "
+        "docs/develop/evaluation.md describes each measure."
+        f"\n\n{card_table(evaluation)}\n\n{NOTE}\n\n{aims(evaluation)}"
     )
 
 

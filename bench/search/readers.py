@@ -1,4 +1,4 @@
-"""One exact question to a catalogue, by the readers of docs/analysis.md; and what the float16 map spares.
+"""One exact question to a catalogue, by the readers of docs/guide/search.md; and what the float16 map spares.
 
 The statements timed are those of the docs, word for word. All readers take turns, files in the page cache; CPU-seconds
 are of all threads, so they can be compared whatever a reader does with the cores. ``agrees`` is the share of

@@ -135,7 +135,7 @@ def test_a_file_that_asks_for_nonsense_is_refused(
         pass
     assert caught.value.code == "cluster.bad_config"
     assert said in caught.value.message
-    assert "docs/scaling.md" in caught.value.hint
+    assert "docs/guide/many-machines.md" in caught.value.hint
     assert not (slurm / "script").exists()
 
 
