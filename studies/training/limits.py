@@ -32,8 +32,7 @@ from training.config import POOLINGS
 from training.evaluate import baselines
 from training.evaluate.models import Flux, Vectors
 from training.evaluate.sets import pictures
-from training.evaluate.sets.lenses import LENS_TILE, central
-from training.evaluate.sets.lenses import load as lens_windows
+from training.evaluate.sets.lenses import LENS_TILE, central, load_lenses
 from training.evaluate.statistics import probes
 from training.evaluate.statistics.estimates import estimate_auc
 from training.evaluate.statistics.metrics import Bools, Floats
@@ -79,7 +78,7 @@ class Asked:
 def questions(checkpoint: Checkpoint, data: Path) -> tuple[Asked, Asked]:
     """Lenses among galaxies of equal magnitude, and galaxies among stars, blends and artefacts."""
     side = checkpoint.config.model.window
-    lenses, galaxies, large = lens_windows(data, side), pictures.galaxies(data, side), pictures.galaxies(data, 2 * side)
+    lenses, galaxies, large = load_lenses(data, side), pictures.galaxies(data, side), pictures.galaxies(data, 2 * side)
     some = subsets(lenses)["matched"]
     return (
         Asked("lens, matched", lenses.flux[some], lenses.is_lens[some]),

@@ -18,7 +18,7 @@ import torch
 from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
-from export import fp16 as half
+from export import fp16
 from export.__main__ import export_command
 from export.aims import AIMS, aims
 from export.card import render
@@ -131,10 +131,10 @@ def test_a_half_file_that_differs_is_never_written(
         other.mean += 10
         return other
 
-    monkeypatch.setattr(half, "in_half", coarse)
+    monkeypatch.setattr(fp16, "in_half", coarse)
     contract = Encoder(made / "encoder.onnx", device="cpu").contract
     with pytest.raises(ScannerError) as caught:
-        half.export_half(graph, contract, tmp_path / "half.onnx", made / "encoder.onnx", made_up(graph))
+        fp16.export_half(graph, contract, tmp_path / "fp16.onnx", made / "encoder.onnx", made_up(graph))
     assert caught.value.code == "export.precision"
     assert not list(tmp_path.iterdir())
 

@@ -60,7 +60,9 @@ class CutoutFileTask:
                 yield Shard(pixels[good], rows(int(good.sum()), frame=self.path.stem, kind="object", **where))
 
 
-def tasks(paths: tuple[Path, ...], survey: str, window: int = WINDOW, split: str = "train") -> list[CutoutFileTask]:
+def file_tasks(
+    paths: tuple[Path, ...], survey: str, window: int = WINDOW, split: str = "train"
+) -> list[CutoutFileTask]:
     """A task for every file. Raises ``ScannerError`` ``shards.other_pixels`` for a survey of another pixel scale."""
     known = load(survey)
     if abs(known.pixel_scale / PIXEL_SCALE - 1) > SAME_SCALE:

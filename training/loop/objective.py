@@ -39,7 +39,7 @@ class Losses(NamedTuple):
     denoise: Tensor
 
 
-class Objective(nn.Module):
+class TrainingObjective(nn.Module):
     """The autoencoder with the heads of its terms. Only ``mae`` is kept after the training."""
 
     frequency: Tensor

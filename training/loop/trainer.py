@@ -19,7 +19,7 @@ from training.cutouts.shards import KINDS
 from training.loop.batches import CENTRED, VALIDATE, Batch, Cutouts, batch_of, keys_of, open_cutouts, views
 from training.loop.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser, stages
 from training.loop.loader import Stream
-from training.loop.objective import Losses, Objective
+from training.loop.objective import Losses, TrainingObjective
 from training.loop.processes import World
 from training.loop.statistics import calibrate, embedding_statistics, some_rows
 from training.model.mae import MaskedAutoencoder
@@ -64,7 +64,7 @@ class Trainer:
         self.data |= _origin(start, first)
         self.validation = open_cutouts(shards, config, VALIDATE)
         torch.manual_seed(config.run.seed)
-        self.model = Objective(config, _frequency(cutouts))
+        self.model = TrainingObjective(config, _frequency(cutouts))
         if start is not None:
             kept = {f"mae.{name}": tensor for name, tensor in start.weights.items()}
             self.model.load_state_dict(kept | dict(start.state))

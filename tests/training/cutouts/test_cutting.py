@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.tile_images import TileImages
 from training.__main__ import cli
-from training.cutouts import production
-from training.cutouts import real_fields as fields
+from training.cutouts import production, real_fields
 from training.cutouts.cutting import Plate, cut
 from training.cutouts.real_fields import Frame
 from training.cutouts.selection import Rule, chosen
@@ -29,7 +28,7 @@ HALF_KIDS = 40 * PIXEL_SCALE / 0.339
 
 @pytest.fixture(scope="module")
 def frames(shared_data: Path) -> list[Frame]:
-    return fields.frames(shared_data)
+    return real_fields.frames(shared_data)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,7 @@ def kids(frames: list[Frame]) -> Frame:
 
 @pytest.fixture(scope="module")
 def kids_images(kids: Frame) -> TileImages:
-    return fields.read(kids)
+    return real_fields.read(kids)
 
 
 def column(path: Path, name: str) -> NDArray[np.float64]:

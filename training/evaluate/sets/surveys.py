@@ -18,7 +18,7 @@ from scanner.survey.bands import BANDS
 from scanner.survey.survey import AB_NANOJANSKY
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
-from training.cutouts import real_fields as fields
+from training.cutouts import real_fields
 from training.evaluate.sets.lenses import magnitudes
 
 FOLDER = Path("fields") / "sn2006bh_griz_des_ps1_sdss"
@@ -84,7 +84,7 @@ def _survey(folder: Path, survey: str) -> TileImages:
     flux = np.full((len(BANDS), *shape), np.nan, np.float32)
     for band, plane in planes.items():
         flux[BANDS.index(band)] = plane
-    wcs = fields.flat_wcs(shape, scale)
+    wcs = real_fields.flat_wcs(shape, scale)
     there = tuple(float(band in planes) for band in BANDS)
     return TileImages(
         name=survey, bands=BANDS, flux=flux, variance=(None,) * len(BANDS), wcs=(wcs,) * len(BANDS), valid=there,
@@ -93,6 +93,6 @@ def _survey(folder: Path, survey: str) -> TileImages:
 
 
 def _others(data: Path) -> Iterator[TileImages]:
-    for frame in fields.frames(data):
+    for frame in real_fields.frames(data):
         if frame.source == OTHERS:
-            yield fields.read(frame)
+            yield real_fields.read(frame)
