@@ -11,8 +11,8 @@ import onnx
 import torch
 
 from catalogs.atomic import replacing
-from export.embedding_options import Recipe
-from export.graph import DEFAULT, EmbeddingGraph
+from export.embedding_options import DEFAULT, EmbeddingOptions
+from export.graph import EmbeddingGraph
 from export.verify import Verification, verify
 from scanner.encoder.contract import CONTRACT_KEY, Contract
 from training.loop.checkpoint import Checkpoint, begun_with, load
@@ -34,7 +34,7 @@ class Exported:
 def export(
     checkpoint: Path,
     out: Path,
-    recipe: Recipe = DEFAULT,
+    options: EmbeddingOptions = DEFAULT,
     cutouts: Path | None = None,
     licence: str = LICENCE,
     first: Path | None = None,
@@ -48,7 +48,7 @@ def export(
     source = load(checkpoint)
     if first is not None:
         source = begun_with(source, load(first))
-    graph = EmbeddingGraph(source, recipe)
+    graph = EmbeddingGraph(source, options)
     contract = contract_of(source, graph, licence)
     with replacing(out) as temporary:
         temporary.write_bytes(with_contract(trace(graph, contract), contract).SerializeToString(deterministic=True))
@@ -61,7 +61,7 @@ def contract_of(checkpoint: Checkpoint, graph: EmbeddingGraph, licence: str = LI
     model, progress = checkpoint.config.model, checkpoint.progress
     return Contract(
         bands=model.bands, pixel_scale=model.pixel_scale, window=model.window, embedding_dim=model.dim,
-        pooling=str(graph.recipe),
+        pooling=str(graph.options),
         stretch=graph.pixels.describe(),
         weights_sha256=checkpoint.weights_sha256,
         training_run=f"{checkpoint.config.name}, {progress['step']} steps", licence=licence,

@@ -25,7 +25,7 @@ from sklearn.svm import SVC
 
 from catalogs.atomic import replacing
 from catalogs.estimate import PairedEstimate
-from export.embedding_options import Recipe
+from export.embedding_options import EmbeddingOptions
 from scanner.survey.bands import BANDS
 from studies.training.vectors import Encoded, baked
 from training.config import POOLINGS
@@ -118,7 +118,7 @@ def limits(run: Path, data: Path, say: Callable[[str], None]) -> Iterator[tuple[
 
 
 def _features(asked: Asked, checkpoint: Checkpoint, encoded: Encoded) -> Iterator[tuple[str, Vectors]]:
-    bake, dim = baked(checkpoint, Recipe()), checkpoint.config.model.dim
+    bake, dim = baked(checkpoint, EmbeddingOptions()), checkpoint.config.model.dim
     rows = encoded.embed(asked.flux)
     vectors, photographs = bake(rows), baselines.fit(baselines.IMAGENET, asked.flux).embed(asked.flux)
     yield "as exported", vectors
@@ -134,7 +134,7 @@ def by_type(run: Path, data: Path) -> dict[str, PairedEstimate]:
     """AUC of the linear probe for lenses that are single galaxies, and for groups, against all matched negatives."""
     checkpoint = load(run)
     asked = questions(checkpoint, data)[0]
-    score = out_of_fold(baked(checkpoint, Recipe())(Encoded(checkpoint).embed(asked.flux)), asked.label)
+    score = out_of_fold(baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(asked.flux)), asked.label)
     with (data / "tiles_dev" / "truth.csv").open(newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["tile"] == LENS_TILE and row["label"] == "lens"]
     kinds = np.array([row["kind"] for row in rows] + [""] * int((~asked.label).sum()))
@@ -155,7 +155,7 @@ def contradicted(run: Path, data: Path) -> Contradicted:
     """Pictures on whose other side of the border the linear probe and every one of ``FORMS`` put them."""
     checkpoint = load(run)
     asked = questions(checkpoint, data)[1]
-    vectors = baked(checkpoint, Recipe())(Encoded(checkpoint).embed(asked.flux))
+    vectors = baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(asked.flux))
     scores = [out_of_fold(vectors, asked.label, make) for make in (probes.classifier, *FORMS.values())]
     votes = np.stack([score > (0.5 if score.min() >= 0 else 0.0) for score in scores])
     rows = np.flatnonzero((votes != asked.label).all(axis=0))

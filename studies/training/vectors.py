@@ -1,4 +1,4 @@
-"""Vectors of a checkpoint by any recipe: the network runs once for every set of windows, baking is a matrix product."""
+"""Embeddings of a checkpoint by any options: every set is encoded once, the options are a matrix product behind it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from catalogs.store.vectors import unit
-from export.embedding_options import Recipe
+from export.embedding_options import EmbeddingOptions
 from export.graph import projection
 from scanner.survey.bands import BANDS
 from training.config import POOLINGS, Config, Data
@@ -29,7 +29,7 @@ Bake = Callable[[Vectors], Vectors]
 
 
 class Encoded:
-    """The network of a checkpoint: windows to rows [N, 4 D + B] of what recipes start from.
+    """The network of a checkpoint: windows to rows [N, 4 D + B] of what embeddings start from.
 
     That is the vectors of every pooling, in the order of ``POOLINGS``, and the share of every band that is missing.
     """
@@ -49,11 +49,11 @@ class Encoded:
         return np.concatenate(rows)
 
 
-def baked(checkpoint: Checkpoint, recipe: Recipe) -> Bake:
+def baked(checkpoint: Checkpoint, options: EmbeddingOptions) -> Bake:
     """What ``export.graph.EmbeddingGraph`` does behind the pooling."""
-    statistics, dim = checkpoint.statistics[recipe.pooling], checkpoint.config.model.dim
-    matrix = projection(statistics, recipe).numpy()
-    first, mean, missing = POOLINGS.index(recipe.pooling) * dim, statistics.mean.numpy(), statistics.missing.numpy()
+    statistics, dim = checkpoint.statistics[options.pooling], checkpoint.config.model.dim
+    matrix = projection(statistics, options).numpy()
+    first, mean, missing = POOLINGS.index(options.pooling) * dim, statistics.mean.numpy(), statistics.missing.numpy()
 
     def bake(rows: Vectors) -> Vectors:
         return unit((rows[:, first : first + dim] - mean - rows[:, len(POOLINGS) * dim :] @ missing) @ matrix)

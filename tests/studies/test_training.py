@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
 from catalogs.store.vectors import unit
-from export.embedding_options import Recipe
+from export.embedding_options import EmbeddingOptions
 from export.graph import EmbeddingGraph
 from studies.training import compare, limits, trees
 from studies.training.__main__ import cli
@@ -124,11 +124,19 @@ def test_an_unknown_key_of_a_variant_is_named(tmp_path: Path) -> None:
         compare.read(path)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), Recipe("cls", 0.0, 0.0), Recipe("mean", 1.0, 0.0), Recipe("central")])
-def test_baked_vectors_are_those_of_the_exported_graph(checkpoint: Checkpoint, recipe: Recipe) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        EmbeddingOptions(),
+        EmbeddingOptions("cls", 0.0, 0.0),
+        EmbeddingOptions("mean", 1.0, 0.0),
+        EmbeddingOptions("central"),
+    ],
+)
+def test_baked_vectors_are_those_of_the_exported_graph(checkpoint: Checkpoint, options: EmbeddingOptions) -> None:
     windows, encoded = Windows(), Encoded(checkpoint)
-    found = Baked(Embeddings(lambda _: encoded, encoded.side), baked(checkpoint, recipe)).of(windows)
-    graph = EmbeddingGraph(checkpoint, recipe)
+    found = Baked(Embeddings(lambda _: encoded, encoded.side), baked(checkpoint, options)).of(windows)
+    graph = EmbeddingGraph(checkpoint, options)
     with torch.no_grad():
         expected = graph(torch.from_numpy(windows.flux[:, 1:4, 4:36, 4:36]))
     np.testing.assert_allclose(found, expected, atol=1e-4)

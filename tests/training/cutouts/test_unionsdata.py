@@ -65,9 +65,7 @@ def test_files_can_be_held_out(tmp_path: Path) -> None:
 
 def test_a_file_without_cutouts_keeps_the_window_that_was_asked_for(tmp_path: Path) -> None:
     write(tmp_path / "a.h5", rows=0)
-    production.produce(
-        tmp_path / "out", unionsdata.file_tasks((tmp_path / "a.h5",), "unions", window=64), seed=0, window=64
-    )
+    production.produce(tmp_path / "out", unionsdata.file_tasks((tmp_path / "a.h5",), "unions", 64), seed=0, window=64)
     assert only(tmp_path / "out")[0].shape == (0, 5, 64, 64)
 
 
