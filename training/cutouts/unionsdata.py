@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.unions_grid import PIXEL_SCALE
+from scanner.images.calibration import calibrate
 from scanner.survey.bands import BANDS
 from scanner.survey.survey import Band, Survey, load
 from training.cutouts.selection import Rule
@@ -87,11 +88,8 @@ def nanojansky(counts: NDArray[Any], bands: list[Band]) -> NDArray[np.float32]:
     outside = (counts == 0).all(axis=1)
     flux = np.full((len(counts), len(BANDS), *counts.shape[2:]), np.nan, np.float32)
     for channel, band in enumerate(bands):
-        here = counts[:, channel]
-        missing = outside | ~np.isfinite(here)
-        if band.zero_is_missing:
-            missing |= here == 0
-        flux[:, BANDS.index(band.name)] = np.where(missing, np.nan, here * np.float32(band.to_nanojansky))
+        plane = calibrate(counts[:, channel], band.zero_point, band.zero_is_missing)
+        flux[:, BANDS.index(band.name)] = np.where(outside, np.nan, plane)
     return flux
 
 

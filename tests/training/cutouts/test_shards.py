@@ -14,10 +14,10 @@ import pytest
 
 from catalogs.errors import ScannerError
 from scanner.images.tile_images import TileImages
+from scanner.images.wcs import flat_wcs
 from scanner.survey.bands import BANDS
 from training.cutouts import cutting, production, shards
 from training.cutouts.cutting import Plate, cut
-from training.cutouts.real_fields import flat_wcs
 from training.cutouts.selection import Rule
 from training.cutouts.shards import Shard
 

@@ -12,7 +12,7 @@ import pytest
 
 from catalogs.errors import ScannerError
 from training.config import Augment, Config, Data
-from training.loop.batches import CENTRED, VALIDATE, batch_of, keys_of, open_cutouts, sample, turned
+from training.loop.batches import CENTRED, VALIDATE, batch_of, keys_of, open_cutouts, sample
 
 
 def keys(n: int, epoch: int = 0) -> np.ndarray:
@@ -80,11 +80,18 @@ def test_bands_are_dropped_as_often_as_asked(shards: Path, tiny: Config) -> None
     assert 0.15 < share < 0.25
 
 
-def test_the_eight_turns_are_eight_and_include_the_identity() -> None:
-    image = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
-    seen = {turned(image, turn).tobytes() for turn in range(8)}
-    assert len(seen) == 8
-    np.testing.assert_array_equal(turned(image, 0), image)
+def test_orientations_are_drawn_in_the_order_that_checkpoints_were_trained_with(tiny: Config) -> None:
+    cutout = np.random.default_rng(0).normal(size=(3, 32, 32)).astype(np.float32)
+    seen = set()
+    for seed in range(40):
+        flux, *_ = sample(cutout, np.random.default_rng(seed), replace(CENTRED, flips=True), tiny.model)
+        random = np.random.default_rng(seed)
+        random.integers(0, 1, size=2)  # jitter
+        turn = int(random.integers(8))
+        expected = np.rot90(cutout.swapaxes(1, 2) if turn & 4 else cutout, turn & 3, axes=(1, 2))
+        np.testing.assert_array_equal(flux, expected)
+        seen.add(turn)
+    assert seen == set(range(8))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from catalogs.estimate import estimate_paired_mean
 from catalogs.ranking.measures import recall
+from scanner.windows.orientations import orient
 from training.evaluate.embeddings import Embeddings
 from training.evaluate.models import Flux, Vectors
 from training.evaluate.results import Measured
@@ -17,7 +18,6 @@ from training.evaluate.sets.lenses import LabelledWindows, matched
 from training.evaluate.statistics import probes
 from training.evaluate.statistics.estimates import estimate_auc, estimate_measure
 from training.evaluate.statistics.metrics import MEASURES, Bools, Floats, leave_one_out, ranked, recall_curve
-from training.loop.batches import turned
 from training.loop.statistics import sky_noise
 
 KNOWN, DRAWS, DEPTHS = 10, 50, (10, 50, 200)
@@ -92,9 +92,9 @@ def changed(flux: Flux, windows: LabelledWindows, change: str) -> Flux:
         less[:, windows.bands.index(change[-1])] = np.nan
         return less
     if change.startswith("turned"):
-        return turned(flux, 1)
+        return orient(flux, 1)
     if change == "mirrored":
-        return np.asarray(flux[..., ::-1])
+        return orient(flux, 4)
     sigma = _sky_noise(flux) * NOISIER
     return np.asarray(flux + np.random.default_rng(0).standard_normal(flux.shape, np.float32) * sigma, np.float32)
 
