@@ -7,7 +7,6 @@ from pathlib import Path
 
 from catalogs.digest import file_sha256
 from catalogs.text_table import markdown_table
-from export.aims import aims
 from export.precision import Agreement
 from export.to_onnx import Exported
 from scanner.encoder.contract import Contract
@@ -171,7 +170,7 @@ def _pixels(contract: Contract) -> str:
 def _worth(evaluation: Path) -> str:
     return (
         "On real lenses that were never trained on, labelled pictures and simulations, beside baselines; what each "
-        f"measure is stands in docs/evaluation.md.\n\n{card_table(evaluation)}\n\n{NOTE}\n\n{aims(evaluation)}"
+        f"measure is stands in docs/evaluation.md.\n\n{card_table(evaluation)}\n\n{NOTE}"
     )
 
 

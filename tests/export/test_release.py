@@ -20,7 +20,6 @@ from click.testing import CliRunner
 from catalogs.errors import ScannerError
 from export import fp16
 from export.__main__ import export_command
-from export.aims import AIMS, aims
 from export.card import render
 from export.fp16 import in_half
 from export.graph import EmbeddingGraph
@@ -162,25 +161,6 @@ def test_the_card_quotes_table_and_checksums(made: Path) -> None:
     for said in ("| retrieval | mAP matched | 0.500 [0.40, 0.60] |", "BSD-3-Clause", "neighbours in common"):
         assert said in card
     assert all(sums[name] in card for name in sums if name != "README.md")
-
-
-def test_the_card_says_which_aims_were_missed(tmp_path: Path) -> None:
-    def written(**values: float) -> Path:
-        tasks = {"retrieval": {"measures": {name: {"value": value} for name, value in values.items()}}}
-        others = {task: {"measures": {}} for task, _ in AIMS if task != "retrieval"}
-        for task, measure in AIMS:
-            if task != "retrieval":
-                others[task]["measures"][measure] = {"value": 0.96}
-        models = {"mine": {**tasks, **others}, "magnitude": {}}
-        (tmp_path / "evaluation.json").write_text(json.dumps({"models": models}))
-        return tmp_path / "evaluation.json"
-
-    assert aims(written(**{"mAP matched": 0.6, "P@10 matched": 0.7})) == "Of 9 aims set beforehand 9 are met."
-    said = aims(written(**{"mAP matched": 0.59}))
-    assert said == (
-        "Of 9 aims set beforehand 7 are met; missed: retrieval, mAP matched 0.590 instead of 0.60; "
-        "not measured: retrieval, P@10 matched."
-    )
 
 
 def test_the_card_tells_of_the_run_that_came_before(run: Path, shards: Path, tmp_path: Path) -> None:
