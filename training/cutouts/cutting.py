@@ -104,7 +104,7 @@ def _windows(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> I
         dec=sources.dec if plate.sky else np.nan,
         **columns,
     )
-    column = table.schema.get_field_index("valid_fraction")
+    column = table.schema.get_field_index("band_fraction")
     for first in range(0, len(sources), AT_ONCE):
         pixels = windows.gather(first, first + AT_ONCE)
         valid = windows.valid_fraction(pixels)

@@ -57,7 +57,7 @@ class CutoutFileTask:
                 pixels = nanojansky(_middle(file["cutouts"], some, self.window), bands)
                 valid = np.isfinite(pixels[:, [BANDS.index(band.name) for band in bands]]).mean(axis=(1, 2, 3))
                 good = valid >= self.least_valid
-                where = {"ra": ra[some][good], "dec": dec[some][good], "valid_fraction": valid[good]}
+                where = {"ra": ra[some][good], "dec": dec[some][good], "band_fraction": valid[good]}
                 yield Shard(pixels[good], rows(int(good.sum()), frame=self.path.stem, kind="object", **where))
 
 

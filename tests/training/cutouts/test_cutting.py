@@ -126,7 +126,7 @@ def test_resampling_keeps_the_flux_of_real_galaxies(kids: Frame, kids_images: Ti
     plate = Plate("kids", kids_images, kids.seeing, sky=False, columns=kids.columns, most=kids.most)
     (shard,) = cut(plate, Rule(least=1.0, sky=0), seed=0)
     mag, radius = np.array(shard.table["mag"]), np.array(shard.table["flux_radius"])
-    good = np.flatnonzero((mag < 20.5) & (mag > 17) & (radius > 0.6) & (np.array(shard.table["valid_fraction"]) == 1))
+    good = np.flatnonzero((mag < 20.5) & (mag > 17) & (radius > 0.6) & (np.array(shard.table["band_fraction"]) == 1))
     assert len(good) >= 5
     x, y = np.array(shard.table["x"])[good] - 1820, np.array(shard.table["y"])[good]
     for band in (1, 2):
