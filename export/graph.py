@@ -9,7 +9,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from export.embedding_options import DEFAULT, EmbeddingOptions
 from training.loop.checkpoint import Checkpoint
 from training.model.pixels import missing_share
-from training.model.pooling import Statistics, pool, upright
+from training.model.pooling import Statistics, orient_axes, pool
 
 LEAST_VARIANCE = 1e-6  # of the first axis; what varies less is rounding, not to be blown up
 TINY = 1e-30
@@ -79,5 +79,5 @@ def projection(statistics: Statistics, options: EmbeddingOptions) -> Tensor:
         axes = axes + options.emphasis * torch.outer(axes @ lens, lens)
     if axes is not plain:
         varying = spread.T @ axes
-        axes = axes @ upright(torch.linalg.eigh(varying.T @ varying).eigenvectors.flip(1))
+        axes = axes @ orient_axes(torch.linalg.eigh(varying.T @ varying).eigenvectors.flip(1))
     return axes.float()

@@ -25,7 +25,7 @@ from export.graph import EmbeddingGraph
 from export.int8 import export_int8
 from export.precision import Agreement
 from export.to_onnx import LICENCE, Exported, export
-from export.verify import compared_on
+from export.verify import comparison_pixels
 from scanner.encoder.contract import of_precision
 from training.config import Config
 from training.loop.checkpoint import Checkpoint
@@ -68,8 +68,8 @@ def release(
         (folder / name).unlink(missing_ok=True)
     done = export(checkpoint, folder / ENCODER, options, cutouts, licence, first)
     graph = EmbeddingGraph(done.checkpoint, options)
-    flux = compared_on(graph, done.checkpoint.config, cutouts, COMPARED)
-    others = compared_on(graph, done.checkpoint.config, cutouts, CALIBRATED, seed=1)
+    flux = comparison_pixels(graph, done.checkpoint.config, cutouts, COMPARED)
+    others = comparison_pixels(graph, done.checkpoint.config, cutouts, CALIBRATED, seed=1)
     formats = {
         "fp16": export_half(graph, done.contract, half, done.path, flux),
         "int8": export_int8(done.path, done.contract, small, others, flux),

@@ -13,8 +13,8 @@ from export.embedding_options import EmbeddingOptions
 from studies.training.trees import recall
 from studies.training.vectors import Bake, Baked, Encoded, baked, windows_of
 from training.config import POOLINGS
-from training.evaluate.embeddings import Embeddings, Shortened
-from training.evaluate.models import Flux, Turned, Vectors
+from training.evaluate.embeddings import Embeddings, ShortEmbeddings
+from training.evaluate.models import Flux, TurnAverage, Vectors
 from training.evaluate.results import Results
 from training.evaluate.run import Bench
 from training.loop.checkpoint import Checkpoint, load
@@ -77,9 +77,9 @@ def bake(
     first = baked(checkpoint, variants[0])
     plain = _as_pooled(checkpoint, variants[0])
     yield Row("as pooled, not centred", bench.measured("as pooled", Baked(rows, plain)), recall(plain(stored)))
-    short = Shortened(Baked(rows, first), SHORT)
+    short = ShortEmbeddings(Baked(rows, first), SHORT)
     yield Row(f"the first, {SHORT} dimensions", bench.measured("short", short), recall(unit(first(stored)[:, :SHORT])))
-    eight = Turned(_Baking(encoded, first))
+    eight = TurnAverage(_Baking(encoded, first))
     turned = Embeddings(lambda _: eight, eight.side)
     yield Row("the first, mean of 8 turns", bench.measured("8 turns", turned), float("nan"))
 

@@ -22,7 +22,7 @@ from studies.training.compute import spending
 from studies.training.vectors import Baked, Encoded, baked
 from training.config import Config
 from training.evaluate.embeddings import Embeddings
-from training.evaluate.results import Measured, Results
+from training.evaluate.results import Results, TaskResult
 from training.evaluate.run import Bench
 from training.loop.checkpoint import Checkpoint, load
 from training.loop.journal import read_log
@@ -118,7 +118,7 @@ def _stored(results: Results) -> dict[str, Any]:
 
 def _restored(said: Mapping[str, Any]) -> Results:
     return {
-        task: Measured({name: PairedEstimate.of(value, np.array(draws)) for name, (value, draws) in found.items()})
+        task: TaskResult({name: PairedEstimate.of(value, np.array(draws)) for name, (value, draws) in found.items()})
         for task, found in said.items()
     }
 

@@ -17,9 +17,9 @@ from training.config import POOLINGS, Config, Data
 from training.evaluate.embeddings import Embeddings, WindowSet
 from training.evaluate.models import Flux, Vectors
 from training.evaluate.sets.lenses import central
-from training.loop.batches import CENTRED, batch_of, open_cutouts
+from training.loop.batches import CENTRED, make_batch, open_cutouts
 from training.loop.checkpoint import Checkpoint
-from training.loop.statistics import some_rows
+from training.loop.statistics import draw_keys
 from training.model.pixels import missing_share
 from training.model.pooling import pool
 
@@ -75,9 +75,9 @@ def windows_of(shards: Path, config: Config, most: int) -> Iterator[Flux]:
     """Windows [n, 5, S, S] of at most ``most`` training cutouts, centred, a few at a time; absent bands are NaN."""
     cutouts = open_cutouts(shards, replace(config, data=Data()))
     channels = [BANDS.index(band) for band in config.model.bands]
-    keys = some_rows(cutouts, most, config.run.seed)
+    keys = draw_keys(cutouts, most, config.run.seed)
     for start in range(0, len(keys), BATCH):
-        part = batch_of(cutouts, keys[start : start + BATCH], CENTRED, config).flux.numpy()
+        part = make_batch(cutouts, keys[start : start + BATCH], CENTRED, config).flux.numpy()
         flux = np.full((len(part), len(BANDS), *part.shape[2:]), np.nan, np.float32)
         flux[:, channels] = part
         yield flux

@@ -12,7 +12,7 @@ import torch
 from catalogs.errors import ScannerError
 from export.embedding_options import EmbeddingOptions
 from export.graph import EmbeddingGraph, projection
-from export.verify import made_up
+from export.verify import make_galaxies
 from training.config import POOLINGS
 from training.loop.checkpoint import Checkpoint
 from training.model.pixels import missing_share
@@ -23,7 +23,7 @@ ROTATION = EmbeddingOptions("mean", 0.0, 0.0, 0.0)
 
 @pytest.fixture(scope="module")
 def flux(graph: EmbeddingGraph) -> torch.Tensor:
-    return torch.from_numpy(made_up(graph))
+    return torch.from_numpy(make_galaxies(graph))
 
 
 @torch.no_grad()

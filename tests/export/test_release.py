@@ -21,12 +21,12 @@ from catalogs.errors import ScannerError
 from export import fp16
 from export.__main__ import export_command
 from export.card import render
-from export.fp16 import in_half
+from export.fp16 import to_half
 from export.graph import EmbeddingGraph
 from export.precision import agree
 from export.release import load, release
 from export.to_onnx import export
-from export.verify import made_up
+from export.verify import make_galaxies
 from scanner.encoder.encoder import Encoder
 from training.loop import checkpoint
 from training.loop.pretrain import pretrain
@@ -48,7 +48,7 @@ def made(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def flux(graph: EmbeddingGraph) -> np.ndarray:
-    return made_up(graph)
+    return make_galaxies(graph)
 
 
 def onnx_vectors(path: Path, flux: np.ndarray) -> np.ndarray:
@@ -126,14 +126,14 @@ def test_a_half_file_that_differs_is_never_written(
     graph: EmbeddingGraph, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def coarse(whole: EmbeddingGraph) -> EmbeddingGraph:
-        other = in_half(whole)
+        other = to_half(whole)
         other.mean += 10
         return other
 
-    monkeypatch.setattr(fp16, "in_half", coarse)
+    monkeypatch.setattr(fp16, "to_half", coarse)
     contract = Encoder(made / "encoder.onnx", device="cpu").contract
     with pytest.raises(ScannerError) as caught:
-        fp16.export_half(graph, contract, tmp_path / "fp16.onnx", made / "encoder.onnx", made_up(graph))
+        fp16.export_half(graph, contract, tmp_path / "fp16.onnx", made / "encoder.onnx", make_galaxies(graph))
     assert caught.value.code == "export.precision"
     assert not list(tmp_path.iterdir())
 

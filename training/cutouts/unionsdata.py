@@ -47,7 +47,7 @@ class CutoutFileTask:
 
     def parts(self) -> Iterator[Shard]:
         """Raises ``ScannerError``: ``cutout.unreadable``, ``cutout.unknown_bands``, ``cutout.shape_mismatch``."""
-        with _opened(self.path) as file:
+        with _open(self.path) as file:
             bands = _bands(file, self.survey, self.path)
             ra, dec = (
                 np.asarray(file[key]) if key in file else np.full(len(file["cutouts"]), np.nan) for key in ("ra", "dec")
@@ -94,7 +94,7 @@ def nanojansky(counts: NDArray[Any], bands: list[Band]) -> NDArray[np.float32]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def _open(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             if "cutouts" not in file or file["cutouts"].ndim != 4:

@@ -69,7 +69,7 @@ class OnnxEncoder:
         return np.concatenate(parts)
 
 
-class Turned:
+class TurnAverage:
     """The mean of an embedder's vectors over the 8 flips and quarter turns of a window: 8 times the cost."""
 
     def __init__(self, embedder: Embedder) -> None:

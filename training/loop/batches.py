@@ -177,7 +177,7 @@ def _corner(size: int, window: int, shift: int) -> int:
     return min(max((size - window) // 2 + shift, 0), size - window)
 
 
-def batch_of(cutouts: Cutouts, keys: NDArray[np.int64], augment: Augment, config: Config) -> Batch:
+def make_batch(cutouts: Cutouts, keys: NDArray[np.int64], augment: Augment, config: Config) -> Batch:
     """The samples of ``keys`` [N, 2] = (epoch, row), or [N, 3] with the number of a further view.
 
     The same keys give the same batch, whatever came before.
@@ -209,7 +209,7 @@ def views(keys: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.concatenate([np.column_stack([keys, np.full(len(keys), view)]) for view in range(count)])
 
 
-def keys_of(positions: NDArray[np.int64], rows: int, seed: int) -> NDArray[np.int64]:
+def sample_keys(positions: NDArray[np.int64], rows: int, seed: int) -> NDArray[np.int64]:
     """(epoch, row) [N, 2] at ``positions`` of the endless stream of shuffled epochs."""
     epochs, offsets = np.divmod(positions, rows)
     order = [_permutation(seed, int(epoch), rows)[offset] for epoch, offset in zip(epochs, offsets, strict=True)]

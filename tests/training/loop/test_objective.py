@@ -14,7 +14,7 @@ import torch
 
 from training.config import POOLINGS, Augment, Config, Objective
 from training.cutouts.shards import KINDS
-from training.loop.batches import CENTRED, batch_of, open_cutouts, sample, views
+from training.loop.batches import CENTRED, make_batch, open_cutouts, sample, views
 from training.loop.objective import TrainingObjective, info_nce
 from training.model.mae import patchify
 from training.model.pooling import pool, pool_visible
@@ -30,7 +30,7 @@ def config(tiny: Config) -> Config:
 def two_views(shards: Path, config: Config, rows: int = 8) -> object:
     cutouts = open_cutouts(shards, config)
     keys = np.stack([np.zeros(rows, np.int64), np.arange(rows)], axis=1)
-    return batch_of(cutouts, views(keys, 2), config.augment, config)
+    return make_batch(cutouts, views(keys, 2), config.augment, config)
 
 
 def test_the_loss_of_the_comparison_is_its_formula() -> None:
@@ -160,8 +160,8 @@ def test_visible_pixels_are_denoised_where_that_is_asked_for(shards: Path, tiny:
     """The batch carries the flux without noise; visible pixels cost then, and the noise is not to be predicted."""
     noisy = replace(tiny, augment=replace(CENTRED, noise=3.0), objective=Objective(denoise=0.5))
     cutouts, keys = open_cutouts(shards, noisy), np.stack([np.zeros(8, np.int64), np.arange(8)], axis=1)
-    batch = batch_of(cutouts, keys, noisy.augment, noisy)
-    plain = batch_of(cutouts, keys, CENTRED, noisy)
+    batch = make_batch(cutouts, keys, noisy.augment, noisy)
+    plain = make_batch(cutouts, keys, CENTRED, noisy)
     torch.testing.assert_close(batch.clean, plain.flux, equal_nan=True)
     assert not torch.allclose(batch.flux, batch.clean, equal_nan=True)
     torch.manual_seed(0)
