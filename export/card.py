@@ -7,12 +7,11 @@ from pathlib import Path
 
 from catalogs.digest import file_sha256
 from catalogs.text_table import markdown_table
-from export.aims import aims
 from export.precision import Agreement
 from export.to_onnx import Exported
 from scanner.encoder.contract import Contract
 from training.config import Augment
-from training.cutouts import real_fields as fields
+from training.cutouts import real_fields
 from training.evaluate.report import NOTE, card_table
 from training.loop.checkpoint import Checkpoint
 
@@ -87,7 +86,7 @@ def _seen(checkpoint: Checkpoint) -> str:
     manifest = checkpoint.data["manifest"]
     repeat = checkpoint.config.data.repeat
     rows = ((s["source"], s.get("split", "train"), s["rows"], repeat.get(s["source"], 1)) for s in manifest["shards"])
-    about = {"simulated": SIMULATED, **fields.about()}
+    about = {"simulated": SIMULATED, **real_fields.about()}
     table = [(row[0], about.get(row[0], "-"), *row[1:]) for row in _summed(rows)]
     return "\n\n".join(
         [
@@ -172,7 +171,7 @@ def _worth(evaluation: Path) -> str:
     return (
         "On real lenses that were never trained on, labelled pictures and simulations, beside baselines. "
         "docs/develop/evaluation.md describes each measure."
-        f"\n\n{card_table(evaluation)}\n\n{NOTE}\n\n{aims(evaluation)}"
+        f"\n\n{card_table(evaluation)}\n\n{NOTE}"
     )
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from catalogs.atomic import replacing
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.lenses import DATA, GRADES, LENSES, SET_APART
-from catalogs.sky import geometry as sky
+from catalogs.sky import geometry
 
 SAME_LENS = 3.0 / 3600
 """Degrees. Of 119 pairs of rows within 3 arcsec most are within 0.5; from 2.5 to 5 there are 8, fewest of all."""
@@ -103,7 +103,7 @@ def merged(rows: Sequence[Lens]) -> list[Lens]:
     """One row a lens, by right ascension: rows within ``SAME_LENS`` of each other, or of a common one, are the same."""
     group = np.arange(len(rows))
     ra, dec = np.array([row.ra for row in rows]), np.array([row.dec for row in rows])
-    for one, other in sky.close_pairs(ra, dec, SAME_LENS):
+    for one, other in geometry.close_pairs(ra, dec, SAME_LENS):
         group[group == group[other]] = group[one]
     members: dict[int, list[Lens]] = {}
     for row, number in zip(rows, group.tolist(), strict=True):

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from scanner.survey.bands import BANDS
-from training.simulate.conditions import GAIN, OFFSET, SATURATION, Seen, Settings, pixel_rms
+from training.simulate.conditions import GAIN, OFFSET, SATURATION, BandConditions, Settings, pixel_rms
 from training.simulate.scene import Scene, simulate_tile
 from training.simulate.write import write_tile
 
@@ -32,10 +32,11 @@ SETTINGS = Settings(
 )
 
 
-def conditions() -> tuple[Seen, ...]:
+def conditions() -> tuple[BandConditions, ...]:
     """A good night in every band, at the survey's depth."""
     return tuple(
-        Seen(b, SEEING[b], 3.0, 0.008, -0.006, pixel_rms(b), GAIN[b], SATURATION[b], OFFSET[b], True) for b in BANDS
+        BandConditions(b, SEEING[b], 3.0, 0.008, -0.006, pixel_rms(b), GAIN[b], SATURATION[b], OFFSET[b], True)
+        for b in BANDS
     )
 
 

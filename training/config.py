@@ -131,7 +131,7 @@ class Optimiser:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunOptions:
     """How the run is carried out. ``seed``, ``precision`` and ``calibrate_rows`` (by the stretch of pixels) change the
     weights, ``embed_rows`` changes what an export is centred and rotated by; the rest changes nothing that is kept."""
 
@@ -164,7 +164,7 @@ class Config:
     augment: Augment = field(default_factory=Augment)
     objective: Objective = field(default_factory=Objective)
     optimiser: Optimiser = field(default_factory=Optimiser)
-    run: Run = field(default_factory=Run)
+    run: RunOptions = field(default_factory=RunOptions)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

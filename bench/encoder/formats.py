@@ -20,7 +20,7 @@ from bench.encoder import torch_loop
 from bench.encoder.encoder import FEW_IMAGES, IMAGES, windows
 from bench.harness.setup import Setup
 from bench.harness.timing import cost, in_turns, median_ratio, middle
-from export.int8 import block_products, quantised, quiet, with_gaps
+from export.int8 import add_gaps, block_products, quantise, quiet
 from export.precision import agree
 from scanner.encoder import session as runtime
 from scanner.encoder.contract import of_precision
@@ -83,7 +83,7 @@ def _files(path: Path, folder: Path, flux: Vectors) -> Iterator[tuple[str, Path]
     small = of_precision(path, "int8")
     if not small.is_file():
         small = folder / "int8.onnx"
-        onnx.save(quantised(path, with_gaps(flux[::4])), small)
+        onnx.save(quantise(path, add_gaps(flux[::4])), small)
     yield "int8", small
     yield "int8, scaled batch by batch", _dynamic(path, folder, model)
 

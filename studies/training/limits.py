@@ -25,15 +25,14 @@ from sklearn.svm import SVC
 
 from catalogs.atomic import replacing
 from catalogs.estimate import PairedEstimate
-from export.embedding_options import Recipe
+from export.embedding_options import EmbeddingOptions
 from scanner.survey.bands import BANDS
 from studies.training.vectors import Encoded, baked
 from training.config import POOLINGS
 from training.evaluate import baselines
 from training.evaluate.models import Flux, Vectors
 from training.evaluate.sets import pictures
-from training.evaluate.sets.lenses import LENS_TILE, central
-from training.evaluate.sets.lenses import load as lens_windows
+from training.evaluate.sets.lenses import LENS_TILE, central, load_lenses
 from training.evaluate.statistics import probes
 from training.evaluate.statistics.estimates import estimate_auc
 from training.evaluate.statistics.metrics import Bools, Floats
@@ -79,7 +78,7 @@ class Asked:
 def questions(checkpoint: Checkpoint, data: Path) -> tuple[Asked, Asked]:
     """Lenses among galaxies of equal magnitude, and galaxies among stars, blends and artefacts."""
     side = checkpoint.config.model.window
-    lenses, galaxies, large = lens_windows(data, side), pictures.galaxies(data, side), pictures.galaxies(data, 2 * side)
+    lenses, galaxies, large = load_lenses(data, side), pictures.galaxies(data, side), pictures.galaxies(data, 2 * side)
     some = subsets(lenses)["matched"]
     return (
         Asked("lens, matched", lenses.flux[some], lenses.is_lens[some]),
@@ -119,7 +118,7 @@ def limits(run: Path, data: Path, say: Callable[[str], None]) -> Iterator[tuple[
 
 
 def _features(asked: Asked, checkpoint: Checkpoint, encoded: Encoded) -> Iterator[tuple[str, Vectors]]:
-    bake, dim = baked(checkpoint, Recipe()), checkpoint.config.model.dim
+    bake, dim = baked(checkpoint, EmbeddingOptions()), checkpoint.config.model.dim
     rows = encoded.embed(asked.flux)
     vectors, photographs = bake(rows), baselines.fit(baselines.IMAGENET, asked.flux).embed(asked.flux)
     yield "as exported", vectors
@@ -135,7 +134,7 @@ def by_type(run: Path, data: Path) -> dict[str, PairedEstimate]:
     """AUC of the linear probe for lenses that are single galaxies, and for groups, against all matched negatives."""
     checkpoint = load(run)
     asked = questions(checkpoint, data)[0]
-    score = out_of_fold(baked(checkpoint, Recipe())(Encoded(checkpoint).embed(asked.flux)), asked.label)
+    score = out_of_fold(baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(asked.flux)), asked.label)
     with (data / "tiles_dev" / "truth.csv").open(newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["tile"] == LENS_TILE and row["label"] == "lens"]
     kinds = np.array([row["kind"] for row in rows] + [""] * int((~asked.label).sum()))
@@ -156,7 +155,7 @@ def contradicted(run: Path, data: Path) -> Contradicted:
     """Pictures on whose other side of the border the linear probe and every one of ``FORMS`` put them."""
     checkpoint = load(run)
     asked = questions(checkpoint, data)[1]
-    vectors = baked(checkpoint, Recipe())(Encoded(checkpoint).embed(asked.flux))
+    vectors = baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(asked.flux))
     scores = [out_of_fold(vectors, asked.label, make) for make in (probes.classifier, *FORMS.values())]
     votes = np.stack([score > (0.5 if score.min() >= 0 else 0.0) for score in scores])
     rows = np.flatnonzero((votes != asked.label).all(axis=0))

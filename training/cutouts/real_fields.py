@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import read_record
+from scanner.images.calibration import calibrate
 from scanner.images.tile_images import TileImages
+from scanner.images.wcs import flat_wcs
 from scanner.survey.bands import BANDS
-from scanner.survey.survey import AB_NANOJANSKY
 
 DETECTION = ("r", "i", "g", "z", "u")
 HELD_BACK = ("lens", "lens_candidate", "sim_lens")
@@ -150,16 +151,13 @@ def read(frame: Frame) -> TileImages:
     flux = np.full((len(BANDS), *shape), np.nan, np.float32)
     for band, (image, _) in images.items():
         flux[BANDS.index(band)] = image
-    valid = tuple(float(share) for share in np.isfinite(flux).mean(axis=(1, 2)))
-    return TileImages(
-        name=frame.name,
-        bands=BANDS,
-        flux=flux,
-        variance=(None,) * len(BANDS),
-        wcs=tuple(images[band][1] if band in images else None for band in BANDS),
-        valid=valid,
+    return TileImages.of(
+        frame.name,
+        BANDS,
+        flux,
+        [images[band][1] if band in images else None for band in BANDS],
+        frame.pixel_scale,
         detection_band=next(band for band in DETECTION if band in images),
-        pixel_scale=frame.pixel_scale,
     )
 
 
@@ -176,22 +174,10 @@ def _image(frame: Frame, band: str, path: Path) -> tuple[NDArray[np.float32], WC
         wcs = _wcs(header) if frame.sky else flat_wcs(counts.shape, frame.pixel_scale)
     if frame.sky:
         wcs.wcs.crpix[0] -= first
-    counts[(counts == 0) | ~np.isfinite(counts)] = np.nan
-    return (counts * 10 ** (-0.4 * (zero_point - AB_NANOJANSKY))).astype(np.float32), wcs
+    return calibrate(counts, zero_point, zero_is_missing=True), wcs
 
 
 def _wcs(header: fits.Header) -> Any:
     with catch_warnings():
         simplefilter("ignore")  # old spellings of header cards
         return WCS(header, naxis=2).celestial
-
-
-def flat_wcs(shape: tuple[int, ...], pixel_scale: float) -> WCS:
-    """A tangent plane with its invented centre (RA 180, Dec 0) in the middle of the image."""
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.cunit = ["deg", "deg"]
-    wcs.wcs.crval = [180.0, 0.0]
-    wcs.wcs.crpix = [shape[1] / 2, shape[0] / 2]
-    wcs.wcs.cdelt = [-pixel_scale / 3600, pixel_scale / 3600]
-    return wcs

@@ -40,7 +40,7 @@ _COLUMNS = (
     ("mag_r", pa.float32(), "mag", "AB, r in an aperture of 3 arcsec"),
     ("flux_radius", pa.float32(), "arcsec", "half-light radius"),
     ("snr", pa.float32(), "", "signal to noise of the detection"),
-    ("valid_fraction", pa.float32(), "", "pixels with data, of the window in the bands that the frame has"),
+    ("band_fraction", pa.float32(), "", "share of the pixels with data, in the bands that the frame has"),
     ("label", pa.string(), "", "what a simulated object is; empty for real ones"),
     ("theta_e", pa.float32(), "arcsec", "Einstein radius of a simulated lens"),
 )

@@ -61,15 +61,8 @@ def plate(scene: Scene) -> Plate:
     truth = scene.truth
     valid = tuple(float(share) for share in np.isfinite(scene.flux).mean(axis=(1, 2)))
     band = next(band for band in DETECTION if valid[scene.bands.index(band)] > 0)
-    images = TileImages(
-        name=scene.name,
-        bands=scene.bands,
-        flux=scene.flux,
-        variance=(None,) * len(scene.bands),
-        wcs=scene.wcs,
-        valid=valid,
-        detection_band=band,
-        pixel_scale=scene.pixel_scale,
+    images = TileImages.of(
+        scene.name, scene.bands, scene.flux, scene.wcs, scene.pixel_scale, valid=valid, detection_band=band
     )
     x, y, theta_e = (np.asarray(truth[name], np.float64) for name in ("x", "y", "theta_e"))
     known = Truth(x, y, [str(label) for label in truth["label"]], theta_e)

@@ -45,7 +45,7 @@ class Embeddings:
         return self._vectors[key]
 
 
-class Shortened(Embeddings):
+class ShortEmbeddings(Embeddings):
     """The first ``dims`` dimensions of another's vectors, as unit vectors: nothing is embedded again."""
 
     def __init__(self, whole: Embeddings, dims: int) -> None:

@@ -14,11 +14,10 @@ from catalogs.sky.unions_grid import PIXEL_SCALE
 from catalogs.store.vectors import unit
 from scanner.encoder.contract import CONTRACT_KEY, Contract
 from scanner.survey.bands import BANDS
+from scanner.windows.orientations import ORIENTATIONS, orient
 from training.evaluate.sets.lenses import central
-from training.loop.batches import turned
 
 BATCH = 16
-TURNS = 8
 
 Flux = NDArray[np.float32]
 Vectors = NDArray[np.float32]
@@ -70,11 +69,11 @@ class OnnxEncoder:
         return np.concatenate(parts)
 
 
-class Turned:
+class TurnAverage:
     """The mean of an embedder's vectors over the 8 flips and quarter turns of a window: 8 times the cost."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder, self.side = embedder, embedder.side
 
     def embed(self, flux: Flux) -> Vectors:
-        return unit(np.sum([self._embedder.embed(turned(flux, turn)) for turn in range(TURNS)], axis=0))
+        return unit(np.sum([self._embedder.embed(orient(flux, number)) for number in range(ORIENTATIONS)], axis=0))

@@ -12,18 +12,18 @@ from training.evaluate.statistics.metrics import Floats
 
 
 @dataclass
-class Measured:
+class TaskResult:
     """``estimates`` by measure, in the order of the table; ``curves`` of recall against rank, by what was asked."""
 
     estimates: dict[str, PairedEstimate] = field(default_factory=dict)
     curves: dict[str, Floats] = field(default_factory=dict)
 
 
-Results = Mapping[str, Measured]
+Results = Mapping[str, TaskResult]
 """By task."""
 
 
-def mean_of_seeds(seeds: list[dict[str, Measured]]) -> dict[str, Measured]:
+def average_seeds(seeds: list[dict[str, TaskResult]]) -> dict[str, TaskResult]:
     """Several seeds of one baseline as one: means, and the spread between them."""
     if len(seeds) == 1:
         return seeds[0]
@@ -31,7 +31,7 @@ def mean_of_seeds(seeds: list[dict[str, Measured]]) -> dict[str, Measured]:
     for task, first in seeds[0].items():
         estimates = {name: average([seed[task].estimates[name] for seed in seeds]) for name in first.estimates}
         curves = {name: np.mean([seed[task].curves[name] for seed in seeds], axis=0) for name in first.curves}
-        joined[task] = Measured(estimates, curves)
+        joined[task] = TaskResult(estimates, curves)
     return joined
 
 

@@ -14,13 +14,13 @@ from typing import Any
 
 from catalogs.errors import ErrorCode, ScannerError
 from training.evaluate import BASELINES, RANDOM_WEIGHTS, baselines
-from training.evaluate.embeddings import Embeddings, Shortened
-from training.evaluate.models import OnnxEncoder, Turned
-from training.evaluate.results import Measured, Results, mean_of_seeds
+from training.evaluate.embeddings import Embeddings, ShortEmbeddings
+from training.evaluate.models import OnnxEncoder, TurnAverage
+from training.evaluate.results import Results, TaskResult, average_seeds
 from training.evaluate.sets import Sets
 from training.evaluate.tasks import SIMULATED, TASKS
 
-Task = Callable[[Sets, Embeddings], Measured]
+Task = Callable[[Sets, Embeddings], TaskResult]
 Say = Callable[[str], None]
 
 RECONSTRUCTION = "reconstruction"
@@ -68,13 +68,13 @@ class Bench:
         name, plain = encoder.name, Embeddings(lambda _: encoder, encoder.side)
         found = {name: self.measured(name, plain)}
         if short:
-            found[f"{name}, first {short}"] = self.measured(f"{name}, first {short}", Shortened(plain, short))
+            found[f"{name}, first {short}"] = self.measured(f"{name}, first {short}", ShortEmbeddings(plain, short))
         if turns:
-            eight = Turned(encoder)
+            eight = TurnAverage(encoder)
             found[f"{name}, 8 turns"] = self.measured(f"{name}, 8 turns", Embeddings(lambda _: eight, eight.side))
         return found
 
-    def measured(self, name: str, seen: Embeddings) -> dict[str, Measured]:
+    def measured(self, name: str, seen: Embeddings) -> dict[str, TaskResult]:
         """Results of any vectors; ``name`` is what is told."""
         found = {}
         for task in self.tasks:
@@ -83,7 +83,7 @@ class Bench:
             found[task] = function(self.sets, seen)
         return found
 
-    def _baseline(self, name: str, seeds: int) -> dict[str, Measured]:
+    def _baseline(self, name: str, seeds: int) -> dict[str, TaskResult]:
         numbers = range(seeds if name == RANDOM_WEIGHTS else 1)
         measured = [
             self.measured(
@@ -92,7 +92,7 @@ class Bench:
             )
             for seed in numbers
         ]
-        return mean_of_seeds(measured)
+        return average_seeds(measured)
 
 
 def compare(

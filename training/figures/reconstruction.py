@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from catalogs.atomic import replacing
 from scanner.survey.bands import RECONSTRUCTION_WEIGHTS, TRIPLES
 from training.config import Config
-from training.loop.batches import CENTRED, TRAIN, VALIDATE, Batch, Cutouts, batch_of, open_cutouts
+from training.loop.batches import CENTRED, TRAIN, VALIDATE, Batch, Cutouts, make_batch, open_cutouts
 from training.loop.checkpoint import load
-from training.loop.statistics import some_rows
+from training.loop.statistics import draw_keys
 from training.model.mae import MaskedAutoencoder, moments, patchify, unpatchify
 
 if TYPE_CHECKING:
@@ -78,13 +78,13 @@ def reconstruct(
     if mask_ratio is not None:
         model.config = replace(model.config, mask_ratio=mask_ratio)
     keys = bright(cutouts, source.config, rows, seed)
-    return draw(complete(model, batch_of(cutouts, keys, CENTRED, source.config)), out)
+    return draw(complete(model, make_batch(cutouts, keys, CENTRED, source.config)), out)
 
 
 def bright(cutouts: Cutouts, config: Config, count: int, seed: int) -> NDArray[np.int64]:
     """Keys [count, 2] from the brightest sixth of 300 random cutouts, those with all their bands first."""
-    keys = some_rows(cutouts, 300, seed)
-    flux = batch_of(cutouts, keys, CENTRED, config).flux.numpy()
+    keys = draw_keys(cutouts, 300, seed)
+    flux = make_batch(cutouts, keys, CENTRED, config).flux.numpy()
     middle = slice(config.model.window * 3 // 8, config.model.window * 5 // 8)
     light = np.nan_to_num(flux[:, :, middle, middle]).clip(0).mean(axis=(2, 3))
     complete_first = np.isfinite(flux).any(axis=(2, 3)).sum(axis=1)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from catalogs.errors import ErrorCode, ScannerError
+from scanner.windows.orientations import ORIENTATIONS, orient
 from training.config import Augment, Config, Model
 from training.cutouts.shards import KINDS
 
@@ -148,12 +149,14 @@ def sample(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
     """One augmented cutout: flux [B, S, S], noise [L], hidden patches [B, L], flux before noise was added."""
     dy, dx = random.integers(-augment.jitter, augment.jitter + 1, size=2)
-    turn = int(random.integers(8)) if augment.flips else 0
+    turn = int(random.integers(ORIENTATIONS)) if augment.flips else 0
     noise = random.random(model.patches, dtype=np.float32)
     dropped = random.random(len(model.bands)) < augment.drop_band
     hidden = random.random((len(model.bands), model.patches)) < augment.drop_patch
     y, x = _corner(cutout.shape[1], model.window, dy), _corner(cutout.shape[2], model.window, dx)
-    clean = flux = turned(cutout[:, y : y + model.window, x : x + model.window], turn)
+    if turn >= 4:  # mirrored ones, in the order that a run drew them before there was ``orient``: it can be resumed
+        turn = 4 + (turn + 1) % 4
+    clean = flux = orient(cutout[:, y : y + model.window, x : x + model.window], turn)
     present = np.isfinite(flux).any(axis=(1, 2))
     if (dropped | ~present).all():
         dropped[:] = False
@@ -174,14 +177,7 @@ def _corner(size: int, window: int, shift: int) -> int:
     return min(max((size - window) // 2 + shift, 0), size - window)
 
 
-def turned(image: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
-    """One of the 8 flips and quarter turns of [..., S, S], as a view; 0 is the identity."""
-    if turn & 4:
-        image = image.swapaxes(-1, -2)
-    return np.rot90(image, turn & 3, axes=(-2, -1))
-
-
-def batch_of(cutouts: Cutouts, keys: NDArray[np.int64], augment: Augment, config: Config) -> Batch:
+def make_batch(cutouts: Cutouts, keys: NDArray[np.int64], augment: Augment, config: Config) -> Batch:
     """The samples of ``keys`` [N, 2] = (epoch, row), or [N, 3] with the number of a further view.
 
     The same keys give the same batch, whatever came before.
@@ -213,7 +209,7 @@ def views(keys: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.concatenate([np.column_stack([keys, np.full(len(keys), view)]) for view in range(count)])
 
 
-def keys_of(positions: NDArray[np.int64], rows: int, seed: int) -> NDArray[np.int64]:
+def sample_keys(positions: NDArray[np.int64], rows: int, seed: int) -> NDArray[np.int64]:
     """(epoch, row) [N, 2] at ``positions`` of the endless stream of shuffled epochs."""
     epochs, offsets = np.divmod(positions, rows)
     order = [_permutation(seed, int(epoch), rows)[offset] for epoch, offset in zip(epochs, offsets, strict=True)]

@@ -106,7 +106,7 @@ def stages(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     return [*checkpoint.data.get("stages", []), told]
 
 
-def begun_with(checkpoint: Checkpoint, first: Checkpoint) -> Checkpoint:
+def add_first_stages(checkpoint: Checkpoint, first: Checkpoint) -> Checkpoint:
     """A checkpoint of before ``stages`` were kept, with those of the run it began with; ``checkpoint.other_first``."""
     if checkpoint.data.get("began_with") != first.weights_sha256:
         raise ScannerError(

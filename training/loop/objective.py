@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from training.config import Config
 from training.cutouts.shards import KINDS
-from training.loop.processes import everyones
+from training.loop.processes import gather_views
 from training.model.mae import MaskedAutoencoder
 from training.model.pooling import pool_visible
 
@@ -39,7 +39,7 @@ class Losses(NamedTuple):
     denoise: Tensor
 
 
-class Objective(nn.Module):
+class TrainingObjective(nn.Module):
     """The autoencoder with the heads of its terms. Only ``mae`` is kept after the training."""
 
     frequency: Tensor
@@ -74,7 +74,7 @@ class Objective(nn.Module):
 
     def _contrast(self, vectors: Tensor) -> Tensor:
         projected = functional.normalize(self.projection(vectors).float(), dim=1)
-        return info_nce(everyones(projected, self.wanted.views), self.wanted.temperature)
+        return info_nce(gather_views(projected, self.wanted.views), self.wanted.temperature)
 
     def _simulated(self, vectors: Tensor, kind: Tensor) -> Tensor:
         weights = 1 / self.frequency.clamp(min=1e-3).sqrt()

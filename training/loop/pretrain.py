@@ -77,13 +77,13 @@ def pretrain(
     """
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    start = _start(config, out, resume)
-    progress = _resumed(start, minutes, out) if start else _fresh(config.optimiser, minutes)
+    start = _find_start(config, out, resume)
+    progress = _resume(start, minutes, out) if start else _begin(config.optimiser, minutes)
     if progress.finished:
         return 0
     with joined() as world:
         cutouts = open_cutouts(shards, config)
-        _same_data(cutouts, start, shards)
+        _check_data(cutouts, start, shards)
         first = load(begin) if begin and start is None else None
         trainer = Trainer(config, world, cutouts, shards, start, first)
         journal = Journal(out, progress.step, tensorboard) if world.first else None
@@ -107,26 +107,26 @@ def _loop(trainer: Trainer, progress: Progress, journal: Journal | None, path: P
         lr = rate(step, progress.steps, o)
         parts = trainer.step(stream, lr)
         progress = replace(progress, step=step, seconds=time.perf_counter() - began)
-        if not progress.planned and step >= _timed(o):
-            progress = replace(progress, steps=_affordable(trainer, progress, path), planned=True)
+        if not progress.planned and step >= _timed_steps(o):
+            progress = replace(progress, steps=_fit_steps(trainer, progress, path), planned=True)
         means = world.mean(parts) if step % run.log_every == 0 or step == progress.steps else None
         if means:
             progress = replace(progress, loss=means[0])
         if journal and means:
             _log(journal, progress, trainer.config, means, lr=lr, waited=stream.waited)
         if step % run.validate_every == 0 or step == progress.steps:
-            progress = _validated(trainer, progress, journal)
+            progress = _validate(trainer, progress, journal)
         if world.first and step % run.checkpoint_every == 0:
             _save(trainer, progress, path)
     world.stopped_by = int(world.agree(world.stopped_by))
     return replace(progress, seconds=time.perf_counter() - began)
 
 
-def _fresh(o: Optimiser, minutes: float | None) -> Progress:
-    return Progress(steps=max(o.steps, _timed(o)) if minutes else o.steps, minutes=minutes, planned=not minutes)
+def _begin(o: Optimiser, minutes: float | None) -> Progress:
+    return Progress(steps=max(o.steps, _timed_steps(o)) if minutes else o.steps, minutes=minutes, planned=not minutes)
 
 
-def _resumed(start: Checkpoint, minutes: float | None, out: Path) -> Progress:
+def _resume(start: Checkpoint, minutes: float | None, out: Path) -> Progress:
     """Where the run stopped; its length is that of its beginning."""
     progress = read_record(start.progress, Progress)
     if minutes and minutes != progress.minutes:
@@ -136,11 +136,11 @@ def _resumed(start: Checkpoint, minutes: float | None, out: Path) -> Progress:
     return progress
 
 
-def _timed(o: Optimiser) -> int:
+def _timed_steps(o: Optimiser) -> int:
     return max(o.warmup, TIMED)
 
 
-def _affordable(trainer: Trainer, progress: Progress, path: Path) -> int:
+def _fit_steps(trainer: Trainer, progress: Progress, path: Path) -> int:
     """The length of a run with a time budget, from the speed of its first steps, a validation and a checkpoint."""
     run, world = trainer.config.run, trainer.world
     each, left = progress.seconds / progress.step, (progress.minutes or 0) * 60 - progress.seconds
@@ -165,7 +165,7 @@ def _log(journal: Journal, progress: Progress, config: Config, means: list[float
     journal.tell(progress.step, progress.steps, each, images / each, **numbers)
 
 
-def _validated(trainer: Trainer, progress: Progress, journal: Journal | None) -> Progress:
+def _validate(trainer: Trainer, progress: Progress, journal: Journal | None) -> Progress:
     if journal and (found := trainer.validate()) is not None:
         journal.write(step=progress.step, validation=found)
         return replace(progress, validation=found)
@@ -176,7 +176,7 @@ def _save(trainer: Trainer, progress: Progress, path: Path) -> None:
     save(trainer.checkpoint(vars(progress), final=progress.finished), path)
 
 
-def _start(config: Config, out: Path, resume: bool) -> Checkpoint | None:
+def _find_start(config: Config, out: Path, resume: bool) -> Checkpoint | None:
     out.mkdir(parents=True, exist_ok=True)
     remove_stale(out)
     if not (out / NAME).is_file():
@@ -191,7 +191,7 @@ def _start(config: Config, out: Path, resume: bool) -> Checkpoint | None:
     return start
 
 
-def _same_data(cutouts: Cutouts, start: Checkpoint | None, shards: Path) -> None:
+def _check_data(cutouts: Cutouts, start: Checkpoint | None, shards: Path) -> None:
     if start and start.data["manifest_sha256"] != cutouts.digest:
         raise ScannerError(
             ErrorCode.RUN_OTHER_DATA, f"{shards} is not what this run was begun with.", "Give another --out."

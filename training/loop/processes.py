@@ -50,7 +50,7 @@ class World:
         return [float(number) / self.size for number in numbers]
 
 
-def everyones(rows: Tensor, views: int) -> Tensor:
+def gather_views(rows: Tensor, views: int) -> Tensor:
     """``rows`` [views n, D] of all processes, [views size n, D]: the first views of all their objects, then the next.
 
     Gradients come back to the process that a row is from, summed over the processes, which ``World.wrap`` averages: if

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from training.config import POOLINGS, Augment, Config
 from training.cutouts.shards import KINDS
-from training.loop.batches import CENTRED, MAD_TO_SIGMA, Cutouts, batch_of, no_warnings
+from training.loop.batches import CENTRED, MAD_TO_SIGMA, Cutouts, make_batch, no_warnings
 from training.model.mae import MaskedAutoencoder
 from training.model.pixels import BRIGHTEST, missing_share
 from training.model.pooling import Pooled, Statistics, fit, pool
@@ -19,13 +19,13 @@ OTHERWISE = Augment(jitter=3, flips=True, drop_band=0.0, drop_patch=0.0, noise=2
 """How else an object may be seen, with the bands it has: turned, a little aside, in an image as good or shallower."""
 
 
-def some_rows(cutouts: Cutouts, count: int, seed: int) -> NDArray[np.int64]:
+def draw_keys(cutouts: Cutouts, count: int, seed: int) -> NDArray[np.int64]:
     """Keys [n, 2] of at most ``count`` rows, evenly at random; the same for the same seed."""
     rows = np.random.default_rng([seed, len(cutouts)]).permutation(len(cutouts))[:count]
     return np.stack([np.zeros_like(rows), np.sort(rows)], axis=1)
 
 
-def sky_noise(flux: NDArray[np.float32]) -> NDArray[np.float64]:
+def background_noise(flux: NDArray[np.float32]) -> NDArray[np.float64]:
     """Robust noise of every band of every cutout [N, B], from the pixels below the median: no source is there.
 
     NaN where a band holds no data. Blank pixels must be NaN.
@@ -42,11 +42,11 @@ def calibrate(model: MaskedAutoencoder, cutouts: Cutouts, config: Config) -> Non
 
     A band that no cutout has keeps softening 1, mean 0 and deviation 1.
     """
-    keys = some_rows(cutouts, config.run.calibrate_rows, config.run.seed)
-    flux = batch_of(cutouts, keys, CENTRED, config).flux
+    keys = draw_keys(cutouts, config.run.calibrate_rows, config.run.seed)
+    flux = make_batch(cutouts, keys, CENTRED, config).flux
     flux[flux.abs() > BRIGHTEST] = torch.nan
     with no_warnings():
-        noise = np.nanmedian(sky_noise(flux.numpy()), axis=0)
+        noise = np.nanmedian(background_noise(flux.numpy()), axis=0)
     softening = torch.from_numpy(np.where(noise > 0, noise, 1.0)).float()
     pixels, bands = model.pixels, len(softening)
     pixels.calibrate(softening, torch.zeros(bands), torch.ones(bands))
@@ -60,26 +60,26 @@ def calibrate(model: MaskedAutoencoder, cutouts: Cutouts, config: Config) -> Non
 
 
 @torch.no_grad()
-def embedding_statistics(
+def fit_embedding_statistics(
     model: MaskedAutoencoder, cutouts: Cutouts, config: Config, device: torch.device
 ) -> dict[str, Statistics]:
     """What ``pooling.fit`` finds in training cutouts, nothing masked, as they are, with bands taken away at random, and
     otherwise, for every pooling."""
     model.eval()
-    keys = some_rows(cutouts, config.run.embed_rows, config.run.seed)
+    keys = draw_keys(cutouts, config.run.embed_rows, config.run.seed)
     random, kinds = np.random.default_rng(config.run.seed), cutouts.kinds[keys[:, 1]]
     pooled: list[list[dict[str, Pooled]]] = [[], [], []]
     for start in range(0, len(keys), 256):
         some = keys[start : start + 256]
-        flux, otherwise = (batch_of(cutouts, some, how, config).flux for how in (CENTRED, OTHERWISE))
-        for parts, windows in zip(pooled, (flux, without_bands(flux, random), otherwise), strict=True):
+        flux, otherwise = (make_batch(cutouts, some, how, config).flux for how in (CENTRED, OTHERWISE))
+        for parts, windows in zip(pooled, (flux, drop_bands(flux, random), otherwise), strict=True):
             parts.append(_pooled(model, windows, device))
     lens = torch.from_numpy(kinds == KINDS.index("lens"))
     other = torch.from_numpy(np.isin(kinds, [KINDS.index(kind) for kind in ("galaxy", "lookalike")]))
     return {how: fit(*(_joined(parts, how) for parts in pooled), lens, other) for how in POOLINGS}
 
 
-def without_bands(flux: Tensor, random: np.random.Generator) -> Tensor:
+def drop_bands(flux: Tensor, random: np.random.Generator) -> Tensor:
     """Cutouts [N, B, S, S] of which every band is taken away with probability 0.3, but never the last one there."""
     away = torch.from_numpy(random.random(flux.shape[:2]) < TAKEN_AWAY)
     there = flux.isfinite().flatten(2).any(dim=2)

@@ -16,16 +16,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from catalogs.errors import ErrorCode, ScannerError
 from training.config import Config
 from training.cutouts.shards import KINDS
-from training.loop.batches import CENTRED, VALIDATE, Batch, Cutouts, batch_of, keys_of, open_cutouts, views
+from training.loop.batches import CENTRED, VALIDATE, Batch, Cutouts, make_batch, open_cutouts, sample_keys, views
 from training.loop.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser, stages
 from training.loop.loader import Stream
-from training.loop.objective import Losses, Objective
+from training.loop.objective import Losses, TrainingObjective
 from training.loop.processes import World
-from training.loop.statistics import calibrate, embedding_statistics, some_rows
+from training.loop.statistics import calibrate, draw_keys, fit_embedding_statistics
 from training.model.mae import MaskedAutoencoder
 
 
-def groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Parameters with and without weight decay: matrices have it, biases, norms, tokens and fill patches do not."""
     decayed, free = [], []
     for name, parameter in model.named_parameters():
@@ -45,8 +45,8 @@ def batches(cutouts: Cutouts, config: Config, world: World, step: int) -> Stream
 
     def make(number: int) -> Batch:
         start = (number * world.size + world.rank) * micro
-        keys = keys_of(np.arange(start, start + micro), len(cutouts), config.run.seed)
-        return batch_of(cutouts, views(keys, config.objective.views), config.augment, config)
+        keys = sample_keys(np.arange(start, start + micro), len(cutouts), config.run.seed)
+        return make_batch(cutouts, views(keys, config.objective.views), config.augment, config)
 
     return Stream(make, step * o.accumulate, config.run.loaders)
 
@@ -64,18 +64,18 @@ class Trainer:
         self.data |= _origin(start, first)
         self.validation = open_cutouts(shards, config, VALIDATE)
         torch.manual_seed(config.run.seed)
-        self.model = Objective(config, _frequency(cutouts))
+        self.model = TrainingObjective(config, _frequency(cutouts))
         if start is not None:
             kept = {f"mae.{name}": tensor for name, tensor in start.weights.items()}
             self.model.load_state_dict(kept | dict(start.state))
         elif first is not None:
-            _adopt(self.model.mae, first)
+            _load_first(self.model.mae, first)
         else:
             calibrate(self.model.mae, cutouts, config)
         self.model.to(world.device)
         self.wrapped = world.wrap(self.model)
         o = config.optimiser
-        self.optimiser = torch.optim.AdamW(groups(self.model, o.weight_decay), lr=o.lr, betas=o.betas)
+        self.optimiser = torch.optim.AdamW(parameter_groups(self.model, o.weight_decay), lr=o.lr, betas=o.betas)
         self.average = AveragedModel(self.model.mae, multi_avg_fn=get_ema_multi_avg_fn(o.ema)) if o.ema else None
         if start is not None:
             restore_optimiser(self.optimiser, start.optimiser)
@@ -122,9 +122,9 @@ class Trainer:
         are none."""
         if not len(self.validation):
             return None
-        keys = some_rows(self.validation, self.config.run.validate_rows, self.config.run.seed)
+        keys = draw_keys(self.validation, self.config.run.validate_rows, self.config.run.seed)
         parts = np.array_split(keys, math.ceil(len(keys) / 256))
-        losses = [self._reconstruction(batch_of(self.validation, part, CENTRED, self.config)) for part in parts]
+        losses = [self._reconstruction(make_batch(self.validation, part, CENTRED, self.config)) for part in parts]
         return float(np.average(losses, weights=[len(part) for part in parts]))
 
     def _reconstruction(self, batch: Batch) -> float:
@@ -138,7 +138,7 @@ class Trainer:
         """The run as it stands; at its end with the statistics of its embeddings, and without what a step needs."""
         done = (self.config, progress, self.data, self.kept.state_dict())
         if final:
-            statistics = embedding_statistics(self.kept, self.cutouts, self.config, self.world.device)
+            statistics = fit_embedding_statistics(self.kept, self.cutouts, self.config, self.world.device)
             return Checkpoint(*done, statistics=statistics)
         state = self.model.state_dict()
         if self.average is None:
@@ -159,7 +159,7 @@ def _origin(start: Checkpoint | None, first: Checkpoint | None) -> dict[str, Any
     return {"began_with": first.weights_sha256, "stages": stages(first)} if first is not None else {}
 
 
-def _adopt(model: MaskedAutoencoder, first: Checkpoint) -> None:
+def _load_first(model: MaskedAutoencoder, first: Checkpoint) -> None:
     """Take the weights and the stretch of ``first``. Its ``normalised_target`` may be another: the decoder, which no
     export keeps, then learns to say the same pixels in other numbers."""
     try:

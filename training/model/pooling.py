@@ -99,10 +99,10 @@ def fit(seen: Pooled, less: Pooled, otherwise: Pooled, lens: Tensor, other: Tens
     if lens.any() and other.any():
         apart = vectors[lens].mean(dim=0) - vectors[other].mean(dim=0)
     changes = changed.T @ changed / max(len(changed), 1)
-    parts = (mean, shift, upright(axes.flip(1)), variance.flip(0).clamp(min=0), apart, changes)
+    parts = (mean, shift, orient_axes(axes.flip(1)), variance.flip(0).clamp(min=0), apart, changes)
     return Statistics(*(part.float() for part in parts))
 
 
-def upright(axes: Tensor) -> Tensor:
+def orient_axes(axes: Tensor) -> Tensor:
     """Columns of ``axes`` [D, D] with the sign that makes their largest entry positive: eigenvectors have none."""
     return axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()

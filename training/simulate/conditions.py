@@ -60,7 +60,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Seen:
+class BandConditions:
     """One band in one tile: Moffat PSF (FWHM in arcsec), noise per pixel (nJy), gain (e-/nJy), offset (px along x)."""
 
     band: str
@@ -92,7 +92,7 @@ def pixel_rms(band: str, deeper: float = 0.0) -> float:
     return float(aperture / np.sqrt(area) / inflation)
 
 
-def draw_conditions(rng: np.random.Generator, settings: Settings) -> tuple[Seen, ...]:
+def draw_conditions(rng: np.random.Generator, settings: Settings) -> tuple[BandConditions, ...]:
     """Seeing, depth and presence of every band of one tile."""
     present = rng.random(len(BANDS)) >= settings.missing_band
     present[rng.integers(len(BANDS))] = True
@@ -100,7 +100,7 @@ def draw_conditions(rng: np.random.Generator, settings: Settings) -> tuple[Seen,
     for band, there in zip(BANDS, present, strict=True):
         median, scatter = SEEING[band]
         seen.append(
-            Seen(
+            BandConditions(
                 band=band,
                 fwhm=float(np.clip(rng.normal(median, scatter), 0.5, 1.3)),
                 beta=float(rng.choice(BETAS)),

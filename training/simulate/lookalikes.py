@@ -53,7 +53,7 @@ def _ring(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple
     r, phi = _tilted(*canvas.fine_grid(x, y, 2.2 * radius), q, angle)
     image = np.exp(-0.5 * ((r - radius) / (rng.uniform(0.12, 0.22) * radius)) ** 2) * _uneven(rng, phi)
     ring = _blue(rng, ab_magnitude(core[2]) + rng.uniform(0.3, 1.4), z)
-    canvas.add(x, y, canvas.seen_through([image / image.sum()], ring[None]))
+    canvas.add(x, y, canvas.convolve([image / image.sum()], ring[None]))
     return core + ring, float(radius), z
 
 
@@ -76,7 +76,7 @@ def _spiral(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tup
     image = spiral_disc(rng, *_tilted(dx, dy, q, angle), scale, arms)
     bulge = fluxes(r_mag + rng.uniform(0.9, 2.2) + template(0.05, z))
     disc, young = _blue(rng, r_mag + 0.8, z, (0.2, 0.45)), _blue(rng, r_mag + rng.uniform(0.5, 1.5), z)
-    canvas.add(x, y, canvas.seen_through(image, np.stack([disc, young])))
+    canvas.add(x, y, canvas.convolve(image, np.stack([disc, young])))
     canvas.galaxy(x, y, bulge, 0.35 * scale, 2.2, rng.uniform(0.8, 1.0), angle)
     return bulge + disc + young, 1.68 * scale, z
 
@@ -114,7 +114,7 @@ def _merger(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tup
     for _ in range(rng.integers(1, 3)):
         tail = _tail(rng, dx, dy, apart)
         flux = _blue(rng, r + rng.uniform(1.3, 2.5), z)
-        canvas.add(x, y, canvas.seen_through([tail], flux[None]))
+        canvas.add(x, y, canvas.convolve([tail], flux[None]))
         total += flux
     return total, float(apart), z
 

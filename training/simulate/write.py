@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scanner.survey.bands import BANDS
 from scanner.survey.survey import AB_NANOJANSKY
-from training.simulate.conditions import Seen
+from training.simulate.conditions import BandConditions
 from training.simulate.scene import Scene
 
 ZERO_POINT = {"u": 30.0, "g": 27.0, "r": 30.0, "i": 30.0, "z": 27.0}
@@ -61,7 +61,7 @@ def write_truth(scene: Scene, path: Path) -> None:
     table.write(path, format="ascii.csv", overwrite=True)
 
 
-def _hdus(flux: NDArray[np.float32], seen: Seen, wcs: WCS, compress: bool) -> fits.HDUList:
+def _hdus(flux: NDArray[np.float32], seen: BandConditions, wcs: WCS, compress: bool) -> fits.HDUList:
     scale = 10 ** (0.4 * (ZERO_POINT[seen.band] - AB_NANOJANSKY))
     missing = ~np.isfinite(flux)
     pixels = np.where(missing, 0 if seen.band in ZERO_IS_MISSING else np.nan, flux * scale).astype(np.float32)

@@ -13,14 +13,14 @@ from PIL import Image
 from catalogs.estimate import DRAWS, PairedEstimate, average, difference, draw_counts, estimate_paired_mean
 from catalogs.ranking import measures
 from catalogs.store.vectors import unit
-from training.evaluate.embeddings import Embeddings, Shortened
-from training.evaluate.models import Flux, Turned, Vectors
+from training.evaluate.embeddings import Embeddings, ShortEmbeddings
+from training.evaluate.models import Flux, TurnAverage, Vectors
 from training.evaluate.sets import Sets
 from training.evaluate.sets.lenses import LabelledWindows, central, magnitudes, matched
 from training.evaluate.statistics import metrics
 from training.evaluate.statistics.estimates import estimate_auc, estimate_r2
 from training.evaluate.tasks import TASKS
-from training.evaluate.tasks.lenses import changed, changes, finds_itself, subsets
+from training.evaluate.tasks.lenses import changed, changes, is_own_nearest, subsets
 from training.evaluate.tasks.pictures import galaxy
 from training.evaluate.tasks.simulated import some_bands
 
@@ -136,7 +136,7 @@ def test_objects_seen_otherwise_keep_their_pixels() -> None:
     assert np.isnan(views["without r"][:, 2]).all()
     np.testing.assert_array_equal(views["mirrored"][..., ::-1], labelled.flux)
     np.testing.assert_array_equal(np.rot90(views["turned 90 degrees"], -1, axes=(2, 3)), labelled.flux)
-    assert finds_itself(np.eye(3, dtype=np.float32)[[0, 2, 2]], np.eye(3, dtype=np.float32)).tolist() == [1, 0, 1]
+    assert is_own_nearest(np.eye(3, dtype=np.float32)[[0, 2, 2]], np.eye(3, dtype=np.float32)).tolist() == [1, 0, 1]
 
 
 def test_added_noise_doubles_that_of_the_sky() -> None:
@@ -152,7 +152,7 @@ def test_added_noise_doubles_that_of_the_sky() -> None:
 
 def test_the_mean_of_eight_turns_does_not_know_how_a_window_lies() -> None:
     flux, plain = windows(1, [20.0] * 6).flux, CornerPixels()
-    eight = Turned(plain)
+    eight = TurnAverage(plain)
     np.testing.assert_allclose(eight.embed(np.rot90(flux, 3, axes=(2, 3))), eight.embed(flux), atol=1e-6)
     np.testing.assert_allclose(eight.embed(flux.swapaxes(2, 3)), eight.embed(flux), atol=1e-6)
     assert np.abs(plain.embed(flux[..., ::-1]) - plain.embed(flux)).max() > 0.1
@@ -161,7 +161,7 @@ def test_the_mean_of_eight_turns_does_not_know_how_a_window_lies() -> None:
 def test_a_set_is_embedded_once_also_for_its_short_vectors() -> None:
     plain, labelled = CornerPixels(), windows(1, [20.0] * 6)
     whole = Embeddings(lambda _: plain, plain.side)
-    short = Shortened(whole, 3)
+    short = ShortEmbeddings(whole, 3)
     first = whole.of(labelled)
     np.testing.assert_allclose(short.of(labelled), unit(first[:, :3]))
     assert whole.of(labelled) is first
@@ -186,7 +186,7 @@ def test_an_object_is_looked_for_with_some_of_its_bands() -> None:
             asked.append("".join(np.array(list("ugriz"))[np.isfinite(flux).all(axis=(0, 2, 3))]))
             return unit(np.nan_to_num(flux).reshape(len(flux), -1))
 
-    sets = SimpleNamespace(seen_twice=SimpleNamespace(name="twice", flux=flux))
+    sets = SimpleNamespace(exposure_pairs=SimpleNamespace(name="twice", flux=flux))
     found = some_bands(sets, Embeddings(lambda _: Pixels(), 8)).estimates  # type: ignore[arg-type]
     assert asked == ["ugriz", "griz", "uriz", "ugiz", "ugrz", "ugri", "gri", "r"]
     assert found.pop("itself in r alone").value == pytest.approx(5 / 6)

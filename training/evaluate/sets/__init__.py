@@ -6,11 +6,10 @@ from collections.abc import Callable
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
-from training.evaluate.sets import lenses as windows
 from training.evaluate.sets import pictures, simulated, surveys
-from training.evaluate.sets.lenses import LabelledWindows
+from training.evaluate.sets.lenses import LabelledWindows, load_lenses
 from training.evaluate.sets.pictures import Pictures, Questions
-from training.evaluate.sets.simulated import SeenTwice, SimulatedWindows
+from training.evaluate.sets.simulated import ExposurePairs, SimulatedWindows
 from training.evaluate.sets.surveys import ThreeSurveys
 
 
@@ -27,7 +26,7 @@ class Sets:
 
     @cached_property
     def lenses(self) -> LabelledWindows:
-        return windows.load(self._data, self.side)
+        return load_lenses(self._data, self.side)
 
     @cached_property
     def surveys(self) -> ThreeSurveys:
@@ -38,5 +37,5 @@ class Sets:
         return simulated.load(self._cache, self.side, workers=self._workers)
 
     @cached_property
-    def seen_twice(self) -> SeenTwice:
-        return simulated.seen_twice(self.side)
+    def exposure_pairs(self) -> ExposurePairs:
+        return simulated.exposure_pairs(self.side)

@@ -23,7 +23,7 @@ from scanner.survey.bands import BANDS
 from scanner.survey.survey import AB_NANOJANSKY
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
-from training.cutouts import real_fields as fields
+from training.cutouts import real_fields
 
 LENS_TILE, TILES = "110.280", ("110.280", "111.280")  # 111.280 shows lenses of 110.280 again: only its negatives count
 APERTURE = 1.0  # arcsec, radius: the 2 arcsec aperture of negatives.csv
@@ -56,7 +56,7 @@ class LabelledWindows:
         return tuple(band for i, band in enumerate(self.bands) if np.isfinite(self.flux[:, i]).any())
 
 
-def load(data: Path, side: int) -> LabelledWindows:
+def load_lenses(data: Path, side: int) -> LabelledWindows:
     """Lenses and negatives of the development tiles in windows of ``side`` pixels.
 
     ``data`` holds ``tiles_dev``: truth.csv, negatives.csv and the recipe build_tiles.py, which is run into a temporary
@@ -71,7 +71,7 @@ def load(data: Path, side: int) -> LabelledWindows:
         flux = np.concatenate([_cut(Path(built), tile, rows, side) for tile, rows in wanted if rows])
     rows = [row for _, part in wanted for row in part]
     frame = np.array([row.get("frame") or row["name"] for row in rows])
-    trained = np.isin(frame, [field.name for field in fields.frames(data) if field.split == "train"])
+    trained = np.isin(frame, [field.name for field in real_fields.frames(data) if field.split == "train"])
     is_lens, magnitude = np.arange(len(rows)) < len(lenses), magnitudes(flux[:, BANDS.index("r")])
     return LabelledWindows(flux, is_lens, magnitude, frame, trained)
 

@@ -27,7 +27,7 @@ from scanner.survey.bands import BANDS
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 from training.cutouts.simulated import plate
-from training.simulate.conditions import OFFSET, SATURATION, SEEING, Seen, Settings, pixel_rms
+from training.simulate.conditions import OFFSET, SATURATION, SEEING, BandConditions, Settings, pixel_rms
 from training.simulate.exposure import correlated_noise
 from training.simulate.scene import simulate_tile
 from training.simulate.write import write_tile
@@ -66,7 +66,7 @@ class SimulatedWindows:
 
 
 @dataclass(frozen=True)
-class SeenTwice:
+class ExposurePairs:
     """The same simulated objects in two exposures: ``flux`` in good seeing, ``other`` in bad, both [N, 5, S, S]."""
 
     flux: Flux
@@ -143,7 +143,7 @@ def _one_a_lens(label: NDArray[np.str_], own: NDArray[np.intp], truth: Table, x:
             label[matched[np.argmin(away[matched])]] = "lens"
 
 
-def seen_twice(side: int, number: int = 2, size: int = SIZE) -> SeenTwice:
+def exposure_pairs(side: int, number: int = 2, size: int = SIZE) -> ExposurePairs:
     """Galaxies and stars of ``number`` tiles, each in good and in bad seeing with noise of their own.
 
     Seeing and noise are 0.85 of the survey's typical ones in one exposure, 1.25 in the other. Rendered anew each time.
@@ -157,13 +157,15 @@ def seen_twice(side: int, number: int = 2, size: int = SIZE) -> SeenTwice:
         found = detect(bad, MIN_SNR)
         pairs.append([Windows(images, found, frame).gather(0, len(found)) for images in (good, bad)])
     one, other = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    return SeenTwice(one, other)
+    return ExposurePairs(one, other)
 
 
 def _exposure(name: str, settings: Settings, factor: float, seed: int) -> TileImages:
     """A tile with seeing and noise ``factor`` times the typical ones: drawn without noise, which is then added."""
     seen = tuple(
-        Seen(band, factor * SEEING[band][0], 3.0, 0.0, 0.0, FAINT, BRIGHT, SATURATION[band], OFFSET[band], True)
+        BandConditions(
+            band, factor * SEEING[band][0], 3.0, 0.0, 0.0, FAINT, BRIGHT, SATURATION[band], OFFSET[band], True
+        )
         for band in BANDS
     )
     scene = simulate_tile(name, SEED, settings, seen)

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.unions_grid import PIXEL_SCALE
+from scanner.images.calibration import calibrate
 from scanner.images.tile_images import TileImages
+from scanner.images.wcs import flat_wcs
 from scanner.sources.sources import Sources
 from scanner.survey.bands import BANDS
-from scanner.survey.survey import AB_NANOJANSKY
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
-from training.cutouts import real_fields as fields
+from training.cutouts import real_fields
 from training.evaluate.sets.lenses import magnitudes
 
 FOLDER = Path("fields") / "sn2006bh_griz_des_ps1_sdss"
@@ -78,21 +79,18 @@ def _survey(folder: Path, survey: str) -> TileImages:
             raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"{path} is not there.", hint)
         with fits.open(path) as hdus:
             seconds = hdus[0].header["EXPTIME"] if survey == "PS1" else 1.0
-            factor = 10 ** (-0.4 * (zero_point - AB_NANOJANSKY)) / seconds
-            planes[band] = np.asarray(hdus[0].data, np.float32) * np.float32(factor)
+            counts = np.asarray(hdus[0].data, np.float32)
+            planes[band] = calibrate(counts, zero_point + 2.5 * np.log10(seconds), zero_is_missing=False)
     shape = planes["r"].shape
     flux = np.full((len(BANDS), *shape), np.nan, np.float32)
     for band, plane in planes.items():
         flux[BANDS.index(band)] = plane
-    wcs = fields.flat_wcs(shape, scale)
-    there = tuple(float(band in planes) for band in BANDS)
-    return TileImages(
-        name=survey, bands=BANDS, flux=flux, variance=(None,) * len(BANDS), wcs=(wcs,) * len(BANDS), valid=there,
-        detection_band="r", pixel_scale=scale,
-    )  # fmt: skip
+    valid = [float(band in planes) for band in BANDS]
+    wcs = [flat_wcs(shape, scale)] * len(BANDS)
+    return TileImages.of(survey, BANDS, flux, wcs, scale, valid=valid, detection_band="r")
 
 
 def _others(data: Path) -> Iterator[TileImages]:
-    for frame in fields.frames(data):
+    for frame in real_fields.frames(data):
         if frame.source == OTHERS:
-            yield fields.read(frame)
+            yield real_fields.read(frame)

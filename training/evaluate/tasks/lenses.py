@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 
 from catalogs.estimate import estimate_paired_mean
 from catalogs.ranking.measures import recall
+from scanner.windows.orientations import orient
 from training.evaluate.embeddings import Embeddings
 from training.evaluate.models import Flux, Vectors
-from training.evaluate.results import Measured
+from training.evaluate.results import TaskResult
 from training.evaluate.sets import Sets
 from training.evaluate.sets.lenses import LabelledWindows, matched
 from training.evaluate.statistics import probes
 from training.evaluate.statistics.estimates import estimate_auc, estimate_measure
 from training.evaluate.statistics.metrics import MEASURES, Bools, Floats, leave_one_out, ranked, recall_curve
-from training.loop.batches import turned
-from training.loop.statistics import sky_noise
+from training.loop.statistics import background_noise
 
 KNOWN, DRAWS, DEPTHS = 10, 50, (10, 50, 200)
 NOISIER = np.sqrt(3.0)  # added to the sky noise in quadrature: twice the noise, 0.75 mag shallower
 
 
-def retrieval(sets: Sets, seen: Embeddings) -> Measured:
+def retrieval(sets: Sets, seen: Embeddings) -> TaskResult:
     """Every lens asks in turn: against all negatives, those of equal magnitude, those of images never trained on."""
-    windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
+    windows, vectors, found = sets.lenses, seen.of(sets.lenses), TaskResult()
     for against, chosen in subsets(windows).items():
         part, is_lens = vectors[chosen], windows.is_lens[chosen]
         hits = leave_one_out((part @ part.T).astype(np.float64), is_lens)
@@ -36,22 +36,22 @@ def retrieval(sets: Sets, seen: Embeddings) -> Measured:
     return found
 
 
-def lens_probe(sets: Sets, seen: Embeddings) -> Measured:
+def lens_probe(sets: Sets, seen: Embeddings) -> TaskResult:
     """A logistic probe of lenses against negatives, cross-validated."""
-    windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
+    windows, vectors, found = sets.lenses, seen.of(sets.lenses), TaskResult()
     for against, chosen in subsets(windows).items():
         is_lens = windows.is_lens[chosen]
         found.estimates[f"AUC {against}"] = estimate_auc(probes.scores(vectors[chosen], is_lens), is_lens)
     return found
 
 
-def few_shot(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = DRAWS) -> Measured:
+def few_shot(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = DRAWS) -> TaskResult:
     """Recall of the other lenses among all negatives, for ``draws`` random sets of ``known`` lenses.
 
     ``similar`` ranks by cosine to the mean of the known lenses' unit vectors; ``learned`` by a regression of known
     lenses against everything else: what a user with ten lenses can do.
     """
-    windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
+    windows, vectors, found = sets.lenses, seen.of(sets.lenses), TaskResult()
     hits: dict[str, list[Bools]] = {"similar": [], "learned": []}
     random, lenses = np.random.default_rng(0), np.flatnonzero(windows.is_lens)
     for _ in range(draws):
@@ -71,12 +71,12 @@ def rankings(vectors: Vectors, shown: Bools) -> dict[str, Floats]:
     return {"similar": similar, "learned": probes.learned(vectors, shown)}
 
 
-def invariance(sets: Sets, seen: Embeddings) -> Measured:
+def invariance(sets: Sets, seen: Embeddings) -> TaskResult:
     """How often an object seen otherwise is nearest to itself: a band dropped, turned, mirrored, noisier."""
-    windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
+    windows, vectors, found = sets.lenses, seen.of(sets.lenses), TaskResult()
     for change in changes(windows):
         other = seen.changed(windows, change, lambda flux, change=change: changed(flux, windows, change))  # type: ignore[misc]
-        found.estimates[f"itself {change}"] = estimate_paired_mean(finds_itself(other, vectors))
+        found.estimates[f"itself {change}"] = estimate_paired_mean(is_own_nearest(other, vectors))
     return found
 
 
@@ -92,21 +92,21 @@ def changed(flux: Flux, windows: LabelledWindows, change: str) -> Flux:
         less[:, windows.bands.index(change[-1])] = np.nan
         return less
     if change.startswith("turned"):
-        return turned(flux, 1)
+        return orient(flux, 1)
     if change == "mirrored":
-        return np.asarray(flux[..., ::-1])
-    sigma = _sky_noise(flux) * NOISIER
+        return orient(flux, 4)
+    sigma = _background_noise(flux) * NOISIER
     return np.asarray(flux + np.random.default_rng(0).standard_normal(flux.shape, np.float32) * sigma, np.float32)
 
 
-def _sky_noise(flux: Flux) -> NDArray[np.float32]:
+def _background_noise(flux: Flux) -> NDArray[np.float32]:
     """Noise of every band [B, 1, 1], from the spread of the pixels below the median; 0 where a band is missing."""
     with catch_warnings(action="ignore", category=RuntimeWarning):
-        sigma = np.nanmedian(sky_noise(flux), axis=0)
+        sigma = np.nanmedian(background_noise(flux), axis=0)
     return np.nan_to_num(sigma).astype(np.float32)[:, None, None]
 
 
-def finds_itself(seen_otherwise: NDArray[np.float32], vectors: NDArray[np.float32]) -> Floats:
+def is_own_nearest(seen_otherwise: NDArray[np.float32], vectors: NDArray[np.float32]) -> Floats:
     """1 where the nearest of ``vectors`` [N, D] is the object itself, else 0: [N]."""
     nearest = (seen_otherwise @ vectors.T).argmax(axis=1)
     return (nearest == np.arange(len(vectors))).astype(np.float64)

@@ -14,7 +14,7 @@ from torch import Tensor
 from catalogs.estimate import estimate_paired_mean
 from scanner.survey.bands import BANDS
 from training.evaluate.models import Flux
-from training.evaluate.results import Measured
+from training.evaluate.results import TaskResult
 from training.evaluate.sets import Sets
 from training.evaluate.sets.lenses import central
 from training.evaluate.statistics.metrics import Floats
@@ -32,7 +32,7 @@ class _Windows(NamedTuple):
     noise: Tensor
 
 
-def reconstruction(checkpoint: Path, sets: Sets, simulated: bool = True) -> tuple[str, Measured]:
+def reconstruction(checkpoint: Path, sets: Sets, simulated: bool = True) -> tuple[str, TaskResult]:
     """The run's name, and for real and simulated windows the error at each mask ratio.
 
     The error is the mean square over hidden pixels with data, of asinh(flux / sky noise), in units of that of the
@@ -45,7 +45,7 @@ def reconstruction(checkpoint: Path, sets: Sets, simulated: bool = True) -> tupl
     kinds = {"real": sets.lenses.flux[_some(negatives)]}
     if simulated:
         kinds["simulated"] = sets.simulated.flux[_some(np.arange(len(sets.simulated)))]
-    found = Measured()
+    found = TaskResult()
     for kind, flux in kinds.items():
         pixels = central(flux, config.window)[:, [BANDS.index(band) for band in config.bands]]
         for ratio in RATIOS:

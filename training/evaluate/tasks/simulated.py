@@ -9,13 +9,13 @@ from catalogs.ranking.measures import ndcg, purity, recall
 from scanner.survey.bands import BANDS
 from training.evaluate.embeddings import Embeddings
 from training.evaluate.models import Flux
-from training.evaluate.results import Measured
+from training.evaluate.results import TaskResult
 from training.evaluate.sets import Sets
 from training.evaluate.sets.simulated import FRAGMENT
 from training.evaluate.statistics import probes
 from training.evaluate.statistics.estimates import estimate_auc, estimate_measure, estimate_r2
 from training.evaluate.statistics.metrics import Bools, ranked, recall_curve
-from training.evaluate.tasks.lenses import KNOWN, finds_itself, rankings
+from training.evaluate.tasks.lenses import KNOWN, is_own_nearest, rankings
 
 PREVALENCE = 0.001
 DRAWS = 40
@@ -26,7 +26,7 @@ LEFT = {**{f"without {band}": "ugriz".replace(band, "") for band in "ugriz"}, "i
 MEASURES = {"recall@10": recall(10), "recall@50": recall(50), "purity@10": purity(10), "nDCG@10": ndcg(10)}
 
 
-def rare_lenses(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = DRAWS) -> Measured:
+def rare_lenses(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = DRAWS) -> TaskResult:
     """Ten known lenses look for others that are one object in a thousand; both drawn anew ``draws`` times.
 
     ``similar`` and ``learned`` as in ``lenses.few_shot``. Of about five hidden lenses ``purity@10`` can reach a half.
@@ -42,7 +42,7 @@ def rare_lenses(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = D
         shown, is_lens = np.arange(len(rows)) < len(drawn) - hidden, np.arange(len(rows)) < len(drawn)
         for how, score in rankings(vectors[rows], shown).items():
             hits[how].append(ranked(score[~shown], is_lens[~shown]))
-    found = Measured()
+    found = TaskResult()
     for how, ranks in hits.items():
         for name, measure in MEASURES.items():
             found.estimates[f"{how}: {name}"] = estimate_measure(measure, ranks)
@@ -50,16 +50,16 @@ def rare_lenses(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = D
     return found
 
 
-def star_galaxy(sets: Sets, seen: Embeddings) -> Measured:
+def star_galaxy(sets: Sets, seen: Embeddings) -> TaskResult:
     """Stars against galaxies brighter than r = 24, by a probe that saw other tiles."""
     windows, vectors = sets.simulated, seen.of(sets.simulated)
     rows = np.flatnonzero(np.isin(windows.label, ["star", "galaxy"]) & (windows.truth["mag_r"] < FAINTEST))
     is_star = windows.label[rows] == "star"
     score = probes.grouped_scores(vectors[rows], is_star, windows.tile[rows])
-    return Measured({"star or galaxy: AUC": estimate_auc(score, is_star)})
+    return TaskResult({"star or galaxy: AUC": estimate_auc(score, is_star)})
 
 
-def photometry(sets: Sets, seen: Embeddings) -> Measured:
+def photometry(sets: Sets, seen: Embeddings) -> TaskResult:
     """R2 of true magnitude, colours and size of galaxies, by a ridge regression that saw other tiles."""
     windows, vectors = sets.simulated, seen.of(sets.simulated)
     rows = np.flatnonzero(windows.label == "galaxy")
@@ -70,19 +70,19 @@ def photometry(sets: Sets, seen: Embeddings) -> Measured:
         "r - i": true["mag_r"] - true["mag_i"],
         "log size": np.log10(np.maximum(true["size"], 0.05)),
     }
-    found = Measured()
+    found = TaskResult()
     for name, values in quantities.items():
         guess = probes.predicted(vectors[rows], values, windows.tile[rows])
         found.estimates[f"R2 of {name}"] = estimate_r2(values, guess)
     return found
 
 
-def some_bands(sets: Sets, seen: Embeddings) -> Measured:
+def some_bands(sets: Sets, seen: Embeddings) -> TaskResult:
     """How often a simulated object of which some bands are left is nearest to itself in all five."""
-    whole, found = seen.of(sets.seen_twice), Measured()
+    whole, found = seen.of(sets.exposure_pairs), TaskResult()
     for name, left in LEFT.items():
-        other = seen.changed(sets.seen_twice, name, lambda flux, left=left: _only(flux, left))  # type: ignore[misc]
-        found.estimates[f"itself {name}"] = estimate_paired_mean(finds_itself(other, whole))
+        other = seen.changed(sets.exposure_pairs, name, lambda flux, left=left: _only(flux, left))  # type: ignore[misc]
+        found.estimates[f"itself {name}"] = estimate_paired_mean(is_own_nearest(other, whole))
     return found
 
 
@@ -90,14 +90,14 @@ def _only(flux: Flux, bands: str) -> Flux:
     return np.where(np.isin(BANDS, list(bands))[:, None, None], flux, np.float32(np.nan))
 
 
-def other_seeing(sets: Sets, seen: Embeddings) -> Measured:
+def other_seeing(sets: Sets, seen: Embeddings) -> TaskResult:
     """How often a simulated object in bad seeing and deep noise is nearest to itself in good conditions."""
-    pair = sets.seen_twice
+    pair = sets.exposure_pairs
     other = seen.changed(pair, "in other seeing", lambda _: pair.other)
-    return Measured({"itself in other seeing and depth": estimate_paired_mean(finds_itself(other, seen.of(pair)))})
+    return TaskResult({"itself in other seeing and depth": estimate_paired_mean(is_own_nearest(other, seen.of(pair)))})
 
 
-def three_surveys(sets: Sets, seen: Embeddings) -> Measured:
+def three_surveys(sets: Sets, seen: Embeddings) -> TaskResult:
     """One galaxy in DES, PS1 and SDSS: another survey's image of it among other galaxies, over the 6 ordered pairs."""
     vectors, same = seen.of(sets.surveys), sets.surveys.galaxy
     first, place = [], []
@@ -108,7 +108,7 @@ def three_surveys(sets: Sets, seen: Embeddings) -> Measured:
             first.append(float(likeness.argmax() == 0))
             place.append(1.0 / (1 + np.sum(likeness[1:] >= likeness[0])))
     among = len(vectors) - same
-    return Measured(
+    return TaskResult(
         {
             f"one galaxy first of {among + 1}": estimate_paired_mean(np.array(first)),
             "one galaxy, mean 1/rank": estimate_paired_mean(np.array(place)),
