@@ -26,9 +26,9 @@ from scanner.cluster.job import INSTALL, Work
 from scanner.encoder.encoder import Encoder
 from scanner.scan import run as scan
 from scanner.scan.progress import Quiet
-from scanner.scan.read_ahead import POLL
 from scanner.scan.report import TileReport
 from scanner.survey.tile import Tile
+from scanner.system.signals import POLL
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -119,27 +118,7 @@ def prepare(job: Job, tile: Tile, room: Room | None = None) -> Iterator[Prepared
         tile = _with_bands(tile, job.options.bands)
         yield from (_in_strips if job.options.memory == LOW else _whole)(job, tile, room)
     except Exception as error:  # noqa: BLE001  (of a week's scan, one odd tile must not be the end)
-        yield failed(tile, error)
-
-
-def failed(tile: Tile, error: BaseException) -> TileReport:
-    """The report of a tile that gave nothing. An error that nobody foresaw says where in the code it arose."""
-    if isinstance(error, ScannerError):
-        return TileReport(tile.name, "failed", code=error.code, message=error.message, hint=error.hint)
-    if isinstance(error, MemoryError):
-        why = f"Tile {tile.name} needs more memory than there is."
-        return TileReport(
-            tile.name, "failed", code=ErrorCode.TILE_OUT_OF_MEMORY, message=why, hint="Give fewer --readers."
-        )
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
-    return TileReport(
-        tile.name,
-        "failed",
-        code=ErrorCode.TILE_UNEXPECTED,
-        message=f"Tile {tile.name} met an error that was not foreseen: {error!r}{where}.",
-        hint="Please report this message with the tile's name; the other tiles are not affected.",
-    )
+        yield TileReport.failed(tile.name, error)
 
 
 def _with_bands(tile: Tile, bands: tuple[str, ...] | None) -> Tile:

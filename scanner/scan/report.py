@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
+
+from catalogs.errors import ErrorCode, ScannerError
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -39,6 +42,24 @@ class TileReport:
     code: str = ""
     message: str = ""
     hint: str = ""
+
+    @classmethod
+    def failed(cls, tile: str, error: BaseException) -> TileReport:
+        """The report of a tile that gave nothing. An error that nobody foresaw says where in the code it arose."""
+        if isinstance(error, ScannerError):
+            return cls(tile, "failed", code=error.code, message=error.message, hint=error.hint)
+        if isinstance(error, MemoryError):
+            why = f"Tile {tile} needs more memory than there is."
+            return cls(tile, "failed", code=ErrorCode.TILE_OUT_OF_MEMORY, message=why, hint="Give fewer --readers.")
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" ({frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
+        return cls(
+            tile,
+            "failed",
+            code=ErrorCode.TILE_UNEXPECTED,
+            message=f"Tile {tile} met an error that was not foreseen: {error!r}{where}.",
+            hint="Please report this message with the tile's name; the other tiles are not affected.",
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TileReport:
