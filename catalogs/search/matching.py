@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
@@ -63,8 +63,6 @@ def match_each(
     """
     if not len(ra):
         return []
-    from scipy.spatial import cKDTree
-
     right, up, reach = np.asarray(ra, float), np.asarray(dec, float), radius * rows.ARCSEC
     names = [str(number) for number in range(1, len(right) + 1)] if names is None else names
     on_sky = (right >= 0) & (right <= 360) & (np.abs(up) <= 90)
@@ -75,13 +73,11 @@ def match_each(
         covered[places] = True
         for table in rows.tile_groups(snapshot, footer, _PLACES) if len(places) else ():
             columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in (*_PLACES, ROW)}
-            tree = cKDTree(sky.directions(columns["ra"], columns["dec"]))
-            close: Any = tree.query_ball_point(sky.directions(right[places], up[places]), sky.chord(reach))
-            for place, numbers in zip(places.tolist(), close, strict=True):
-                for number in numbers:
-                    identity, row_ra, row_dec, primary, row = (values[number].item() for values in columns.values())
-                    away = float(sky.separation(right[place], up[place], row_ra, row_dec))
-                    nearby[place].append((away, primary, _Row(identity, row_ra, row_dec, footer, row)))
+            pairs = sky.pairs_within(right[places], up[places], columns["ra"], columns["dec"], reach)
+            for place, number in zip(places[pairs[0]].tolist(), pairs[1].tolist(), strict=True):
+                identity, row_ra, row_dec, primary, row = (values[number].item() for values in columns.values())
+                away = float(sky.separation(right[place], up[place], row_ra, row_dec))
+                nearby[place].append((away, primary, _Row(identity, row_ra, row_dec, footer, row)))
 
     # Copies of one object lie within half an arcsec of each other: a primary one counts first, then the nearest.
     chosen: dict[int, _Row] = {}
