@@ -29,6 +29,7 @@ from catalogs.ranking.rank import Ranking
 from catalogs.search import examples, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.hits import ONE_SYSTEM
+from catalogs.search.matching import match_ids
 from catalogs.search.random_sample import Sample
 from catalogs.sky import crossmatch
 from catalogs.store import rows
@@ -77,8 +78,8 @@ def main(
     Example: python -m studies.ranking embeddings --truth truth.csv --label lens --root tiles
     """
     opened = catalogs.open(catalogue)
-    asker = Asker(opened, root=root, model=model)
-    known = read(opened, truth, Asker(opened), label=label)
+    asker = Asker(opened.snapshot(), root=root, model=model)
+    known = read(truth, Asker(opened.snapshot()), label=label)
     if len(_ranked(opened, known, where)) <= CALIBRATED:
         raise click.UsageError(f"--truth has too few lenses on the catalogue: more than {CALIBRATED} are needed.")
     tried = Trial(draws=draws, where=where)
@@ -134,12 +135,12 @@ def _probability(catalogue: Catalogue, known: Examples, tried: Trial) -> dict[st
 
 def _ranked(catalogue: Catalogue, known: Examples, where: str | None) -> Examples:
     """Those that a ranking lists."""
-    everything = random_sample.draw(catalogue, rows.primary(catalogue, where), 10**9)
+    everything = random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), 10**9)
     return known[np.isin(known.object_id, everything.object_id)]
 
 
 def _one_probability(catalogue: Catalogue, like: Examples, sought: Examples, where: str | None) -> dict[str, float]:
-    whole = len(random_sample.draw(catalogue, rows.primary(catalogue, where), 10**9))
+    whole = len(random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), 10**9))
     prevalence = len(sought) / whole
     table = rank.rank(catalogue, like, ranking=Ranking(k=10**9, where=where, prevalence=prevalence))
     right = np.isin(table["object_id"], sought.object_id)
@@ -178,7 +179,7 @@ def _searched(
         listed = rank.rank(catalogue, like, feedback=judged, k=A_ROUND, where=where, next=judge)
         lens = sought.near(listed["ra"], listed["dec"])
         kept, rejected = (
-            examples.of_ids(catalogue, {int(one): str(one) for one in listed["object_id"][chosen]})
+            match_ids(catalogue.snapshot(), {int(one): str(one) for one in listed["object_id"][chosen]})
             for chosen in (lens, ~lens)
         )
         judged = Marks(judged.kept.joined(kept), judged.rejected.joined(rejected))
@@ -189,7 +190,7 @@ def _searched(
 
 def _outliers(catalogue: Catalogue, where: str | None, asker: Asker) -> Rows:
     """A row for each method: the area under the curve for each way to be spoilt. It learns from half of the objects."""
-    everything = random_sample.draw(catalogue, rows.primary(catalogue, where), outliers.SAMPLE)
+    everything = random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), outliers.SAMPLE)
     order = np.random.default_rng(0).permutation(len(everything))
     usual, unseen = everything[order[::2]], everything[order[1::2]]
     bad = _spoilt_vectors(catalogue, unseen[np.arange(min(WINDOWS, len(unseen)))], asker)

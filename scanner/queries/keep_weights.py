@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking import rank, scorers
-from catalogs.search import examples
 from catalogs.search import random_sample as sampling
+from catalogs.search.matching import match
 from catalogs.store import rows
 from scanner.encoder.encoder import Encoder
 from scanner.queries import query
@@ -64,8 +64,9 @@ def from_catalogue(best: int, like: Path, catalogue: Catalogue, encoder: Encoder
             "Give the catalogue's own --model, or leave --like-catalog away: examples are then embedded now.",
         )
     places = list(query.places(None, None, None, like))
-    found = examples.match(catalogue, [one.ra for one in places], [one.dec for one in places])
-    drawn = sampling.draw(catalogue, rows.primary(catalogue, None), rank.SAMPLE)
+    snapshot = catalogue.snapshot()
+    found = match(snapshot, [one.ra for one in places], [one.dec for one in places])
+    drawn = sampling.draw(snapshot, rows.primary(catalogue, None), rank.SAMPLE)
     ordinary = drawn[~found.near(drawn.ra, drawn.dec)].vectors if len(found) else drawn.vectors
     return _learned(best, found.vectors, ordinary, _digest(found.vectors, ordinary))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
+from catalogs.store.tile_store import TileStore
 from scanner.images import positions
 from scanner.images import tile_images as images
 from scanner.images.tile_images import TileImages
@@ -77,7 +77,7 @@ class Stamps:
         return _window(read, self._frame, ra, dec)
 
 
-def of_catalogue(catalogue: Catalogue, root: Path, survey: str | None = None) -> Stamps:
+def of_catalogue(catalogue: TileStore, root: Path, survey: str | None = None) -> Stamps:
     """The windows that the catalogue's model saw; ``survey`` (the catalogue's own, by default) names the files."""
     contract = catalogue.info.contract
     frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
