@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.encoder import session as runtime
 from scanner.encoder.buffers import INPUT, OUTPUT, Binding
-from scanner.encoder.contract import CONTRACT_KEY, Contract, file_sha256, resolve
+from scanner.encoder.contract import ModelFile
 from scanner.system.resources import usable_cores
 
 Array = NDArray[np.float32]
@@ -52,19 +52,22 @@ class Encoder:
         precision: str | None = None,
         cuda_graph: bool = False,
     ) -> None:
-        self.path = resolve(path, precision)
-        self.sha256 = file_sha256(self.path)
+        file = ModelFile.find(path, precision)
+        self.path, self.sha256, self.contract = file.path, file.sha256, file.contract
+        if self.precision == "int8" and device == "auto":  # 8-bit products have no kernels on a GPU
+            device = "cpu"
         self._session, self.provider = runtime.open_session(
-            self.path,
-            _device(device, self.path, precision),
-            lambda provider: _rows(batch, provider),
-            cuda_graph=cuda_graph,
+            self.path, device, lambda provider: _rows(batch, provider), cuda_graph=cuda_graph
         )
+        if self.precision == "int8" and self.provider != runtime.CPU:
+            raise ScannerError(
+                ErrorCode.DEVICE_PRECISION,
+                f"{self.path} is in int8, which is for CPUs.",
+                "On a GPU: --precision fp16, or fp32.",
+            )
         cuda_graph = cuda_graph and self.provider == runtime.CUDA
         self.batch = _rows(batch, self.provider)
-        self.contract = _contract(self._session, self.path, self.batch)
-        _check_precision(self.contract, self.path, self.provider, precision)
-        _check_weights(self.contract, self.path, resolve(path))
+        _check_graph(self._session, file, self.batch)
         callers = threads or (usable_cores() if self.provider == runtime.CPU else GPU_CALLERS)
         self.threads = 1 if cuda_graph else callers
         self._guard: contextlib.AbstractContextManager[Any] = (
@@ -176,12 +179,12 @@ class Encoder:
             )
 
 
-def log_cost(encoder: Encoder) -> None:
+def log_cost(model: Encoder | ModelFile) -> None:
     """Say once what a number format other than fp32 costs, as the model's contract has it from its export."""
-    contract = encoder.contract
+    contract = model.contract
     if contract.cost:
         log.info("%s: %s. A catalogue holds one format only.", contract.precision, contract.cost)
-    if contract.precision == "fp16" and encoder.provider == runtime.CPU:
+    if contract.precision == "fp16" and isinstance(model, Encoder) and model.provider == runtime.CPU:
         log.warning("On a CPU fp16 is slower than fp32; it is for GPUs.")
 
 
@@ -198,16 +201,9 @@ def _rows(batch: int | None, provider: str) -> int:
     return max(batch or CPU_BATCH, CPU_SMALLEST) if provider == runtime.CPU else batch or GPU_BATCH
 
 
-def _contract(session: Any, path: Path, rows: int | None = None) -> Contract:
-    """The contract in the file, checked against the graph's own input and output; ``rows`` may be fixed in it."""
-    text = session.get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
-    if text is None:
-        raise ScannerError(
-            ErrorCode.MODEL_NO_CONTRACT,
-            f"{path} has no {CONTRACT_KEY!r} in its metadata: its bands, units and pixel scale are unknown.",
-            "Use a model written by: python -m export CHECKPOINT encoder.onnx",
-        )
-    contract = Contract.from_json(text, str(path))
+def _check_graph(session: Any, file: ModelFile, rows: int) -> None:
+    """The contract must describe the graph's own input and output; ``rows`` may be fixed in it."""
+    contract = file.contract
     expected = {
         INPUT: ["N", len(contract.bands), contract.window, contract.window],
         OUTPUT: ["N", contract.embedding_dim],
@@ -216,41 +212,9 @@ def _contract(session: Any, path: Path, rows: int | None = None) -> Contract:
     for name, shape in expected.items():
         kind, dims = found.pop(name, ("nothing", []))
         if kind != "tensor(float)" or dims[1:] != shape[1:] or (isinstance(dims[0], int) and dims[0] != rows):
-            raise _disagrees(path, f"{name} is {kind} {dims}, its contract says float32 {shape}")
+            raise _disagrees(file.path, f"{name} is {kind} {dims}, its contract says float32 {shape}")
     if found:
-        raise _disagrees(path, f"it also has {', '.join(found)}")
-    return contract
-
-
-def _device(device: str, path: Path, precision: str | None) -> str:
-    """8-bit products have no kernels on a GPU: there the choice of a device is the CPU."""
-    return "cpu" if device == "auto" and (precision == "int8" or path.stem.endswith("_int8")) else device
-
-
-def _check_precision(contract: Contract, path: Path, provider: str, precision: str | None) -> None:
-    if precision is not None and precision != contract.precision:
-        raise ScannerError(
-            ErrorCode.MODEL_OTHER_PRECISION,
-            f"{path} is in {contract.precision}, asked for is {precision}.",
-            f"Say --precision {contract.precision}, or give the model's encoder.onnx.",
-        )
-    if contract.precision == "int8" and provider != runtime.CPU:
-        raise ScannerError(
-            ErrorCode.DEVICE_PRECISION, f"{path} is in int8, which is for CPUs.", "On a GPU: --precision fp16, or fp32."
-        )
-
-
-def _check_weights(contract: Contract, path: Path, full: Path) -> None:
-    """A file of another number format left behind by an earlier model must not pass for this one's."""
-    if path == full:
-        return
-    session, _ = runtime.open_session(full, "cpu", optimise=False)
-    if _contract(session, full).weights_sha256 != contract.weights_sha256:
-        raise ScannerError(
-            ErrorCode.MODEL_OTHER_WEIGHTS,
-            f"{path} holds other weights than {full.name} beside it.",
-            "Write both anew: python -m export RUN FOLDER",
-        )
+        raise _disagrees(file.path, f"it also has {', '.join(found)}")
 
 
 def _disagrees(path: Path, why: str) -> ScannerError:
