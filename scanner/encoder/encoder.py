@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import logging
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -39,8 +36,6 @@ class Encoder:
     int8 file being one for CPUs. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how many callers run at
     once (None: one a core, or 3 on a GPU). ``batch``: rows the session sees at once, always padded to this number, so
     that a row's vector depends neither on how many rows were asked for, nor on its neighbours, nor on the thread.
-    ``cuda_graph``: on device cuda, replay a batch's work as one CUDA graph, by one caller: ONNX Runtime records and
-    replays all graphs of a session on one stream, which takes one thread at a time.
     """
 
     def __init__(
@@ -50,30 +45,21 @@ class Encoder:
         threads: int | None = None,
         batch: int | None = None,
         precision: str | None = None,
-        cuda_graph: bool = False,
     ) -> None:
         file = ModelFile.find(path, precision)
         self.path, self.sha256, self.contract = file.path, file.sha256, file.contract
         if self.precision == "int8" and device == "auto":  # 8-bit products have no kernels on a GPU
             device = "cpu"
-        self._session, self.provider = runtime.open_session(
-            self.path, device, lambda provider: _rows(batch, provider), cuda_graph=cuda_graph
-        )
+        self._session, self.provider = runtime.open_session(self.path, device, lambda provider: _rows(batch, provider))
         if self.precision == "int8" and self.provider != runtime.CPU:
             raise ScannerError(
                 ErrorCode.DEVICE_PRECISION,
                 f"{self.path} is in int8, which is for CPUs.",
                 "On a GPU: --precision fp16, or fp32.",
             )
-        cuda_graph = cuda_graph and self.provider == runtime.CUDA
         self.batch = _rows(batch, self.provider)
         _check_graph(self._session, file, self.batch)
-        callers = threads or (usable_cores() if self.provider == runtime.CPU else GPU_CALLERS)
-        self.threads = 1 if cuda_graph else callers
-        self._guard: contextlib.AbstractContextManager[Any] = (
-            threading.Lock() if cuda_graph else contextlib.nullcontext()
-        )
-        self._graphs: Iterator[int | None] = itertools.count(1) if cuda_graph else itertools.repeat(None)
+        self.threads = threads or (usable_cores() if self.provider == runtime.CPU else GPU_CALLERS)
         self._own = threading.local()
         self._pool: ThreadPoolExecutor | None = None
         self._try_out()
@@ -122,8 +108,7 @@ class Encoder:
     def embed_batch(self, flux: Array) -> Array:
         """As ``embed`` for at most ``batch`` rows, in the caller's own thread; any number of threads may call it."""
         try:
-            with self._guard:
-                vectors = self._binding().run(flux)
+            vectors = self._binding().run(flux)
         except Exception as error:  # the binding raises a class of its own for each status code
             why = f"ONNX Runtime failed on {len(flux)} windows: {str(error).splitlines()[0]}"
             raise ScannerError(ErrorCode.ENCODER_FAILED, why, "Out of memory? Give a smaller --batch.") from error
@@ -150,8 +135,7 @@ class Encoder:
         """The buffers of the calling thread."""
         if not hasattr(self._own, "binding"):
             dim = self.contract.embedding_dim
-            graph = next(self._graphs)
-            self._own.binding = Binding(self._session, self.provider, self.batch, self.shape, dim, graph)
+            self._own.binding = Binding(self._session, self.provider, self.batch, self.shape, dim)
         found: Binding = self._own.binding
         return found
 
