@@ -86,12 +86,6 @@ def _works(
     """What embeds all of ``flux``, by name, PyTorch last; ``stack`` closes it."""
     works: dict[str, Callable[[], object]] = {name: partial(one.embed, flux) for name, one in encoders.items()}
     best, encoder = list(encoders.items())[-1]
-    if not device.startswith("tensorrt"):
-        try:
-            graph = stack.enter_context(Encoder(setup.model, device, precision=best, cuda_graph=True))
-            works[f"{best}, CUDA graph"] = partial(graph.embed, flux)
-        except ScannerError as error:  # no reason to measure nothing else
-            click.echo(f"Without a CUDA graph: {error.report()}", err=True)
     works[f"{best}, pixels on the device"] = _resident(encoder, device, flux, stack)
     if not torch_loop.missing():
         compiled, network = device != "cpu", torch_loop.network(resolve(setup.model), flux.shape[-1])

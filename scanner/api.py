@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalogs import catalogue as catalogues
-from scanner.encoder.contract import DEFAULT_MODEL
+from scanner.encoder.contract import DEFAULT_MODEL, ModelFile
 from scanner.encoder.encoder import Encoder, log_cost
 from scanner.scan import run as scan
 from scanner.scan.options import DETECT, NORMAL, TIME_LIMIT, ScanOptions, default_readers
@@ -83,7 +83,7 @@ def scan_tiles(
     """
     on_cluster = bool(workers or dask)
     if (keep is None) != (like is None) or (like_catalog and like is None):
-        raise OptionsError("keep and like go together (like-catalog with both): store the best N of what is like FILE.")
+        raise OptionsError("keep (best:N) and like (FILE) go together, and like-catalog needs both.")
     if like is not None and like_catalog is None and not Path(root).is_dir():
         raise OptionsError("Examples are embedded from a root that is a folder; else give like-catalog.")
     if dask and (workers or dask_config):
@@ -92,14 +92,24 @@ def scan_tiles(
         raise OptionsError("dask-config needs workers: how many to ask for.")
 
     with contextlib.ExitStack() as stack:
-        # On a cluster the device is the workers'; the machine that starts the scan may have none.
-        encoder = stack.enter_context(Encoder(model, "cpu" if on_cluster else device, batch=batch, precision=precision))
-        log_cost(encoder)
+        # The workers of a cluster open sessions of their own; the machine that starts the scan only reads the contract.
+        encoder = None if on_cluster else stack.enter_context(Encoder(model, device, batch=batch, precision=precision))
+        file = encoder or ModelFile.find(model, precision)
+        log_cost(file)
         plan = survey if isinstance(survey, Survey) else surveys.load(survey)
         lines = tile_list.read_lines(tiles) if isinstance(tiles, str | Path) else tile_list.clean(map(str, tiles))
         listed = tile_list.parse(lines, plan, root)
         if share is not None:
             listed = share.of(listed)
+        chosen: Keep | None = None
+        if keep is not None and like is not None:
+            from scanner.queries import keep_weights
+
+            if like_catalog is not None:
+                chosen = keep_weights.from_catalogue(keep, like, catalogues.open(like_catalog), file)
+            else:
+                embeds = encoder or stack.enter_context(Encoder(model, "cpu", precision=precision))
+                chosen = keep_weights.by_pixels(keep, like, plan, embeds, Path(root))
         if readers is None:
             readers = default_readers(device, precision, workers or 1, of_this_machine=not (dask or dask_config))
         options = ScanOptions(
@@ -107,24 +117,24 @@ def scan_tiles(
             bands=_bands(bands),
             min_snr=min_snr,
             stride=stride,
-            keep=_keep(keep, like, like_catalog, plan, encoder, root),
+            keep=chosen,
             resample=resample,
             readers=readers,
             memory=memory,
             time_limit=time_limit,
             scratch=(scratch or Path(tempfile.gettempdir())) if any(tile.remote for tile in listed) else None,
         )
-        run = scan.make_run(plan, encoder, options, model=Path(model).name if Path(model).is_file() else str(model))
+        run = scan.make_run(plan, file, options, model=Path(model).name if Path(model).is_file() else str(model))
         store = catalogues.create(catalogue, run)
         shown = stack.enter_context(visible(len(listed)) if progress else Quiet())
-        if not on_cluster:
+        if encoder is not None:
             return scan.scan_tiles(listed, plan, encoder, store, run, options, shown)
         from scanner.cluster.job import Where
         from scanner.cluster.run import scan_tiles as scan_on_cluster
 
         place = Where(workers, dask, dask_config)
         return scan_on_cluster(
-            listed, plan, encoder, store, run, options, place, device=device, batch=batch, progress=shown
+            listed, plan, file, store, run, options, place, device=device, batch=batch, progress=shown
         )
 
 
@@ -133,16 +143,3 @@ def _bands(bands: str | Sequence[str] | None) -> tuple[str, ...] | None:
     if isinstance(bands, str) and "," in bands:
         bands = [part.strip() for part in bands.split(",")]
     return None if bands is None else tuple(bands)
-
-
-def _keep(
-    best: int | None, like: Path | None, catalog: Path | None, survey: Survey, encoder: Encoder, root: str | Path
-) -> Keep | None:
-    """Which rows are stored, None for all."""
-    if best is None or like is None:
-        return None
-    from scanner.queries import keep_weights
-
-    if catalog is not None:
-        return keep_weights.from_catalogue(best, like, catalogues.open(catalog), encoder)
-    return keep_weights.by_pixels(best, like, survey, encoder, Path(root))

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import asdict
 from typing import Any
 
 from distributed import WorkerPlugin, get_worker
@@ -48,7 +47,7 @@ def scan_tile(plugin: str, tile: Tile, alone: bool) -> TileReport:
         report = station.scan(tile, alone)
     except ScannerError as error:
         raise ScannerError(error.code, f"{error.message} (worker {worker.address})", error.hint) from error
-    worker.log_event(plugin, {"report": asdict(report)})
+    worker.log_event(plugin, {"report": report.to_dict()})
     return report
 
 

@@ -17,6 +17,7 @@ from catalogs.ranking import rank, scorers
 from catalogs.search import random_sample as sampling
 from catalogs.search.matching import match
 from catalogs.store import rows
+from scanner.encoder.contract import ModelFile
 from scanner.encoder.encoder import Encoder
 from scanner.queries import query
 from scanner.queries.query import Position
@@ -52,12 +53,12 @@ def by_pixels(best: int, like: Path, survey: Survey, encoder: Encoder, root: Pat
     return _learned(best, _embedded(encoder, windows), _embedded(encoder, ordinary), _digest(windows, ordinary))
 
 
-def from_catalogue(best: int, like: Path, catalogue: Catalogue, encoder: Encoder) -> Keep:
+def from_catalogue(best: int, like: Path, catalogue: Catalogue, model: Encoder | ModelFile) -> Keep:
     """Examples that are objects of a catalogue, against a sample of its primary objects: the score of ``scanner rank``.
 
     Raises ``ScannerError``: ``catalogue.other_model``, and as ``by_pixels``.
     """
-    if catalogue.info.model_sha256 != encoder.sha256:
+    if catalogue.info.model_sha256 != model.sha256:
         raise ScannerError(
             ErrorCode.CATALOGUE_OTHER_MODEL,
             f"The objects of {catalogue.path} were embedded by model {catalogue.info.model}, this scan uses another.",

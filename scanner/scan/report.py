@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -63,8 +64,12 @@ class TileReport:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TileReport:
-        """The report whose ``dataclasses.asdict`` this is."""
-        return cls(**{**values, "seconds": Seconds(**values["seconds"])})
+        """The report whose ``to_dict`` this is. Raises ``ValueError`` where it is not one."""
+        return read_record(values, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**asdict(self), "code": str(self.code)}
 
 
 @dataclass(frozen=True)
@@ -99,5 +104,5 @@ class ScanReport:
             "objects": self.objects,
             "wall_seconds": self.wall,
             "seconds": asdict(self.seconds),
-            "tiles": [asdict(tile) for tile in self.tiles],
+            "tiles": [tile.to_dict() for tile in self.tiles],
         }

@@ -10,6 +10,7 @@ from typing import Any
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import Run
+from scanner.encoder.contract import ModelFile
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
 from scanner.scan.pipeline import Pipeline
@@ -25,7 +26,7 @@ from scanner.system.signals import Interrupts
 __all__ = ["ScanOptions", "ScanReport", "Seconds", "TileReport", "check", "make_run", "scan_tiles"]
 
 
-def make_run(survey: Survey, encoder: Encoder, options: ScanOptions, model: str = "") -> Run:
+def make_run(survey: Survey, encoder: Encoder | ModelFile, options: ScanOptions, model: str = "") -> Run:
     """What makes the rows of a scan. ``model`` is the name to show, the file's name where it is not given."""
     settings: dict[str, Any] = {
         "survey_digest": survey.digest,
