@@ -1,4 +1,4 @@
-"""The measurements drawn: a point with its interval for every measure, and recall against rank."""
+"""Figures of an evaluation: each measure with its interval, and recall against rank."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLOURS = ("#0b5d7a", "#d1495b", "#8c8c8c", "#e09f3e", "#5b8e4f", "#7b5ea7", "#3
 
 
 def bars(results: Mapping[str, Results], out: Path) -> None:
-    """A panel a task: every measure's value and interval for every model."""
+    """Draw a panel for each task: value and interval of each measure for each model."""
     tasks: dict[str, list[tuple[str, list[PairedEstimate | None]]]] = {}
     for task, measure, found in rows(results):
         tasks.setdefault(task, []).append((measure, found))
@@ -55,7 +55,7 @@ def _panel(axes: Axes, task: str, lines: list[tuple[str, list[PairedEstimate | N
 
 
 def curves(results: Mapping[str, Results], out: Path) -> None:
-    """Recall among the first k, a panel a question and a line a model; k is logarithmic."""
+    """Draw the recall among the first k (logarithmic): a panel for each question, a line for each model."""
     asked: dict[str, dict[str, np.ndarray]] = {}
     for model, found in results.items():
         for measured in found.values():

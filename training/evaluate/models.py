@@ -1,4 +1,4 @@
-"""What is measured: ONNX encoders by their own contract, and what can be made of their vectors without training."""
+"""Models of an evaluation: ONNX encoders by their contract, and the mean of their embeddings over orientations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Vectors = NDArray[np.float32]
 
 
 class Embedder(Protocol):
-    """Windows [N, 5, S, S] in nJy, bands u g r i z, S at least ``side``, to unit vectors [N, D]."""
+    """Embeds cutouts [N, 5, S, S] in nJy, bands u g r i z, S at least ``side``, to unit vectors [N, D]."""
 
     @property
     def side(self) -> int: ...
@@ -32,7 +32,7 @@ class Embedder(Protocol):
 
 
 class OnnxEncoder:
-    """An exported encoder, run on the CPU through its own contract (bands, window, pixel scale).
+    """An exported encoder, run on the CPU by its contract (bands, window, pixel scale).
 
     Raises:
         ScannerError: ``evaluate.no_model``, ``evaluate.no_contract``, ``evaluate.other_pixels``; ``model.bad_contract``
@@ -41,7 +41,7 @@ class OnnxEncoder:
 
     def __init__(self, path: Path, threads: int = 2) -> None:
         if not path.is_file():
-            hint = "MODEL is an encoder.onnx or the name of a baseline: python -m training evaluate --help"
+            hint = "Give an encoder.onnx or the name of a baseline: python -m training evaluate --help"
             raise ScannerError(ErrorCode.EVALUATE_NO_MODEL, f"There is no model file {path}.", hint)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -56,9 +56,9 @@ class OnnxEncoder:
         self.side = contract.window
         foreign = [band for band in contract.bands if band not in BANDS]
         if foreign or abs(contract.pixel_scale / PIXEL_SCALE - 1) > 0.01:
-            wants = f"{'/'.join(contract.bands)} at {contract.pixel_scale} arcsec"
-            hint = f"The development windows are {'/'.join(BANDS)} at {PIXEL_SCALE} arcsec."
-            raise ScannerError(ErrorCode.EVALUATE_OTHER_PIXELS, f"{path} wants {wants}.", hint)
+            needs = f"{'/'.join(contract.bands)} at {contract.pixel_scale} arcsec"
+            hint = f"Give a model for {'/'.join(BANDS)} at {PIXEL_SCALE} arcsec, as the development data have."
+            raise ScannerError(ErrorCode.EVALUATE_OTHER_PIXELS, f"{path} needs {needs}.", hint)
         self._bands = [BANDS.index(band) for band in contract.bands]
 
     def embed(self, flux: Flux) -> Vectors:
@@ -70,7 +70,7 @@ class OnnxEncoder:
 
 
 class TurnAverage:
-    """The mean of an embedder's vectors over the 8 flips and quarter turns of a window: 8 times the cost."""
+    """The mean of an embedder's vectors over the 8 orientations of a cutout, at 8 times the cost."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder, self.side = embedder, embedder.side

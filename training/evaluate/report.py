@@ -1,4 +1,4 @@
-"""The measurements as a text table, as Markdown and as JSON."""
+"""Report of an evaluation as a text table, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTE = (
 
 
 def table(results: Mapping[str, Results]) -> str:
-    """Rows are measures under their task, columns models, cells ``value [low, high]``."""
+    """Lay out a table for a terminal: a row for each measure under its task, a column for each model."""
     lines: list[list[str]] = [["", *results]]
     current = ""
     for task, measure, found in rows(results):
@@ -33,19 +33,19 @@ def table(results: Mapping[str, Results]) -> str:
 
 
 def markdown(results: Mapping[str, Results]) -> str:
-    """The same table for a page or a model card."""
+    """Lay out the same table in Markdown."""
     lines = ([task, measure, *cells(found)] for task, measure, found in rows(results))
     return markdown_table(["task", "measure", *results], lines)
 
 
 def row_of(found: Results, first: Results, measures: Sequence[tuple[str, str]]) -> list[str]:
-    """Some (task, measure) of one model as cells of a row, compared with those of the ``first`` model of the table."""
+    """Format some (task, measure) of one model as cells, compared with those of the ``first`` model of the table."""
     pairs = ((found[task].estimates[name], first[task].estimates[name]) for task, name in measures)
     return [_cell(one, None if found is first else other) for one, other in pairs]
 
 
 def cells(found: list[PairedEstimate | None]) -> list[str]:
-    """A row's estimates as text."""
+    """Format the estimates of a row."""
     return [_cell(one, found[0] if place else None) for place, one in enumerate(found)]
 
 
@@ -64,7 +64,7 @@ def _differs(found: PairedEstimate, first: PairedEstimate | None) -> bool:
 
 
 def write(results: Mapping[str, Results], about: Mapping[str, Any], folder: Path) -> None:
-    """``evaluation.json``, ``evaluation.md`` and the figures in ``folder``."""
+    """Write ``evaluation.json``, ``evaluation.md`` and the figures into ``folder``."""
     from training.evaluate import figures
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def write(results: Mapping[str, Results], about: Mapping[str, Any], folder: Path
 
 
 def plain(results: Mapping[str, Results]) -> dict[str, Any]:
-    """Numbers only: model, task, measure, then value, low, high and, for random networks, spread."""
+    """Convert results to JSON: model, task, measure, then value, low, high and, for random networks, spread."""
     return {
         model: {
             task: {
@@ -96,7 +96,11 @@ def _numbers(estimate: PairedEstimate) -> dict[str, float]:
 
 
 def card_table(path: Path) -> str:
-    """What an ``evaluation.json`` holds, as Markdown. Raises ``ScannerError`` ``evaluate.no_table``."""
+    """Lay out an ``evaluation.json`` in Markdown.
+
+    Raises:
+        ScannerError: ``evaluate.no_table``.
+    """
     try:
         models = json.loads(path.read_text(encoding="utf-8"))["models"]
         keys = dict.fromkeys((task, name) for m in models.values() for task in m for name in m[task]["measures"])
@@ -105,8 +109,8 @@ def card_table(path: Path) -> str:
             found = [m.get(task, {}).get("measures", {}).get(name) for m in models.values()]
             lines.append([task, name, *(_stored(one) for one in found)])
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        hint = "It is written by: python -m training evaluate MODEL --data DATA --out FOLDER"
-        raise ScannerError(ErrorCode.EVALUATE_NO_TABLE, f"{path} is no evaluation.json: {error}.", hint) from error
+        hint = "Write one with: python -m training evaluate MODEL --data DATA --out FOLDER"
+        raise ScannerError(ErrorCode.EVALUATE_NO_TABLE, f"{path} is not an evaluation.json: {error}.", hint) from error
     return markdown_table(["task", "measure", *models], lines)
 
 

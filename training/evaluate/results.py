@@ -1,4 +1,4 @@
-"""What a task gives, and what all tasks give for all models."""
+"""Results of tasks and models, and their rows in a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.evaluate.statistics.metrics import Floats
 
 @dataclass
 class TaskResult:
-    """``estimates`` by measure, in the order of the table; ``curves`` of recall against rank, by what was asked."""
+    """``estimates`` of a task by measure, in the order of the table; ``curves`` of recall against rank by title."""
 
     estimates: dict[str, PairedEstimate] = field(default_factory=dict)
     curves: dict[str, Floats] = field(default_factory=dict)
@@ -24,7 +24,7 @@ Results = Mapping[str, TaskResult]
 
 
 def average_seeds(seeds: list[dict[str, TaskResult]]) -> dict[str, TaskResult]:
-    """Several seeds of one baseline as one: means, and the spread between them."""
+    """Average the results of several seeds of one baseline, and keep the spread between them."""
     if len(seeds) == 1:
         return seeds[0]
     joined = {}
@@ -36,7 +36,7 @@ def average_seeds(seeds: list[dict[str, TaskResult]]) -> dict[str, TaskResult]:
 
 
 def rows(results: Mapping[str, Results]) -> Iterator[tuple[str, str, list[PairedEstimate | None]]]:
-    """Task, measure, and an estimate (or None) for every column; in the order they first occur."""
+    """Yield task, measure, and an estimate (or None) for each column, in the order of first occurrence."""
     tasks = list(dict.fromkeys(task for found in results.values() for task in found))
     for task in tasks:
         columns = [found[task].estimates if task in found else {} for found in results.values()]

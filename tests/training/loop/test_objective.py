@@ -65,10 +65,10 @@ import sys
 import torch
 from training.config import Config, Model, Objective
 from training.loop.objective import TrainingObjective
-from training.loop.processes import joined
+from training.loop.processes import join_processes
 
 shape = Model(bands=("g", "r"), window=16, dim=16, depth=1, heads=2, decoder_dim=8, decoder_depth=1, decoder_heads=2)
-with joined() as world:
+with join_processes() as world:
     world.device = torch.device("cpu")
     torch.manual_seed(0)
     model = TrainingObjective(Config(model=shape, objective=Objective(contrast=1.0)))

@@ -1,4 +1,4 @@
-"""All windows an evaluation may need, each set made when a task first asks for it."""
+"""Sets of cutouts for an evaluation, each made when a task first needs it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from training.evaluate.sets.surveys import ThreeSurveys
 
 
 class Sets:
-    """Windows of ``side`` pixels from the development ``data``, and simulated ones that are kept in ``cache``.
+    """Cutouts of ``side`` pixels from the development ``data``, and simulated ones from tiles kept in ``cache``.
 
-    Of larger windows a model takes the middle; pictures, whole ones, are scaled to the ``side`` that it sees.
+    A model takes the middle of larger cutouts. Pictures are scaled as a whole to the side that it sees.
     """
 
     def __init__(self, data: Path, cache: Path, side: int, workers: int = 2) -> None:

@@ -1,4 +1,4 @@
-"""One galaxy seen by three surveys, among other galaxies seen by one of them and brought to its brightness."""
+"""One galaxy in three surveys, among other galaxies of one of them that are scaled to its brightness."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FOLDER = Path("fields") / "sn2006bh_griz_des_ps1_sdss"
 OTHERS = "des_stamps"
 SURVEYS = {"DES": (0.263, 30.0), "PS1": (0.25, 25.0), "SDSS": (0.396, 22.5)}
 """Pixel scale in arcsec and AB zero point; of PS1, for an exposure of one second."""
-SEARCHED = 15  # px about the middle, where the galaxy's nucleus is
+SEARCHED = 15  # px about the middle, where the nucleus of the galaxy is searched
 
 Flux = NDArray[np.float32]
 
@@ -35,7 +35,7 @@ Flux = NDArray[np.float32]
 class ThreeSurveys:
     """``flux`` [3 + M, 5, S, S]: the galaxy in DES, PS1 and SDSS, then M others in DES; u is NaN.
 
-    The others are multiplied to the galaxy's own flux in r within 1 arcsec: else brightness alone would tell it.
+    The others are scaled to the flux of the galaxy in r within 1 arcsec, so that brightness does not identify it.
     """
 
     flux: Flux
@@ -44,9 +44,10 @@ class ThreeSurveys:
 
 
 def load(data: Path, side: int) -> ThreeSurveys:
-    """The galaxy by its brightest pixel in r (the SDSS cutout's WCS is that of its whole frame), the others by theirs.
+    """Cut the galaxy of each survey and the others around their brightest pixel in r.
 
-    Windows keep the orientation of their survey's pixels: SDSS is a quarter turn and a flip away from the others.
+    The WCS of the SDSS cutout is that of its whole frame and of no use. Cutouts keep the orientation of their survey's
+    pixels: SDSS differs from the others by a quarter turn and a flip.
     """
     frame = WindowFrame(BANDS, side, PIXEL_SCALE)
     images = [*(_survey(data / FOLDER, name) for name in SURVEYS), *_others(data)]
@@ -75,8 +76,8 @@ def _survey(folder: Path, survey: str) -> TileImages:
     for band in "griz":
         path = folder / f"{survey}_{band}.fits.gz"
         if not path.is_file():
-            hint = "--data is the folder of development data; --tasks leaves out what needs these images."
-            raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"{path} is not there.", hint)
+            hint = "Give --data the folder of development data, or --tasks without surveys."
+            raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"There is no file {path}.", hint)
         with fits.open(path) as hdus:
             seconds = hdus[0].header["EXPTIME"] if survey == "PS1" else 1.0
             counts = np.asarray(hdus[0].data, np.float32)
