@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import sep
@@ -13,9 +14,9 @@ from scipy.spatial import cKDTree
 from bench.harness.setup import Setup
 from bench.harness.timing import cost, in_turns, median_ratio, middle
 from scanner.images import sections
-from scanner.images import tile_images as images
+from scanner.images.tile_images import TileImages, open_tile
 from scanner.sources import detect
-from scanner.sources.detect import Found
+from scanner.sources.detect import Detections
 from scanner.survey import survey
 from scanner.survey.tile import Tile
 
@@ -28,13 +29,12 @@ Image = NDArray[np.float32]
 def measure(setup: Setup, tile: Tile) -> dict[str, Any]:
     """Rows of ``detection``; ``sections_vs_bare_sep`` compares with sep's background and extraction alone,
     ``sections_vs_whole`` with the same measurements (Kron flux, half-light radius, snr) on the whole."""
-    opened = images.open_tile(survey.load("unions"), tile)
-    flux, variance = opened.flux[opened.detection].copy(), opened.variance[opened.detection]
-    del opened
-    ours = partial(detect.find_objects, flux, variance)
+    images = open_tile(survey.load("unions"), tile)
+    flux, variance = images.flux[images.detection].copy(), images.variance[images.detection]
+    del images
     works = {
-        "sections": ours,
-        "whole, the same code": partial(ours, section=flux.shape),
+        "sections": partial(_in_sections, flux, variance),
+        "whole, the same code": partial(_in_one_section, flux, variance),
         "whole, sep alone": partial(_bare, flux),
         "whole, sep with Kron flux and radius": partial(_measured, flux),
     }
@@ -62,6 +62,17 @@ def measure(setup: Setup, tile: Tile) -> dict[str, Any]:
             for name, taken in costs.items()
         ],
     }
+
+
+def _in_sections(flux: Image, variance: Image | None) -> Detections:
+    """The scanner's detection, background included."""
+    return detect.find_objects(TileImages.of("tile", ("r",), flux[None], (None,), 0.18577, variance=(variance,)))
+
+
+def _in_one_section(flux: Image, variance: Image | None) -> Detections:
+    """The same with a section as large as the image."""
+    with patch.object(sections, "SECTION", flux.shape):
+        return _in_sections(flux, variance)
 
 
 def _bare(flux: Image) -> NDArray[np.void]:
@@ -97,12 +108,12 @@ def _extracted(flux: Image) -> tuple[NDArray[np.void], Image, NDArray[np.bool_]]
     return objects, data, lost
 
 
-def _unmatched(whole: Found, parts: Found) -> float:
+def _unmatched(whole: Detections, parts: Detections) -> float:
     """Of the brighter half of the objects of the whole image, those without a partner."""
     bright = whole.flux_auto >= np.median(whole.flux_auto)
     away, _ = cKDTree(np.stack([parts.x, parts.y], 1)).query(np.stack([whole.x, whole.y], 1)[bright])
     return float(np.mean(away > NEAR))
 
 
-def _duplicates(found: Found) -> int:
+def _duplicates(found: Detections) -> int:
     return len(cKDTree(np.stack([found.x, found.y], 1)).query_pairs(NEAR))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import read_record
 from scanner.encoder.onnx_metadata import read_metadata

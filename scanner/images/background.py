@@ -1,7 +1,9 @@
-"""Level and noise of the sky at every place of an image, from those in its cells.
+"""Level and noise of the background at every place of an image, from those in the cells of its mesh.
 
-Of 3 x 3 cells the median is taken. Between cells the level goes along a cubic spline and the noise along straight
-lines: beside gaps, and where the noise doubles, a spline of it (sep has one) swings below zero.
+The median of 3 x 3 cells is taken first. Between cells the level follows a cubic spline and the noise straight lines:
+beside gaps, and where the noise doubles, a spline of it (sep has one) swings below zero.
+
+Source: Bertin & Arnouts 1996, A&AS 117, 393, section 3, but for the straight lines.
 """
 
 from __future__ import annotations
@@ -14,26 +16,25 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import distance_transform_edt, median_filter
 
-from scanner.images.background_mesh import FILTER, STEP, Image, Mesh
-from scanner.images.modes import Floats
+from scanner.images.background_mesh import FILTER, Floats, Image, Mesh
 from scanner.images.sections import MESH
 
 WHITE = float(sum(weight**2 for weight in FILTER))
-"""What the detection filter leaves of the noise, if pixels are independent."""
+"""Share of the noise that the detection filter leaves where pixels are independent."""
 
 BLOCK = 4
-"""Pixels a side for which level and noise are worked out once: a thirtieth of a cell."""
+"""Pixels a side for which level and noise are computed once: a thirtieth of a cell."""
 
 _WEAK, _SAME = 0.1, 0.25
-"""A cell with less of the typical noise, and with more of its pixels of one value, has been filled with that; its noise
-is that of the nearest that has not."""
+"""A cell with a smaller share of the typical noise, and a larger share of pixels of one value, was filled with that
+value; its noise is then that of the nearest cell that was not."""
 
-_AT_ONCE = 10_000
+_POSITIONS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
-class Sky:
-    """Level and noise a pixel in cells of ``MESH`` x ``MESH`` pixels, [rows, columns].
+class Background:
+    """Level and noise a pixel (nJy) in cells of ``MESH`` x ``MESH`` pixels, [rows, columns].
 
     ``typical`` is the noise of the whole image, 0 where that is one value. ``filtered`` is the noise after the
     detection filter for one before it: 0.375 if pixels are independent, more if they are correlated.
@@ -45,31 +46,36 @@ class Sky:
     filtered: float
 
     @classmethod
-    def of(cls, data: Image, variance: Image | None = None, step: int = STEP, filtered: bool = True) -> Sky | None:
-        """The sky of an image [H, W], NaN for no data; None where it holds none.
+    def of(cls, data: Image, variance: Image | None = None, filtered: bool = True) -> Background | None:
+        """Measure the background of an image [H, W], NaN for no data; None where it holds none.
 
-        ``variance`` and ``step`` are those of ``Mesh.of``. ``filtered``: False where nothing will be detected.
+        Pixels without a ``variance`` (NaN), where there is one, do not count. ``filtered``: False where nothing will be
+        detected.
         """
-        return cls.over(Mesh.of(data, variance, step), Mesh.of_filtered(data, variance) if filtered else None)
+        return cls.over(Mesh.of(data, variance), Mesh.of_filtered(data, variance) if filtered else None)
 
     @classmethod
-    def over(cls, mesh: Mesh, filtered: Mesh | None = None) -> Sky | None:
-        """The sky of an image whose cells were looked at, and again after the detection filter."""
-        there = mesh.sound
-        if not there.any():
+    def over(cls, mesh: Mesh, filtered: Mesh | None = None) -> Background | None:
+        """The background of an image from its cells, and from those after the detection filter."""
+        usable = mesh.usable
+        if not usable.any():
             return None
         typical = mesh.typical
         smooth = filtered.typical / typical if filtered and typical > 0 else WHITE
-        spoilt = (mesh.noise < _WEAK * typical) & (mesh.same > _SAME)
-        parts = (mesh.level, there), (mesh.noise, there & ~spoilt)
-        level, noise = (median_filter(_filled(*part), 3, mode="nearest") for part in parts)
+        uniform = (mesh.noise < _WEAK * typical) & (mesh.same > _SAME)
+        parts = (mesh.level, usable), (mesh.noise, usable & ~uniform)
+        level, noise = (median_filter(_fill(*part), 3, mode="nearest") for part in parts)
         return cls(level, noise, typical, smooth or WHITE)
 
     def at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Level and noise at positions (0-based pixels of the image [N]), each as if alone to the last bit."""
+        """Level and noise at positions (0-based pixels of the image [N]).
+
+        Each is the same to the last bit whatever positions are asked for with it.
+        """
         level, noise = np.empty((2, len(x)))
-        for some in (slice(start, start + _AT_ONCE) for start in range(0, len(x), _AT_ONCE)):
+        for some in (slice(start, start + _POSITIONS_AT_ONCE) for start in range(0, len(x), _POSITIONS_AT_ONCE)):
             down, across = (_place(at[some], length) for at, length in zip((y, x), self.level.shape, strict=True))
+            # The spline is separable: its values down the columns [N, columns] times its weights across them.
             level[some] = (_spline(self.level, down) * _spline(np.eye(self.level.shape[1]), across)).sum(axis=1)
             top, left = down.astype(np.intp), across.astype(np.intp)
             lower, right = (np.minimum(cell + 1, n - 1) for cell, n in zip((top, left), self.noise.shape, strict=True))
@@ -80,25 +86,25 @@ class Sky:
             noise[some] = (1 - down) * above + down * below
         return level, noise
 
-    def rows(self, region: tuple[slice, slice], step: int = BLOCK) -> Iterator[tuple[slice, Image, Image]]:
+    def rows(self, region: tuple[slice, slice]) -> Iterator[tuple[slice, Image, Image]]:
         """Rows of a region of the image, from its first to its last, with level and noise of their pixels [1, columns].
 
-        Rows count from the first of the region. ``step`` x ``step`` pixels of it have those of their middle.
+        Rows count from the first of the region. ``BLOCK`` x ``BLOCK`` pixels have the values of their middle.
         """
         down, across = (
-            _place(np.arange(part.start, part.stop, step) + (step - 1) / 2, length)
+            _place(np.arange(part.start, part.stop, BLOCK) + (BLOCK - 1) / 2, length)
             for part, length in zip(region, self.level.shape, strict=True)
         )
         (high, wide), (height, width) = self.level.shape, (part.stop - part.start for part in region)
         levels = _spline(self.level, down) @ _spline(np.eye(wide), across).T
         noises = _line(down, high) @ self.noise @ _line(across, wide).T
         for row, pair in enumerate(zip(levels.astype(np.float32), noises.astype(np.float32), strict=True)):
-            level, noise = np.repeat(pair, step, axis=1)[:, None, :width]
-            yield slice(row * step, min((row + 1) * step, height)), level, noise
+            level, noise = np.repeat(pair, BLOCK, axis=1)[:, None, :width]
+            yield slice(row * BLOCK, min((row + 1) * BLOCK, height)), level, noise
 
 
 def _place(pixels: Floats, count: int) -> Floats:
-    """Places [N] in a line of ``count`` cells, 0 in the middle of the first; beyond an outermost middle it counts."""
+    """Pixels [N] in units of cells, 0 in the middle of the first of ``count``; the outermost middles are the limits."""
     return np.clip((pixels - (MESH - 1) / 2) / MESH, 0, count - 1)
 
 
@@ -116,7 +122,7 @@ def _line(place: Floats, count: int) -> Floats:
     return share
 
 
-def _filled(mesh: Floats, sound: NDArray[np.bool_]) -> Floats:
-    """The cells of a mesh, those that are not ``sound`` as the nearest that is."""
-    filled: Floats = mesh[tuple(distance_transform_edt(~sound, return_distances=False, return_indices=True))]
+def _fill(mesh: Floats, usable: NDArray[np.bool_]) -> Floats:
+    """The cells of a mesh, those that are not ``usable`` as the nearest that is."""
+    filled: Floats = mesh[tuple(distance_transform_edt(~usable, return_distances=False, return_indices=True))]
     return filled

@@ -1,8 +1,9 @@
-"""FITS files looked at before astropy builds what their headers ask for, and before a decoder believes their tables.
+"""Checks of FITS headers, before astropy allocates what they ask for and before a decoder trusts their tables.
 
-A descriptor that points past the table's heap is read there all the same and ends the process; an image of two
-thousand million axes, or a table of a million columns, takes astropy's time and memory for ever. Terms are those of the
-FITS standard 4.0, sections 4.4.1, 7.3.5 and 10.1.
+A descriptor that points beyond the table's heap would be read all the same and end the process; an image of two
+thousand million axes, or a table of a million columns, would take all time and memory. Terms are those of the standard.
+
+Source: FITS standard 4.0, sections 4.4.1, 7.3.5 and 10.1.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,12 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-MOST = 999
-"""The most axes that an image may have, and columns a table."""
+MAX_COUNT = 999
+"""The largest number of axes of an image, and of columns of a table."""
 
 RICE = ("RICE_1", "RICE_ONE")
 DITHERS = 10_000
-"""Random numbers that there are to dither with; ZDITHER0 is the first one's."""
+"""Number of random numbers for dithering; ZDITHER0 counts the first one from 1."""
 
 _CARD, _BLOCK = 80, 2880
 _COUNTS = re.compile(rb"(?:HIERARCH +)?(NAXIS|TFIELDS) *= *\+?(\d+)", re.IGNORECASE)
@@ -33,53 +33,56 @@ _DESCRIPTORS = {"P": ">i4", "Q": ">i8"}
 
 
 def check_counts(file: Any, start: int) -> None:
-    """Refuse the header at byte ``start`` of an open file where it counts more than there can be: ``ValueError``."""
+    """Refuse the header at byte ``start`` of an open file where a count is larger than the standard allows.
+
+    Raises:
+        ValueError: NAXIS or TFIELDS is too large.
+    """
     file.seek(start)
     block = b"-"
     while block and not any(block[at : at + 8] == b"END     " for at in range(0, _BLOCK, _CARD)):
         block = file.read(_BLOCK)
-        for found in _COUNTS.finditer(block):
-            if found.start() % _CARD == 0 and int(found[2][:20]) > MOST:
-                raise ValueError(f"{found[1].decode()} is {found[2][:20].decode()}")
+        for count in _COUNTS.finditer(block):
+            if count.start() % _CARD == 0 and int(count[2][:20]) > MAX_COUNT:
+                raise ValueError(f"{count[1].decode()} is {count[2][:20].decode()}")
 
 
-def check(tables: fits.HDUList, limit: int) -> bool:
-    """Whether there are compressed images. Refuses HDUs that count too much, and tables that cannot hold such an image:
-    ``ValueError``, or ``EOFError`` where the file ends.
+def check_tables(tables: fits.HDUList, limit: int) -> bool:
+    """Check every header of a file, and every table that holds a compressed image; whether there are such images.
 
     ``tables``: a file opened with ``disable_image_compression``, of which only the first HDU was loaded so far. An
-    image of more than ``limit`` pixels is nobody's to decode, and left to be refused as such.
+    image of more than ``limit`` pixels will not be decoded, and so its table is not checked.
+
+    Raises:
+        ValueError: A header counts too much, or a table cannot hold its image.
+        EOFError: The file ends within a table.
     """
     compressed = False
-    for hdu in _each(tables):
+    for number in itertools.count():
+        try:
+            hdu = tables[number]  # astropy loads HDUs one by one: this one only after its header was checked
+        except IndexError:
+            break
         if isinstance(hdu, fits.BinTableHDU) and "ZIMAGE" in hdu.header:
             compressed = True
-            _check(hdu, limit)
+            _check_table(hdu, limit)
         place = hdu.fileinfo()
         if (end := place["datLoc"] + place["datSpan"]) < place["file"].size:
             check_counts(place["file"], end)
     return compressed
 
 
-def _each(tables: fits.HDUList) -> Iterator[Any]:
-    """HDUs, of which the next one is not looked at before it is asked for."""
-    for number in itertools.count():
-        try:
-            hdu = tables[number]
-        except IndexError:
-            return
-        yield hdu
-
-
-def _check(table: Any, limit: int) -> None:
+def _check_table(table: Any, limit: int) -> None:
     header = table.header
-    _whole(header, "TFIELDS")
-    width, rows = _whole(header, "NAXIS1"), _whole(header, "NAXIS2")
-    axes = range(1, min(_whole(header, "ZNAXIS"), MOST) + 1)
-    sides = [_whole(header, f"ZNAXIS{axis}") for axis in axes]
-    steps = [_whole(header, f"ZTILE{axis}") if f"ZTILE{axis}" in header else 0 for axis in axes]
+    _whole_number(header, "TFIELDS")
+    width, rows = _whole_number(header, "NAXIS1"), _whole_number(header, "NAXIS2")
+
+    # As many parts as the image's size needs, one in a row of the table.
+    axes = range(1, min(_whole_number(header, "ZNAXIS"), MAX_COUNT) + 1)
+    sides = [_whole_number(header, f"ZNAXIS{axis}") for axis in axes]
+    steps = [_whole_number(header, f"ZTILE{axis}") if f"ZTILE{axis}" in header else 0 for axis in axes]
     if not any(steps):
-        steps = [*sides[:1], *[1] * (len(sides) - 1)]  # rows, where nothing is said
+        steps = [*sides[:1], *[1] * (len(sides) - 1)]  # the standard's default: rows of the image
     if min([*sides, *steps], default=0) < 1:
         raise ValueError(f"it says it holds {sides} px in tiles of {steps}")
     if math.prod(sides) > limit:
@@ -87,30 +90,33 @@ def _check(table: Any, limit: int) -> None:
     if (parts := math.prod(-(-side // step) for side, step in zip(sides, steps, strict=True))) != rows:
         raise ValueError(f"it is compressed in {rows} parts where its header needs {parts}")
     _check_decoding(header)
-    heap = width * rows + _whole(header, "PCOUNT") - (_whole(header, "THEAP") if "THEAP" in header else width * rows)
+
+    # Every descriptor must point within the heap, whose size is what is left of PCOUNT after a gap.
+    end_of_rows = width * rows
+    start = _whole_number(header, "THEAP") if "THEAP" in header else end_of_rows
+    heap = end_of_rows + _whole_number(header, "PCOUNT") - start
     for column in columns(table):
         if column.element is None:
             continue
-        size, (count, start) = _SIZES[column.element], column.descriptors()
-        if not (
-            (count == 0) | ((count > 0) & (start >= 0) & (start <= heap) & (count <= (heap - start) // size))
-        ).all():
-            raise ValueError("parts of it are said to lie outside of its data")
+        size, (count, first) = _SIZES[column.element], column.descriptors()
+        within = (count > 0) & (first >= 0) & (first <= heap) & (count <= (heap - first) // size)
+        if not ((count == 0) | within).all():
+            raise ValueError("it has parts outside of its data")
 
 
 def _check_decoding(header: Any) -> None:
-    """Refuse what the decoders, which are C, would take for a size or a place in memory: ``ValueError``."""
+    """Refuse settings that the decoders, which are C, use as sizes or places in memory."""
     if not 0 <= header.get("ZDITHER0", 0) <= DITHERS:
         raise ValueError(f"ZDITHER0 is {header['ZDITHER0']}")
     if str(header["ZCMPTYPE"]) in RICE:
         block, size = setting(header, "BLOCKSIZE", 32), setting(header, "BYTEPIX", 4)
-        if size not in (1, 2, 4) or not (isinstance(block, int) and 0 < block < MOST):
+        if size not in (1, 2, 4) or not (isinstance(block, int) and 0 < block < MAX_COUNT):
             raise ValueError(f"it has blocks of {block} px of {size} bytes")
 
 
 def setting(header: Any, name: str, default: Any) -> Any:
-    """The value of an algorithm's parameter: ZVALn where ZNAMEn is its name."""
-    for number in range(1, MOST + 1):
+    """The value of a parameter of the compression: ZVALn where ZNAMEn is its name."""
+    for number in range(1, MAX_COUNT + 1):
         if f"ZNAME{number}" not in header:
             break
         if str(header[f"ZNAME{number}"]).upper() == name:
@@ -131,7 +137,7 @@ class Column:
     cells: NDArray[np.uint8]
 
     def descriptors(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """How many elements each array has, and at which byte of the heap they begin, [rows] each."""
+        """The number of elements of each array and its first byte in the heap, [rows] each."""
         pairs = np.ascontiguousarray(self.cells).view(_DESCRIPTORS[self.letter]).astype(np.int64)
         return pairs[:, 0], pairs[:, 1]
 
@@ -139,15 +145,17 @@ class Column:
 def columns(table: Any) -> list[Column]:
     """The columns of a binary table; those without a name are called by their numbers. The heap is not read.
 
-    Raises ``ValueError`` where they do not fit into its rows, ``EOFError`` where the file ends.
+    Raises:
+        ValueError: The columns do not fit into the rows.
+        EOFError: The file ends within the table.
     """
     header, place = table.header, table.fileinfo()
-    width, rows = _whole(header, "NAXIS1"), _whole(header, "NAXIS2")
+    width, rows = _whole_number(header, "NAXIS1"), _whole_number(header, "NAXIS2")
     place["file"].seek(place["datLoc"])
     content = place["file"].read(width * rows)
     if len(content) < width * rows:
-        raise EOFError("its table is not whole")
-    cells, at, found = np.frombuffer(content, np.uint8).reshape(rows, width), 0, list[Column]()
+        raise EOFError("its table is incomplete")
+    cells, at, result = np.frombuffer(content, np.uint8).reshape(rows, width), 0, list[Column]()
     for number in range(1, header["TFIELDS"] + 1):
         form = _FORMAT.match(str(header[f"TFORM{number}"]).strip())
         if form is None:
@@ -157,14 +165,13 @@ def columns(table: Any) -> list[Column]:
         if at + size > width:
             raise ValueError(f"its columns do not fit into rows of {width} bytes")
         name = str(header.get(f"TTYPE{number}", number))
-        arrays = letter in _DESCRIPTORS and size > 0
-        found.append(Column(name, letter, (element or "B") if arrays else None, cells[:, at : at + size]))
+        is_array = letter in _DESCRIPTORS and size > 0
+        result.append(Column(name, letter, (element or "B") if is_array else None, cells[:, at : at + size]))
         at += size
-    return found
+    return result
 
 
-def _whole(header: Any, card: str) -> int:
-    """The value of a card that must be a whole number."""
+def _whole_number(header: Any, card: str) -> int:
     value = header[card]
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"{card} is {value!r}")

@@ -1,118 +1,123 @@
-"""A tile read strip by strip, for machines with little memory: the same pixels, twice decoded, never all at once."""
+"""A tile read strip by strip, for machines with little memory: the same pixels, decoded twice, never all at once."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.wcs import WCS
 
-from scanner.images import sections
-from scanner.images import tile_images as images
-from scanner.images import wcs as astrometry
-from scanner.images.background import Sky
+from scanner.images.background import Background
 from scanner.images.background_mesh import Mesh
 from scanner.images.band import Image, open_band, read_band
-from scanner.images.sections import Strip
-from scanner.images.tile_images import TileImages
+from scanner.images.sections import OVERLAP, cut_strips
+from scanner.images.tile_images import (
+    Room,
+    TileImages,
+    allocate,
+    bands_of,
+    choose_detection_band,
+    common_shape,
+    open_bands,
+)
+from scanner.images.wcs import sky_to_pixels
 from scanner.survey.survey import Band, Survey
 from scanner.survey.tile import Tile
 
-AROUND = 2
-"""Rows beyond those that are used: by them, a block of zeros is told from a single one."""
+EDGE_ROWS = 2
+"""Rows beyond those that are used. With them a block of zeros differs from a single zero."""
 
-_POINTS = 16
+_PROBES = 16
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What only a look at the whole band tells: its sky, its share of pixels with data, if its variance has any."""
+class _BandSummary:
+    """What only the whole band tells: its share of pixels with data, whether a variance is known, its background."""
 
     valid: float = 0.0
-    variance: bool = False
-    sky: Sky | None = None
+    has_variance: bool = False
+    background: Background | None = None
 
 
-class Strips:
-    """A tile of which all pixels were looked at once: what is known of the whole, its strips, and ``read`` for one.
+def read_strips(
+    survey: Survey, tile: Tile, reach: Callable[[float], int], room: Room | None = None
+) -> Iterator[TileImages]:
+    """Read a tile strip by strip, from the first row to the last.
 
-    Errors are those of ``images.open_tile``. Files are opened anew for each strip and band: pages of an open one that
-    were read stay in memory.
+    ``reach`` gives, for the pixel scale in arcsec, how far from a position its pixels are needed: a strip holds all
+    pixels within that reach of its own rows. ``room`` gives the memory of a strip's pixels, float32 [B, rows, W].
+
+    Raises:
+        ScannerError: As ``tile_images.open_tile`` does.
     """
+    bands = bands_of(survey, None)
+    with ExitStack() as stack:
+        files = open_bands(stack, tile, bands, with_variance=True)
+        shape = common_shape(files)
+        wcs = {name: file.wcs for name, file in files.items()}
+        scales = {name: file.pixel_scale for name, file in files.items()}
+        del files
 
-    def __init__(self, survey: Survey, tile: Tile) -> None:
-        self._tile = tile
-        self._wanted = wanted = images.wanted_bands(survey, None)
-        with ExitStack() as stack:
-            sources = images.band_files(stack, tile, wanted, with_variance=True)
-            self.shape = images.common_shape(sources)
-            self._wcs = {band: source.wcs for band, source in sources.items()}
-            scales = {band: source.pixel_scale for band, source in sources.items()}
-        del sources
-        self._known = [self._looked_at(band) for band in wanted]
-        self._valid = tuple(known.valid for known in self._known)
-        self._detection = images.detection_band(survey, tile, [band.name for band in wanted], self._valid)
-        self.pixel_scale = scales[self._detection]
+    # First pass, band by band. Files are opened anew for each strip: what was read of an open one stays in memory.
+    summaries = [_summarise(tile, band, shape) if band.name in wcs else _BandSummary() for band in bands]
+    valid = [summary.valid for summary in summaries]
+    detection = choose_detection_band(survey, tile, [band.name for band in bands], valid)
 
-    def cut(self, reach: int) -> list[Strip]:
-        """The strips, each with the rows around it in which lie all pixels within ``reach`` of its positions."""
-        return sections.strips(self.shape, max(sections.OVERLAP, reach) + self._drift() + AROUND)
-
-    def read(self, strip: Strip, out: Image | None = None) -> TileImages:
-        """The strip's pixels, in ``out`` (float32 [B, rows, W]) where it is given."""
-        shape = self.strip_shape(strip)
-        flux = np.empty(shape, np.float32) if out is None else out
-        read = [self._band(band, strip.view, flux[index]) for index, band in enumerate(self._wanted)]
-        pairs = zip(read, self._known, strict=True)
-        return TileImages(
-            name=self._tile.name,
-            bands=tuple(band.name for band in self._wanted),
-            flux=flux,
-            variance=tuple(variance if known.variance else None for variance, known in pairs),
-            wcs=tuple(self._wcs.get(band.name) for band in self._wanted),
-            valid=self._valid,
-            detection_band=self._detection,
-            pixel_scale=self.pixel_scale,
+    # Second pass, strip by strip. The margin holds what detection and cutouts reach for in the band furthest off.
+    margin = max(OVERLAP, reach(scales[detection])) + _drift(shape, wcs, detection) + EDGE_ROWS
+    for strip in cut_strips(shape, margin):
+        flux = allocate((len(bands), strip.view.stop - strip.view.start, shape[1]), room)
+        variance = [_read_rows(tile, band, strip.view, out) for band, out in zip(bands, flux, strict=True)]
+        yield TileImages.of(
+            tile.name,
+            [band.name for band in bands],
+            flux,
+            [wcs.get(band.name) for band in bands],
+            scales[detection],
+            variance=[one if known.has_variance else None for one, known in zip(variance, summaries, strict=True)],
+            valid=valid,
+            detection_band=detection,
             strip=strip,
-            skies=tuple(known.sky for known in self._known),
+            tile_background=[summary.background for summary in summaries],
         )
-
-    def strip_shape(self, strip: Strip) -> tuple[int, int, int]:
-        """[B, rows, W] of a strip's pixels."""
-        return len(self._wanted), strip.view.stop - strip.view.start, self.shape[1]
-
-    def _looked_at(self, band: Band) -> _Known:
-        if band.name not in self._wcs:
-            return _Known()
-        count, variance, alone, weighed = 0, False, [], []
-        for strip in sections.strips(self.shape, AROUND):
-            flux = np.empty((strip.view.stop - strip.view.start, self.shape[1]), np.float32)
-            noise = self._band(band, strip.view, flux)
-            core = strip.held((strip.core, slice(None)))
-            count += int(np.count_nonzero(np.isfinite(flux[core])))
-            alone.append(_cells(flux[core], None))
-            if noise is not None:
-                variance = variance or not np.isnan(noise[core]).all()
-                weighed.append(_cells(flux[core], noise[core]))
-        cells, filtered = (Mesh.joined(parts) for parts in zip(*(weighed if variance else alone), strict=True))
-        return _Known(count / math.prod(self.shape), variance, Sky.over(cells, filtered))
-
-    def _band(self, band: Band, rows: slice, flux: Image) -> Image | None:
-        if band.name not in self._wcs:
-            return read_band(None, flux)[1]
-        with ExitStack() as stack:
-            source = open_band(stack, band, self._tile.files[band.name], with_variance=True)
-            return read_band(source.cut((rows, slice(0, self.shape[1]))), flux)[1]
-
-    def _drift(self) -> int:
-        """The most by which a place's row in any band differs from that in the detection band, and one more."""
-        height, width = self.shape
-        y, x = (axis.ravel() for axis in np.mgrid[0 : height - 1 : _POINTS * 1j, 0 : width - 1 : _POINTS * 1j])
-        ra, dec = self._wcs[self._detection].all_pix2world(x, y, 0)
-        away = [np.abs(astrometry.sky_to_pixels(wcs, ra, dec)[1] - y) for wcs in self._wcs.values()]
-        return min(math.ceil(float(np.nanmax(away))), height) + 1
+        del flux, variance  # their memory is needed for the next strip
 
 
-def _cells(flux: Image, variance: Image | None) -> tuple[Mesh, Mesh]:
-    return Mesh.of(flux, variance), Mesh.of_filtered(flux, variance)
+def _summarise(tile: Tile, band: Band, shape: tuple[int, int]) -> _BandSummary:
+    """Look at all pixels of a band, one strip at a time."""
+    count, has_variance = 0, False
+    alone: list[tuple[Mesh, Mesh]] = []
+    weighed: list[tuple[Mesh, Mesh]] = []
+    for strip in cut_strips(shape, EDGE_ROWS):
+        flux = np.empty((strip.view.stop - strip.view.start, shape[1]), np.float32)
+        variance = _read_rows(tile, band, strip.view, flux)
+        core = strip.local((strip.core, slice(None)))
+        count += int(np.count_nonzero(np.isfinite(flux[core])))
+        # Whether the variance is known anywhere shows at the end; until then both ways to weigh pixels are kept.
+        alone.append((Mesh.of(flux[core]), Mesh.of_filtered(flux[core])))
+        if variance is not None:
+            has_variance = has_variance or not np.isnan(variance[core]).all()
+            weighed.append((Mesh.of(flux[core], variance[core]), Mesh.of_filtered(flux[core], variance[core])))
+    mesh, filtered = (Mesh.joined(parts) for parts in zip(*(weighed if has_variance else alone), strict=True))
+    return _BandSummary(count / math.prod(shape), has_variance, Background.over(mesh, filtered))
+
+
+def _read_rows(tile: Tile, band: Band, rows: slice, flux: Image) -> Image | None:
+    """Read rows of one band into ``flux`` [rows, W], NaN where the tile lacks the band; its variance [rows, W]."""
+    if band.name not in tile.files:
+        return read_band(None, flux)[1]
+    with ExitStack() as stack:
+        file = open_band(stack, band, tile.files[band.name], with_variance=True)
+        return read_band(file.cut((rows, slice(0, flux.shape[1]))), flux)[1]
+
+
+def _drift(shape: tuple[int, int], wcs: Mapping[str, WCS], detection: str) -> int:
+    """The most by which a place's row in any band differs from that in the detection band, and one more."""
+    height, width = shape
+    y, x = (axis.ravel() for axis in np.mgrid[0 : height - 1 : _PROBES * 1j, 0 : width - 1 : _PROBES * 1j])
+    ra, dec = wcs[detection].all_pix2world(x, y, 0)
+    away = [np.abs(sky_to_pixels(other, ra, dec)[1] - y) for other in wcs.values()]
+    return min(math.ceil(float(np.nanmax(away))), height) + 1

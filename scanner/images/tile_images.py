@@ -11,36 +11,41 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.wcs import WCS
+from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.images import wcs as astrometry
 from scanner.images.band import BandFile, Image, mismatch, open_band, read_band, size
 from scanner.images.fits import Region
 from scanner.images.sections import Strip
+from scanner.images.wcs import sky_to_pixels
 from scanner.survey.survey import Band, Survey
 from scanner.survey.tile import Tile
 
 if TYPE_CHECKING:
-    from scanner.images.background import Sky
+    from scanner.images.background import Background
 
 Room = Callable[[tuple[int, ...]], Image]
-"""Gives memory of a shape."""
+"""Gives memory of a shape, float32."""
 
 SCALE_TOLERANCE = 0.01
-"""Pixel scales that differ by less are taken as equal."""
+"""Pixel scales that differ by a smaller share are taken as equal."""
 
-ENOUGH = 0.8
-"""A band finds the objects if it covers this much of what the best-covered band does."""
+MIN_COVERAGE = 0.8
+"""A band can be the detection band if it covers this share of what the best-covered band does."""
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class TileImages:
-    """One tile in memory, or a ``strip`` of it.
+    """A strip of a tile in memory; the whole tile is one strip.
 
     ``flux`` is float32 [B, H, W] in nJy, NaN for no data (a missing band is all NaN); ``variance`` holds for each band
     float32 [H, W] in nJy^2 (NaN where unknown) or None; ``valid`` is each band's share of pixels with data.
     ``detection_band`` is the one whose pixels positions refer to; ``pixel_scale`` is in arcsec.
-    Of a strip, the arrays hold its rows; ``wcs``, ``valid``, ``skies`` and all positions are those of the whole tile.
+
+    The arrays hold the rows ``strip.view``; ``wcs``, ``valid``, ``tile_background`` and all positions are those of the
+    whole tile. ``tile_background`` is None where the arrays are the whole tile: see ``background``.
     """
 
     name: str
@@ -51,8 +56,8 @@ class TileImages:
     valid: tuple[float, ...]
     detection_band: str
     pixel_scale: float
-    strip: Strip | None = None
-    skies: tuple[Sky | None, ...] | None = None
+    strip: Strip
+    tile_background: tuple[Background | None, ...] | None = None
 
     @classmethod
     def of(
@@ -66,8 +71,10 @@ class TileImages:
         variance: Sequence[Image | None] | None = None,
         valid: Sequence[float] | None = None,
         detection_band: str | None = None,
+        strip: Strip | None = None,
+        tile_background: Sequence[Background | None] | None = None,
     ) -> TileImages:
-        """Images of pixels that are calibrated already.
+        """Images of pixels that are calibrated already: by default the whole tile, in bands without variances.
 
         The shares ``valid`` are counted unless they are known. The detection band is the one with most data unless it
         is given.
@@ -82,31 +89,29 @@ class TileImages:
             valid=shares,
             detection_band=detection_band or bands[int(np.argmax(shares))],
             pixel_scale=pixel_scale,
+            strip=strip or Strip.whole(flux.shape[1]),
+            tile_background=None if tile_background is None else tuple(tile_background),
         )
 
     @cached_property
-    def sky(self) -> tuple[Sky | None, ...]:
-        """Each band's, in the whole tile; None where the band has no data. Measured once: pixels are not to change."""
-        from scanner.images.background import Sky
+    def background(self) -> tuple[Background | None, ...]:
+        """The background of each band over the whole tile; None for a band without data.
 
-        if self.skies is not None:
-            return self.skies
+        It is measured once: do not modify the pixels afterwards.
+        """
+        if self.tile_background is not None:
+            return self.tile_background
+        from scanner.images.background import Background  # with scipy, which a single cutout can do without
+
         return tuple(
-            Sky.of(flux, variance if _tells(variance) else None, filtered=band == self.detection_band)
-            if there
-            else None
-            for band, flux, variance, there in zip(self.bands, self.flux, self.variance, self.present, strict=True)
+            Background.of(flux, variance, filtered=band == self.detection_band) if has_data else None
+            for band, flux, variance, has_data in zip(self.bands, self.flux, self.variance, self.present, strict=True)
         )
-
-    @property
-    def rows(self) -> Strip:
-        """Which rows of the tile these are."""
-        return self.strip or Strip.whole(self.flux.shape[1])
 
     @property
     def shape(self) -> tuple[int, int]:
         """[H, W] of the whole tile."""
-        return self.rows.height, self.flux.shape[2]
+        return self.strip.height, self.flux.shape[2]
 
     @property
     def present(self) -> tuple[bool, ...]:
@@ -114,22 +119,33 @@ class TileImages:
         return tuple(share > 0 for share in self.valid)
 
     @property
-    def bands_present(self) -> str:
-        return "".join(band for band, there in zip(self.bands, self.present, strict=True) if there)
-
-    @property
     def detection(self) -> int:
         """Index of the detection band."""
         return self.bands.index(self.detection_band)
+
+    def to_sky(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """RA and Dec (degrees ICRS, [N]) of 0-based pixels of the detection band, whose centres are whole numbers."""
+        wcs = self.wcs[self.detection]
+        if len(x) == 0 or wcs is None:
+            return np.zeros(0), np.zeros(0)
+        ra, dec = wcs.all_pix2world(x, y, 0)
+        return np.asarray(ra, float) % 360, np.asarray(dec, float)
+
+    def to_pixels(self, band: int, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
+        """0-based pixels [N] of sky positions in a band; NaN where the band is missing or cannot show the position."""
+        wcs = self.wcs[band]
+        if len(ra) == 0 or wcs is None:
+            return np.full(len(ra), np.nan), np.full(len(ra), np.nan)
+        return sky_to_pixels(wcs, ra, dec)
 
 
 def region_around(survey: Survey, tile: Tile, ra: float, dec: float, radius: float) -> Region | None:
     """Rows and columns within ``radius`` arcsec of a position (degrees), and two pixels more; None if off the tile."""
     with ExitStack() as stack:
-        sources = band_files(stack, tile, wanted_bands(survey, None), with_variance=False)
-        rows, columns = common_shape(sources)
-        first = next(iter(sources.values()))
-        x, y = (float(p[0]) for p in astrometry.sky_to_pixels(first.wcs, np.array([ra]), np.array([dec])))
+        files = open_bands(stack, tile, bands_of(survey, None), with_variance=False)
+        rows, columns = common_shape(files)
+        first = next(iter(files.values()))
+        x, y = (float(p[0]) for p in sky_to_pixels(first.wcs, np.array([ra]), np.array([dec])))
     if not (-0.5 <= x < columns - 0.5 and -0.5 <= y < rows - 0.5):
         return None
     half = math.ceil(radius / first.pixel_scale) + 2
@@ -150,62 +166,72 @@ def open_tile(
     """Read, calibrate and check the bands of a tile (default: all of the survey, in its order).
 
     ``room`` gives the memory that becomes ``flux``, float32 [B, H, W]. ``region``: read only these rows and columns.
-    Raises ``ScannerError`` with a code that starts with ``tile.``, or ``survey.unknown_band``.
+
+    Raises:
+        ScannerError: With a code that starts with ``tile.``, or ``survey.unknown_band``.
     """
-    wanted = wanted_bands(survey, bands)
+    wanted = bands_of(survey, bands)
     with ExitStack() as stack:
-        sources = band_files(stack, tile, wanted, with_variance)
-        common_shape(sources)
+        files = open_bands(stack, tile, wanted, with_variance)
+        common_shape(files)
         if region is not None:
-            sources = {band: source.cut(region) for band, source in sources.items()}
-        flux = _buffer((len(wanted), *common_shape(sources)), room)
-        read = [read_band(sources.get(band.name), flux[index]) for index, band in enumerate(wanted)]
-    valid = tuple(share for share, _ in read)
-    detection = detection_band(survey, tile, [band.name for band in wanted], valid)
+            files = {band: file.cut(region) for band, file in files.items()}
+        flux = allocate((len(wanted), *common_shape(files)), room)
+        valid, variance = zip(
+            *(read_band(files.get(band.name), out) for band, out in zip(wanted, flux, strict=True)), strict=True
+        )
+    detection = choose_detection_band(survey, tile, [band.name for band in wanted], valid)
     return TileImages.of(
         tile.name,
         [band.name for band in wanted],
         flux,
-        [sources[band.name].wcs if band.name in sources else None for band in wanted],
-        sources[detection].pixel_scale,
-        variance=[variance if with_variance and _tells(variance) else None for _, variance in read],
+        [files[band.name].wcs if band.name in files else None for band in wanted],
+        files[detection].pixel_scale,
+        variance=[one if with_variance and _is_known(one) else None for one in variance],
         valid=valid,
         detection_band=detection,
     )
 
 
-def _tells(variance: Image | None) -> bool:
-    """Whether a variance is known anywhere, in some of the rows or in all: one that is not must not hide the image."""
+def _is_known(variance: Image | None) -> bool:
+    """Whether a variance has any value, in some of the rows or in all: a plane without one must not hide the image."""
     return variance is not None and bool((variance[::100] > 0).any() or (variance > 0).any())
 
 
-def wanted_bands(survey: Survey, bands: Sequence[str] | None) -> list[Band]:
-    """The bands of these names; all of the survey, in its order, for None."""
-    return [survey.band(name) for name in (survey.band_names if bands is None else bands)]
+def bands_of(survey: Survey, names: Sequence[str] | None) -> list[Band]:
+    """The bands of these names; for None all of the survey, in its order."""
+    return [survey.band(name) for name in (survey.band_names if names is None else names)]
 
 
-def band_files(stack: ExitStack, tile: Tile, wanted: Sequence[Band], with_variance: bool) -> dict[str, BandFile]:
-    """The wanted bands that the tile has, open until the stack closes."""
+def open_bands(stack: ExitStack, tile: Tile, bands: Sequence[Band], with_variance: bool) -> dict[str, BandFile]:
+    """Open those of the bands that the tile has, until the stack closes.
+
+    Raises:
+        ScannerError: The tile's own problem, ``tile.missing_file`` without any band, or as ``open_band`` does.
+    """
     if tile.problem is not None:
         raise tile.problem
-    sources = {
+    files = {
         band.name: open_band(stack, band, tile.files[band.name], with_variance)
-        for band in wanted
+        for band in bands
         if band.name in tile.files
     }
-    if not sources:
-        has = ", ".join(tile.files) or "none"
+    if not files:
         raise ScannerError(
             ErrorCode.TILE_MISSING_FILE,
-            f"Tile {tile.name} has no file in the bands {', '.join(band.name for band in wanted)}.",
-            f"The bands found are: {has}.",
+            f"Tile {tile.name} has no file in the bands {', '.join(band.name for band in bands)}.",
+            f"The tile has files in these bands: {', '.join(tile.files) or 'none'}.",
         )
-    return sources
+    return files
 
 
-def common_shape(sources: Mapping[str, BandFile]) -> tuple[int, int]:
-    """[H, W] of what will be read, the same in all bands, or ``tile.shape_mismatch``."""
-    first, *others = sources.values()
+def common_shape(files: Mapping[str, BandFile]) -> tuple[int, int]:
+    """[H, W] of what will be read, the same in all bands.
+
+    Raises:
+        ScannerError: ``tile.shape_mismatch`` where shapes or pixel scales of the bands differ.
+    """
+    first, *others = files.values()
     for other in others:
         if other.image.shape != first.image.shape:
             raise mismatch(
@@ -218,7 +244,8 @@ def common_shape(sources: Mapping[str, BandFile]) -> tuple[int, int]:
     return first.shape
 
 
-def _buffer(shape: tuple[int, int, int], room: Room | None) -> Image:
+def allocate(shape: tuple[int, int, int], room: Room | None) -> Image:
+    """Memory for pixels, float32 of a shape: from ``room`` where there is one."""
     if room is None:
         return np.empty(shape, np.float32)
     out = room(shape)
@@ -227,14 +254,20 @@ def _buffer(shape: tuple[int, int, int], room: Room | None) -> Image:
     return out
 
 
-def detection_band(survey: Survey, tile: Tile, bands: Sequence[str], valid: Sequence[float]) -> str:
-    """The first band of the survey's preference that covers nearly as much as the best one; ``tile.all_nan``.
+def choose_detection_band(survey: Survey, tile: Tile, bands: Sequence[str], valid: Sequence[float]) -> str:
+    """The first band of the survey's preference that covers nearly as much as the best one.
 
     ``valid``: the share of pixels with data of each of ``bands``.
+
+    Raises:
+        ScannerError: ``tile.all_nan`` where no band has any data.
     """
     if not any(valid):
-        hint = "Its images hold only NaN, zeros or masked pixels: leave this tile out."
-        raise ScannerError(ErrorCode.TILE_ALL_NAN, f"Tile {tile.name} has no pixel with data in any band.", hint)
+        raise ScannerError(
+            ErrorCode.TILE_ALL_NAN,
+            f"Tile {tile.name} has no pixel with data in any band.",
+            "Remove the tile from the list: its images hold only NaN, zeros or masked pixels.",
+        )
     share = dict(zip(bands, valid, strict=True))
     order = [*(band for band in survey.detection if band in share), *bands]
-    return next(band for band in order if share[band] >= ENOUGH * max(valid))
+    return next(band for band in order if share[band] >= MIN_COVERAGE * max(valid))

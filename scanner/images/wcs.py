@@ -1,4 +1,4 @@
-"""World coordinates of an image: read from its header, and refused where objects would get no position."""
+"""World coordinates (WCS) of an image: read from its header, or invented for an image without a place on the sky."""
 
 from __future__ import annotations
 
@@ -21,19 +21,23 @@ FLAT_CENTRE = (180.0, 0.0)
 
 _NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
 _ORDERS = ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER")
-MOST_ORDERS = 9
-"""Of a SIP polynomial, as its convention says; astropy would make room for any number of terms."""
+MAX_ORDER = 9
+"""The highest order of a SIP polynomial; astropy would allocate any number of terms. Source: Shupe et al. 2005."""
 
 
-def read(hdu: Any, path: Path) -> WCS:
-    """The celestial WCS of an image HDU; ``tile.no_wcs`` where its header has none that works."""
+def read_wcs(hdu: Any, path: Path) -> WCS:
+    """Read the celestial WCS of an image HDU.
+
+    Raises:
+        ScannerError: ``tile.no_wcs`` where its header has none, or one that does not work.
+    """
     with catch_warnings():
         simplefilter("ignore")
         try:
             _check_numbers(hdu.header)
             wcs = WCS(hdu.header, naxis=2)
             centre = wcs.all_pix2world([[hdu.shape[1] / 2, hdu.shape[0] / 2]], 0)
-        except Exception as error:  # wcslib knows many ways to refuse a header
+        except Exception as error:  # wcslib raises many kinds for a bad header
             raise _no_wcs(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     if not wcs.has_celestial or not np.isfinite(centre).all():
         raise _no_wcs(path, "it has no celestial axes")
@@ -41,17 +45,21 @@ def read(hdu: Any, path: Path) -> WCS:
 
 
 def _check_numbers(header: Any) -> None:
-    """Refuse a text in place of a number: wcslib would quietly take its default."""
+    """Refuse a text in place of a number, where wcslib would use its default without a word."""
     for card in _NUMBERS:
         if isinstance(header.get(card), str | bool):
             raise ValueError(f"{card} is {header[card]!r}")
     for card in _ORDERS:
-        if not header.get(card, 0) <= MOST_ORDERS:
+        if not header.get(card, 0) <= MAX_ORDER:
             raise ValueError(f"{card} is {header[card]!r}")
 
 
-def pixel_scale(wcs: WCS, path: Path) -> float:
-    """Side of a pixel in arcsec, from its area at the reference point; ``tile.no_wcs`` where that is nonsense."""
+def measure_pixel_scale(wcs: WCS, path: Path) -> float:
+    """Side of a pixel in arcsec, from its area at the reference point.
+
+    Raises:
+        ScannerError: ``tile.no_wcs`` where it is not between 0 and a degree.
+    """
     scale = float(np.sqrt(proj_plane_pixel_area(wcs))) * 3600
     if not 0 < scale < 3600:
         raise _no_wcs(path, f'its pixels would be {scale}" wide')
@@ -59,10 +67,12 @@ def pixel_scale(wcs: WCS, path: Path) -> float:
 
 
 def flat_wcs(shape: tuple[int, ...], pixel_scale: float) -> WCS:
-    """Invent a tangent plane for an image [..., H, W] without a place on the sky.
+    """Invent a tangent plane for an image [..., H, W] without a place on the sky, with ``pixel_scale`` in arcsec.
 
-    ``FLAT_CENTRE`` lies in the middle of the image, north is up and east left, ``pixel_scale`` is in arcsec. It serves
-    to find the same pixel in every band. Source: Calabretta & Greisen 2002, section 5.1.3 (TAN).
+    ``FLAT_CENTRE`` lies in the middle of the image, north is up and east left. The plane serves to find the same pixel
+    in every band.
+
+    Source: Calabretta & Greisen 2002, A&A 395, 1077, section 5.1.3 (TAN).
     """
     rows, columns = shape[-2:]
     wcs = WCS(naxis=2)
@@ -74,24 +84,24 @@ def flat_wcs(shape: tuple[int, ...], pixel_scale: float) -> WCS:
 
 
 def sky_to_pixels(wcs: WCS, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
-    """Pixels [N] of sky positions (degrees); NaN where they cannot be projected (the other side of the sky)."""
+    """0-based pixels [N] of sky positions (degrees ICRS); NaN where they cannot be projected.
+
+    Source: Calabretta & Greisen 2002, A&A 395, 1077, by wcslib.
+    """
     with catch_warnings():
         simplefilter("ignore")
         try:
             x, y = wcs.all_world2pix(ra, dec, 0, quiet=True)
         except (ValueError, NoConvergence):
             return np.full(len(ra), np.nan), np.full(len(ra), np.nan)
-    behind = ~(_cosine(wcs, ra, dec) > 0)
+    # A tangent plane also projects what lies behind it: the cosine of the distance to the reference point tells.
+    ra0, dec0 = np.radians(wcs.wcs.crval[:2])
+    right, up = np.radians(ra) - ra0, np.radians(dec)
+    cosine = np.sin(dec0) * np.sin(up) + np.cos(dec0) * np.cos(up) * np.cos(right)
+    behind = ~(cosine > 0)
     return np.where(behind, np.nan, x), np.where(behind, np.nan, y)
 
 
 def _no_wcs(path: Path, why: str) -> ScannerError:
-    hint = "Objects need positions on the sky: solve the image's astrometry first."
+    hint = "Solve the image's astrometry first: objects need positions on the sky."
     return ScannerError(ErrorCode.TILE_NO_WCS, f"{path} has no usable world coordinates: {why}.", hint)
-
-
-def _cosine(wcs: WCS, ra: Floats, dec: Floats) -> Floats:
-    """Cosine of the distance to the reference point: a tangent plane also projects what lies behind it."""
-    ra0, dec0 = np.radians(wcs.wcs.crval[:2])
-    right, up = np.radians(ra) - ra0, np.radians(dec)
-    return np.asarray(np.sin(dec0) * np.sin(up) + np.cos(dec0) * np.cos(up) * np.cos(right))

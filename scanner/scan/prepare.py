@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,24 +15,21 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
 from scanner.encoder.contract import Contract
-from scanner.images import strips
-from scanner.images import tile_images as images
-from scanner.images.tile_images import Room, TileImages
+from scanner.images.strips import read_strips
+from scanner.images.tile_images import Room, TileImages, open_tile
 from scanner.images.unchanged import unchanged
 from scanner.scan.options import DETECT, GRID, LOW, ScanOptions
 from scanner.scan.report import Seconds, TileReport
-from scanner.sources import apertures as photometry
-from scanner.sources import sources
-from scanner.sources.sources import Sources
-from scanner.survey import tile as tiles
+from scanner.sources.apertures import DIAMETER
+from scanner.sources.sources import Sources, detect, from_file, grid
 from scanner.survey.survey import Survey
-from scanner.survey.tile import Tile
+from scanner.survey.tile import Tile, tile_number
 from scanner.windows.frame import WindowFrame
 from scanner.windows.resample import MARGIN
 from scanner.windows.windows import Windows, check_scale
 
 Columns = Mapping[str, NDArray[Any]]
-_NOTHING = np.zeros((0, 0, 0), np.float32)
+_NO_PIXELS = np.zeros((0, 0, 0), np.float32)
 ROWS_A_TILE = 1_000_000
 
 
@@ -109,93 +107,82 @@ class Prepared:
 
 
 def prepare(job: Job, tile: Tile, room: Room | None = None) -> Iterator[Prepared | TileReport]:
-    """Read a tile and find its objects: one part, or with little memory several; the last of them says so.
+    """Read a tile and find its objects: one part for each strip; the last of them says so.
 
-    Whatever is wrong with the tile becomes a report, which ends it. ``room`` gives the memory for the pixels of a
-    part, of a shape [B, H, W]; without it, memory of this process is used.
+    Any error becomes a report, which is then the last. ``room`` gives the memory for the pixels of a part, of a shape
+    [B, H, W]; without it, memory of this process is used.
     """
     try:
-        tile = _with_bands(tile, job.options.bands)
-        yield from (_in_strips if job.options.memory == LOW else _whole)(job, tile, room)
-    except Exception as error:  # noqa: BLE001  (of a week's scan, one odd tile must not be the end)
+        yield from _parts(job, tile, room)
+    except Exception as error:  # noqa: BLE001  (one odd tile must not end a scan of a week)
         yield TileReport.failed(tile.name, error)
 
 
-def _with_bands(tile: Tile, bands: tuple[str, ...] | None) -> Tile:
-    """The tile as if it had files in these bands only: the columns of the others are there all the same."""
-    if bands is None:
-        return tile
-    return replace(tile, files={band: path for band, path in tile.files.items() if band in bands})
+def _parts(job: Job, tile: Tile, room: Room | None) -> Iterator[Prepared]:
+    """The parts of a tile, strip by strip; the whole tile is one strip unless memory is low."""
+    options, rows, began = job.options, 0, time.perf_counter()
+    if options.bands is not None:  # the columns of the other bands stay, without data
+        tile = replace(tile, files={band: path for band, path in tile.files.items() if band in options.bands})
+
+    with unchanged(job.survey, tile):
+        if options.memory == LOW:
+            strips = read_strips(job.survey, tile, partial(_reach, job), room)
+        else:
+            strips = iter([open_tile(job.survey, tile, room=room)])
+        images = next(strips)
+        if not options.resample:
+            check_scale(images, job.frame)
+        while not images.strip.is_last:
+            part = _part(job, tile, images, time.perf_counter() - began, rows, room)
+            rows += len(part)
+            yield part
+            del images, part  # their memory is needed for the next strip
+            began = time.perf_counter()
+            images = next(strips)
+    # All is read: that the files stayed the same is known before the last part, which completes the tile.
+    yield _part(job, tile, images, time.perf_counter() - began, rows, room)
 
 
-def _find(options: ScanOptions, opened: TileImages) -> Sources:
+def _part(job: Job, tile: Tile, images: TileImages, read_seconds: float, before: int, room: Room | None) -> Prepared:
+    """What is in a strip that was read; ``before``: rows of the tile's earlier strips."""
+    began = time.perf_counter()
+    options = job.options
     if options.sources == DETECT:
-        return sources.detect(opened, min_snr=options.min_snr)
-    if options.sources == GRID:
-        return sources.grid(opened, options.stride)
-    return sources.from_file(options.sources, opened)
+        sources = detect(images, min_snr=options.min_snr)
+    elif options.sources == GRID:
+        sources = grid(images, options.stride)
+    else:
+        sources = from_file(options.sources, images)
+    windows = Windows(images, sources, job.frame)
+    return Prepared(
+        tile=tile,
+        windows=windows if room is None else windows.over(_NO_PIXELS),  # pixels of a room stay where they are
+        shape=images.flux.shape,
+        rows=_rows(job, images.name, sources, before),
+        seconds=Seconds(read=read_seconds, detect=time.perf_counter() - began),
+        presence=Presence(job.contract.bands, dict(zip(images.bands, images.present, strict=True))),
+        dropped=sources.dropped,
+        last=images.strip.is_last,
+    )
 
 
-def _rows(job: Job, opened: TileImages, found: Sources, before: int) -> Columns:
-    """Columns of the catalogue that are known before the encoder has run; ``before``: rows of the tile before these."""
-    if before + len(found) > ROWS_A_TILE:
-        why = f"Tile {opened.name} has {before + len(found)} positions; object ids leave room for {ROWS_A_TILE}."
+def _rows(job: Job, name: str, sources: Sources, before: int) -> Columns:
+    """Columns of the catalogue that are known before the encoder has run."""
+    count = before + len(sources)
+    if count > ROWS_A_TILE:
+        why = f"Tile {name} has {count} positions; object ids leave room for {ROWS_A_TILE}."
         raise ScannerError(ErrorCode.TILE_TOO_MANY, why, "Raise --min-snr, or --stride of a grid.")
-    first = tiles.tile_number(opened.name) * ROWS_A_TILE + before
+    first = tile_number(name) * ROWS_A_TILE + before
     return {
-        **found.table(),
-        "object_id": first + np.arange(len(found), dtype=np.int64),
-        "detection_band": np.full(len(found), found.detection_band, dtype=object),
-        "is_primary": unions_grid.is_primary(opened.name, found.ra, found.dec, job.survey.grid),
+        **sources.table(),
+        "object_id": first + np.arange(len(sources), dtype=np.int64),
+        "detection_band": np.full(len(sources), sources.detection_band, dtype=object),
+        "is_primary": unions_grid.is_primary(name, sources.ra, sources.dec, job.survey.grid),
     }
 
 
-def _whole(job: Job, tile: Tile, room: Room | None) -> Iterator[Prepared]:
-    began = time.perf_counter()
-    with unchanged(job.survey, tile):
-        opened = images.open_tile(job.survey, tile, room=room)
-    yield _found(job, tile, opened, time.perf_counter() - began, room is not None)
-
-
-def _in_strips(job: Job, tile: Tile, room: Room | None) -> Iterator[Prepared]:
-    began, rows = time.perf_counter(), 0
-    with unchanged(job.survey, tile):
-        opened = strips.Strips(job.survey, tile)
-        check_scale(tile.name, opened.pixel_scale, job.frame, job.options.resample)
-        *others, last = opened.cut(_reach(job, opened.pixel_scale))
-        for strip in others:
-            read = opened.read(strip, room(opened.strip_shape(strip)) if room else None)
-            part = _found(job, tile, read, time.perf_counter() - began, room is not None, rows, last=False)
-            rows += len(part)
-            yield part
-            del read, part  # their memory is needed for the next
-            began = time.perf_counter()
-        read = opened.read(last, room(opened.strip_shape(last)) if room else None)
-    yield _found(job, tile, read, time.perf_counter() - began, room is not None, rows)
-
-
 def _reach(job: Job, pixel_scale: float) -> int:
-    """How far from a position its pixels are needed: half a window, half an aperture, half a step of the grid."""
-    window = job.contract.window * max(job.contract.pixel_scale / pixel_scale, 1.0) / 2 + MARGIN
-    aperture = photometry.DIAMETER / 2 / pixel_scale
+    """How far from a position its pixels are needed: half a window, half an aperture or half a step of the grid."""
+    window = job.frame.window * max(job.frame.pixel_scale / pixel_scale, 1.0) / 2 + MARGIN
+    aperture = DIAMETER / 2 / pixel_scale
     return math.ceil(max(window, aperture, job.options.stride if job.options.sources == GRID else 0)) + 3
-
-
-def _found(
-    job: Job, tile: Tile, opened: TileImages, seconds: float, elsewhere: bool, first: int = 0, last: bool = True
-) -> Prepared:
-    """What is in the pixels that were read; ``elsewhere``: they stay behind in a room."""
-    began = time.perf_counter()
-    check_scale(opened.name, opened.pixel_scale, job.frame, job.options.resample)
-    found = _find(job.options, opened)
-    windows = Windows(opened, found, job.frame, resample=job.options.resample)
-    return Prepared(
-        tile=tile,
-        windows=windows.over(_NOTHING) if elsewhere else windows,
-        shape=opened.flux.shape,
-        rows=_rows(job, opened, found, first),
-        seconds=Seconds(read=seconds, detect=time.perf_counter() - began),
-        presence=Presence(job.contract.bands, dict(zip(opened.bands, opened.present, strict=True))),
-        dropped=found.dropped,
-        last=last,
-    )

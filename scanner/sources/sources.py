@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.images import positions
+from scanner.images.sections import inside
 from scanner.images.tile_images import TileImages
-from scanner.sources import apertures as photometry
-from scanner.sources import detect as detection
+from scanner.sources import apertures
+from scanner.sources.detect import find_objects
 from scanner.sources.position_files import read_positions
 
 MIN_SNR = 5.0
@@ -25,9 +25,10 @@ Floats = NDArray[np.float64]
 class Sources:
     """Positions in one tile, sorted by y, then x, with the catalogue columns that are known of them.
 
-    ``x``, ``y`` are 0-based pixels of ``detection_band`` and ``ra``, ``dec`` degrees ICRS, float64 [N]. ``columns``
-    holds the others by their catalogue names (flux_r, fluxerr_r, mag_r, ..., snr, flags), each [N]. ``dropped`` counts
-    positions of a file that lie outside the tile or are no numbers.
+    ``x``, ``y`` are 0-based pixels of ``detection_band`` and ``ra``, ``dec`` degrees ICRS, float64 [N]. ``pixels`` are
+    x and y in each band of the images, as their sky positions give them (NaN in a missing band). ``columns`` holds the
+    others by their catalogue names (flux_r, fluxerr_r, mag_r, ..., snr, flags), each [N]. ``dropped`` counts positions
+    of a file that lie outside the tile or are not numbers.
     """
 
     x: Floats
@@ -35,8 +36,19 @@ class Sources:
     ra: Floats
     dec: Floats
     detection_band: str
+    pixels: tuple[tuple[Floats, Floats], ...]
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     dropped: int = 0
+
+    @classmethod
+    def at(cls, images: TileImages, x: Floats, y: Floats, sky: tuple[Floats, Floats] | None = None) -> Sources:
+        """Sources at pixels of the detection band; ``sky``: their RA and Dec in degrees, where these are known better.
+
+        This is where positions are projected, once for each band.
+        """
+        ra, dec = images.to_sky(x, y) if sky is None else sky
+        pixels = tuple(images.to_pixels(band, ra, dec) for band in range(len(images.bands)))
+        return cls(x, y, ra, dec, images.detection_band, pixels)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -48,33 +60,39 @@ class Sources:
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Sources:
         """Some of the sources, in the order given."""
-        columns = {name: values[which] for name, values in self.columns.items()}
-        place = (self.x[which], self.y[which], self.ra[which], self.dec[which])
-        return Sources(*place, self.detection_band, columns, self.dropped)
+        return replace(
+            self,
+            x=self.x[which],
+            y=self.y[which],
+            ra=self.ra[which],
+            dec=self.dec[which],
+            pixels=tuple((x[which], y[which]) for x, y in self.pixels),
+            columns={name: values[which] for name, values in self.columns.items()},
+        )
 
 
 def detect(images: TileImages, min_snr: float = MIN_SNR) -> Sources:
-    """Objects of the detection band with an isophotal signal to noise of at least ``min_snr``.
+    """Detect objects with an isophotal signal to noise of at least ``min_snr`` in the detection band.
 
     Stars are among them. To cut them: they follow a narrow line of ``flux_radius`` against ``mag_auto``, round
     (``a`` / ``b`` near 1).
+
+    Raises:
+        ScannerError: ``tile.too_crowded``.
     """
-    band = images.detection
-    found = detection.find_objects(
-        images.flux[band], images.variance[band], min_snr, strip=images.strip, sky=images.sky[band]
-    )
-    scale = images.pixel_scale
+    objects = find_objects(images, min_snr)
+    scale = images.pixel_scale  # sizes become arcsec
     shape: dict[str, NDArray[Any]] = {
-        "flux_auto": found.flux_auto,
-        "mag_auto": photometry.magnitude(found.flux_auto.astype(np.float32)),
-        "a": found.a * scale,
-        "b": found.b * scale,
-        "theta": found.theta,
-        "flux_radius": found.flux_radius * scale,
-        "snr": found.snr,
+        "flux_auto": objects.flux_auto,
+        "mag_auto": apertures.magnitude(objects.flux_auto.astype(np.float32)),
+        "a": objects.a * scale,
+        "b": objects.b * scale,
+        "theta": objects.theta,
+        "flux_radius": objects.flux_radius * scale,
+        "snr": objects.snr,
     }
     columns = {name: values.astype(np.float32) for name, values in shape.items()}
-    return _measured(images, found.x, found.y, {**columns, "flags": found.flags})
+    return _with_photometry(images, Sources.at(images, objects.x, objects.y), {**columns, "flags": objects.flags})
 
 
 def grid(images: TileImages, stride: int) -> Sources:
@@ -83,59 +101,52 @@ def grid(images: TileImages, stride: int) -> Sources:
         raise ValueError(f"stride is {stride}")
     height, width = images.shape
     rows, columns = np.arange(stride // 2, height, stride), np.arange(stride // 2, width, stride)
-    rows = rows[images.rows.owns(rows.astype(float))]
+    rows = rows[images.strip.owns(rows.astype(float))]
     y, x = np.meshgrid(rows, columns, indexing="ij")
-    there = np.zeros(x.shape, bool)
+    has_data = np.zeros(x.shape, bool)
     for flux, present in zip(images.flux, images.present, strict=True):
         if present and len(rows):
-            there |= _holds_data(flux, rows - stride // 2 - images.rows.view.start, stride)[:, : len(columns)]
-    return _measured(images, x[there].astype(float), y[there].astype(float), {})
+            has_data |= _holds_data(flux, rows - stride // 2 - images.strip.view.start, stride)[:, : len(columns)]
+    return _with_photometry(images, Sources.at(images, x[has_data].astype(float), y[has_data].astype(float)), {})
 
 
 def from_file(path: str | Path, images: TileImages) -> Sources:
     """Positions of a catalogue (SExtractor ASCII, FITS, VOTable, CSV, Parquet) that lie on the tile.
 
-    ``{tile}`` in the path becomes the tile's name. Raises ``ScannerError`` as ``source_files.read_positions`` does.
+    ``{tile}`` in the path becomes the tile's name.
+
+    Raises:
+        ScannerError: As ``position_files.read_positions`` does.
     """
-    read = read_positions(Path(str(path).replace("{tile}", images.name)))
-    if read.on_sky:
-        x, y = positions.to_pixels(images, images.detection, read.first, read.second)
-    else:
-        x, y = read.first, read.second
-    inside = positions.inside(images.shape, x, y)
-    good = inside & images.rows.owns(y)
-    dropped = 0 if images.rows.core.start else int(np.count_nonzero(~inside))  # counted once, with the first strip
-    x, y = x[good], y[good]
-    order = np.lexsort((x, y))
-    sky = (read.first[good][order], read.second[good][order]) if read.on_sky else None
-    return _measured(images, x[order], y[order], {}, dropped=dropped, sky=sky)
+    table = read_positions(Path(str(path).replace("{tile}", images.name)))
+    x, y = table.first, table.second
+    if table.on_sky:
+        x, y = images.to_pixels(images.detection, table.first, table.second)
+    on_tile = inside(images.shape, x, y)
+    own = np.flatnonzero(on_tile & images.strip.owns(y))
+    own = own[np.lexsort((x[own], y[own]))]
+    sky = (table.first[own], table.second[own]) if table.on_sky else None
+    # Every strip sees all positions of the file: those outside the tile are counted with the first.
+    dropped = int(np.count_nonzero(~on_tile)) if images.strip.is_first else 0
+    return replace(_with_photometry(images, Sources.at(images, x[own], y[own], sky), {}), dropped=dropped)
 
 
-def _measured(
-    images: TileImages,
-    x: Floats,
-    y: Floats,
-    known: Mapping[str, NDArray[Any]],
-    dropped: int = 0,
-    sky: tuple[Floats, Floats] | None = None,
-) -> Sources:
-    """Sources at pixels (sorted) of the detection band, with aperture photometry and what else is known of them."""
-    ra, dec = positions.to_sky(images, x, y) if sky is None else sky
+def _with_photometry(images: TileImages, sources: Sources, known: Mapping[str, NDArray[Any]]) -> Sources:
+    """The sources with the columns of their apertures, and with what is ``known`` of objects that were detected."""
     columns: dict[str, NDArray[Any]] = {}
-    for band, aperture in zip(images.bands, photometry.measure(images, ra, dec), strict=True):
-        columns[f"flux_{band}"] = aperture.flux
-        columns[f"fluxerr_{band}"] = aperture.error
-        columns[f"mag_{band}"] = photometry.magnitude(aperture.flux)
-    return Sources(x, y, ra, dec, images.detection_band, {**columns, **_unknown(images, columns), **known}, dropped)
+    for band, name in enumerate(images.bands):
+        aperture = apertures.measure_band(images, band, *sources.pixels[band])
+        columns[f"flux_{name}"] = aperture.flux
+        columns[f"fluxerr_{name}"] = aperture.error
+        columns[f"mag_{name}"] = apertures.magnitude(aperture.flux)
 
-
-def _unknown(images: TileImages, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The columns of a detection, for positions that were not detected: NaN, and the aperture's signal to noise."""
+    # The columns of a detection for positions that were not detected: NaN, and the aperture's signal to noise.
     flux, error = (columns[f"{name}_{images.detection_band}"] for name in ("flux", "fluxerr"))
-    empty = np.full(len(flux), np.nan, np.float32)
-    names = ("flux_auto", "mag_auto", "a", "b", "theta", "flux_radius")
+    shape = ("flux_auto", "mag_auto", "a", "b", "theta", "flux_radius")
+    columns |= dict.fromkeys(shape, np.full(len(sources), np.nan, np.float32))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {**dict.fromkeys(names, empty), "snr": flux / error, "flags": np.zeros(len(flux), np.int32)}
+        columns |= {"snr": flux / error, "flags": np.zeros(len(sources), np.int32)}
+    return replace(sources, columns={**columns, **known})
 
 
 def _holds_data(flux: NDArray[np.float32], rows: NDArray[np.int64], stride: int) -> NDArray[np.bool_]:

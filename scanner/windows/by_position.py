@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
 from catalogs.store.tile_store import TileStore
-from scanner.images import positions
 from scanner.images import tile_images as images
 from scanner.images.tile_images import TileImages
 from scanner.images.wcs import FLAT_CENTRE
@@ -90,7 +89,7 @@ def from_fits(path: Path, survey: Survey, frame: WindowFrame) -> Flux:
 
 
 def _window(read: TileImages, frame: WindowFrame, ra: float, dec: float) -> Flux:
-    there = np.array([ra]), np.array([dec])
-    x, y = positions.to_pixels(read, read.detection, *there)
-    window: Flux = Windows(read, Sources(x, y, *there, read.detection_band), frame, resample=True).gather(0, 1)[0]
+    sky = np.array([ra]), np.array([dec])
+    x, y = read.to_pixels(read.detection, *sky)
+    window: Flux = Windows(read, Sources.at(read, x, y, sky), frame).gather(0, 1)[0]
     return window

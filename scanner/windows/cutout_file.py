@@ -14,8 +14,8 @@ from astropy.wcs.utils import proj_plane_pixel_area
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.images import fits as fits_planes
 from scanner.images.calibration import calibrate
+from scanner.images.fits import errors_of, open_fits
 from scanner.images.tile_images import TileImages
 from scanner.images.wcs import flat_wcs
 from scanner.survey.survey import Survey
@@ -44,7 +44,7 @@ def read(path: Path, survey: Survey, frame: WindowFrame) -> TileImages:
     Zero points come from the header (MAGZERO and such, or BUNIT), else from the survey. Raises ``ScannerError``:
     ``cutout.unknown_bands``, ``cutout.shape_mismatch``, ``cutout.no_pixels``, or what reading the file raises.
     """
-    with fits_planes.opened(path) as hdus, fits_planes.reading(path):
+    with open_fits(path) as hdus, errors_of(path):
         planes: dict[str, _Plane] = {}
         for plane in _planes(hdus, frame):
             planes.setdefault(plane.band, plane)

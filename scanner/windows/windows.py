@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.images import positions
 from scanner.images.tile_images import SCALE_TOLERANCE, TileImages
 from scanner.sources.sources import Sources
 from scanner.windows.frame import WindowFrame
@@ -37,22 +36,21 @@ class _Group:
 class Windows:
     """Windows of a tile around its sources: ``gather`` fills batches of float32 [n, B, S, S] in nJy.
 
-    A window is cut at whole pixels, the source within half a pixel of its centre (S - 1) / 2. A tile whose pixels
-    differ from the frame's by more than 1 % is refused (``tile.pixel_scale``), or with ``resample`` its windows are
-    brought to the frame's pixel scale, centred on the source: nJy per pixel of the frame, flux conserved.
+    A window is cut at whole pixels, the source within half a pixel of its centre (S - 1) / 2. Where the tile's pixels
+    differ from the frame's by more than 1 %, windows are brought to the frame's pixel scale, centred on the source:
+    nJy per pixel of the frame, flux conserved. ``check_scale`` refuses such a tile.
     """
 
-    def __init__(self, images: TileImages, sources: Sources, frame: WindowFrame, resample: bool = False) -> None:
+    def __init__(self, images: TileImages, sources: Sources, frame: WindowFrame) -> None:
         missing = [band for band in frame.bands if band not in images.bands]
         if missing:
             hint = f"The bands at hand are {', '.join(images.bands)}."
             raise ScannerError(ErrorCode.SURVEY_UNKNOWN_BAND, f"Windows need the band {', '.join(missing)}.", hint)
         self._flux = images.flux
         self._frame = frame
-        self._top = images.rows.view.start
+        self._top = images.strip.view.start
         self._count = len(sources)
         self._present = np.array([images.present[images.bands.index(band)] for band in frame.bands])
-        check_scale(images.name, images.pixel_scale, frame, resample)
         self._resampler = _resampler(images, frame)
         self._groups = list(self._grouped(images, sources))
 
@@ -111,10 +109,7 @@ class Windows:
 
     def _place(self, images: TileImages, sources: Sources, band: int) -> NDArray[np.int64]:
         """First pixels and phases of the windows in a band: int [4, N] of x, y, phase of x, phase of y."""
-        if band == images.detection:
-            x, y = sources.x, sources.y
-        else:
-            x, y = positions.to_pixels(images, band, sources.ra, sources.dec)
+        x, y = (sources.x, sources.y) if band == images.detection else sources.pixels[band]
         lost = ~(np.isfinite(x) & np.isfinite(y) & (np.abs(x) < 1e6) & (np.abs(y) < 1e6))
         x, y = np.where(lost, 0.0, x), np.where(lost, 0.0, y)
         if self._resampler is not None:
@@ -127,10 +122,14 @@ class Windows:
         return np.stack([first_x, first_y, phase_x, phase_y])
 
 
-def check_scale(tile: str, pixel_scale: float, frame: WindowFrame, resample: bool) -> None:
-    """Refuse pixels (in arcsec) that the frame cannot take as they are: ``tile.pixel_scale``."""
-    if not resample and not _fits(pixel_scale, frame):
-        message = f'Tile {tile} has {pixel_scale:.4f}" pixels, the model wants {frame.pixel_scale:.4f}".'
+def check_scale(images: TileImages, frame: WindowFrame) -> None:
+    """Refuse a tile whose windows would have to be resampled.
+
+    Raises:
+        ScannerError: ``tile.pixel_scale``.
+    """
+    if not _fits(images.pixel_scale, frame):
+        message = f'Tile {images.name} has {images.pixel_scale:.4f}" pixels, the model {frame.pixel_scale:.4f}".'
         hint = "With --resample, windows are brought to the model's pixel scale."
         raise ScannerError(ErrorCode.TILE_PIXEL_SCALE, message, hint)
 

@@ -82,9 +82,7 @@ def cut(plate: Plate, rule: Rule, seed: int) -> Iterator[Shard]:
 
 def _spots(images: TileImages, x: Array, y: Array) -> Sources:
     """Positions (px of the detection band) of which nothing is known."""
-    wcs = images.wcs[images.detection]
-    ra, dec = wcs.all_pix2world(x, y, 0) if wcs is not None and len(x) else (x, y)
-    return Sources(x, y, np.asarray(ra), np.asarray(dec), images.detection_band)
+    return Sources.at(images, x, y)
 
 
 def _measured(found: Sources) -> dict[str, NDArray[np.float32]]:
@@ -94,7 +92,7 @@ def _measured(found: Sources) -> dict[str, NDArray[np.float32]]:
 
 def _windows(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> Iterator[Shard]:
     """Windows around sources, less those that are mostly without data."""
-    windows = Windows(plate.images, sources, WindowFrame(BANDS, plate.window, PIXEL_SCALE), resample=True)
+    windows = Windows(plate.images, sources, WindowFrame(BANDS, plate.window, PIXEL_SCALE))
     table = rows(
         len(sources),
         frame=plate.images.name,

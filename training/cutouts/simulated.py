@@ -59,11 +59,8 @@ def scene_tasks(number: int, size: int, seed: int, window: int = WINDOW) -> list
 def plate(scene: Scene) -> Plate:
     """A scene as an image to cut, with what it holds. Its place on the sky is that of its tile's name."""
     truth = scene.truth
-    valid = tuple(float(share) for share in np.isfinite(scene.flux).mean(axis=(1, 2)))
-    band = next(band for band in DETECTION if valid[scene.bands.index(band)] > 0)
-    images = TileImages.of(
-        scene.name, scene.bands, scene.flux, scene.wcs, scene.pixel_scale, valid=valid, detection_band=band
-    )
+    band = next(band for band in DETECTION if np.isfinite(scene.flux[scene.bands.index(band)]).any())
+    images = TileImages.of(scene.name, scene.bands, scene.flux, scene.wcs, scene.pixel_scale, detection_band=band)
     x, y, theta_e = (np.asarray(truth[name], np.float64) for name in ("x", "y", "theta_e"))
     known = Truth(x, y, [str(label) for label in truth["label"]], theta_e)
     return Plate("simulated", images, scene.seen[scene.bands.index(band)].fwhm, sky=True, truth=known)

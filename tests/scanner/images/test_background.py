@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import sep
 
-from scanner.images.background import Sky
+from scanner.images import background, background_mesh
+from scanner.images.background import Background
 from scanner.images.sections import MESH
 
 SHAPE = (701, 643)
@@ -18,9 +19,11 @@ def sloping() -> tuple[np.ndarray, np.ndarray]:
     return (level + np.random.default_rng(1).normal(0, 3, SHAPE)).astype(np.float32), level
 
 
-def at_all(data: np.ndarray, step: int = 2) -> tuple[Sky, np.ndarray, np.ndarray]:
-    """The sky, and what it is at every pixel."""
-    sky = Sky.of(data, step=step)
+def at_all(data: np.ndarray, step: int = 2) -> tuple[Background, np.ndarray, np.ndarray]:
+    """The background of every ``step``-th pixel, and what it is at every pixel."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(background_mesh, "STEP", step)
+        sky = Background.of(data)
     assert sky is not None
     y, x = np.indices(data.shape).reshape(2, -1).astype(float)
     level, noise = sky.at(x, y)
@@ -78,7 +81,7 @@ def test_cells_of_little_data_are_filled_from_their_neighbours() -> None:
 
 def test_an_image_smaller_than_a_cell_and_one_without_data() -> None:
     data = np.full((20, 30), np.nan, np.float32)
-    assert Sky.of(data) is None
+    assert Background.of(data) is None
     data[4:8, 4:8] = 7
     sky, level, noise = at_all(data)
     np.testing.assert_allclose(level, 7)
@@ -133,12 +136,13 @@ def test_a_part_with_a_tenth_of_the_noise_of_the_rest_keeps_it(edge: int) -> Non
 
 
 @pytest.mark.parametrize("step", [1, 2, 4])
-def test_rows_give_every_pixel_what_is_at_the_middle_of_its_block(step: int) -> None:
+def test_rows_give_every_pixel_what_is_at_the_middle_of_its_block(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "BLOCK", step)
     data, _ = sloping()
-    sky = Sky.of(data)
+    sky = Background.of(data)
     assert sky is not None
     levels, noises = np.full((2, *SHAPE), np.nan, np.float32)
-    for rows, level, noise in sky.rows((slice(0, SHAPE[0]), slice(0, SHAPE[1])), step):
+    for rows, level, noise in sky.rows((slice(0, SHAPE[0]), slice(0, SHAPE[1]))):
         levels[rows], noises[rows] = level, noise
     y, x = (places.ravel() // step * step + (step - 1) / 2 for places in np.indices(SHAPE))
     for image, values in zip((levels, noises), sky.at(x, y), strict=True):

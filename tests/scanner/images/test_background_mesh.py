@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from scanner.images import background_mesh as mesh
-from scanner.images.background import WHITE, Sky
-from scanner.images.background_mesh import Mesh
-from scanner.images.modes import CUT
+from scanner.images.background import WHITE, Background
+from scanner.images.background_mesh import CLIP, Mesh
 from scanner.images.sections import MESH
 
 SHAPE = 700, 643
@@ -24,7 +23,7 @@ def plainly(cell: np.ndarray) -> tuple[float, float]:
     pixels = np.sort(cell[~np.isnan(cell)].astype(np.float64))
     while True:
         sixth, median = np.quantile(pixels, (0.1587, 0.5))
-        kept = pixels[np.abs(pixels - median) <= CUT * (median - sixth)]
+        kept = pixels[np.abs(pixels - median) <= CLIP * (median - sixth)]
         if len(kept) == len(pixels):
             return 2.5 * median - 1.5 * pixels.mean(), median - sixth
         pixels = kept
@@ -39,11 +38,12 @@ def cells(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(("level", "sigma"), [(0, 1), (10, 3), (-1e5, 30), (1e-4, 1e-5), (3e7, 1e6)])
-def test_each_cell_is_what_its_pixels_are_plainly(level: float, sigma: float) -> None:
+def test_each_cell_is_what_its_pixels_are_plainly(level: float, sigma: float, monkeypatch: pytest.MonkeyPatch) -> None:
     data = noise(level=level, sigma=sigma)
     data[50:90, 200:330] += 300 * np.float32(sigma)
     data[400:431, :] = np.nan
-    found = Mesh.of(data, step=1)
+    monkeypatch.setattr(mesh, "STEP", 1)
+    found = Mesh.of(data)
     expected, width = cells(data)
     full = found.share > 0.5
     assert np.abs(found.level - expected)[full].max() < 0.01 * sigma
@@ -98,8 +98,8 @@ def test_cells_do_not_depend_on_how_many_are_done_at_once(monkeypatch: pytest.Mo
     data = noise()
     data[100:300, 50:170] = np.nan
     whole = [of(data) for of in (Mesh.of, Mesh.of_filtered)]
-    monkeypatch.setattr(mesh, "_ABREAST", 2)
-    monkeypatch.setattr(mesh, "_AT_ONCE", 2)
+    monkeypatch.setattr(mesh, "_CELLS_AT_ONCE", 2)
+    monkeypatch.setattr(mesh, "_ROWS_AT_ONCE", 2)
     for of, expected in zip((Mesh.of, Mesh.of_filtered), whole, strict=True):
         for name in FIELDS:
             np.testing.assert_array_equal(getattr(of(data), name), getattr(expected, name))
@@ -128,7 +128,7 @@ def test_the_detection_filter_leaves_more_of_correlated_noise() -> None:
     padded = np.pad(white, 1, mode="wrap")
     smooth = sum(padded[1 + y : 701 + y, 1 + x : 644 + x] for y, x in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)))
     for data, expected in ((white, WHITE), (smooth, _filtered(smooth))):
-        sky = Sky.of(data)
+        sky = Background.of(data)
         assert sky is not None
         assert sky.filtered == pytest.approx(expected, rel=0.02)
     assert _filtered(smooth) > 1.5 * WHITE
@@ -143,7 +143,7 @@ def _filtered(data: np.ndarray) -> float:
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 300), (300, 2), (3, 3)])
 def test_what_is_too_small_for_the_filter_is_taken_for_white(shape: tuple[int, int]) -> None:
-    sky = Sky.of(np.random.default_rng(2).normal(0, 1, shape).astype(np.float32))
+    sky = Background.of(np.random.default_rng(2).normal(0, 1, shape).astype(np.float32))
     assert sky is not None
     assert sky.filtered > 0
     if min(shape) < 3:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
 from scanner.images import compressed
-from scanner.images import fits as fits_planes
 from scanner.images.compressed import CompressedPlane
+from scanner.images.fits import errors_of, open_fits, read_rows
 from tests.support import rice
 
 SHAPE = (70, 90)
@@ -49,7 +49,7 @@ def opened(path: Path, pixels: NDArray[Any], **options: Any) -> Iterator[Any]:
 
 
 def everything(hdu: Any) -> NDArray[Any]:
-    return np.concatenate([values for _, values in fits_planes.strips(hdu)])
+    return np.concatenate([values for _, values in read_rows(hdu)])
 
 
 ROWS: dict[str, Any] = {"compression_type": "RICE_1", "tile_shape": (1, SHAPE[1])}
@@ -105,7 +105,7 @@ def said(path: Path, **cards: int) -> Path:
 
 def same_as_astropy(path: Path) -> NDArray[Any]:
     """The pixels of a file that is decoded here, once compared with astropy's."""
-    with fits_planes.opened(path) as hdus:
+    with open_fits(path) as hdus:
         plane = CompressedPlane.of(hdus[1])
         assert plane is not None
         np.testing.assert_array_equal(everything(hdus[1]), hdus[1].section[:])
@@ -161,7 +161,7 @@ def test_dithers_that_begin_before_the_first(tmp_path: Path) -> None:
     """ZDITHER0 is 1 at least, by the standard, and 0 in some files: there astropy reads in front of its numbers."""
     pixels = sky()
     fits.CompImageHDU(pixels, **ROWS, quantize_method=1, dither_seed=1).writeto(tmp_path / "plane.fits.fz")
-    with fits_planes.opened(said(tmp_path / "plane.fits.fz", ZDITHER0=0)) as hdus:
+    with open_fits(said(tmp_path / "plane.fits.fz", ZDITHER0=0)) as hdus:
         assert CompressedPlane.of(hdus[1]) is not None
         found = everything(hdus[1])
         np.testing.assert_array_equal(found[1:], hdus[1].section[1:])
@@ -174,9 +174,9 @@ def test_a_stream_without_an_end_ends_no_process(tmp_path: Path) -> None:
     row = rice.encoded([1] * SHAPE[1], 32, 4, iter(lambda: -1, None))
     path = rice_table(tmp_path / "plane.fits.fz", [*[row] * 63, b"\0\0\0\1\x08" + bytes(1_000_000)])
     program = (
-        "import sys; from pathlib import Path; from scanner.images import fits as fits_planes\n"
+        "import sys; from pathlib import Path; from scanner.images.fits import errors_of, open_fits, read_rows\n"
         "path = Path(sys.argv[1])\n"
-        "with fits_planes.opened(path) as hdus, fits_planes.reading(path): list(fits_planes.strips(hdus[1]))"
+        "with open_fits(path) as hdus, errors_of(path): list(read_rows(hdus[1]))"
     )
     done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -229,7 +229,7 @@ def test_a_plane_of_which_a_later_part_is_unusual(kind: str, tmp_path: Path, mon
     heap_order(path, (100, 209))
     with fits.open(path, memmap=False) as hdus:
         assert CompressedPlane.of(hdus[1]) is not None
-        heights = [len(values) for _, values in fits_planes.strips(hdus[1])]
+        heights = [len(values) for _, values in read_rows(hdus[1])]
         assert heights == [32, 32, 32, 210 - 96]
         np.testing.assert_array_equal(everything(hdus[1]), hdus[1].section[:])
 
@@ -259,7 +259,7 @@ def test_damaged_parts_give_no_other_pixels_than_astropy(kind: str, place: str, 
 def answer(path: Path, read: Callable[[Any], NDArray[Any]]) -> bytes | str:
     """The pixels that are read, or what is said instead."""
     try:
-        with fits_planes.opened(path) as hdus, fits_planes.reading(path):
+        with open_fits(path) as hdus, errors_of(path):
             pixels = np.asarray(read(hdus[1]))
             return pixels.astype(pixels.dtype.newbyteorder("=")).tobytes()
     except ScannerError as error:

@@ -10,8 +10,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
-from scanner.images import fits as fits_planes
 from scanner.images import fits_guard as packing
+from scanner.images.fits import check_size, errors_of, find_image, open_fits, read_rows
 
 SIDE = 64
 
@@ -31,11 +31,11 @@ def packed(path: Path, pixels: NDArray[np.float32], kind: str = "RICE_1") -> Pat
 
 
 def read(path: Path) -> NDArray[np.float32]:
-    with fits_planes.opened(path) as hdus, fits_planes.reading(path):
-        hdu = fits_planes.find(hdus, (1,))
+    with open_fits(path) as hdus, errors_of(path):
+        hdu = find_image(hdus, (1,))
         assert hdu is not None
-        fits_planes.check_whole(hdu, path)
-        return np.concatenate([values for _, values in fits_planes.strips(hdu)])
+        check_size(hdu, path)
+        return np.concatenate([values for _, values in read_rows(hdu)])
 
 
 @pytest.mark.parametrize("kind", ["RICE_1", "GZIP_1", "GZIP_2", "PLIO_1", "HCOMPRESS_1", "NOCOMPRESS"])

@@ -111,14 +111,14 @@ def test_a_reading_process_hands_over_strip_by_strip(
 def test_a_tile_that_breaks_after_some_strips_leaves_nothing_and_the_next_is_whole(
     folder: Path, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = prepare._found
+    original = prepare._part
 
     def breaks(job: Any, tile: Any, opened: Any, *rest: Any, **named: Any) -> Prepared:
-        if tile.name == NAMES[0] and opened.rows.core.start > SIZE // 2:
+        if tile.name == NAMES[0] and opened.strip.core.start > SIZE // 2:
             raise ZeroDivisionError("odd pixels")
         return original(job, tile, opened, *rest, **named)
 
-    monkeypatch.setattr(prepare, "_found", breaks)
+    monkeypatch.setattr(prepare, "_part", breaks)
     report = scanned(folder, encoder, tmp_path / "out", ScanOptions(readers=0, memory=LOW))
     assert [(tile.status, tile.code) for tile in report.tiles] == [("failed", "tile.unexpected"), ("done", "")]
     assert catalogs.open(tmp_path / "out").tiles() == [NAMES[1]]

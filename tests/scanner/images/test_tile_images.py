@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from scanner.images import fits as fits_planes
 from scanner.images.tile_images import TileImages, open_tile
 from scanner.survey import survey, tile_list
 from scanner.survey.survey import Survey
+from tests.support.images import bands_with_data
 
 TO_NJY_30 = 10 ** (-0.4 * (30 - 31.4))
 TO_NJY_27 = 10 ** (-0.4 * (27 - 31.4))
@@ -25,7 +25,7 @@ def test_five_bands_of_a_real_tile(tiles_dev: Path, unions: Survey, open_dev: Ca
     images = open_dev("112.280")
     assert images.flux.shape == (5, 2600, 2600)
     assert images.flux.dtype == np.float32
-    assert images.bands_present == "ugriz"
+    assert bands_with_data(images) == "ugriz"
     assert images.detection_band == "r"
     assert images.pixel_scale == pytest.approx(0.339)
     raw_r = fits.getdata(tiles_dev / "CFIS.112.280.r.fits")
@@ -60,7 +60,7 @@ def test_a_missing_band_is_nan_and_no_error(unions: Survey, open_dev: Callable[[
     images = open_dev("111.280")
     assert images.wcs[0] is None
     assert images.variance[0] is None
-    assert images.bands_present == "gri"
+    assert bands_with_data(images) == "gri"
 
 
 def test_pixels_go_into_the_caller_s_memory(tiles_dev: Path, unions: Survey) -> None:
@@ -82,7 +82,7 @@ def test_hsc_with_mask_and_variance(shared_data: Path, tmp_path: Path) -> None:
     shutil.copy(source, target)
     hsc = survey.load("hsc")
     images = open_tile(hsc, tile_list.find(hsc, "9071-4,4", tmp_path))
-    assert images.bands_present == "r"
+    assert bands_with_data(images) == "r"
     assert images.pixel_scale == pytest.approx(0.168, rel=1e-3)
     assert images.valid[1] == 1
     variance = images.variance[1]
@@ -102,7 +102,7 @@ def test_a_legacy_survey_brick_that_is_nearly_empty(shared_data: Path) -> None:
     tile = tile_list.find(legacy, "1238p245", shared_data / "fields" / "legacysurvey_brick_z")
     images = open_tile(legacy, tile)
     assert images.flux.shape == (4, 3600, 3600)
-    assert images.bands_present == "z"
+    assert bands_with_data(images) == "z"
     assert images.detection_band == "z"
     assert images.valid[3] == pytest.approx(0.0027, abs=1e-4)
     variance = images.variance[3]
@@ -117,7 +117,7 @@ def test_cfhtls_compressed(shared_data: Path, tmp_path: Path, unions: Survey) ->
     source = shared_data / "fields" / "cfhtls_gri" / "CFHTLS_03_g_sci.fits.fz"
     shutil.copy(source, tmp_path / "CFIS.217.292.r.fits.fz")
     images = open_tile(unions, tile_list.find(unions, "217.292", tmp_path))
-    assert images.bands_present == "r"
+    assert bands_with_data(images) == "r"
     assert images.pixel_scale == pytest.approx(0.186)
     np.testing.assert_allclose(images.flux[2], fits.getdata(source, 1) * np.float32(TO_NJY_30), rtol=1e-5)
 
@@ -218,9 +218,9 @@ def test_the_band_that_finds_the_objects_must_cover_the_tile(
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])
-def test_the_size_of_strips_changes_nothing(
+def test_the_number_of_rows_at_once_changes_nothing(
     rows: int, tiles_dev: Path, unions: Survey, open_dev: Callable[[str], TileImages], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fits_planes.row_slices, "__defaults__", (rows,))
+    monkeypatch.setattr("scanner.images.fits.ROWS_AT_ONCE", rows)
     images = open_tile(unions, tile_list.find(unions, "111.280", tiles_dev), ["r"])
     np.testing.assert_array_equal(images.flux[0], open_dev("111.280").flux[2])

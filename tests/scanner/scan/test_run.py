@@ -238,7 +238,7 @@ def test_an_error_that_nobody_foresaw_is_a_value_that_says_where(bench: Bench, m
             raise ZeroDivisionError("odd pixels")
         return original(plan, tile, **rest)
 
-    monkeypatch.setattr(images, "open_tile", odd)
+    monkeypatch.setattr("scanner.scan.prepare.open_tile", odd)
     report = bench.scan(["200.292", "201.292"])
     assert [tile.code for tile in report.failed] == ["tile.unexpected"]
     assert "ZeroDivisionError" in report.failed[0].message

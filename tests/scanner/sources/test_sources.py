@@ -9,20 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
 from catalogs.store.schema import catalogue_schema
+from scanner.images import sections
 from scanner.images.tile_images import TileImages, open_tile
-from scanner.sources import DETECTION_VERSION
-from scanner.sources import apertures as photometry
-from scanner.sources import detect as detection
+from scanner.sources import DETECTION_VERSION, apertures
+from scanner.sources.detect import find_objects
 from scanner.sources.sources import Sources, detect, grid
 from scanner.survey import survey, tile_list
-from scanner.survey import tile as tiles
 from scanner.survey.survey import Survey
+from scanner.survey.tile import Tile
 
-DEMO = Path(detection.__file__).parents[1] / "demo"
+DEMO = Path(apertures.__file__).parents[1] / "demo"
 
 
 def rows(path: Path, tile: str) -> list[dict[str, str]]:
@@ -81,13 +82,13 @@ def test_known_galaxies_are_found_with_their_magnitudes(
     flux = _aperture(images, x, y, diameter=2.0)
     theirs = np.array([float(row["mag_r_2arcsec"]) for row in galaxies])
     bright = theirs < 23
-    assert abs(np.nanmedian(photometry.magnitude(flux)[bright] - theirs[bright])) < 0.05
+    assert abs(np.nanmedian(apertures.magnitude(flux)[bright] - theirs[bright])) < 0.05
 
 
 def _aperture(images: TileImages, x: np.ndarray, y: np.ndarray, diameter: float) -> np.ndarray:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(photometry, "DIAMETER", diameter)
-        return photometry.measure_band(images, images.detection, x, y).flux
+        patch.setattr(apertures, "DIAMETER", diameter)
+        return apertures.measure_band(images, images.detection, x, y).flux
 
 
 def test_the_columns_are_those_of_the_catalogue(found: Callable[[str], Sources]) -> None:
@@ -121,10 +122,16 @@ def test_min_snr_only_takes_away(open_dev: Callable[[str], TileImages], found: C
     assert found("111.280").columns["snr"].min() >= 5
 
 
-def test_sections_lose_and_double_nothing_that_counts(open_dev: Callable[[str], TileImages]) -> None:
+def test_sections_lose_and_double_nothing_that_counts(
+    open_dev: Callable[[str], TileImages], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sections of 700 px against the whole image, on real pixels: no doubles, bright objects all the same."""
-    flux = open_dev("112.280").flux[2]
-    whole, parts = (detection.find_objects(flux, section=(side, side)) for side in (3000, 700))
+    images = open_dev("112.280")
+    found = []
+    for side in (3000, 700):
+        monkeypatch.setattr(sections, "SECTION", (side, side))
+        found.append(find_objects(images))
+    whole, parts = found
     assert abs(len(parts) / len(whole) - 1) < 0.02
     pairs = cKDTree(np.c_[parts.x, parts.y]).query_pairs(1.0)
     assert not pairs
@@ -133,11 +140,16 @@ def test_sections_lose_and_double_nothing_that_counts(open_dev: Callable[[str], 
     assert lost[whole.snr > np.median(whole.snr)].mean() < 0.001
 
 
-def test_sections_as_large_as_they_are_lose_one_bright_object_in_a_thousand_at_most(unions: Survey) -> None:
+def test_sections_as_large_as_they_are_lose_one_bright_object_in_a_thousand_at_most(
+    unions: Survey, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A quarter of a survey tile, made of the demo's pixels: eight sections against the whole."""
     demo = open_tile(unions, tile_list.find(unions, "217.292", DEMO), ["r"]).flux[0]
     flux = np.tile(demo, -(-np.array([2500, 10_000]) // demo.shape))[:2500, :10_000]
-    whole, parts = (detection.find_objects(flux, section=size) for size in (flux.shape, None))
+    images = TileImages.of("217.292", ["r"], flux[None], [None], 0.18577)
+    parts = find_objects(images)
+    monkeypatch.setattr(sections, "SECTION", flux.shape)
+    whole = find_objects(images)
     assert not cKDTree(np.c_[parts.x, parts.y]).query_pairs(1.0)
     bright = whole.snr > np.median(whole.snr)
     assert bright.sum() > 2000
@@ -188,7 +200,7 @@ def test_a_nearly_empty_brick(shared_data: Path) -> None:
 def test_hsc_with_its_variance(shared_data: Path, tmp_path: Path) -> None:
     hsc = survey.load("hsc")
     path = shared_data / "fields" / "hsc_gri" / "cutout-HSC-R-9071-s18a_wide-181211-014627.fits.gz"
-    images = open_tile(hsc, tiles.Tile("9071-4,4", {"r": path}))
+    images = open_tile(hsc, Tile("9071-4,4", {"r": path}))
     sources = detect(images)
     assert len(sources) >= 40
     assert np.isfinite(sources.columns["fluxerr_r"]).all()
@@ -196,8 +208,11 @@ def test_hsc_with_its_variance(shared_data: Path, tmp_path: Path) -> None:
     hole[:, :200] = np.nan
     variance = tuple(hole if band == 1 else None for band in range(5))
     assert detect(replace(images, variance=variance)).x.min() > 195
-    hole[:] = np.nan
-    unknown = detect(replace(images, variance=variance))
+    spoilt = tmp_path / path.name
+    with fits.open(path) as hdus:
+        hdus[3].data[:] = np.nan
+        hdus.writeto(spoilt)
+    unknown = detect(open_tile(hsc, Tile("9071-4,4", {"r": spoilt})))
     assert len(unknown) == len(sources)
     assert np.median(unknown.columns["fluxerr_r"] / sources.columns["fluxerr_r"]) == pytest.approx(1, abs=0.3)
 
@@ -221,9 +236,8 @@ def made(unions: survey.Survey) -> Callable[..., TileImages]:
                 square = (columns - right - shift) ** 2 + (rows - up) ** 2
                 image += flux * np.exp(-square / 8) / (8 * np.pi)
             bands.append(image)
-        return TileImages(
-            "217.292", ("r", "i"), np.array(bands, np.float32), (None, None), (wcs, moved), (1.0, 1.0), "r", 0.18577
-        )
+        flux = np.array(bands, np.float32)
+        return TileImages.of("217.292", "ri", flux, (wcs, moved), 0.18577, detection_band="r")
 
     return make
 
@@ -249,11 +263,11 @@ def test_fluxes_and_errors_are_true(made: Callable[..., TileImages]) -> None:
 def test_an_aperture_with_a_hole_counts_it_as_the_rest(made: Callable[..., TileImages]) -> None:
     images = made(np.array([200.0]), np.array([200.0]), noise=0.01)
     images.flux[0, :, 201:203] = np.nan
-    flux = photometry.measure_band(images, 0, np.array([200.0]), np.array([200.0])).flux[0]
+    flux = apertures.measure_band(images, 0, np.array([200.0]), np.array([200.0])).flux[0]
     assert 0.7 * 5000 < flux < 1.1 * 5000
     images.flux[0, 180:220, 180:220] = np.nan
-    empty = replace(images)  # its sky is measured anew
-    assert np.isnan(photometry.measure_band(empty, 0, np.array([200.0]), np.array([200.0])).flux[0])
+    empty = replace(images)  # its background is measured again
+    assert np.isnan(apertures.measure_band(empty, 0, np.array([200.0]), np.array([200.0])).flux[0])
 
 
 def test_an_image_without_noise_or_objects_is_empty_and_no_error(made: Callable[..., TileImages]) -> None:

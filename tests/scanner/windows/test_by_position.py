@@ -21,12 +21,12 @@ FRAME = WindowFrame(tuple("ugriz"), 64, 0.18577)
 DEMO = Path(__file__).parents[3] / "scanner" / "demo"
 
 
-def scanned(plan: Survey, name: str, root: Path, count: int, resample: bool = False) -> tuple[Sources, np.ndarray]:
+def scanned(plan: Survey, name: str, root: Path, count: int) -> tuple[Sources, np.ndarray]:
     """The brightest objects of a tile and their windows, as a scan takes them."""
     images = open_tile(plan, tile_list.find(plan, name, root))
     found = detect(images)
     found = found.take(np.argsort(-found.columns["snr"])[:count])
-    return found, Windows(images, found, FRAME, resample=resample).gather(0, count)
+    return found, Windows(images, found, FRAME).gather(0, count)
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "RICE"])
@@ -41,7 +41,7 @@ def test_a_stamp_is_the_window_that_the_scan_saw(tmp_path: Path, unions: Survey,
 
 def test_a_resampled_stamp_is_the_window_that_the_scan_saw(tiles_dev: Path, unions: Survey) -> None:
     """KiDS pixels of 0.339 arcsec: the window's pixels are taken about the source, not about a corner of the region."""
-    found, windows = scanned(unions, "112.280", tiles_dev, 5, resample=True)
+    found, windows = scanned(unions, "112.280", tiles_dev, 5)
     stamps = Stamps(unions, FRAME, tiles_dev)
     for ra, dec, window in zip(found.ra, found.dec, windows, strict=True):
         np.testing.assert_allclose(stamps.of("112.280", ra, dec), window, rtol=1e-3, atol=0.5)

@@ -17,7 +17,7 @@ from scanner.survey import survey
 from scanner.survey import tile as tiles
 from scanner.survey.survey import Survey
 from scanner.windows.frame import WindowFrame
-from scanner.windows.windows import Windows
+from scanner.windows.windows import Windows, check_scale
 
 FRAME = WindowFrame(("u", "g", "r", "i", "z"), 64, 0.18577)
 
@@ -25,8 +25,7 @@ FRAME = WindowFrame(("u", "g", "r", "i", "z"), 64, 0.18577)
 def at(images: TileImages, x: list[float], y: list[float]) -> Sources:
     """Sources at pixels of the detection band."""
     right, up = np.array(x, float), np.array(y, float)
-    ra, dec = images.wcs[images.detection].all_pix2world(right, up, 0)
-    return Sources(right, up, ra, dec, images.detection_band)
+    return Sources.at(images, right, up)
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def ramp(unions: Survey) -> TileImages:
     shifted = wcs.deepcopy()
     shifted.wcs.crpix = [153.5, 98.5]
     flux = np.stack([coded, coded])
-    return TileImages("217.292", ("r", "i"), flux, (None, None), (wcs, shifted), (1.0, 1.0), "r", 0.18577)
+    return TileImages.of("217.292", "ri", flux, (wcs, shifted), 0.18577, detection_band="r")
 
 
 @pytest.mark.parametrize("side", [64, 63, 8])
@@ -127,14 +126,12 @@ def test_each_band_is_cut_through_its_own_wcs(shared_data: Path, tmp_path: Path)
 
 def test_another_pixel_scale_is_refused_by_name(open_dev: Callable[[str], TileImages]) -> None:
     images = open_dev("112.280")
-    sources = at(images, [1000.0], [1000.0])
     with pytest.raises(ScannerError) as caught:
-        Windows(images, sources, FRAME)
+        check_scale(images, FRAME)
     assert '0.3390"' in caught.value.message
     assert caught.value.code == "tile.pixel_scale"
     assert "--resample" in caught.value.hint
-    near = replace(images, pixel_scale=0.18577 * 1.009)
-    assert len(Windows(near, sources, FRAME)) == 1
+    check_scale(replace(images, pixel_scale=0.18577 * 1.009), FRAME)
 
 
 def test_resampled_real_galaxies_keep_their_flux(open_dev: Callable[[str], TileImages]) -> None:
@@ -144,7 +141,7 @@ def test_resampled_real_galaxies_keep_their_flux(open_dev: Callable[[str], TileI
     height, width = images.shape
     whole = (np.minimum(sources.x, width - sources.x) > 40) & (np.minimum(sources.y, height - sources.y) > 40)
     well = sources.take((sources.columns["flags"] == 0) & (sources.columns["flux_radius"] > 0.5) & whole)
-    windows = Windows(images, well, FRAME, resample=True).gather(0, len(well))
+    windows = Windows(images, well, FRAME).gather(0, len(well))
     native = Windows(images, well, replace(FRAME, pixel_scale=0.339, window=35)).gather(0, len(well))
     assert windows.shape[1:] == (5, 64, 64)
     for band in (1, 2, 3):

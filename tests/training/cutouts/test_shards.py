@@ -32,16 +32,7 @@ def blobs(name: str, seed: int, size: int = 200) -> Plate:
         flux += 60 * np.exp(-((x - where[0]) ** 2 + (y - where[1]) ** 2) / 2 / width**2)
     flux[4] = np.nan
     wcs = flat_wcs((size, size), 0.18577)
-    images = TileImages(
-        name=name,
-        bands=BANDS,
-        flux=flux.astype(np.float32),
-        variance=(None,) * 5,
-        wcs=(wcs,) * 4 + (None,),
-        valid=(1.0,) * 4 + (0.0,),
-        detection_band="r",
-        pixel_scale=0.18577,
-    )
+    images = TileImages.of(name, BANDS, flux.astype(np.float32), (wcs,) * 4 + (None,), 0.18577, detection_band="r")
     return Plate("made_up", images, seeing=0.7, sky=False)
 
 

@@ -121,5 +121,7 @@ def _build(script: Path, out: str) -> None:
 def _cut(folder: Path, tile: str, rows: list[Row], side: int) -> NDArray[np.float32]:
     unions = survey.load("unions")
     images = open_tile(unions, tile_list.find(unions, tile, folder))
-    place = (np.array([float(row[key]) for row in rows]) for key in ("x", "y", "ra", "dec"))
-    return Windows(images, Sources(*place, "r"), WindowFrame(BANDS, side, PIXEL_SCALE)).gather(0, len(rows))
+    x, y, ra, dec = (np.array([float(row[key]) for row in rows]) for key in ("x", "y", "ra", "dec"))
+    return Windows(images, Sources.at(images, x, y, (ra, dec)), WindowFrame(BANDS, side, PIXEL_SCALE)).gather(
+        0, len(rows)
+    )

@@ -63,11 +63,7 @@ def _window(images: TileImages, frame: WindowFrame) -> Flux:
     middle = np.array(r.shape) // 2
     part = r[middle[0] - SEARCHED : middle[0] + SEARCHED + 1, middle[1] - SEARCHED : middle[1] + SEARCHED + 1]
     y, x = (np.array(np.unravel_index(part.argmax(), part.shape)) + middle - SEARCHED).astype(np.float64)
-    wcs = images.wcs[images.detection]
-    assert wcs is not None
-    ra, dec = wcs.all_pix2world([x], [y], 0)
-    place = Sources(np.array([x]), np.array([y]), np.asarray(ra), np.asarray(dec), images.detection_band)
-    return Windows(images, place, frame, resample=True).gather(0, 1)
+    return Windows(images, Sources.at(images, np.array([x]), np.array([y])), frame).gather(0, 1)
 
 
 def _survey(folder: Path, survey: str) -> TileImages:
@@ -86,9 +82,8 @@ def _survey(folder: Path, survey: str) -> TileImages:
     flux = np.full((len(BANDS), *shape), np.nan, np.float32)
     for band, plane in planes.items():
         flux[BANDS.index(band)] = plane
-    valid = [float(band in planes) for band in BANDS]
-    wcs = [flat_wcs(shape, scale)] * len(BANDS)
-    return TileImages.of(survey, BANDS, flux, wcs, scale, valid=valid, detection_band="r")
+    wcs = flat_wcs(shape, scale)
+    return TileImages.of(survey, BANDS, flux, (wcs,) * len(BANDS), scale, detection_band="r")
 
 
 def _others(data: Path) -> Iterator[TileImages]:
