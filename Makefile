@@ -6,7 +6,7 @@ BUILD  := build
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-large bench-gpu model model-large clean
+.PHONY: help demo test lint format docs release-check bench bench-large bench-gpu model model-large clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,10 +37,14 @@ demo: $(VENV)/core  ## install the torch-free core, scan the tile that ships wit
 test: $(VENV)/dev  ## every test (real survey pixels are used where they are found, and skipped visibly where not)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-lint: $(VENV)/dev  ## ruff (lint and format) and mypy --strict
+lint: $(VENV)/dev  ## ruff (lint and format), mypy --strict and codespell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
+
+docs: $(VENV)/dev  ## the site, into build/docs (the pages made from the code: python docs/generate.py)
+	$(BIN)/python -m sphinx -b html -qW --keep-going docs $(BUILD)/docs
 
 format: $(VENV)/dev  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
@@ -93,6 +97,9 @@ bench-gpu: $(VENV)/dev  ## encoder and scan on an NVIDIA GPU, beside PyTorch; wr
 	@mkdir -p $(BUILD)
 	@if command -v nvidia-smi >/dev/null; then $(PIP) --editable '.[cuda]'; fi
 	$(BIN)/python -m bench.gpu --out $(BUILD)/bench-gpu.json
+
+release-check: $(VENV)/dev  ## all of a release up to the tag: build, install the wheel apart, scan the demo with it (a minute or two)
+	$(BIN)/python scripts/release.py --check
 
 clean:  ## remove what the targets made, .venv included
 	rm -rf $(VENV) $(BUILD) $(BUILT) *.egg-info

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from bench.encoder import torch_loop
 from bench.encoder.encoder import windows
-from bench.harness import machine, tables, tiles
+from bench.harness import machine, report, tiles
 from bench.harness.setup import Setup
 from bench.harness.timing import Work, cost, in_turns, median_ratio, middle, now
 from bench.scan import time_breakdown as lost
@@ -86,12 +86,6 @@ def _works(
     """What embeds all of ``flux``, by name, PyTorch last; ``stack`` closes it."""
     works: dict[str, Callable[[], object]] = {name: partial(one.embed, flux) for name, one in encoders.items()}
     best, encoder = list(encoders.items())[-1]
-    if not device.startswith("tensorrt"):
-        try:
-            graph = stack.enter_context(Encoder(setup.model, device, precision=best, cuda_graph=True))
-            works[f"{best}, CUDA graph"] = partial(graph.embed, flux)
-        except ScannerError as error:  # no reason to measure nothing else
-            click.echo(f"Without a CUDA graph: {error.report()}", err=True)
     works[f"{best}, pixels on the device"] = _resident(encoder, device, flux, stack)
     if not torch_loop.missing():
         compiled, network = device != "cpu", torch_loop.network(resolve(setup.model), flux.shape[-1])
@@ -256,7 +250,7 @@ def main(out: Path, model: str, device: str, pixels: int) -> None:
         found = measure(Setup(model, folder, pixels, quick=False), device)
     except ScannerError as error:
         raise click.ClickException(error.report()) from error
-    click.echo(tables.render("gpu", found))
+    click.echo(report.render("gpu", found))
     write_json(out, {"machine": machine.facts(), "gpu": found})
     if astray := {name: operators for name, operators in found["on_the_cpu"].items() if operators}:
         told = "; ".join(f"{name}: {', '.join(operators)}" for name, operators in astray.items())

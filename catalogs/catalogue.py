@@ -28,7 +28,7 @@ class Catalogue(TileStore):
         """
         from catalogs.store import rows
 
-        return rows.table(self, columns, where)
+        return rows.table(self.snapshot(), columns, where)
 
     def cone(
         self, ra: float, dec: float, radius: float, columns: Sequence[str] | None = None, where: str | None = None
@@ -36,7 +36,7 @@ class Catalogue(TileStore):
         """Rows within ``radius`` arcsec of a position in degrees ICRS, nearest first, with their ``separation``."""
         from catalogs.store import rows
 
-        return rows.cone(self, ra, dec, radius, columns, where)
+        return rows.cone(self.snapshot(), ra, dec, radius, columns, where)
 
     def neighbours(
         self,
@@ -58,15 +58,17 @@ class Catalogue(TileStore):
         ``query.outside_coverage``, ``query.no_object``, ``query.unknown_object``, ``query.bad_vector``.
         """
         from catalogs.search import neighbours as search
+        from catalogs.search.matching import match_one
 
         given = {"ra, dec": ra is not None and dec is not None, "object_id": object_id is not None}
         if sum([*given.values(), vector is not None]) != 1:
             raise TypeError("neighbours() takes either ra and dec, or object_id, or vector")
+        snapshot = self.snapshot()
         if vector is not None:
-            return search.neighbours(self, vector, k, near=near, where=where, columns=columns)
-        found = search.example(self, ra=ra, dec=dec, object_id=object_id, radius=radius)
+            return search.neighbours(snapshot, vector, k, near=near, where=where, columns=columns)
+        example = match_one(snapshot, ra=ra, dec=dec, object_id=object_id, radius=radius)
         return search.neighbours(
-            self, found.vector, k, exclude=found.object_id, near=near, where=where, columns=columns
+            snapshot, example.vector, k, exclude=search.around(example), near=near, where=where, columns=columns
         )
 
 

@@ -16,170 +16,230 @@ class ErrorCode(StrEnum):
         member.meaning = meaning
         return member
 
-    CATALOGUE_CHANGING = "catalogue.changing", ""
-    CATALOGUE_DAMAGED = "catalogue.damaged", ""
-    CATALOGUE_MISSING = "catalogue.missing", ""
-    CATALOGUE_OTHER_KEEP = "catalogue.other_keep", ""
-    CATALOGUE_OTHER_MODEL = "catalogue.other_model", ""
-    CATALOGUE_OTHER_SURVEY = "catalogue.other_survey", ""
-    CHECKPOINT_DAMAGED = "checkpoint.damaged", ""
-    CHECKPOINT_MISSING = "checkpoint.missing", ""
-    CHECKPOINT_OTHER_FIRST = "checkpoint.other_first", ""
-    CHECKPOINT_UNFINISHED = "checkpoint.unfinished", ""
-    CLUSTER_BAD_CONFIG = "cluster.bad_config", ""
-    CLUSTER_LOST = "cluster.lost", ""
-    CLUSTER_NO_SCHEDULER = "cluster.no_scheduler", ""
-    CLUSTER_NOT_INSTALLED = "cluster.not_installed", ""
-    CLUSTER_OTHER_MODEL = "cluster.other_model", ""
-    CLUSTER_OTHER_SOFTWARE = "cluster.other_software", ""
-    CLUSTER_STOPPED = "cluster.stopped", ""
-    CLUSTER_TASK_FAILED = "cluster.task_failed", ""
-    COLUMN_UNKNOWN = "column.unknown", ""
-    CONFIG_BAD = "config.bad", ""
-    CONFIG_MISSING = "config.missing", ""
-    CUTOUT_NO_PIXELS = "cutout.no_pixels", ""
-    CUTOUT_SAME_NAME = "cutout.same_name", ""
-    CUTOUT_SHAPE_MISMATCH = "cutout.shape_mismatch", ""
-    CUTOUT_UNKNOWN_BANDS = "cutout.unknown_bands", ""
-    CUTOUT_UNREADABLE = "cutout.unreadable", ""
-    DEVICE_PRECISION = "device.precision", ""
-    DEVICE_UNAVAILABLE = "device.unavailable", ""
-    DEVICE_UNKNOWN = "device.unknown", ""
-    ENCODER_FAILED = "encoder.failed", ""
-    EVALUATE_NO_CONTRACT = "evaluate.no_contract", ""
-    EVALUATE_NO_DATA = "evaluate.no_data", ""
-    EVALUATE_NO_MODEL = "evaluate.no_model", ""
-    EVALUATE_NO_TABLE = "evaluate.no_table", ""
-    EVALUATE_NO_TASK = "evaluate.no_task", ""
-    EVALUATE_NO_TILES = "evaluate.no_tiles", ""
-    EVALUATE_NO_WEIGHTS = "evaluate.no_weights", ""
-    EVALUATE_OTHER_PIXELS = "evaluate.other_pixels", ""
-    EVALUATE_WINDOW = "evaluate.window", ""
-    EXPORT_DISAGREES = "export.disagrees", ""
-    EXPORT_PRECISION = "export.precision", ""
-    FEEDBACK_BAD_MARK = "feedback.bad_mark", ""
-    FEEDBACK_NO_MARK = "feedback.no_mark", ""
-    FEEDBACK_NO_OBJECT = "feedback.no_object", ""
-    FEEDBACK_UNREADABLE = "feedback.unreadable", ""
-    FIELDS_MISSING = "fields.missing", ""
-    FORMAT_UNKNOWN = "format.unknown", ""
-    INDEX_BAD_DIMS = "index.bad_dims", ""
-    INDEX_BAD_ENGINE = "index.bad_engine", ""
-    INDEX_DAMAGED = "index.damaged", ""
-    INDEX_DIMENSION = "index.dimension", ""
-    INDEX_NO_ENGINE = "index.no_engine", ""
-    INDEX_NO_SIDECAR = "index.no_sidecar", ""
-    INDEX_NONE = "index.none", ""
-    INDEX_PROCESS_DIED = "index.process_died", ""
-    INDEX_PROCESSOR = "index.processor", ""
-    INDEX_RECALL = "index.recall", ""
-    LENSES_BAD_GRADE = "lenses.bad_grade", ""
-    LENSES_BAD_KIND = "lenses.bad_kind", ""
-    LENSES_BAD_SOURCE = "lenses.bad_source", ""
-    LIST_BAD_LINE = "list.bad_line", ""
-    LIST_EMPTY = "list.empty", ""
-    LIST_MISSING = "list.missing", ""
-    LIST_UNREADABLE = "list.unreadable", ""
-    MAP_BAD_METHOD = "map.bad_method", ""
-    MAP_BAD_NAME = "map.bad_name", ""
-    MAP_MISSING = "map.missing", ""
-    MAP_NOT_INSTALLED = "map.not_installed", ""
-    MAP_TOO_FEW = "map.too_few", ""
-    MODEL_BAD_CONTRACT = "model.bad_contract", ""
-    MODEL_BAD_OUTPUT = "model.bad_output", ""
-    MODEL_MISSING = "model.missing", ""
-    MODEL_NO_CONTRACT = "model.no_contract", ""
-    MODEL_NO_PRECISION = "model.no_precision", ""
-    MODEL_OTHER_BANDS = "model.other_bands", ""
-    MODEL_OTHER_PRECISION = "model.other_precision", ""
-    MODEL_OTHER_WEIGHTS = "model.other_weights", ""
-    MODEL_UNREADABLE = "model.unreadable", ""
-    MODEL_VERSION = "model.version", ""
-    NAME_UNRESOLVED = "name.unresolved", ""
-    OUTLIERS_BAD_METHOD = "outliers.bad_method", ""
-    OUTLIERS_FEW_OBJECTS = "outliers.few_objects", ""
-    OUTPUT_FULL = "output.full", ""
-    OUTPUT_NO_LOCKS = "output.no_locks", ""
-    OUTPUT_READ_ONLY = "output.read_only", ""
-    POSITION_OFF_SKY = "position.off_sky", ""
-    PUBLISH_BAD_OPTION = "publish.bad_option", ""
-    PUBLISH_CHANGED = "publish.changed", ""
-    PUBLISH_DAMAGED_TILE = "publish.damaged_tile", ""
-    PUBLISH_NOT_EMPTY = "publish.not_empty", ""
-    PUBLISH_NOTHING = "publish.nothing", ""
-    QUERY_BAD_K = "query.bad_k", ""
-    QUERY_BAD_VECTOR = "query.bad_vector", ""
-    QUERY_NO_EMBEDDING = "query.no_embedding", ""
-    QUERY_NO_GRID = "query.no_grid", ""
-    QUERY_NO_OBJECT = "query.no_object", ""
-    QUERY_NO_PIXELS = "query.no_pixels", ""
-    QUERY_NO_ROOT = "query.no_root", ""
-    QUERY_OUTSIDE_COVERAGE = "query.outside_coverage", ""
-    QUERY_UNKNOWN_OBJECT = "query.unknown_object", ""
-    RANK_BAD_METHOD = "rank.bad_method", ""
-    RANK_BAD_NEXT = "rank.bad_next", ""
-    RANK_BAD_PREVALENCE = "rank.bad_prevalence", ""
-    RANK_FEW_LENSES = "rank.few_lenses", ""
-    RANK_NO_EXAMPLE = "rank.no_example", ""
-    RANK_NO_ORDINARY = "rank.no_ordinary", ""
-    RANK_NO_PIXELS = "rank.no_pixels", ""
-    RANK_NO_PROBABILITY = "rank.no_probability", ""
-    READER_NOT_STARTED = "reader.not_started", ""
-    RELEASE_DAMAGED = "release.damaged", ""
-    REMOTE_BROKEN = "remote.broken", ""
-    REMOTE_DENIED = "remote.denied", ""
-    REMOTE_NOT_INSTALLED = "remote.not_installed", ""
-    REMOTE_UNKNOWN_SCHEME = "remote.unknown_scheme", ""
-    RUN_EXISTS = "run.exists", ""
-    RUN_OTHER_CONFIG = "run.other_config", ""
-    RUN_OTHER_DATA = "run.other_data", ""
-    RUN_OTHER_MINUTES = "run.other_minutes", ""
-    RUN_OTHER_MODEL = "run.other_model", ""
-    RUNTIME_BROKEN = "runtime.broken", ""
-    RUNTIME_MISSING = "runtime.missing", ""
-    SHARD_BAD_ENVIRONMENT = "shard.bad_environment", ""
-    SHARD_NO_ENVIRONMENT = "shard.no_environment", ""
-    SHARDS_BAD = "shards.bad", ""
-    SHARDS_EMPTY = "shards.empty", ""
-    SHARDS_MISSING = "shards.missing", ""
-    SHARDS_OTHER_PIXELS = "shards.other_pixels", ""
-    SHARDS_OTHER_SEED = "shards.other_seed", ""
-    SKY_OUT_OF_RANGE = "sky.out_of_range", ""
-    SOURCES_MISSING = "sources.missing", ""
-    SOURCES_NO_COLUMN = "sources.no_column", ""
-    SOURCES_NO_LABEL = "sources.no_label", ""
-    SOURCES_NO_POSITIONS = "sources.no_positions", ""
-    SOURCES_UNREADABLE = "sources.unreadable", ""
-    SURVEY_BAD_FILE = "survey.bad_file", ""
-    SURVEY_MISSING = "survey.missing", ""
-    SURVEY_NO_GRID = "survey.no_grid", ""
-    SURVEY_UNKNOWN_BAND = "survey.unknown_band", ""
-    TENSORBOARD_MISSING = "tensorboard.missing", ""
-    TILE_ALL_NAN = "tile.all_nan", ""
-    TILE_BAD_HEADER = "tile.bad_header", ""
-    TILE_BAD_NAME = "tile.bad_name", ""
-    TILE_CHANGED = "tile.changed", ""
-    TILE_DAMAGED = "tile.damaged", ""
-    TILE_KILLS_WORKERS = "tile.kills_workers", ""
-    TILE_MISSING_FILE = "tile.missing_file", ""
-    TILE_NO_IMAGE_HDU = "tile.no_image_hdu", ""
-    TILE_NO_WCS = "tile.no_wcs", ""
-    TILE_NOT_FITS = "tile.not_fits", ""
-    TILE_OFF_GRID = "tile.off_grid", ""
-    TILE_OUT_OF_MEMORY = "tile.out_of_memory", ""
-    TILE_PIXEL_SCALE = "tile.pixel_scale", ""
-    TILE_READER_DIED = "tile.reader_died", ""
-    TILE_READER_HUNG = "tile.reader_hung", ""
-    TILE_SHAPE_MISMATCH = "tile.shape_mismatch", ""
-    TILE_TOO_CROWDED = "tile.too_crowded", ""
-    TILE_TOO_LARGE = "tile.too_large", ""
-    TILE_TOO_MANY = "tile.too_many", ""
-    TILE_TRUNCATED = "tile.truncated", ""
-    TILE_UNEXPECTED = "tile.unexpected", ""
-    TILE_UNREADABLE = "tile.unreadable", ""
-    WHERE_COLUMN = "where.column", ""
-    WHERE_SYNTAX = "where.syntax", ""
-    WHERE_TYPE = "where.type", ""
+    CATALOGUE_CHANGING = "catalogue.changing", "Tile files changed faster than a search could read them."
+    CATALOGUE_DAMAGED = "catalogue.damaged", "The folder is not a catalogue, or its catalogue.json cannot be read."
+    CATALOGUE_MISSING = "catalogue.missing", "The folder holds no catalogue."
+    CATALOGUE_OTHER_KEEP = (
+        "catalogue.other_keep",
+        "The catalogue was made with another --keep; one catalogue keeps rows by one rule.",
+    )
+    CATALOGUE_OTHER_MODEL = (
+        "catalogue.other_model",
+        "The catalogue was made with another model; embeddings of two models cannot be compared.",
+    )
+    CATALOGUE_OTHER_SURVEY = "catalogue.other_survey", "The catalogue holds another survey or other bands."
+    CHECKPOINT_DAMAGED = "checkpoint.damaged", "The file is not a checkpoint of this program, or it is damaged."
+    CHECKPOINT_MISSING = "checkpoint.missing", "The run has no checkpoint."
+    CHECKPOINT_OTHER_FIRST = (
+        "checkpoint.other_first",
+        "The run did not begin with the run that was given as its first stage.",
+    )
+    CHECKPOINT_UNFINISHED = "checkpoint.unfinished", "The checkpoint has no embedding statistics for this pooling yet."
+    CLUSTER_BAD_CONFIG = (
+        "cluster.bad_config",
+        "The file of Dask settings has an unknown option, or lacks a required one.",
+    )
+    CLUSTER_LOST = "cluster.lost", "The Dask scheduler disappeared during the scan."
+    CLUSTER_NO_SCHEDULER = "cluster.no_scheduler", "No Dask scheduler answers at the address."
+    CLUSTER_NOT_INSTALLED = "cluster.not_installed", "Dask, dask-jobqueue or dask-cuda is not installed."
+    CLUSTER_OTHER_MODEL = "cluster.other_model", "A worker has another model file than the scan."
+    CLUSTER_OTHER_SOFTWARE = "cluster.other_software", "A worker runs another version of this package."
+    CLUSTER_STOPPED = "cluster.stopped", "The scan was stopped while a worker waited."
+    CLUSTER_TASK_FAILED = "cluster.task_failed", "A worker raised an unexpected error instead of reporting on its tile."
+    COLUMN_UNKNOWN = "column.unknown", "The catalogue or the answer has no column of that name."
+    CONFIG_BAD = "config.bad", "The training configuration has an unknown key, a wrong type or a value out of range."
+    CONFIG_MISSING = "config.missing", "The training configuration does not exist."
+    CUTOUT_NO_PIXELS = "cutout.no_pixels", "The cutout file has no pixel with data."
+    CUTOUT_SAME_NAME = "cutout.same_name", "Two cutout files have the same name."
+    CUTOUT_SHAPE_MISMATCH = (
+        "cutout.shape_mismatch",
+        "The bands of a cutout differ in shape, or the cutouts are not square.",
+    )
+    CUTOUT_UNKNOWN_BANDS = "cutout.unknown_bands", "The file does not say which band each of its images is."
+    CUTOUT_UNREADABLE = "cutout.unreadable", "The file of cutouts cannot be read."
+    DEVICE_PRECISION = "device.precision", "The number format of the model does not suit the device."
+    DEVICE_UNAVAILABLE = "device.unavailable", "The device cannot be used on this machine."
+    DEVICE_UNKNOWN = "device.unknown", "No device has that name."
+    ENCODER_FAILED = "encoder.failed", "ONNX Runtime failed on a batch."
+    EVALUATE_NO_CONTRACT = "evaluate.no_contract", "The model file has no contract, so its bands and units are unknown."
+    EVALUATE_NO_DATA = "evaluate.no_data", "The folder of evaluation data does not exist or is incomplete."
+    EVALUATE_NO_MODEL = "evaluate.no_model", "The model file to evaluate does not exist."
+    EVALUATE_NO_TABLE = "evaluate.no_table", "The file is not the evaluation.json of an evaluation."
+    EVALUATE_NO_TASK = "evaluate.no_task", "No evaluation task has that name."
+    EVALUATE_NO_TILES = "evaluate.no_tiles", "The development tiles could not be built."
+    EVALUATE_NO_WEIGHTS = (
+        "evaluate.no_weights",
+        "The package with the weights of the baseline network is not installed.",
+    )
+    EVALUATE_OTHER_PIXELS = (
+        "evaluate.other_pixels",
+        "The model expects other bands or another pixel scale than the evaluation set has.",
+    )
+    EVALUATE_WINDOW = "evaluate.window", "The model needs larger cutouts than the evaluation set has."
+    EXPORT_DISAGREES = "export.disagrees", "The exported graph and PyTorch give different embeddings."
+    EXPORT_PRECISION = (
+        "export.precision",
+        "The reduced precision changes the embeddings too much; the file was not written.",
+    )
+    FEEDBACK_BAD_MARK = "feedback.bad_mark", "A mark in the feedback file is not one of the known marks."
+    FEEDBACK_NO_MARK = "feedback.no_mark", "The feedback file has no marked row."
+    FEEDBACK_NO_OBJECT = "feedback.no_object", "A marked row does not say which object it is about."
+    FEEDBACK_UNREADABLE = "feedback.unreadable", "The feedback file cannot be read."
+    FIELDS_MISSING = "fields.missing", "A file of the real training fields does not exist."
+    FORMAT_UNKNOWN = "format.unknown", "No output format has that name."
+    INDEX_BAD_DIMS = "index.bad_dims", "The number of index dimensions is out of range."
+    INDEX_BAD_ENGINE = "index.bad_engine", "No index engine has that name."
+    INDEX_DAMAGED = "index.damaged", "A file of the index is damaged or has changed since it was written."
+    INDEX_DIMENSION = "index.dimension", "The index has another number of dimensions than the embeddings."
+    INDEX_NO_ENGINE = "index.no_engine", "The package of the index engine is not installed."
+    INDEX_NO_SIDECAR = "index.no_sidecar", "An index file has no sidecar, so its dimension and metric are unknown."
+    INDEX_NONE = "index.none", "The catalogue has no index."
+    INDEX_PROCESS_DIED = (
+        "index.process_died",
+        "A process that built part of the index was killed, usually for lack of memory.",
+    )
+    INDEX_PROCESSOR = "index.processor", "The installed Annoy uses instructions that this processor does not have."
+    INDEX_RECALL = "index.recall", "The requested recall cannot be reached with these index dimensions."
+    LENSES_BAD_GRADE = "lenses.bad_grade", "No grade of known lenses has that name."
+    LENSES_BAD_KIND = "lenses.bad_kind", "No kind of known lens has that name."
+    LENSES_BAD_SOURCE = "lenses.bad_source", "The source of the lens compilation does not have the expected columns."
+    LIST_BAD_LINE = (
+        "list.bad_line",
+        "A line of the list is neither a tile, nor a file of the survey, nor a matching glob.",
+    )
+    LIST_EMPTY = "list.empty", "The list of tiles is empty."
+    LIST_MISSING = "list.missing", "The list of tiles does not exist."
+    LIST_UNREADABLE = "list.unreadable", "The list of tiles cannot be read as UTF-8 text."
+    MAP_BAD_METHOD = "map.bad_method", "No map method has that name."
+    MAP_BAD_NAME = "map.bad_name", "The name cannot be used for a map."
+    MAP_MISSING = "map.missing", "The catalogue has no map of that name."
+    MAP_NOT_INSTALLED = "map.not_installed", "The package of the map method, or matplotlib, is not installed."
+    MAP_TOO_FEW = "map.too_few", "The catalogue has too few objects for a map."
+    MODEL_BAD_CONTRACT = "model.bad_contract", "The contract of the model file is incomplete or contradicts itself."
+    MODEL_BAD_OUTPUT = (
+        "model.bad_output",
+        "The model fails on a test batch, or its output is not finite and of unit length.",
+    )
+    MODEL_MISSING = "model.missing", "The model file does not exist."
+    MODEL_NO_CONTRACT = (
+        "model.no_contract",
+        "The model file carries no contract, so its bands, units and pixel scale are unknown.",
+    )
+    MODEL_NO_PRECISION = "model.no_precision", "The model has no file of the requested precision."
+    MODEL_OTHER_BANDS = "model.other_bands", "The model needs bands that the survey or the scan does not provide."
+    MODEL_OTHER_PRECISION = "model.other_precision", "The model file is of another precision than the one requested."
+    MODEL_OTHER_WEIGHTS = (
+        "model.other_weights",
+        "The reduced-precision file was made from other weights than the model beside it.",
+    )
+    MODEL_UNREADABLE = "model.unreadable", "ONNX Runtime cannot read the model file."
+    MODEL_VERSION = "model.version", "The contract has a version that this release does not read."
+    NAME_UNRESOLVED = "name.unresolved", "The name is not a position and no known lens."
+    OUTLIERS_BAD_METHOD = "outliers.bad_method", "No outlier method has that name."
+    OUTLIERS_FEW_OBJECTS = "outliers.few_objects", "The catalogue has too few objects for this method."
+    OUTPUT_FULL = "output.full", "The disk is full."
+    OUTPUT_NO_LOCKS = (
+        "output.no_locks",
+        "The file system does not lock files, so two runs could damage each other's output.",
+    )
+    OUTPUT_READ_ONLY = (
+        "output.read_only",
+        "The output cannot be written, for lack of permission or on a read-only disk.",
+    )
+    POSITION_OFF_SKY = "position.off_sky", "The text is not an angle, or the angle is not on the sky."
+    PUBLISH_BAD_OPTION = "publish.bad_option", "An option of the publication is out of range."
+    PUBLISH_CHANGED = "publish.changed", "The catalogue changed while it was published."
+    PUBLISH_DAMAGED_TILE = "publish.damaged_tile", "Some tiles cannot be read; a publication leaves no tile out."
+    PUBLISH_NOT_EMPTY = (
+        "publish.not_empty",
+        "The output folder exists and is not an unfinished publication of this catalogue.",
+    )
+    PUBLISH_NOTHING = "publish.nothing", "No row is selected for publication."
+    QUERY_BAD_K = "query.bad_k", "The number of objects requested is out of range."
+    QUERY_BAD_VECTOR = "query.bad_vector", "The vector does not have the dimension of the embeddings, or is not finite."
+    QUERY_NO_EMBEDDING = "query.no_embedding", "The object has no valid embedding."
+    QUERY_NO_GRID = "query.no_grid", "The survey has no tile grid, so the tile of a position is unknown."
+    QUERY_NO_OBJECT = "query.no_object", "The catalogue has no object at that position."
+    QUERY_NO_PIXELS = "query.no_pixels", "The tile has no data at that position."
+    QUERY_NO_ROOT = "query.no_root", "Pixels are needed, and --root was not given."
+    QUERY_OUTSIDE_COVERAGE = "query.outside_coverage", "No available tile covers the position."
+    QUERY_UNKNOWN_OBJECT = "query.unknown_object", "The catalogue has no object with that id."
+    RANK_BAD_METHOD = "rank.bad_method", "No ranking method has that name."
+    RANK_BAD_NEXT = "rank.bad_next", "No rule for the next candidates has that name."
+    RANK_BAD_PREVALENCE = "rank.bad_prevalence", "The prevalence is not between 0 and 1."
+    RANK_FEW_LENSES = "rank.few_lenses", "Too few known lenses are in the catalogue to evaluate a ranking."
+    RANK_NO_EXAMPLE = "rank.no_example", "None of the examples has an embedding."
+    RANK_NO_ORDINARY = "rank.no_ordinary", "The catalogue has no ordinary objects to compare the examples with."
+    RANK_NO_PIXELS = "rank.no_pixels", "Examples without an object need pixels, and there are none at hand."
+    RANK_NO_PROBABILITY = (
+        "rank.no_probability",
+        "The method gives no probabilities, so no candidate can be called uncertain.",
+    )
+    READER_NOT_STARTED = "reader.not_started", "A reading process ended before it read its first tile."
+    RELEASE_DAMAGED = "release.damaged", "The folder is not a complete model release."
+    REMOTE_BROKEN = "remote.broken", "A remote file could not be copied completely."
+    REMOTE_DENIED = "remote.denied", "Access to a remote file was denied."
+    REMOTE_NOT_INSTALLED = "remote.not_installed", "The package or program for this kind of address is not installed."
+    REMOTE_UNKNOWN_SCHEME = "remote.unknown_scheme", "Addresses of this kind are not supported."
+    RUN_EXISTS = "run.exists", "The output folder already holds a training run."
+    RUN_OTHER_CONFIG = "run.other_config", "The run was started with another configuration."
+    RUN_OTHER_DATA = "run.other_data", "The run was started with other shards."
+    RUN_OTHER_MINUTES = "run.other_minutes", "The run was started with another --minutes."
+    RUN_OTHER_MODEL = "run.other_model", "The weights of the first run do not fit this model."
+    RUNTIME_BROKEN = (
+        "runtime.broken",
+        "ONNX Runtime is installed incompletely, or two builds of it overwrite each other.",
+    )
+    RUNTIME_MISSING = "runtime.missing", "ONNX Runtime is not installed."
+    SHARD_BAD_ENVIRONMENT = "shard.bad_environment", "The batch system's variables do not describe a valid share."
+    SHARD_NO_ENVIRONMENT = "shard.no_environment", "--shard auto was given outside a SLURM array, srun or CANFAR."
+    SHARDS_BAD = "shards.bad", "A training shard contradicts its manifest."
+    SHARDS_EMPTY = "shards.empty", "The folder has too few training cutouts."
+    SHARDS_MISSING = "shards.missing", "The folder has no training shards."
+    SHARDS_OTHER_PIXELS = (
+        "shards.other_pixels",
+        "The training shards have other bands, another pixel scale or another size.",
+    )
+    SHARDS_OTHER_SEED = "shards.other_seed", "The folder holds training shards of another seed."
+    SKY_OUT_OF_RANGE = "sky.out_of_range", "The position or radius is not a region of the sky."
+    SOURCES_MISSING = "sources.missing", "The table of positions does not exist."
+    SOURCES_NO_COLUMN = "sources.no_column", "The table has no column of that name."
+    SOURCES_NO_LABEL = "sources.no_label", "No row of the table has that label."
+    SOURCES_NO_POSITIONS = "sources.no_positions", "The table has no usable columns of positions."
+    SOURCES_UNREADABLE = "sources.unreadable", "The table cannot be read."
+    SURVEY_BAD_FILE = "survey.bad_file", "The survey file is not TOML, or one of its keys is missing, unknown or wrong."
+    SURVEY_MISSING = "survey.missing", "The survey is neither built in nor a readable file."
+    SURVEY_NO_GRID = "survey.no_grid", "The survey has no tile grid, which this command needs."
+    SURVEY_UNKNOWN_BAND = "survey.unknown_band", "The survey has no band of that name."
+    TENSORBOARD_MISSING = "tensorboard.missing", "TensorBoard is not installed."
+    TILE_ALL_NAN = "tile.all_nan", "The tile has no pixel with data in any band."
+    TILE_BAD_HEADER = "tile.bad_header", "A FITS header of the tile is damaged or contradicts itself."
+    TILE_BAD_NAME = "tile.bad_name", "The text is not the name of a tile of this survey."
+    TILE_CHANGED = "tile.changed", "A file of the tile changed while it was read; the next run retries it."
+    TILE_DAMAGED = "tile.damaged", "The tile's Parquet file cannot be read; scan the tile again."
+    TILE_KILLS_WORKERS = (
+        "tile.kills_workers",
+        "The tile killed three workers and is quarantined; the next run retries it once.",
+    )
+    TILE_MISSING_FILE = "tile.missing_file", "A file of the tile does not exist."
+    TILE_NO_IMAGE_HDU = "tile.no_image_hdu", "The file has no two-dimensional image in the expected HDU."
+    TILE_NO_WCS = "tile.no_wcs", "The file has no usable world coordinate system."
+    TILE_NOT_FITS = "tile.not_fits", "The file is not FITS."
+    TILE_OFF_GRID = "tile.off_grid", "The UNIONS grid has no tile of that name."
+    TILE_OUT_OF_MEMORY = "tile.out_of_memory", "The tile needs more memory than is available."
+    TILE_PIXEL_SCALE = "tile.pixel_scale", "The pixel scale is not the model's; --resample adapts the cutouts."
+    TILE_READER_DIED = "tile.reader_died", "The process that read the tile was killed, usually for lack of memory."
+    TILE_READER_HUNG = "tile.reader_hung", "The process that read the tile exceeded --time-limit."
+    TILE_SHAPE_MISMATCH = "tile.shape_mismatch", "The bands of the tile differ in shape."
+    TILE_TOO_CROWDED = "tile.too_crowded", "Source detection exceeded its limits on this tile."
+    TILE_TOO_LARGE = "tile.too_large", "The image is larger than the scanner reads."
+    TILE_TOO_MANY = "tile.too_many", "The tile has more objects than its number range of ids can hold."
+    TILE_TRUNCATED = "tile.truncated", "The file is shorter than its headers say."
+    TILE_UNEXPECTED = "tile.unexpected", "An unexpected error occurred on this tile; please report it."
+    TILE_UNREADABLE = "tile.unreadable", "The file cannot be read."
+    WHERE_COLUMN = "where.column", "The filter names a column that does not exist or cannot be compared."
+    WHERE_SYNTAX = "where.syntax", "The filter cannot be parsed."
+    WHERE_TYPE = "where.type", "The filter compares values of types that do not match."
 
 
 class ScannerError(Exception):

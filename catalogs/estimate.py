@@ -1,12 +1,23 @@
-"""Estimates: a value with its bootstrap interval."""
+"""Estimates: a value with its 95 % bootstrap interval.
+
+Objects are drawn again with replacement. The same number of objects and the same seed give the same draws, so what is
+estimated for two models on the same objects is paired: ``difference`` compares them draw by draw.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+DRAWS = 1000
+MEAN_DRAWS = 2000
+_ENDS = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
@@ -17,16 +28,77 @@ class Estimate:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, value: float, draws: Floats) -> Estimate:
+        """The interval holds the middle 95 % of what the ``draws`` [D] give."""
+        low, high = np.percentile(draws, _ENDS)
+        return cls(float(value), float(low), float(high))
 
-_DRAWS = 2000
+
+@dataclass(frozen=True)
+class PairedEstimate(Estimate):
+    """An estimate that keeps its ``draws`` [DRAWS], to be compared with another of the same objects.
+
+    ``spread`` is the standard deviation between random seeds, where ``average`` has put several together; else NaN.
+    """
+
+    draws: Floats = field(repr=False, compare=False)
+    spread: float = float("nan")
+
+    @classmethod
+    def of(cls, value: float, draws: Floats, spread: float = float("nan")) -> PairedEstimate:
+        """As ``Estimate.of``."""
+        interval = Estimate.of(value, draws)
+        return cls(interval.value, interval.low, interval.high, draws, spread)
 
 
-def interval(shares: NDArray[np.float64], seed: int = 0) -> Estimate:
-    """Mean of the shares [Q] found for each question, resampled over the questions."""
-    means = shares[np.random.default_rng(seed).integers(len(shares), size=(_DRAWS, len(shares)))].mean(axis=1)
-    return Estimate(float(shares.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975)))
+def draw_rows(count: int, draws: int, seed: int | Sequence[int]) -> NDArray[np.int64]:
+    """Draw ``count`` of ``count`` objects with replacement, ``draws`` times: their rows [draws, count]."""
+    return np.random.default_rng(seed).integers(count, size=(draws, count))
+
+
+def draw_counts(strata: NDArray[np.generic], seed: int = 0) -> Floats:
+    """Count how often each of N objects is drawn with replacement among its own stratum [N]: [DRAWS, N].
+
+    Counts serve what is a weighted sum over objects; they are drawn once for all models.
+    """
+    members = [np.flatnonzero(strata == name) for name in np.unique(strata)]
+    counts = np.empty((DRAWS, len(strata)))
+    for rows, drawn in zip(members, _counts(tuple(map(len, members)), seed), strict=True):
+        counts[:, rows] = drawn
+    return counts
+
+
+@lru_cache(maxsize=4)
+def _counts(sizes: tuple[int, ...], seed: int) -> tuple[Floats, ...]:
+    random = np.random.default_rng(seed)
+    return tuple(random.multinomial(size, np.full(size, 1 / size), DRAWS).astype(np.float64) for size in sizes)
+
+
+def interval(shares: Floats, seed: int = 0) -> Estimate:
+    """Estimate the mean of the shares [Q] that were found of each question, the questions drawn again."""
+    return Estimate.of(shares.mean(), shares[draw_rows(len(shares), MEAN_DRAWS, seed)].mean(axis=1))
+
+
+def estimate_paired_mean(values: Floats) -> PairedEstimate:
+    """Estimate the mean over queries or objects [N], drawn alike for all models."""
+    counts = draw_counts(np.zeros(len(values)))
+    return PairedEstimate.of(np.asarray(values, np.float64).mean(), counts @ values / len(values))
+
+
+def average(estimates: Sequence[PairedEstimate]) -> PairedEstimate:
+    """Average several estimates draw by draw, and tell the spread between them."""
+    values = [estimate.value for estimate in estimates]
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    draws = np.mean([estimate.draws for estimate in estimates], axis=0)
+    return PairedEstimate.of(float(np.mean(values)), draws, spread)
+
+
+def difference(one: PairedEstimate, other: PairedEstimate) -> PairedEstimate:
+    """Estimate by how much ``one`` is above ``other``, draw by draw."""
+    return PairedEstimate.of(one.value - other.value, one.draws - other.draws)
 
 
 def shared(truth: Sequence[int] | NDArray[np.int64], found: Sequence[int] | NDArray[np.int64]) -> float:
-    """Which share of ``truth`` is in ``found``."""
+    """Tell which share of ``truth`` is in ``found``."""
     return len(set(map(int, truth)) & set(map(int, found))) / max(len(truth), 1)

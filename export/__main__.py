@@ -8,9 +8,8 @@ from pathlib import Path
 import click
 
 from catalogs.errors import ScannerError
-from export.embedding_options import Recipe
-
-DEFAULT = Recipe()
+from export.embedding_options import DEFAULT, EmbeddingOptions
+from training.config import POOLINGS
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,7 +17,7 @@ DEFAULT = Recipe()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--pooling",
-    type=click.Choice(["mean", "cls", "central", "gaussian"]),
+    type=click.Choice(POOLINGS),
     default=DEFAULT.pooling,
     show_default=True,
     help="Of patches to one vector.",
@@ -85,11 +84,11 @@ def export_command(
     from export.release import CARD, release
     from export.to_onnx import export
 
-    recipe, formats = Recipe(pooling, whitening, steadiness, emphasis), {}
+    options, formats = EmbeddingOptions(pooling, whitening, steadiness, emphasis), {}
     if out.suffix == ".onnx":
-        done = export(checkpoint, out, recipe, cutouts, licence, first)
+        done = export(checkpoint, out, options, cutouts, licence, first)
     else:
-        made = release(checkpoint, out, recipe, cutouts, licence, evaluation, first)
+        made = release(checkpoint, out, options, cutouts, licence, evaluation, first)
         done, formats = made.exported, made.formats
     for name, worst in done.verification.worst.items():
         click.echo(f"{name}: {worst:.1e}", err=True)

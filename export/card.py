@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from export.aims import aims
+from catalogs.digest import file_sha256
+from catalogs.text_table import markdown_table
 from export.precision import Agreement
 from export.to_onnx import Exported
 from scanner.encoder.contract import Contract
 from training.config import Augment
-from training.cutouts import real_fields as fields
+from training.cutouts import real_fields
 from training.evaluate.report import NOTE, card_table
 from training.loop.checkpoint import Checkpoint
 
@@ -86,13 +86,13 @@ def _seen(checkpoint: Checkpoint) -> str:
     manifest = checkpoint.data["manifest"]
     repeat = checkpoint.config.data.repeat
     rows = ((s["source"], s.get("split", "train"), s["rows"], repeat.get(s["source"], 1)) for s in manifest["shards"])
-    about = {"simulated": SIMULATED, **fields.about()}
+    about = {"simulated": SIMULATED, **real_fields.about()}
     table = [(row[0], about.get(row[0], "-"), *row[1:]) for row in _summed(rows)]
     return "\n\n".join(
         [
             f"Cutouts of {manifest['window']} px ({manifest['unit']}), manifest sha256 "
             f"`{checkpoint.data['manifest_sha256']}`. Split *train* was trained on, *validate* gave the loss below.",
-            _table(("source", "what it is", "split", "cutouts", "times an epoch"), table),
+            markdown_table(("source", "what it is", "split", "cutouts", "times an epoch"), table),
         ]
     )
 
@@ -162,15 +162,16 @@ def _began(checkpoint: Checkpoint) -> str:
 def _pixels(contract: Contract) -> str:
     s = contract.stretch
     rows = zip(contract.bands, *(map("{:.4g}".format, s[key]) for key in ("softening", "mean", "std")), strict=True)
-    return f"`{s['formula']}`, missing pixels and bands: {s['missing']}.\n\n" + _table(
+    return f"`{s['formula']}`, missing pixels and bands: {s['missing']}.\n\n" + markdown_table(
         ("band", "softening (nJy)", "mean", "std"), rows
     )
 
 
 def _worth(evaluation: Path) -> str:
     return (
-        "On real lenses that were never trained on, labelled pictures and simulations, beside baselines; what each "
-        f"measure is stands in docs/evaluation.md.\n\n{card_table(evaluation)}\n\n{NOTE}\n\n{aims(evaluation)}"
+        "On real lenses that were never trained on, labelled pictures and simulations, beside baselines. "
+        "docs/develop/evaluation.md describes each measure."
+        f"\n\n{card_table(evaluation)}\n\n{NOTE}"
     )
 
 
@@ -180,18 +181,13 @@ def _checked(done: Exported, formats: Mapping[str, Agreement]) -> str:
     return (
         f"ONNX Runtime against torch on {found.pixels}, largest difference of a coordinate "
         f"(at most {found.tolerance:.0e}):\n\n"
-        + _table(("check", "max abs difference"), rows)
+        + markdown_table(("check", "max abs difference"), rows)
         + "".join(f"\n\n{name} against fp32, such pixels: {agreement}." for name, agreement in formats.items())
     )
 
 
 def _sums(done: Exported, files: Sequence[Path]) -> str:
-    sums = ((path.name, f"`{hashlib.sha256(path.read_bytes()).hexdigest()}`") for path in files)
-    return f"{done.contract.licence}\n\n" + _table(
+    sums = ((path.name, f"`{file_sha256(path)}`") for path in files)
+    return f"{done.contract.licence}\n\n" + markdown_table(
         ("file", "sha256"), [*sums, ("weights, whatever file they are in", f"`{done.contract.weights_sha256}`")]
     )
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

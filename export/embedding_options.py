@@ -1,4 +1,4 @@
-"""How pooled patches become the vector: what may be chosen at export, after the training."""
+"""Options of an export: how pooled patches become the embedding, chosen after the training."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """``pooling`` of patches (``training.model.pooling``); partial ``whitening`` of the principal axes (0 to 1); how
-    much less directions count along which an object changes when it is seen otherwise (``steadiness``); and how many
-    times more than other axes that of simulated lenses counts (``emphasis``). See ``export.graph.projection``."""
+class EmbeddingOptions:
+    """How the tokens of a cutout become its embedding; see ``export.graph.projection``.
+
+    ``pooling`` of patches is one of ``training.config.POOLINGS``. ``whitening`` (0 to 1) levels the variances of the
+    principal axes. ``steadiness`` lowers the weight of directions in which one object changes when it is turned,
+    noisier or without a band. ``emphasis`` raises the weight of the direction towards simulated lenses.
+    """
 
     pooling: str = "gaussian"
     whitening: float = 0.6
@@ -19,3 +22,7 @@ class Recipe:
     def __str__(self) -> str:
         numbers = (f"{name} {getattr(self, name):g}" for name in ("whitening", "steadiness", "emphasis"))
         return ", ".join([self.pooling, *numbers])
+
+
+DEFAULT = EmbeddingOptions()
+"""What a shipped model is exported with."""

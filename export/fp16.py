@@ -29,7 +29,7 @@ class HalfEncoder(nn.Module):
         return tokens.float()
 
 
-def in_half(graph: EmbeddingGraph) -> EmbeddingGraph:
+def to_half(graph: EmbeddingGraph) -> EmbeddingGraph:
     """A copy of the graph whose encoder computes in float16."""
     half = deepcopy(graph)
     half.encoder = HalfEncoder(graph.encoder)
@@ -41,4 +41,4 @@ def export_half(graph: EmbeddingGraph, contract: Contract, out: Path, full: Path
 
     Raises ``ScannerError`` ``export.precision``: activations beyond 65504 are the usual cause.
     """
-    return write_format(trace(in_half(graph), contract), "fp16", contract, out, full, flux)
+    return write_format(trace(to_half(graph), contract), "fp16", contract, out, full, flux)

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from catalogs.errors import ErrorCode, ScannerError
-from export.embedding_options import Recipe
+from export.embedding_options import DEFAULT, EmbeddingOptions
 from training.loop.checkpoint import Checkpoint
 from training.model.pixels import missing_share
-from training.model.pooling import Statistics, pool, upright
+from training.model.pooling import Statistics, orient_axes, pool
 
-DEFAULT = Recipe()
 LEAST_VARIANCE = 1e-6  # of the first axis; what varies less is rounding, not to be blown up
 TINY = 1e-30
 
@@ -30,32 +29,32 @@ class EmbeddingGraph(nn.Module):
     missing: Tensor
     projection: Tensor
 
-    def __init__(self, checkpoint: Checkpoint, recipe: Recipe = DEFAULT) -> None:
+    def __init__(self, checkpoint: Checkpoint, options: EmbeddingOptions = DEFAULT) -> None:
         """Raises ``ScannerError`` ``checkpoint.unfinished`` if the run has no embedding statistics yet."""
         super().__init__()
-        if recipe.pooling not in checkpoint.statistics:
+        if options.pooling not in checkpoint.statistics:
             raise ScannerError(
                 ErrorCode.CHECKPOINT_UNFINISHED,
-                f"The checkpoint of run {checkpoint.config.name!r} has no statistics of {recipe.pooling!r} embeddings.",
-                "They are taken at the end of the run: python -m training pretrain ... --resume",
+                f"The checkpoint of {checkpoint.config.name!r} has no statistics of {options.pooling!r} embeddings.",
+                "Finish the run, which computes them: python -m training pretrain ... --resume",
             )
-        model, statistics = checkpoint.model(), checkpoint.statistics[recipe.pooling]
-        self.pixels, self.encoder, self.recipe = model.pixels, model.encoder, recipe
+        model, statistics = checkpoint.model(), checkpoint.statistics[options.pooling]
+        self.pixels, self.encoder, self.options = model.pixels, model.encoder, options
         for block in self.encoder.vit.blocks:
             block.attn.fused_attn = False  # plain matrix products: what ONNX Runtime is fastest at
         self.register_buffer("mean", statistics.mean)
         self.register_buffer("missing", statistics.missing)
-        self.register_buffer("projection", projection(statistics, recipe))
+        self.register_buffer("projection", projection(statistics, options))
         self.eval()
 
     def forward(self, flux: Tensor) -> Tensor:
         pixels, valid = self.pixels.stretch(flux)
-        pooled = pool(self.encoder(self.pixels.filled(pixels, valid)), self.recipe.pooling)
+        pooled = pool(self.encoder(self.pixels.filled(pixels, valid)), self.options.pooling)
         vector = (pooled - self.mean - missing_share(valid) @ self.missing) @ self.projection
         return vector / torch.sqrt(torch.sum(vector * vector, dim=1, keepdim=True)).clamp(min=1e-12)
 
 
-def projection(statistics: Statistics, recipe: Recipe) -> Tensor:
+def projection(statistics: Statistics, options: EmbeddingOptions) -> Tensor:
     r"""The matrix [D, D] behind the centring: :math:`P = R \Lambda^{-w/2} (1 + s N / \tau)^{-1/2} (1 + k\, u u^T) T`.
 
     Principal axes :math:`R` of variances :math:`\Lambda`; ``whitening`` :math:`w` is 0 (none: brightness decides alone)
@@ -68,17 +67,17 @@ def projection(statistics: Statistics, recipe: Recipe) -> Tensor:
     so that the first ones alone are a shorter embedding.
     """
     variance, rotation = statistics.variance.double(), statistics.rotation.double()
-    plain = axes = rotation * (variance + LEAST_VARIANCE * variance[0]).clamp(min=TINY) ** (-recipe.whitening / 2)
+    plain = axes = rotation * (variance + LEAST_VARIANCE * variance[0]).clamp(min=TINY) ** (-options.whitening / 2)
     spread = rotation * variance.sqrt()
-    if recipe.steadiness and statistics.changes.any():
+    if options.steadiness and statistics.changes.any():
         change, along = torch.linalg.eigh(axes.T @ statistics.changes.double() @ axes)
         typical = (spread.T @ axes).square().sum() / len(axes)
-        axes = axes @ (along * (1 + recipe.steadiness * change.clamp(min=0) / typical).rsqrt()) @ along.T
+        axes = axes @ (along * (1 + options.steadiness * change.clamp(min=0) / typical).rsqrt()) @ along.T
     lens = statistics.lens.double() @ axes
-    if recipe.emphasis and lens.any():
+    if options.emphasis and lens.any():
         lens = lens / lens.norm()
-        axes = axes + recipe.emphasis * torch.outer(axes @ lens, lens)
+        axes = axes + options.emphasis * torch.outer(axes @ lens, lens)
     if axes is not plain:
         varying = spread.T @ axes
-        axes = axes @ upright(torch.linalg.eigh(varying.T @ varying).eigenvectors.flip(1))
+        axes = axes @ orient_axes(torch.linalg.eigh(varying.T @ varying).eigenvectors.flip(1))
     return axes.float()

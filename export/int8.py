@@ -32,10 +32,10 @@ def export_int8(full: Path, contract: Contract, out: Path, calibration: Vectors,
 
     ``calibration`` [M, B, S, S] are other windows. Raises ``ScannerError`` ``export.precision``.
     """
-    return write_format(quantised(full, with_gaps(calibration)), "int8", contract, out, full, flux)
+    return write_format(quantise(full, add_gaps(calibration)), "int8", contract, out, full, flux)
 
 
-def quantised(full: Path, calibration: Vectors) -> onnx.ModelProto:
+def quantise(full: Path, calibration: Vectors) -> onnx.ModelProto:
     """The graph of ``full`` with 8-bit products, activations scaled to the range they have on ``calibration``."""
     with TemporaryDirectory() as folder, quiet():
         made = Path(folder) / "int8.onnx"
@@ -45,7 +45,7 @@ def quantised(full: Path, calibration: Vectors) -> onnx.ModelProto:
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
             extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
         )  # fmt: skip
-        return fused(onnx.load(made))
+        return fuse_products(onnx.load(made))
 
 
 def block_products(model: onnx.ModelProto) -> list[str]:
@@ -55,7 +55,7 @@ def block_products(model: onnx.ModelProto) -> list[str]:
     return [node.name for node in products if node.name.startswith("/encoder/blocks")]
 
 
-def with_gaps(flux: Vectors) -> Vectors:
+def add_gaps(flux: Vectors) -> Vectors:
     """The windows, of which every third lacks a band and every third some of its pixels: so surveys are."""
     random, flux = np.random.default_rng(0), flux.copy()
     for row in range(0, len(flux), 3):
@@ -65,7 +65,7 @@ def with_gaps(flux: Vectors) -> Vectors:
     return flux
 
 
-def fused(model: onnx.ModelProto) -> onnx.ModelProto:
+def fuse_products(model: onnx.ModelProto) -> onnx.ModelProto:
     """Every product of two dequantised tensors, and the bias added to it, as one node of ONNX Runtime.
 
     It would fuse most of this itself, but adds biases in passes of their own, and turns whole activations back to

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from catalogs.atomic import replacing
 from catalogs.errors import ErrorCode, ScannerError
-from export.to_onnx import with_contract
+from export.to_onnx import add_contract
 from export.verify import ROWS, cases
 from scanner.encoder.contract import NEIGHBOURS, Contract
 
@@ -77,7 +77,7 @@ def write_format(
         agreement.centred_cosine >= bar.centred_cosine and agreement.neighbour_overlap >= bar.neighbour_overlap
     ):  # NaN fails too
         raise _refused(precision, str(agreement))
-    said = with_contract(model, replace(contract, precision=precision, fidelity=agreement.to_dict()))
+    said = add_contract(model, replace(contract, precision=precision, fidelity=agreement.to_dict()))
     with replacing(out) as temporary:
         temporary.write_bytes(said.SerializeToString(deterministic=True))
     return agreement

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,15 +15,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from catalogs.atomic import replacing, write_text
+from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
 from export.card import render
-from export.embedding_options import Recipe
+from export.embedding_options import DEFAULT, EmbeddingOptions
 from export.fp16 import export_half
-from export.graph import DEFAULT, EmbeddingGraph
+from export.graph import EmbeddingGraph
 from export.int8 import export_int8
 from export.precision import Agreement
 from export.to_onnx import LICENCE, Exported, export
-from export.verify import compared_on
+from export.verify import comparison_pixels
 from scanner.encoder.contract import of_precision
 from training.config import Config
 from training.loop.checkpoint import Checkpoint
@@ -49,7 +50,7 @@ class Release:
 def release(
     checkpoint: Path,
     folder: Path,
-    recipe: Recipe = DEFAULT,
+    options: EmbeddingOptions = DEFAULT,
     cutouts: Path | None = None,
     licence: str = LICENCE,
     evaluation: Path | None = None,
@@ -65,10 +66,10 @@ def release(
     named = (ENCODER, half.name, small.name, WEIGHTS, CONFIG)
     for name in (SUMS, CARD, *named):
         (folder / name).unlink(missing_ok=True)
-    done = export(checkpoint, folder / ENCODER, recipe, cutouts, licence, first)
-    graph = EmbeddingGraph(done.checkpoint, recipe)
-    flux = compared_on(graph, done.checkpoint.config, cutouts, COMPARED)
-    others = compared_on(graph, done.checkpoint.config, cutouts, CALIBRATED, seed=1)
+    done = export(checkpoint, folder / ENCODER, options, cutouts, licence, first)
+    graph = EmbeddingGraph(done.checkpoint, options)
+    flux = comparison_pixels(graph, done.checkpoint.config, cutouts, COMPARED)
+    others = comparison_pixels(graph, done.checkpoint.config, cutouts, CALIBRATED, seed=1)
     formats = {
         "fp16": export_half(graph, done.contract, half, done.path, flux),
         "int8": export_int8(done.path, done.contract, small, others, flux),
@@ -76,14 +77,14 @@ def release(
     write_weights(graph, folder / WEIGHTS)
     config = {
         "contract": done.contract.to_dict(),
-        "recipe": asdict(recipe),
+        "recipe": asdict(options),
         "training": done.checkpoint.config.to_dict(),
         "progress": dict(done.checkpoint.progress),
         "data": {"manifest_sha256": done.checkpoint.data["manifest_sha256"]},
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
     write_text(folder / CARD, render(done, formats, [folder / name for name in named], evaluation))
-    write_text(folder / SUMS, "".join(f"{sha256(folder / name)}  {name}\n" for name in (*named, CARD)))
+    write_text(folder / SUMS, "".join(f"{file_sha256(folder / name)}  {name}\n" for name in (*named, CARD)))
     return Release(folder, done, formats)
 
 
@@ -101,18 +102,14 @@ def load(folder: Path) -> EmbeddingGraph:
     """
     try:
         said = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        config, recipe = Config.from_dict(said["training"], str(folder / CONFIG)), Recipe(**said["recipe"])
+        config = Config.from_dict(said["training"], str(folder / CONFIG))
+        options = read_record(said["recipe"], EmbeddingOptions)
         blank = MaskedAutoencoder(config.model).state_dict()
-        statistics = {recipe.pooling: Statistics.blank(len(config.model.bands), config.model.dim)}
+        statistics = {options.pooling: Statistics.blank(len(config.model.bands), config.model.dim)}
         checkpoint = Checkpoint(config, {}, {}, blank, statistics=statistics)
-        graph = EmbeddingGraph(checkpoint, recipe)
+        graph = EmbeddingGraph(checkpoint, options)
         graph.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         hint = "Compare the files with SHA256SUMS: sha256sum -c SHA256SUMS"
         raise ScannerError(ErrorCode.RELEASE_DAMAGED, f"{folder} is no complete release: {error}.", hint) from error
     return graph
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -11,11 +11,11 @@ import onnx
 import torch
 
 from catalogs.atomic import replacing
-from export.embedding_options import Recipe
-from export.graph import DEFAULT, EmbeddingGraph
+from export.embedding_options import DEFAULT, EmbeddingOptions
+from export.graph import EmbeddingGraph
 from export.verify import Verification, verify
 from scanner.encoder.contract import CONTRACT_KEY, Contract
-from training.loop.checkpoint import Checkpoint, begun_with, load
+from training.loop.checkpoint import Checkpoint, add_first_stages, load
 
 OPSET = 17
 LICENCE = "BSD-3-Clause"
@@ -34,7 +34,7 @@ class Exported:
 def export(
     checkpoint: Path,
     out: Path,
-    recipe: Recipe = DEFAULT,
+    options: EmbeddingOptions = DEFAULT,
     cutouts: Path | None = None,
     licence: str = LICENCE,
     first: Path | None = None,
@@ -47,21 +47,21 @@ def export(
     """
     source = load(checkpoint)
     if first is not None:
-        source = begun_with(source, load(first))
-    graph = EmbeddingGraph(source, recipe)
-    contract = contract_of(source, graph, licence)
+        source = add_first_stages(source, load(first))
+    graph = EmbeddingGraph(source, options)
+    contract = make_contract(source, graph, licence)
     with replacing(out) as temporary:
-        temporary.write_bytes(with_contract(trace(graph, contract), contract).SerializeToString(deterministic=True))
+        temporary.write_bytes(add_contract(trace(graph, contract), contract).SerializeToString(deterministic=True))
         verification = verify(temporary, graph, source.config, cutouts)
     return Exported(out, contract, source, verification)
 
 
-def contract_of(checkpoint: Checkpoint, graph: EmbeddingGraph, licence: str = LICENCE) -> Contract:
+def make_contract(checkpoint: Checkpoint, graph: EmbeddingGraph, licence: str = LICENCE) -> Contract:
     """What the file promises about its pixels and vectors."""
     model, progress = checkpoint.config.model, checkpoint.progress
     return Contract(
         bands=model.bands, pixel_scale=model.pixel_scale, window=model.window, embedding_dim=model.dim,
-        pooling=str(graph.recipe),
+        pooling=str(graph.options),
         stretch=graph.pixels.describe(),
         weights_sha256=checkpoint.weights_sha256,
         training_run=f"{checkpoint.config.name}, {progress['step']} steps", licence=licence,
@@ -85,7 +85,7 @@ def trace(graph: EmbeddingGraph, contract: Contract) -> onnx.ModelProto:
     return onnx.load_from_string(file.getvalue())
 
 
-def with_contract(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
+def add_contract(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
     """The model with nothing but the contract in its metadata: exporters leave source paths in nodes."""
     for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
         part.ClearField("doc_string")

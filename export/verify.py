@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from export.graph import EmbeddingGraph
 from training.config import Config
-from training.loop.batches import CENTRED, TRAIN, VALIDATE, batch_of, open_cutouts
-from training.loop.statistics import some_rows
+from training.loop.batches import CENTRED, TRAIN, VALIDATE, make_batch, open_cutouts
+from training.loop.statistics import draw_keys
 
 TOLERANCE = 1e-5
 """Largest difference of any coordinate of any unit vector. float32 sums in another order differ by 1e-7 to 1e-6."""
@@ -39,7 +39,7 @@ def verify(path: Path, graph: EmbeddingGraph, config: Config, cutouts: Path | No
     Raises ``ScannerError`` ``export.disagrees`` at the first check that fails.
     """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    flux = compared_on(graph, config, cutouts)
+    flux = comparison_pixels(graph, config, cutouts)
     worst = {}
     for name, batch in cases(flux):
         with torch.no_grad():
@@ -51,11 +51,11 @@ def verify(path: Path, graph: EmbeddingGraph, config: Config, cutouts: Path | No
     return Verification("made-up galaxies" if cutouts is None else "cutouts of the shards", worst)
 
 
-def compared_on(
+def comparison_pixels(
     graph: EmbeddingGraph, config: Config, cutouts: Path | None = None, rows: int = ROWS, seed: int = 0
 ) -> Pixels:
     """Windows [``rows``, B, S, S] to compare files on, fewer where there are not so many: of shards, else made up."""
-    return made_up(graph, rows, seed) if cutouts is None else _stored(cutouts, config, rows, seed)
+    return make_galaxies(graph, rows, seed) if cutouts is None else _stored(cutouts, config, rows, seed)
 
 
 def _difference(name: str, found: Pixels, expected: Pixels) -> float:
@@ -99,10 +99,10 @@ def _stored(folder: Path, config: Config, rows: int, seed: int) -> Pixels:
     cutouts = held if len(held) >= ROWS else open_cutouts(folder, config, TRAIN)
     if len(cutouts) < ROWS:
         raise ScannerError(ErrorCode.SHARDS_EMPTY, f"{folder} holds fewer than {ROWS} cutouts to compare on.")
-    return batch_of(cutouts, some_rows(cutouts, rows, seed), CENTRED, config).flux.numpy()
+    return make_batch(cutouts, draw_keys(cutouts, rows, seed), CENTRED, config).flux.numpy()
 
 
-def made_up(graph: EmbeddingGraph, rows: int = ROWS, seed: int = 0) -> Pixels:
+def make_galaxies(graph: EmbeddingGraph, rows: int = ROWS, seed: int = 0) -> Pixels:
     """float32 [``rows``, B, S, S]: elliptical galaxies on sky noise as bright as the model's softening."""
     softening = graph.pixels.softening.numpy()
     bands, window = len(softening), graph.pixels.fill.shape[-1] * graph.pixels.tiles

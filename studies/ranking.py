@@ -18,25 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 import catalogs
-from bench.harness import tables
+from bench.harness import report
 from catalogs.atomic import write_json
 from catalogs.catalogue import Catalogue
-from catalogs.ranking import evaluation as trials
-from catalogs.ranking import measures as quality
 from catalogs.ranking import outliers, rank
-from catalogs.ranking.evaluation import Trial
+from catalogs.ranking.evaluation import Trial, evaluate
 from catalogs.ranking.feedback import Marks
+from catalogs.ranking.measures import average_precision, purity, recall
 from catalogs.ranking.rank import Ranking
-from catalogs.search import examples
-from catalogs.search import random_sample as sampling
+from catalogs.search import examples, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.hits import ONE_SYSTEM
+from catalogs.search.matching import match_ids
 from catalogs.search.random_sample import Sample
 from catalogs.sky import crossmatch
 from catalogs.store import rows
 from scanner.queries.examples import augmented, read
 from scanner.queries.query import Asker
-from studies import artefacts as spoilt
+from studies import artefacts
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -79,8 +78,8 @@ def main(
     Example: python -m studies.ranking embeddings --truth truth.csv --label lens --root tiles
     """
     opened = catalogs.open(catalogue)
-    asker = Asker(opened, root=root, model=model)
-    known = read(opened, truth, Asker(opened), label=label)
+    asker = Asker(opened.snapshot(), root=root, model=model)
+    known = read(truth, Asker(opened.snapshot()), label=label)
     if len(_ranked(opened, known, where)) <= CALIBRATED:
         raise click.UsageError(f"--truth has too few lenses on the catalogue: more than {CALIBRATED} are needed.")
     tried = Trial(draws=draws, where=where)
@@ -92,7 +91,7 @@ def main(
     if root is not None:
         found["augment"] = list(_augment(opened, known, asker, replace(tried, examples=AUGMENTED)))
         found["outliers"] = _outliers(opened, where, asker)
-    click.echo(tables.render("ranking", found))
+    click.echo(report.render("ranking", found))
     if out is not None:
         write_json(out, found)
 
@@ -108,9 +107,9 @@ def _augment(catalogue: Catalogue, known: Examples, asker: Asker, tried: Trial) 
 
 
 def _tried(catalogue: Catalogue, known: Examples, tried: Trial, about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    evaluation = trials.evaluate(catalogue, known, tried)
-    precision = evaluation.estimates(quality.average_precision)
-    measures = {"recall@50": quality.recall(50), "purity@10": quality.purity(10)}
+    evaluation = evaluate(catalogue, known, tried)
+    precision = evaluation.estimates(average_precision)
+    measures = {"recall@50": recall(50), "purity@10": purity(10)}
     others = {name: evaluation.estimates(measure) for name, measure in measures.items()}
     for method in tried.methods:
         of_it = precision[method]
@@ -136,12 +135,12 @@ def _probability(catalogue: Catalogue, known: Examples, tried: Trial) -> dict[st
 
 def _ranked(catalogue: Catalogue, known: Examples, where: str | None) -> Examples:
     """Those that a ranking lists."""
-    everything = sampling.draw(catalogue, rows.primary(catalogue, where), 10**9)
+    everything = random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), 10**9)
     return known[np.isin(known.object_id, everything.object_id)]
 
 
 def _one_probability(catalogue: Catalogue, like: Examples, sought: Examples, where: str | None) -> dict[str, float]:
-    whole = len(sampling.draw(catalogue, rows.primary(catalogue, where), 10**9))
+    whole = len(random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), 10**9))
     prevalence = len(sought) / whole
     table = rank.rank(catalogue, like, ranking=Ranking(k=10**9, where=where, prevalence=prevalence))
     right = np.isin(table["object_id"], sought.object_id)
@@ -180,7 +179,7 @@ def _searched(
         listed = rank.rank(catalogue, like, feedback=judged, k=A_ROUND, where=where, next=judge)
         lens = sought.near(listed["ra"], listed["dec"])
         kept, rejected = (
-            examples.of_ids(catalogue, {int(one): str(one) for one in listed["object_id"][chosen]})
+            match_ids(catalogue.snapshot(), {int(one): str(one) for one in listed["object_id"][chosen]})
             for chosen in (lens, ~lens)
         )
         judged = Marks(judged.kept.joined(kept), judged.rejected.joined(rejected))
@@ -191,7 +190,7 @@ def _searched(
 
 def _outliers(catalogue: Catalogue, where: str | None, asker: Asker) -> Rows:
     """A row for each method: the area under the curve for each way to be spoilt. It learns from half of the objects."""
-    everything = sampling.draw(catalogue, rows.primary(catalogue, where), outliers.SAMPLE)
+    everything = random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), outliers.SAMPLE)
     order = np.random.default_rng(0).permutation(len(everything))
     usual, unseen = everything[order[::2]], everything[order[1::2]]
     bad = _spoilt_vectors(catalogue, unseen[np.arange(min(WINDOWS, len(unseen)))], asker)
@@ -223,7 +222,7 @@ def _spoilt_vectors(catalogue: Catalogue, some: Sample, asker: Asker) -> dict[st
     at_hand = asker.stamps()
     windows = [at_hand.at(float(ra), float(dec)) for ra, dec in zip(some.ra, some.dec, strict=True)]
     found = {}
-    for kind, spoil in spoilt.KINDS.items():
+    for kind, spoil in artefacts.KINDS.items():
         rng = np.random.default_rng(0)
         vectors = asker.encoder.embed(np.stack([spoil(window, rng) for window in windows]))
         found[kind] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

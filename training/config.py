@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from scanner.survey.bands import BANDS
 
 POOLINGS = ("mean", "cls", "central", "gaussian")
 """Of patches to one vector: see ``training.model.pooling``."""
@@ -18,8 +21,8 @@ POOLINGS = ("mean", "cls", "central", "gaussian")
 class Model:
     """Shape of the masked autoencoder; ``dim`` must divide by 4 (sin-cos positions) and by ``heads``."""
 
-    bands: tuple[str, ...] = ("u", "g", "r", "i", "z")
-    pixel_scale: float = 0.18577  # arcsec
+    bands: tuple[str, ...] = BANDS
+    pixel_scale: float = PIXEL_SCALE  # arcsec
     window: int = 64
     patch: int = 8
     dim: int = 192
@@ -128,7 +131,7 @@ class Optimiser:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunOptions:
     """How the run is carried out. ``seed``, ``precision`` and ``calibrate_rows`` (by the stretch of pixels) change the
     weights, ``embed_rows`` changes what an export is centred and rotated by; the rest changes nothing that is kept."""
 
@@ -161,27 +164,30 @@ class Config:
     augment: Augment = field(default_factory=Augment)
     objective: Objective = field(default_factory=Objective)
     optimiser: Optimiser = field(default_factory=Optimiser)
-    run: Run = field(default_factory=Run)
+    run: RunOptions = field(default_factory=RunOptions)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any], source: str = "the configuration") -> Config:
-        """Raises ``ScannerError`` ``config.bad``, which names the key, for anything unknown or of another type."""
-        parts: dict[str, type] = {
-            part.name: get_type_hints(cls)[part.name] for part in fields(cls) if part.name != "name"
-        }
-        _refuse_unknown(tables, cls, source, "at the top")
+        """Make a configuration of parsed TOML or JSON.
+
+        Raises:
+            ScannerError: ``config.bad`` names a key that is unknown or whose value does not do.
+        """
         try:
-            built = {key: _build(parts[key], tables[key], source, key) for key in parts if key in tables}
-            return cls(**{**tables, **built})
-        except TypeError as error:
+            return read_record(tables, cls)
+        except ValueError as error:
             raise _bad(f"{source}: {error}") from error
 
 
 def read(path: Path) -> Config:
-    """Read a TOML configuration; ``config.missing`` or ``config.bad`` where it cannot be."""
+    """Read a TOML configuration.
+
+    Raises:
+        ScannerError: ``config.missing`` or ``config.bad``.
+    """
     try:
         return Config.from_dict(tomllib.loads(path.read_text("utf-8")), str(path))
     except FileNotFoundError as error:
@@ -190,33 +196,6 @@ def read(path: Path) -> Config:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _bad(f"{path} is not TOML: {error}") from error
-
-
-def _build(part: type, table: Any, source: str, where: str) -> Any:
-    if not isinstance(table, Mapping):
-        raise _bad(f"{source}: [{where}] must be a table")
-    _refuse_unknown(table, part, source, f"in [{where}]")
-    hints = get_type_hints(part)
-    return part(**{key: _typed(value, hints[key], f"{source}: {key} in [{where}]") for key, value in table.items()})
-
-
-def _typed(value: Any, hint: Any, what: str) -> Any:
-    if get_origin(hint) is tuple and isinstance(value, list | tuple):
-        return tuple(_typed(one, get_args(hint)[0], what) for one in value)
-    if get_origin(hint) is Mapping and isinstance(value, Mapping):
-        return {key: _typed(one, get_args(hint)[1], f"{what}: {key}") for key, one in value.items()}
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint:
-        raise _bad(f"{what} must be {getattr(hint, '__name__', hint)}, not {value!r}")
-    return value
-
-
-def _refuse_unknown(table: Mapping[str, Any], part: type, source: str, where: str) -> None:
-    known = [f.name for f in fields(part)]
-    unknown = sorted(set(table) - set(known))
-    if unknown:
-        raise _bad(f"{source}: unknown key {unknown[0]!r} {where}; known: {', '.join(known)}")
 
 
 def _at_least(least: float, part: object, *names: str) -> None:
@@ -232,13 +211,12 @@ def _share(part: object, *names: str) -> None:
 
 
 def _refuse(part: object, names: tuple[str, ...], good: Callable[[float], bool], must: str) -> None:
-    """``config.bad`` for the first of the numbers ``names`` of ``part`` that is not what it must be; NaN never is."""
+    """Raise ``config.bad`` for the first of the numbers ``names`` of ``part`` that is out of range, as NaN is."""
     for name in names:
         if not good(number := getattr(part, name)):
             raise _bad(f"{name} {number} must be {must}")
 
 
 def _bad(why: str) -> ScannerError:
-    return ScannerError(
-        ErrorCode.CONFIG_BAD, f"Bad configuration: {why}.", "training/configs/small.toml is a complete example."
-    )
+    message = f"{why.removesuffix('.')}."  # ``why`` may be the message of an error of this kind
+    return ScannerError(ErrorCode.CONFIG_BAD, message, "training/configs/small.toml is a complete example.")

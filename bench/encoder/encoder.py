@@ -1,6 +1,5 @@
 """The encoder alone: images a second of the shipped layout (one session of one thread, a caller a core) against
-ONNX Runtime's own threads, for several batch sizes, on windows of the demo tile; against other number formats and
-graphs; and against PyTorch.
+ONNX Runtime's own threads, for several batch sizes, on windows of the demo tile; and against PyTorch.
 """
 
 from __future__ import annotations
@@ -12,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.encoder import formats, torch_loop
+from bench.encoder import torch_loop
 from bench.harness import tiles
-from bench.harness.setup import Setup
+from bench.harness.setup import Setup, default_session
 from bench.harness.timing import cost, in_turns, median_ratio, middle, paired
-from bench.scan import plain_loop
 from scanner.encoder.contract import Contract
 from scanner.encoder.encoder import CPU_BATCH, Encoder
 from scanner.images.tile_images import open_tile
@@ -34,12 +32,12 @@ LARGE = 4096
 
 
 def measure(setup: Setup) -> dict[str, Any]:
-    """Rows of ``batches``, ``formats`` and ``peers``; ``vs_default_threads`` is the ratio at the shipped batch, and
+    """Rows of ``batches`` and ``peers``; ``vs_default_threads`` is the ratio at the shipped batch, and
     ``peer_ratio`` that to PyTorch in fp32."""
     with Encoder(setup.model, device="cpu") as shipped:
         contract, path, threads, digest = shipped.contract, shipped.path, shipped.threads, shipped.sha256
     flux = windows(setup, contract, FEW_IMAGES if setup.quick else IMAGES)
-    running = plain_loop.session(path)
+    running = default_session(path)
     rows = [_row(setup, running, flux, batch) for batch in setup.few(BATCHES)]
     best_of_theirs = max(row["default_images_per_s"] for row in rows)
     return {
@@ -53,7 +51,6 @@ def measure(setup: Setup) -> dict[str, Any]:
         "vs_default_threads": rows[0]["ratio"],
         "vs_best_of_default_threads": rows[0]["images_per_s"] / best_of_theirs,
         "batches": sorted(rows, key=lambda row: int(row["batch"])),
-        "formats": formats.measure(setup, path, flux, threads),
         "products": _products(setup, path, flux),
         **_peers(setup, path, flux),
     }

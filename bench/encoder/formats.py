@@ -17,13 +17,14 @@ import onnx
 from numpy.typing import NDArray
 
 from bench.encoder import torch_loop
+from bench.encoder.encoder import FEW_IMAGES, IMAGES, windows
 from bench.harness.setup import Setup
 from bench.harness.timing import cost, in_turns, median_ratio, middle
-from export.int8 import block_products, quantised, quiet, with_gaps
+from export.int8 import add_gaps, block_products, quantise, quiet
 from export.precision import agree
 from scanner.encoder import session as runtime
 from scanner.encoder.contract import of_precision
-from scanner.encoder.encoder import CPU_BATCH
+from scanner.encoder.encoder import CPU_BATCH, Encoder
 
 Vectors = NDArray[np.float32]
 Embed = Callable[[Vectors], Vectors]
@@ -32,9 +33,11 @@ SHIPPED = "fp32"
 LEVELS = {"fp32, graph as exported": "ORT_DISABLE_ALL", "fp32, basic fusions": "ORT_ENABLE_BASIC"}
 
 
-def measure(setup: Setup, path: Path, flux: Vectors, threads: int) -> list[dict[str, Any]]:
-    """A row a variant; ``vs_fp32`` is how many times faster it is than the shipped layout, one session, ``threads``
-    callers."""
+def measure(setup: Setup) -> dict[str, Any]:
+    """Rows of ``formats``; ``vs_fp32`` is how many times faster one is than the shipped layout, a caller a core."""
+    with Encoder(setup.model, device="cpu") as shipped:
+        contract, path, threads = shipped.contract, shipped.path, shipped.threads
+    flux = windows(setup, contract, FEW_IMAGES if setup.quick else IMAGES)
     with setup.scratch() as folder:
         variants = dict(_variants(path, folder, flux, threads))
         vectors = {name: embed(flux) for name, embed in variants.items()}  # and so they are warm
@@ -54,7 +57,7 @@ def measure(setup: Setup, path: Path, flux: Vectors, threads: int) -> list[dict[
                 "overlap": fidelity.neighbour_overlap,
             }
         )
-    return rows
+    return {"formats": rows}
 
 
 def _variants(path: Path, folder: Path, flux: Vectors, threads: int) -> Iterator[tuple[str, Embed]]:
@@ -80,7 +83,7 @@ def _files(path: Path, folder: Path, flux: Vectors) -> Iterator[tuple[str, Path]
     small = of_precision(path, "int8")
     if not small.is_file():
         small = folder / "int8.onnx"
-        onnx.save(quantised(path, with_gaps(flux[::4])), small)
+        onnx.save(quantise(path, add_gaps(flux[::4])), small)
     yield "int8", small
     yield "int8, scaled batch by batch", _dynamic(path, folder, model)
 

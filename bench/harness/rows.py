@@ -14,8 +14,8 @@ from catalogs.catalogue import Catalogue
 from catalogs.sky import unions_grid as grid
 from catalogs.store.provenance import Run
 from catalogs.store.schema import EMBEDDING
+from scanner.survey.bands import BANDS
 
-BANDS = tuple("ugriz")
 TILE_ROWS = 20_000
 """Objects of a survey tile."""
 PRIMARY = 0.94

@@ -9,11 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from scanner.encoder import session
+
 Item = TypeVar("Item")
+
+
+def default_session(model: Path) -> Any:
+    """Open a model in ONNX Runtime with its own default options."""
+    return session.load().InferenceSession(str(model), providers=[session.CPU])
 
 
 @dataclass(frozen=True)

@@ -66,11 +66,6 @@ class Pair:
         return median(self.wall_ratios)
 
     @property
-    def cpu_ratio(self) -> float:
-        """How many times more CPU-seconds ``b`` takes than ``a``: the median over the turns."""
-        return median(b.cpu / max(a.cpu, 1e-9) for a, b in zip(self.a, self.b, strict=True))
-
-    @property
     def wall_ratios(self) -> list[float]:
         return [b.wall / a.wall for a, b in zip(self.a, self.b, strict=True)]
 

@@ -8,11 +8,31 @@ from __future__ import annotations
 from typing import Any
 
 from bench.harness import tiles
+from bench.harness.report import LEAST, MOST, Target
 from bench.harness.setup import Setup
-from bench.scan import detection, dispatch, series
-from bench.scan import efficiency as pace
-from bench.scan import simulated_device as device
-from bench.scan import targets as bars
+from bench.scan import detection, dispatch, efficiency, series, simulated_device
+
+TARGETS = (
+    Target("efficiency", LEAST, 0.95),
+    Target("efficiency_int8_raw", LEAST, 0.92),
+    Target("efficiency_int8_rice", LEAST, 0.88),
+    Target("vs_plain_loop", LEAST, 1.3),
+    Target("vs_plain_loop_int8", LEAST, 1.3),
+    Target("peer_ratio", LEAST, 1.8),
+    Target("peer_ratio_int8", LEAST, 3.5),
+    Target("fidelity_int8.centred_cosine", LEAST, 0.995),
+    Target("fidelity_int8.neighbour_overlap", LEAST, 0.95),
+    Target("device_busy", LEAST, 0.97),
+    Target("fast_device_busy", LEAST, 0.97),
+    Target("planned_device_busy", LEAST, 0.97),
+    Target("peak_rss_gb", MOST, 5.5),
+    Target("peak_rss_low_gb", MOST, 1.5),
+    Target("twenty_tiles.seconds_last_vs_first", MOST, 1.05),
+    Target("twenty_tiles.memory_last_vs_first", MOST, 1.05),
+    Target("sections_vs_whole", MOST, 1.0),
+    Target("sections_unmatched_brighter_half", MOST, 0.001),
+    Target("sections_duplicates", MOST, 0),
+)
 
 
 def measure(setup: Setup) -> dict[str, Any]:
@@ -21,10 +41,10 @@ def measure(setup: Setup) -> dict[str, Any]:
         raw = tiles.made(setup.folder, setup.side, "raw", 2)
     found = {
         "pixels": setup.side,
-        **pace.measure(setup),
+        **efficiency.measure(setup),
         **series.measure(setup, raw),
-        **device.measure(setup),
+        **simulated_device.measure(setup),
         **detection.measure(setup, raw[0]),
         **dispatch.measure(setup),
     }
-    return {**found, "bars": bars.rows(found)}
+    return {**found, "bars": [target.row(found) for target in TARGETS]}

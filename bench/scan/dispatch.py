@@ -9,7 +9,7 @@ from typing import Any
 import catalogs
 from bench.harness.setup import Setup
 from bench.scan.window import UNIONS
-from scanner import cluster
+from scanner.cluster import run as cluster
 from scanner.cluster.job import Where
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions

@@ -26,7 +26,7 @@ from scanner.encoder.encoder import Encoder
 from scanner.scan.options import GRID, ScanOptions
 
 FP32_RAW, INT8_RAW, INT8_RICE, INT8_GRID = "fp32_raw", "int8_raw", "int8_rice", "int8_grid"
-FP32, INT8 = "fp32", "int8"
+INT8 = "int8"
 PART = 4
 """Of the rows of a tile, one in so many is in these."""
 

@@ -18,7 +18,6 @@ from scanner.encoder.encoder import Encoder
 from scanner.windows.windows import Batch
 
 IMAGES, FEW_IMAGES = 1024, 32
-HYRAX = "Hyrax infer, fp32"
 
 Rate = Callable[[], float]
 

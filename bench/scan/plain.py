@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from bench.harness.setup import Setup
+from bench.harness.setup import Setup, default_session
 from bench.harness.timing import cost
 from bench.scan import plain_loop
 from bench.scan.window import Turns
@@ -15,7 +15,7 @@ class Plain:
 
     def __init__(self, setup: Setup, ours: Turns, objects: int) -> None:
         self._setup, self._ours, self._objects = setup, ours, objects
-        self._session = plain_loop.session(ours.encoder.path)
+        self._session = default_session(ours.encoder.path)
         self.rates: list[float] = []
 
     def take(self) -> None:

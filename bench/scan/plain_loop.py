@@ -19,17 +19,12 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from scanner.encoder import session as runtime
 from scanner.survey import survey
+from scanner.survey.survey import AB_NANOJANSKY
 from scanner.survey.tile import Tile
 
 BATCH = 256
 UNIONS = survey.load("unions")
-
-
-def session(model: Path) -> Any:
-    """ONNX Runtime with the options it has by itself."""
-    return runtime.load().InferenceSession(str(model), providers=[runtime.CPU])
 
 
 def scan(tiles: Iterable[Tile], running: Any, window: int, most: int, out: Path) -> int:
@@ -60,7 +55,7 @@ def _scan_tile(tile: Tile, running: Any, window: int, most: int, out: Path) -> i
 def _read(path: Path, zero_point: float) -> NDArray[np.float32]:
     with fits.open(path) as hdus:
         data = next(hdu.data for hdu in hdus if hdu.data is not None)
-        return np.asarray(data * np.float32(10 ** (0.4 * (31.4 - zero_point))), np.float32)
+        return np.asarray(data * np.float32(10 ** (0.4 * (AB_NANOJANSKY - zero_point))), np.float32)
 
 
 def _detect(plane: NDArray[np.float32], most: int) -> NDArray[Any]:

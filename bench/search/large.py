@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 import catalogs
-from bench.harness import machine, memory, tables
+from bench.harness import machine, memory, report
 from bench.harness.embeddings import Cloud
 from bench.search import index
 from catalogs.atomic import write_json
@@ -46,7 +46,7 @@ def main(out: Path, rows: int, keep: bool) -> None:
     result = {"machine": machine.facts() | {"load": machine.load_since(before)}, "index": found}
     if not keep:
         shutil.rmtree(folder)
-    click.echo(tables.render("index", {"index": [found]}))
+    click.echo(report.render("index", {"index": [found]}))
     write_json(out, result)
 
 

@@ -30,7 +30,7 @@ HALF, HUNDREDTH = "mag_r < 20.09", "mag_r > 205"
 
 def ask(filled: Catalogue, queries: Vectors, way: str, chosen: Selection = reading.EVERYTHING) -> list[Hits]:
     """The best rows for each query, all by index or none; ``RuntimeError`` where that is not what happened."""
-    search = Candidates(filled, filled.footers(chosen.near), queries, chosen, way=way)
+    search = Candidates(filled.snapshot(), queries, chosen, way=way)
     found = search.best(COUNT)
     if way != "auto" and (search.exactly == 0) != (way == "index"):
         raise RuntimeError(f"{search.exactly} rows were compared exactly: not the way that was asked for")

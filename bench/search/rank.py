@@ -17,7 +17,8 @@ from catalogs.parallel import in_threads
 from catalogs.ranking import outliers, rank, scorers
 from catalogs.search import full_pass as passes
 from catalogs.search import random_sample as sampling
-from catalogs.search.examples import Examples, match
+from catalogs.search.examples import Examples
+from catalogs.search.matching import match
 from catalogs.store import vectors
 from catalogs.store.rows import primary
 from catalogs.store.schema import EMBEDDING
@@ -65,7 +66,7 @@ def measure(setup: Setup) -> dict[str, Any]:
 def _examples(filled: Catalogue) -> Examples:
     table = filled.table(["ra", "dec"], where="is_primary")
     some = table[:: max(len(table) // EXAMPLES, 1)][:EXAMPLES]
-    return match(filled, some["ra"].tolist(), some["dec"].tolist())
+    return match(filled.snapshot(), some["ra"].tolist(), some["dec"].tolist())
 
 
 def _read(filled: Catalogue) -> int:
@@ -81,14 +82,14 @@ def _read(filled: Catalogue) -> int:
 
 def _passes(filled: Catalogue, like: Examples) -> dict[str, partial[object]]:
     chosen = primary(filled, None)
-    ordinary = sampling.draw(filled, chosen, rank.SAMPLE)
-    footers = filled.footers()
+    snapshot = filled.snapshot()
+    ordinary = sampling.draw(snapshot, chosen, rank.SAMPLE)
     scores: dict[str, passes.Scores] = {
         method: scorers.learned(method, like.vectors, ordinary.vectors[:0], ordinary.vectors)
         for method in scorers.METHODS
     }
     scores["outliers"] = outliers.distance("mahalanobis", ordinary, outliers.NEIGHBOUR)
-    return {name: partial(passes.best, filled, footers, chosen, one, 4 * K + 64) for name, one in scores.items()}
+    return {name: partial(passes.best, snapshot, chosen, one, 4 * K + 64) for name, one in scores.items()}
 
 
 def _whole(filled: Catalogue, like: Examples) -> None:

@@ -1,4 +1,4 @@
-"""One exact question to a catalogue, by the readers of docs/analysis.md; and what the float16 map spares.
+"""One exact question to a catalogue, by the readers of docs/guide/search.md; and what the float16 map spares.
 
 The statements timed are those of the docs, word for word. All readers take turns, files in the page cache; CPU-seconds
 are of all threads, so they can be compared whatever a reader does with the cores. ``agrees`` is the share of
@@ -31,9 +31,9 @@ from catalogs.index import half_vectors as halves
 from catalogs.index.half_vectors import Halves
 from catalogs.index.shards import VECTORS
 from catalogs.search.candidates import Candidates
-from catalogs.store import tile_reader as reading
 from catalogs.store import vectors
 from catalogs.store.schema import EMBEDDING
+from catalogs.store.tile_reader import TileFile
 from scanner.encoder.encoder import Encoder
 
 ROWS, FEW_ROWS = 100_000, 3_000
@@ -129,8 +129,8 @@ def _mapped(plain: Catalogue, indexed: Catalogue, query: Vectors, runs: int) -> 
     rng = np.random.default_rng(0)
     some = np.sort(rng.choice(path.stat().st_size // halves.record(dim).itemsize, CANDIDATES, replace=False))
     works: dict[str, Callable[[], object]] = {
-        "exact_map": lambda: Candidates(indexed, indexed.footers(), query, way="exact").best(K),
-        "exact_parquet": lambda: Candidates(plain, plain.footers(), query).best(K),
+        "exact_map": lambda: Candidates(indexed.snapshot(), query, way="exact").best(K),
+        "exact_parquet": lambda: Candidates(plain.snapshot(), query).best(K),
         "again_map": lambda: Halves(path, dim).cosines(some, query[0]),
         "again_parquet": lambda: _from_parquet(plain, some) @ query[0],
     }
@@ -144,9 +144,10 @@ def _mapped(plain: Catalogue, indexed: Catalogue, query: Vectors, runs: int) -> 
 def _from_parquet(plain: Catalogue, some: np.ndarray[Any, np.dtype[np.int64]]) -> Vectors:
     """Vectors of rows that are numbered through the tiles."""
     found = []
-    for number, footer in enumerate(plain.footers()):
+    for number, footer in enumerate(plain.snapshot().footers):
         here = some[some // rows.TILE_ROWS == number] % rows.TILE_ROWS
         if len(here):
-            table = reading.take(plain.tile_path(footer.tile), [EMBEDDING], here)
+            with TileFile(plain.tile_path(footer.tile)) as file:
+                table = file.take([EMBEDDING], here)
             found.append(vectors.from_arrow(table.column(EMBEDDING)))
     return np.concatenate(found)

@@ -15,8 +15,8 @@ from bench.harness import rows
 from bench.harness.embeddings import Cloud
 from bench.harness.setup import Setup
 from bench.harness.timing import Work, cost, in_turns, median_ratio, middle
-from catalogs.store import tile_reader as reading
 from catalogs.store.schema import EMBEDDING, catalogue_schema
+from catalogs.store.tile_reader import TileFile
 from scanner.encoder.encoder import CPU_BATCH, Encoder
 
 ROWS, FEW_ROWS = 32_768, 2_048
@@ -93,7 +93,8 @@ class _Files:
 
     def _read(self) -> int:
         path, names = self._catalogue.tile_path(TILE), self._catalogue.schema.names
-        return sum(table.num_rows for table in reading.groups(path, names))
+        with TileFile(path) as file:
+            return sum(table.num_rows for table in file.groups(names))
 
 
 def _table(columns: dict[str, NDArray[Any]], dim: int) -> pa.Table:

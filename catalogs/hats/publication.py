@@ -30,8 +30,8 @@ from catalogs.hats.layout import Tables
 from catalogs.hats.partitions import MAX_MARGIN, Counts, split
 from catalogs.hats.writer import HEALPIX, Writer
 from catalogs.store import rows
-from catalogs.store.footers import Footer
 from catalogs.store.schema import IS_PRIMARY
+from catalogs.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from catalogs.store.tile_store import TileStore
@@ -90,13 +90,13 @@ def publish(catalogue: TileStore, out: Path, options: Options, progress: Progres
 
 
 def _publish(catalogue: TileStore, out: Path, options: Options, progress: Progress) -> Published:
-    footers = _sound(catalogue)
-    counts = _count(catalogue, footers, options)
+    snapshot = _sound(catalogue)
+    counts = _count(snapshot, options)
     partial = out.with_name(f".{out.name}.partial")
-    _begin(partial, _plan(catalogue, footers, options))
+    _begin(partial, _plan(snapshot, options))
     tables = Tables(partial / "collection", options.name, options.margin)
     pieces = split(counts.rows, options.rows_per_file)
-    writer = Writer(catalogue, footers, counts, pieces, tables, options.filter, partial / "margin")
+    writer = Writer(snapshot, counts, pieces, tables, options.filter, partial / "margin")
     for done in writer.objects():
         progress(done, len(pieces))
     margin = writer.margins()
@@ -109,38 +109,37 @@ def _publish(catalogue: TileStore, out: Path, options: Options, progress: Progre
     return Published(out, found.rows, found.margin_rows, len(pieces), size)
 
 
-def _count(catalogue: TileStore, footers: list[Footer], options: Options) -> Counts:
+def _count(snapshot: Snapshot, options: Options) -> Counts:
     counts = Counts()
-    chosen = rows.selection(catalogue, options.filter, None)
-    for number, footer in enumerate(footers):
-        for table in rows.tile_groups(catalogue, footer, [HEALPIX], chosen):
+    chosen = rows.selection(snapshot.catalogue, options.filter, None)
+    for number, footer in enumerate(snapshot.footers):
+        for table in rows.tile_groups(snapshot, footer, [HEALPIX], chosen):
             counts.add(number, table.column(HEALPIX).to_numpy())
     if not counts.total:
         hint = "Try --all-rows, or another --where."
-        raise ScannerError(
-            ErrorCode.PUBLISH_NOTHING, f"No row of {catalogue.path} is chosen: there is nothing to write.", hint
-        )
+        message = f"No row of {snapshot.catalogue.path} is chosen: there is nothing to write."
+        raise ScannerError(ErrorCode.PUBLISH_NOTHING, message, hint)
     return counts
 
 
-def _sound(catalogue: TileStore) -> list[Footer]:
+def _sound(catalogue: TileStore) -> Snapshot:
     """Footers of all tiles: a collection from which a tile is missing without a word is none."""
-    footers = catalogue.footers()
-    if missing := sorted(set(catalogue.tiles()) - {footer.tile for footer in footers}):
+    snapshot = catalogue.snapshot()
+    if missing := sorted(set(catalogue.tiles()) - {footer.tile for footer in snapshot.footers}):
         raise ScannerError(
             ErrorCode.PUBLISH_DAMAGED_TILE,
             f"{len(missing)} tiles of {catalogue.path} cannot be read: {', '.join(missing[:10])}.",
             "Scan them again, or remove their files.",
         )
-    return footers
+    return snapshot
 
 
-def _plan(catalogue: TileStore, footers: list[Footer], options: Options) -> dict[str, Any]:
+def _plan(snapshot: Snapshot, options: Options) -> dict[str, Any]:
     """What must be the same for work that is there to be gone on with."""
-    tiles = json.dumps([astuple(footer) for footer in footers])
+    tiles = json.dumps([astuple(footer) for footer in snapshot.footers])
     return {
         "options": asdict(options),
-        "model_sha256": catalogue.info.model_sha256,
+        "model_sha256": snapshot.catalogue.info.model_sha256,
         "tiles_sha256": hashlib.sha256(tiles.encode()).hexdigest(),
     }
 

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,12 +19,9 @@ from catalogs.hats import parquet as files
 from catalogs.hats.layout import Tables
 from catalogs.hats.partitions import Counts, Margins, Partition, margin_order
 from catalogs.store import rows
-from catalogs.store.footers import Footer
 from catalogs.store.schema import HEALPIX_ORDER
+from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_writer import widths
-
-if TYPE_CHECKING:
-    from catalogs.store.tile_store import TileStore
 
 HEALPIX = f"_healpix_{HEALPIX_ORDER}"
 _OTHER = "partition"  # number of the partition in whose margin a row lies
@@ -40,19 +36,18 @@ class Writer:
 
     def __init__(
         self,
-        catalogue: TileStore,
-        footers: Sequence[Footer],
+        snapshot: Snapshot,
         counts: Counts,
         partitions: Sequence[Partition],
         tables: Tables,
         filter_text: str,
         spill: Path,
     ) -> None:
-        self._catalogue, self._footers, self._counts = catalogue, footers, counts
+        self._snapshot, self._catalogue, self._counts = snapshot, snapshot.catalogue, counts
         self._partitions, self._tables, self._filter, self._spill = partitions, tables, filter_text, spill
         self._margins = Margins(partitions, margin_order(tables.margin))
-        self._widths = widths(catalogue.schema, max(len(footer.tile) for footer in footers))
-        self._facts = {"scanner.catalogue": json.dumps(asdict(catalogue.info), sort_keys=True)}
+        self._widths = widths(self._catalogue.schema, max(len(footer.tile) for footer in snapshot.footers))
+        self._facts = {"scanner.catalogue": json.dumps(asdict(self._catalogue.info), sort_keys=True)}
 
     def objects(self) -> Iterator[int]:
         """Write the partitions of the objects; yields how many are there after each."""
@@ -87,7 +82,7 @@ class Writer:
         schema = self._catalogue.schema
         parts = [schema.empty_table()]
         for number in self._counts.tiles(partition):
-            found = rows.tile_groups(self._catalogue, self._footers[number], schema.names, chosen)
+            found = rows.tile_groups(self._snapshot, self._snapshot.footers[number], schema.names, chosen)
             parts += [table.select(schema.names).cast(schema) for table in found]
         table = pa.concat_tables(parts)
         if len(table) != partition.rows:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from catalogs import parallel as processes
 from catalogs.atomic import locked, output_errors, remove_stale
@@ -30,10 +31,10 @@ from catalogs.index.assignment import Share
 from catalogs.index.coverage import covering, same
 from catalogs.index.engine import Recipe
 from catalogs.index.shards import Shard
-from catalogs.store import tile_reader as reading
 from catalogs.store import vectors
 from catalogs.store.footers import Footer
 from catalogs.store.schema import EMBEDDING
+from catalogs.store.tile_reader import TileFile
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def build(catalogue: TileStore, options: Options | None = None) -> IndexReport:
     folder = catalogue.path / "index"
     with locked(folder / ".lock", shared=options.share is not None):
         _clean(folder)
-        found = catalogue.footers()
+        found = catalogue.snapshot().footers
         standing = plans.standing(catalogue, folder, options.all_bytes)
         if options.share is None:
             plan = plans.whole(folder, standing, found, options.shard_rows)
@@ -127,7 +128,7 @@ def build(catalogue: TileStore, options: Options | None = None) -> IndexReport:
 
 def coverage(catalogue: TileStore) -> int:
     """How many rows the index answers for now; all others are read from their tiles. Raises as ``covering`` does."""
-    standing = covering(catalogue, catalogue.footers())
+    standing = covering(catalogue, catalogue.snapshot().footers)
     return sum(c.rows for shard, tiles in standing for c, tile in zip(shard.tiles, tiles, strict=True) if tile)
 
 
@@ -227,8 +228,9 @@ def _leading(catalogue: TileStore, found: Sequence[Footer]) -> int:
 def _samples(catalogue: TileStore, found: Sequence[Footer]) -> Iterator[Vectors]:
     """Sound vectors of each row group that has any, at most ``_SAMPLE``."""
     for footer in found:
-        with contextlib.suppress(ScannerError):  # named when the tile is to be indexed
-            for table in reading.groups(catalogue.tile_path(footer.tile), [EMBEDDING]):
+        # A tile that cannot be read is named later, when it is to be indexed.
+        with contextlib.suppress(ScannerError), TileFile(catalogue.tile_path(footer.tile)) as file:
+            for table in file.groups([EMBEDDING]):
                 embedding = vectors.from_arrow(table.column(EMBEDDING))[:_SAMPLE]
                 sound = vectors.sound(embedding)
                 if sound.any():
@@ -248,9 +250,14 @@ def _build_shard(
     info = catalogue.info
     empty = Shard(name, content, info.dim, recipe, info.model_sha256, rows=0, files=(), tiles=())
     builder = shards.Builder(catalogue.path / "index", empty, on_disk)
-    given = [(path, partial(reading.groups, path, shards.COLUMNS)) for path in paths]
+    given = [(path, partial(_groups, path)) for path in paths]
     shard = builder.build(given, lambda error: log.warning("%s Not indexed. %s", error.message, error.hint))
     return shard, builder.skipped
+
+
+def _groups(path: Path) -> Iterator[pa.Table]:
+    with TileFile(path) as file:
+        yield from file.groups(shards.COLUMNS)
 
 
 def _look_for_room(folder: Path, needed: int) -> None:

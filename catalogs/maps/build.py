@@ -32,6 +32,7 @@ from catalogs.store import rows, vectors
 from catalogs.store import tile_reader as reading
 from catalogs.store.footers import SUFFIX, Footer, damaged
 from catalogs.store.schema import EMBEDDING
+from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors
 
@@ -118,14 +119,14 @@ def table(
     known = describe(catalogue, name)
     wanted = reading.checked_columns(columns, catalogue.schema)
     chosen = rows.selection(catalogue, filter_text or known["plan"]["where"], None)
-    footers = [footer for footer in catalogue.footers() if footer.rows]
-    share = 1.0 if limit is None else min(1.0, limit / max(_objects(catalogue, name, footers), 1))
+    snapshot = catalogue.snapshot().touching()
+    share = 1.0 if limit is None else min(1.0, limit / max(_objects(snapshot, name), 1))
     rng = np.random.default_rng(seed)
     others = [catalogue.schema.field(one) for one in wanted if one != _ID]
     schema = pa.schema([catalogue.schema.field(_ID), *list(_schema(name))[1:], *others])
     parts = [schema.empty_table()]
-    for footer in footers:
-        parts += [part.cast(schema) for part in _joined(catalogue, name, footer, schema, chosen, rng, share)]
+    for footer in snapshot.footers:
+        parts += [part.cast(schema) for part in _joined(snapshot, name, footer, schema, chosen, rng, share)]
     return reading.to_astropy(pa.concat_tables(parts))
 
 
@@ -152,7 +153,7 @@ def _fit(catalogue: TileStore, plan: Plan, name: str, chosen: Selection, refit: 
         known = describe(catalogue, name)
         if {key: known.get(key) for key in wanted} == wanted and (folder / "sample.parquet").exists():
             return str(known["digest"])
-    drawn = sampling.draw(catalogue, chosen, plan.sample, plan.seed)
+    drawn = sampling.draw(catalogue.snapshot(), chosen, plan.sample, plan.seed)
     places = projections.fit(drawn.vectors, plan.method, plan.seed)
     kind = pa.list_(pa.field("element", pa.float32(), nullable=False), drawn.vectors.shape[1])
     columns = [pa.array(drawn.object_id), vectors.to_arrow(drawn.vectors, kind), *map(pa.array, places.T.copy())]
@@ -180,19 +181,19 @@ def _place_tiles(
     sample = pq.read_table(_folder(catalogue, name) / "sample.parquet")
     places = np.stack([sample.column(axis).to_numpy() for axis in _axes(name)], axis=1)
     place = _Known(Placer(vectors.from_arrow(sample.column(EMBEDDING)), places, plan.method), sample, places)
-    footers = catalogue.footers()
+    snapshot = catalogue.snapshot()
     placed = kept = objects = 0
-    for number, footer in enumerate(footers, 1):
+    for number, footer in enumerate(snapshot.footers, 1):
         receipt = {"digest": digest, "size": footer.size, "mtime_ns": footer.mtime_ns}
         path = _folder(catalogue, name) / "tiles" / f"{footer.tile}{SUFFIX}"
         there = _receipt(path)
         if there is None or {key: there.get(key) for key in receipt} != receipt:
-            there = {**receipt, "objects": _place_tile(catalogue, footer, chosen, place, name, path, receipt)}
+            there = {**receipt, "objects": _place_tile(snapshot, footer, chosen, place, name, path, receipt)}
             placed += 1
         else:
             kept += 1
         objects += int(there["objects"])
-        progress(number, len(footers))
+        progress(number, len(snapshot.footers))
     return Report(name, len(sample), placed, kept, objects)
 
 
@@ -213,7 +214,7 @@ class _Known:
 
 
 def _place_tile(
-    catalogue: TileStore,
+    snapshot: Snapshot,
     footer: Footer,
     chosen: Selection,
     place: _Known,
@@ -221,10 +222,10 @@ def _place_tile(
     path: Path,
     receipt: dict[str, Any],
 ) -> int:
-    every = [part.column(_ID).to_numpy() for part in rows.tile_groups(catalogue, footer, [_ID])]
+    every = [part.column(_ID).to_numpy() for part in rows.tile_groups(snapshot, footer, [_ID])]
     identity = np.concatenate([np.zeros(0, np.int64), *every])
     coordinates = np.full((len(identity), 2), np.nan, np.float32)
-    for part in rows.tile_groups(catalogue, footer, [_ID, EMBEDDING], chosen):
+    for part in rows.tile_groups(snapshot, footer, [_ID, EMBEDDING], chosen):
         embedding = vectors.from_arrow(part.column(EMBEDDING))
         sound = np.flatnonzero(vectors.sound(embedding))
         numbers = part.column(reading.ROW).to_numpy()[sound]
@@ -238,7 +239,7 @@ def _place_tile(
 
 
 def _joined(
-    catalogue: TileStore,
+    snapshot: Snapshot,
     name: str,
     footer: Footer,
     schema: pa.Schema,
@@ -247,7 +248,7 @@ def _joined(
     share: float,
 ) -> Iterator[pa.Table]:
     """The objects of a tile that are chosen and on the map, with the columns of ``schema``."""
-    path = _folder(catalogue, name) / "tiles" / f"{footer.tile}{SUFFIX}"
+    path = _folder(snapshot.catalogue, name) / "tiles" / f"{footer.tile}{SUFFIX}"
     receipt = _receipt(path) or {}
     if (receipt.get("size"), receipt.get("mtime_ns")) != (footer.size, footer.mtime_ns):
         log.warning("Tile %s is not on the map %s yet. Left out; run scanner map again.", footer.tile, name)
@@ -257,7 +258,7 @@ def _joined(
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, error) from error
     own = [one for one in schema.names if one not in _axes(name)]
-    for part in rows.tile_groups(catalogue, footer, own, chosen):
+    for part in rows.tile_groups(snapshot, footer, own, chosen):
         numbers = part.column(reading.ROW).to_numpy()
         drawn = rng.random(len(numbers)) < share
         drawn &= np.isfinite(beside.column(_axes(name)[0]).to_numpy()[numbers])
@@ -267,10 +268,10 @@ def _joined(
         yield part.select(schema.names)
 
 
-def _objects(catalogue: TileStore, name: str, footers: Sequence[Footer]) -> int:
+def _objects(snapshot: Snapshot, name: str) -> int:
     """How many objects are on a map."""
-    folder = _folder(catalogue, name) / "tiles"
-    receipts = (_receipt(folder / f"{footer.tile}{SUFFIX}") for footer in footers)
+    folder = _folder(snapshot.catalogue, name) / "tiles"
+    receipts = (_receipt(folder / f"{footer.tile}{SUFFIX}") for footer in snapshot.footers)
     return sum(int(receipt["objects"]) for receipt in receipts if receipt)
 
 

@@ -22,6 +22,7 @@ from catalogs.search.full_pass import Block
 from catalogs.search.hits import ONE_SYSTEM
 from catalogs.sky import crossmatch
 from catalogs.store import rows
+from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors
 
@@ -79,17 +80,18 @@ def evaluate(catalogue: TileStore, truth: Examples, trial: Trial, like: Examples
     ``ScannerError`` ``rank.few_lenses``, ``rank.no_ordinary``, ``where.*``.
     """
     chosen = rows.primary(catalogue, trial.where)
-    ranked = _ranked(catalogue, truth, chosen)
+    snapshot = catalogue.snapshot()
+    ranked = _ranked(snapshot, truth, chosen)
     splits = _splits(ranked, trial, like)
-    drawn = sampling.draw(catalogue, chosen, rank.SAMPLE, trial.seed)
+    drawn = sampling.draw(snapshot, chosen, rank.SAMPLE, trial.seed)
     ordinary = drawn[~(truth.near(drawn.ra, drawn.dec) | (like or ranked).near(drawn.ra, drawn.dec))].vectors
     if not len(ordinary):
         raise ScannerError(ErrorCode.RANK_NO_ORDINARY, "There are no objects but the lenses.", "Let --where pass more.")
     contests = [
         *(_by_method(method, split, ordinary) for method in trial.methods for split in splits),
-        *(_by_magnitude(_magnitudes(catalogue, ranked), split) for split in splits if like is None),
+        *(_by_magnitude(_magnitudes(snapshot, ranked), split) for split in splits if like is None),
     ]
-    counts, objects = _counted(catalogue, chosen, truth, like, contests)
+    counts, objects = _counted(snapshot, chosen, truth, like, contests)
     above: dict[str, list[NDArray[np.int64]]] = {}
     for contest, count in zip(contests, counts, strict=True):
         above.setdefault(contest.name, []).append(count)
@@ -121,13 +123,13 @@ class _Contest:
         return np.asarray(len(scores) - np.searchsorted(scores, self.sought, side="left"), np.int64)
 
 
-def _ranked(catalogue: TileStore, truth: Examples, chosen: Selection) -> Examples:
+def _ranked(snapshot: Snapshot, truth: Examples, chosen: Selection) -> Examples:
     """Those of the truth that a ranking would list."""
     there: set[int] = set()
     tiles = set(truth.tile.tolist())
-    for footer in catalogue.footers(chosen.near):
+    for footer in snapshot.touching(chosen.near).footers:
         if footer.tile in tiles:
-            for table in rows.tile_groups(catalogue, footer, ["object_id"], chosen):
+            for table in rows.tile_groups(snapshot, footer, ["object_id"], chosen):
                 there.update(np.intersect1d(table.column("object_id").to_numpy(), truth.object_id).tolist())
     return truth[np.isin(truth.object_id, list(there))]
 
@@ -170,20 +172,20 @@ def _by_magnitude(magnitudes: NDArray[np.float64], split: _Split) -> _Contest:
     )
 
 
-def _magnitudes(catalogue: TileStore, ranked: Examples) -> NDArray[np.float64]:
+def _magnitudes(snapshot: Snapshot, ranked: Examples) -> NDArray[np.float64]:
     """``mag_auto`` [P] of lenses."""
     found: dict[int, float] = {}
     tiles = set(ranked.tile.tolist())
-    for footer in catalogue.footers():
+    for footer in snapshot.footers:
         if footer.tile in tiles:
-            for table in rows.tile_groups(catalogue, footer, ["object_id", _MAGNITUDE_COLUMN]):
+            for table in rows.tile_groups(snapshot, footer, ["object_id", _MAGNITUDE_COLUMN]):
                 names = ("object_id", _MAGNITUDE_COLUMN)
                 found |= dict(zip(*(table.column(name).to_pylist() for name in names), strict=True))
     return np.array([found[int(one)] for one in ranked.object_id])
 
 
 def _counted(
-    catalogue: TileStore,
+    snapshot: Snapshot,
     chosen: Selection,
     truth: Examples,
     like: Examples | None,
@@ -199,7 +201,7 @@ def _counted(
         return [contest.above(block, wrong) for contest in contests], int(wrong.sum())
 
     counts, objects = [np.zeros(len(contest.sought), np.int64) for contest in contests], 0
-    for more, number in passes.over(catalogue, catalogue.footers(), chosen, counted, [_MAGNITUDE_COLUMN]):
+    for more, number in passes.over(snapshot, chosen, counted, [_MAGNITUDE_COLUMN]):
         counts = [one + other for one, other in zip(counts, more, strict=True)]
         objects += number
     return counts, objects

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.search import examples
+from catalogs.search import examples, matching
 from catalogs.search.examples import Examples
 from catalogs.search.hits import SAME_OBJECT
+from catalogs.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from catalogs.store.tile_store import TileStore
@@ -76,9 +77,8 @@ def resolve(catalogue: TileStore, marks: Sequence[Mark]) -> Marks:
 
     So is a mark whose object is not in the catalogue.
     """
-    kept, rejected = (
-        _objects(catalogue, [mark for mark in marks if mark.kept is verdict]) for verdict in (True, False)
-    )
+    snapshot = catalogue.snapshot()
+    kept, rejected = (_objects(snapshot, [mark for mark in marks if mark.kept is verdict]) for verdict in (True, False))
     for unmatched in (*kept.unmatched, *rejected.unmatched):
         log.warning("The mark in %s is of no object of the catalogue. [%s]", unmatched.name, unmatched.code)
     doubtful = kept[rejected.near(kept.ra, kept.dec, SAME_OBJECT)]
@@ -87,14 +87,14 @@ def resolve(catalogue: TileStore, marks: Sequence[Mark]) -> Marks:
     return Marks(kept.without(doubtful), rejected.without(doubtful))
 
 
-def _objects(catalogue: TileStore, marks: Sequence[Mark]) -> Examples:
+def _objects(snapshot: Snapshot, marks: Sequence[Mark]) -> Examples:
     placed = [mark for mark in marks if mark.ra is not None and mark.dec is not None]
     places = [(mark.ra or 0.0, mark.dec or 0.0) for mark in placed]
-    by_place = examples.match(
-        catalogue, [ra for ra, _ in places], [dec for _, dec in places], RADIUS, [mark.name for mark in placed]
+    by_place = matching.match(
+        snapshot, [ra for ra, _ in places], [dec for _, dec in places], RADIUS, [mark.name for mark in placed]
     )
     identities = {mark.object_id: mark.name for mark in marks if mark.ra is None and mark.object_id is not None}
-    return by_place.joined(examples.of_ids(catalogue, identities))
+    return by_place.joined(matching.match_ids(snapshot, identities))
 
 
 def _records(path: Path) -> list[tuple[int, dict[str, str]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from catalogs.search.hits import ONE_SYSTEM, Hits
 from catalogs.sky import crossmatch
 from catalogs.store import tile_reader as reading
 from catalogs.store import vectors
-from catalogs.store.footers import Footer
 from catalogs.store.schema import EMBEDDING
+from catalogs.store.snapshot import Snapshot
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -44,16 +43,16 @@ class Listing:
             left_out |= self._feedback.of(hits.ra, hits.dec) != ""
         return left_out
 
-    def vectors(self, footers: Sequence[Footer], hits: Hits) -> Vectors:
+    def vectors(self, snapshot: Snapshot, hits: Hits) -> Vectors:
         """Unit vectors [N, D] of hits."""
         found = np.empty((len(hits), self._catalogue.info.dim), np.float32)
-        for here, table in passes.taken(self._catalogue, footers, hits, [EMBEDDING]):
+        for here, table in passes.taken(snapshot, hits, [EMBEDDING]):
             found[here] = vectors.unit(vectors.from_arrow(table.column(EMBEDDING)))
         return found
 
     def table(
         self,
-        footers: Sequence[Footer],
+        snapshot: Snapshot,
         hits: Hits,
         learned: Learned,
         prevalence: float,
@@ -63,7 +62,7 @@ class Listing:
         count, schema = len(hits), self._catalogue.schema
         parts, places = [schema.remove(schema.get_field_index(EMBEDDING)).empty_table()], [np.zeros(0, np.int64)]
         similarity, which, score = np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.float32)
-        for here, table in passes.taken(self._catalogue, footers, hits, schema.names):
+        for here, table in passes.taken(snapshot, hits, schema.names):
             unit = vectors.unit(vectors.from_arrow(table.column(EMBEDDING)))
             similarity[here], which[here] = scorers.nearest(unit, self.like.vectors)
             score[here] = learned.scorer(unit)

@@ -7,14 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.estimate import Estimate
+from catalogs.estimate import DRAWS, Estimate, draw_rows
 
 Places = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Measure = Callable[[Places], Floats]
-
-DRAWS = 1000
-LEVEL = (2.5, 97.5)
 
 
 def places(above: NDArray[np.int64]) -> Places:
@@ -47,20 +44,15 @@ def ndcg(k: int) -> Measure:
     return measured
 
 
-def estimate(above: Sequence[NDArray[np.int64]], measure: Measure, seed: int = 0, draws: int = DRAWS) -> Estimate:
+def estimate(above: Sequence[NDArray[np.int64]], measure: Measure, seed: int = 0) -> Estimate:
     """Mean of a measure over rankings (``above`` [n] of each), with its interval.
 
     Rankings are drawn again, and within each its right objects: the interval covers the choice of examples and the
     luck of which objects there were to be found. Rankings of one set of objects share these: they are drawn alike.
     """
     rng = np.random.default_rng(seed)
-    value = float(np.mean([measure(places(one)) for one in above]))
-    by_ranking = np.stack([measure(places(one[_again(len(one), draws, seed)])) for one in above])
-    picked = rng.integers(len(above), size=(len(above), draws))
-    low, high = np.percentile(np.take_along_axis(by_ranking, picked, axis=0).mean(axis=0), LEVEL)
-    return Estimate(value, float(low), float(high))
-
-
-def _again(count: int, draws: int, seed: int) -> NDArray[np.int64]:
-    """Numbers [draws, count] of objects drawn with replacement; the same for the same count and seed."""
-    return np.random.default_rng([seed, count]).integers(count, size=(draws, count))
+    value = np.mean([measure(places(one)) for one in above])
+    # The seed of the inner draws depends on the number of objects alone, so rankings of equal length share them.
+    by_ranking = np.stack([measure(places(one[draw_rows(len(one), DRAWS, [seed, len(one)])])) for one in above])
+    picked = rng.integers(len(above), size=(len(above), DRAWS))
+    return Estimate.of(float(value), np.take_along_axis(by_ranking, picked, axis=0).mean(axis=0))

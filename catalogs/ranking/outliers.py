@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -15,8 +15,8 @@ from catalogs.search import random_sample as sampling
 from catalogs.search.hits import Hits
 from catalogs.search.random_sample import Sample
 from catalogs.store import tile_reader as reading
-from catalogs.store.footers import Footer
 from catalogs.store.rows import primary
+from catalogs.store.snapshot import Snapshot
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -96,20 +96,21 @@ def outliers(
     if k < 1:
         raise ScannerError(ErrorCode.QUERY_BAD_K, f"{k} outliers cannot be found.", "Ask for one or more.")
     chosen = primary(catalogue, where)
-    usual = sampling.draw(catalogue, chosen, sample, seed)
+    snapshot = catalogue.snapshot()
+    usual = sampling.draw(snapshot, chosen, sample, seed)
     far = distance(method, usual, neighbour)
     inside = np.sort(far(usual.vectors, np.ones(len(usual), np.float32)))
 
-    def answer(footers: Sequence[Footer]) -> Table:
+    def answer(current: Snapshot) -> Table:
         count = 4 * k + 64
         while True:
-            best = passes.best(catalogue, footers, chosen, far, count)
+            best = passes.best(current, chosen, far, count)
             hits = best.unique()
             if len(hits) >= k or len(best) < count:
-                return _table(catalogue, footers, hits[:k], inside)
+                return _table(current, hits[:k], inside)
             count *= 8
 
-    return passes.steady(catalogue, chosen, answer)
+    return passes.steady(snapshot, chosen, answer)
 
 
 def _parts(rows: int, width: int) -> Iterator[slice]:
@@ -134,11 +135,12 @@ def distance(method: str, usual: Sample, neighbour: int) -> Mahalanobis | Knn:
     return Mahalanobis(mean.astype(np.float32), (directions / scale).astype(np.float32))
 
 
-def _table(catalogue: TileStore, footers: Sequence[Footer], hits: Hits, inside: NDArray[np.float32]) -> Table:
-    names = reading.checked_columns(None, catalogue.schema)
-    found = reading.to_astropy(passes.rows_of(catalogue, footers, hits, names))
+def _table(snapshot: Snapshot, hits: Hits, inside: NDArray[np.float32]) -> Table:
+    names = reading.checked_columns(None, snapshot.catalogue.schema)
+    found = reading.to_astropy(passes.rows_of(snapshot, hits, names))
     rarer = np.searchsorted(inside, hits.similarity) / len(inside)
-    suspect = (found["valid_fraction"] < WHOLE * _share_of_bands(catalogue, found)) | (found["flags"] & BROKEN != 0)
+    holed = found["valid_fraction"] < WHOLE * _share_of_bands(snapshot.catalogue, found)
+    suspect = holed | (found["flags"] & BROKEN != 0)
     said = {
         "rank": (np.arange(1, len(hits) + 1), "Place in the order of distance, from 1"),
         "distance": (hits.similarity, "How far out: see the method"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -22,8 +21,8 @@ from catalogs.search import full_pass as passes
 from catalogs.search import random_sample as sampling
 from catalogs.search.examples import Examples
 from catalogs.search.hits import SAME_OBJECT, Hits
-from catalogs.store.footers import Footer
 from catalogs.store.rows import primary
+from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors, along
 
@@ -83,15 +82,16 @@ def rank(
     judged = feedback or marks.nothing(catalogue.info.dim)
     taught = _taught(like, unlike, judged)
     chosen = primary(catalogue, wanted.where)
-    learned = _learned(catalogue, *taught, chosen, wanted)
+    snapshot = catalogue.snapshot()
+    learned = _learned(snapshot, *taught, chosen, wanted)
     listing = ranked.Listing(catalogue, taught[0], judged, wanted.known)
 
-    def answer(footers: Sequence[Footer]) -> Table:
-        hits = _listed(catalogue, footers, chosen, learned, listing, wanted)
+    def answer(current: Snapshot) -> Table:
+        hits = _listed(current, chosen, learned, listing, wanted)
         scored = hits.similarity if wanted.next != "uncertain" else None
-        return listing.table(footers, hits, learned, wanted.prevalence, scored)
+        return listing.table(current, hits, learned, wanted.prevalence, scored)
 
-    return passes.steady(catalogue, chosen, answer)
+    return passes.steady(snapshot, chosen, answer)
 
 
 def _checked(ranking: Ranking) -> Ranking:
@@ -128,9 +128,9 @@ def _taught(like: Examples, unlike: Examples | None, feedback: Marks) -> tuple[E
     return like, against
 
 
-def _learned(catalogue: TileStore, like: Examples, unlike: Examples, chosen: Selection, wanted: Ranking) -> Learned:
+def _learned(snapshot: Snapshot, like: Examples, unlike: Examples, chosen: Selection, wanted: Ranking) -> Learned:
     method = scorers.automatic(len(like)) if wanted.method == "auto" else wanted.method
-    drawn = sampling.draw(catalogue, chosen, SAMPLE, wanted.seed)
+    drawn = sampling.draw(snapshot, chosen, SAMPLE, wanted.seed)
     ordinary = drawn[~(like.near(drawn.ra, drawn.dec) | unlike.near(drawn.ra, drawn.dec))].vectors
     if not len(ordinary) and method != "nearest":
         hint = "Rank with --method nearest, or let --where pass more."
@@ -152,8 +152,7 @@ def _learned(catalogue: TileStore, like: Examples, unlike: Examples, chosen: Sel
 
 
 def _listed(
-    catalogue: TileStore,
-    footers: Sequence[Footer],
+    snapshot: Snapshot,
     chosen: Selection,
     learned: Learned,
     listing: ranked.Listing,
@@ -163,7 +162,7 @@ def _listed(
     k = min(POOL * wanted.k, max(MOST_POOLED, wanted.k)) if wanted.next == "explore" else wanted.k
     count = 4 * k + 64 + len(listing.like)
     while True:
-        best = passes.best(catalogue, footers, chosen, _priority(learned, wanted), count)
+        best = passes.best(snapshot, chosen, _priority(learned, wanted), count)
         shown = best.unique()
         shown = shown[~listing.hidden(shown, wanted.hide_known, wanted.next is not None)]
         if len(shown) >= k or len(best) < count:
@@ -172,7 +171,7 @@ def _listed(
     if wanted.next != "explore":
         return shown[:k]
     pool = shown[:k]
-    return pool[spread(listing.vectors(footers, pool), learned.judged, wanted.k)]
+    return pool[spread(listing.vectors(snapshot, pool), learned.judged, wanted.k)]
 
 
 def _priority(learned: Learned, wanted: Ranking) -> passes.Scores:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +20,9 @@ from catalogs.search.hits import Hits
 from catalogs.store import rows
 from catalogs.store import tile_reader as reading
 from catalogs.store.footers import Footer
+from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors, products
-
-if TYPE_CHECKING:
-    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
@@ -49,36 +46,37 @@ class Candidates:
 
     def __init__(
         self,
-        catalogue: TileStore,
-        footers: Sequence[Footer],
+        snapshot: Snapshot,
         directions: Vectors,
         chosen: Selection = reading.EVERYTHING,
         *,
         way: str = "auto",
         indexed_only: bool = False,
     ) -> None:
-        self._catalogue, self._directions, self._chosen = catalogue, directions, chosen
+        self._directions, self._chosen = directions, chosen
         self._way, self._indexed_only = way, indexed_only
-        self.footers = [footer for footer in footers if footer.rows]
-        self.numbers = {footer.tile: number for number, footer in enumerate(self.footers)}
+        self.snapshot = snapshot.touching(chosen.near)
+        self._numbers = {footer.tile: number for number, footer in enumerate(self.snapshot.footers)}
         self.exactly = self.by_index = 0
 
     @property
     def large(self) -> bool:
         """Whether the tiles asked hold so many numbers that comparing all takes too long."""
-        return sum(footer.rows for footer in self.footers) * self._catalogue.info.dim > EXACT_NUMBERS
+        return sum(footer.rows for footer in self.snapshot.footers) * self.snapshot.catalogue.info.dim > EXACT_NUMBERS
 
     def best(self, count: int) -> list[Hits]:
         """For each direction the ``count`` best rows, best first, copies on the sky included."""
         best = [Hits.joined([]) for _ in self._directions]
         self.exactly = self.by_index = 0
         covered: set[str] = set()
-        pairs = [(shard, tiles) for shard, tiles in covering(self._catalogue, self.footers) if any(tiles)]
+        pairs = [
+            (shard, tiles) for shard, tiles in covering(self.snapshot.catalogue, self.snapshot.footers) if any(tiles)
+        ]
         for (_, tiles), part in zip(pairs, in_threads(lambda pair: self._shard(*pair, count), pairs), strict=True):
             if part is not None:
                 best = self._with(best, part, count)
                 covered |= {tile.tile for tile in tiles if tile}
-        rest = [footer for footer in self.footers if footer.tile not in covered]
+        rest = [footer for footer in self.snapshot.footers if footer.tile not in covered]
         for part in self._compared([] if self._indexed_only else rest, count):
             best = self._with(best, part, count)
         return best
@@ -92,7 +90,7 @@ class Candidates:
         if not shard.rows:
             return [Hits.joined([]) for _ in self._directions], 0, 0
         try:
-            searcher = Searcher(shard, self._catalogue.path / "index")
+            searcher = Searcher(shard, self.snapshot.catalogue.path / "index")
             left = self._left(shard, tiles, searcher.items)
             if left is not None and not len(left):
                 return [Hits.joined([]) for _ in self._directions], 0, 0
@@ -150,7 +148,7 @@ class Candidates:
         return found
 
     def _hits(self, searcher: Searcher, tiles: Sequence[Footer | None], items: Numbers, cosine: Vectors) -> Hits:
-        numbers = np.array([self.numbers[tile.tile] if tile else -1 for tile in tiles])
+        numbers = np.array([self._numbers[tile.tile] if tile else -1 for tile in tiles])
         item = searcher.items[items]
         return Hits(
             cosine, item["object_id"], item["ra"], item["dec"], numbers[item["tile"]], item["row"].astype(np.int64)
@@ -176,18 +174,18 @@ class Candidates:
             near = self._chosen.near
             return near.contains(items["ra"], items["dec"]) if near else np.ones(len(items), bool)
         passing = np.zeros(footer.rows, bool)
-        for table in rows.tile_groups(self._catalogue, footer, (), self._chosen):
+        for table in rows.tile_groups(self.snapshot, footer, (), self._chosen):
             passing[table.column(reading.ROW).to_numpy()] = True
         chosen: NDArray[np.bool_] = passing[items["row"]]
         return chosen
 
     def _compared(self, footers: Sequence[Footer], count: int) -> Iterator[Part]:
         """The best rows of each row group of tiles that no shard covers."""
-        numbers = np.array([self.numbers[footer.tile] for footer in footers], np.int64)
+        numbers = np.array([self._numbers[footer.tile] for footer in footers], np.int64)
 
         def compared(block: Block) -> Part:
             cosines = block.scored(lambda vectors, length: products(vectors, self._directions) / length[:, None])
             best = [block.best(cosine, count) for cosine in cosines.T]
             return [replace(hits, tile=numbers[hits.tile]) for hits in best], len(block), 0
 
-        return passes.over(self._catalogue, footers, self._chosen, compared)
+        return passes.over(self.snapshot.only(footers), self._chosen, compared)

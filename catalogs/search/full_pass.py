@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +17,9 @@ from catalogs.search.hits import Hits
 from catalogs.store import rows
 from catalogs.store import tile_reader as reading
 from catalogs.store.footers import Footer
+from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors
-
-if TYPE_CHECKING:
-    from catalogs.store.tile_store import TileStore
 
 COLUMNS = ("object_id", "ra", "dec")
 ATTEMPTS = 3
@@ -37,7 +35,7 @@ class Block:
     """N rows of one row group that have a direction and may count, and their columns.
 
     ``group`` [M, D] are all vectors of the row group, of ``lengths`` [M], and ``here`` [N] the numbers of the rows
-    among them. ``tile`` is the number of the tile in the list of the pass.
+    among them. ``tile`` is the number of the tile in the snapshot.
     """
 
     tile: int
@@ -69,8 +67,7 @@ class Block:
 
 
 def over(
-    catalogue: TileStore,
-    footers: Sequence[Footer],
+    snapshot: Snapshot,
     chosen: Selection,
     work: Callable[[Block], Answer],
     columns: Sequence[str] = (),
@@ -82,66 +79,65 @@ def over(
     names = list(dict.fromkeys([*COLUMNS, *columns]))
 
     def tile(number: int) -> list[Answer]:
-        found = rows.tile_vectors(catalogue, footers[number], names, chosen)
+        found = rows.tile_vectors(snapshot, snapshot.footers[number], names, chosen)
         return [work(_block(number, *group)) for group in found]
 
-    for answers in in_threads(tile, range(len(footers))):
+    for answers in in_threads(tile, range(len(snapshot.footers))):
         yield from answers
 
 
-def best(catalogue: TileStore, footers: Sequence[Footer], chosen: Selection, scores: Scores, count: int) -> Hits:
+def best(snapshot: Snapshot, chosen: Selection, scores: Scores, count: int) -> Hits:
     """The ``count`` rows of the tiles that score highest, best first, copies on the sky included."""
     found = Hits.joined([])
-    for hits in over(catalogue, footers, chosen, lambda block: block.best(block.scored(scores), count)):
+    for hits in over(snapshot, chosen, lambda block: block.best(block.scored(scores), count)):
         found = Hits.joined([found, hits]).best(count)
     return found
 
 
-def taken(
-    catalogue: TileStore, footers: Sequence[Footer], hits: Hits, columns: Sequence[str]
-) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+def taken(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
     """The rows that were hit, tile by tile, and which of the hits they are.
 
     ``ScannerError`` ``catalogue.changing`` where a tile is no longer the file of its footer: row numbers mean
     something else then.
     """
     for number in np.unique(hits.tile):
-        here, footer = np.flatnonzero(hits.tile == number), footers[number]
-        path = catalogue.tile_path(footer.tile)
+        here, footer = np.flatnonzero(hits.tile == number), snapshot.footers[number]
+        path = snapshot.catalogue.tile_path(footer.tile)
         try:
-            found = reading.take(path, columns, hits.row[here], catalogue.owners)
+            with snapshot.open(footer) as file:
+                found = file.take(columns, hits.row[here], snapshot.owners)
         except ScannerError:
             if _there(path, footer):
                 raise
-            raise _changing(catalogue, footer) from None
+            raise _changing(snapshot, footer) from None
         if not _there(path, footer):
-            raise _changing(catalogue, footer)
+            raise _changing(snapshot, footer)
         yield here, found
 
 
-def rows_of(catalogue: TileStore, footers: Sequence[Footer], hits: Hits, columns: Sequence[str]) -> pa.Table:
+def rows_of(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> pa.Table:
     """``columns`` of the rows that were hit, in the order of the hits."""
-    schema = pa.schema([catalogue.schema.field(name) for name in columns])
+    schema = pa.schema([snapshot.catalogue.schema.field(name) for name in columns])
     parts, places = [schema.empty_table()], [np.zeros(0, np.int64)]
-    for here, table in taken(catalogue, footers, hits, columns):
+    for here, table in taken(snapshot, hits, columns):
         parts.append(table.cast(schema))
         places.append(here)
     return pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))
 
 
-def steady(catalogue: TileStore, chosen: Selection, answer: Callable[[Sequence[Footer]], Answer]) -> Answer:
-    """``answer`` from the tiles as they are now; asked again where one that it took rows of was replaced meanwhile.
+def steady(snapshot: Snapshot, chosen: Selection, answer: Callable[[Snapshot], Answer]) -> Answer:
+    """``answer`` from the snapshot, and again from a new one where a tile that it took rows of was replaced meanwhile.
 
     Other tiles may come, change and go: what was read of them is one version or the other. ``ScannerError``
     ``catalogue.changing`` where that goes on.
     """
     for attempt in range(1, ATTEMPTS + 1):
-        footers = [footer for footer in catalogue.footers(chosen.near) if footer.rows]
         try:
-            return answer(footers)
+            return answer(snapshot.touching(chosen.near))
         except ScannerError as error:
             if error.code != CHANGING or attempt == ATTEMPTS:
                 raise
+            snapshot = snapshot.catalogue.snapshot()
     raise AssertionError("there is at least one attempt")
 
 
@@ -152,10 +148,10 @@ def _there(path: Path, footer: Footer) -> bool:
         return False
 
 
-def _changing(catalogue: TileStore, footer: Footer) -> ScannerError:
+def _changing(snapshot: Snapshot, footer: Footer) -> ScannerError:
     return ScannerError(
         CHANGING,
-        f"Tile {footer.tile} of {catalogue.path} was replaced while it was read, {ATTEMPTS} times over.",
+        f"Tile {footer.tile} of {snapshot.catalogue.path} was replaced while it was read, {ATTEMPTS} times over.",
         "Wait until the scan that writes it is done. (New tiles do no harm.)",
     )
 

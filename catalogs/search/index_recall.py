@@ -19,6 +19,7 @@ from catalogs.index.shards import VECTORS
 from catalogs.search.candidates import Candidates
 from catalogs.search.hits import Hits
 from catalogs.store import vectors
+from catalogs.store.snapshot import Snapshot
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -51,16 +52,17 @@ def verify(catalogue: TileStore, questions: int = QUESTIONS, seed: int = 0) -> V
 
     Raises ``ScannerError`` ``index.none`` where there is no index, and as ``covering`` does.
     """
-    asked, rows, recipe = _drawn(catalogue, questions, seed)
+    snapshot = catalogue.snapshot()
+    asked, rows, recipe = _drawn(snapshot, questions, seed)
     shares: dict[int, list[float]] = {10: [], 100: []}
     for start in range(0, len(asked), _TOGETHER):
         some = asked[start : start + _TOGETHER]
-        exact, by_index = (_ask(catalogue, some, way) for way in ("exact", "index"))
+        exact, by_index = (_ask(snapshot, some, way) for way in ("exact", "index"))
         for truth, found in zip(exact, by_index, strict=True):
             others, answered = (hits.object_id[hits.object_id != truth.object_id[0]] for hits in (truth, found))
             for k, of_each in shares.items():
                 of_each.append(shared(others[:k], answered[:k]))
-    index_ms, exact_ms = _latency(catalogue, asked[:_TIMED])
+    index_ms, exact_ms = _latency(snapshot, asked[:_TIMED])
     return Verified(
         rows=rows,
         questions=len(asked),
@@ -68,38 +70,40 @@ def verify(catalogue: TileStore, questions: int = QUESTIONS, seed: int = 0) -> V
         recall_at_100=interval(np.array(shares[100])),
         index_ms=index_ms,
         exact_ms=exact_ms,
-        default="index" if Candidates(catalogue, catalogue.footers(), asked[:1]).large else "exact",
+        default="index" if Candidates(snapshot, asked[:1]).large else "exact",
         recipe=recipe,
     )
 
 
-def _ask(catalogue: TileStore, questions: Vectors, way: str) -> list[Hits]:
+def _ask(snapshot: Snapshot, questions: Vectors, way: str) -> list[Hits]:
     """The 101 best of the indexed rows: the first of the exact ones is the object that asked."""
-    return Candidates(catalogue, catalogue.footers(), questions, way=way, indexed_only=True).best(101)
+    return Candidates(snapshot, questions, way=way, indexed_only=True).best(101)
 
 
-def _latency(catalogue: TileStore, questions: Vectors) -> tuple[float, float]:
+def _latency(snapshot: Snapshot, questions: Vectors) -> tuple[float, float]:
     took: dict[str, list[float]] = {"index": [], "exact": []}
     for question in questions:
         for way, seconds in took.items():
-            search = Candidates(catalogue, catalogue.footers(), question[None], way=way, indexed_only=True)
+            search = Candidates(snapshot, question[None], way=way, indexed_only=True)
             began = time.perf_counter()
             search.best(104)
             seconds.append(time.perf_counter() - began)
     return 1000 * median(took["index"]), 1000 * median(took["exact"])
 
 
-def _drawn(catalogue: TileStore, count: int, seed: int) -> tuple[Vectors, int, Recipe]:
+def _drawn(snapshot: Snapshot, count: int, seed: int) -> tuple[Vectors, int, Recipe]:
     """Unit vectors of random indexed objects, how many are indexed, and how the index is asked."""
-    shards = [shard for shard, _ in covering(catalogue, catalogue.footers()) if shard.rows]
+    shards = [shard for shard, _ in covering(snapshot.catalogue, snapshot.footers) if shard.rows]
     if not shards:
-        message = f"The catalogue {catalogue.path} has no index to verify."
-        raise ScannerError(ErrorCode.INDEX_NONE, message, f"Make one: scanner index --catalog {catalogue.path}")
+        message = f"The catalogue {snapshot.catalogue.path} has no index to verify."
+        raise ScannerError(
+            ErrorCode.INDEX_NONE, message, f"Make one: scanner index --catalog {snapshot.catalogue.path}"
+        )
     rng = np.random.default_rng(seed)
     sizes = np.array([shard.rows for shard in shards])
     shares: NDArray[np.int64] = rng.multinomial(min(count, int(sizes.sum())), sizes / sizes.sum())
     found = []
     for shard, share in zip(shards, shares, strict=True):
-        rows = Halves(shard.path(catalogue.path / "index", VECTORS), shard.dim)
+        rows = Halves(shard.path(snapshot.catalogue.path / "index", VECTORS), shard.dim)
         found += list(rows.leading(shard.dim, np.sort(rng.choice(shard.rows, min(share, shard.rows), replace=False))))
     return vectors.unit(np.concatenate(found)), int(sizes.sum()), shards[0].recipe

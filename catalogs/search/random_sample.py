@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +11,9 @@ from numpy.typing import NDArray
 
 from catalogs.store import rows, vectors
 from catalogs.store.schema import EMBEDDING
+from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors
-
-if TYPE_CHECKING:
-    from catalogs.store.tile_store import TileStore
 
 TILES = 32
 """Tiles, at least, that a sample comes from, where so many have objects to draw."""
@@ -39,7 +36,7 @@ class Sample:
         return Sample(self.object_id[chosen], self.ra[chosen], self.dec[chosen], self.vectors[chosen])
 
 
-def draw(catalogue: TileStore, chosen: Selection, count: int, seed: int = 0) -> Sample:
+def draw(snapshot: Snapshot, chosen: Selection, count: int, seed: int = 0) -> Sample:
     """``count`` of the ``chosen`` objects (all, where there are fewer), each as likely as another of the tiles read.
 
     Tiles are read in random order until there are enough objects from ``TILES`` of them. Holds ``count`` rows and one
@@ -48,7 +45,7 @@ def draw(catalogue: TileStore, chosen: Selection, count: int, seed: int = 0) -> 
     rng = np.random.default_rng(seed)
     key, kept = np.zeros(0), Sample(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros((0, 0), np.float32))
     used = seen = 0
-    for found in _tiles(catalogue, chosen, rng):
+    for found in _tiles(snapshot, chosen, rng):
         for sample in found:
             key = np.concatenate([key, rng.random(len(sample))])
             kept = _joined(kept, sample) if seen else sample
@@ -59,14 +56,18 @@ def draw(catalogue: TileStore, chosen: Selection, count: int, seed: int = 0) -> 
         used += bool(found)
         if used >= TILES and seen >= count:
             break
-    return kept if seen else Sample(kept.object_id, kept.ra, kept.dec, np.zeros((0, catalogue.info.dim), np.float32))
+    return (
+        kept
+        if seen
+        else Sample(kept.object_id, kept.ra, kept.dec, np.zeros((0, snapshot.catalogue.info.dim), np.float32))
+    )
 
 
-def _tiles(catalogue: TileStore, chosen: Selection, rng: np.random.Generator) -> Iterator[list[Sample]]:
+def _tiles(snapshot: Snapshot, chosen: Selection, rng: np.random.Generator) -> Iterator[list[Sample]]:
     """The chosen objects of each tile, tiles in random order."""
-    footers = [footer for footer in catalogue.footers(chosen.near) if footer.rows]
-    for number in rng.permutation(len(footers)):
-        groups = (_sample(table) for table in rows.tile_groups(catalogue, footers[number], _COLUMNS, chosen))
+    part = snapshot.touching(chosen.near)
+    for number in rng.permutation(len(part.footers)):
+        groups = (_sample(table) for table in rows.tile_groups(part, part.footers[number], _COLUMNS, chosen))
         yield [sample for sample in groups if len(sample)]
 
 

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
+_TOGETHER = 1000  # positions whose candidates are compared at a time
+
 
 @dataclass(frozen=True)
 class Circle:
@@ -52,17 +54,37 @@ def bounding_circle(ra: Floats, dec: Floats) -> Circle | None:
     return Circle(centre_ra, centre_dec, radius + 1e-9)
 
 
-def close_pairs(ra: Floats, dec: Floats, radius: float) -> list[tuple[int, int]]:
-    """All pairs (i, j), i < j, of positions within ``radius`` degrees of each other, in the order of i, then j."""
-    from scipy.spatial import cKDTree
+def pairs_within(
+    ra: Floats, dec: Floats, there_ra: Floats, there_dec: Floats, radius: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find all pairs of a position [N] and one of ``there`` [M] within ``radius`` degrees of it: the indices of both.
 
-    finite = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
-    if not len(finite):
-        return []
-    tree = cKDTree(directions(ra[finite], dec[finite]))
-    first, second = finite[tree.query_pairs(chord(radius), output_type="ndarray")].T
-    near = separation(ra[first], dec[first], ra[second], dec[second]) <= radius
-    return sorted(zip(first[near].tolist(), second[near].tolist(), strict=True))
+    Pairs are in the order of the first index. Positions that are not finite have no pairs.
+    """
+    finite = np.flatnonzero(np.isfinite(there_ra) & np.isfinite(there_dec))
+    order = finite[np.argsort(there_dec[finite], kind="stable")]
+    reach = radius + 1e-9  # rounding must not cut the rim
+    starts = np.searchsorted(there_dec[order], dec - reach, side="left")
+    stops = np.searchsorted(there_dec[order], dec + reach, side="right")
+    firsts, seconds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for begin in range(0, len(dec), _TOGETHER):
+        start, stop = starts[begin : begin + _TOGETHER], stops[begin : begin + _TOGETHER]
+        count = stop - start
+        # Row by row the candidates between start and stop, as two flat arrays of indices.
+        first = np.repeat(np.arange(begin, begin + len(count)), count)
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        second = order[np.repeat(start, count) + within]
+        near = separation(ra[first], dec[first], there_ra[second], there_dec[second]) <= radius
+        firsts.append(first[near])
+        seconds.append(second[near])
+    return np.concatenate(firsts), np.concatenate(seconds)
+
+
+def close_pairs(ra: Floats, dec: Floats, radius: float) -> list[tuple[int, int]]:
+    """Find all pairs (i, j), i < j, of positions within ``radius`` degrees, in the order of i, then j."""
+    first, second = pairs_within(ra, dec, ra, dec, radius)
+    once = first < second
+    return sorted(zip(first[once].tolist(), second[once].tolist(), strict=True))
 
 
 def chord(angle: float) -> float:

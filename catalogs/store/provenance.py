@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
 from typing import Any
 
@@ -29,7 +30,7 @@ class Run:
     settings: Mapping[str, Any]
     grid: str | None = None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of everything but the model's name: the same file may lie elsewhere."""
         facts = {**self._facts(), "contract": dict(self.contract)}

@@ -1,34 +1,24 @@
-"""Questions that rows answer: all of them, those around a position, one of them. Tiles are streamed, one at a time."""
+"""Questions that rows answer: all of them, or those around a position. Tiles are streamed, one at a time."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.store import rows
-from catalogs.store.footers import Footer
-from catalogs.store.tile_reader import Selection
-from catalogs.store.vectors import Vectors
-
-if TYPE_CHECKING:
-    from astropy.table import Table
-
-    from catalogs.store.tile_store import TileStore
-
-
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeVar
-
-import pyarrow as pa
-
 from catalogs.sky import geometry as sky
 from catalogs.store import row_filter as where
 from catalogs.store import tile_reader as reading
+from catalogs.store.footers import Footer
+from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_reader import Selection
+from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -38,8 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ARCSEC = 1 / 3600
-
-Item = TypeVar("Item")
 
 
 def selection(catalogue: TileStore, filter_text: str | None, near: tuple[float, float, float] | None) -> Selection:
@@ -63,46 +51,51 @@ def region(ra: float, dec: float, radius: float) -> sky.Circle:
 
 
 def scan(
-    catalogue: TileStore, columns: Sequence[str], chosen: Selection = reading.EVERYTHING
+    snapshot: Snapshot, columns: Sequence[str], chosen: Selection = reading.EVERYTHING
 ) -> Iterator[tuple[Footer, pa.Table]]:
     """Stream the chosen rows, tile by tile and row group by row group, with their row number ``_row``.
 
     A tile that turns out to be damaged is named in a warning and left out.
     """
-    for footer in catalogue.footers(chosen.near):
-        for table in tile_groups(catalogue, footer, columns, chosen):
+    part = snapshot.touching(chosen.near)
+    for footer in part.footers:
+        for table in tile_groups(part, footer, columns, chosen):
             yield footer, table
 
 
 def tile_groups(
-    catalogue: TileStore, footer: Footer, columns: Sequence[str], chosen: Selection = reading.EVERYTHING
+    snapshot: Snapshot, footer: Footer, columns: Sequence[str], chosen: Selection = reading.EVERYTHING
 ) -> Iterator[pa.Table]:
-    """The chosen rows of one tile, as ``reading.groups`` gives them; a damaged tile is warned of and left out."""
-    return _unless_damaged(reading.groups(catalogue.tile_path(footer.tile), columns, chosen, catalogue.owners))
+    """Stream the chosen rows of one tile, as ``TileFile.groups`` does; a damaged tile is left out with a warning."""
+    with damage_logged(), snapshot.open(footer) as file:
+        yield from file.groups(columns, chosen, snapshot.owners)
 
 
 def tile_vectors(
-    catalogue: TileStore, footer: Footer, columns: Sequence[str], chosen: Selection
+    snapshot: Snapshot, footer: Footer, columns: Sequence[str], chosen: Selection
 ) -> Iterator[tuple[pa.Table, Vectors, NDArray[np.int64]]]:
-    """As ``tile_groups``, of ``reading.beside_vectors``."""
-    return _unless_damaged(reading.beside_vectors(catalogue.tile_path(footer.tile), columns, chosen, catalogue.owners))
+    """Stream the chosen rows of one tile beside all its vectors, as ``TileFile.groups_beside_vectors`` does."""
+    with damage_logged(), snapshot.open(footer) as file:
+        yield from file.groups_beside_vectors(columns, chosen, snapshot.owners)
 
 
-def _unless_damaged(read: Iterator[Item]) -> Iterator[Item]:
+@contextlib.contextmanager
+def damage_logged() -> Iterator[None]:
+    """Turn the error of a damaged tile into a warning: its rows are left out."""
     try:
-        yield from read
+        yield
     except ScannerError as error:
         log.warning("%s Left out. %s", error.message, error.hint)
 
 
-def table(catalogue: TileStore, columns: Sequence[str] | None = None, filter_text: str | None = None) -> Table:
+def table(snapshot: Snapshot, columns: Sequence[str] | None = None, filter_text: str | None = None) -> Table:
     """All rows that pass the filter, in the order of the tiles."""
-    names = reading.checked_columns(columns, catalogue.schema)
-    return reading.to_astropy(_gathered(catalogue, names, selection(catalogue, filter_text, None)))
+    names = reading.checked_columns(columns, snapshot.catalogue.schema)
+    return reading.to_astropy(_gathered(snapshot, names, selection(snapshot.catalogue, filter_text, None)))
 
 
 def cone(
-    catalogue: TileStore,
+    snapshot: Snapshot,
     ra: float,
     dec: float,
     radius: float,
@@ -112,9 +105,9 @@ def cone(
     """Rows within ``radius`` arcsec of a position, nearest first; adds ``separation`` in arcsec."""
     from astropy.table import Column
 
-    names = reading.checked_columns(columns, catalogue.schema)
-    chosen = selection(catalogue, filter_text, (ra, dec, radius))
-    found = _gathered(catalogue, list(dict.fromkeys([*names, "ra", "dec"])), chosen)
+    names = reading.checked_columns(columns, snapshot.catalogue.schema)
+    chosen = selection(snapshot.catalogue, filter_text, (ra, dec, radius))
+    found = _gathered(snapshot, list(dict.fromkeys([*names, "ra", "dec"])), chosen)
     away = sky.separation(ra, dec, found.column("ra").to_numpy(), found.column("dec").to_numpy()) / ARCSEC
     answer = reading.to_astropy(found.select(names))
     description = "Distance to the position asked for"
@@ -122,26 +115,12 @@ def cone(
     return answer[np.argsort(away, kind="stable")]
 
 
-def by_id(catalogue: TileStore, object_id: int, columns: Sequence[str]) -> pa.Table:
-    """The one row of an object; ``ScannerError`` ``query.unknown_object``."""
-    for footer in catalogue.footers():
-        if footer.first_id <= object_id <= footer.last_id:
-            chosen = Selection(where.parse(f"object_id == {int(object_id)}", catalogue.schema))
-            for found in tile_groups(catalogue, footer, columns, chosen):
-                return found
-    raise ScannerError(
-        ErrorCode.QUERY_UNKNOWN_OBJECT,
-        f"The catalogue {catalogue.path} has no object {object_id}.",
-        "Ask by position instead: the object that is nearest is taken.",
-    )
-
-
-def _gathered(catalogue: TileStore, columns: Sequence[str], chosen: Selection) -> pa.Table:
-    schema = pa.schema([catalogue.schema.field(name) for name in columns])
-    parts = [part.select(list(columns)).cast(schema) for _, part in scan(catalogue, columns, chosen)]
+def _gathered(snapshot: Snapshot, columns: Sequence[str], chosen: Selection) -> pa.Table:
+    schema = pa.schema([snapshot.catalogue.schema.field(name) for name in columns])
+    parts = [part.select(list(columns)).cast(schema) for _, part in scan(snapshot, columns, chosen)]
     return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
 def primary(catalogue: TileStore, where: str | None) -> Selection:
     """Primary rows that pass a filter."""
-    return rows.selection(catalogue, f"({where}) and is_primary" if where else "is_primary", None)
+    return selection(catalogue, f"({where}) and is_primary" if where else "is_primary", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyarrow.fs import LocalFileSystem
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import Circle
@@ -58,68 +57,142 @@ class Selection:
 EVERYTHING = Selection()
 
 
-def groups(
-    path: Path, columns: Sequence[str], selection: Selection = EVERYTHING, owners: Owners | None = None
-) -> Iterator[pa.Table]:
-    """Selected rows of a tile file, a table for each row group that has any; ``_row`` is the row's number in the file.
+class TileFile:
+    """An open tile file. Rows are read a row group at a time, and the columns that decide about them first."""
 
-    With ``owners``, ``is_primary`` says which rows count given the tiles that are there (``catalogs.sky.overlaps``),
-    without them what the file says. ``ScannerError`` ``tile.damaged`` where the file cannot be read.
-    """
-    for table, embedding, here in _groups(path, columns, selection, owners):
-        if embedding is not None:
-            whole = embedding if table.num_rows == embedding.num_rows else embedding.take(pa.array(here))
-            table = table.append_column(whole.schema.field(0), whole.column(0))
-        yield table.select([*columns, ROW])
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _damage_reported(path):
+            self._identity = _identity(path)
+            self._source = pa.OSFile(str(path), "rb")
+            try:
+                self._parquet = pq.ParquetFile(self._source)
+            except BaseException:
+                self._source.close()
+                raise
+        sizes = [self._parquet.metadata.row_group(group).num_rows for group in range(self._parquet.num_row_groups)]
+        self._starts = np.cumsum([0, *sizes])
+
+    def __enter__(self) -> TileFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+    @property
+    def current(self) -> bool:
+        """Whether its path still leads to this file: tiles are replaced, never edited."""
+        try:
+            return _identity(self.path) == self._identity
+        except OSError:
+            return False
+
+    def groups(
+        self, columns: Sequence[str], selection: Selection = EVERYTHING, owners: Owners | None = None
+    ) -> Iterator[pa.Table]:
+        """Yield the selected rows, a table for each row group that has any; ``_row`` is the row's number in the file.
+
+        With ``owners``, ``is_primary`` says which rows count given the tiles that are there
+        (``catalogs.sky.overlaps``); without them it is what the file says.
+
+        Raises:
+            ScannerError: ``tile.damaged``.
+        """
+        light = [name for name in columns if name != EMBEDDING]
+        for group, table, here in self._selected(light, selection, owners):
+            if EMBEDDING in columns:
+                embedding = self._read(group, [EMBEDDING])
+                chosen = embedding if table.num_rows == embedding.num_rows else embedding.take(pa.array(here))
+                table = table.append_column(chosen.schema.field(0), chosen.column(0))
+            yield table.select([*columns, ROW])
+
+    def groups_beside_vectors(
+        self, columns: Sequence[str], selection: Selection = EVERYTHING, owners: Owners | None = None
+    ) -> Iterator[tuple[pa.Table, Vectors, NDArray[np.int64]]]:
+        """Yield ``groups`` without the embedding, all vectors [N, D] of the row group, and which of them the rows are.
+
+        Nothing is copied: most rows of a catalogue are selected, and to copy those costs more than to score all.
+        """
+        for group, table, here in self._selected(columns, selection, owners):
+            yield table.select([*columns, ROW]), vectors.from_arrow(self._read(group, [EMBEDDING]).column(0)), here
+
+    def take(self, columns: Sequence[str], rows: NDArray[np.int64], owners: Owners | None = None) -> pa.Table:
+        """Read these rows (numbers in the file), in the order given; only row groups that hold some are decoded.
+
+        Raises:
+            ScannerError: ``tile.damaged``.
+        """
+        order = np.argsort(rows, kind="stable")
+        wanted = rows[order]
+        if len(wanted) and wanted[-1] >= self._starts[-1]:
+            raise damaged(self.path, ValueError("it has fewer rows than it had when they were found"))
+        parts = []
+        for group, (first, end) in enumerate(zip(self._starts[:-1], self._starts[1:], strict=True)):
+            here = wanted[(wanted >= first) & (wanted < end)]
+            if len(here):
+                parts.append(self._resolved(group, columns, owners).take(here - first).combine_chunks())
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return pa.concat_tables(parts).take(back).select(list(columns))
+
+    def row_groups(self, selection: Selection) -> list[int]:
+        """List the row groups that may hold selected rows, by their statistics."""
+        pushed_down = selection.pushed_down()
+        if pushed_down is None:
+            return list(range(self._parquet.num_row_groups))
+        from pyarrow.dataset import ParquetFileFormat
+
+        with _damage_reported(self.path):
+            fragment = ParquetFileFormat().make_fragment(self._source)
+            return [group.id for group in fragment.subset(filter=pushed_down).row_groups]
+
+    def _selected(
+        self, columns: Sequence[str], selection: Selection, owners: Owners | None
+    ) -> Iterator[tuple[int, pa.Table, NDArray[np.int64]]]:
+        """Yield each row group that has selected rows: its number, those rows, and which of the group's they are."""
+        names = list(dict.fromkeys([*columns, *selection.columns()]))
+        for group in self.row_groups(selection):
+            table = self._resolved(group, names, owners)
+            here = np.arange(table.num_rows, dtype=np.int64)
+            table = table.append_column(ROW, pa.array(here + self._starts[group]))
+            if selection.where:
+                table = table.filter(selection.where.expression)
+            if selection.near:
+                inside = selection.near.contains(table.column("ra").to_numpy(), table.column("dec").to_numpy())
+                table = table.filter(pa.array(inside))
+            if table.num_rows:
+                yield group, table, table.column(ROW).to_numpy() - self._starts[group]
+
+    def _resolved(self, group: int, columns: Sequence[str], owners: Owners | None) -> pa.Table:
+        """Read columns of a row group, ``is_primary`` as the tiles that are there have it."""
+        if owners is None or IS_PRIMARY not in columns:
+            return self._read(group, columns)
+        table = self._read(group, list(dict.fromkeys([*columns, "ra", "dec"])))
+        ra, dec, own = (table.column(name).to_numpy() for name in ("ra", "dec", IS_PRIMARY))
+        place = table.schema.get_field_index(IS_PRIMARY)
+        primary = pa.array(owners.primary(self.path.stem, ra, dec, own))
+        return table.set_column(place, table.schema.field(place), primary)
+
+    def _read(self, group: int, columns: Sequence[str]) -> pa.Table:
+        with _damage_reported(self.path):
+            return self._parquet.read_row_group(group, columns=list(columns))
 
 
-def beside_vectors(
-    path: Path, columns: Sequence[str], selection: Selection = EVERYTHING, owners: Owners | None = None
-) -> Iterator[tuple[pa.Table, Vectors, NDArray[np.int64]]]:
-    """As ``groups``, without the embedding, but with all vectors [N, D] of the row group, and which the rows are.
-
-    Nothing is copied: most rows of a catalogue are selected, and copying those costs more than scoring all.
-    """
-    for table, embedding, here in _groups(path, [*columns, EMBEDDING], selection, owners):
-        assert embedding is not None
-        yield table.select([*columns, ROW]), vectors.from_arrow(embedding.column(0)), here
+def _identity(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def _groups(
-    path: Path, columns: Sequence[str], selection: Selection, owners: Owners | None
-) -> Iterator[tuple[pa.Table, pa.Table | None, NDArray[np.int64]]]:
-    """Of each row group that has any: the selected rows without embedding, all embeddings, and which those rows are."""
-    light = list(dict.fromkeys([*(name for name in columns if name != EMBEDDING), *selection.columns()]))
-    if owners and IS_PRIMARY in light:
-        light = list(dict.fromkeys([*light, "ra", "dec"]))
+@contextlib.contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
     try:
-        with pq.ParquetFile(path) as file:
-            starts = np.cumsum([0] + [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)])
-            for group in _row_groups(path, file.num_row_groups, selection):
-                table = _resolved(file.read_row_group(group, columns=light), path.stem, owners)
-                table = _selected(table, int(starts[group]), selection)
-                if table.num_rows:
-                    embedding = file.read_row_group(group, columns=[EMBEDDING]) if EMBEDDING in columns else None
-                    yield table, embedding, table.column(ROW).to_numpy() - starts[group]
+        yield
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, error) from error
-
-
-def take(path: Path, columns: Sequence[str], rows: NDArray[np.int64], owners: Owners | None = None) -> pa.Table:
-    """These rows of a tile file (numbers in the file), in the order given."""
-    order = np.argsort(rows, kind="stable")
-    found: list[pa.Table] = []
-    for table in groups(path, columns, owners=owners):
-        numbers = table.column(ROW).to_numpy()
-        wanted = rows[order]
-        here = wanted[(wanted >= numbers[0]) & (wanted <= numbers[-1])]
-        if len(here):
-            found.append(table.take(here - numbers[0]).combine_chunks())
-    if sum(table.num_rows for table in found) < len(rows):
-        raise damaged(path, ValueError("it has fewer rows than it had when they were found"))
-    back = np.empty_like(order)
-    back[order] = np.arange(len(order))
-    return pa.concat_tables(found).take(back).select(list(columns))
 
 
 def to_astropy(table: pa.Table) -> Table:
@@ -143,33 +216,6 @@ def checked_columns(columns: Sequence[str] | None, schema: pa.Schema) -> list[st
         message = f"The catalogue has no column {', '.join(unknown)}."
         raise ScannerError(ErrorCode.COLUMN_UNKNOWN, message, f"The columns are {', '.join(schema.names)}.")
     return list(dict.fromkeys(columns))
-
-
-def _row_groups(path: Path, count: int, selection: Selection) -> list[int]:
-    pushed_down = selection.pushed_down()
-    if pushed_down is None:
-        return list(range(count))
-    fragment = ds.ParquetFileFormat().make_fragment(str(path), LocalFileSystem())
-    return [group.id for group in fragment.subset(filter=pushed_down).row_groups]
-
-
-def _resolved(table: pa.Table, tile: str, owners: Owners | None) -> pa.Table:
-    if owners is None or IS_PRIMARY not in table.column_names:
-        return table
-    ra, dec, own = (table.column(name).to_numpy() for name in ("ra", "dec", IS_PRIMARY))
-    place = table.schema.get_field_index(IS_PRIMARY)
-    return table.set_column(place, table.schema.field(place), pa.array(owners.primary(tile, ra, dec, own)))
-
-
-def _selected(table: pa.Table, start: int, selection: Selection) -> pa.Table:
-    numbers = pa.array(np.arange(start, start + table.num_rows, dtype=np.int64))
-    table = table.append_column(ROW, numbers)
-    if selection.where:
-        table = table.filter(selection.where.expression)
-    if selection.near:
-        inside = selection.near.contains(table.column("ra").to_numpy(), table.column("dec").to_numpy())
-        table = table.filter(pa.array(inside))
-    return table
 
 
 def _numpy(field: pa.Field, column: Any) -> NDArray[Any]:

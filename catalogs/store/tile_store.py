@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 
 from catalogs.atomic import locked, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.sky.geometry import Circle
 from catalogs.sky.overlaps import Owners
 from catalogs.store import footers
-from catalogs.store.footers import SUFFIX, Footer, Footers
+from catalogs.store.footers import SUFFIX, Footers
 from catalogs.store.provenance import Failure, Info, Run
 from catalogs.store.schema import catalogue_schema
+from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_writer import RUN_KEY, TileWriter
 
 CATALOGUE_JSON = "catalogue.json"
@@ -38,7 +38,6 @@ class TileStore:
         self.info = info
         self.schema: pa.Schema = catalogue_schema(info.bands, info.dim)
         self._footers = Footers(path / "tiles", path / "index" / "footers.json", info.model_sha256)
-        self._owners: Owners | None = None
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -127,23 +126,11 @@ class TileStore:
         """Number of objects of a tile, from its footer; ``ScannerError`` ``tile.damaged``."""
         return footers.read(self.tile_path(tile)).rows
 
-    def footers(self, near: Circle | None = None) -> list[Footer]:
-        """What the tiles' footers say, sorted by tile; only those that touch ``near``. Damaged tiles are warned of."""
-        every = self._footers.all()
-        self._owners = self._owned_by(tuple(footer.tile for footer in every))
-        return [f for f in every if near is None or (f.circle is not None and f.circle.touches(near))]
-
-    @property
-    def owners(self) -> Owners | None:
-        """Which rows count, given the tiles that ``footers()`` last saw; None where tiles follow no grid."""
-        if self._owners is None and self.info.grid is not None:
-            self.footers()
-        return self._owners
-
-    def _owned_by(self, tiles: tuple[str, ...]) -> Owners | None:
-        if self.info.grid is None:
-            return None
-        return self._owners if self._owners and self._owners.tiles == tiles else Owners(tiles)
+    def snapshot(self) -> Snapshot:
+        """List the tiles once, for all steps of a question. Damaged tiles are left out with a warning."""
+        current = self._footers.all()
+        owners = Owners(tuple(footer.tile for footer in current)) if self.info.grid is not None else None
+        return Snapshot(self, current, owners)
 
     def _failure_path(self, tile: str) -> Path:
         return self.path / "failures" / f"{_checked(tile)}.json"

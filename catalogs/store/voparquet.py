@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from xml.sax.saxutils import escape, quoteattr
 
 import pyarrow as pa
 
@@ -41,6 +40,8 @@ def _votable(schema: pa.Schema, widths: Mapping[str, int]) -> str:
 
 
 def _votable_field(field: pa.Field, widths: Mapping[str, int]) -> str:
+    from xml.sax.saxutils import escape, quoteattr  # loads the HTTP client, which readers can do without
+
     known = facts(field)
     attributes = {"name": field.name, **_votable_type(field, widths)}
     attributes |= {key: known[key] for key in ("unit", "ucd") if key in known}

@@ -75,11 +75,12 @@ def evaluate_ranking(
         raise click.UsageError("--augment needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
-    without_spots = query.Asker(catalogue)
-    asker = query.Asker(catalogue, root=root, survey=survey, model=model, device=device)
-    known = reading.read(catalogue, truth, without_spots, radius, label=label)
+    snapshot = catalogue.snapshot()
+    without_spots = query.Asker(snapshot, radius=radius)
+    asker = query.Asker(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
+    known = reading.read(truth, without_spots, label=label)
     click.echo("\n".join(reading.told(truth, known)), err=True)
-    given = reading.read(catalogue, like, asker, radius, augment) if like else None
+    given = reading.read(like, asker, augment) if like else None
     if augment and not like:
         known = reading.augmented(known, asker)
     trial = trials.Trial(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scanner.cli.options import catalog_option
-from scanner.cli.scan_options import ShardType
+from scanner.cli.options import ShareType, catalog_option
 
 if TYPE_CHECKING:
     from catalogs.index.build import IndexReport
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option("--shard-rows", type=click.IntRange(1000), help="Objects a shard at most.  [default: 1048576]")
 @click.option("--jobs", type=click.IntRange(1), help="Shards to build at once.  [default: cores]")
-@click.option("--shard", type=ShardType(), help="Build this share of the shards; auto asks SLURM or CANFAR.")
+@click.option("--shard", type=ShareType(), help="Build this share of the shards; auto asks SLURM or CANFAR.")
 @click.option(
     "--verify",
     is_flag=True,

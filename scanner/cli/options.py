@@ -12,12 +12,12 @@ import click
 if TYPE_CHECKING:
     from astropy.table import Table
 
+    from scanner.scan.share import Shard
+
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("table", "csv", "json", "votable", "fits", "ds9")
 DEFAULT_CATALOG = "embeddings"
 DEVICES = "auto|cpu|cuda|cuda:N|tensorrt"
-TILE_GB, READER_GB = 2.0, 1.0
-"""Memory of a tile's pixels, of which there is one for each reader and one for the encoder, and of a reader itself."""
 
 
 class SkyAngle(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
@@ -75,6 +75,24 @@ class Region(click.ParamType):  # type: ignore[type-arg]
 
 
 REGION = Region()
+
+
+class ShareType(click.ParamType):  # type: ignore[type-arg]
+    """``3/8``, or ``auto``: as the batch system says."""
+
+    name = "i/n|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+        import os
+
+        from scanner.scan import share
+
+        if value == share.AUTO:
+            return share.from_environment(os.environ)
+        try:
+            return share.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def catalog_option(flag: str, help_text: str) -> Callable[[F], F]:
@@ -138,23 +156,3 @@ def emit(table: Table, fmt: str, output: Path | None) -> None:
         raise click.UsageError("FITS is binary: name a file with --output, or redirect stdout.")
     else:
         click.echo(data, nl=fmt != "fits" and not data.endswith(b"\n"))
-
-
-def default_readers() -> int:
-    """How many processes read ahead in a scan, or in each worker of one, that was not told.
-
-    Beside a GPU all cores but two read; on a CPU one of eight, as there it is the encoder that takes the time. The
-    workers of this machine share its cores and its memory. How a cluster's machines are made is not known here: one.
-    """
-    from scanner.encoder.session import gpu_count
-    from scanner.system.resources import usable_cores, usable_memory
-
-    asked = click.get_current_context().params
-    if asked["address"] or asked["dask_config"]:
-        return 1
-    workers = asked["workers"] or 1
-    device = asked["device"]
-    on_gpu = device != "cpu" and (device != "auto" or (asked["precision"] != "int8" and gpu_count() > 0))
-    cores = usable_cores() // workers
-    room = usable_memory() / workers - TILE_GB
-    return max(1, int(min(cores - 2 if on_gpu else cores // 8, room / (TILE_GB + READER_GB))))

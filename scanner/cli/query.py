@@ -85,15 +85,15 @@ def query(
     if all(given in (None, ()) for given in (ra, name, object_id, positions, cutouts)):
         raise click.UsageError("Say what to look for: --ra and --dec, --name, --id, --positions or --cutout.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    catalogue = catalogs.open(catalog)
-    asker = questions.Asker(catalogue, radius=radius, root=root, survey=survey, model=model, device=device)
+    snapshot = catalogs.open(catalog).snapshot()
+    asker = questions.Asker(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
     places = list(questions.places(ra, dec, name, positions))
     if not places and object_id is None and not cutouts:
         raise click.UsageError(f"There is nothing to ask about: {positions} has no rows.")
-    asked, complete = questions.gather(asker, places, [object_id] if object_id is not None else [], cutouts)
+    asked, complete = asker.gather(places, [object_id] if object_id is not None else [], cutouts)
     for one in asked:
         click.echo(f"Asked: {questions.told(one)}", err=True)
-    answers = questions.ask(catalogue, asked, k, where, near)
+    answers = questions.ask(snapshot, asked, k, where, near)
     emit(questions.joined(asked, answers), fmt, output)
     if gallery is not None and root is not None:
         from scanner.queries import answer_gallery as pictures

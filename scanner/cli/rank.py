@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from catalogs.catalogue import Catalogue
     from catalogs.ranking.feedback import Marks
     from catalogs.search.examples import Examples
-    from scanner.queries.query import Query
 
 METHODS = ("auto", "centroid", "nearest", "probe")
 NEXT = ("best", "uncertain", "explore")
@@ -112,10 +112,10 @@ def rank(
             raise click.UsageError(f"{option} needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
-    asker = questions.Asker(catalogue, radius=radius, root=root, survey=survey, model=model, device=device)
+    asker = questions.Asker(catalogue.snapshot(), radius=radius, root=root, survey=survey, model=model, device=device)
     read: list[Examples] = []
     for path in filter(None, (like, unlike)):
-        read.append(examples.read(catalogue, path, asker, radius, augment))
+        read.append(examples.read(path, asker, augment))
         click.echo("\n".join(examples.told(path, read[-1])), err=True)
     table = ranking.rank(
         catalogue,
@@ -134,7 +134,9 @@ def rank(
     if gallery is not None and root is not None:
         from scanner.queries import answer_gallery as pictures
 
-        pictures.draw([_first(read[0])], [table[:DRAWN]], asker.stamps(), gallery)
+        # The first example stands before the list; there is none where all are marks.
+        first = replace(read[0].one(0), name="example") if len(read[0]) else None
+        pictures.draw([first], [table[:DRAWN]], asker.stamps(), gallery)
 
 
 def _marks(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Marks | None:
@@ -145,14 +147,3 @@ def _marks(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Marks | None:
     found = marks.resolve(catalogue, [mark for path in feedback for mark in marks.read(path)])
     click.echo(f"Feedback: {len(found.kept)} kept, {len(found.rejected)} rejected", err=True)
     return found
-
-
-def _first(like: Examples) -> Query | None:
-    """The first example, to stand before the list; None where there is no example but marks."""
-    from scanner.queries import query as questions
-
-    if not len(like):
-        return None
-    identity = int(like.object_id[0])
-    known = identity if identity >= 0 else None
-    return questions.Query("example", like.vectors[0], float(like.ra[0]), float(like.dec[0]), known)

@@ -4,7 +4,18 @@
 ``pip install 'unions-scanner[cluster]'``; Dask is imported when a scan starts.
 """
 
-from scanner.cluster.job import Where
-from scanner.cluster.run import scan_tiles
+from __future__ import annotations
 
-__all__ = ["Where", "scan_tiles"]
+import warnings
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """Forward the names that were public in version 0.1, for one release."""
+    if name in ("Where", "scan_tiles"):
+        from scanner.cluster import job, run
+
+        why = f"scanner.cluster.{name} is deprecated: scanner.scan_tiles(..., workers=4) scans with Dask"
+        warnings.warn(why, DeprecationWarning, stacklevel=2)
+        return job.Where if name == "Where" else run.scan_tiles
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -264,5 +264,5 @@ def _bad(path: Path, why: str) -> ScannerError:
     return ScannerError(
         ErrorCode.CLUSTER_BAD_CONFIG,
         f"{path} {why}.",
-        f"It is a file of Dask settings, as docs/scaling.md shows. Needed: {INSTALL}, and dask-jobqueue or dask-cuda",
+        f"docs/guide/many-machines.md has an example. Needed: {INSTALL}, and dask-jobqueue or dask-cuda.",
     )

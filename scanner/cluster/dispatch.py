@@ -19,11 +19,10 @@ from typing import Any
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.cluster.job import Work, placed
-from scanner.scan.prepare import failed
 from scanner.scan.progress import Progress
-from scanner.scan.read_ahead import POLL
 from scanner.scan.report import TileReport
 from scanner.survey.tile import Tile
+from scanner.system.signals import POLL
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +100,7 @@ class Dispatch:
         for tile in tiles:
             self._check()
             if tile.problem is not None:
-                self._refuse(failed(tile, tile.problem))
+                self._refuse(TileReport.failed(tile.name, tile.problem))
             elif self._catalogue.done(tile.name, self._work.run.digest):
                 self._catalogue.clear_failure(tile.name)
                 self._finish(TileReport(tile.name, "skipped"))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.store.provenance import Run
-from scanner import __version__
+from catalogs.store.provenance import Run, software
 from scanner.scan.options import DETECT, GRID, ScanOptions
 from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
@@ -45,7 +44,7 @@ class Work:
     batch: int | None = None
     cores: int | None = None
     precision: str | None = None
-    software: str = __version__
+    software: str = field(default_factory=software)
 
     @property
     def at_once(self) -> int:

@@ -17,7 +17,7 @@ from catalogs.store.provenance import Run
 from scanner.cluster import deploy
 from scanner.cluster.dispatch import Dispatch, LostError
 from scanner.cluster.job import Where, Work, absolute
-from scanner.encoder.contract import MODELS
+from scanner.encoder.contract import MODELS, ModelFile
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
 from scanner.scan.prepare import Job
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 def scan_tiles(
     tiles: Iterable[Tile],
     survey: Survey,
-    encoder: Encoder,
+    model: Encoder | ModelFile,
     catalogue: Catalogue,
     run: Run,
     options: ScanOptions,
@@ -47,19 +47,19 @@ def scan_tiles(
 ) -> ScanReport:
     """Embed every object of ``tiles`` into ``catalogue`` with the workers of ``where``; the list is taken lazily.
 
-    Rows, failures, reports and interrupts are those of a scan on one machine. ``encoder`` says which model; the workers
-    open their own sessions of it, on ``device``. All machines see the same files. A tile in whose hands workers die is
+    Rows, failures, reports and interrupts are those of a scan on one machine. The workers open their own sessions of
+    ``model``, on ``device``. All machines see the same files. A tile in whose hands workers die is
     tried again alone, and put aside after three deaths (``tile.kills_workers``); a scheduler that is lost is waited
     for. Raises ``ScannerError`` for what is wrong with the set-up, here or on a worker (``cluster.*``).
     """
     began = time.perf_counter()
-    check(Job(survey, encoder.contract, options))
+    check(Job(survey, model.contract, options))
     work = Work(
         survey=survey,
         options=absolute(options),
         run=run,
-        model=_portable(encoder.path),
-        precision=encoder.precision,
+        model=_portable(model.path),
+        precision=model.precision,
         catalogue=catalogue.path.absolute(),
         device=device,
         batch=batch,

@@ -13,22 +13,21 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import asdict
 from typing import Any
 
 from distributed import WorkerPlugin, get_worker
 
 import catalogs
 from catalogs.errors import ErrorCode, ScannerError
-from scanner import __version__
+from catalogs.store.provenance import software
 from scanner.cluster import gpus
 from scanner.cluster.job import INSTALL, Work
 from scanner.encoder.encoder import Encoder
 from scanner.scan import run as scan
 from scanner.scan.progress import Quiet
-from scanner.scan.read_ahead import POLL
 from scanner.scan.report import TileReport
 from scanner.survey.tile import Tile
+from scanner.system.signals import POLL
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ def scan_tile(plugin: str, tile: Tile, alone: bool) -> TileReport:
         report = station.scan(tile, alone)
     except ScannerError as error:
         raise ScannerError(error.code, f"{error.message} (worker {worker.address})", error.hint) from error
-    worker.log_event(plugin, {"report": asdict(report)})
+    worker.log_event(plugin, {"report": report.to_dict()})
     return report
 
 
@@ -60,7 +59,7 @@ class TileWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
 
     def setup(self, worker: Any) -> None:
         """Nothing is loaded yet: a worker that joins late must not be late for its heartbeat."""
-        if self._work.software != __version__:
+        if self._work.software != software():
             self._problem: ScannerError | None = _other_software(self._work.software, worker.address)
         else:
             self._problem = None
@@ -223,6 +222,6 @@ def _stopped() -> ScannerError:
 def _other_software(wanted: str, address: str) -> ScannerError:
     return ScannerError(
         ErrorCode.CLUSTER_OTHER_SOFTWARE,
-        f"Worker {address} has unions-scanner {__version__}, the scan was started with {wanted}: rows could differ.",
+        f"Worker {address} has {software()}, the scan was started with {wanted}: rows could differ.",
         f"Install the same version everywhere: {INSTALL}",
     )

@@ -30,13 +30,10 @@ class Binding:
 
     The addresses never change, which spares an allocation a call. Windows that are put into ``room`` [rows, B, S, S]
     are not copied on the host again. Pixels go to a GPU once, from page-locked memory, and vectors come back to such,
-    while another caller's batch is computed. ``graph``: number of this binding's CUDA graph, in a session that replays
-    such; its vectors come back the slower way.
+    while another caller's batch is computed.
     """
 
-    def __init__(
-        self, session: Any, provider: str, rows: int, shape: tuple[int, int, int], dim: int, graph: int | None = None
-    ) -> None:
+    def __init__(self, session: Any, provider: str, rows: int, shape: tuple[int, int, int], dim: int) -> None:
         loaded, place = runtime.load(), runtime.place(session, provider)
         self.room, self._vectors, self._here = _pages(rows, *shape), _pages(rows, dim), provider == runtime.CPU
         self._flux = (
@@ -44,16 +41,9 @@ class Binding:
             if self._here
             else loaded.OrtValue.ortvalue_from_shape_and_type([rows, *shape], np.float32, *place)
         )
-        self._session, self._binding, self._options = session, session.io_binding(), None
+        self._session, self._binding = session, session.io_binding()
         self._binding.bind_ortvalue_input(INPUT, self._flux)
-        self._there: Any = None
-        if graph is None:
-            self._binding.bind_output(OUTPUT, "cpu", 0, np.float32, [rows, dim], self._vectors.ctypes.data)
-        else:  # it holds work of the GPU alone: the vectors stay there until they are asked for
-            self._there = loaded.OrtValue.ortvalue_from_shape_and_type([rows, dim], np.float32, *place)
-            self._binding.bind_ortvalue_output(OUTPUT, self._there)
-            self._options = loaded.RunOptions()
-            self._options.add_run_config_entry("gpu_graph_id", str(graph))
+        self._binding.bind_output(OUTPUT, "cpu", 0, np.float32, [rows, dim], self._vectors.ctypes.data)
         self.page_locked = not self._here and all(self._lock(buffer, place[1]) for buffer in (self.room, self._vectors))
 
     def run(self, flux: Array) -> Array:
@@ -67,9 +57,8 @@ class Binding:
             flux = self.room
         if not self._here:
             self._flux.update_inplace(np.ascontiguousarray(flux, np.float32))
-        self._session.run_with_iobinding(self._binding, self._options)
-        vectors: Array = self._vectors if self._there is None else self._there.numpy()
-        return vectors[:rows].copy()
+        self._session.run_with_iobinding(self._binding)
+        return self._vectors[:rows].copy()
 
     def _lock(self, buffer: Array, number: int) -> bool:
         unlock = page_lock(buffer.ctypes.data, buffer.nbytes, number)

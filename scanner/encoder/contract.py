@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
+from scanner.encoder.onnx_metadata import read_metadata
 
 CONTRACT_KEY = "scanner.contract"
 CONTRACT_VERSION = 1
@@ -84,11 +86,11 @@ class Contract:
                     f"{source} has contract version {version}; this scanner reads version {CONTRACT_VERSION}.",
                     "Export the checkpoint again with this release: python -m export CHECKPOINT encoder.onnx",
                 )
-            later = {"precision": "fp32", "fidelity": None}  # files made before there were others do not say
-            contract = cls(**{f.name: (later | found)[f.name] for f in fields(cls)} | {"bands": tuple(found["bands"])})
+            # A later release may add keys. ``precision`` and ``fidelity`` are missing in files of the first one.
+            contract = read_record({f.name: found[f.name] for f in fields(cls) if f.name in found}, cls)
             contract.cost  # noqa: B018  (all its numbers are there)
-        except (ValueError, KeyError, TypeError) as error:
-            raise _bad(source, f"its contract cannot be read ({error!r})") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _bad(source, f"its contract cannot be read: {error}") from error
         contract._check(source)
         return contract
 
@@ -111,6 +113,67 @@ def _bad(source: str, why: str) -> ScannerError:
         f"{source} is refused: {why}.",
         "Export it with: python -m export CHECKPOINT encoder.onnx",
     )
+
+
+def read(path: Path) -> Contract:
+    """Read the contract in a model file; no session is opened, so the graph itself is not looked at.
+
+    Raises:
+        ScannerError: ``model.unreadable``, ``model.no_contract``, ``model.bad_contract``, ``model.version``.
+    """
+    try:
+        text = read_metadata(path).get(CONTRACT_KEY)
+    except (OSError, ValueError) as error:
+        raise ScannerError(
+            ErrorCode.MODEL_UNREADABLE,
+            f"{path} is not an ONNX model: {error}.",
+            "Give an encoder.onnx, as python -m export writes it, or the name of a shipped model.",
+        ) from error
+    if text is None:
+        raise ScannerError(
+            ErrorCode.MODEL_NO_CONTRACT,
+            f"{path} has no {CONTRACT_KEY!r} in its metadata: its bands, units and pixel scale are unknown.",
+            "Use a model written by: python -m export CHECKPOINT encoder.onnx",
+        )
+    return Contract.from_json(text, str(path))
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model as a file: its path, SHA-256 and contract. ``Encoder`` opens a session of it."""
+
+    path: Path
+    sha256: str
+    contract: Contract
+
+    @property
+    def precision(self) -> str:
+        """The number format of the weights: fp32, int8 or fp16."""
+        return self.contract.precision
+
+    @classmethod
+    def find(cls, name_or_path: str | Path, precision: str | None = None) -> ModelFile:
+        """The file of a model, in a number format (None: that of the file).
+
+        Raises:
+            ScannerError: As ``resolve`` and ``read`` do; ``model.other_precision``, and ``model.other_weights`` where a
+                file of another number format was left behind by an earlier model.
+        """
+        path, full = resolve(name_or_path, precision), resolve(name_or_path)
+        contract = read(path)
+        if precision is not None and precision != contract.precision:
+            raise ScannerError(
+                ErrorCode.MODEL_OTHER_PRECISION,
+                f"{path} is in {contract.precision}, not in {precision}.",
+                f"Say --precision {contract.precision}, or give the model's encoder.onnx.",
+            )
+        if path != full and read(full).weights_sha256 != contract.weights_sha256:
+            raise ScannerError(
+                ErrorCode.MODEL_OTHER_WEIGHTS,
+                f"{path} holds other weights than {full.name} beside it.",
+                "Write both again: python -m export RUN FOLDER",
+            )
+        return cls(path, file_sha256(path), contract)
 
 
 def shipped() -> list[str]:
@@ -153,9 +216,3 @@ def _found(name_or_path: str | Path) -> Path:
         f"There is no model file {str(name_or_path)!r}.",
         f"Give a path to an encoder.onnx, or the name of a shipped model: {', '.join(shipped()) or 'none'}.",
     )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import logging
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +15,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.encoder import session as runtime
 from scanner.encoder.buffers import INPUT, OUTPUT, Binding
-from scanner.encoder.contract import CONTRACT_KEY, Contract, file_sha256, resolve
+from scanner.encoder.contract import ModelFile
 from scanner.system.resources import usable_cores
 
 Array = NDArray[np.float32]
@@ -39,8 +36,6 @@ class Encoder:
     int8 file being one for CPUs. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how many callers run at
     once (None: one a core, or 3 on a GPU). ``batch``: rows the session sees at once, always padded to this number, so
     that a row's vector depends neither on how many rows were asked for, nor on its neighbours, nor on the thread.
-    ``cuda_graph``: on device cuda, replay a batch's work as one CUDA graph, by one caller: ONNX Runtime records and
-    replays all graphs of a session on one stream, which takes one thread at a time.
     """
 
     def __init__(
@@ -50,27 +45,21 @@ class Encoder:
         threads: int | None = None,
         batch: int | None = None,
         precision: str | None = None,
-        cuda_graph: bool = False,
     ) -> None:
-        self.path = resolve(path, precision)
-        self.sha256 = file_sha256(self.path)
-        self._session, self.provider = runtime.open_session(
-            self.path,
-            _device(device, self.path, precision),
-            lambda provider: _rows(batch, provider),
-            cuda_graph=cuda_graph,
-        )
-        cuda_graph = cuda_graph and self.provider == runtime.CUDA
+        file = ModelFile.find(path, precision)
+        self.path, self.sha256, self.contract = file.path, file.sha256, file.contract
+        if self.precision == "int8" and device == "auto":  # 8-bit products have no kernels on a GPU
+            device = "cpu"
+        self._session, self.provider = runtime.open_session(self.path, device, lambda provider: _rows(batch, provider))
+        if self.precision == "int8" and self.provider != runtime.CPU:
+            raise ScannerError(
+                ErrorCode.DEVICE_PRECISION,
+                f"{self.path} is in int8, which is for CPUs.",
+                "On a GPU: --precision fp16, or fp32.",
+            )
         self.batch = _rows(batch, self.provider)
-        self.contract = _contract(self._session, self.path, self.batch)
-        _check_precision(self.contract, self.path, self.provider, precision)
-        _check_weights(self.contract, self.path, resolve(path))
-        callers = threads or (usable_cores() if self.provider == runtime.CPU else GPU_CALLERS)
-        self.threads = 1 if cuda_graph else callers
-        self._guard: contextlib.AbstractContextManager[Any] = (
-            threading.Lock() if cuda_graph else contextlib.nullcontext()
-        )
-        self._graphs: Iterator[int | None] = itertools.count(1) if cuda_graph else itertools.repeat(None)
+        _check_graph(self._session, file, self.batch)
+        self.threads = threads or (usable_cores() if self.provider == runtime.CPU else GPU_CALLERS)
         self._own = threading.local()
         self._pool: ThreadPoolExecutor | None = None
         self._try_out()
@@ -119,8 +108,7 @@ class Encoder:
     def embed_batch(self, flux: Array) -> Array:
         """As ``embed`` for at most ``batch`` rows, in the caller's own thread; any number of threads may call it."""
         try:
-            with self._guard:
-                vectors = self._binding().run(flux)
+            vectors = self._binding().run(flux)
         except Exception as error:  # the binding raises a class of its own for each status code
             why = f"ONNX Runtime failed on {len(flux)} windows: {str(error).splitlines()[0]}"
             raise ScannerError(ErrorCode.ENCODER_FAILED, why, "Out of memory? Give a smaller --batch.") from error
@@ -147,8 +135,7 @@ class Encoder:
         """The buffers of the calling thread."""
         if not hasattr(self._own, "binding"):
             dim = self.contract.embedding_dim
-            graph = next(self._graphs)
-            self._own.binding = Binding(self._session, self.provider, self.batch, self.shape, dim, graph)
+            self._own.binding = Binding(self._session, self.provider, self.batch, self.shape, dim)
         found: Binding = self._own.binding
         return found
 
@@ -176,12 +163,12 @@ class Encoder:
             )
 
 
-def log_cost(encoder: Encoder) -> None:
+def log_cost(model: Encoder | ModelFile) -> None:
     """Say once what a number format other than fp32 costs, as the model's contract has it from its export."""
-    contract = encoder.contract
+    contract = model.contract
     if contract.cost:
         log.info("%s: %s. A catalogue holds one format only.", contract.precision, contract.cost)
-    if contract.precision == "fp16" and encoder.provider == runtime.CPU:
+    if contract.precision == "fp16" and isinstance(model, Encoder) and model.provider == runtime.CPU:
         log.warning("On a CPU fp16 is slower than fp32; it is for GPUs.")
 
 
@@ -198,16 +185,9 @@ def _rows(batch: int | None, provider: str) -> int:
     return max(batch or CPU_BATCH, CPU_SMALLEST) if provider == runtime.CPU else batch or GPU_BATCH
 
 
-def _contract(session: Any, path: Path, rows: int | None = None) -> Contract:
-    """The contract in the file, checked against the graph's own input and output; ``rows`` may be fixed in it."""
-    text = session.get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
-    if text is None:
-        raise ScannerError(
-            ErrorCode.MODEL_NO_CONTRACT,
-            f"{path} has no {CONTRACT_KEY!r} in its metadata: its bands, units and pixel scale are unknown.",
-            "Use a model written by: python -m export CHECKPOINT encoder.onnx",
-        )
-    contract = Contract.from_json(text, str(path))
+def _check_graph(session: Any, file: ModelFile, rows: int) -> None:
+    """The contract must describe the graph's own input and output; ``rows`` may be fixed in it."""
+    contract = file.contract
     expected = {
         INPUT: ["N", len(contract.bands), contract.window, contract.window],
         OUTPUT: ["N", contract.embedding_dim],
@@ -216,41 +196,9 @@ def _contract(session: Any, path: Path, rows: int | None = None) -> Contract:
     for name, shape in expected.items():
         kind, dims = found.pop(name, ("nothing", []))
         if kind != "tensor(float)" or dims[1:] != shape[1:] or (isinstance(dims[0], int) and dims[0] != rows):
-            raise _disagrees(path, f"{name} is {kind} {dims}, its contract says float32 {shape}")
+            raise _disagrees(file.path, f"{name} is {kind} {dims}, its contract says float32 {shape}")
     if found:
-        raise _disagrees(path, f"it also has {', '.join(found)}")
-    return contract
-
-
-def _device(device: str, path: Path, precision: str | None) -> str:
-    """8-bit products have no kernels on a GPU: there the choice of a device is the CPU."""
-    return "cpu" if device == "auto" and (precision == "int8" or path.stem.endswith("_int8")) else device
-
-
-def _check_precision(contract: Contract, path: Path, provider: str, precision: str | None) -> None:
-    if precision is not None and precision != contract.precision:
-        raise ScannerError(
-            ErrorCode.MODEL_OTHER_PRECISION,
-            f"{path} is in {contract.precision}, asked for is {precision}.",
-            f"Say --precision {contract.precision}, or give the model's encoder.onnx.",
-        )
-    if contract.precision == "int8" and provider != runtime.CPU:
-        raise ScannerError(
-            ErrorCode.DEVICE_PRECISION, f"{path} is in int8, which is for CPUs.", "On a GPU: --precision fp16, or fp32."
-        )
-
-
-def _check_weights(contract: Contract, path: Path, full: Path) -> None:
-    """A file of another number format left behind by an earlier model must not pass for this one's."""
-    if path == full:
-        return
-    session, _ = runtime.open_session(full, "cpu", optimise=False)
-    if _contract(session, full).weights_sha256 != contract.weights_sha256:
-        raise ScannerError(
-            ErrorCode.MODEL_OTHER_WEIGHTS,
-            f"{path} holds other weights than {full.name} beside it.",
-            "Write both anew: python -m export RUN FOLDER",
-        )
+        raise _disagrees(file.path, f"it also has {', '.join(found)}")
 
 
 def _disagrees(path: Path, why: str) -> ScannerError:

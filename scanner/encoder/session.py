@@ -64,24 +64,25 @@ def open_session(
     device: str,
     rows: Callable[[str], int] | None = None,
     optimise: bool = True,
-    cuda_graph: bool = False,
 ) -> tuple[Any, str]:
     """A session on ``device`` and the name of the provider that really runs it.
 
     ``auto`` is CUDA where there is a GPU that works, else the CPU. ``rows`` says how many a provider is given at once:
     on a GPU the graph is fixed to it, so that nothing is left in it that asks for a shape, which a CPU would answer.
-    ``optimise``: False to read a file only. ``cuda_graph``: on device cuda, the work of a batch is recorded and
-    replayed; each binding then has a number of its own (``gpu_graph_id``), and runs take turns. Raises ``ScannerError``
-    ``device.unknown``, ``device.unavailable`` (asked for a GPU that did not come), ``model.unreadable``.
+    ``optimise``: False to read a file only.
+
+    Raises:
+        ScannerError: ``device.unknown``, ``device.unavailable`` (asked for a GPU that did not come),
+            ``model.unreadable``.
     """
     runtime = load()
     if len(distributions()) > 1:
         log.warning("onnxruntime and onnxruntime-gpu are both installed: %s", _reinstall())
     if device == "auto":
-        return _automatic(runtime, path, rows, cuda_graph)
+        return _automatic(runtime, path, rows)
     if device == "cpu":
         return _session(runtime, path, [CPU], _options(runtime, None, optimise)), CPU
-    providers = gpu_providers(device, path.stem.endswith("_fp16"), cuda_graph)
+    providers = gpu_providers(device, path.stem.endswith("_fp16"))
     wanted = providers[0][0]
     if wanted not in runtime.get_available_providers():
         raise _unavailable(device, f"this ONNX Runtime has no {wanted}")
@@ -135,10 +136,10 @@ def gpu_count() -> int:
     return count.value if ready else 0
 
 
-def _automatic(runtime: Any, path: Path, rows: Callable[[str], int] | None, cuda_graph: bool) -> tuple[Any, str]:
+def _automatic(runtime: Any, path: Path, rows: Callable[[str], int] | None) -> tuple[Any, str]:
     if gpu_count():
         try:
-            return open_session(path, "cuda", rows, cuda_graph=cuda_graph)
+            return open_session(path, "cuda", rows)
         except ScannerError as error:
             if error.code != ErrorCode.DEVICE_UNAVAILABLE:
                 raise
@@ -146,7 +147,7 @@ def _automatic(runtime: Any, path: Path, rows: Callable[[str], int] | None, cuda
     return _session(runtime, path, [CPU], _options(runtime, None, True)), CPU
 
 
-def gpu_providers(device: str, half: bool = False, cuda_graph: bool = False) -> list[tuple[str, dict[str, Any]]]:
+def gpu_providers(device: str, half: bool = False) -> list[tuple[str, dict[str, Any]]]:
     """Providers of a GPU with their options, the wanted one first; ``half``: for a float16 file. ``device.unknown``."""
     name, _, number = device.partition(":")
     if name not in ("cuda", "tensorrt") or (number and not number.isdecimal()) or device.endswith(":"):
@@ -154,8 +155,6 @@ def gpu_providers(device: str, half: bool = False, cuda_graph: bool = False) -> 
     place = {"device_id": int(number or 0)}
     # TF32 would make "fp32" on a GPU something else than on a CPU. Memory grows by what is asked for: others share it.
     cuda = (CUDA, {**place, "use_tf32": 0, "arena_extend_strategy": "kSameAsRequested"})
-    if cuda_graph and name == "cuda":  # TensorRT replays its own
-        cuda[1]["enable_cuda_graph"] = 1
     # Engines take minutes to build, and are kept for the next scan.
     kept = {"trt_engine_cache_enable": True, "trt_timing_cache_enable": True, "trt_engine_cache_path": str(engines())}
     tensorrt = (TENSORRT, {**place, **kept, "trt_fp16_enable": half, "trt_timing_cache_path": str(engines())})

@@ -11,16 +11,11 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from catalogs.atomic import replacing
+from scanner.survey.bands import BLUE_TO_RED, TRIPLES, WEIGHTS
 
 Flux = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
-BLUE_TO_RED = "ugrizy"
-# Red, green, blue channel: the first triple whose bands are all there wins; gri is what lens hunters are used to.
-TRIPLES = ("irg", "zrg", "zig", "rgu", "iru", "zru", "ziu")
-# Weights that make an average galaxy neutral, in nJy: those of the gri composites of Space Warps (Marshall et al. 2016,
-# MNRAS 455, 1171), continued to u and z.
-WEIGHTS = {"u": 2.6, "g": 1.7, "r": 0.6, "i": 0.4, "z": 0.32, "y": 0.3}
 NO_DATA = np.array([52, 52, 60], dtype=np.uint8)
 Q = 6.0
 

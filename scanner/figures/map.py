@@ -15,6 +15,7 @@ import numpy.typing as npt
 from catalogs.atomic import replacing
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.figures.gallery import rgb
+from scanner.survey.bands import COLOURS
 from scanner.windows.by_position import Flux, WindowReader
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.floating]
 
-COLOURS = (("g", "r"), ("g", "i"), ("r", "i"), ("u", "r"), ("r", "z"), ("i", "z"), ("g", "z"))
 SCALES = ("viridis_r", "plasma", "cividis")
 """Even in lightness and told apart with any colour vision."""
 CELLS = 22

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from catalogs.errors import ScannerError
+from catalogs.search.examples import Example
 from scanner.figures.gallery import Panel, gallery
-from scanner.queries.query import Query
 from scanner.windows.by_position import Flux, WindowReader
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def draw(queries: Sequence[Query | None], answers: Sequence[Table], stamps: WindowReader, path: Path) -> None:
+def draw(queries: Sequence[Example | None], answers: Sequence[Table], stamps: WindowReader, path: Path) -> None:
     """Draw the windows that the model saw: a row for each query and its answer; a list that answers none has None."""
     rows = []
     for query, answer in zip(queries, answers, strict=True):
@@ -40,9 +40,9 @@ def _window(row: Row, stamps: WindowReader) -> Flux | None:
         return None
 
 
-def _query_window(query: Query, stamps: WindowReader) -> Flux | None:
-    if query.flux is not None or query.ra is None or query.dec is None:
-        return query.flux
+def _query_window(query: Example, stamps: WindowReader) -> Flux | None:
+    if query.pixels is not None or query.ra is None or query.dec is None:
+        return query.pixels
     try:
         return stamps.at(query.ra, query.dec)
     except ScannerError as error:
@@ -50,7 +50,7 @@ def _query_window(query: Query, stamps: WindowReader) -> Flux | None:
         return None
 
 
-def _query_caption(query: Query) -> tuple[str, ...]:
+def _query_caption(query: Example) -> tuple[str, ...]:
     return ("query", f"object {query.object_id}" if query.object_id is not None else query.name)
 
 

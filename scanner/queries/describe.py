@@ -36,7 +36,7 @@ def catalogue(path: Path) -> dict[str, Any]:
         "created": info.created,
         "software": info.software,
         "tiles": len(tiles),
-        "objects": sum(footer.rows for footer in opened.footers()),
+        "objects": sum(footer.rows for footer in opened.snapshot().footers),
         "objects_indexed": index.coverage(opened),
         "bytes": sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()),
         "failures": [{"tile": failure.tile, "code": failure.code} for failure in opened.failures()],

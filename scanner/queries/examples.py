@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import examples
 from catalogs.search.examples import Examples, Unmatched
+from catalogs.search.matching import match
 from scanner.queries import query
 from scanner.queries.query import Asker, Position
 from scanner.sources import position_files
-from scanner.windows.by_position import WindowReader
 from scanner.windows.orientations import ORIENTATIONS, orientations
+
+if TYPE_CHECKING:
+    from scanner.windows.by_position import WindowReader
 
 Flux = NDArray[np.float32]
 _AT_ONCE = 64
@@ -25,16 +28,14 @@ _NO_HARM = ("query.", "tile.", ErrorCode.MODEL_MISSING)
 
 
 def read(
-    catalogue: Catalogue,
     path: Path,
     asker: Asker,
-    radius: float = examples.MATCH_RADIUS,
     augment: bool = False,
     label: str | None = None,
 ) -> Examples:
     """The examples of a table of positions, named ``FILE:ROW`` with rows from 1; only those of a ``label``, if given.
 
-    A position within ``radius`` arcsec of an object is that object; another is embedded from its tile, where the asker
+    A position within the radius of the asker is that of an object; another is embedded from its tile, where the asker
     knows of images; what is left is ``unmatched``. With ``augment`` each has the vectors of all eight orientations of
     its window. Raises ``ScannerError``: ``rank.no_pixels`` (to augment takes every window), ``sources.*``, those of
     the encoder.
@@ -47,7 +48,7 @@ def read(
             hint = f"Its labels are {', '.join(sorted(set(labels))[:20])}."
             raise ScannerError(ErrorCode.SOURCES_NO_LABEL, f"No row of {path} has the label {label!r}.", hint)
     names = [f"{path.name}:{one.name}" for one in places]
-    found = examples.match(catalogue, [one.ra for one in places], [one.dec for one in places], radius, names)
+    found = match(asker.snapshot, [one.ra for one in places], [one.dec for one in places], asker.radius, names)
     if asker.at_hand:
         found = _with_spots(found, asker)
     return augmented(found, asker) if augment and len(found) else found

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking import rank, scorers
-from catalogs.search import examples
 from catalogs.search import random_sample as sampling
+from catalogs.search.matching import match
 from catalogs.store import rows
+from scanner.encoder.contract import ModelFile
 from scanner.encoder.encoder import Encoder
 from scanner.queries import query
 from scanner.queries.query import Position
@@ -52,20 +53,21 @@ def by_pixels(best: int, like: Path, survey: Survey, encoder: Encoder, root: Pat
     return _learned(best, _embedded(encoder, windows), _embedded(encoder, ordinary), _digest(windows, ordinary))
 
 
-def from_catalogue(best: int, like: Path, catalogue: Catalogue, encoder: Encoder) -> Keep:
+def from_catalogue(best: int, like: Path, catalogue: Catalogue, model: Encoder | ModelFile) -> Keep:
     """Examples that are objects of a catalogue, against a sample of its primary objects: the score of ``scanner rank``.
 
     Raises ``ScannerError``: ``catalogue.other_model``, and as ``by_pixels``.
     """
-    if catalogue.info.model_sha256 != encoder.sha256:
+    if catalogue.info.model_sha256 != model.sha256:
         raise ScannerError(
             ErrorCode.CATALOGUE_OTHER_MODEL,
             f"The objects of {catalogue.path} were embedded by model {catalogue.info.model}, this scan uses another.",
             "Give the catalogue's own --model, or leave --like-catalog away: examples are then embedded now.",
         )
     places = list(query.places(None, None, None, like))
-    found = examples.match(catalogue, [one.ra for one in places], [one.dec for one in places])
-    drawn = sampling.draw(catalogue, rows.primary(catalogue, None), rank.SAMPLE)
+    snapshot = catalogue.snapshot()
+    found = match(snapshot, [one.ra for one in places], [one.dec for one in places])
+    drawn = sampling.draw(snapshot, rows.primary(catalogue, None), rank.SAMPLE)
     ordinary = drawn[~found.near(drawn.ra, drawn.dec)].vectors if len(found) else drawn.vectors
     return _learned(best, found.vectors, ordinary, _digest(found.vectors, ordinary))
 

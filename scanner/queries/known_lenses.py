@@ -13,6 +13,7 @@ from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid as grid
 from catalogs.store import rows
+from catalogs.store.snapshot import Snapshot
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey
 
@@ -42,7 +43,8 @@ def of_survey(
     if survey.grid is not None:
         names = [grid.tile_at(ra, dec) for ra, dec in zip(table["ra"], table["dec"], strict=True)]
     elif catalogue is not None:
-        names = [_nearest_tile(catalogue, float(row["ra"]), float(row["dec"])) for row in table["ra", "dec"]]
+        snapshot = catalogue.snapshot()
+        names = [_nearest_tile(snapshot, float(row["ra"]), float(row["dec"])) for row in table["ra", "dec"]]
     else:
         message = f"The tiles of {survey.name} follow no grid, so a position alone does not tell its tile."
         raise ScannerError(ErrorCode.SURVEY_NO_GRID, message, "Give a catalogue of its tiles with --catalog.")
@@ -64,10 +66,10 @@ def listed_tiles(source: str | Path, survey: Survey) -> list[str]:
     return [tile.name for tile in found]
 
 
-def _nearest_tile(catalogue: Catalogue, ra: float, dec: float) -> str:
+def _nearest_tile(snapshot: Snapshot, ra: float, dec: float) -> str:
     """The tile of the nearest object within ``NEAR_AN_OBJECT``, '' where there is none."""
     region = rows.region(ra, dec, NEAR_AN_OBJECT)
-    if not catalogue.footers(region):
+    if not snapshot.touching(region).footers:
         return ""
-    found = rows.cone(catalogue, ra, dec, NEAR_AN_OBJECT, ["tile", "is_primary"])
+    found = rows.cone(snapshot, ra, dec, NEAR_AN_OBJECT, ["tile", "is_primary"])
     return str(found["tile"][np.argmax(found["is_primary"])]) if len(found) else ""

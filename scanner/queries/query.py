@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import neighbours as search
-from catalogs.search.examples import MATCH_RADIUS
+from catalogs.search.examples import Example, Unmatched
+from catalogs.search.matching import MATCH_RADIUS, match_each, match_one, unmatched_error
+from catalogs.store.snapshot import Snapshot
 from scanner.encoder.contract import resolve
-from scanner.encoder.encoder import Encoder
 from scanner.sources import position_files
 from scanner.survey.survey import load
-from scanner.windows.by_position import WindowReader, read_cutout
 from scanner.windows.frame import WindowFrame
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-Vector = npt.NDArray[np.float32]
+    from scanner.encoder.encoder import Encoder
+    from scanner.windows.by_position import WindowReader
+
 Flux = npt.NDArray[np.float32]
 NOT_CATALOGUED = {ErrorCode.QUERY_NO_OBJECT, ErrorCode.QUERY_OUTSIDE_COVERAGE, ErrorCode.QUERY_NO_EMBEDDING}
 
@@ -42,24 +43,8 @@ class Position:
     name: str = ""
 
 
-@dataclass(frozen=True)
-class Query:
-    """A question: a ``vector`` [D], and where it comes from.
-
-    ``object_id`` is that of the catalogued object it is, None for a spot or cutout that was embedded on the fly;
-    ``flux`` [B, S, S] is the window of such a one.
-    """
-
-    name: str
-    vector: Vector
-    ra: float | None = None
-    dec: float | None = None
-    object_id: int | None = None
-    flux: Flux | None = None
-
-
 class Asker:
-    """Turns what a user points at into queries to one catalogue; opens the encoder only when a spot needs it.
+    """Turns what a user points at into examples for a search; opens the encoder only when a spot needs it.
 
     ``root`` is where the tiles' images lie (None: not at hand); ``model`` is the encoder, the catalogue's own by
     default; ``radius`` is how far from a position its object may be, in arcsec.
@@ -67,7 +52,7 @@ class Asker:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        snapshot: Snapshot,
         *,
         radius: float = MATCH_RADIUS,
         root: Path | None = None,
@@ -75,68 +60,98 @@ class Asker:
         model: str | None = None,
         device: str = "auto",
     ) -> None:
-        self._catalogue = catalogue
-        self._radius = radius
+        self.snapshot = snapshot
+        self.radius = radius
+        info = snapshot.catalogue.info
         self._device = device
-        self._model = model or catalogue.info.model
+        self._model = model or info.model
         self._encoder: Encoder | None = None
-        self._survey = survey or catalogue.info.survey
+        self._survey = survey or info.survey
         self._root = root
 
-    def object(self, object_id: int) -> Query:
-        """The question that a catalogued object is."""
-        example = search.example(self._catalogue, object_id=object_id)
-        return Query(str(object_id), example.vector, example.ra, example.dec, example.object_id)
+    def gather(
+        self, at: Sequence[Position], object_ids: Iterable[int], cutouts: Iterable[Path]
+    ) -> tuple[list[Example], bool]:
+        """Examples for all that was pointed at, and whether each gave one.
 
-    def position(self, at: Position) -> Query:
-        """The object at a position, or that spot embedded now where there is none and its tile is under ``root``.
-
-        Raises ``ScannerError`` ``query.no_object``, ``query.outside_coverage``, or what opening the tile raises.
+        A position without an object is embedded from its tile, if that is under ``root``. Whatever gives no example is
+        named in a warning and left out; the last error is raised if none is left.
         """
-        try:
-            example = search.example(self._catalogue, ra=at.ra, dec=at.dec, radius=self._radius)
-        except ScannerError as error:
-            if error.code not in NOT_CATALOGUED or self._root is None:
-                raise
-            log.info("%s Embedding the spot itself.", error.message)
-            return self.spot(at)
-        return Query(at.name, example.vector, example.ra, example.dec, example.object_id)
+        # All positions together, so that each tile is read once.
+        matched = match_each(
+            self.snapshot, [one.ra for one in at], [one.dec for one in at], self.radius, [one.name for one in at]
+        )
+        attempts: list[Callable[[], Example]] = [
+            *(partial(self._object_or_spot, place, found) for place, found in zip(at, matched, strict=True)),
+            *(partial(match_one, self.snapshot, object_id=one) for one in object_ids),
+            *(partial(self.cutout, one) for one in cutouts),
+        ]
+        examples, failures = [], []
+        for attempt in attempts:
+            try:
+                examples.append(attempt())
+            except ScannerError as error:
+                failures.append(error)
+        for failure in failures if examples else failures[:-1]:
+            log.warning("%s [%s]", failure.message, failure.code)
+        if failures and not examples:
+            raise failures[-1]
+        return examples, not failures
 
-    def cutout(self, path: Path) -> Query:
-        """A FITS cutout of the user's own as the question."""
-        flux = read_cutout(path, load(self._survey), WindowFrame(*self.encoder.contract.frame))
-        return Query(path.name, self._embed(flux), flux=flux)
+    def _object_or_spot(self, at: Position, found: Example | Unmatched) -> Example:
+        if isinstance(found, Example):
+            return found
+        error = unmatched_error(self.snapshot, found, self.radius)
+        if found.code not in NOT_CATALOGUED or self._root is None:
+            raise error
+        log.info("%s Embedding the spot itself.", error.message)
+        return self.spot(at)
 
-    def spot(self, at: Position) -> Query:
-        """A position embedded now from its tile, whether or not an object is there; as ``position`` where it raises."""
-        stamp = self.stamps().at(at.ra, at.dec)
-        return Query(at.name, self._embed(stamp), at.ra, at.dec, flux=stamp)
+    def cutout(self, path: Path) -> Example:
+        """Embed a FITS cutout of the user's own."""
+        from scanner.windows import by_position
+
+        pixels = by_position.read_cutout(path, load(self._survey), WindowFrame(*self.encoder.contract.frame))
+        return Example(path.name, self._embed(pixels), pixels=pixels)
+
+    def spot(self, at: Position) -> Example:
+        """Embed a position from its tile, whether or not an object is there.
+
+        Raises:
+            ScannerError: ``query.outside_coverage``, ``query.no_pixels``, or what opening the tile raises.
+        """
+        pixels = self.stamps().at(at.ra, at.dec)
+        return Example(at.name, self._embed(pixels), at.ra, at.dec, pixels=pixels)
 
     def stamps(self) -> WindowReader:
         """The windows that the encoder sees; ``ScannerError`` ``query.no_root`` without a folder of images."""
+        from scanner.windows import by_position
+
         if self._root is None:
             hint = "Say with --root where the images of the tiles are."
             raise ScannerError(ErrorCode.QUERY_NO_ROOT, "Pixels are needed, and it is not known where they are.", hint)
-        return WindowReader.of_catalogue(self._catalogue, self._root, self._survey)
+        return by_position.WindowReader.of_catalogue(self.snapshot.catalogue, self._root, self._survey)
 
     @property
     def at_hand(self) -> bool:
         """Whether it is known where the images of the tiles are."""
         return self._root is not None
 
-    def _embed(self, flux: Flux) -> Vector:
-        if not np.isfinite(flux).any():
+    def _embed(self, pixels: Flux) -> npt.NDArray[np.float32]:
+        if not np.isfinite(pixels).any():
             raise ScannerError(
                 ErrorCode.QUERY_NO_PIXELS, "There is no pixel with data there.", "Ask for another position."
             )
-        vector: Vector = self.encoder.embed(flux[None])[0]
+        vector: npt.NDArray[np.float32] = self.encoder.embed(pixels[None])[0]
         return vector
 
     @property
     def encoder(self) -> Encoder:
         """The encoder that made the catalogue; ``ScannerError`` ``catalogue.other_model`` and those of ``Encoder``."""
         if self._encoder is None:
-            info = self._catalogue.info
+            from scanner.encoder.encoder import Encoder
+
+            info = self.snapshot.catalogue.info
             precision = info.contract.get("precision", "fp32")
             encoder = Encoder(_own_model(self._model, info.model, precision), device=self._device)
             if encoder.sha256 != info.model_sha256:
@@ -191,67 +206,42 @@ def _resolved(name: str) -> Position:
     return Position(float(found.ra.deg), float(found.dec.deg), name)
 
 
-def gather(
-    asker: Asker, at: Iterable[Position], object_ids: Iterable[int], cutouts: Iterable[Path]
-) -> tuple[list[Query], bool]:
-    """Queries for all that was pointed at, and whether each gave one.
-
-    One that cannot be asked is named in a warning and left out; the last error is raised if none is left.
-    """
-    asking: list[Callable[[], Query]] = [
-        *(partial(asker.position, one) for one in at),
-        *(partial(asker.object, one) for one in object_ids),
-        *(partial(asker.cutout, one) for one in cutouts),
-    ]
-    queries, failed = [], []
-    for question in asking:
-        try:
-            queries.append(question())
-        except ScannerError as error:
-            failed.append(error)
-    for failure in failed if queries else failed[:-1]:
-        log.warning("%s [%s]", failure.message, failure.code)
-    if failed and not queries:
-        raise failed[-1]
-    return queries, not failed
-
-
 def ask(
-    catalogue: Catalogue,
-    queries: Sequence[Query],
+    snapshot: Snapshot,
+    examples: Sequence[Example],
     k: int,
     where: str | None = None,
     near: tuple[float, float, float] | None = None,
 ) -> list[Table]:
-    """The ``k`` objects most like each query, best first; an object is not its own neighbour.
+    """The ``k`` objects most like each example, best first; an object is not its own neighbour.
 
     ``where`` (a filter) and ``near`` (ra, dec in degrees, radius in arcsec) restrict the answer.
     """
     return search.neighbours_of_many(
-        catalogue,
-        np.stack([query.vector for query in queries]),
+        snapshot,
+        np.stack([example.vector for example in examples]),
         k,
-        exclude=[query.object_id for query in queries],
+        exclude=[search.around(example) for example in examples],
         where=where,
         near=near,
     )
 
 
-def joined(queries: Sequence[Query], answers: Sequence[Table]) -> Table:
-    """One table of all answers; with more than one query a column ``query`` says whose each row is."""
+def joined(examples: Sequence[Example], answers: Sequence[Table]) -> Table:
+    """One table of all answers; with more than one a column ``query`` says whose each row is."""
     from astropy.table import vstack
 
     if len(answers) == 1:
         return answers[0]
-    for query, answer in zip(queries, answers, strict=True):
-        answer.add_column([query.name] * len(answer), name="query", index=0)
+    for example, answer in zip(examples, answers, strict=True):
+        answer.add_column([example.name] * len(answer), name="query", index=0)
     return vstack(list(answers), metadata_conflicts="silent")
 
 
-def told(query: Query) -> str:
-    """A query in words."""
-    if query.object_id is not None:
-        return f"object {query.object_id} at {query.ra:.6f} {query.dec:+.6f}"
-    if query.ra is not None:
-        return f"the spot at {query.ra:.6f} {query.dec:+.6f}, which is no catalogued object"
-    return f"the cutout {query.name}"
+def told(example: Example) -> str:
+    """An example in words."""
+    if example.object_id is not None:
+        return f"object {example.object_id} at {example.ra:.6f} {example.dec:+.6f}"
+    if example.ra is not None:
+        return f"the spot at {example.ra:.6f} {example.dec:+.6f}, which is no catalogued object"
+    return f"the cutout {example.name}"

@@ -15,14 +15,12 @@ from catalogs.atomic import output_errors
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.remote import vospace
 from scanner.survey.urls import VOSPACE, scheme
+from scanner.system.signals import POLL
 
 log = logging.getLogger(__name__)
 
 PAUSES = (1.0, 4.0, 16.0)
 """Seconds to wait before a broken transfer is tried again, half as much again at most."""
-
-POLL = 0.1
-"""Seconds after which a wait looks whether the scan was stopped."""
 
 CONNECT, SILENCE = 30.0, 120.0
 """Seconds after which a server that does not answer, or stops in the middle, counts as broken."""

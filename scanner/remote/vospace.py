@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from catalogs.errors import ErrorCode, ScannerError
+from scanner.system.signals import POLL
 
-_POLL = 0.1
 _NOT_THERE = re.compile(r"node ?not ?found|notfoundexception|(?<![\w./])404(?![\w./])", re.IGNORECASE)
 """A missing node as the service and ``vls`` put it; a missing host, library or program is said in other words, and the
 404 of a tile's name has a neighbour."""
@@ -60,7 +60,7 @@ def _run(command: list[str], url: str, wait: Callable[[float], None]) -> str:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         try:
             while process.poll() is None:
-                wait(_POLL)
+                wait(POLL)
         finally:
             process.kill()
             process.wait()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 DETECT, GRID = "detect", "grid"
 NORMAL, LOW = "normal", "low"
 TIME_LIMIT = 1800.0
+TILE_GB, READER_GB = 2.0, 1.0
+"""Memory of a tile's pixels, of which there is one for each reader and one for the encoder, and of a reader itself."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class ScanOptions:
 
 def _identity(path: str) -> str:
     """Digest of one file; of a pattern the pattern itself, for its files are as many as the tiles."""
-    from scanner.encoder.contract import file_sha256
+    from catalogs.digest import file_sha256
 
     if "{" in path:
         return path
@@ -71,3 +73,20 @@ def _identity(path: str) -> str:
         hint = "Say detect or grid, or give a catalogue file; {tile} in its path stands for the name of each tile."
         raise ScannerError(ErrorCode.SOURCES_MISSING, f"There is no catalogue {path}.", hint)
     return file_sha256(Path(path))
+
+
+def default_readers(device: str, precision: str, workers: int = 1, of_this_machine: bool = True) -> int:
+    """How many processes read ahead in each of ``workers`` scans that share the cores and the memory of this machine.
+
+    Beside a GPU all cores but two read; on a CPU one of eight, as there it is the encoder that takes the time. How the
+    machines of a cluster are made is not known here: one.
+    """
+    from scanner.encoder.session import gpu_count
+    from scanner.system.resources import usable_cores, usable_memory
+
+    if not of_this_machine:
+        return 1
+    on_gpu = device != "cpu" and (device != "auto" or (precision != "int8" and gpu_count() > 0))
+    cores = usable_cores() // workers
+    room = usable_memory() / workers - TILE_GB
+    return max(1, int(min(cores - 2 if on_gpu else cores // 8, room / (TILE_GB + READER_GB))))

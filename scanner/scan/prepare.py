@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -117,26 +116,7 @@ def prepare(job: Job, tile: Tile, room: Room | None = None) -> Iterator[Prepared
     try:
         yield from _parts(job, tile, room)
     except Exception as error:  # noqa: BLE001  (one odd tile must not end a scan of a week)
-        yield failed(tile, error)
-
-
-def failed(tile: Tile, error: BaseException) -> TileReport:
-    """The report of a tile that failed; an unexpected error says where in the code it was raised."""
-    if isinstance(error, ScannerError):
-        return TileReport(tile.name, "failed", code=error.code, message=error.message, hint=error.hint)
-    if isinstance(error, MemoryError):
-        message = f"Tile {tile.name} needs more memory than is available."
-        hint = "Give fewer --readers, or --memory low."
-        return TileReport(tile.name, "failed", code=ErrorCode.TILE_OUT_OF_MEMORY, message=message, hint=hint)
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
-    return TileReport(
-        tile.name,
-        "failed",
-        code=ErrorCode.TILE_UNEXPECTED,
-        message=f"Unexpected error with tile {tile.name}: {error!r}{place}.",
-        hint="Report this message with the tile's name; other tiles are not affected.",
-    )
+        yield TileReport.failed(tile.name, error)
 
 
 def _parts(job: Job, tile: Tile, room: Room | None) -> Iterator[Prepared]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import Any, Protocol, Self
 
@@ -90,6 +91,11 @@ class Bar(Quiet):
         if report.status == "failed":
             self._bar.write(line(report), file=self._bar.fp)
         self._bar.update(1)
+
+
+def visible(total: int | None = None) -> Quiet:
+    """Progress on stderr, of a list of ``total`` tiles: a bar on a terminal, else a log line a tile."""
+    return Bar(total) if sys.stderr.isatty() else Lines(total)
 
 
 def duration(minutes: float) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
+
+from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -41,9 +45,31 @@ class TileReport:
     hint: str = ""
 
     @classmethod
+    def failed(cls, tile: str, error: BaseException) -> TileReport:
+        """The report of a tile that gave nothing. An error that nobody foresaw says where in the code it arose."""
+        if isinstance(error, ScannerError):
+            return cls(tile, "failed", code=error.code, message=error.message, hint=error.hint)
+        if isinstance(error, MemoryError):
+            why = f"Tile {tile} needs more memory than there is."
+            return cls(tile, "failed", code=ErrorCode.TILE_OUT_OF_MEMORY, message=why, hint="Give fewer --readers.")
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" ({frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
+        return cls(
+            tile,
+            "failed",
+            code=ErrorCode.TILE_UNEXPECTED,
+            message=f"Tile {tile} met an error that was not foreseen: {error!r}{where}.",
+            hint="Please report this message with the tile's name; the other tiles are not affected.",
+        )
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TileReport:
-        """The report whose ``dataclasses.asdict`` this is."""
-        return cls(**{**values, "seconds": Seconds(**values["seconds"])})
+        """The report whose ``to_dict`` this is. Raises ``ValueError`` where it is not one."""
+        return read_record(values, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**asdict(self), "code": str(self.code)}
 
 
 @dataclass(frozen=True)
@@ -78,5 +104,5 @@ class ScanReport:
             "objects": self.objects,
             "wall_seconds": self.wall,
             "seconds": asdict(self.seconds),
-            "tiles": [asdict(tile) for tile in self.tiles],
+            "tiles": [tile.to_dict() for tile in self.tiles],
         }

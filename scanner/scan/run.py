@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import Run
+from scanner.encoder.contract import ModelFile
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
 from scanner.scan.pipeline import Pipeline
-from scanner.scan.prepare import Job, failed
+from scanner.scan.prepare import Job
 from scanner.scan.progress import Progress, Quiet
 from scanner.scan.read_ahead import InProcess, Prefetcher
 from scanner.scan.report import ScanReport, Seconds, TileReport
@@ -26,7 +26,7 @@ from scanner.system.signals import Interrupts
 __all__ = ["ScanOptions", "ScanReport", "Seconds", "TileReport", "check", "make_run", "scan_tiles"]
 
 
-def make_run(survey: Survey, encoder: Encoder, options: ScanOptions, model: str = "") -> Run:
+def make_run(survey: Survey, encoder: Encoder | ModelFile, options: ScanOptions, model: str = "") -> Run:
     """What makes the rows of a scan. ``model`` is the name to show, the file's name where it is not given."""
     settings: dict[str, Any] = {
         "survey_digest": survey.digest,
@@ -65,19 +65,27 @@ def scan_tiles(
     job = Job(survey, encoder.contract, options)
     check(job)
 
-    def triage(tile: Tile) -> TileReport | None:
-        if tile.problem is not None:
-            return failed(tile, tile.problem)
-        return TileReport(tile.name, "skipped") if catalogue.done(tile.name, run.digest) else None
+    def triage() -> Iterator[Tile | TileReport | None]:
+        for tile in tiles:
+            if tile is not None and tile.problem is not None:
+                yield TileReport.failed(tile.name, tile.problem)
+            elif tile is not None and catalogue.done(tile.name, run.digest):
+                yield TileReport(tile.name, "skipped")
+            else:
+                yield tile
 
+    bands = options.bands or survey.band_names
+    rooms = options.processes + 2  # for the tiles that are read, one that is ready, and one that is coming
+    # Windows has no file descriptors to inherit.
+    ahead = options.processes and sys.platform != "win32"
     with (
         Interrupts() as interrupts,
-        _source(job, triage, options.processes) as source,
-        _staging(job, triage) as staging,
+        Prefetcher(job, options.processes) if ahead else InProcess(job) as source,
+        Staging(survey, bands, options.scratch, rooms) as staging,
         Pipeline(encoder, catalogue, run, progress or Quiet(), interrupts.check, options.keep) as pipeline,
     ):
-        for outcome in source.stream(staging.stream(tiles), pipeline.look):
-            pipeline.feed(staging.settle(outcome))
+        for outcome in source.stream(staging.stream(triage()), pipeline.look):
+            pipeline.feed(outcome)
     return ScanReport(tuple(pipeline.reports), time.perf_counter() - began)
 
 
@@ -99,18 +107,3 @@ def check(job: Job) -> None:
             f"The model sees the bands {', '.join(wanted)}, none of which is read ({', '.join(read)}).",
             "Give other --bands.",
         )
-
-
-def _staging(job: Job, triage: Callable[[Tile], TileReport | None]) -> Staging:
-    """Copies of remote tiles: those that are read, one that is ready, and one that is coming."""
-    bands = job.options.bands or job.survey.band_names
-    rooms = job.options.processes + 2
-    return Staging(job.survey, bands, job.options.scratch, rooms, lambda tile: triage(tile) is not None)
-
-
-def _source(
-    job: Job, triage: Callable[[Tile], TileReport | None], readers: int
-) -> AbstractContextManager[Prefetcher | InProcess]:
-    if readers and sys.platform != "win32":  # Windows has no file descriptors to inherit
-        return Prefetcher(job, triage, readers)
-    return InProcess(job, triage)

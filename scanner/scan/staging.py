@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.remote import download as transfer
+from scanner.remote.download import SETUP, fetch
 from scanner.remote.scratch import Scratch
-from scanner.scan.read_ahead import POLL, Outcome
+from scanner.scan.handoff import LocalTile, Stop, StoppableQueue, StoppedError
 from scanner.scan.report import TileReport
 from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
@@ -23,10 +22,6 @@ from scanner.survey.urls import Remote, file_name, sibling
 
 STREAMS = 8
 """Files that are fetched at once."""
-
-
-class _StoppedError(Exception):
-    pass
 
 
 @dataclass(frozen=True)
@@ -39,167 +34,125 @@ class _Copy:
 
 @dataclass(frozen=True)
 class _Order:
-    """A tile whose files are being fetched into ``room``; None for a band that is not there."""
+    """A tile whose files are being fetched into ``folder``; None for a band that is not there."""
 
     tile: Tile
-    room: Path
+    folder: Path
     copies: Mapping[str, Future[_Copy | None]]
 
 
 class Staging:
     """Fetches the files of remote tiles into ``scratch``, for at most ``rooms`` tiles at once; others pass through.
 
-    ``stream`` goes between the list and who reads it; ``settle`` is told of each outcome and frees the tile's room.
-    ``done`` says which tiles need no reading. ``bands``: those to fetch.
+    ``stream`` goes between the list and who reads it, and releases each tile. ``bands``: those to fetch.
     """
 
-    def __init__(
-        self, survey: Survey, bands: Iterable[str], scratch: Path | None, rooms: int, done: Callable[[Tile], bool]
-    ) -> None:
-        self._survey, self._bands, self._done = survey, tuple(bands), done
+    def __init__(self, survey: Survey, bands: Iterable[str], scratch: Path | None, rooms: int) -> None:
+        self._survey, self._bands = survey, tuple(bands)
         self._scratch = Scratch(scratch)
-        self._rooms = threading.Semaphore(rooms)
-        self._orders: queue.Queue[_Order | Tile | BaseException | None] = queue.Queue(maxsize=rooms)
-        self._held: dict[str, deque[tuple[Path, list[_Copy]]]] = {}
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
+        self._stop = Stop()
+        self._rooms: StoppableQueue[None] = StoppableQueue(self._stop)
+        self._orders: StoppableQueue[_Order | LocalTile | TileReport | BaseException | None] = StoppableQueue(
+            self._stop, rooms
+        )
         self._best: dict[str, int] = {}
-        self._threads: list[threading.Thread] = []
+        self._thread: threading.Thread | None = None
         self._pool: ThreadPoolExecutor | None = None
+        for _ in range(rooms):
+            self._rooms.put(None)
 
     def __enter__(self) -> Staging:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._scratch.__exit__()
 
-    def stream(self, tiles: Iterable[Tile | None]) -> Iterator[Tile | None]:
-        """The tiles in their order, with files that are all here; a ``problem`` where one could not be fetched.
+    def stream(self, tiles: Iterable[Tile | TileReport | None]) -> Iterator[LocalTile | TileReport | None]:
+        """The tiles in their order, with files that are all here; a report where one could not be fetched.
 
-        None, which stands for "nothing yet", passes through. Raises what is wrong with the set-up
+        Reports and None, which stands for "nothing yet", pass through. Raises what is wrong with the set-up
         (``remote.not_installed``, ``output.full``).
         """
         source = iter(tiles)
         for tile in source:
-            if tile is not None and self._wants(tile):
+            if isinstance(tile, Tile) and tile.remote is not None:
                 yield from self._fetched(chain([tile], source))
                 return
-            yield tile
+            yield LocalTile(tile) if isinstance(tile, Tile) else tile
 
-    def settle(self, outcome: Outcome) -> Outcome:
-        """The same outcome, whose copies are not needed any more; messages speak of URLs, not of copies."""
-        report = outcome if isinstance(outcome, TileReport) else None
-        if not isinstance(outcome, TileReport) and not outcome.prepared.last:
-            return outcome
-        name = report.tile if report else outcome.prepared.tile.name  # type: ignore[union-attr]
-        with self._lock:
-            held = self._held.get(name)
-            if not held:
-                return outcome
-            room, copies = held.popleft()
-            if not held:
-                del self._held[name]
-        self._leave(room)
-        if report is None:
-            return outcome
-        message = report.message
-        for copy in copies:
-            message = message.replace(str(copy.path), copy.url)
-        return replace(report, message=message)
-
-    def _wants(self, tile: Tile) -> bool:
-        return tile.remote is not None and tile.problem is None and not self._done(tile)
-
-    def _fetched(self, tiles: Iterable[Tile | None]) -> Iterator[Tile]:
+    def _fetched(self, tiles: Iterable[Tile | TileReport | None]) -> Iterator[LocalTile | TileReport]:
+        """The same from the first remote tile on: a thread orders files ahead, those of one tile are waited for."""
         self._scratch.__enter__()
         self._pool = ThreadPoolExecutor(STREAMS, thread_name_prefix="fetch")
-        self._threads.append(threading.Thread(target=self._order_all, args=(tiles,), name="staging", daemon=True))
-        self._threads[-1].start()
-        while (item := self._next()) is not None:
+        self._thread = threading.Thread(target=self._order_all, args=(tiles, self._pool), name="staging", daemon=True)
+        self._thread.start()
+        while (item := self._orders.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
-            if isinstance(item, Tile):
-                yield item
-            elif (tile := self._arrived(item)) is not None:
-                yield tile
+            yield self._arrived(item) if isinstance(item, _Order) else item
 
-    def _next(self) -> _Order | Tile | BaseException | None:
-        while not self._stopped.is_set():
-            with contextlib.suppress(queue.Empty):
-                return self._orders.get(timeout=POLL)
-        return None
+    def _order_all(self, tiles: Iterable[Tile | TileReport | None], pool: ThreadPoolExecutor) -> None:
+        with contextlib.suppress(StoppedError):
+            try:
+                for tile in tiles:
+                    self._stop.wait()
+                    if isinstance(tile, Tile):
+                        self._orders.put(self._order(tile, tile.remote, pool) if tile.remote else LocalTile(tile))
+                    elif tile is not None:
+                        self._orders.put(tile)
+                self._orders.put(None)
+            except StoppedError:
+                raise
+            except BaseException as error:  # noqa: BLE001  (the list's own, or a full disk: raised by the stream)
+                self._orders.put(error)
 
-    def _order_all(self, tiles: Iterable[Tile | None]) -> None:
-        try:
-            for tile in tiles:
-                self._wait(0.0)
-                if tile is not None:
-                    self._put(self._order(tile) if self._wants(tile) else tile)
-            self._put(None)
-        except _StoppedError:
-            pass
-        except BaseException as error:  # noqa: BLE001  (the list's own, or a full disk: raised again by the stream)
-            self._put(error)
+    def _order(self, tile: Tile, remote: Remote, pool: ThreadPoolExecutor) -> _Order:
+        self._rooms.get()
+        folder = self._scratch.room()
+        wanted = [band for band in self._bands if band in remote.candidates]
+        return _Order(tile, folder, {band: pool.submit(self._fetch, remote, band, folder) for band in wanted})
 
-    def _order(self, tile: Tile) -> _Order:
-        while not self._rooms.acquire(timeout=POLL):
-            self._wait(0.0)
-        assert self._pool is not None
-        assert tile.remote is not None
-        room = self._scratch.room()
-        copies = {
-            band: self._pool.submit(self._fetch, tile.remote, band, room)
-            for band in self._bands
-            if band in tile.remote.candidates
-        }
-        return _Order(tile, room, copies)
-
-    def _put(self, item: _Order | Tile | BaseException | None) -> None:
-        while not self._stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                self._orders.put(item, timeout=POLL)
-                return
-
-    def _arrived(self, order: _Order) -> Tile | None:
-        """The tile with its files here, or with a problem; None if the scan was stopped."""
-        while wait(order.copies.values(), timeout=POLL).not_done:
-            if self._stopped.is_set():
-                return None
+    def _arrived(self, order: _Order) -> LocalTile | TileReport:
+        """The tile with its files here, or the report of one that could not be fetched."""
         tile = order.tile
+        wait(order.copies.values())
         try:
             found = {band: copy for band, future in order.copies.items() if (copy := future.result())}
-        except _StoppedError:
-            return None
+            if not found and not tile.files:
+                raise _nothing(tile)
+        except CancelledError as error:
+            raise StoppedError from error
         except ScannerError as error:
-            self._leave(order.room)
-            if error.code in transfer.SETUP:
+            if error.code in SETUP:
                 raise
-            return replace(tile, problem=error, remote=None)
-        if not found and not tile.files:
-            self._leave(order.room)
-            return replace(tile, problem=_nothing(tile), remote=None)
-        with self._lock:
-            self._held.setdefault(tile.name, deque()).append((order.room, list(found.values())))
-        return replace(tile, files={**tile.files, **{b: copy.path for b, copy in found.items()}}, remote=None)
+            self._leave(order.folder)
+            return TileReport.failed(tile.name, error)
+        files = {**tile.files, **{band: copy.path for band, copy in found.items()}}
+        return LocalTile(
+            replace(tile, files=files, remote=None),
+            partial(self._leave, order.folder),
+            {copy.path: copy.url for copy in found.values()},
+        )
 
-    def _leave(self, room: Path) -> None:
-        self._scratch.clear(room)
-        self._rooms.release()
+    def _leave(self, folder: Path) -> None:
+        """Remove the copies of a tile; another may take their place."""
+        self._scratch.clear(folder)
+        self._rooms.put(None)
 
     def _fetch(self, remote: Remote, band: str, room: Path) -> _Copy | None:
         """A band's file, from the first of its URLs that has one; where the last tile's was is tried first."""
         urls = remote.candidates[band]
         best = self._best.get(band, 0)
         for number in sorted(range(len(urls)), key=lambda number: number != best):
-            self._wait(0.0)
+            self._stop.wait()
             copy = _Copy(room / file_name(urls[number]), urls[number])
             try:
-                transfer.fetch(copy.url, copy.path, self._wait)
+                fetch(copy.url, copy.path, self._stop.wait)
             except FileNotFoundError:
                 continue
             if band not in remote.given:
@@ -219,13 +172,9 @@ class Staging:
             target = image.path.with_name(name)
             if not target.exists():
                 try:
-                    transfer.fetch(sibling(image.url, name), target, self._wait)
+                    fetch(sibling(image.url, name), target, self._stop.wait)
                 except FileNotFoundError:
                     continue
-
-    def _wait(self, seconds: float) -> None:
-        if self._stopped.wait(seconds):
-            raise _StoppedError
 
 
 def _nothing(tile: Tile) -> ScannerError:

@@ -6,6 +6,9 @@ import signal
 import threading
 from types import FrameType
 
+POLL = 0.1
+"""Seconds after which a wait looks whether it is to end."""
+
 _OURS = {
     signal.SIGINT: (signal.default_int_handler,),
     signal.SIGTERM: (signal.SIG_DFL, signal.default_int_handler),

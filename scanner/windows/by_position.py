@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
+from catalogs.store.tile_store import TileStore
 from scanner.images.tile_images import TileImages, open_tile, region_around
 from scanner.images.wcs import FLAT_CENTRE
 from scanner.sources.sources import Sources
@@ -31,7 +31,7 @@ class WindowReader:
         self._tiles: dict[str, Tile] = {}
 
     @classmethod
-    def of_catalogue(cls, catalogue: Catalogue, root: Path, survey: str | None = None) -> WindowReader:
+    def of_catalogue(cls, catalogue: TileStore, root: Path, survey: str | None = None) -> WindowReader:
         """A reader of the cutouts that the catalogue's model saw; ``survey`` (its own, by default) names the files.
 
         Raises:

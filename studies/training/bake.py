@@ -8,27 +8,28 @@ from pathlib import Path
 
 import numpy as np
 
-from export.embedding_options import Recipe
+from catalogs.store.vectors import unit
+from export.embedding_options import EmbeddingOptions
 from studies.training.trees import recall
 from studies.training.vectors import Bake, Baked, Encoded, baked, windows_of
-from training.evaluate.embeddings import Embeddings, Shortened
-from training.evaluate.models import Flux, Turned, Vectors, unit
+from training.config import POOLINGS
+from training.evaluate.embeddings import Embeddings, ShortEmbeddings
+from training.evaluate.models import Flux, TurnAverage, Vectors
 from training.evaluate.results import Results
 from training.evaluate.run import Bench
 from training.loop.checkpoint import Checkpoint, load
-from training.model.pooling import POOLINGS
 
 TASKS = ("retrieval", "few-shot", "probe", "galaxy", "invariance")
 SHORT = 64
-SHIPPED = Recipe()
-RECIPES = (
+SHIPPED = EmbeddingOptions()
+VARIANTS = (
     SHIPPED,
-    *(Recipe(pooling=how) for how in POOLINGS if how != SHIPPED.pooling),
-    *(Recipe(whitening=w) for w in (0.0, 0.3, 0.8, 1.0)),
-    *(Recipe(steadiness=s) for s in (0.0, 0.5, 4.0)),
-    *(Recipe(whitening=w, steadiness=0.0) for w in (0.0, 1.0)),
-    *(Recipe(emphasis=k) for k in (0.0, 1.0)),
-    Recipe(whitening=0.0, steadiness=0.0, emphasis=0.0),
+    *(EmbeddingOptions(pooling=how) for how in POOLINGS if how != SHIPPED.pooling),
+    *(EmbeddingOptions(whitening=w) for w in (0.0, 0.3, 0.8, 1.0)),
+    *(EmbeddingOptions(steadiness=s) for s in (0.0, 0.5, 4.0)),
+    *(EmbeddingOptions(whitening=w, steadiness=0.0) for w in (0.0, 1.0)),
+    *(EmbeddingOptions(emphasis=k) for k in (0.0, 1.0)),
+    EmbeddingOptions(whitening=0.0, steadiness=0.0, emphasis=0.0),
 )
 """The shipped one first: others are compared with it."""
 
@@ -43,7 +44,7 @@ class Row:
 
 
 class _Baking:
-    """A network with a recipe behind it, as one embedder."""
+    """A network with embedding options behind it, as one embedder."""
 
     def __init__(self, encoded: Encoded, bake: Bake) -> None:
         self._encoded, self._bake, self.side = encoded, bake, encoded.side
@@ -53,9 +54,14 @@ class _Baking:
 
 
 def bake(
-    run: Path, shards: Path, data: Path, most: int, say: Callable[[str], None], recipes: tuple[Recipe, ...] = RECIPES
+    run: Path,
+    shards: Path,
+    data: Path,
+    most: int,
+    say: Callable[[str], None],
+    variants: tuple[EmbeddingOptions, ...] = VARIANTS,
 ) -> Iterator[Row]:
-    """A row for every recipe, then for the first one as pooled, shortened, and averaged over eight turns.
+    """A row for every options, then for the first one as pooled, shortened, and averaged over eight turns.
 
     ``most`` cutouts of ``shards`` are what the trees are grown over.
     """
@@ -65,20 +71,20 @@ def bake(
     bench = Bench(data, TASKS, side=checkpoint.config.model.window, say=say)
     say("encoding the cutouts that trees are grown over")
     stored = np.concatenate([encoded.embed(part) for part in windows_of(shards, checkpoint.config, most)])
-    for recipe in recipes:
-        how = baked(checkpoint, recipe)
-        yield Row(str(recipe), bench.measured(str(recipe), Baked(rows, how)), recall(how(stored)))
-    first = baked(checkpoint, recipes[0])
-    plain = _as_pooled(checkpoint, recipes[0])
+    for options in variants:
+        how = baked(checkpoint, options)
+        yield Row(str(options), bench.measured(str(options), Baked(rows, how)), recall(how(stored)))
+    first = baked(checkpoint, variants[0])
+    plain = _as_pooled(checkpoint, variants[0])
     yield Row("as pooled, not centred", bench.measured("as pooled", Baked(rows, plain)), recall(plain(stored)))
-    short = Shortened(Baked(rows, first), SHORT)
+    short = ShortEmbeddings(Baked(rows, first), SHORT)
     yield Row(f"the first, {SHORT} dimensions", bench.measured("short", short), recall(unit(first(stored)[:, :SHORT])))
-    eight = Turned(_Baking(encoded, first))
+    eight = TurnAverage(_Baking(encoded, first))
     turned = Embeddings(lambda _: eight, eight.side)
     yield Row("the first, mean of 8 turns", bench.measured("8 turns", turned), float("nan"))
 
 
-def _as_pooled(checkpoint: Checkpoint, recipe: Recipe) -> Bake:
+def _as_pooled(checkpoint: Checkpoint, options: EmbeddingOptions) -> Bake:
     dim = checkpoint.config.model.dim
-    first = POOLINGS.index(recipe.pooling) * dim
+    first = POOLINGS.index(options.pooling) * dim
     return lambda rows: unit(rows[:, first : first + dim])

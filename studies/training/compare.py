@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 
 from catalogs.atomic import write_text
-from export.embedding_options import Recipe
+from catalogs.estimate import PairedEstimate
+from catalogs.records import read_record
+from export.embedding_options import EmbeddingOptions
 from studies.training.compute import spending
 from studies.training.vectors import Baked, Encoded, baked
 from training.config import Config
 from training.evaluate.embeddings import Embeddings
-from training.evaluate.results import Measured, Results
+from training.evaluate.results import Results, TaskResult
 from training.evaluate.run import Bench
-from training.evaluate.statistics.bootstrap import Estimate
 from training.loop.checkpoint import Checkpoint, load
 from training.loop.journal import read_log
 from training.loop.pretrain import pretrain
@@ -38,7 +39,7 @@ class Plan:
     variants: Mapping[str, Config]
     flops: float
     tasks: tuple[str, ...]
-    recipe: Recipe
+    options: EmbeddingOptions
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def read(path: Path = PLAN) -> Plan:
         name: spending(Config.from_dict(_merged(plan["config"], {"name": name}, differs), str(path)), plan["flops"])
         for name, differs in plan["variants"].items()
     }
-    return Plan(variants, plan["flops"], tuple(plan["tasks"]), Recipe(**plan["recipe"]))
+    return Plan(variants, plan["flops"], tuple(plan["tasks"]), read_record(plan["recipe"], EmbeddingOptions))
 
 
 def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,19 +92,19 @@ def compare(plan: Plan, shards: Path, data: Path, out: Path, say: Callable[[str]
         if number := pretrain(config, shards, folder, resume=True):
             raise StoppedError(number)
         checkpoint, o = load(folder), config.optimiser
-        results = _measured(bench, checkpoint, plan.recipe, folder / "measured.json")
+        results = _measured(bench, checkpoint, plan.options, folder / "measured.json")
         images = o.steps * o.batch * config.objective.views
         yield Trained(name, o.steps, images, _step_seconds(folder) * o.steps / 60, results)
 
 
-def _measured(bench: Bench, checkpoint: Checkpoint, recipe: Recipe, kept: Path) -> Results:
+def _measured(bench: Bench, checkpoint: Checkpoint, options: EmbeddingOptions, kept: Path) -> Results:
     """Results of a checkpoint, from the file ``kept`` where it answers the same question."""
-    asked = {"weights": checkpoint.weights_sha256, "recipe": asdict(recipe), "tasks": list(bench.tasks)}
+    asked = {"weights": checkpoint.weights_sha256, "recipe": asdict(options), "tasks": list(bench.tasks)}
     if kept.is_file() and (said := json.loads(kept.read_text("utf-8")))["asked"] == asked:
         return _restored(said["results"])
     encoded = Encoded(checkpoint)
     rows = Embeddings(lambda _: encoded, encoded.side)
-    results = bench.measured(checkpoint.config.name, Baked(rows, baked(checkpoint, recipe)))
+    results = bench.measured(checkpoint.config.name, Baked(rows, baked(checkpoint, options)))
     write_text(kept, json.dumps({"asked": asked, "results": _stored(results)}) + "\n")
     return results
 
@@ -117,7 +118,7 @@ def _stored(results: Results) -> dict[str, Any]:
 
 def _restored(said: Mapping[str, Any]) -> Results:
     return {
-        task: Measured({name: Estimate(value, np.array(draws)) for name, (value, draws) in found.items()})
+        task: TaskResult({name: PairedEstimate.of(value, np.array(draws)) for name, (value, draws) in found.items()})
         for task, found in said.items()
     }
 

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from training.config import Config
 from training.loop.batches import Batch
-from training.loop.objective import Objective
+from training.loop.objective import TrainingObjective
 
 COUNTED = 2
 """Objects in the step that is counted; all matrix products but those of the comparison are proportional to them."""
@@ -19,7 +19,7 @@ WARM = 10
 
 def step_flops(config: Config) -> float:
     """Floating point operations of the matrix products of one step of ``config``, forward and backward."""
-    model, images = Objective(config), COUNTED * config.objective.views
+    model, images = TrainingObjective(config), COUNTED * config.objective.views
     for module in model.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = False  # type: ignore[assignment]  # plain products are counted on every device

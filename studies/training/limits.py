@@ -24,19 +24,20 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from catalogs.atomic import replacing
-from export.embedding_options import Recipe
+from catalogs.estimate import PairedEstimate
+from export.embedding_options import EmbeddingOptions
+from scanner.survey.bands import BANDS
 from studies.training.vectors import Encoded, baked
+from training.config import POOLINGS
 from training.evaluate import baselines
 from training.evaluate.models import Flux, Vectors
 from training.evaluate.sets import pictures
-from training.evaluate.sets.lenses import BANDS, LENS_TILE, central
-from training.evaluate.sets.lenses import load as lens_windows
+from training.evaluate.sets.lenses import LENS_TILE, central, load_lenses
 from training.evaluate.statistics import probes
-from training.evaluate.statistics.bootstrap import Estimate, auc_estimate
+from training.evaluate.statistics.estimates import estimate_auc
 from training.evaluate.statistics.metrics import Bools, Floats
 from training.evaluate.tasks.lenses import subsets
 from training.loop.checkpoint import Checkpoint, load
-from training.model.pooling import POOLINGS
 
 FOLDS = 5
 FEWER = (8, 4, 2)
@@ -77,7 +78,7 @@ class Asked:
 def questions(checkpoint: Checkpoint, data: Path) -> tuple[Asked, Asked]:
     """Lenses among galaxies of equal magnitude, and galaxies among stars, blends and artefacts."""
     side = checkpoint.config.model.window
-    lenses, galaxies, large = lens_windows(data, side), pictures.galaxies(data, side), pictures.galaxies(data, 2 * side)
+    lenses, galaxies, large = load_lenses(data, side), pictures.galaxies(data, side), pictures.galaxies(data, 2 * side)
     some = subsets(lenses)["matched"]
     return (
         Asked("lens, matched", lenses.flux[some], lenses.is_lens[some]),
@@ -101,7 +102,7 @@ def _drawn(rows: Rows, label: Bools, share: float) -> Rows:
     return np.asarray(some)
 
 
-def limits(run: Path, data: Path, say: Callable[[str], None]) -> Iterator[tuple[str, dict[str, Estimate]]]:
+def limits(run: Path, data: Path, say: Callable[[str], None]) -> Iterator[tuple[str, dict[str, PairedEstimate]]]:
     """Ways to read a label out of frozen vectors, linear unless they say so, with the AUC of every question."""
     checkpoint = load(run)
     encoded, both = Encoded(checkpoint), questions(checkpoint, data)
@@ -113,11 +114,11 @@ def limits(run: Path, data: Path, say: Callable[[str], None]) -> Iterator[tuple[
     for way, name, make, share in ways:
         say(way)
         able = [(asked, vectors[name]) for asked, vectors in zip(both, features, strict=True) if name in vectors]
-        yield way, {a.name: auc_estimate(out_of_fold(v, a.label, make, share), a.label) for a, v in able}
+        yield way, {a.name: estimate_auc(out_of_fold(v, a.label, make, share), a.label) for a, v in able}
 
 
 def _features(asked: Asked, checkpoint: Checkpoint, encoded: Encoded) -> Iterator[tuple[str, Vectors]]:
-    bake, dim = baked(checkpoint, Recipe()), checkpoint.config.model.dim
+    bake, dim = baked(checkpoint, EmbeddingOptions()), checkpoint.config.model.dim
     rows = encoded.embed(asked.flux)
     vectors, photographs = bake(rows), baselines.fit(baselines.IMAGENET, asked.flux).embed(asked.flux)
     yield "as exported", vectors
@@ -129,16 +130,16 @@ def _features(asked: Asked, checkpoint: Checkpoint, encoded: Encoded) -> Iterato
     yield "pixels, PCA-64", baselines.fit(baselines.PIXEL_PCA, asked.flux).embed(asked.flux)
 
 
-def by_type(run: Path, data: Path) -> dict[str, Estimate]:
+def by_type(run: Path, data: Path) -> dict[str, PairedEstimate]:
     """AUC of the linear probe for lenses that are single galaxies, and for groups, against all matched negatives."""
     checkpoint = load(run)
     asked = questions(checkpoint, data)[0]
-    score = out_of_fold(baked(checkpoint, Recipe())(Encoded(checkpoint).embed(asked.flux)), asked.label)
+    score = out_of_fold(baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(asked.flux)), asked.label)
     with (data / "tiles_dev" / "truth.csv").open(newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["tile"] == LENS_TILE and row["label"] == "lens"]
     kinds = np.array([row["kind"] for row in rows] + [""] * int((~asked.label).sum()))
     chosen = {kind: (kinds == kind) | ~asked.label for kind in sorted({row["kind"] for row in rows})}
-    return {kind: auc_estimate(score[some], asked.label[some]) for kind, some in chosen.items()}
+    return {kind: estimate_auc(score[some], asked.label[some]) for kind, some in chosen.items()}
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def contradicted(run: Path, data: Path) -> Contradicted:
     """Pictures on whose other side of the border the linear probe and every one of ``FORMS`` put them."""
     checkpoint = load(run)
     asked = questions(checkpoint, data)[1]
-    vectors = baked(checkpoint, Recipe())(Encoded(checkpoint).embed(asked.flux))
+    vectors = baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(asked.flux))
     scores = [out_of_fold(vectors, asked.label, make) for make in (probes.classifier, *FORMS.values())]
     votes = np.stack([score > (0.5 if score.min() >= 0 else 0.0) for score in scores])
     rows = np.flatnonzero((votes != asked.label).all(axis=0))

@@ -8,9 +8,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from catalogs.estimate import shared
-from catalogs.index import engine as engines
-from catalogs.index import half_vectors as halves
-from catalogs.index.engine import Recipe
+from catalogs.index import half_vectors
+from catalogs.index.engine import Recipe, named
 from catalogs.index.half_vectors import Halves
 from training.evaluate.models import Vectors
 
@@ -27,11 +26,11 @@ def recall(vectors: Vectors) -> float:
     """
     order = np.random.default_rng(SEED).permutation(len(vectors))
     asked, stored = vectors[order[:ASKED]], vectors[order[ASKED:]]
-    engine = engines.named("annoy")
+    engine = named("annoy")
     recipe = Recipe("annoy", min(DIMS, vectors.shape[1]), engine.TREES[0], SEED, EFFORT, CANDIDATES)
     with TemporaryDirectory(prefix="trees_") as folder:
         path = Path(folder) / "rows"
-        path.write_bytes(halves.packed(stored).tobytes())
+        path.write_bytes(half_vectors.packed(stored).tobytes())
         rows, trees = Halves(path, vectors.shape[1]), Path(folder) / "trees"
         engine.build(trees, rows, recipe, on_disk=False)
         loaded, found = engine.load(trees, recipe), []

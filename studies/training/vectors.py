@@ -1,4 +1,4 @@
-"""Vectors of a checkpoint by any recipe: the network runs once for every set of windows, baking is a matrix product."""
+"""Embeddings of a checkpoint by any options: every set is encoded once, the options are a matrix product behind it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from export.embedding_options import Recipe
+from catalogs.store.vectors import unit
+from export.embedding_options import EmbeddingOptions
 from export.graph import projection
-from training.config import Config, Data
+from scanner.survey.bands import BANDS
+from training.config import POOLINGS, Config, Data
 from training.evaluate.embeddings import Embeddings, WindowSet
-from training.evaluate.models import Flux, Vectors, unit
-from training.evaluate.sets.lenses import BANDS, central
-from training.loop.batches import CENTRED, batch_of, open_cutouts
+from training.evaluate.models import Flux, Vectors
+from training.evaluate.sets.lenses import central
+from training.loop.batches import CENTRED, make_batch, open_cutouts
 from training.loop.checkpoint import Checkpoint
-from training.loop.statistics import some_rows
+from training.loop.statistics import draw_keys
 from training.model.pixels import missing_share
-from training.model.pooling import POOLINGS, pool
+from training.model.pooling import pool
 
 BATCH = 64
 Bake = Callable[[Vectors], Vectors]
@@ -27,7 +29,7 @@ Bake = Callable[[Vectors], Vectors]
 
 
 class Encoded:
-    """The network of a checkpoint: windows to rows [N, 4 D + B] of what recipes start from.
+    """The network of a checkpoint: windows to rows [N, 4 D + B] of what embeddings start from.
 
     That is the vectors of every pooling, in the order of ``POOLINGS``, and the share of every band that is missing.
     """
@@ -47,11 +49,11 @@ class Encoded:
         return np.concatenate(rows)
 
 
-def baked(checkpoint: Checkpoint, recipe: Recipe) -> Bake:
+def baked(checkpoint: Checkpoint, options: EmbeddingOptions) -> Bake:
     """What ``export.graph.EmbeddingGraph`` does behind the pooling."""
-    statistics, dim = checkpoint.statistics[recipe.pooling], checkpoint.config.model.dim
-    matrix = projection(statistics, recipe).numpy()
-    first, mean, missing = POOLINGS.index(recipe.pooling) * dim, statistics.mean.numpy(), statistics.missing.numpy()
+    statistics, dim = checkpoint.statistics[options.pooling], checkpoint.config.model.dim
+    matrix = projection(statistics, options).numpy()
+    first, mean, missing = POOLINGS.index(options.pooling) * dim, statistics.mean.numpy(), statistics.missing.numpy()
 
     def bake(rows: Vectors) -> Vectors:
         return unit((rows[:, first : first + dim] - mean - rows[:, len(POOLINGS) * dim :] @ missing) @ matrix)
@@ -73,9 +75,9 @@ def windows_of(shards: Path, config: Config, most: int) -> Iterator[Flux]:
     """Windows [n, 5, S, S] of at most ``most`` training cutouts, centred, a few at a time; absent bands are NaN."""
     cutouts = open_cutouts(shards, replace(config, data=Data()))
     channels = [BANDS.index(band) for band in config.model.bands]
-    keys = some_rows(cutouts, most, config.run.seed)
+    keys = draw_keys(cutouts, most, config.run.seed)
     for start in range(0, len(keys), BATCH):
-        part = batch_of(cutouts, keys[start : start + BATCH], CENTRED, config).flux.numpy()
+        part = make_batch(cutouts, keys[start : start + BATCH], CENTRED, config).flux.numpy()
         flux = np.full((len(part), len(BANDS), *part.shape[2:]), np.nan, np.float32)
         flux[:, channels] = part
         yield flux

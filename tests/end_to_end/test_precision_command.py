@@ -29,7 +29,7 @@ def test_a_catalogue_is_of_one_format_and_says_which(scanner: Scanner, tmp_path:
     info = catalogs.open(tmp_path / "small").info
     assert info.contract["precision"] == "int8"
     assert info.contract["fidelity"]["neighbour_overlap"] == 0.979
-    receipt = next(iter(catalogs.open(tmp_path / "small").footers()))
+    receipt = next(iter(catalogs.open(tmp_path / "small").snapshot().footers))
     assert receipt.rows > 0
 
     for other in ((), ("--precision", "fp32")):  # the default is exact

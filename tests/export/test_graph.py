@@ -10,19 +10,20 @@ import pytest
 import torch
 
 from catalogs.errors import ScannerError
-from export.embedding_options import Recipe
+from export.embedding_options import EmbeddingOptions
 from export.graph import EmbeddingGraph, projection
-from export.verify import made_up
+from export.verify import make_galaxies
+from training.config import POOLINGS
 from training.loop.checkpoint import Checkpoint
 from training.model.pixels import missing_share
-from training.model.pooling import POOLINGS, Statistics, pool
+from training.model.pooling import Statistics, pool
 
-ROTATION = Recipe("mean", 0.0, 0.0, 0.0)
+ROTATION = EmbeddingOptions("mean", 0.0, 0.0, 0.0)
 
 
 @pytest.fixture(scope="module")
 def flux(graph: EmbeddingGraph) -> torch.Tensor:
-    return torch.from_numpy(made_up(graph))
+    return torch.from_numpy(make_galaxies(graph))
 
 
 @torch.no_grad()
@@ -34,7 +35,7 @@ def test_two_calls_give_the_same_vectors(graph: EmbeddingGraph, flux: torch.Tens
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_every_patch_influences_the_vector(checkpoint: Checkpoint, flux: torch.Tensor, pooling: str) -> None:
     """mask_ratio is 0: had patches been hidden, changing one of them would change nothing."""
-    graph, patch = EmbeddingGraph(checkpoint, Recipe(pooling)), checkpoint.config.model.patch
+    graph, patch = EmbeddingGraph(checkpoint, EmbeddingOptions(pooling)), checkpoint.config.model.patch
     side = checkpoint.config.model.window // patch
     variants = flux[:1].repeat(side * side, 1, 1, 1)
     for number in range(side * side):
@@ -55,7 +56,7 @@ def test_vectors_have_unit_length_even_where_nothing_is_known(graph: EmbeddingGr
 def vectors_of(graph: EmbeddingGraph, flux: torch.Tensor) -> torch.Tensor:
     """What the graph normalises: [N, D]."""
     pixels, valid = graph.pixels.stretch(flux)
-    pooled = pool(graph.encoder(graph.pixels.filled(pixels, valid)), graph.recipe.pooling)
+    pooled = pool(graph.encoder(graph.pixels.filled(pixels, valid)), graph.options.pooling)
     return (pooled - graph.mean - missing_share(valid) @ graph.missing) @ graph.projection
 
 
@@ -65,7 +66,7 @@ def vectors_of(graph: EmbeddingGraph, flux: torch.Tensor) -> torch.Tensor:
 def test_dimensions_are_centred_uncorrelated_and_ordered(
     checkpoint: Checkpoint, shards: Path, pooling: str, emphasis: float
 ) -> None:
-    graph = EmbeddingGraph(checkpoint, Recipe(pooling, 0.0, 1.0, emphasis))
+    graph = EmbeddingGraph(checkpoint, EmbeddingOptions(pooling, 0.0, 1.0, emphasis))
     flux = torch.from_numpy(np.load(shards / "a.npy")[:, :, 4:36, 4:36])
     rows = np.sort(np.random.default_rng([0, 80]).permutation(80)[:64])  # those the statistics were taken on
     vectors = vectors_of(graph, flux[rows])
@@ -110,7 +111,7 @@ def test_steadiness_keeps_a_noisier_image_of_an_object_nearer_to_it(
     noisier = flux + 2 * checkpoint.model().pixels.softening * torch.randn(flux.shape, generator=torch.manual_seed(0))
 
     def moved(steadiness: float) -> float:
-        graph = EmbeddingGraph(checkpoint, Recipe("mean", whitening, steadiness, 0.0))
+        graph = EmbeddingGraph(checkpoint, EmbeddingOptions("mean", whitening, steadiness, 0.0))
         before, after = vectors_of(graph, flux), vectors_of(graph, noisier)
         return float((after - before).square().sum() / before.var(dim=0).sum())
 

@@ -12,17 +12,17 @@ import pytest
 
 from catalogs.errors import ScannerError
 from export.graph import EmbeddingGraph
-from export.int8 import block_products, export_int8, quantised, with_gaps
+from export.int8 import add_gaps, block_products, export_int8, quantise
 from export.precision import agree, vectors, write_format
 from export.to_onnx import Exported
-from export.verify import cases, made_up
+from export.verify import cases, make_galaxies
 from scanner.encoder.contract import CONTRACT_KEY
 from scanner.encoder.encoder import Encoder
 
 
 @pytest.fixture(scope="module")
 def flux(graph: EmbeddingGraph) -> np.ndarray:
-    return made_up(graph, 256)
+    return make_galaxies(graph, 256)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def small(
     exported: Exported, graph: EmbeddingGraph, flux: np.ndarray, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     out = tmp_path_factory.mktemp("int8") / "encoder_int8.onnx"
-    export_int8(exported.path, exported.contract, out, made_up(graph, 128, seed=1), flux)
+    export_int8(exported.path, exported.contract, out, make_galaxies(graph, 128, seed=1), flux)
     return out
 
 
@@ -41,7 +41,7 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 def test_vectors_and_neighbours_are_kept_on_windows_it_was_not_scaled_by(
     exported: Exported, small: Path, graph: EmbeddingGraph
 ) -> None:
-    fresh = made_up(graph, 256, seed=7)
+    fresh = make_galaxies(graph, 256, seed=7)
     found = agree(vectors(session(exported.path), fresh), vectors(session(small), fresh))
     assert found.centred_cosine >= 0.995
     assert found.neighbour_overlap >= 0.95
@@ -82,12 +82,12 @@ def test_its_contract_says_what_it_is_and_what_it_costs(exported: Exported, smal
 
 def test_the_same_file_twice(exported: Exported, small: Path, graph: EmbeddingGraph, flux: np.ndarray) -> None:
     again = small.with_name("again.onnx")
-    export_int8(exported.path, exported.contract, again, made_up(graph, 128, seed=1), flux)
+    export_int8(exported.path, exported.contract, again, make_galaxies(graph, 128, seed=1), flux)
     assert again.read_bytes() == small.read_bytes()
 
 
 def test_a_file_that_differs_too_much_is_never_written(exported: Exported, flux: np.ndarray, tmp_path: Path) -> None:
-    blind = quantised(exported.path, np.full_like(flux[:16], np.nan))
+    blind = quantise(exported.path, np.full_like(flux[:16], np.nan))
     with pytest.raises(ScannerError) as caught:
         write_format(blind, "int8", exported.contract, tmp_path / "out.onnx", exported.path, flux)
     assert caught.value.code == "export.precision"
@@ -95,7 +95,7 @@ def test_a_file_that_differs_too_much_is_never_written(exported: Exported, flux:
 
 
 def test_calibration_sees_windows_without_a_band_and_with_holes(flux: np.ndarray) -> None:
-    gaps = np.isnan(with_gaps(flux[:9])).mean(axis=(2, 3))
+    gaps = np.isnan(add_gaps(flux[:9])).mean(axis=(2, 3))
     assert (gaps[0::3] == 1).sum() == 3
     assert ((gaps[1::3] > 0) & (gaps[1::3] < 1)).all()
     assert (gaps[2::3] == 0).all()

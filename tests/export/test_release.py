@@ -18,16 +18,15 @@ import torch
 from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
-from export import fp16 as half
+from export import fp16
 from export.__main__ import export_command
-from export.aims import AIMS, aims
 from export.card import render
-from export.fp16 import in_half
+from export.fp16 import to_half
 from export.graph import EmbeddingGraph
 from export.precision import agree
 from export.release import load, release
 from export.to_onnx import export
-from export.verify import made_up
+from export.verify import make_galaxies
 from scanner.encoder.encoder import Encoder
 from training.loop import checkpoint
 from training.loop.pretrain import pretrain
@@ -49,7 +48,7 @@ def made(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def flux(graph: EmbeddingGraph) -> np.ndarray:
-    return made_up(graph)
+    return make_galaxies(graph)
 
 
 def onnx_vectors(path: Path, flux: np.ndarray) -> np.ndarray:
@@ -127,14 +126,14 @@ def test_a_half_file_that_differs_is_never_written(
     graph: EmbeddingGraph, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def coarse(whole: EmbeddingGraph) -> EmbeddingGraph:
-        other = in_half(whole)
+        other = to_half(whole)
         other.mean += 10
         return other
 
-    monkeypatch.setattr(half, "in_half", coarse)
+    monkeypatch.setattr(fp16, "to_half", coarse)
     contract = Encoder(made / "encoder.onnx", device="cpu").contract
     with pytest.raises(ScannerError) as caught:
-        half.export_half(graph, contract, tmp_path / "half.onnx", made / "encoder.onnx", made_up(graph))
+        fp16.export_half(graph, contract, tmp_path / "fp16.onnx", made / "encoder.onnx", make_galaxies(graph))
     assert caught.value.code == "export.precision"
     assert not list(tmp_path.iterdir())
 
@@ -162,25 +161,6 @@ def test_the_card_quotes_table_and_checksums(made: Path) -> None:
     for said in ("| retrieval | mAP matched | 0.500 [0.40, 0.60] |", "BSD-3-Clause", "neighbours in common"):
         assert said in card
     assert all(sums[name] in card for name in sums if name != "README.md")
-
-
-def test_the_card_says_which_aims_were_missed(tmp_path: Path) -> None:
-    def written(**values: float) -> Path:
-        tasks = {"retrieval": {"measures": {name: {"value": value} for name, value in values.items()}}}
-        others = {task: {"measures": {}} for task, _ in AIMS if task != "retrieval"}
-        for task, measure in AIMS:
-            if task != "retrieval":
-                others[task]["measures"][measure] = {"value": 0.96}
-        models = {"mine": {**tasks, **others}, "magnitude": {}}
-        (tmp_path / "evaluation.json").write_text(json.dumps({"models": models}))
-        return tmp_path / "evaluation.json"
-
-    assert aims(written(**{"mAP matched": 0.6, "P@10 matched": 0.7})) == "Of 9 aims set beforehand 9 are met."
-    said = aims(written(**{"mAP matched": 0.59}))
-    assert said == (
-        "Of 9 aims set beforehand 7 are met; missed: retrieval, mAP matched 0.590 instead of 0.60; "
-        "not measured: retrieval, P@10 matched."
-    )
 
 
 def test_the_card_tells_of_the_run_that_came_before(run: Path, shards: Path, tmp_path: Path) -> None:

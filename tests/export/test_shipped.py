@@ -16,7 +16,7 @@ from export.precision import BARS, agree
 from export.release import load
 from scanner.encoder.contract import DEFAULT_MODEL, resolve
 from scanner.encoder.encoder import Encoder
-from scanner.images.tile_images import open_tile
+from scanner.images import tile_images
 from scanner.sources import sources
 from scanner.survey import survey, tile_list
 from scanner.windows.frame import WindowFrame
@@ -30,7 +30,7 @@ ROWS = 128
 def flux() -> NDArray[np.float32]:
     """Windows of the packaged tile, [N, B, S, S] in nJy; neither calibrated nor compared on at export."""
     unions = survey.load("unions")
-    opened = open_tile(unions, tile_list.find(unions, "217.292", PACKAGE / "demo"))
+    opened = tile_images.open_tile(unions, tile_list.find(unions, "217.292", PACKAGE / "demo"))
     with Encoder(DEFAULT_MODEL, device="cpu") as encoder:
         return Windows(opened, sources.detect(opened), WindowFrame(*encoder.contract.frame)).gather(0, ROWS)
 

@@ -11,18 +11,17 @@ import torch
 from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
-from export.embedding_options import Recipe
+from catalogs.store.vectors import unit
+from export.embedding_options import EmbeddingOptions
 from export.graph import EmbeddingGraph
-from studies.training import compare as recipes_compare
-from studies.training import limits as recipes_limits
-from studies.training import trees as recipes_trees
+from studies.training import compare, limits, trees
 from studies.training.__main__ import cli
 from studies.training.compute import spending, step_flops
 from studies.training.vectors import Baked, Encoded, baked, windows_of
 from tests.training.conftest import write_shards
 from training.config import Config, Model, Objective, Optimiser
 from training.evaluate.embeddings import Embeddings
-from training.evaluate.models import Flux, unit
+from training.evaluate.models import Flux
 from training.loop.checkpoint import Checkpoint, load
 from training.loop.pretrain import pretrain
 
@@ -83,7 +82,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(plan: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    config = recipes_compare.read(plan).variants["as it is"]
+    config = compare.read(plan).variants["as it is"]
     out = tmp_path_factory.mktemp("run")
     pretrain(replace(config, optimiser=replace(config.optimiser, steps=3, warmup=1)), shards, out)
     return load(out)
@@ -111,7 +110,7 @@ def test_equal_compute_is_equal_and_a_second_view_costs_twice() -> None:
 
 
 def test_the_shipped_plan_reads_and_its_variants_differ() -> None:
-    plan = recipes_compare.read()
+    plan = compare.read()
     configs = [replace(config, name="") for config in plan.variants.values()]
     assert all(configs.count(config) == 1 for config in configs)
     spent = [config.optimiser.steps * step_flops(config) for config in configs[:4]]
@@ -122,14 +121,22 @@ def test_an_unknown_key_of_a_variant_is_named(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_text(PLAN.replace("model.patch = 4", "model.patches = 4"))
     with pytest.raises(ScannerError, match="patches"):
-        recipes_compare.read(path)
+        compare.read(path)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), Recipe("cls", 0.0, 0.0), Recipe("mean", 1.0, 0.0), Recipe("central")])
-def test_baked_vectors_are_those_of_the_exported_graph(checkpoint: Checkpoint, recipe: Recipe) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        EmbeddingOptions(),
+        EmbeddingOptions("cls", 0.0, 0.0),
+        EmbeddingOptions("mean", 1.0, 0.0),
+        EmbeddingOptions("central"),
+    ],
+)
+def test_baked_vectors_are_those_of_the_exported_graph(checkpoint: Checkpoint, options: EmbeddingOptions) -> None:
     windows, encoded = Windows(), Encoded(checkpoint)
-    found = Baked(Embeddings(lambda _: encoded, encoded.side), baked(checkpoint, recipe)).of(windows)
-    graph = EmbeddingGraph(checkpoint, recipe)
+    found = Baked(Embeddings(lambda _: encoded, encoded.side), baked(checkpoint, options)).of(windows)
+    graph = EmbeddingGraph(checkpoint, options)
     with torch.no_grad():
         expected = graph(torch.from_numpy(windows.flux[:, 1:4, 4:36, 4:36]))
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -146,14 +153,14 @@ def test_a_comparison_that_was_interrupted_goes_on_with_what_is_missing(
     plan: Path, shards: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first variant is trained and measured, then the command again: the first is not trained or measured anew."""
-    wanted, trained = recipes_compare.read(plan), []
-    really = recipes_compare.pretrain
+    wanted, trained = compare.read(plan), []
+    really = compare.pretrain
     monkeypatch.setattr(
-        recipes_compare, "pretrain", lambda config, *a, **k: (trained.append(config.name), really(config, *a, **k))[1]
+        compare, "pretrain", lambda config, *a, **k: (trained.append(config.name), really(config, *a, **k))[1]
     )
-    first = next(recipes_compare.compare(wanted, shards, shared_data, tmp_path, lambda _: None))
+    first = next(compare.compare(wanted, shards, shared_data, tmp_path, lambda _: None))
     before = (tmp_path / "as-it-is" / "measured.json").stat().st_mtime_ns
-    again, other = recipes_compare.compare(wanted, shards, shared_data, tmp_path, lambda _: None)
+    again, other = compare.compare(wanted, shards, shared_data, tmp_path, lambda _: None)
     assert trained == ["as it is", "as it is", "patch 4"]
     assert (tmp_path / "as-it-is" / "measured.json").stat().st_mtime_ns == before
     name = "mAP matched"
@@ -168,7 +175,7 @@ def test_trees_find_what_a_few_directions_tell_and_not_what_is_spread_evenly() -
     random = np.random.default_rng(0)
     decay = np.arange(1, 129) ** -1.0
     flat, steep = (unit(random.normal(size=(6000, 128)) * scale) for scale in (np.ones(128), decay))
-    assert recipes_trees.recall(steep) > recipes_trees.recall(flat) + 0.2
+    assert trees.recall(steep) > trees.recall(flat) + 0.2
 
 
 def test_scores_are_out_of_fold_and_fewer_labels_tell_less() -> None:
@@ -177,15 +184,13 @@ def test_scores_are_out_of_fold_and_fewer_labels_tell_less() -> None:
     noise = random.normal(size=(300, 20))
     signal = noise + label[:, None] * 0.5
     auc = {
-        share: recipes_limits.auc_estimate(recipes_limits.out_of_fold(signal, label, share=share), label).value
+        share: limits.estimate_auc(limits.out_of_fold(signal, label, share=share), label).value
         for share in (0.125, 1.0)
     }
     assert 0.7 < auc[0.125] < auc[1.0] < 0.999
-    assert recipes_limits.auc_estimate(recipes_limits.out_of_fold(noise, label), label).value == pytest.approx(
-        0.5, abs=0.12
-    )
-    for make in recipes_limits.FORMS.values():
-        assert recipes_limits.auc_estimate(recipes_limits.out_of_fold(signal, label, make), label).value > 0.8
+    assert limits.estimate_auc(limits.out_of_fold(noise, label), label).value == pytest.approx(0.5, abs=0.12)
+    for make in limits.FORMS.values():
+        assert limits.estimate_auc(limits.out_of_fold(signal, label, make), label).value > 0.8
 
 
 def test_every_command_has_help_with_an_example() -> None:

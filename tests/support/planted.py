@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from catalogs.catalogue import Catalogue
-from catalogs.search.examples import Examples, match
+from catalogs.search.examples import Examples
+from catalogs.search.matching import match
 
 EVERY = 20
 
@@ -32,4 +33,4 @@ def matched(catalogue: Catalogue, chosen: Callable[[Any], np.ndarray], count: in
     """The first ``count`` objects whose ids are ``chosen``, as examples."""
     table = catalogue.table(["object_id", "ra", "dec"])
     some = table[chosen(table["object_id"])][:count]
-    return match(catalogue, some["ra"].tolist(), some["dec"].tolist())
+    return match(catalogue.snapshot(), some["ra"].tolist(), some["dec"].tolist())

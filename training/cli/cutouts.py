@@ -72,9 +72,9 @@ def cutouts_command(
     if tiles is not None:
         tasks += production.tile_tasks(tiles, root, survey, seed, window, split)
     if hdf5:
-        from training.cutouts.unionsdata import tasks as cutout_tasks
+        from training.cutouts.unionsdata import file_tasks
 
-        tasks += cutout_tasks(hdf5, survey, window, split)
+        tasks += file_tasks(hdf5, survey, window, split)
     if not tasks:
         raise click.UsageError("Nothing to cut: give --fields, --simulate, --tiles or --hdf5.")
     made = production.produce(out, tasks, seed, workers, lambda said: click.echo(said, err=True), window)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
+
+from training.evaluate import BASELINES
+from training.evaluate.tasks import TASKS
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -12,23 +16,36 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.command("evaluate")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("--data", type=_FOLDER, required=True, help="Folder of development data: tiles_dev, labelled, fields.")
-@click.option("--tasks", help="Some only, separated by commas.  [default: all]")
-@click.option("--baselines", help="Names separated by commas, '' for none.  [default: all that are installed]")
-@click.option("--turns", is_flag=True, help="Another column: vectors averaged over 8 flips and turns (8 times slower).")
-@click.option("--short", type=click.IntRange(min=0), default=0, help="Another column: the first so many dimensions.")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Networks of random weights.")
+@click.option("--tasks", help=f"Tasks, separated by commas: {', '.join(TASKS)}.  [default: all]")
+@click.option(
+    "--baselines",
+    help=f"Baselines, separated by commas: {', '.join(BASELINES)}; '' for none.  [default: all that are installed]",
+)
+@click.option("--turns", is_flag=True, help="Second column of embeddings averaged over 8 flips and turns (8 x slower).")
+@click.option(
+    "--short", type=click.IntRange(min=0), default=0, help="Number of first dimensions for another column; 0 for none."
+)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Number of networks of random weights."
+)
 @click.option(
     "--checkpoint",
     "checkpoints",
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
-    help="A run of a masked autoencoder: adds its reconstruction error. May be repeated.",
+    help="Training run whose reconstruction error is added. May be repeated.",
 )
 @click.option("--out", type=_FOLDER, help="Folder for evaluation.json, .md, .png and retrieval.png.")
 @click.option(
-    "--cache", type=_FOLDER, default=Path("build/evaluation"), show_default=True, help="Simulated tiles are kept here."
+    "--cache", type=_FOLDER, default=Path("build/evaluation"), show_default=True, help="Folder of simulated tiles."
 )
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Of a session; processes.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Threads of a model; processes that simulate.",
+)
 def evaluate_command(
     models: tuple[str, ...],
     data: Path,
@@ -42,13 +59,10 @@ def evaluate_command(
     cache: Path,
     threads: int,
 ) -> None:
-    """Measure encoders on real lenses, labelled pictures and simulations; one table, with intervals.
+    """Measure encoders on real lenses, labelled pictures and simulations; print one table with intervals.
 
-    A MODEL is an encoder.onnx or the name of a baseline: pixel-pca-64, random-weights, imagenet (needs the extra
-    [evaluation]), magnitude. All see the same windows.
-
-    Tasks: retrieval, probe, few-shot, rare-lenses, invariance, bands, seeing, surveys, galaxy, galaxy-zoo, star-galaxy,
-    photometry. The first use of a simulated one renders 25 tiles, about 1 minute.
+    A MODEL is an encoder.onnx or the name of a baseline; imagenet needs the extra [evaluation]. All models see the
+    same cutouts. The first task on simulated tiles renders 25 of them, which takes about a minute.
 
     \b
     Examples:
@@ -56,7 +70,7 @@ def evaluate_command(
       python -m training evaluate a.onnx b.onnx --data DATA --tasks retrieval,few-shot --baselines ''
     """
     from training.evaluate import run
-    from training.evaluate.baselines import BASELINES, installed
+    from training.evaluate.baselines import installed
     from training.evaluate.report import table, write
 
     wanted = installed() if baselines is None else tuple(filter(None, baselines.split(",")))
@@ -66,14 +80,14 @@ def evaluate_command(
     results, about = run.compare(
         list(dict.fromkeys([*models, *wanted])),
         data,
-        tuple(tasks.split(",")) if tasks else tuple(run.TASKS),
+        tuple(tasks.split(",")) if tasks else tuple(TASKS),
         cache,
         turns,
         short,
         seeds,
         checkpoints,
         threads,
-        lambda said: click.echo(said, err=True),
+        partial(click.echo, err=True),
     )
     click.echo(table(results))
     if out is not None:

@@ -11,13 +11,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources, detect
+from scanner.survey.bands import BANDS
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
-from training.cutouts import selection as choice
+from training.cutouts import selection
 from training.cutouts.selection import Rule
-from training.cutouts.shards import AT_ONCE, BANDS, PIXEL_SCALE, WINDOW, Shard, rows
+from training.cutouts.shards import AT_ONCE, WINDOW, Shard, rows
 
 Array = NDArray[np.float64]
 
@@ -69,8 +71,8 @@ def cut(plate: Plate, rule: Rule, seed: int) -> Iterator[Shard]:
     found = found.take(_allowed(plate, found.x, found.y))
     label, theta = _named(plate, found.x, found.y)
     mag, radius = found.columns["mag_auto"], found.columns["flux_radius"]
-    some = choice.chosen(rule, mag, radius, plate.seeing, theta > 0, plate.most, random)
-    x, y = choice.sky(rule, len(some), plate.images.flux.shape[1:], random)
+    some = selection.chosen(rule, mag, radius, plate.seeing, theta > 0, plate.most, random)
+    x, y = selection.sky(rule, len(some), plate.images.flux.shape[1:], random)
     clear = _allowed(plate, x, y)
     objects, label, theta = found.take(some), label[some], theta[some]
     spots = _spots(plate.images, x[clear], y[clear])
@@ -100,7 +102,7 @@ def _windows(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> I
         dec=sources.dec if plate.sky else np.nan,
         **columns,
     )
-    column = table.schema.get_field_index("valid_fraction")
+    column = table.schema.get_field_index("band_fraction")
     for first in range(0, len(sources), AT_ONCE):
         pixels = windows.gather(first, first + AT_ONCE)
         valid = windows.valid_fraction(pixels)

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from catalogs import atomic
-from scanner.images.tile_images import open_tile
+from scanner.images import tile_images
 from scanner.sources import DETECTION_VERSION
+from scanner.survey.bands import BANDS
 from scanner.survey.survey import Survey, load
 from scanner.survey.tile import Tile
 from scanner.survey.tile_list import read_list
-from training.cutouts import real_fields as fields
-from training.cutouts import shards
+from training.cutouts import real_fields, shards
 from training.cutouts.cutting import Plate, cut
 from training.cutouts.real_fields import Frame
 from training.cutouts.selection import Rule
@@ -76,7 +76,7 @@ class FieldTask:
     def parts(self) -> Iterator[Shard]:
         for frame in self.frames:
             plate = Plate(
-                self.source, fields.read(frame), frame.seeing, frame.sky, frame.columns, frame.avoid, frame.most,
+                self.source, real_fields.read(frame), frame.seeing, frame.sky, frame.columns, frame.avoid, frame.most,
                 window=self.window,
             )  # fmt: skip
             yield from cut(plate, self.rule, self.seed)
@@ -103,13 +103,13 @@ class TileTask:
         return f"{self.source}-{self.tile.name}"
 
     def parts(self) -> Iterator[Shard]:
-        opened = open_tile(self.survey, self.tile, bands=shards.BANDS, with_variance=False)
+        opened = tile_images.open_tile(self.survey, self.tile, bands=BANDS, with_variance=False)
         yield from cut(Plate(self.source, opened, TILE_SEEING, window=self.window), self.rule, self.seed)
 
 
 def field_tasks(root: Path, seed: int, window: int = WINDOW) -> list[Task]:
     """A task for every source and split of the real fields below ``root``."""
-    found = sorted(fields.frames(root), key=lambda frame: (frame.source, frame.split))
+    found = sorted(real_fields.frames(root), key=lambda frame: (frame.source, frame.split))
     groups = groupby(found, key=lambda frame: (frame.source, frame.split))
     return [FieldTask(source, split, tuple(frames), seed, window) for (source, split), frames in groups]
 

@@ -24,10 +24,12 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
+from scanner.images.calibration import calibrate
 from scanner.images.tile_images import TileImages
-from scanner.survey.survey import AB_NANOJANSKY
+from scanner.images.wcs import flat_wcs
+from scanner.survey.bands import BANDS
 
-BANDS = ("u", "g", "r", "i", "z")
 DETECTION = ("r", "i", "g", "z", "u")
 HELD_BACK = ("lens", "lens_candidate", "sim_lens")
 """Labels of frames that no model may be fitted to."""
@@ -79,12 +81,8 @@ def frames(root: Path, table: Path = FIELDS) -> list[Frame]:
     Raises ``ScannerError`` ``fields.missing`` where a file is not there.
     """
     found = []
-    for name, values in tomllib.loads(table.read_text(encoding="utf-8")).items():
-        parts = {
-            split: (int(first), int(end)) for split, (first, end) in values.pop("parts", {"train": (0, 0)}).items()
-        }
-        avoid = tuple((float(x), float(y)) for x, y in values.pop("avoid", []))
-        found += list(_frames(name, _Field(bands=tuple(values.pop("bands")), parts=parts, avoid=avoid, **values), root))
+    for name, one in _read_fields(table).items():
+        found += list(_frames(name, one, root))
     for frame in found:
         for path in frame.files.values():
             if not path.is_file():
@@ -96,7 +94,11 @@ def frames(root: Path, table: Path = FIELDS) -> list[Frame]:
 
 def about(table: Path = FIELDS) -> dict[str, str]:
     """What every source is, in a few words."""
-    return {name: values["about"] for name, values in tomllib.loads(table.read_text(encoding="utf-8")).items()}
+    return {name: one.about for name, one in _read_fields(table).items()}
+
+
+def _read_fields(table: Path) -> dict[str, _Field]:
+    return {name: read_record(one, _Field) for name, one in tomllib.loads(table.read_text(encoding="utf-8")).items()}
 
 
 def _frames(name: str, table: _Field, root: Path) -> Iterator[Frame]:
@@ -172,22 +174,10 @@ def _image(frame: Frame, band: str, path: Path) -> tuple[NDArray[np.float32], WC
         wcs = _wcs(header) if frame.sky else flat_wcs(counts.shape, frame.pixel_scale)
     if frame.sky:
         wcs.wcs.crpix[0] -= first
-    counts[(counts == 0) | ~np.isfinite(counts)] = np.nan
-    return (counts * 10 ** (-0.4 * (zero_point - AB_NANOJANSKY))).astype(np.float32), wcs
+    return calibrate(counts, zero_point, zero_is_missing=True), wcs
 
 
 def _wcs(header: fits.Header) -> Any:
     with catch_warnings():
         simplefilter("ignore")  # old spellings of header cards
         return WCS(header, naxis=2).celestial
-
-
-def flat_wcs(shape: tuple[int, ...], pixel_scale: float) -> WCS:
-    """A tangent plane with its invented centre (RA 180, Dec 0) in the middle of the image."""
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.cunit = ["deg", "deg"]
-    wcs.wcs.crval = [180.0, 0.0]
-    wcs.wcs.crpix = [shape[1] / 2, shape[0] / 2]
-    wcs.wcs.cdelt = [-pixel_scale / 3600, pixel_scale / 3600]
-    return wcs

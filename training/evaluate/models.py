@@ -1,8 +1,7 @@
-"""What is measured: ONNX encoders by their own contract, and what can be made of their vectors without training."""
+"""Models of an evaluation: ONNX encoders by their contract, and the mean of their embeddings over orientations."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Protocol
 
@@ -11,18 +10,21 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE, central
-from training.loop.batches import turned
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from catalogs.store.vectors import unit
+from scanner.encoder.contract import CONTRACT_KEY, Contract
+from scanner.survey.bands import BANDS
+from scanner.windows.orientations import ORIENTATIONS, orient
+from training.evaluate.sets.lenses import central
 
 BATCH = 16
-TURNS = 8
 
 Flux = NDArray[np.float32]
 Vectors = NDArray[np.float32]
 
 
 class Embedder(Protocol):
-    """Windows [N, 5, S, S] in nJy, bands u g r i z, S at least ``side``, to unit vectors [N, D]."""
+    """Embeds cutouts [N, 5, S, S] in nJy, bands u g r i z, S at least ``side``, to unit vectors [N, D]."""
 
     @property
     def side(self) -> int: ...
@@ -30,32 +32,34 @@ class Embedder(Protocol):
 
 
 class OnnxEncoder:
-    """An exported encoder, run on the CPU through its own contract (bands, window, pixel scale).
+    """An exported encoder, run on the CPU by its contract (bands, window, pixel scale).
 
-    Errors: ``evaluate.no_model``, ``evaluate.no_contract``, ``evaluate.other_pixels``.
+    Raises:
+        ScannerError: ``evaluate.no_model``, ``evaluate.no_contract``, ``evaluate.other_pixels``; ``model.bad_contract``
+            and ``model.version`` of a contract that is damaged or of another version.
     """
 
     def __init__(self, path: Path, threads: int = 2) -> None:
         if not path.is_file():
-            hint = "MODEL is an encoder.onnx or the name of a baseline: python -m training evaluate --help"
+            hint = "Give an encoder.onnx or the name of a baseline: python -m training evaluate --help"
             raise ScannerError(ErrorCode.EVALUATE_NO_MODEL, f"There is no model file {path}.", hint)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        text = self._session.get_modelmeta().custom_metadata_map.get("scanner.contract")
+        text = self._session.get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
         if text is None:
             raise ScannerError(
                 ErrorCode.EVALUATE_NO_CONTRACT, f"{path} has no contract.", "Export it with python -m export."
             )
-        contract = json.loads(text)
+        contract = Contract.from_json(text, str(path))
         self.name = str(path.parent.name if path.stem == "encoder" else path.stem)
-        self.side = int(contract["window"])
-        foreign = [band for band in contract["bands"] if band not in BANDS]
-        if foreign or abs(contract["pixel_scale"] / PIXEL_SCALE - 1) > 0.01:
-            wants = f"{'/'.join(contract['bands'])} at {contract['pixel_scale']} arcsec"
-            hint = f"The development windows are {'/'.join(BANDS)} at {PIXEL_SCALE} arcsec."
-            raise ScannerError(ErrorCode.EVALUATE_OTHER_PIXELS, f"{path} wants {wants}.", hint)
-        self._bands = [BANDS.index(band) for band in contract["bands"]]
+        self.side = contract.window
+        foreign = [band for band in contract.bands if band not in BANDS]
+        if foreign or abs(contract.pixel_scale / PIXEL_SCALE - 1) > 0.01:
+            needs = f"{'/'.join(contract.bands)} at {contract.pixel_scale} arcsec"
+            hint = f"Give a model for {'/'.join(BANDS)} at {PIXEL_SCALE} arcsec, as the development data have."
+            raise ScannerError(ErrorCode.EVALUATE_OTHER_PIXELS, f"{path} needs {needs}.", hint)
+        self._bands = [BANDS.index(band) for band in contract.bands]
 
     def embed(self, flux: Flux) -> Vectors:
         parts = []
@@ -65,16 +69,11 @@ class OnnxEncoder:
         return np.concatenate(parts)
 
 
-class Turned:
-    """The mean of an embedder's vectors over the 8 flips and quarter turns of a window: 8 times the cost."""
+class TurnAverage:
+    """The mean of an embedder's vectors over the 8 orientations of a cutout, at 8 times the cost."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder, self.side = embedder, embedder.side
 
     def embed(self, flux: Flux) -> Vectors:
-        return unit(np.sum([self._embedder.embed(turned(flux, turn)) for turn in range(TURNS)], axis=0))
-
-
-def unit(vectors: NDArray[np.floating]) -> Vectors:
-    """Rows of length 1."""
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
+        return unit(np.sum([self._embedder.embed(orient(flux, number)) for number in range(ORIENTATIONS)], axis=0))

@@ -1,4 +1,4 @@
-"""The measurements as a text table, as Markdown and as JSON."""
+"""Report of an evaluation as a text table, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from catalogs.atomic import write_text
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.estimate import PairedEstimate, difference
+from catalogs.text_table import markdown_table, text_table
 from training.evaluate.results import Results, rows
-from training.evaluate.statistics.bootstrap import Estimate, difference
 
 NOTE = (
     "[low, high]: 95 % bootstrap interval over queries, objects or draws. ±: standard deviation between random "
@@ -21,48 +22,41 @@ NOTE = (
 
 
 def table(results: Mapping[str, Results]) -> str:
-    """Rows are measures under their task, columns models, cells ``value [low, high]``."""
+    """Lay out a table for a terminal: a row for each measure under its task, a column for each model."""
     lines: list[list[str]] = [["", *results]]
     current = ""
     for task, measure, found in rows(results):
         if task != current:
             lines, current = [*lines, [task]], task
         lines.append([f"  {measure}", *cells(found)])
-    widths = [max(len(line[k]) for line in lines if len(line) > k) for k in range(len(results) + 1)]
-    text = []
-    for first, *others in lines:
-        text.append(
-            "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=False))])
-        )
-    return "\n".join([*(line.rstrip() for line in text), NOTE])
+    return f"{text_table(lines, '<>')}\n{NOTE}"
 
 
 def markdown(results: Mapping[str, Results]) -> str:
-    """The same table for a page or a model card."""
-    head = ["task", "measure", *results]
-    lines = [[task, measure, *cells(found)] for task, measure, found in rows(results)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))
+    """Lay out the same table in Markdown."""
+    lines = ([task, measure, *cells(found)] for task, measure, found in rows(results))
+    return markdown_table(["task", "measure", *results], lines)
 
 
 def row_of(found: Results, first: Results, measures: Sequence[tuple[str, str]]) -> list[str]:
-    """Some (task, measure) of one model as cells of a row, compared with those of the ``first`` model of the table."""
+    """Format some (task, measure) of one model as cells, compared with those of the ``first`` model of the table."""
     pairs = ((found[task].estimates[name], first[task].estimates[name]) for task, name in measures)
     return [_cell(one, None if found is first else other) for one, other in pairs]
 
 
-def cells(found: list[Estimate | None]) -> list[str]:
-    """A row's estimates as text."""
+def cells(found: list[PairedEstimate | None]) -> list[str]:
+    """Format the estimates of a row."""
     return [_cell(one, found[0] if place else None) for place, one in enumerate(found)]
 
 
-def _cell(found: Estimate | None, first: Estimate | None) -> str:
+def _cell(found: PairedEstimate | None, first: PairedEstimate | None) -> str:
     if found is None:
         return "-"
     spread = "" if np.isnan(found.spread) else f" ±{found.spread:.2f}"
     return f"{found.value:.3f} [{found.low:.2f}, {found.high:.2f}]{spread}{'*' if _differs(found, first) else ''}"
 
 
-def _differs(found: Estimate, first: Estimate | None) -> bool:
+def _differs(found: PairedEstimate, first: PairedEstimate | None) -> bool:
     if first is None:
         return False
     apart = difference(found, first)
@@ -70,7 +64,7 @@ def _differs(found: Estimate, first: Estimate | None) -> bool:
 
 
 def write(results: Mapping[str, Results], about: Mapping[str, Any], folder: Path) -> None:
-    """``evaluation.json``, ``evaluation.md`` and the figures in ``folder``."""
+    """Write ``evaluation.json``, ``evaluation.md`` and the figures into ``folder``."""
     from training.evaluate import figures
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +77,7 @@ def write(results: Mapping[str, Results], about: Mapping[str, Any], folder: Path
 
 
 def plain(results: Mapping[str, Results]) -> dict[str, Any]:
-    """Numbers only: model, task, measure, then value, low, high and, for random networks, spread."""
+    """Convert results to JSON: model, task, measure, then value, low, high and, for random networks, spread."""
     return {
         model: {
             task: {
@@ -96,24 +90,28 @@ def plain(results: Mapping[str, Results]) -> dict[str, Any]:
     }
 
 
-def _numbers(estimate: Estimate) -> dict[str, float]:
+def _numbers(estimate: PairedEstimate) -> dict[str, float]:
     numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "spread": estimate.spread}
     return {name: round(number, 5) for name, number in numbers.items() if np.isfinite(number)}
 
 
 def card_table(path: Path) -> str:
-    """What an ``evaluation.json`` holds, as Markdown. Raises ``ScannerError`` ``evaluate.no_table``."""
+    """Lay out an ``evaluation.json`` in Markdown.
+
+    Raises:
+        ScannerError: ``evaluate.no_table``.
+    """
     try:
         models = json.loads(path.read_text(encoding="utf-8"))["models"]
         keys = dict.fromkeys((task, name) for m in models.values() for task in m for name in m[task]["measures"])
-        lines = [["task", "measure", *models], ["---"] * (len(models) + 2)]
+        lines = []
         for task, name in keys:
             found = [m.get(task, {}).get("measures", {}).get(name) for m in models.values()]
             lines.append([task, name, *(_stored(one) for one in found)])
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        hint = "It is written by: python -m training evaluate MODEL --data DATA --out FOLDER"
-        raise ScannerError(ErrorCode.EVALUATE_NO_TABLE, f"{path} is no evaluation.json: {error}.", hint) from error
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        hint = "Write one with: python -m training evaluate MODEL --data DATA --out FOLDER"
+        raise ScannerError(ErrorCode.EVALUATE_NO_TABLE, f"{path} is not an evaluation.json: {error}.", hint) from error
+    return markdown_table(["task", "measure", *models], lines)
 
 
 def _stored(found: Mapping[str, float] | None) -> str:

@@ -1,4 +1,4 @@
-"""What a task gives, and what all tasks give for all models."""
+"""Results of tasks and models, and their rows in a table."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.evaluate.statistics.bootstrap import Estimate, averaged
+from catalogs.estimate import PairedEstimate, average
 from training.evaluate.statistics.metrics import Floats
 
 
 @dataclass
-class Measured:
-    """``estimates`` by measure, in the order of the table; ``curves`` of recall against rank, by what was asked."""
+class TaskResult:
+    """``estimates`` of a task by measure, in the order of the table; ``curves`` of recall against rank by title."""
 
-    estimates: dict[str, Estimate] = field(default_factory=dict)
+    estimates: dict[str, PairedEstimate] = field(default_factory=dict)
     curves: dict[str, Floats] = field(default_factory=dict)
 
 
-Results = Mapping[str, Measured]
+Results = Mapping[str, TaskResult]
 """By task."""
 
 
-def mean_of_seeds(seeds: list[dict[str, Measured]]) -> dict[str, Measured]:
-    """Several seeds of one baseline as one: means, and the spread between them."""
+def average_seeds(seeds: list[dict[str, TaskResult]]) -> dict[str, TaskResult]:
+    """Average the results of several seeds of one baseline, and keep the spread between them."""
     if len(seeds) == 1:
         return seeds[0]
     joined = {}
     for task, first in seeds[0].items():
-        estimates = {name: averaged([seed[task].estimates[name] for seed in seeds]) for name in first.estimates}
+        estimates = {name: average([seed[task].estimates[name] for seed in seeds]) for name in first.estimates}
         curves = {name: np.mean([seed[task].curves[name] for seed in seeds], axis=0) for name in first.curves}
-        joined[task] = Measured(estimates, curves)
+        joined[task] = TaskResult(estimates, curves)
     return joined
 
 
-def rows(results: Mapping[str, Results]) -> Iterator[tuple[str, str, list[Estimate | None]]]:
-    """Task, measure, and an estimate (or None) for every column; in the order they first occur."""
+def rows(results: Mapping[str, Results]) -> Iterator[tuple[str, str, list[PairedEstimate | None]]]:
+    """Yield task, measure, and an estimate (or None) for each column, in the order of first occurrence."""
     tasks = list(dict.fromkeys(task for found in results.values() for task in found))
     for task in tasks:
         columns = [found[task].estimates if task in found else {} for found in results.values()]

@@ -1,7 +1,7 @@
-"""Several models through the same tasks on the same windows.
+"""Evaluation of several models by the same tasks on the same cutouts.
 
 >>> bench = Bench(Path("data"), tasks=["retrieval", "few-shot"])
->>> found = bench.measure("encoder.onnx")  # windows are cut by the first call, and serve all models
+>>> found = bench.measure("encoder.onnx")  # the first call cuts the cutouts, which serve all models
 >>> found["encoder"]["retrieval"].estimates["mAP matched"].value
 """
 
@@ -9,46 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from catalogs.errors import ErrorCode, ScannerError
-from training.evaluate import baselines
-from training.evaluate.baselines import BASELINES, RANDOM_WEIGHTS
-from training.evaluate.embeddings import Embeddings, Shortened
-from training.evaluate.models import OnnxEncoder, Turned
-from training.evaluate.results import Measured, Results, mean_of_seeds
+from training.evaluate import BASELINES, RANDOM_WEIGHTS, baselines
+from training.evaluate.embeddings import Embeddings, ShortEmbeddings
+from training.evaluate.models import OnnxEncoder, TurnAverage
+from training.evaluate.results import Results, TaskResult, average_seeds
 from training.evaluate.sets import Sets
-from training.evaluate.tasks import lenses
-from training.evaluate.tasks import pictures as labels
-from training.evaluate.tasks import simulated as simulation
+from training.evaluate.tasks import SIMULATED, TASKS
 
-Task = Callable[[Sets, Embeddings], Measured]
+Task = Callable[[Sets, Embeddings], TaskResult]
 Say = Callable[[str], None]
 
-TASKS: dict[str, Task] = {
-    "retrieval": lenses.retrieval,
-    "probe": lenses.lens_probe,
-    "few-shot": lenses.few_shot,
-    "rare-lenses": simulation.rare_lenses,
-    "invariance": lenses.invariance,
-    "bands": simulation.some_bands,
-    "seeing": simulation.other_seeing,
-    "surveys": simulation.three_surveys,
-    "galaxy": labels.galaxy,
-    "galaxy-zoo": labels.galaxy_zoo,
-    "star-galaxy": simulation.star_galaxy,
-    "photometry": simulation.photometry,
-}
 RECONSTRUCTION = "reconstruction"
-SIMULATED = ("rare-lenses", "star-galaxy", "photometry")
 CACHE = Path("build") / "evaluation"
 SIDE, SEEDS = 96, 3
 
 
 class Bench:
-    """Tasks and their windows, made once; ``measure`` as many models as you like.
+    """Tasks and their cutouts, which are made once and serve any number of models.
 
-    ``side`` is the largest window, in pixels, that any model may want. Raises ``ScannerError`` ``evaluate.no_task``.
+    ``side`` is the side of the cutouts in pixels, at least that of the largest model.
+
+    Raises:
+        ScannerError: ``evaluate.no_task``.
     """
 
     def __init__(
@@ -69,37 +55,39 @@ class Bench:
         self.sets = Sets(data, cache, side, workers=threads)
 
     def measure(self, model: str | Path, turns: bool = False, short: int = 0, seeds: int = SEEDS) -> dict[str, Results]:
-        """Results by column: of a baseline's name, or of an ONNX file and what is made of its vectors.
+        """Measure a baseline, by its name, or an ONNX file; returns results by column of the table.
 
-        ``turns`` adds the mean over 8 flips and turns, ``short`` the first so many dimensions; random weights are the
-        mean of ``seeds`` networks. Raises what ``OnnxEncoder`` raises, and ``evaluate.window``.
+        ``turns`` adds a column of the mean over 8 flips and turns, ``short`` one of that many first dimensions. Random
+        weights are the mean of ``seeds`` networks.
+
+        Raises:
+            ScannerError: ``evaluate.window`` for a model that needs larger cutouts, and what ``OnnxEncoder`` raises.
         """
         if str(model) in BASELINES:
             return {str(model): self._baseline(str(model), seeds)}
         encoder = OnnxEncoder(Path(model), self.threads)
         if encoder.side > self.sets.side:
-            hint = "Give Bench a larger side."
-            raise ScannerError(
-                ErrorCode.EVALUATE_WINDOW, f"{model} wants {encoder.side} px, the windows have less.", hint
-            )
+            message = f"{model} needs cutouts of {encoder.side} px; these have {self.sets.side}."
+            raise ScannerError(ErrorCode.EVALUATE_WINDOW, message, "Give Bench a larger side.")
         name, plain = encoder.name, Embeddings(lambda _: encoder, encoder.side)
         found = {name: self.measured(name, plain)}
         if short:
-            found[f"{name}, first {short}"] = self.measured(f"{name}, first {short}", Shortened(plain, short))
+            found[f"{name}, first {short}"] = self.measured(f"{name}, first {short}", ShortEmbeddings(plain, short))
         if turns:
-            eight = Turned(encoder)
+            eight = TurnAverage(encoder)
             found[f"{name}, 8 turns"] = self.measured(f"{name}, 8 turns", Embeddings(lambda _: eight, eight.side))
         return found
 
-    def measured(self, name: str, seen: Embeddings) -> dict[str, Measured]:
-        """Results of any vectors; ``name`` is what is told."""
+    def measured(self, name: str, embeddings: Embeddings) -> dict[str, TaskResult]:
+        """Measure any embeddings; ``name`` is for messages."""
         found = {}
         for task in self.tasks:
             self._say(f"{name}: {task}")
-            found[task] = TASKS[task](self.sets, seen)
+            function: Task = resolve_name(f"training.evaluate.tasks.{TASKS[task]}")
+            found[task] = function(self.sets, embeddings)
         return found
 
-    def _baseline(self, name: str, seeds: int) -> dict[str, Measured]:
+    def _baseline(self, name: str, seeds: int) -> dict[str, TaskResult]:
         numbers = range(seeds if name == RANDOM_WEIGHTS else 1)
         measured = [
             self.measured(
@@ -108,7 +96,7 @@ class Bench:
             )
             for seed in numbers
         ]
-        return mean_of_seeds(measured)
+        return average_seeds(measured)
 
 
 def compare(
@@ -123,9 +111,9 @@ def compare(
     threads: int = 2,
     say: Say = lambda _: None,
 ) -> tuple[dict[str, Results], dict[str, Any]]:
-    """Results by column, in the order of ``models``; and what was measured on what, for the record.
+    """Measure ``models``: returns results by column, in their order, and a description of the evaluation.
 
-    Two encoders of one name are told apart by their paths.
+    A second encoder of the same name gets a column with its path.
     """
     sides = [OnnxEncoder(Path(model)).side for model in models if model not in BASELINES]
     bench = Bench(data, tasks, cache, max([baselines.SIDE, *sides]), threads, say)

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from catalogs.atomic import replacing
+from scanner.survey.bands import RECONSTRUCTION_WEIGHTS, TRIPLES
 from training.config import Config
-from training.loop.batches import CENTRED, TRAIN, VALIDATE, Batch, Cutouts, batch_of, open_cutouts
+from training.loop.batches import CENTRED, TRAIN, VALIDATE, Batch, Cutouts, make_batch, open_cutouts
 from training.loop.checkpoint import load
-from training.loop.statistics import some_rows
+from training.loop.statistics import draw_keys
 from training.model.mae import MaskedAutoencoder, moments, patchify, unpatchify
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ RESIDUAL_RANGE = 5  # sky noise
 GIVEN = "given each patch's mean and spread"
 """Said where a model predicts patches of mean 0 and deviation 1: the true ones, which it never saw, are lent to it, and
 the picture is better than what it knows."""
-
-RGB_GAIN = {"u": 6.0, "g": 2.2, "r": 1.3, "i": 1.0, "z": 0.8}
-"""Brings galaxies of usual colour to white; fluxes themselves (nJy, AB) are redder than the eye likes."""
 
 Array = NDArray[np.float32]
 
@@ -80,13 +78,13 @@ def reconstruct(
     if mask_ratio is not None:
         model.config = replace(model.config, mask_ratio=mask_ratio)
     keys = bright(cutouts, source.config, rows, seed)
-    return draw(complete(model, batch_of(cutouts, keys, CENTRED, source.config)), out)
+    return draw(complete(model, make_batch(cutouts, keys, CENTRED, source.config)), out)
 
 
 def bright(cutouts: Cutouts, config: Config, count: int, seed: int) -> NDArray[np.int64]:
     """Keys [count, 2] from the brightest sixth of 300 random cutouts, those with all their bands first."""
-    keys = some_rows(cutouts, 300, seed)
-    flux = batch_of(cutouts, keys, CENTRED, config).flux.numpy()
+    keys = draw_keys(cutouts, 300, seed)
+    flux = make_batch(cutouts, keys, CENTRED, config).flux.numpy()
     middle = slice(config.model.window * 3 // 8, config.model.window * 5 // 8)
     light = np.nan_to_num(flux[:, :, middle, middle]).clip(0).mean(axis=(2, 3))
     complete_first = np.isfinite(flux).any(axis=(2, 3)).sum(axis=1)
@@ -116,8 +114,8 @@ def draw(found: Reconstruction, out: Path) -> Path:
 
 
 def colours(bands: Sequence[str]) -> tuple[str, ...]:
-    """Three bands for red, green and blue: i, r, g where they are there."""
-    return ("i", "r", "g") if {"g", "r", "i"} <= set(bands) else tuple(reversed(bands[:3]))
+    """Choose three bands for red, green and blue."""
+    return next((tuple(triple) for triple in TRIPLES if set(triple) <= set(bands)), tuple(reversed(bands[:3])))
 
 
 def _block(block: SubFigure, found: Reconstruction, view: tuple[str, ...]) -> None:
@@ -171,7 +169,7 @@ def _rgb(found: Reconstruction, channels: list[int], flux: Array) -> Callable[[A
     """Colours after Lupton et al. 2004 (PASP 116, 133), on the scale of ``flux`` [3, S, S] for both."""
     from astropy.visualization import make_lupton_rgb
 
-    gain = np.array([found.noise[c] * RGB_GAIN.get(found.bands[c], 1.0) for c in channels])[:, None, None]
+    gain = np.array([found.noise[c] * RECONSTRUCTION_WEIGHTS.get(found.bands[c], 1.0) for c in channels])[:, None, None]
     noise = float(gain.mean())
     light = np.nan_to_num(flux * gain).mean(axis=0)
     stretch = max(float(np.percentile(light, 99)) / 3, 3 * noise)

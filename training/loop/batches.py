@@ -1,4 +1,4 @@
-"""Cutouts from memory-mapped shards to batches; every random number of a sample comes from (seed, epoch, row)."""
+"""Batches of cutouts from memory-mapped shards; all random numbers of a sample come from (seed, epoch, row)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from catalogs.errors import ErrorCode, ScannerError
+from scanner.windows.orientations import ORIENTATIONS, orient
 from training.config import Augment, Config, Model
 from training.cutouts.shards import KINDS
 
@@ -27,13 +28,15 @@ TRAIN, VALIDATE = "train", "validate"
 CENTRED = Augment(jitter=0, flips=False, drop_band=0.0, drop_patch=0.0, noise=0.0)
 
 MAD_TO_SIGMA = 1.4826
+"""Standard deviation of a normal distribution in units of its median absolute deviation."""
 
 
 class Batch(NamedTuple):
-    """``flux`` [N, B, S, S] nJy, NaN = no data; ``noise`` [N, L] orders patches; ``hidden`` bool [N, B, S, S].
+    """Input of one micro-batch.
 
-    ``kind`` int64 [N]: index in KINDS of a simulated object, -1 for everything else. ``clean`` is the flux before noise
-    was added; empty where no term of the objective asks for it.
+    ``flux`` [N, B, S, S] is in nJy, NaN for no data; ``noise`` [N, L] orders patches; ``hidden`` bool [N, B, S, S].
+    ``kind`` int64 [N] is the index in KINDS of a simulated object, -1 for all others. ``clean`` is the flux before
+    noise was added, and empty where the objective does not need it.
     """
 
     flux: Tensor
@@ -48,11 +51,11 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Cutouts:
-    """The cutouts of one split: ``cutouts[row]`` is float32 [B, W, W] in nJy, read from the disk when asked for."""
+    """Cutouts of one split: ``cutouts[row]`` is float32 [B, W, W] in nJy, read from disk on access."""
 
     arrays: tuple[NDArray[np.float32], ...]
     rows: NDArray[np.int64]  # [n, 2]: shard and row in it; repeated sources occur several times
-    kinds: NDArray[np.int64]  # [n]: index in KINDS, -1 where nobody knows
+    kinds: NDArray[np.int64]  # [n]: index in KINDS, -1 where it is not known
     channels: tuple[int, ...]  # of the stored bands, in the order of the model
     sources: dict[str, int]  # rows of each source, without repeats
     manifest: dict[str, Any]
@@ -70,8 +73,9 @@ class Cutouts:
 def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
     """Map the shards of one split, as the manifest assigns them; a shard without a split is for training.
 
-    Raises ``ScannerError``: ``shards.missing``, ``shards.bad`` (a file does not hold what the manifest says),
-    ``shards.other_pixels`` (bands, scale or window do not serve the model).
+    Raises:
+        ScannerError: ``shards.missing``; ``shards.bad`` if a file differs from the manifest; ``shards.other_pixels`` if
+            bands, scale or window do not suit the model; ``config.bad`` if ``repeat`` names an unknown source.
     """
     manifest, digest = _manifest(folder)
     channels = _channels(manifest, config.model)
@@ -81,6 +85,7 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
         arrays.append(_map(folder / entry["file"], entry["rows"], manifest))
         source = str(entry.get("source", ""))
         sources[source] = sources.get(source, 0) + entry["rows"]
+        # A source that is repeated appears in the list of rows several times; its pixels are mapped once.
         times = config.data.repeat.get(source, 1) if split == TRAIN else 1
         rows += [np.stack([np.full(entry["rows"], number), np.arange(entry["rows"])], axis=1)] * times
         kinds += [_kinds(folder / entry["file"], entry["rows"])] * times
@@ -109,7 +114,7 @@ def _channels(manifest: dict[str, Any], model: Model) -> tuple[int, ...]:
     if absent or abs(scale / model.pixel_scale - 1) > 0.01 or window < model.window:
         raise ScannerError(
             ErrorCode.SHARDS_OTHER_PIXELS,
-            f"The shards hold bands {bands} at {scale} arcsec in {window} px; the model wants {list(model.bands)} at "
+            f"The shards hold bands {bands} at {scale} arcsec in {window} px; the model needs {list(model.bands)} at "
             f"{model.pixel_scale} arcsec in {model.window} px.",
             "Change [model] in the configuration, or cut the shards again.",
         )
@@ -130,7 +135,7 @@ def _map(path: Path, rows: int, manifest: dict[str, Any]) -> NDArray[np.float32]
 
 
 def _kinds(path: Path, rows: int) -> NDArray[np.int64]:
-    """What the table beside a shard calls its cutouts [rows]; a shard without table is of unknown objects."""
+    """Read the kinds [rows] from the table beside a shard; without a table they are unknown."""
     table = path.with_suffix(".parquet")
     if not table.is_file():
         return np.full(rows, -1)
@@ -146,14 +151,18 @@ def _kinds(path: Path, rows: int) -> NDArray[np.int64]:
 def sample(
     cutout: NDArray[np.float32], random: np.random.Generator, augment: Augment, model: Model
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
-    """One augmented cutout: flux [B, S, S], noise [L], hidden patches [B, L], flux before noise was added."""
+    """Augment one cutout [B, W, W]: flux [B, S, S], noise [L], hidden patches [B, L], flux before noise was added."""
+    # All numbers but those of the added noise are drawn here, whatever the options: the order is part of a run.
     dy, dx = random.integers(-augment.jitter, augment.jitter + 1, size=2)
-    turn = int(random.integers(8)) if augment.flips else 0
+    turn = int(random.integers(ORIENTATIONS)) if augment.flips else 0
     noise = random.random(model.patches, dtype=np.float32)
     dropped = random.random(len(model.bands)) < augment.drop_band
     hidden = random.random((len(model.bands), model.patches)) < augment.drop_patch
     y, x = _corner(cutout.shape[1], model.window, dy), _corner(cutout.shape[2], model.window, dx)
-    clean = flux = turned(cutout[:, y : y + model.window, x : x + model.window], turn)
+    if turn >= 4:  # mirrored ones, in the order that a run drew them before there was ``orient``: it can be resumed
+        turn = 4 + (turn + 1) % 4
+    clean = flux = orient(cutout[:, y : y + model.window, x : x + model.window], turn)
+    # One band with data always stays visible.
     present = np.isfinite(flux).any(axis=(1, 2))
     if (dropped | ~present).all():
         dropped[:] = False
@@ -163,7 +172,7 @@ def sample(
 
 
 def _more_noise(flux: NDArray[np.float32], amount: float, random: np.random.Generator) -> NDArray[np.float32]:
-    """Gaussian noise, ``amount`` times what the steps between pixels tell of every band of ``flux`` [B, S, S]."""
+    """Draw Gaussian noise of ``amount`` times the noise of each band, which steps between pixels of [B, S, S] show."""
     steps = np.abs(np.diff(flux[:, ::4], axis=2)).reshape(len(flux), -1)
     with no_warnings():
         sigma = np.nan_to_num(np.nanmedian(steps, axis=1)) * np.float32(MAD_TO_SIGMA / math.sqrt(2) * amount)
@@ -174,17 +183,10 @@ def _corner(size: int, window: int, shift: int) -> int:
     return min(max((size - window) // 2 + shift, 0), size - window)
 
 
-def turned(image: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
-    """One of the 8 flips and quarter turns of [..., S, S], as a view; 0 is the identity."""
-    if turn & 4:
-        image = image.swapaxes(-1, -2)
-    return np.rot90(image, turn & 3, axes=(-2, -1))
+def make_batch(cutouts: Cutouts, keys: NDArray[np.int64], augment: Augment, config: Config) -> Batch:
+    """Make the batch of ``keys`` [N, 2] = (epoch, row), or [N, 3] with the number of a view.
 
-
-def batch_of(cutouts: Cutouts, keys: NDArray[np.int64], augment: Augment, config: Config) -> Batch:
-    """The samples of ``keys`` [N, 2] = (epoch, row), or [N, 3] with the number of a further view.
-
-    The same keys give the same batch, whatever came before.
+    The same keys always give the same batch.
     """
     model, n = config.model, len(keys)
     flux = np.empty((n, len(model.bands), model.window, model.window), np.float32)
@@ -207,14 +209,14 @@ def _in_pixels(hidden: NDArray[np.bool_], model: Model) -> NDArray[np.bool_]:
 
 
 def views(keys: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """``keys`` [N, 2] once for every view, view after view: [count N, 2], or [count N, 3] if they are several."""
+    """Repeat ``keys`` [N, 2] for each view, view after view: [count N, 3], or as they are for one view."""
     if count == 1:
         return keys
     return np.concatenate([np.column_stack([keys, np.full(len(keys), view)]) for view in range(count)])
 
 
-def keys_of(positions: NDArray[np.int64], rows: int, seed: int) -> NDArray[np.int64]:
-    """(epoch, row) [N, 2] at ``positions`` of the endless stream of shuffled epochs."""
+def sample_keys(positions: NDArray[np.int64], rows: int, seed: int) -> NDArray[np.int64]:
+    """Find the (epoch, row) [N, 2] at ``positions`` [N] of the endless stream of shuffled epochs."""
     epochs, offsets = np.divmod(positions, rows)
     order = [_permutation(seed, int(epoch), rows)[offset] for epoch, offset in zip(epochs, offsets, strict=True)]
     return np.stack([epochs, np.array(order, np.int64)], axis=1)
@@ -226,5 +228,5 @@ def _permutation(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
 
 
 def no_warnings() -> AbstractContextManager[object]:
-    """For bands without data, of which nanmedian warns."""
+    """Silence the warnings of ``nanmedian`` about bands without data."""
     return warnings.catch_warnings(action="ignore", category=RuntimeWarning)

@@ -1,4 +1,4 @@
-"""One file holds a run: configuration, progress, weights, optimiser and embedding statistics (safetensors)."""
+"""Checkpoint: configuration, progress, weights, optimiser and embedding statistics of a run in one safetensors file."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ NAME = "checkpoint.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """``progress`` and ``data`` are JSON objects: how far the run is, and what it saw.
+    """A run at one step.
 
-    ``weights`` are those of the autoencoder, to be used. ``state`` and ``optimiser`` are what an unfinished run needs
-    to go on: heads, the autoencoder as last stepped where ``weights`` are an average, and the optimiser's moments.
+    ``progress`` and ``data`` are JSON objects: how far the run is, and which cutouts it saw. ``weights`` are those of
+    the autoencoder, ready for use. ``state`` and ``optimiser`` are what an unfinished run needs to resume: the heads,
+    the autoencoder as last stepped where ``weights`` are an average, and the moments of the optimiser.
     """
 
     config: Config
@@ -40,14 +41,14 @@ class Checkpoint:
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
 
     def model(self) -> MaskedAutoencoder:
-        """The autoencoder with these weights, in evaluation mode."""
+        """Make the autoencoder with these weights, in evaluation mode."""
         model = MaskedAutoencoder(self.config.model)
         model.load_state_dict(self.weights)
         return model.eval()
 
     @property
     def weights_sha256(self) -> str:
-        """Of the names and bytes of all weights, whatever file they are in."""
+        """SHA-256 of the names and bytes of all weights, which does not depend on the file format."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.weights.items()):
             digest.update(name.encode())
@@ -56,21 +57,25 @@ class Checkpoint:
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Write ``path`` whole or not at all."""
+    """Write a checkpoint; ``path`` appears when it is complete."""
     tensors = {f"weights/{name}": tensor for name, tensor in checkpoint.weights.items()}
     tensors |= {f"state/{name}": tensor for name, tensor in checkpoint.state.items()}
     tensors |= {f"optimiser/{name}": tensor for name, tensor in checkpoint.optimiser.items()}
     for pooling, statistics in checkpoint.statistics.items():
         tensors |= {f"statistics/{pooling}/{name}": tensor for name, tensor in statistics._asdict().items()}
-    said = {"config": checkpoint.config.to_dict(), "progress": checkpoint.progress, "data": checkpoint.data}
-    metadata = {key: json.dumps(value, sort_keys=True) for key, value in said.items()}
+    parts = {"config": checkpoint.config.to_dict(), "progress": checkpoint.progress, "data": checkpoint.data}
+    metadata = {key: json.dumps(value, sort_keys=True) for key, value in parts.items()}
     with replacing(path) as temporary:
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         temporary.write_bytes(to_bytes(on_cpu, metadata))
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint file, or the one in a run's folder; ``checkpoint.missing`` or ``checkpoint.damaged``."""
+    """Read a checkpoint file, or the one in the folder of a run.
+
+    Raises:
+        ScannerError: ``checkpoint.missing``, ``checkpoint.damaged``, or ``config.bad`` from another version.
+    """
     path = path / NAME if path.is_dir() else path
     if not path.is_file():
         raise ScannerError(
@@ -78,23 +83,23 @@ def load(path: Path) -> Checkpoint:
         )
     try:
         with safe_open(path, framework="pt") as file:
-            said = {key: json.loads(value) for key, value in file.metadata().items()}
+            metadata = {key: json.loads(value) for key, value in file.metadata().items()}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         return Checkpoint(
-            Config.from_dict(said["config"], str(path)), said["progress"], said["data"],
+            Config.from_dict(metadata["config"], str(path)), metadata["progress"], metadata["data"],
             _part(tensors, "weights/"), _part(tensors, "state/"), _part(tensors, "optimiser/"),
             _statistics(_part(tensors, "statistics/")),
         )  # fmt: skip
     except (SafetensorError, AttributeError, KeyError, ValueError) as error:
         raise ScannerError(
-            ErrorCode.CHECKPOINT_DAMAGED, f"{path} is no checkpoint of this program: {error}."
+            ErrorCode.CHECKPOINT_DAMAGED, f"{path} is not a checkpoint of this program: {error}."
         ) from error
 
 
 def stages(checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    """What is to be told of a run, after the same of those whose weights it began with, the oldest first."""
+    """Describe a run, and before it the runs whose weights it began with, oldest first."""
     config, progress = checkpoint.config, checkpoint.progress
-    told = {
+    stage = {
         "name": config.name,
         "weights_sha256": checkpoint.weights_sha256,
         "steps": progress["step"],
@@ -103,11 +108,15 @@ def stages(checkpoint: Checkpoint) -> list[dict[str, Any]]:
         "mask_ratio": config.model.mask_ratio,
         "normalised_target": config.model.normalised_target,
     }
-    return [*checkpoint.data.get("stages", []), told]
+    return [*checkpoint.data.get("stages", []), stage]
 
 
-def begun_with(checkpoint: Checkpoint, first: Checkpoint) -> Checkpoint:
-    """A checkpoint of before ``stages`` were kept, with those of the run it began with; ``checkpoint.other_first``."""
+def add_first_stages(checkpoint: Checkpoint, first: Checkpoint) -> Checkpoint:
+    """Add the ``stages`` of the run that a checkpoint began with; checkpoints of early versions lack them.
+
+    Raises:
+        ScannerError: ``checkpoint.other_first`` if it did not begin with ``first``.
+    """
     if checkpoint.data.get("began_with") != first.weights_sha256:
         raise ScannerError(
             ErrorCode.CHECKPOINT_OTHER_FIRST,
@@ -117,13 +126,13 @@ def begun_with(checkpoint: Checkpoint, first: Checkpoint) -> Checkpoint:
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimiser as named tensors."""
+    """Flatten the state of an optimiser to named tensors."""
     state = optimiser.state_dict()["state"]
     return {f"{number}/{name}": value for number, values in state.items() for name, value in values.items()}
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what ``optimiser_tensors`` took."""
+    """Restore the state that ``optimiser_tensors`` flattened."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         number, name = key.split("/")

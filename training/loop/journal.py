@@ -1,4 +1,4 @@
-"""What a run tells: a JSONL log, a line for people on stderr, the loss curve as a picture, and TensorBoard if asked."""
+"""Journal of a run: a JSONL log, a line of progress on stderr, the loss curve as a PNG, and TensorBoard on request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOG, CURVE, EVENTS = "log.jsonl", "loss.png", "tensorboard"
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The records of a run, oldest first; a line cut short by a kill is left out."""
+    """Read the records of a run, oldest first; a line that a kill cut short is skipped."""
     path, records = folder / LOG, []
     for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
         try:
@@ -25,16 +25,19 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 class Journal:
-    """Appends to ``folder/log.jsonl``, whose records up to ``step`` are kept: the rest is about to happen again.
+    """Log of a run in ``folder/log.jsonl``, and with ``tensorboard`` also in ``folder/tensorboard``.
 
-    With ``tensorboard`` the same numbers go to ``folder/tensorboard``; raises ``ScannerError`` ``tensorboard.missing``.
+    Records after ``step`` are dropped when it is opened, since a resumed run repeats these steps.
+
+    Raises:
+        ScannerError: ``tensorboard.missing``.
     """
 
     def __init__(self, folder: Path, step: int, tensorboard: bool = False) -> None:
         self.folder = folder
         self._events = _writer(folder / EVENTS, step) if tensorboard else None
-        kept = [json.dumps(record) + "\n" for record in read_log(folder) if record["step"] <= step]
-        write_text(folder / LOG, "".join(kept))
+        records = [json.dumps(record) + "\n" for record in read_log(folder) if record["step"] <= step]
+        write_text(folder / LOG, "".join(records))
 
     def write(self, step: int, **numbers: float) -> None:
         with (self.folder / LOG).open("a", encoding="utf-8") as file:
@@ -43,16 +46,16 @@ class Journal:
             self._events.add_scalar(name, number, step)
 
     def close(self) -> None:
-        """Draw the curve, and write out what TensorBoard has not got yet."""
+        """Draw the curve and flush TensorBoard."""
         self.draw()
         if self._events:
             self._events.close()
 
-    def tell(self, step: int, steps: int, seconds_a_step: float, images_a_second: float, **numbers: float) -> None:
-        """One line on stderr: step, numbers, rate, time left. On a terminal it overwrites itself."""
-        said = " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+    def report(self, step: int, steps: int, seconds_a_step: float, images_a_second: float, **numbers: float) -> None:
+        """Write one line to stderr: step, numbers, rate, time left; on a terminal it overwrites the last one."""
+        text = " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         left = (steps - step) * seconds_a_step
-        line = f"step {step}/{steps} {said} {images_a_second:.0f} images/s, {left / 60:.1f} min left"
+        line = f"step {step}/{steps} {text} {images_a_second:.0f} images/s, {left / 60:.1f} min left"
         sys.stderr.write(f"\r{line}\033[K" if sys.stderr.isatty() else line + "\n")
         sys.stderr.flush()
 
@@ -77,10 +80,10 @@ class Journal:
 
 
 def _writer(folder: Path, step: int) -> Any:
-    """Of events after ``step``: TensorBoard forgets those that an interrupted run wrote beyond its checkpoint."""
+    """Open a writer of events after ``step``; it purges those that an interrupted run wrote beyond its checkpoint."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        hint = "pip install tensorboard, or leave --tensorboard out: log.jsonl holds the same numbers."
+        hint = "pip install tensorboard, or omit --tensorboard: log.jsonl holds the same numbers."
         raise ScannerError(ErrorCode.TENSORBOARD_MISSING, "TensorBoard is not installed.", hint) from error
     return SummaryWriter(str(folder), purge_step=step + 1)

@@ -1,4 +1,4 @@
-"""Batches ahead of time: by a thread of this process, or by processes of their own; the same batches either way."""
+"""Loader: batches are made ahead of time by a thread, or by processes; the batches are the same either way."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.loop.batches import Batch
 
-AHEAD = 3  # batches of every thread or process
+AHEAD = 3
+"""Batches that each thread or process makes ahead."""
 
 Make = Callable[[int], Batch]
 
 
 class Stream:
-    """``make(first), make(first + 1), ...`` for ever. ``waited`` is how many seconds the reader has waited for them."""
+    """The endless stream ``make(first), make(first + 1), ...``; ``waited`` is the time spent on it, in seconds."""
 
     def __init__(self, make: Make, first: int, processes: int = 0) -> None:
         self.waited = 0.0
@@ -36,7 +37,7 @@ class Stream:
 
 
 def prefetched(make: Make, first: int, depth: int = AHEAD) -> Iterator[Batch]:
-    """Made ahead in one thread (numpy frees the GIL to copy)."""
+    """Make batches ahead in one thread, which numpy lets run while it copies."""
     with ThreadPoolExecutor(1) as pool:
         pending = deque(pool.submit(make, first + i) for i in range(depth))
         try:
@@ -57,7 +58,7 @@ class _Numbered(Dataset[Batch]):
 
 
 def _by_processes(make: Make, first: int, processes: int) -> Iterator[Batch]:
-    """Forked processes share the mapped shards; batches come back in shared memory, in order."""
+    """Make batches ahead in forked processes, which share the mapped shards; they come back in order."""
     loader = DataLoader(
         _Numbered(make), batch_size=None, sampler=itertools.count(first), num_workers=processes, prefetch_factor=AHEAD,
         pin_memory=torch.cuda.is_available(), multiprocessing_context="fork",

@@ -1,15 +1,16 @@
-"""What is learned: to reconstruct, and, where the configuration says so, to know an object again and what it is.
+"""Objective of the training: reconstruction, and, where the configuration says so, terms beside it.
 
-The network that comes out is a masked autoencoder either way. Three terms may stand beside its loss, the first two on
-the pooled vectors of two masked, differently turned, shifted, noised and band-dropped views of every cutout:
+The trained network is a masked autoencoder either way. The first two terms act on the pooled vectors of two views of
+every cutout, each masked, turned, shifted, made noisier and robbed of bands in its own way:
 
-- ``contrast`` (InfoNCE, van den Oord et al. 2018; with masked views as in Mishra et al. 2022, arXiv:2210.16870): a view
-  is nearer to the other view of its object than to the views of all other objects of the micro-batch, of every process
-  (with ``accumulate`` micro-batches a step: of a part of its batch). It makes rotation, noise and a missing band matter
-  less than the object.
-- ``simulated``: cross entropy of what the simulator put there, for simulated cutouts. Real objects have no label.
-- ``denoise``: the visible pixels are predicted too, as they were before the augmentation added noise (Vincent et al.
-  2008).
+- ``contrast``: a view is nearer to the other view of its object than to the views of all other objects of the
+  micro-batch, of every process. It makes orientation, noise and missing bands matter less than the object.
+- ``simulated``: cross entropy of the kind of a simulated object (galaxy, star, look-alike, lens). Real objects have no
+  label.
+- ``denoise``: the visible pixels are predicted too, as they were before the augmentation added noise.
+
+Source: InfoNCE of van den Oord et al. 2018, arXiv:1807.03748; with masked views Mishra et al. 2022, arXiv:2210.16870;
+denoising Vincent et al. 2008, ICML.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from torch.nn import functional
 
 from training.config import Config
 from training.cutouts.shards import KINDS
-from training.loop.processes import everyones
+from training.loop.processes import gather_views
 from training.model.mae import MaskedAutoencoder
 from training.model.pooling import pool_visible
 
-HIDDEN = 512  # width of the head in front of the comparison
+HIDDEN = 512  # width of the projection head
 
 
 class Losses(NamedTuple):
-    """``total`` is descended; the parts, each a scalar, are logged. A term that is not asked for is 0."""
+    """``total`` is minimised; the parts, each a scalar, are logged. A term of weight 0 is 0."""
 
     total: Tensor
     reconstruction: Tensor
@@ -39,44 +40,45 @@ class Losses(NamedTuple):
     denoise: Tensor
 
 
-class Objective(nn.Module):
-    """The autoencoder with the heads of its terms. Only ``mae`` is kept after the training."""
+class TrainingObjective(nn.Module):
+    """The autoencoder ``mae`` with the heads of the terms, which are dropped after the training."""
 
     frequency: Tensor
 
     def __init__(self, config: Config, frequency: Tensor | None = None) -> None:
-        """``frequency`` [kinds]: share of every kind among the labelled cutouts; rare ones weigh more."""
+        """``frequency`` [kinds] is the share of each kind among the labelled cutouts; rare kinds weigh more."""
         super().__init__()
-        self.wanted, dim = config.objective, config.model.dim
+        self.options, dim = config.objective, config.model.dim
         self.mae = MaskedAutoencoder(config.model)
         self.side = config.model.window // config.model.patch
-        if self.wanted.contrast:
+        if self.options.contrast:
             inner = nn.Linear(dim, HIDDEN)
-            self.projection = nn.Sequential(inner, nn.GELU(), nn.Linear(HIDDEN, self.wanted.projection))
-        if self.wanted.simulated:
+            self.projection = nn.Sequential(inner, nn.GELU(), nn.Linear(HIDDEN, self.options.projection))
+        if self.options.simulated:
             self.kind = nn.Linear(dim, len(KINDS))
             self.register_buffer("frequency", torch.ones(len(KINDS)) if frequency is None else frequency)
 
     def forward(self, flux: Tensor, noise: Tensor, hidden: Tensor, kind: Tensor, clean: Tensor) -> Losses:
-        """A ``Batch`` whose N = views x objects rows hold the first views of all objects, then the second ones."""
-        out = self.mae(flux, noise, hidden, clean if self.wanted.denoise else None)
+        """Compute the losses of a ``Batch``, whose N = views x objects rows are ordered view after view."""
+        out = self.mae(flux, noise, hidden, clean if self.options.denoise else None)
         nothing = torch.zeros((), device=flux.device)
         contrast = simulated = denoise = nothing
-        if self.wanted.views > 1:
-            vectors = pool_visible(out.tokens, out.keep, self.wanted.pooling, self.side).float()
-            contrast = self._contrast(vectors) if self.wanted.contrast else nothing
-            simulated = self._simulated(vectors, kind) if self.wanted.simulated else nothing
-        if self.wanted.denoise:
+        if self.options.views > 1:
+            # Pooled as an export pools, but over the visible patches alone: (N, D).
+            vectors = pool_visible(out.tokens, out.keep, self.options.pooling, self.side).float()
+            if self.options.contrast:
+                projected = functional.normalize(self.projection(vectors).float(), dim=1)
+                contrast = info_nce(gather_views(projected, self.options.views), self.options.temperature)
+            if self.options.simulated:
+                simulated = self._simulated(vectors, kind)
+        if self.options.denoise:
             denoise = out.seen_loss
-        terms = self.wanted.contrast * contrast + self.wanted.simulated * simulated + self.wanted.denoise * denoise
+        terms = self.options.contrast * contrast + self.options.simulated * simulated + self.options.denoise * denoise
         parts = (out.loss, contrast, simulated, denoise)
         return Losses(out.loss + terms, *(part.detach() for part in parts))
 
-    def _contrast(self, vectors: Tensor) -> Tensor:
-        projected = functional.normalize(self.projection(vectors).float(), dim=1)
-        return info_nce(everyones(projected, self.wanted.views), self.wanted.temperature)
-
     def _simulated(self, vectors: Tensor, kind: Tensor) -> Tensor:
+        # Weights between none and 1 / frequency: rare kinds count more, without drowning the common ones.
         weights = 1 / self.frequency.clamp(min=1e-3).sqrt()
         return functional.cross_entropy(
             self.kind(vectors).float(), kind, weight=weights, ignore_index=-1, reduction="sum"
@@ -84,12 +86,15 @@ class Objective(nn.Module):
 
 
 def info_nce(vectors: Tensor, temperature: float) -> Tensor:
-    """Cross entropy of finding the other view of every row of unit ``vectors`` [2 N, D] among the 2 N - 1 others.
+    """Compute the cross entropy of finding the other view of each unit vector [2 N, D] among the 2 N - 1 others.
 
-    Row i and row i + N are views of one object. Autocast would round the similarities to three digits: not here.
+    Rows i and i + N are views of one object.
+
+    Source: van den Oord et al. 2018, arXiv:1807.03748, eq. 4, with cosine over ``temperature`` as the score.
     """
+    # Without autocast, which would round the similarities to three digits.
     with torch.autocast(vectors.device.type, enabled=False):
-        similarity = vectors @ vectors.T / temperature
+        similarity = vectors @ vectors.T / temperature  # (2 N, 2 N)
     similarity = similarity.masked_fill(torch.eye(len(vectors), dtype=torch.bool, device=vectors.device), -torch.inf)
     other = torch.arange(len(vectors), device=vectors.device).roll(len(vectors) // 2)
     return functional.cross_entropy(similarity, other)

@@ -1,16 +1,15 @@
-"""Pre-train the masked autoencoder: one loop, the same steps whether undisturbed or killed and resumed.
+"""Pre-training of the masked autoencoder: one loop, with the same steps whether it is interrupted or not.
 
-A step is a function of (configuration, shards, weights, optimiser state, step number): batches and masks come from
+A step is a function of configuration, shards, weights, optimiser state and step number. Batches and masks come from
 (seed, epoch, row), the network draws no random number, and the schedule depends on the step alone.
 
-Spread over processes, or over micro-batches, a step sees the same views of the same cutouts, and averages its parts:
-means over valid pixels and over labels are then means of means. Views are compared with those of all processes, but
-only of the same micro-batch: a comparison is as large as ``batch / accumulate``.
+Over processes or micro-batches a step sees the same views of the same cutouts and averages its parts: means over valid
+pixels and over labels are then means of means. Views are compared with those of all processes, but only within one
+micro-batch, so a comparison is as large as ``batch / accumulate``.
 
-A time budget becomes a number of steps: the warm-up (whose learning rate does not depend on the end), a validation and
-a checkpoint are timed, the steps that fit are fixed there and then and kept in the checkpoint, and the cosine runs over
-them. So a budgeted run resumes as exactly as any other; it ends early or late only as far as the machine speeds up or
-slows down.
+A time budget becomes a number of steps. The warm-up (whose learning rate does not depend on the end), a validation and
+a checkpoint are timed; the number of steps that fit is then fixed and kept in the checkpoint, and the cosine runs over
+them. A run with a budget therefore resumes as exactly as any other.
 """
 
 from __future__ import annotations
@@ -24,21 +23,25 @@ import torch
 
 from catalogs.atomic import remove_stale
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
 from training.config import Config, Optimiser
 from training.loop.batches import Cutouts, open_cutouts
 from training.loop.checkpoint import NAME, Checkpoint, load, save
 from training.loop.journal import Journal
-from training.loop.processes import joined
+from training.loop.processes import join_processes
 from training.loop.trainer import Trainer, batches
 
 TIMED = 10
-"""Steps that are timed, at least, before the length of a run with a budget is known."""
+"""Least number of steps that are timed before the length of a run with a budget is fixed."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. ``steps`` is its length, a guess until it is ``planned`` by a budget of ``minutes``;
-    ``seconds`` is the time spent from its first step on; ``loss`` and ``validation`` are the last ones logged."""
+    """Progress of a run.
+
+    ``steps`` is its length, which is a guess until a budget of ``minutes`` has ``planned`` it. ``seconds`` is the time
+    since its first step, over all calls. ``loss`` and ``validation`` are the last ones logged.
+    """
 
     step: int = 0
     steps: int = 0
@@ -51,7 +54,10 @@ class Progress:
 
 
 def rate(step: int, steps: int, o: Optimiser) -> float:
-    """Learning rate of step 1 .. ``steps``: linear to ``lr`` at ``warmup``, then half a cosine to ``final_lr``."""
+    """Compute the learning rate of step 1 .. ``steps``: linear up to ``warmup``, then half a cosine to ``final_lr``.
+
+    Source: Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts.
+    """
     if step <= o.warmup:
         return o.lr * step / o.warmup
     done = min((step - o.warmup) / max(steps - o.warmup, 1), 1.0)
@@ -67,22 +73,26 @@ def pretrain(
     begin: Path | None = None,
     tensorboard: bool = False,
 ) -> int:
-    """Train into the folder ``out``: ``checkpoint.safetensors``, ``log.jsonl``, ``loss.png``, maybe ``tensorboard``.
+    """Train into the folder ``out``: ``checkpoint.safetensors``, ``log.jsonl``, ``loss.png``.
 
-    ``resume`` goes on from the checkpoint of ``out`` where there is one, and then its configuration must be this one.
-    ``minutes`` replaces ``optimiser.steps`` by what fits, however often the run is resumed: validations and checkpoints
-    count, the statistics at the end do not. A new run begins with the weights of the checkpoint ``begin``, where one is
-    given. Returns the signal that stopped the run, or 0 at its end.
+    With ``resume`` the run continues from the checkpoint in ``out``, if there is one. ``minutes`` replaces
+    ``optimiser.steps`` by what fits, over all calls: validations and checkpoints count, the statistics at the end do
+    not. A new run starts from the weights of the checkpoint ``begin``, if one is given. Returns the number of the
+    signal that stopped the run, or 0 at its end.
+
+    Raises:
+        ScannerError: ``run.exists``, ``run.other_config``, ``run.other_data``, ``run.other_minutes``,
+            ``run.other_model``, ``shards.*``, ``checkpoint.*`` or ``tensorboard.missing``.
     """
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    start = _start(config, out, resume)
-    progress = _resumed(start, minutes, out) if start else _fresh(config.optimiser, minutes)
+    start = _find_start(config, out, resume)
+    progress = _resume(start, minutes, out) if start else _begin(config.optimiser, minutes)
     if progress.finished:
         return 0
-    with joined() as world:
+    with join_processes() as world:
         cutouts = open_cutouts(shards, config)
-        _same_data(cutouts, start, shards)
+        _check_data(cutouts, start, shards)
         first = load(begin) if begin and start is None else None
         trainer = Trainer(config, world, cutouts, shards, start, first)
         journal = Journal(out, progress.step, tensorboard) if world.first else None
@@ -97,74 +107,85 @@ def pretrain(
 
 
 def _loop(trainer: Trainer, progress: Progress, journal: Journal | None, path: Path) -> Progress:
-    """Steps until the end or a signal; logs, validates and saves on the way."""
+    """Take steps until the end or a signal; log, validate and save on the way."""
     run, o, world = trainer.config.run, trainer.config.optimiser, trainer.world
     stream = batches(trainer.cutouts, trainer.config, world, progress.step)
-    began = time.perf_counter() - progress.seconds
+    began = time.perf_counter() - progress.seconds  # as if the run had never stopped
+    # All processes have to leave the loop at the same step, or the others would wait for a gradient.
     while progress.step < progress.steps and not world.agree(world.stopped_by):
         step = progress.step + 1
         lr = rate(step, progress.steps, o)
-        parts = trainer.step(stream, lr)
+        parts = trainer.step(stream, lr)  # (4,): reconstruction, contrast, simulated, denoise
         progress = replace(progress, step=step, seconds=time.perf_counter() - began)
-        if not progress.planned and step >= _timed(o):
-            progress = replace(progress, steps=_affordable(trainer, progress, path), planned=True)
+
+        # With a time budget the length is fixed once, after the warm-up, whose rate does not depend on it.
+        if not progress.planned and step >= _timed_steps(o):
+            progress = replace(progress, steps=_fit_steps(trainer, progress, path), planned=True)
+
+        # Averages over the processes need all of them, so they are taken whether or not this one keeps the journal.
         means = world.mean(parts) if step % run.log_every == 0 or step == progress.steps else None
         if means:
             progress = replace(progress, loss=means[0])
         if journal and means:
             _log(journal, progress, trainer.config, means, lr=lr, waited=stream.waited)
+
         if step % run.validate_every == 0 or step == progress.steps:
-            progress = _validated(trainer, progress, journal)
+            progress = _validate(trainer, progress, journal)
         if world.first and step % run.checkpoint_every == 0:
             _save(trainer, progress, path)
     world.stopped_by = int(world.agree(world.stopped_by))
     return replace(progress, seconds=time.perf_counter() - began)
 
 
-def _fresh(o: Optimiser, minutes: float | None) -> Progress:
-    return Progress(steps=max(o.steps, _timed(o)) if minutes else o.steps, minutes=minutes, planned=not minutes)
+def _begin(o: Optimiser, minutes: float | None) -> Progress:
+    return Progress(steps=max(o.steps, _timed_steps(o)) if minutes else o.steps, minutes=minutes, planned=not minutes)
 
 
-def _resumed(start: Checkpoint, minutes: float | None, out: Path) -> Progress:
-    """Where the run stopped; its length is that of its beginning."""
-    progress = Progress(**start.progress)
+def _resume(start: Checkpoint, minutes: float | None, out: Path) -> Progress:
+    """Read where the run stopped; its length stays what it was when it began."""
+    progress = read_record(start.progress, Progress)
     if minutes and minutes != progress.minutes:
-        said = f"for {progress.minutes:g} minutes" if progress.minutes else "without --minutes"
-        hint = "The learning rate follows from the length: give the same one, or another --out."
-        raise ScannerError(ErrorCode.RUN_OTHER_MINUTES, f"{out} was begun {said}, not for {minutes:g}.", hint)
+        begun = f"for {progress.minutes:g} minutes" if progress.minutes else "without --minutes"
+        hint = "Give the same --minutes, on which the learning rate depends, or another --out."
+        raise ScannerError(ErrorCode.RUN_OTHER_MINUTES, f"{out} was begun {begun}, not for {minutes:g}.", hint)
     return progress
 
 
-def _timed(o: Optimiser) -> int:
+def _timed_steps(o: Optimiser) -> int:
     return max(o.warmup, TIMED)
 
 
-def _affordable(trainer: Trainer, progress: Progress, path: Path) -> int:
-    """The length of a run with a time budget, from the speed of its first steps, a validation and a checkpoint."""
+def _fit_steps(trainer: Trainer, progress: Progress, path: Path) -> int:
+    """Compute the number of steps that a time budget allows, from the speed so far, a validation and a checkpoint."""
     run, world = trainer.config.run, trainer.world
     each, left = progress.seconds / progress.step, (progress.minutes or 0) * 60 - progress.seconds
+    # A step pays its share of the validations and checkpoints that are due between steps.
     works = ((run.validate_every, trainer.validate), (run.checkpoint_every, lambda: _save(trainer, progress, path)))
     for every, work in works:
         began = time.perf_counter()
         if world.first:
             work()
         each += (time.perf_counter() - began) / every
+    # The slowest process decides: the others wait for it at every step.
     return progress.step + int(max(world.agree(left), 0) / world.agree(each))
 
 
 def _log(journal: Journal, progress: Progress, config: Config, means: list[float], lr: float, waited: float) -> None:
-    """``loss`` is that of the reconstruction, so that runs with different terms can be compared. ``waited`` (seconds
-    for batches, since the run began or was resumed) tells whether the loader is the bottleneck."""
+    """Write a record and a line of progress.
+
+    ``loss`` is that of the reconstruction, so that runs with different terms can be compared. ``waited`` is the time in
+    seconds that this call has waited for batches: if it grows, the loader is the bottleneck.
+    """
     each, images = progress.seconds / progress.step, config.optimiser.batch * config.objective.views
     terms = {name: getattr(config.objective, name) for name in ("contrast", "simulated", "denoise")}
     numbers = {"loss": means[0]} | {name: mean for (name, on), mean in zip(terms.items(), means[1:], strict=True) if on}
     numbers["lr"] = lr
     times = {"seconds": round(progress.seconds, 3), "waited": round(waited, 3)}
     journal.write(step=progress.step, **numbers, images=progress.step * images, **times)
-    journal.tell(progress.step, progress.steps, each, images / each, **numbers)
+    journal.report(progress.step, progress.steps, each, images / each, **numbers)
 
 
-def _validated(trainer: Trainer, progress: Progress, journal: Journal | None) -> Progress:
+def _validate(trainer: Trainer, progress: Progress, journal: Journal | None) -> Progress:
     if journal and (found := trainer.validate()) is not None:
         journal.write(step=progress.step, validation=found)
         return replace(progress, validation=found)
@@ -175,7 +196,7 @@ def _save(trainer: Trainer, progress: Progress, path: Path) -> None:
     save(trainer.checkpoint(vars(progress), final=progress.finished), path)
 
 
-def _start(config: Config, out: Path, resume: bool) -> Checkpoint | None:
+def _find_start(config: Config, out: Path, resume: bool) -> Checkpoint | None:
     out.mkdir(parents=True, exist_ok=True)
     remove_stale(out)
     if not (out / NAME).is_file():
@@ -185,15 +206,13 @@ def _start(config: Config, out: Path, resume: bool) -> Checkpoint | None:
     start = load(out / NAME)
     if start.config != config:
         raise ScannerError(
-            ErrorCode.RUN_OTHER_CONFIG, f"{out} was begun with another configuration.", "Give another --out."
+            ErrorCode.RUN_OTHER_CONFIG, f"The run in {out} was begun with another configuration.", "Give another --out."
         )
     return start
 
 
-def _same_data(cutouts: Cutouts, start: Checkpoint | None, shards: Path) -> None:
+def _check_data(cutouts: Cutouts, start: Checkpoint | None, shards: Path) -> None:
     if start and start.data["manifest_sha256"] != cutouts.digest:
-        raise ScannerError(
-            ErrorCode.RUN_OTHER_DATA, f"{shards} is not what this run was begun with.", "Give another --out."
-        )
+        raise ScannerError(ErrorCode.RUN_OTHER_DATA, f"{shards} are not the shards of this run.", "Give another --out.")
     if not len(cutouts):
         raise ScannerError(ErrorCode.SHARDS_EMPTY, f"{shards} has no training cutouts.")

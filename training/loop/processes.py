@@ -1,4 +1,4 @@
-"""One process or many: what the training loop needs to know of torchrun, and of being told to stop."""
+"""Processes of a training run: their exchange under torchrun, and the signals that stop them."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass
 class World:
-    """``rank`` of ``size`` processes, each with one ``device``. Under torchrun they act as one."""
+    """Process ``rank`` of ``size``, with one ``device``; under torchrun all of them act as one."""
 
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    stopped_by: int = 0  # number of the signal that asked to stop
+    stopped_by: int = 0  # number of the signal that stops the run
 
     @property
     def first(self) -> bool:
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model whose backward pass averages gradients over the processes."""
+        """Wrap a model so that its backward pass averages gradients over the processes."""
         if self.size == 1:
             return model
         return DistributedDataParallel(model, [self.device] if self.device.type == "cuda" else None)
 
     def agree(self, number: float) -> float:
-        """The largest of every process's ``number``: they then take the same decision."""
+        """Find the largest ``number`` of all processes, so that they take the same decision."""
         if self.size == 1:
             return number
         tensor = torch.tensor(number, dtype=torch.float64, device=self.device)
@@ -44,26 +44,26 @@ class World:
         return float(tensor)
 
     def mean(self, numbers: Tensor) -> list[float]:
-        """The averages, over the processes, of every one of ``numbers`` [n]."""
+        """Average each of ``numbers`` [n] over the processes."""
         if self.size > 1:
             dist.all_reduce(numbers)
         return [float(number) / self.size for number in numbers]
 
 
-def everyones(rows: Tensor, views: int) -> Tensor:
-    """``rows`` [views n, D] of all processes, [views size n, D]: the first views of all their objects, then the next.
+def gather_views(rows: Tensor, views: int) -> Tensor:
+    """Gather ``rows`` [views n, D] of all processes to [views size n, D], ordered view after view.
 
-    Gradients come back to the process that a row is from, summed over the processes, which ``World.wrap`` averages: if
-    all compute the same loss of all rows, they step as one process would.
+    The gradient of a row goes back to its process, summed over the processes; ``World.wrap`` then averages. If all
+    processes compute the same loss of all rows, they step as one process would.
     """
     if not dist.is_initialized():
         return rows
-    gathered: Tensor = _Gathered.apply(rows.unflatten(0, (views, -1)))
+    gathered: Tensor = _Gather.apply(rows.unflatten(0, (views, -1)))  # (size, views, n, D)
     return gathered.transpose(0, 1).flatten(0, 2)
 
 
-class _Gathered(torch.autograd.Function):
-    """A tensor of every process, [size, ...]."""
+class _Gather(torch.autograd.Function):
+    """Stack the tensors of all processes to [size, ...]; torch's own gather passes no gradient."""
 
     @staticmethod
     def forward(ctx: Any, mine: Tensor) -> Tensor:
@@ -79,8 +79,8 @@ class _Gathered(torch.autograd.Function):
 
 
 @contextmanager
-def joined() -> Iterator[World]:
-    """The world of this process: alone, or as torchrun's environment says. Catches SIGINT and SIGTERM meanwhile."""
+def join_processes() -> Iterator[World]:
+    """Join the processes of torchrun, if there are any; ``stopped_by`` notes SIGINT and SIGTERM."""
     world = World()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         if world.device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Numbers taken from the data: the stretch of every band, and how pooled embeddings scatter."""
+"""Statistics of training cutouts: the stretch of each band, and the scatter of pooled embeddings."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.config import Augment, Config
+from training.config import POOLINGS, Augment, Config
 from training.cutouts.shards import KINDS
-from training.loop.batches import CENTRED, MAD_TO_SIGMA, Cutouts, batch_of, no_warnings
+from training.loop.batches import CENTRED, MAD_TO_SIGMA, Cutouts, make_batch, no_warnings
 from training.model.mae import MaskedAutoencoder
 from training.model.pixels import BRIGHTEST, missing_share
-from training.model.pooling import POOLINGS, Pooled, Statistics, fit, pool
+from training.model.pooling import Pooled, Statistics, fit, pool
 
-TAKEN_AWAY = 0.3
+DROPPED = 0.3
+"""Chance of each band to be dropped for the statistics of missing bands."""
 OTHERWISE = Augment(jitter=3, flips=True, drop_band=0.0, drop_patch=0.0, noise=2.0)
-"""How else an object may be seen, with the bands it has: turned, a little aside, in an image as good or shallower."""
+"""Another view of an object, with the bands it has: turned, shifted, in an image as deep or shallower."""
 
 
-def some_rows(cutouts: Cutouts, count: int, seed: int) -> NDArray[np.int64]:
-    """Keys [n, 2] of at most ``count`` rows, evenly at random; the same for the same seed."""
+def draw_keys(cutouts: Cutouts, count: int, seed: int) -> NDArray[np.int64]:
+    """Draw keys [n, 2] of at most ``count`` rows, uniformly; the same for the same seed."""
     rows = np.random.default_rng([seed, len(cutouts)]).permutation(len(cutouts))[:count]
     return np.stack([np.zeros_like(rows), np.sort(rows)], axis=1)
 
 
-def sky_noise(flux: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Robust noise of every band of every cutout [N, B], from the pixels below the median: no source is there.
+def background_noise(flux: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Measure the background noise [N, B] of cutouts [N, B, S, S] from the pixels below the median.
 
-    NaN where a band holds no data. Blank pixels must be NaN.
+    Sources only make pixels brighter, so these pixels are background. Pixels without data must be NaN; the noise of a
+    band without data is NaN.
     """
     flat = flux.reshape(*flux.shape[:2], -1).astype(np.float64)
     with np.errstate(invalid="ignore"), no_warnings():
@@ -38,17 +40,18 @@ def sky_noise(flux: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def calibrate(model: MaskedAutoencoder, cutouts: Cutouts, config: Config) -> None:
-    """Set softening (the typical sky noise), mean and standard deviation of every band from training cutouts.
+    """Set softening (the typical background noise), mean and standard deviation of each band from training cutouts.
 
-    A band that no cutout has keeps softening 1, mean 0 and deviation 1.
+    A band that is in none of them keeps softening 1, mean 0 and deviation 1.
     """
-    keys = some_rows(cutouts, config.run.calibrate_rows, config.run.seed)
-    flux = batch_of(cutouts, keys, CENTRED, config).flux
+    keys = draw_keys(cutouts, config.run.calibrate_rows, config.run.seed)
+    flux = make_batch(cutouts, keys, CENTRED, config).flux
     flux[flux.abs() > BRIGHTEST] = torch.nan
     with no_warnings():
-        noise = np.nanmedian(sky_noise(flux.numpy()), axis=0)
+        noise = np.nanmedian(background_noise(flux.numpy()), axis=0)
     softening = torch.from_numpy(np.where(noise > 0, noise, 1.0)).float()
     pixels, bands = model.pixels, len(softening)
+    # Mean and deviation are those of stretched pixels, so the softening is set first.
     pixels.calibrate(softening, torch.zeros(bands), torch.ones(bands))
     stretched, valid = pixels.stretch(flux)
     mean, std = torch.zeros(bands), torch.ones(bands)
@@ -60,28 +63,30 @@ def calibrate(model: MaskedAutoencoder, cutouts: Cutouts, config: Config) -> Non
 
 
 @torch.no_grad()
-def embedding_statistics(
+def fit_embedding_statistics(
     model: MaskedAutoencoder, cutouts: Cutouts, config: Config, device: torch.device
 ) -> dict[str, Statistics]:
-    """What ``pooling.fit`` finds in training cutouts, nothing masked, as they are, with bands taken away at random, and
-    otherwise, for every pooling."""
+    """Compute the statistics of each pooling from three views of training cutouts, with nothing masked.
+
+    The views are the cutouts as they are, with bands dropped at random, and augmented (``OTHERWISE``).
+    """
     model.eval()
-    keys = some_rows(cutouts, config.run.embed_rows, config.run.seed)
+    keys = draw_keys(cutouts, config.run.embed_rows, config.run.seed)
     random, kinds = np.random.default_rng(config.run.seed), cutouts.kinds[keys[:, 1]]
     pooled: list[list[dict[str, Pooled]]] = [[], [], []]
     for start in range(0, len(keys), 256):
         some = keys[start : start + 256]
-        flux, otherwise = (batch_of(cutouts, some, how, config).flux for how in (CENTRED, OTHERWISE))
-        for parts, windows in zip(pooled, (flux, without_bands(flux, random), otherwise), strict=True):
+        flux, otherwise = (make_batch(cutouts, some, how, config).flux for how in (CENTRED, OTHERWISE))
+        for parts, windows in zip(pooled, (flux, drop_bands(flux, random), otherwise), strict=True):
             parts.append(_pooled(model, windows, device))
     lens = torch.from_numpy(kinds == KINDS.index("lens"))
     other = torch.from_numpy(np.isin(kinds, [KINDS.index(kind) for kind in ("galaxy", "lookalike")]))
     return {how: fit(*(_joined(parts, how) for parts in pooled), lens, other) for how in POOLINGS}
 
 
-def without_bands(flux: Tensor, random: np.random.Generator) -> Tensor:
-    """Cutouts [N, B, S, S] of which every band is taken away with probability 0.3, but never the last one there."""
-    away = torch.from_numpy(random.random(flux.shape[:2]) < TAKEN_AWAY)
+def drop_bands(flux: Tensor, random: np.random.Generator) -> Tensor:
+    """Drop each band of cutouts [N, B, S, S] with probability ``DROPPED``, but never the last one with data."""
+    away = torch.from_numpy(random.random(flux.shape[:2]) < DROPPED)
     there = flux.isfinite().flatten(2).any(dim=2)
     away &= (there & ~away).any(dim=1, keepdim=True)
     return flux.masked_fill(away[..., None, None], torch.nan)

@@ -1,7 +1,8 @@
 """Masked autoencoder of survey cutouts (He et al. 2021, arXiv:2111.06377).
 
 Notation: N cutouts, B bands, S window, P patch, L = (S/P)^2 patches, K = L (1 - mask_ratio) visible ones, D dim.
-No random number is drawn here: the caller brings ``noise`` [N, L], so a step is a pure function of its batch.
+The caller brings the random ``noise`` [N, L] that decides which patches are masked, so a step is a pure function of its
+batch.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from training.model.pixels import Pixels
 
 
 class Output(NamedTuple):
-    """``loss`` [] over what was not seen, ``seen_loss`` [] over what was; ``prediction`` [N, L, P*P*B], stretched (or
-    normalised) pixels; ``masked`` bool [N, L]; what the encoder made of the visible patches ``keep`` [N, K]: ``tokens``
-    [N, 1 + K, D]."""
+    """What the autoencoder makes of a batch.
+
+    ``loss`` [] is over hidden pixels, ``seen_loss`` [] over visible ones. ``prediction`` [N, L, P*P*B] holds stretched
+    (or normalised) pixels and ``masked`` bool [N, L] tells which patches were masked. ``tokens`` [N, 1 + K, D] are the
+    encoder's, of the class token and the visible patches ``keep`` [N, K].
+    """
 
     loss: Tensor
     seen_loss: Tensor
@@ -30,51 +34,57 @@ class Output(NamedTuple):
 
 
 def patchify(x: Tensor, patch: int) -> Tensor:
-    """[N, B, S, S] to [N, L, P*P*B], band fastest."""
+    """Reshape [N, B, S, S] to [N, L, P*P*B], band fastest."""
     n, b, s, _ = x.shape
-    x = x.reshape(n, b, s // patch, patch, s // patch, patch)
+    x = x.reshape(n, b, s // patch, patch, s // patch, patch)  # (N, B, rows, P, columns, P)
     return x.permute(0, 2, 4, 3, 5, 1).reshape(n, -1, patch * patch * b)
 
 
 def unpatchify(x: Tensor, patch: int) -> Tensor:
-    """[N, L, P*P*B] to [N, B, S, S]; the inverse of ``patchify``."""
+    """Reshape [N, L, P*P*B] to [N, B, S, S]; the inverse of ``patchify``."""
     n, length, values = x.shape
     side, b = round(length**0.5), values // patch**2
-    x = x.reshape(n, side, side, patch, patch, b)
+    x = x.reshape(n, side, side, patch, patch, b)  # (N, rows, columns, P, P, B)
     return x.permute(0, 5, 1, 3, 2, 4).reshape(n, b, side * patch, side * patch)
 
 
 def sincos(dim: int, side: int) -> Tensor:
-    """Fixed 2-D positions [1 + side^2, dim] with zeros for the class token: sin, cos of column, then of row."""
-    omega = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
+    """Compute fixed 2-D positions [1 + side^2, dim]: sin and cos of the column, then of the row.
+
+    The class token has no position: its row is zero.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5; in two dimensions as He et al. 2021.
+    """
+    # float64: the exponent of the slowest wave would lose digits in float32.
+    omega = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))  # (dim / 4,)
     row, column = torch.meshgrid(*[torch.arange(side, dtype=torch.float64)] * 2, indexing="ij")
-    angles = [axis.flatten()[:, None] * omega for axis in (column, row)]
+    angles = [axis.flatten()[:, None] * omega for axis in (column, row)]  # two of (side^2, dim / 4)
     grid = torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)
     return torch.cat([torch.zeros(1, dim), grid.float()])
 
 
 def visible_first(noise: Tensor, mask_ratio: float) -> tuple[Tensor, Tensor]:
-    """Patches to keep, int64 [N, K] (the K of least noise), and which are masked, bool [N, L]."""
+    """Choose the patches of least noise: the indices to keep, int64 [N, K], and which are masked, bool [N, L]."""
     keep = noise.argsort(dim=1)[:, : int(noise.shape[1] * (1 - mask_ratio))]
     masked = torch.ones_like(noise, dtype=torch.bool).scatter(1, keep, False)
     return keep, masked
 
 
 def take(tokens: Tensor, index: Tensor) -> Tensor:
-    """Rows ``index`` [N, K] of ``tokens`` [N, L, D]."""
+    """Take the rows ``index`` [N, K] of ``tokens`` [N, L, D]."""
     return tokens.gather(1, index[..., None].expand(-1, -1, tokens.shape[-1]))
 
 
 def moments(target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and (n - 1) standard deviation [N, L, 1] over the valid pixels of every patch."""
+    """Compute mean and (n - 1) standard deviation [N, L, 1] over the valid pixels of every patch."""
     count = valid.sum(-1, keepdim=True)
     mean = (target * valid).sum(-1, keepdim=True) / count.clamp(min=1)
     variance = ((target - mean).square() * valid).sum(-1, keepdim=True) / (count - 1).clamp(min=1)
-    return mean, (variance + 1e-6).sqrt()
+    return mean, (variance + 1e-6).sqrt()  # a patch without light is not blown up
 
 
 class Encoder(nn.Module):
-    """timm's Vision Transformer with fixed positions, able to look at some patches only."""
+    """Vision Transformer of timm with fixed positions, which can be given some of the patches only."""
 
     positions: Tensor
 
@@ -88,17 +98,21 @@ class Encoder(nn.Module):
         self.register_buffer("positions", positions, persistent=False)
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Network input [N, B, S, S] to tokens [N, 1 + L, D]: class token first; only patches ``keep`` where given."""
-        tokens = self.vit.patch_embed(x) + self.positions[1:]
+        """Encode network input [N, B, S, S] to tokens [N, 1 + L, D], class token first.
+
+        With ``keep`` [N, K] only these patches are encoded: [N, 1 + K, D].
+        """
+        tokens = self.vit.patch_embed(x) + self.positions[1:]  # (N, L, D)
         if keep is not None:
-            tokens = take(tokens, keep)
-        first = self.vit.cls_token + self.positions[:1]
+            # Masked patches are left out before the blocks, which is what makes pre-training cheap.
+            tokens = take(tokens, keep)  # (N, K, D)
+        first = self.vit.cls_token + self.positions[:1]  # (1, 1, D)
         tokens = torch.cat([first.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         return self.vit.norm(self.vit.blocks(tokens))
 
 
 class Decoder(nn.Module):
-    """Light transformer from visible tokens to the pixels of every patch. Used in training only."""
+    """Light transformer from visible tokens to the pixels of every patch. It is used in training only."""
 
     positions: Tensor
 
@@ -114,17 +128,18 @@ class Decoder(nn.Module):
         self.register_buffer("positions", positions, persistent=False)
 
     def forward(self, tokens: Tensor, keep: Tensor) -> Tensor:
-        """Tokens [N, 1 + K, D] of patches ``keep`` [N, K] to pixels [N, L, P*P*B]."""
-        seen = self.embed(tokens)
+        """Decode tokens [N, 1 + K, D] of the patches ``keep`` [N, K] to pixels [N, L, P*P*B]."""
+        seen = self.embed(tokens)  # (N, 1 + K, E), E the dimensions of the decoder
         n, length, dim = len(seen), len(self.positions) - 1, seen.shape[-1]
+        # Every patch starts as the mask token; the visible ones are put back in their places.
         everywhere = self.mask_token.to(seen.dtype).expand(n, length, dim)
-        patches = everywhere.scatter(1, keep[..., None].expand(-1, -1, dim), seen[:, 1:])
-        full = torch.cat([seen[:, :1], patches], dim=1) + self.positions
-        return self.predict(self.norm(self.blocks(full))[:, 1:])
+        patches = everywhere.scatter(1, keep[..., None].expand(-1, -1, dim), seen[:, 1:])  # (N, L, E)
+        full = torch.cat([seen[:, :1], patches], dim=1) + self.positions  # (N, 1 + L, E)
+        return self.predict(self.norm(self.blocks(full))[:, 1:])  # the class token predicts nothing
 
 
 class MaskedAutoencoder(nn.Module):
-    """Hide most patches, predict them; the loss counts pixels that are valid and were hidden, and no others."""
+    """Hide most patches and predict them. The loss counts pixels that are valid and were hidden, and no others."""
 
     def __init__(self, config: Model) -> None:
         super().__init__()
@@ -132,6 +147,8 @@ class MaskedAutoencoder(nn.Module):
         self.pixels = Pixels(config.bands, config.window, config.patch)
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
+        # Weights as in the reference code of He et al. (they follow the JAX ViT): linear layers Xavier-uniform with
+        # zero bias, the patch embedding like one of them, tokens normal with deviation 0.02.
         self.apply(_initialise)
         weight = self.encoder.vit.patch_embed.proj.weight
         nn.init.xavier_uniform_(weight.view(len(weight), -1))
@@ -139,22 +156,28 @@ class MaskedAutoencoder(nn.Module):
         nn.init.normal_(self.decoder.mask_token, std=0.02)
 
     def forward(self, flux: Tensor, noise: Tensor, hidden: Tensor | None = None, clean: Tensor | None = None) -> Output:
-        """Flux [N, B, S, S] nJy with NaN; ``noise`` [N, L] orders the patches; ``hidden`` bool [N, B, S, S] or None.
+        """Mask, encode, decode and compare: flux [N, B, S, S] in nJy with NaN for no data.
 
-        ``hidden`` pixels (a dropped band, say) are filled like missing ones, and are to be predicted like masked ones.
-        ``clean`` is what shall be predicted, where that is not ``flux`` itself.
+        ``noise`` [N, L] orders the patches. Pixels that are ``hidden``, bool [N, B, S, S], such as those of a dropped
+        band, are filled like missing ones and count as hidden in the loss. ``clean`` [N, B, S, S] is what is to be
+        predicted where that is not ``flux`` itself.
+
+        Source: He et al. 2021, arXiv:2111.06377, with validity and hidden bands added.
         """
         patch = self.config.patch
-        x, valid = self.pixels.stretch(flux)
+        x, valid = self.pixels.stretch(flux)  # (N, B, S, S) both
         seen = valid if hidden is None else valid & ~hidden
-        keep, masked = visible_first(noise, self.config.mask_ratio)
-        tokens = self.encoder(self.pixels.filled(x, seen), keep)
-        prediction = self.decoder(tokens, keep).float()
+        keep, masked = visible_first(noise, self.config.mask_ratio)  # (N, K), (N, L)
+        tokens = self.encoder(self.pixels.filled(x, seen), keep)  # (N, 1 + K, D)
+        prediction = self.decoder(tokens, keep).float()  # (N, L, P*P*B)
+
         wanted = x if clean is None else self.pixels.stretch(clean)[0]
-        target, weight = patchify(wanted, patch), patchify(valid, patch)
+        target, weight = patchify(wanted, patch), patchify(valid, patch)  # (N, L, P*P*B) both
         if self.config.normalised_target:
             mean, deviation = moments(target, weight)
             target = (target - mean) / deviation
+
+        # Pixels count where they are valid: in `loss` those that the encoder did not see, in `seen_loss` the others.
         unseen = masked[..., None] if hidden is None else masked[..., None] | patchify(hidden, patch)
         error = (prediction - target).square()
         loss, seen_loss = _mean(error, weight & unseen), _mean(error, weight & ~unseen)
@@ -162,12 +185,11 @@ class MaskedAutoencoder(nn.Module):
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Of ``values`` where ``weight`` (bool) is true; 0 where it never is."""
+    """Average ``values`` where ``weight`` (bool) is true; 0 where it never is."""
     return (values * weight).sum() / weight.sum().clamp(min=1)
 
 
 def _initialise(module: nn.Module) -> None:
-    """He et al. follow the JAX ViT: Xavier-uniform linear layers, zero bias."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

@@ -1,4 +1,4 @@
-"""From nanojansky to what the network sees: stretch, standardise, fill what is missing."""
+"""Pixels of the network: fluxes in nJy are stretched, standardised, and filled where they are missing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 BRIGHTEST = 1e15
-"""nJy. A pixel beyond it (AB magnitude -6) is no measurement but a sentinel such as -1e30 or infinity: no data."""
+"""nJy. A value beyond it (AB magnitude -6) is a sentinel such as -1e30 or infinity, and counts as no data."""
 
 
 def asinh(x: Tensor) -> Tensor:
-    """``sign(x) log(|x| + sqrt(x^2 + 1))``: ONNX ``Asinh`` has no CUDA kernel, these operators have."""
+    """Compute asinh as ``sign(x) log(|x| + sqrt(x^2 + 1))``: ONNX Runtime has no CUDA kernel for ``Asinh``."""
     return torch.sign(x) * torch.log(x.abs() + torch.sqrt(x * x + 1))
 
 
 def missing_share(valid: Tensor) -> Tensor:
-    """Share of every band's pixels without data [N, B], of validity bool [N, B, S, S]."""
+    """Compute the share of each band's pixels without data, [N, B], from validity, bool [N, B, S, S]."""
     return 1 - valid.float().mean(dim=(2, 3))
 
 
@@ -32,8 +32,8 @@ class Pixels(nn.Module):
     with softening :math:`s_b` (nJy), mean and standard deviation of the stretched pixels. Where there is no data (one
     pixel, a gap, a whole band) it sees a *learned fill patch* [B, P, P] instead, tiled over the window.
 
-    A fill patch is chosen over a token group for every band: it keeps (S/P)^2 = 64 tokens where groups need 320, a
-    fifth of the cost, and any subset of bands still works, because "missing" is a pattern the network learns to know.
+    The alternative to a fill patch is a group of tokens for each band, which needs B times as many tokens. With the
+    fill patch any subset of bands works too: the network learns what "missing" looks like.
     """
 
     softening: Tensor
@@ -48,30 +48,30 @@ class Pixels(nn.Module):
         self.fill = nn.Parameter(torch.zeros(len(self.bands), patch, patch))
 
     def calibrate(self, softening: Tensor, mean: Tensor, std: Tensor) -> None:
-        """Set the three numbers of every band, each [B]."""
+        """Set softening (nJy), mean and standard deviation of the bands, each [B]."""
         for name, value in (("softening", softening), ("mean", mean), ("std", std)):
             getattr(self, name).copy_(value.reshape(-1, 1, 1))
 
     def stretch(self, flux: Tensor) -> tuple[Tensor, Tensor]:
-        """Stretched and standardised pixels [N, B, S, S] (the band's mean where invalid) and validity (bool)."""
-        valid = flux.abs() <= BRIGHTEST
+        """Stretch and standardise pixels [N, B, S, S], with 0 where invalid; returns them and their validity."""
+        valid = flux.abs() <= BRIGHTEST  # false for NaN
         stretched = (asinh(torch.where(valid, flux, 0.0) / self.softening) - self.mean) / self.std
         return torch.where(valid, stretched, 0.0), valid
 
     def unstretch(self, x: Tensor) -> Tensor:
-        """Inverse of ``stretch``: flux in nJy."""
+        """Compute the flux in nJy: the inverse of ``stretch``."""
         return torch.sinh(x * self.std + self.mean) * self.softening
 
     def filled(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Stretched pixels [N, B, S, S] with the fill patch wherever ``valid`` is false."""
+        """Put the fill patch into stretched pixels [N, B, S, S] wherever ``valid`` is false."""
         return torch.where(valid, x, self.fill.repeat(1, self.tiles, self.tiles).to(x.dtype))
 
     def forward(self, flux: Tensor) -> Tensor:
-        """Flux [N, B, S, S] in nJy, NaN = no data, to network input [N, B, S, S], finite everywhere."""
+        """Make network input [N, B, S, S], finite everywhere, of flux [N, B, S, S] in nJy with NaN for no data."""
         return self.filled(*self.stretch(flux))
 
     def describe(self) -> dict[str, Any]:
-        """The stretch as the model contract tells it."""
+        """Describe the stretch for the model's contract."""
         numbers = {name: getattr(self, name).flatten().tolist() for name in ("softening", "mean", "std")}
         return {
             "kind": "asinh",

@@ -1,4 +1,4 @@
-"""From tokens to one vector a cutout, and what the pooled vectors of the training cutouts tell about all vectors."""
+"""Pooling of tokens to one vector a cutout, and statistics of the pooled vectors of training cutouts."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 from training.config import POOLINGS
 
 WIDTH = 0.25
-"""Standard deviation of the ``gaussian`` weights, in sides of the window: 3 arcsec in 64 px of UNIONS."""
+"""Standard deviation of the ``gaussian`` weights in sides of the window: 3 arcsec for 64 px of UNIONS."""
 
 
 class Statistics(NamedTuple):
-    """Of pooled vectors v whose window misses the shares m [B] of its bands' pixels.
+    """Statistics of pooled vectors v whose cutouts miss the shares m [B] of their bands' pixels.
 
     ``mean`` [D] and ``missing`` [B, D]: v - mean - m @ missing is centred, whatever is missing. Times ``rotation``
-    [D, D] it is uncorrelated, and ordered by falling ``variance`` [D]. ``lens`` [D] leads from the simulated galaxies
-    and look-alikes to the simulated lenses (means of v - m @ missing); 0 where none of them were seen. ``changes``
-    [D, D] is the mean outer product of what is added to v - m @ missing when the same object is seen otherwise.
+    [D, D] it is uncorrelated, and ordered by falling ``variance`` [D]. ``lens`` [D] points from the simulated galaxies
+    and look-alikes to the simulated lenses (means of v - m @ missing), and is 0 without any. ``changes`` [D, D] is the
+    mean outer product of the difference that another view of the same object makes to v - m @ missing.
     """
 
     mean: Tensor
@@ -32,23 +32,23 @@ class Statistics(NamedTuple):
 
     @classmethod
     def blank(cls, bands: int, dim: int) -> Statistics:
-        """Of vectors that are centred and uncorrelated as they are, and never change."""
+        """Make the statistics of vectors that are centred and uncorrelated, and the same for every view."""
         nothing, square = torch.zeros(dim), torch.zeros(dim, dim)
         return cls(nothing, torch.zeros(bands, dim), torch.eye(dim), torch.ones(dim), nothing, square)
 
 
 class Pooled(NamedTuple):
-    """Vectors [N, D] and what their windows miss: the share of every band's pixels, [N, B]."""
+    """Vectors [N, D], and the share of each band's pixels that their cutouts miss, [N, B]."""
 
     vectors: Tensor
     missing: Tensor
 
 
 def pool(tokens: Tensor, how: str) -> Tensor:
-    """Tokens [N, 1 + L, D] to vectors [N, D].
+    """Pool tokens [N, 1 + L, D] to vectors [N, D].
 
-    ``mean`` of all patches, the ``cls`` token, the mean of the ``central`` quarter of the window (half its side), or
-    the mean weighted by a ``gaussian`` about the centre: the object counts, its neighbours fade out.
+    ``how`` is the ``mean`` of all patches, the ``cls`` token, the mean of the ``central`` quarter of the window (half
+    its side), or a mean with ``gaussian`` weights about the centre, in which neighbours count less than the object.
     """
     if how == "cls":
         return tokens[:, 0]
@@ -57,16 +57,20 @@ def pool(tokens: Tensor, how: str) -> Tensor:
 
 
 def pool_visible(tokens: Tensor, keep: Tensor, how: str, side: int) -> Tensor:
-    """The same of a masked window [N, D]: tokens [N, 1 + K, D] of the patches ``keep`` [N, K] of side x side."""
+    """Pool tokens [N, 1 + K, D] of the visible patches ``keep`` [N, K] of side x side to vectors [N, D]."""
     if how == "cls":
         return tokens[:, 0]
-    weights = patch_weights(how, side).to(tokens)[keep]
+    weights = patch_weights(how, side).to(tokens)[keep]  # (N, K)
     weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
     return (weights[:, None] @ tokens[:, 1:])[:, 0]
 
 
 def patch_weights(how: str, side: int) -> Tensor:
-    """Weights [side^2] of the patches, row by row, that add up to 1. Raises ``ValueError`` for another ``how``."""
+    """Compute the weights [side^2] of the patches, row by row, which add up to 1.
+
+    Raises:
+        ValueError: ``how`` is not the name of a pooling.
+    """
     offset = torch.arange(side) - (side - 1) / 2
     if how == "mean":
         along = torch.ones(side)
@@ -82,16 +86,18 @@ def patch_weights(how: str, side: int) -> Tensor:
 
 
 def fit(seen: Pooled, less: Pooled, otherwise: Pooled, lens: Tensor, other: Tensor) -> Statistics:
-    """Statistics in float64 of cutouts as they are, with ``less`` bands, and ``otherwise`` (turned, moved, noisier).
+    """Compute statistics of three views of N cutouts: as they are, with ``less`` bands, and ``otherwise``.
 
-    What a missing band does on average comes from the differences of the first two, by least squares; what then is
-    left of them is a change like those of ``otherwise``. ``lens`` and ``other`` (bool [N]) mark the simulated lenses,
-    and the simulated galaxies and look-alikes.
+    ``otherwise`` is turned, moved and noisier. ``lens`` and ``other`` (bool [N]) mark the simulated lenses, and the
+    simulated galaxies and look-alikes. All sums are in float64.
     """
+    # The mean effect of a missing band, by least squares from the differences of the first two views: (B, D).
     missing = seen.missing.double()
     shift = torch.linalg.pinv(less.missing.double() - missing) @ (less.vectors.double() - seen.vectors.double())
+    # What is left of these differences is a change of the same object, as are those of `otherwise`: (2 N, D).
     vectors, *views = (part.vectors.double() - part.missing.double() @ shift for part in (seen, less, otherwise))
     changed = torch.cat(views) - vectors.repeat(len(views), 1)
+    # Principal axes (D, D); `eigh` sorts them by rising variance.
     mean = vectors.mean(dim=0)
     centred = vectors - mean
     variance, axes = torch.linalg.eigh(centred.T @ centred / max(len(vectors) - 1, 1))
@@ -99,10 +105,13 @@ def fit(seen: Pooled, less: Pooled, otherwise: Pooled, lens: Tensor, other: Tens
     if lens.any() and other.any():
         apart = vectors[lens].mean(dim=0) - vectors[other].mean(dim=0)
     changes = changed.T @ changed / max(len(changed), 1)
-    parts = (mean, shift, upright(axes.flip(1)), variance.flip(0).clamp(min=0), apart, changes)
+    parts = (mean, shift, orient_axes(axes.flip(1)), variance.flip(0).clamp(min=0), apart, changes)
     return Statistics(*(part.float() for part in parts))
 
 
-def upright(axes: Tensor) -> Tensor:
-    """Columns of ``axes`` [D, D] with the sign that makes their largest entry positive: eigenvectors have none."""
+def orient_axes(axes: Tensor) -> Tensor:
+    """Give the columns of ``axes`` [D, D] the sign that makes their largest entry positive.
+
+    The sign of an eigenvector is arbitrary: without a rule the same run could export two different models.
+    """
     return axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()

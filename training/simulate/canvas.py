@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from training.simulate.conditions import PIXEL_SCALE, Seen
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from scanner.survey.survey import AB_NANOJANSKY
+from training.simulate.conditions import BandConditions
 
 Array = NDArray[np.float64]
 
@@ -36,13 +38,18 @@ def sersic(index: float) -> galsim.Sersic:
 
 def fluxes(mag: Array) -> Array:
     """AB magnitudes to nJy."""
-    return np.asarray(10 ** (-0.4 * (np.asarray(mag) - 31.4)))
+    return np.asarray(10 ** (-0.4 * (np.asarray(mag) - AB_NANOJANSKY)))
+
+
+def ab_magnitude(flux: Array) -> Array:
+    """Fluxes in nJy to AB magnitudes."""
+    return np.asarray(-2.5 * np.log10(flux) + AB_NANOJANSKY)
 
 
 class Canvas:
     """``flux`` float32 [B, H, W] in nJy; positions are 0-based pixels of the r band, fluxes [B] in nJy."""
 
-    def __init__(self, size: int, seen: Sequence[Seen]) -> None:
+    def __init__(self, size: int, seen: Sequence[BandConditions]) -> None:
         self.flux = np.zeros((len(seen), size, size), np.float32)
         self.seen = tuple(seen)
         self.psf = tuple(
@@ -103,7 +110,7 @@ class Canvas:
         dx, dy = np.meshgrid((cells + round(x) - x) * PIXEL_SCALE, (cells + round(y) - y) * PIXEL_SCALE)
         return dx, dy
 
-    def seen_through(self, parts: Sequence[Array], weights: Array) -> Array:
+    def convolve(self, parts: Sequence[Array], weights: Array) -> Array:
         """Stamps float64 [B, N, N] of fine brightnesses ([S, S] each, nJy a cell at unit weight) after PSF and pixels.
 
         ``weights`` [parts, B] are the parts' fluxes; the stamp is wider than the grid by the PSF.
@@ -121,7 +128,7 @@ class Canvas:
         return stamps
 
     def add(self, x: float, y: float, stamps: Array) -> None:
-        """Add stamps of ``seen_through`` whose fine grid was made for (x, y)."""
+        """Add stamps of ``convolve`` whose fine grid was made for (x, y)."""
         half = stamps.shape[-1] // 2
         for band, stamp in enumerate(stamps):
             self._add(band, stamp, round(x) - half, round(y) - half)
@@ -169,7 +176,7 @@ def _sersic_reach(signal: Array, size: float, n: float) -> float:
     return float(np.clip(reach + 1.0, 1.8, 40.0))
 
 
-def _moffat_reach(signal: float, seen: Seen) -> float:
+def _moffat_reach(signal: float, seen: BandConditions) -> float:
     """Radius in arcsec where a star of flux ``signal`` (in units of a pixel's noise) falls below ``FAINT``."""
     scale = seen.fwhm / (2 * np.sqrt(2 ** (1 / seen.beta) - 1))
     peak = signal * (seen.beta - 1) / (np.pi * scale**2) * PIXEL_SCALE**2

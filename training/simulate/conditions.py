@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalogs.errors import ErrorCode, ScannerError
-
-BANDS = ("u", "g", "r", "i", "z")
-PIXEL_SCALE = 0.18577  # arcsec
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from scanner.survey.bands import BANDS
+from scanner.survey.survey import AB_NANOJANSKY
 
 DEPTH = {"u": 23.7, "g": 24.5, "r": 24.2, "i": 23.8, "z": 23.3}
 """10 sigma in a 2 arcsec aperture, AB (Gwyn et al. 2025, arXiv:2503.13783)."""
@@ -60,7 +60,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Seen:
+class BandConditions:
     """One band in one tile: Moffat PSF (FWHM in arcsec), noise per pixel (nJy), gain (e-/nJy), offset (px along x)."""
 
     band: str
@@ -86,13 +86,13 @@ def pixel_rms(band: str, deeper: float = 0.0) -> float:
 
     Correlated noise adds up faster than white noise: by the sum of the kernel, squared, over the sum of its squares.
     """
-    aperture = 10 ** (-0.4 * (DEPTH[band] + deeper - 31.4)) / 10
+    aperture = 10 ** (-0.4 * (DEPTH[band] + deeper - AB_NANOJANSKY)) / 10
     area = np.pi / PIXEL_SCALE**2
     inflation = (1 + 2 * NEIGHBOUR) ** 2 / (1 + 2 * NEIGHBOUR**2)
     return float(aperture / np.sqrt(area) / inflation)
 
 
-def draw_conditions(rng: np.random.Generator, settings: Settings) -> tuple[Seen, ...]:
+def draw_conditions(rng: np.random.Generator, settings: Settings) -> tuple[BandConditions, ...]:
     """Seeing, depth and presence of every band of one tile."""
     present = rng.random(len(BANDS)) >= settings.missing_band
     present[rng.integers(len(BANDS))] = True
@@ -100,7 +100,7 @@ def draw_conditions(rng: np.random.Generator, settings: Settings) -> tuple[Seen,
     for band, there in zip(BANDS, present, strict=True):
         median, scatter = SEEING[band]
         seen.append(
-            Seen(
+            BandConditions(
                 band=band,
                 fwhm=float(np.clip(rng.normal(median, scatter), 0.5, 1.3)),
                 beta=float(rng.choice(BETAS)),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulate.conditions import NEIGHBOUR, PIXEL_SCALE, Seen, Settings
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from training.simulate.conditions import NEIGHBOUR, BandConditions, Settings
 
 Image = NDArray[np.float32]
 
@@ -19,7 +20,7 @@ def correlated_noise(rng: np.random.Generator, shape: tuple[int, int], rms: floa
     return np.asarray(noise * np.float32(rms / (1 + 2 * NEIGHBOUR**2)), np.float32)
 
 
-def expose(rng: np.random.Generator, flux: Image, seen: Seen, settings: Settings) -> Image:
+def expose(rng: np.random.Generator, flux: Image, seen: BandConditions, settings: Settings) -> Image:
     """One band's noiseless flux [H, W] in nJy to what the survey delivers: NaN for no data."""
     if not seen.present:
         return np.full_like(flux, np.nan)
@@ -36,14 +37,14 @@ def expose(rng: np.random.Generator, flux: Image, seen: Seen, settings: Settings
     return np.asarray(image, np.float32)
 
 
-def _background(rng: np.random.Generator, shape: tuple[int, ...], seen: Seen) -> Image:
+def _background(rng: np.random.Generator, shape: tuple[int, ...], seen: BandConditions) -> Image:
     """What sky subtraction leaves: a plane of at most a few tenths of the noise."""
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j].astype(np.float32)
     a, b, c = rng.normal(0, 0.05 * seen.rms, 3)
     return np.asarray(a + b * x + c * y, np.float32)
 
 
-def saturate(image: Image, seen: Seen) -> Image:
+def saturate(image: Image, seen: BandConditions) -> Image:
     """Clip full pixels; what they lose runs along their columns (charge bleeds up and down alike)."""
     full = np.float32(seen.saturation)
     over = image > full
@@ -59,7 +60,7 @@ def saturate(image: Image, seen: Seen) -> Image:
     return np.asarray(bled, np.float32)
 
 
-def _cosmic_ray(rng: np.random.Generator, image: Image, seen: Seen) -> None:
+def _cosmic_ray(rng: np.random.Generator, image: Image, seen: BandConditions) -> None:
     """A short straight track, one pixel wide: no PSF has seen it."""
     length, angle = rng.integers(2, 18), rng.uniform(0, np.pi)
     x0, y0 = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])
@@ -69,7 +70,7 @@ def _cosmic_ray(rng: np.random.Generator, image: Image, seen: Seen) -> None:
     image[y[inside], x[inside]] += np.float32(seen.rms) * rng.uniform(8, 60, inside.sum()).astype(np.float32)
 
 
-def _trail(rng: np.random.Generator, image: Image, seen: Seen) -> None:
+def _trail(rng: np.random.Generator, image: Image, seen: BandConditions) -> None:
     """A satellite: a straight line through the tile, as wide as the seeing and out of focus."""
     angle = rng.uniform(0, np.pi)
     x0, y0 = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])

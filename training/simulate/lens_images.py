@@ -11,8 +11,9 @@ from lenstronomy.LightModel.light_model import LightModel
 from lenstronomy.Util.param_util import phi_q2_ellipticity
 from numpy.typing import NDArray
 
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from training.simulate.canvas import FINE, HALF_PSF, Canvas, fluxes
-from training.simulate.conditions import PIXEL_SCALE, Settings
+from training.simulate.conditions import Settings
 from training.simulate.lens_population import Deflector, Source, draw_deflector, draw_source
 
 Array = NDArray[np.float64]
@@ -46,7 +47,7 @@ def lensed_light(canvas: Canvas, x: float, y: float, deflector: Deflector, sourc
         bluer = 10 ** (0.4 * np.array([0.2, 0.1, 0.0, -0.05, -0.1]))
         parts.append(_clump_brightness(source, beta_x, beta_y))
         weights.append(total * clumpy * bluer)
-    stamps = canvas.seen_through(parts, np.array(weights))
+    stamps = canvas.convolve(parts, np.array(weights))
     over = _deflector_brightness(canvas, x, y, deflector, stamps.shape[-1])
     magnification = float(parts[0].sum())
     if source.quasar is not None:
@@ -96,7 +97,7 @@ def _add_points(canvas: Canvas, x: float, y: float, stamps: Array, images: Array
         if 0 <= i < len(grid) - 1 and 0 <= j < len(grid) - 1:
             a, b = row - i, column - j
             grid[i : i + 2, j : j + 2] += magnification * np.outer([1 - a, a], [1 - b, b])
-    return np.asarray(stamps + canvas.seen_through([grid], flux[None]))
+    return np.asarray(stamps + canvas.convolve([grid], flux[None]))
 
 
 def _deflector_brightness(canvas: Canvas, x: float, y: float, deflector: Deflector, side: int) -> Array:

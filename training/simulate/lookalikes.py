@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulate.canvas import Canvas, fluxes
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from training.simulate.canvas import Canvas, ab_magnitude, fluxes
 from training.simulate.population import template
 
 Array = NDArray[np.float64]
@@ -24,7 +25,7 @@ def draw_lookalike(rng: np.random.Generator, canvas: Canvas, x: float, y: float)
         "companion": _companion,
     }
     flux, size, z = painters[kind](rng, canvas, x, y)
-    return kind, -2.5 * np.log10(flux) + 31.4, size, z
+    return kind, ab_magnitude(flux), size, z
 
 
 def _red(rng: np.random.Generator, low: float, high: float) -> tuple[Array, float]:
@@ -51,8 +52,8 @@ def _ring(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple
     canvas.galaxy(x, y, core, 0.35 * radius, 3.5, rng.uniform(0.7, 1.0), angle)
     r, phi = _tilted(*canvas.fine_grid(x, y, 2.2 * radius), q, angle)
     image = np.exp(-0.5 * ((r - radius) / (rng.uniform(0.12, 0.22) * radius)) ** 2) * _uneven(rng, phi)
-    ring = _blue(rng, -2.5 * np.log10(core[2]) + 31.4 + rng.uniform(0.3, 1.4), z)
-    canvas.add(x, y, canvas.seen_through([image / image.sum()], ring[None]))
+    ring = _blue(rng, ab_magnitude(core[2]) + rng.uniform(0.3, 1.4), z)
+    canvas.add(x, y, canvas.convolve([image / image.sum()], ring[None]))
     return core + ring, float(radius), z
 
 
@@ -75,7 +76,7 @@ def _spiral(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tup
     image = spiral_disc(rng, *_tilted(dx, dy, q, angle), scale, arms)
     bulge = fluxes(r_mag + rng.uniform(0.9, 2.2) + template(0.05, z))
     disc, young = _blue(rng, r_mag + 0.8, z, (0.2, 0.45)), _blue(rng, r_mag + rng.uniform(0.5, 1.5), z)
-    canvas.add(x, y, canvas.seen_through(image, np.stack([disc, young])))
+    canvas.add(x, y, canvas.convolve(image, np.stack([disc, young])))
     canvas.galaxy(x, y, bulge, 0.35 * scale, 2.2, rng.uniform(0.8, 1.0), angle)
     return bulge + disc + young, 1.68 * scale, z
 
@@ -104,7 +105,7 @@ def _merger(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tup
     total = np.zeros(5)
     for side, share in ((0.0, 0.0), (1.0, rng.uniform(0.2, 1.5))):
         flux = fluxes(r + share + template(float(rng.uniform(0.0, 0.75)), z) + rng.normal(0, 0.05, 5))
-        at = side * apart / 0.18577
+        at = side * apart / PIXEL_SCALE
         size, index = rng.uniform(0.35, 0.9), float(rng.choice([1.0, 1.7, 2.8, 4.0]))
         place = (x + at * np.cos(angle), y + at * np.sin(angle))
         canvas.galaxy(*place, flux, size, index, rng.uniform(0.4, 0.9), rng.uniform(0, np.pi))
@@ -113,7 +114,7 @@ def _merger(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tup
     for _ in range(rng.integers(1, 3)):
         tail = _tail(rng, dx, dy, apart)
         flux = _blue(rng, r + rng.uniform(1.3, 2.5), z)
-        canvas.add(x, y, canvas.seen_through([tail], flux[None]))
+        canvas.add(x, y, canvas.convolve([tail], flux[None]))
         total += flux
     return total, float(apart), z
 
@@ -131,12 +132,12 @@ def _tail(rng: np.random.Generator, dx: Array, dy: Array, apart: float) -> Array
 def _companion(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple[Array, float, float]:
     """A red elliptical with one to three small blue galaxies about it, at no common centre of curvature."""
     core, z = _red(rng, 18.5, 21.0)
-    size = float(np.clip(10 ** (-0.12 * (-2.5 * np.log10(core[2]) + 31.4 - 19.5) + rng.normal(0, 0.08)), 0.4, 2.5))
+    size = float(np.clip(10 ** (-0.12 * (ab_magnitude(core[2]) - 19.5) + rng.normal(0, 0.08)), 0.4, 2.5))
     canvas.galaxy(x, y, core, size, 4.0, rng.uniform(0.6, 0.95), rng.uniform(0, np.pi))
     total = core.copy()
     for _ in range(rng.integers(1, 4)):
         flux = _blue(rng, rng.uniform(21.3, 23.5), float(rng.uniform(0.3, 1.5)))
-        apart, angle = rng.uniform(0.8, 3.2) / 0.18577, rng.uniform(0, 2 * np.pi)
+        apart, angle = rng.uniform(0.8, 3.2) / PIXEL_SCALE, rng.uniform(0, 2 * np.pi)
         place = (x + apart * np.cos(angle), y + apart * np.sin(angle))
         canvas.galaxy(*place, flux, rng.uniform(0.15, 0.5), 1.0, rng.uniform(0.25, 0.9), rng.uniform(0, np.pi))
         total += flux

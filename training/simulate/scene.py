@@ -16,9 +16,10 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from catalogs.sky.unions_grid import centre
+from catalogs.sky.unions_grid import PIXEL_SCALE, centre
+from scanner.survey.bands import BANDS
 from training.simulate.canvas import Canvas, fluxes
-from training.simulate.conditions import BANDS, PIXEL_SCALE, Seen, Settings, draw_conditions
+from training.simulate.conditions import BandConditions, Settings, draw_conditions
 from training.simulate.exposure import expose
 from training.simulate.galaxy_images import draw_galaxy
 from training.simulate.lens_images import draw_lens
@@ -43,7 +44,7 @@ class Scene:
     flux: Image
     wcs: tuple[WCS, ...]
     truth: Table
-    seen: tuple[Seen, ...]
+    seen: tuple[BandConditions, ...]
     bands: tuple[str, ...] = BANDS
     pixel_scale: float = PIXEL_SCALE
 
@@ -63,7 +64,7 @@ def tile_wcs(name: str, size: int, offset: float = 0.0) -> WCS:
 
 
 def simulate_tile(
-    name: str, seed: int, settings: Settings | None = None, seen: tuple[Seen, ...] | None = None
+    name: str, seed: int, settings: Settings | None = None, seen: tuple[BandConditions, ...] | None = None
 ) -> Scene:
     """Render tile ``name`` of the UNIONS grid; the same name, seed and settings give the same bits in any process.
 

@@ -10,7 +10,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from training.simulate.conditions import BANDS, Seen
+from scanner.survey.bands import BANDS
+from scanner.survey.survey import AB_NANOJANSKY
+from training.simulate.conditions import BandConditions
 from training.simulate.scene import Scene
 
 ZERO_POINT = {"u": 30.0, "g": 27.0, "r": 30.0, "i": 30.0, "z": 27.0}
@@ -59,8 +61,8 @@ def write_truth(scene: Scene, path: Path) -> None:
     table.write(path, format="ascii.csv", overwrite=True)
 
 
-def _hdus(flux: NDArray[np.float32], seen: Seen, wcs: WCS, compress: bool) -> fits.HDUList:
-    scale = 10 ** (0.4 * (ZERO_POINT[seen.band] - 31.4))
+def _hdus(flux: NDArray[np.float32], seen: BandConditions, wcs: WCS, compress: bool) -> fits.HDUList:
+    scale = 10 ** (0.4 * (ZERO_POINT[seen.band] - AB_NANOJANSKY))
     missing = ~np.isfinite(flux)
     pixels = np.where(missing, 0 if seen.band in ZERO_IS_MISSING else np.nan, flux * scale).astype(np.float32)
     header = wcs.to_header()

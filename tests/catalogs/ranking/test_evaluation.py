@@ -9,10 +9,8 @@ import pytest
 
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.ranking import evaluation as trials
-from catalogs.ranking import measures as quality
-from catalogs.ranking import rank
-from catalogs.ranking.evaluation import Trial
+from catalogs.ranking import measures, rank
+from catalogs.ranking.evaluation import Trial, evaluate
 from tests.catalogs.conftest import Rows
 from tests.support import planted
 
@@ -29,22 +27,22 @@ def test_measures_are_those_of_the_list_written_out() -> None:
         right = rng.random(60) < 0.2
         right[rng.integers(60)] = True
         above = np.cumsum(~right)[right]
-        places = quality.places(rng.permutation(above))
+        places = measures.places(rng.permutation(above))
         assert places.tolist() == (np.flatnonzero(right) + 1).tolist()
         precision = [right[: place + 1].mean() for place in np.flatnonzero(right)]
-        assert quality.average_precision(places) == pytest.approx(np.mean(precision))
-        assert quality.recall(15)(places) == pytest.approx(right[:15].sum() / right.sum())
-        assert quality.purity(15)(places) == pytest.approx(right[:15].mean())
+        assert measures.average_precision(places) == pytest.approx(np.mean(precision))
+        assert measures.recall(15)(places) == pytest.approx(right[:15].sum() / right.sum())
+        assert measures.purity(15)(places) == pytest.approx(right[:15].mean())
         gains = [1 / np.log2(place + 2) for place in range(10)]
         ideal = sum(gains[: min(int(right.sum()), 10)])
-        assert quality.ndcg(10)(places) == pytest.approx(sum(np.array(gains)[right[:10]]) / ideal)
+        assert measures.ndcg(10)(places) == pytest.approx(sum(np.array(gains)[right[:10]]) / ideal)
 
 
 def test_perfect_and_hopeless_rankings() -> None:
-    perfect, hopeless = quality.places(np.zeros(5, int)), quality.places(np.full(5, 10**9))
-    assert quality.average_precision(perfect) == quality.ndcg(10)(perfect) == quality.recall(5)(perfect) == 1
-    assert quality.average_precision(hopeless) < 1e-8
-    assert quality.recall(1000)(hopeless) == quality.ndcg(10)(hopeless) == 0
+    perfect, hopeless = measures.places(np.zeros(5, int)), measures.places(np.full(5, 10**9))
+    assert measures.average_precision(perfect) == measures.ndcg(10)(perfect) == measures.recall(5)(perfect) == 1
+    assert measures.average_precision(hopeless) < 1e-8
+    assert measures.recall(1000)(hopeless) == measures.ndcg(10)(hopeless) == 0
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
@@ -53,7 +51,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     held = []
     for seed in range(60):
         found = np.where(rng.random(30) < 0.6, 0, 1000)
-        one = quality.estimate([found] * 3, quality.recall(100), seed=seed, draws=300)
+        one = measures.estimate([found] * 3, measures.recall(100), seed=seed)
         assert one.low <= one.value <= one.high
         held.append(one.low <= 0.6 <= one.high)
     assert np.mean(held) > 0.85
@@ -62,7 +60,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 def test_counts_of_one_pass_are_the_places_in_the_list(lenses: Catalogue) -> None:
     truth = planted.matched(lenses, planted.is_lens, 40)
     trial = Trial(examples=6, draws=3, seed=5)
-    evaluation = trials.evaluate(lenses, truth, trial)
+    evaluation = evaluate(lenses, truth, trial)
     assert (evaluation.objects, evaluation.lenses, evaluation.not_ranked) == (760, 40, 0)
     assert set(evaluation.above) == {"centroid", "nearest", "probe", "magnitude", "chance"}
     for draw, above in enumerate(evaluation.above["nearest"]):
@@ -70,12 +68,12 @@ def test_counts_of_one_pass_are_the_places_in_the_list(lenses: Catalogue) -> Non
         listed = rank.rank(lenses, truth[taken], method="nearest", k=800)
         listed = listed[~np.isin(listed["object_id"], truth.object_id[taken])]
         right = planted.is_lens(listed["object_id"])
-        assert quality.places(above).tolist() == (np.flatnonzero(right) + 1).tolist()
+        assert measures.places(above).tolist() == (np.flatnonzero(right) + 1).tolist()
 
 
 def test_good_examples_beat_chance_and_magnitude_does_not(lenses: Catalogue) -> None:
     truth = planted.matched(lenses, planted.is_lens, 40)
-    found = trials.evaluate(lenses, truth, Trial(draws=5)).estimates(quality.average_precision)
+    found = evaluate(lenses, truth, Trial(draws=5)).estimates(measures.average_precision)
     assert found["centroid"].low > 0.9
     assert found["magnitude"].value < 0.2
     assert found["chance"].value < 0.2
@@ -83,7 +81,7 @@ def test_good_examples_beat_chance_and_magnitude_does_not(lenses: Catalogue) -> 
 
 def test_given_examples_rank_once_and_are_not_sought(lenses: Catalogue) -> None:
     truth = planted.matched(lenses, planted.is_lens, 30)
-    evaluation = trials.evaluate(lenses, truth, Trial(methods=("centroid",)), truth[np.arange(4)])
+    evaluation = evaluate(lenses, truth, Trial(methods=("centroid",)), truth[np.arange(4)])
     assert [len(one) for one in evaluation.above["centroid"]] == [26]
     assert "magnitude" not in evaluation.above
 
@@ -92,29 +90,29 @@ def test_pieces_of_a_lens_are_neither_right_nor_wrong(
     lenses: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]
 ) -> None:
     truth = planted.matched(lenses, planted.is_lens, 40)
-    before = trials.evaluate(lenses, truth, Trial(draws=2))
+    before = evaluate(lenses, truth, Trial(draws=2))
     pieces = make_rows(1, truth.ra, truth.dec + 2 / 3600, truth.vectors.astype(float))
     write_tile(lenses, "001.240", pieces)
-    after = trials.evaluate(lenses, truth, Trial(draws=2))
+    after = evaluate(lenses, truth, Trial(draws=2))
     assert after.objects == before.objects
-    assert after.estimates(quality.average_precision)["nearest"].value > 0.9
+    assert after.estimates(measures.average_precision)["nearest"].value > 0.9
 
 
 def test_lenses_that_the_filter_drops_are_counted_apart(lenses: Catalogue) -> None:
     truth = planted.matched(lenses, planted.is_lens, 40)
-    evaluation = trials.evaluate(lenses, truth, Trial(where="tile != '020.240'", draws=2))
+    evaluation = evaluate(lenses, truth, Trial(where="tile != '020.240'", draws=2))
     assert (evaluation.lenses, evaluation.not_ranked) == (30, 10)
 
 
 @pytest.mark.parametrize("count", [0, 1, 10])
 def test_too_few_lenses_are_refused(lenses: Catalogue, count: int) -> None:
     with pytest.raises(ScannerError) as caught:
-        trials.evaluate(lenses, planted.matched(lenses, planted.is_lens, count), Trial(examples=10))
+        evaluate(lenses, planted.matched(lenses, planted.is_lens, count), Trial(examples=10))
     assert caught.value.code == "rank.few_lenses"
 
 
 def test_nothing_left_to_find_by_given_examples_is_refused(lenses: Catalogue) -> None:
     truth = planted.matched(lenses, planted.is_lens, 5)
     with pytest.raises(ScannerError) as caught:
-        trials.evaluate(lenses, truth, Trial(), truth)
+        evaluate(lenses, truth, Trial(), truth)
     assert caught.value.code == "rank.few_lenses"

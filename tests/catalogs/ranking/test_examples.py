@@ -1,4 +1,4 @@
-"""Positions become examples: the objects that ``search.example`` would name, each once, with their vectors."""
+"""Positions become examples: the objects that ``match_one`` would name, each once, with their vectors."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 from catalogs.catalogue import Catalogue
-from catalogs.search import examples
-from catalogs.search import neighbours as search
-from catalogs.search.examples import match
-from catalogs.sky import crossmatch
+from catalogs.search.matching import match, match_ids, match_one
+from catalogs.sky import crossmatch, geometry
 from tests.catalogs.conftest import DIM, Rows
 from tests.support import planted
 
@@ -34,8 +32,9 @@ def test_each_position_gets_the_object_that_a_query_would_get(crowded: Catalogue
     table = crowded.table(["ra", "dec"])
     ra = (np.asarray(table["ra"]) + rng.normal(0, 0.7 / 3600, len(table))) % 360
     dec = np.asarray(table["dec"]) + rng.normal(0, 0.7 / 3600, len(table))
-    one_by_one = [search.example(crowded, ra=a, dec=d) for a, d in zip(ra.tolist(), dec.tolist(), strict=True)]
-    found = match(crowded, ra.tolist(), dec.tolist())
+    snapshot = crowded.snapshot()
+    one_by_one = [match_one(snapshot, ra=a, dec=d) for a, d in zip(ra.tolist(), dec.tolist(), strict=True)]
+    found = match(crowded.snapshot(), ra.tolist(), dec.tolist())
     assert sorted(found.object_id.tolist()) == sorted({one.object_id for one in one_by_one})
     vector = {one.object_id: one.vector / np.linalg.norm(one.vector) for one in one_by_one}
     for identity, unit in zip(found.object_id.tolist(), found.vectors, strict=True):
@@ -45,28 +44,31 @@ def test_each_position_gets_the_object_that_a_query_would_get(crowded: Catalogue
 def test_two_positions_of_one_object_are_one_example_with_the_first_name(crowded: Catalogue) -> None:
     row = crowded.table(["ra", "dec"])[20]
     found = match(
-        crowded, [float(row["ra"])] * 2, [float(row["dec"]), float(row["dec"]) + 0.3 / 3600], names=["a", "b"]
+        crowded.snapshot(),
+        [float(row["ra"])] * 2,
+        [float(row["dec"]), float(row["dec"]) + 0.3 / 3600],
+        names=["a", "b"],
     )
     assert found.name.tolist() == ["a"]
 
 
 def test_nothing_asked_is_nothing_found(crowded: Catalogue) -> None:
-    assert len(match(crowded, [], [])) == 0
-    assert match(crowded, [], []).vectors.shape == (0, DIM)
+    assert len(match(crowded.snapshot(), [], [])) == 0
+    assert match(crowded.snapshot(), [], []).vectors.shape == (0, DIM)
 
 
 def test_an_object_without_a_vector_is_no_example(
     catalogue: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]
 ) -> None:
     write_tile(catalogue, "001.240", make_rows(1, [10.0, 10.1], [30.0, 30.0], np.array([[np.nan] * DIM, [1.0] * DIM])))
-    found = match(catalogue, [10.0, 10.1], [30.0, 30.0])
+    found = match(catalogue.snapshot(), [10.0, 10.1], [30.0, 30.0])
     assert found.object_id.tolist() == [1_000_001]
     assert [(one.name, one.code) for one in found.unmatched] == [("1", "query.no_embedding")]
 
 
 def test_ids_that_are_not_there_are_unmatched(crowded: Catalogue) -> None:
     table = crowded.table(["object_id", "ra"])
-    found = examples.of_ids(crowded, {int(table["object_id"][3]): "x", 999_000_000_000: "gone"})
+    found = match_ids(crowded.snapshot(), {int(table["object_id"][3]): "x", 999_000_000_000: "gone"})
     assert (found.name.tolist(), found.ra.tolist()) == (["x"], [float(table["ra"][3])])
     assert [(one.name, one.code) for one in found.unmatched] == [("gone", "query.unknown_object")]
 
@@ -76,7 +78,7 @@ def test_more_ids_of_one_tile_than_a_filter_has_room_for(
 ) -> None:
     ra, dec = np.meshgrid(np.linspace(10, 10.4, 40), np.linspace(30, 30.4, 40))
     write_tile(catalogue, "001.240", make_rows(100_000, ra.ravel(), dec.ravel()))
-    assert len(match(catalogue, ra.ravel().tolist(), dec.ravel().tolist())) == 1600
+    assert len(match(catalogue.snapshot(), ra.ravel().tolist(), dec.ravel().tolist())) == 1600
 
 
 def test_joined_and_chosen_examples_keep_their_own_vectors(
@@ -102,7 +104,7 @@ def test_crossmatch_is_that_of_all_distances_at_ra_0_and_at_the_pole() -> None:
         ra1, dec1 = one[:, 0], np.minimum(dec + rng.normal(0, 0.001, 80), 90)
         ra2, dec2 = (ra + rng.normal(0, 0.001, 70)) % 360, np.minimum(dec + rng.normal(0, 0.001, 70), 90)
         found = crossmatch.nearest(ra1, dec1, ra2, dec2, 3 / 3600)
-        away = np.array([search.sky.separation(a, d, ra2, dec2) for a, d in zip(ra1, dec1, strict=True)])
+        away = np.array([geometry.separation(a, d, ra2, dec2) for a, d in zip(ra1, dec1, strict=True)])
         near = away.min(axis=1) <= 3 / 3600
         assert found.found.tolist() == near.tolist()
         np.testing.assert_allclose(found.separation[near], away.min(axis=1)[near], rtol=1e-6)

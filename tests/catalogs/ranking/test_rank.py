@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,9 +12,10 @@ from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.ranking import rank, scorers
 from catalogs.search import full_pass as passes
-from catalogs.search.examples import Examples, match
+from catalogs.search.examples import Examples
+from catalogs.search.matching import match
 from catalogs.store import rows
-from catalogs.store.footers import Footer
+from catalogs.store.snapshot import Snapshot
 from tests.catalogs.conftest import DIM, Rows
 from tests.support import planted as lenses
 
@@ -51,7 +52,7 @@ def test_what_is_like_the_examples_comes_first(planted: Catalogue, method: str) 
 def test_counterexamples_are_pushed_down(planted: Catalogue) -> None:
     table = planted.table(["object_id", "ra", "dec"])
     ordinary = table[~np.isin(table["object_id"], lenses_of(planted))][:60]
-    unlike = match(planted, ordinary["ra"].tolist(), ordinary["dec"].tolist())
+    unlike = match(planted.snapshot(), ordinary["ra"].tolist(), ordinary["dec"].tolist())
     found = rank.rank(planted, examples(planted, 5), unlike, method="probe", k=800)
     place = dict(zip(found["object_id"].tolist(), found["rank"].tolist(), strict=True))
     assert np.median([place[one] for one in unlike.object_id.tolist()]) > 300
@@ -72,7 +73,7 @@ def test_the_nearest_example_and_its_similarity_are_those_of_the_vectors(planted
 def test_positions_without_an_object_are_reported_and_do_no_harm(planted: Catalogue) -> None:
     one = planted.table(["ra", "dec"])[0]
     ra, dec = float(one["ra"]), float(one["dec"])
-    found = match(planted, [ra, ra, 200.0, np.nan, 400.0], [dec, dec + 0.002, -20.0, 30.0, 30.0])
+    found = match(planted.snapshot(), [ra, ra, 200.0, np.nan, 400.0], [dec, dec + 0.002, -20.0, 30.0, 30.0])
     assert len(found) == 1
     assert [one.name for one in found.unmatched] == ["2", "3", "4", "5"]
     codes = [one.code for one in found.unmatched]
@@ -81,7 +82,7 @@ def test_positions_without_an_object_are_reported_and_do_no_harm(planted: Catalo
 
 def test_no_example_at_all_is_an_error_by_name(planted: Catalogue) -> None:
     with pytest.raises(ScannerError) as caught:
-        rank.rank(planted, match(planted, [200.0], [-20.0]))
+        rank.rank(planted, match(planted.snapshot(), [200.0], [-20.0]))
     assert caught.value.code == "rank.no_example"
 
 
@@ -223,21 +224,21 @@ def test_tiles_replaced_while_reading_are_read_again(
     like, calls, chosen = examples(planted, 3), [], rows.primary(planted, None)
     scores = scorers.centroid(like.vectors, -like.vectors)
 
-    def answer(footers: Sequence[Footer]) -> int:
-        hits = passes.best(planted, footers, chosen, scores, 900)
+    def answer(snapshot: Snapshot) -> int:
+        hits = passes.best(snapshot, chosen, scores, 900)
         calls.append(len(hits))
         if len(calls) <= replaced:
             count = 30 + len(calls)
             write_tile(planted, "022.240", make_rows(22240, 11 + 0.01 * np.arange(count), np.full(count, 30.2)))
-        found = passes.rows_of(planted, footers, hits, ["object_id"])
+        found = passes.rows_of(snapshot, hits, ["object_id"])
         assert found.column("object_id").to_pylist() == hits.object_id.tolist()
         return len(calls)
 
     replaced = 1
-    assert passes.steady(planted, chosen, answer) == 2
+    assert passes.steady(planted.snapshot(), chosen, answer) == 2
     calls, replaced = [], 99
     with pytest.raises(ScannerError) as caught:
-        passes.steady(planted, chosen, answer)
+        passes.steady(planted.snapshot(), chosen, answer)
     assert caught.value.code == "catalogue.changing"
     assert len(calls) == passes.ATTEMPTS
     assert len(rank.rank(planted, like, k=2000)) == 633
@@ -247,15 +248,14 @@ def test_a_tile_that_went_away_is_left_out(planted: Catalogue) -> None:
     like = examples(planted, 3)
     attempts: list[int] = []
 
-    def answer(footers: Sequence[Footer]) -> int:
-        attempts.append(len(footers))
-        hits = passes.best(
-            planted, footers, rows.primary(planted, None), scorers.centroid(like.vectors, -like.vectors), 1200
-        )
+    def answer(snapshot: Snapshot) -> int:
+        attempts.append(len(snapshot.footers))
+        chosen, scores = rows.primary(planted, None), scorers.centroid(like.vectors, -like.vectors)
+        hits = passes.best(snapshot, chosen, scores, 1200)
         planted.tile_path("023.240").unlink(missing_ok=True)
-        return len(passes.rows_of(planted, footers, hits, ["ra"]))
+        return len(passes.rows_of(snapshot, hits, ["ra"]))
 
-    assert passes.steady(planted, rows.primary(planted, None), answer) == 600
+    assert passes.steady(planted.snapshot(), rows.primary(planted, None), answer) == 600
     assert attempts == [4, 3]
 
 

@@ -64,7 +64,7 @@ def test_a_region_needs_no_tile_file(indexed, monkeypatch):
     """Positions are in the index: of the tiles only the rows of the answer are read."""
     vector = np.random.default_rng(4).normal(size=(1, 16)).astype(np.float32)
     chosen = selection(indexed, None, (0.0, 30.25, 2500.0))
-    search = Candidates(indexed, indexed.footers(chosen.near), vector / np.linalg.norm(vector), chosen)
+    search = Candidates(indexed.snapshot(), vector / np.linalg.norm(vector), chosen)
     monkeypatch.setattr(candidates.rows, "tile_groups", None)
     assert len(search.best(10)[0]) == 10
 

@@ -14,6 +14,7 @@ from catalogs.index.build import Options
 from catalogs.search import candidates
 from catalogs.search import full_pass as passes
 from catalogs.search import neighbours as search
+from catalogs.search.matching import match_one
 
 
 def brute_force(survey, vector, k, besides=()):
@@ -89,7 +90,7 @@ def test_regions_and_filters_restrict_the_answer(searchable):
 
 def test_many_questions_are_answered_as_one_by_one(searchable):
     vectors = np.random.default_rng(4).normal(size=(5, 16))
-    together = search.neighbours_of_many(searchable, vectors, 7)
+    together = search.neighbours_of_many(searchable.snapshot(), vectors, 7)
     for vector, table in zip(vectors, together, strict=True):
         assert list(table["object_id"]) == list(searchable.neighbours(vector=vector, k=7)["object_id"])
 
@@ -141,7 +142,7 @@ def test_pieces_of_the_query_are_no_neighbours_of_it(catalogue, make_rows, write
 def test_a_position_means_the_primary_copy(overlapping):
     whole = overlapping.table(["object_id", "ra", "dec", "is_primary"])
     secondary = whole[~whole["is_primary"]][3]
-    found = search.example(overlapping, ra=secondary["ra"], dec=secondary["dec"])
+    found = match_one(overlapping.snapshot(), ra=secondary["ra"], dec=secondary["dec"])
     assert found.object_id in whole["object_id"][whole["is_primary"]]
     assert abs(found.ra - secondary["ra"]) * 3600 < 1
 
@@ -212,13 +213,13 @@ def test_a_tile_replaced_between_search_and_answer_is_searched_again(
     assert tile in before["tile"]
     rows_of, searches, times = passes.rows_of, [], 1
 
-    def replaced_first(catalogue, footers, hits, columns):
+    def replaced_first(snapshot, hits, columns):
         searches.append(len(hits))
         if len(searches) <= times:
             count = 40 + len(searches)
             replacement = make_rows(900, 0.5 + 0.01 * np.arange(count), np.full(count, 30.2))
-            write_tile(catalogue, tile, replacement)
-        return rows_of(catalogue, footers, hits, columns)
+            write_tile(snapshot.catalogue, tile, replacement)
+        return rows_of(snapshot, hits, columns)
 
     monkeypatch.setattr(passes, "rows_of", replaced_first)
     found = survey.neighbours(vector=question, k=900, columns=["object_id", "tile", "embedding"])
@@ -252,12 +253,12 @@ def test_the_index_recalls_what_exact_search_finds(tmp_path, run, make_rows, wri
         ra, dec = rng.uniform(0, 360, 3000), rng.uniform(-80, 80, 3000)
         write_tile(catalogue, f"{number}.1", make_rows(number, ra, dec, draw(3000)), wide)
     queries = draw(40)
-    exact = search.neighbours_of_many(catalogue, queries, 10, columns=["object_id"])
+    exact = search.neighbours_of_many(catalogue.snapshot(), queries, 10, columns=["object_id"])
     index.build(catalogue)
     for path in (catalogue.path / "index").glob("shard-*.json"):  # so that Annoy has to choose among 9,000
         path.write_text(path.read_text().replace('"effort": 5000', '"effort": 3000'))
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
-    found = search.neighbours_of_many(catalogue, queries, 10, columns=["object_id"])
+    found = search.neighbours_of_many(catalogue.snapshot(), queries, 10, columns=["object_id"])
     assert found[0].meta == {"rows_exact": 0, "rows_indexed": 9000}
     shared = [len(set(a["object_id"]) & set(b["object_id"])) / 10 for a, b in zip(exact, found, strict=True)]
     assert np.mean(shared) >= 0.95

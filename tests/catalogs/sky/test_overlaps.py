@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import catalogs
 from catalogs.ranking import rank
-from catalogs.search import examples
+from catalogs.search.matching import match
 from catalogs.sky import unions_grid as grid
 from catalogs.sky.overlaps import Owners
 
@@ -102,7 +102,7 @@ def test_filters_cones_and_rankings_agree_on_what_counts(tmp_path, run, make_row
     assert catalogue.table()["is_primary"].all()
     assert catalogue.cone(ra0, dec0, 2000)["is_primary"].all()
     assert catalogue.neighbours(object_id=217292000000, k=1)["is_primary"].all() in (True, np.True_)
-    ranked = rank.rank(catalogue, examples.match(catalogue, ra[:1], dec[:1]), k=5, method="nearest")
+    ranked = rank.rank(catalogue, match(catalogue.snapshot(), ra[:1], dec[:1]), k=5, method="nearest")
     assert len(ranked) == 2
     assert ranked["is_primary"].all()
     owner = grid.tile_at(float(ra[0]), float(dec[0]))

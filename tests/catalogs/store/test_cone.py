@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from catalogs.errors import ScannerError
 from catalogs.sky import geometry as sky
+from catalogs.store import snapshot
 from catalogs.store import tile_reader as reading
 
 
@@ -70,8 +71,7 @@ def test_a_cone_finds_what_brute_force_finds(odd_catalogue, odd_places, ra, dec,
 
 def test_only_tiles_that_a_cone_touches_are_read(odd_catalogue, monkeypatch):
     read = []
-    groups = reading.groups
-    monkeypatch.setattr(reading, "groups", lambda path, *rest: read.append(path.stem) or groups(path, *rest))
+    monkeypatch.setattr(snapshot, "TileFile", lambda path: read.append(path.stem) or reading.TileFile(path))
     odd_catalogue.cone(0.0, 0.0, 60)
     odd_catalogue.cone(123.0, 90.0, 60)
     assert read == ["100.180", "100.360"]
@@ -83,7 +83,8 @@ def test_row_groups_outside_the_declinations_are_skipped(catalogue, run, make_ro
     with catalogue.writer("1.200", run) as writer:
         writer.write(make_rows(1, np.full(1000, 20.0), dec))
     near = reading.Selection(near=sky.Circle(20.0, 10.26, 0.02))
-    assert reading._row_groups(catalogue.tile_path("1.200"), 10, near) == [4, 5]
+    with reading.TileFile(catalogue.tile_path("1.200")) as file:
+        assert file.row_groups(near) == [4, 5]
     assert len(catalogue.cone(20.0, 10.26, 36)) == len(brute_force(np.full(1000, 20.0), dec, (20.0, 10.26), 36))
 
 

@@ -116,7 +116,8 @@ def test_row_groups_that_cannot_pass_are_not_read(catalogue, run, make_rows, mon
     with catalogue.writer("1.1", run) as writer:
         writer.write(make_rows(1, np.full(1000, 20.0), np.linspace(0, 1, 1000), snr=snr))
     selection = reading.Selection(where.parse("snr > 85", SCHEMA))
-    assert reading._row_groups(catalogue.tile_path("1.1"), 10, selection) == [8, 9]
+    with reading.TileFile(catalogue.tile_path("1.1")) as file:
+        assert file.row_groups(selection) == [8, 9]
     assert len(catalogue.table(["snr"], where="snr > 85")) == np.sum(snr > 85)
 
 

@@ -17,9 +17,9 @@ pytest.importorskip("dask_jobqueue")
 
 import catalogs
 from catalogs.errors import ScannerError
-from scanner import cluster
-from scanner.cluster import Where, deploy
-from scanner.cluster.job import Work
+from scanner.cluster import deploy
+from scanner.cluster.job import Where, Work
+from scanner.cluster.run import scan_tiles as scan_on_cluster
 from scanner.cluster.worker import Gate
 from scanner.encoder import session as runtime
 from scanner.encoder.encoder import Encoder
@@ -88,7 +88,7 @@ def test_slurm_is_asked_for_workers(encoder: Encoder, tmp_path: Path, slurm: Pat
         small_tiles.write(tmp_path / "unions", name, size=160, objects=10)
     options = ScanOptions(readers=2)
     run = scan.make_run(UNIONS, encoder, options)
-    report = cluster.scan_tiles(
+    report = scan_on_cluster(
         [tile_list.find(UNIONS, name, tmp_path / "unions") for name in names],
         UNIONS,
         encoder,
@@ -135,7 +135,7 @@ def test_a_file_that_asks_for_nonsense_is_refused(
         pass
     assert caught.value.code == "cluster.bad_config"
     assert said in caught.value.message
-    assert "docs/scaling.md" in caught.value.hint
+    assert "docs/guide/many-machines.md" in caught.value.hint
     assert not (slurm / "script").exists()
 
 
@@ -147,7 +147,7 @@ def test_dask_is_missed_only_when_it_is_needed(
     run = scan.make_run(UNIONS, encoder, options)
     catalogue = catalogs.create(tmp_path, run)
     with pytest.raises(ScannerError) as caught:
-        cluster.scan_tiles([], UNIONS, encoder, catalogue, run, options, Where(workers=2))
+        scan_on_cluster([], UNIONS, encoder, catalogue, run, options, Where(workers=2))
     assert caught.value.code == "cluster.not_installed"
     assert "unions-scanner[cluster]" in caught.value.hint
 

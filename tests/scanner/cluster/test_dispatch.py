@@ -25,9 +25,10 @@ from distributed import Client, LocalCluster, SchedulerPlugin
 
 import catalogs
 from catalogs.errors import ScannerError
-from scanner.cluster import Where, deploy, dispatch
-from scanner.cluster import scan_tiles as scan_on_cluster
+from scanner.cluster import deploy, dispatch
 from scanner.cluster.dispatch import Workers
+from scanner.cluster.job import Where
+from scanner.cluster.run import scan_tiles as scan_on_cluster
 from scanner.encoder.encoder import Encoder
 from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions

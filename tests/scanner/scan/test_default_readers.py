@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import click
 import pytest
 
-from scanner.cli import options
 from scanner.encoder import session as runtime
+from scanner.scan import options
 from scanner.system import resources as machine
 
-NOTHING = {"address": None, "dask_config": None, "workers": None, "device": "auto", "precision": "fp32"}
+DEFAULTS: dict[str, Any] = {"device": "auto", "precision": "fp32"}
 
 
 @pytest.mark.parametrize(
@@ -34,8 +33,8 @@ NOTHING = {"address": None, "dask_config": None, "workers": None, "device": "aut
         ({"workers": 4}, 64, 4, 64.0, 4),
         ({"workers": 4}, 64, 0, 512.0, 2),
         ({"workers": 100}, 64, 0, 512.0, 1),
-        ({"address": "tcp://10.0.0.1:8786"}, 64, 1, 512.0, 1),
-        ({"workers": 8, "dask_config": "slurm.yaml"}, 64, 1, 512.0, 1),
+        ({"of_this_machine": False}, 64, 1, 512.0, 1),
+        ({"workers": 8, "of_this_machine": False}, 64, 1, 512.0, 1),
     ],
 )
 def test_readers_where_nobody_said(
@@ -44,6 +43,4 @@ def test_readers_where_nobody_said(
     monkeypatch.setattr(machine, "usable_cores", lambda: cores)
     monkeypatch.setattr(runtime, "gpu_count", lambda: gpus)
     monkeypatch.setattr(machine, "usable_memory", lambda: memory)
-    with click.Context(click.Command("scan-tiles")) as context:
-        context.params = {**NOTHING, **asked}
-        assert options.default_readers() == expected
+    assert options.default_readers(**DEFAULTS | asked) == expected

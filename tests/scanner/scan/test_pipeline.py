@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 import catalogs
 from catalogs.errors import ScannerError
 from scanner.encoder.encoder import Encoder
+from scanner.scan.handoff import Ready
 from scanner.scan.pipeline import AHEAD, Pipeline
 from scanner.scan.progress import Quiet
-from scanner.scan.read_ahead import Ready
 from scanner.scan.report import Seconds, TileReport
 from tests.support import tiny_encoder
 

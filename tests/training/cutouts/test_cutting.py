@@ -15,20 +15,20 @@ from astropy.table import Table
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.tile_images import TileImages
 from training.__main__ import cli
-from training.cutouts import production, shards
-from training.cutouts import real_fields as fields
+from training.cutouts import production, real_fields
 from training.cutouts.cutting import Plate, cut
 from training.cutouts.real_fields import Frame
 from training.cutouts.selection import Rule, chosen
 
-HALF_KIDS = 40 * shards.PIXEL_SCALE / 0.339
+HALF_KIDS = 40 * PIXEL_SCALE / 0.339
 
 
 @pytest.fixture(scope="module")
 def frames(shared_data: Path) -> list[Frame]:
-    return fields.frames(shared_data)
+    return real_fields.frames(shared_data)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def kids(frames: list[Frame]) -> Frame:
 
 @pytest.fixture(scope="module")
 def kids_images(kids: Frame) -> TileImages:
-    return fields.read(kids)
+    return real_fields.read(kids)
 
 
 def column(path: Path, name: str) -> NDArray[np.float64]:
@@ -117,7 +117,7 @@ def test_no_window_comes_near_a_known_lens(shared_data: Path, frames: list[Frame
         seen += len(ra)
         for lens_ra, lens_dec in lenses[np.abs(lenses[:, 1] - dec.mean()) < 0.1]:
             dx, dy = (ra - lens_ra) * np.cos(np.radians(dec)) * 3600, (dec - lens_dec) * 3600
-            assert (np.maximum(np.abs(dx), np.abs(dy)) > 40 * shards.PIXEL_SCALE + 5).all()
+            assert (np.maximum(np.abs(dx), np.abs(dy)) > 40 * PIXEL_SCALE + 5).all()
     assert seen > 20
 
 
@@ -126,13 +126,13 @@ def test_resampling_keeps_the_flux_of_real_galaxies(kids: Frame, kids_images: Ti
     plate = Plate("kids", kids_images, kids.seeing, sky=False, columns=kids.columns, most=kids.most)
     (shard,) = cut(plate, Rule(least=1.0, sky=0), seed=0)
     mag, radius = np.array(shard.table["mag"]), np.array(shard.table["flux_radius"])
-    good = np.flatnonzero((mag < 20.5) & (mag > 17) & (radius > 0.6) & (np.array(shard.table["valid_fraction"]) == 1))
+    good = np.flatnonzero((mag < 20.5) & (mag > 17) & (radius > 0.6) & (np.array(shard.table["band_fraction"]) == 1))
     assert len(good) >= 5
     x, y = np.array(shard.table["x"])[good] - 1820, np.array(shard.table["y"])[good]
     for band in (1, 2):
         before = sep.sum_circle(np.ascontiguousarray(kids_images.flux[band]), x, y, 2 / 0.339, subpix=11)[0]
         inside = [
-            float(sep.sum_circle(image, [39.5], [39.5], 2 / shards.PIXEL_SCALE, subpix=11)[0][0])
+            float(sep.sum_circle(image, [39.5], [39.5], 2 / PIXEL_SCALE, subpix=11)[0][0])
             for image in np.ascontiguousarray(shard.pixels[good, band])
         ]
         assert abs(np.median(np.array(inside) / before) - 1) < 0.005

@@ -14,9 +14,10 @@ import pytest
 
 from catalogs.errors import ScannerError
 from scanner.images.tile_images import TileImages
+from scanner.images.wcs import flat_wcs
+from scanner.survey.bands import BANDS
 from training.cutouts import cutting, production, shards
 from training.cutouts.cutting import Plate, cut
-from training.cutouts.real_fields import BANDS, flat_wcs
 from training.cutouts.selection import Rule
 from training.cutouts.shards import Shard
 
@@ -86,7 +87,7 @@ def test_the_manifest_says_what_the_files_hold(made: Path) -> None:
 def test_windows_are_centred_on_their_objects(made: Path) -> None:
     pixels = np.load(made / "s0.npy")
     table = pq.read_table(made / "s0.parquet")
-    whole = (np.array(table["kind"]) == "object") & (np.array(table["valid_fraction"]) > 0.99)
+    whole = (np.array(table["kind"]) == "object") & (np.array(table["band_fraction"]) > 0.99)
     centre = pixels[whole][:, 2, 38:42, 38:42].mean(axis=(1, 2))
     assert whole.any()
     assert (centre > np.nanmedian(pixels[whole][:, 2], axis=(1, 2)) + 20).all()

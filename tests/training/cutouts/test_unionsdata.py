@@ -13,8 +13,7 @@ from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
 from training.cli.cutouts import cutouts_command
-from training.cutouts import production, shards
-from training.cutouts import unionsdata as hdf5
+from training.cutouts import production, shards, unionsdata
 
 NAMES = (b"cfis-u", b"whigs-g", b"cfis_lsb-r")
 
@@ -66,19 +65,19 @@ def test_files_can_be_held_out(tmp_path: Path) -> None:
 
 def test_a_file_without_cutouts_keeps_the_window_that_was_asked_for(tmp_path: Path) -> None:
     write(tmp_path / "a.h5", rows=0)
-    production.produce(tmp_path / "out", hdf5.tasks((tmp_path / "a.h5",), "unions", window=64), seed=0, window=64)
+    production.produce(tmp_path / "out", unionsdata.file_tasks((tmp_path / "a.h5",), "unions", 64), seed=0, window=64)
     assert only(tmp_path / "out")[0].shape == (0, 5, 64, 64)
 
 
 def test_a_part_is_no_larger_than_promised(tmp_path: Path) -> None:
     write(tmp_path / "a.h5", side=16)
-    (task,) = hdf5.tasks((tmp_path / "a.h5",), "unions", window=16)
+    (task,) = unionsdata.file_tasks((tmp_path / "a.h5",), "unions", window=16)
     assert [len(part.pixels) for part in task.parts()] == [shards.AT_ONCE - 1, 300 - shards.AT_ONCE]
 
 
 def test_no_data_is_nan_and_a_zero_of_g_is_a_measurement(tmp_path: Path) -> None:
     write(tmp_path / "a.h5")
-    (task,) = hdf5.tasks((tmp_path / "a.h5",), "unions")
+    (task,) = unionsdata.file_tasks((tmp_path / "a.h5",), "unions")
     pixels = np.concatenate([part.pixels for part in task.parts()])
     assert np.isnan(pixels[1, :3, :, :40]).all()
     assert np.isfinite(pixels[1, :3, :, 40:]).all()
@@ -93,7 +92,7 @@ def test_the_object_stays_in_the_middle_whatever_the_size(tmp_path: Path, side: 
     counts[..., side // 2, side // 2] = 50
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["cutouts"], file["bands"] = counts, np.array(NAMES)
-    (task,) = hdf5.tasks((tmp_path / "a.h5",), "unions")
+    (task,) = unionsdata.file_tasks((tmp_path / "a.h5",), "unions")
     (part,) = task.parts()
     assert np.unravel_index(np.nanargmax(part.pixels[0, 0]), (80, 80)) == (40, 40)
     assert np.isfinite(part.pixels[0, 0]).sum() == min(side, 80) ** 2
@@ -107,10 +106,14 @@ def test_a_band_that_failed_leaves_channels_nobody_can_name(
     tmp_path: Path, names: tuple[bytes, ...], code: str
 ) -> None:
     write(tmp_path / "a.h5", names=names, rows=5)
-    made = production.produce(tmp_path / "good", hdf5.tasks((tmp_path / "a.h5",), "unions"), 0) if not code else None
+    made = (
+        production.produce(tmp_path / "good", unionsdata.file_tasks((tmp_path / "a.h5",), "unions"), 0)
+        if not code
+        else None
+    )
     if made is None:
         with pytest.raises(ScannerError) as caught:
-            production.produce(tmp_path / "shards", hdf5.tasks((tmp_path / "a.h5",), "unions"), 0)
+            production.produce(tmp_path / "shards", unionsdata.file_tasks((tmp_path / "a.h5",), "unions"), 0)
         assert caught.value.code == code
         assert not (tmp_path / "shards" / "manifest.json").exists()
 
@@ -121,8 +124,8 @@ def test_what_is_no_such_file_is_refused_by_name(tmp_path: Path) -> None:
         file["cutouts"] = np.zeros((4, 80, 80))
     for name, code in (("text", "cutout.unreadable"), ("flat", "cutout.shape_mismatch")):
         with pytest.raises(ScannerError, match=name) as caught:
-            list(hdf5.tasks((tmp_path / f"{name}.h5",), "unions")[0].parts())
+            list(unionsdata.file_tasks((tmp_path / f"{name}.h5",), "unions")[0].parts())
         assert caught.value.code == code
     with pytest.raises(ScannerError) as caught:
-        hdf5.tasks((tmp_path / "flat.h5",), "legacysurvey")
+        unionsdata.file_tasks((tmp_path / "flat.h5",), "legacysurvey")
     assert caught.value.code == "shards.other_pixels"

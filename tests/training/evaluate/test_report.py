@@ -10,24 +10,24 @@ import pytest
 from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
+from catalogs.estimate import DRAWS, PairedEstimate
 from tests.support import tiny_encoder
 from training.cli.evaluate import evaluate_command
 from training.evaluate import report
-from training.evaluate.results import Measured, mean_of_seeds
+from training.evaluate.results import TaskResult, average_seeds
 from training.evaluate.run import Bench
-from training.evaluate.statistics.bootstrap import DRAWS, Estimate
 
 
-def estimate(value: float) -> Estimate:
-    return Estimate(value, value + np.repeat([-0.1, 0.1], DRAWS // 2))
+def estimate(value: float) -> PairedEstimate:
+    return PairedEstimate.of(value, value + np.repeat([-0.1, 0.1], DRAWS // 2))
 
 
 def test_the_table_has_a_row_a_measure_under_its_task_and_a_column_a_model() -> None:
     mine = {
-        "retrieval": Measured({"mAP": estimate(0.5), "P@10": estimate(0.4)}),
-        "galaxy": Measured({"AUC": estimate(0.9)}),
+        "retrieval": TaskResult({"mAP": estimate(0.5), "P@10": estimate(0.4)}),
+        "galaxy": TaskResult({"AUC": estimate(0.9)}),
     }
-    text = report.table({"mine": mine, "other": {"retrieval": Measured({"mAP": estimate(0.7)})}})
+    text = report.table({"mine": mine, "other": {"retrieval": TaskResult({"mAP": estimate(0.7)})}})
     lines = text.splitlines()
     assert [line.split()[0] for line in lines[1:6]] == ["retrieval", "mAP", "P@10", "galaxy", "AUC"]
     assert "0.500 [0.40, 0.60]" in lines[2]
@@ -36,14 +36,14 @@ def test_the_table_has_a_row_a_measure_under_its_task_and_a_column_a_model() -> 
 
 
 def test_seeds_become_one_column_with_their_spread() -> None:
-    seeds = [{"retrieval": Measured({"mAP": estimate(v)}, {"asked": np.array([v])})} for v in (0.3, 0.5)]
-    joined = mean_of_seeds(seeds)["retrieval"]
+    seeds = [{"retrieval": TaskResult({"mAP": estimate(v)}, {"asked": np.array([v])})} for v in (0.3, 0.5)]
+    joined = average_seeds(seeds)["retrieval"]
     assert joined.curves["asked"].tolist() == [0.4]
     assert "0.400 [0.30, 0.50] ±0.14" in report.table({"random": {"retrieval": joined}})
 
 
 def test_a_card_can_quote_what_was_written(tmp_path: Path) -> None:
-    results = {"mine": {"retrieval": Measured({"mAP": estimate(0.5)}, {"asked": np.linspace(0, 1, 20)})}}
+    results = {"mine": {"retrieval": TaskResult({"mAP": estimate(0.5)}, {"asked": np.linspace(0, 1, 20)})}}
     report.write(results, {"side": 64}, tmp_path)
     assert "| retrieval | mAP | 0.500 [0.40, 0.60] |" in report.card_table(tmp_path / "evaluation.json")
     assert json.loads((tmp_path / "evaluation.json").read_text())["about"] == {"side": 64}

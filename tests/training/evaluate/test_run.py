@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pkgutil import resolve_name
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from training.evaluate.embeddings import Embeddings, Shortened
-from training.evaluate.models import Flux, Turned, Vectors, unit
+from catalogs.estimate import DRAWS, PairedEstimate, average, difference, draw_counts, estimate_paired_mean
+from catalogs.ranking import measures
+from catalogs.store.vectors import unit
+from training.evaluate.embeddings import Embeddings, ShortEmbeddings
+from training.evaluate.models import Flux, TurnAverage, Vectors
 from training.evaluate.sets import Sets
 from training.evaluate.sets.lenses import LabelledWindows, central, magnitudes, matched
-from training.evaluate.statistics import bootstrap, metrics
-from training.evaluate.statistics.bootstrap import Estimate, auc_estimate, mean_estimate, r2_estimate
-from training.evaluate.tasks.lenses import changed, changes, finds_itself, subsets
+from training.evaluate.statistics import metrics
+from training.evaluate.statistics.estimates import estimate_auc, estimate_r2
+from training.evaluate.tasks import TASKS
+from training.evaluate.tasks.lenses import changed, changes, is_own_nearest, subsets
 from training.evaluate.tasks.pictures import galaxy
 from training.evaluate.tasks.simulated import some_bands
 
@@ -47,11 +52,12 @@ class CornerPixels:
 
 def test_measures_of_a_ranking_worked_out_by_hand() -> None:
     ranked = hits("L.L....L")  # lenses at ranks 1, 3 and 8
-    assert metrics.average_precision(ranked) == pytest.approx((1 / 1 + 2 / 3 + 3 / 8) / 3)
-    assert metrics.precision(ranked, 4) == 0.5
-    assert metrics.recall(ranked, 4) == pytest.approx(2 / 3)
+    places = metrics.places(ranked)
+    assert measures.average_precision(places) == pytest.approx((1 / 1 + 2 / 3 + 3 / 8) / 3)
+    assert measures.purity(4)(places) == 0.5
+    assert measures.recall(4)(places) == pytest.approx(2 / 3)
     gains = 1 / np.log2([2, 4, 9])
-    assert metrics.ndcg(ranked, 8) == pytest.approx(gains.sum() / (1 / np.log2([2, 3, 4])).sum())
+    assert measures.ndcg(8)(places) == pytest.approx(gains.sum() / (1 / np.log2([2, 3, 4])).sum())
     assert metrics.recall_curve([ranked, hits("LL......")], 3).tolist() == pytest.approx([5 / 12, 2 / 3, 5 / 6])
 
 
@@ -64,54 +70,54 @@ def test_leave_one_out_never_counts_the_query_itself() -> None:
 
 def test_a_constant_similarity_gives_lenses_no_advantage() -> None:
     found = metrics.leave_one_out(np.ones((40, 40)), hits("LLLL" + "." * 36))
-    assert np.mean([metrics.average_precision(row) for row in found]) < 0.1
+    assert np.mean([measures.average_precision(metrics.places(row)) for row in found]) < 0.1
 
 
 def test_the_area_under_the_curve_counts_ties_a_half() -> None:
     is_lens = hits("LL..")
-    assert auc_estimate(np.array([3.0, 2, 1, 0]), is_lens).value == 1
-    assert auc_estimate(np.array([1.0, 1, 1, 1]), is_lens).value == 0.5
-    assert auc_estimate(np.array([2.0, 0, 1, 0]), is_lens).value == pytest.approx((2 + 0.5) / 4)
+    assert estimate_auc(np.array([3.0, 2, 1, 0]), is_lens).value == 1
+    assert estimate_auc(np.array([1.0, 1, 1, 1]), is_lens).value == 0.5
+    assert estimate_auc(np.array([2.0, 0, 1, 0]), is_lens).value == pytest.approx((2 + 0.5) / 4)
 
 
 def test_the_bootstrap_of_the_area_is_that_of_really_resampled_objects() -> None:
     random = np.random.default_rng(3)
     is_lens = np.arange(60) < 20
     score = random.normal(size=60) + is_lens
-    counts = bootstrap.resamples(is_lens)
+    counts = draw_counts(is_lens)
     drawn = np.repeat(np.arange(60), counts[7].astype(int))
-    again = auc_estimate(score[drawn], is_lens[drawn]).value
-    assert auc_estimate(score, is_lens).draws[7] == pytest.approx(again)
-    assert counts[:, :20].sum(axis=1).tolist() == [20] * bootstrap.DRAWS
+    again = estimate_auc(score[drawn], is_lens[drawn]).value
+    assert estimate_auc(score, is_lens).draws[7] == pytest.approx(again)
+    assert counts[:, :20].sum(axis=1).tolist() == [20] * DRAWS
 
 
 def test_the_share_of_variance_explained_and_its_bootstrap() -> None:
     truth = np.random.default_rng(4).normal(5, 2, 50)
     guess = truth + np.random.default_rng(5).normal(0, 1, 50)
-    estimate = r2_estimate(truth, guess)
+    estimate = estimate_r2(truth, guess)
     assert estimate.value == pytest.approx(1 - np.sum((truth - guess) ** 2) / np.sum((truth - truth.mean()) ** 2))
-    drawn = np.repeat(np.arange(50), bootstrap.resamples(np.zeros(50))[3].astype(int))
-    assert estimate.draws[3] == pytest.approx(r2_estimate(truth[drawn], guess[drawn]).value)
-    assert r2_estimate(truth, np.full(50, truth.mean())).value == pytest.approx(0)
+    drawn = np.repeat(np.arange(50), draw_counts(np.zeros(50))[3].astype(int))
+    assert estimate.draws[3] == pytest.approx(estimate_r2(truth[drawn], guess[drawn]).value)
+    assert estimate_r2(truth, np.full(50, truth.mean())).value == pytest.approx(0)
 
 
 def test_an_interval_holds_its_mean_and_narrows_with_more_queries() -> None:
     random = np.random.default_rng(1)
-    few, many = (mean_estimate(random.uniform(size=n)) for n in (20, 2000))
+    few, many = (estimate_paired_mean(random.uniform(size=n)) for n in (20, 2000))
     assert few.low < few.value < few.high
     assert many.high - many.low < (few.high - few.low) / 5
 
 
 def test_a_small_paired_difference_is_seen_where_the_intervals_overlap() -> None:
     values = np.random.default_rng(2).uniform(size=100)
-    one, other = mean_estimate(values + 0.01), mean_estimate(values)
+    one, other = estimate_paired_mean(values + 0.01), estimate_paired_mean(values)
     assert one.low < other.high
-    assert bootstrap.difference(one, other).low > 0
+    assert difference(one, other).low > 0
 
 
 def test_seeds_are_averaged_and_their_spread_is_kept() -> None:
-    seeds = [Estimate(value, np.full(bootstrap.DRAWS, value)) for value in (0.4, 0.5, 0.6)]
-    mean = bootstrap.averaged(seeds)
+    seeds = [PairedEstimate.of(value, np.full(DRAWS, value)) for value in (0.4, 0.5, 0.6)]
+    mean = average(seeds)
     assert (mean.value, mean.low, mean.spread) == pytest.approx((0.5, 0.5, 0.1))
 
 
@@ -130,7 +136,7 @@ def test_objects_seen_otherwise_keep_their_pixels() -> None:
     assert np.isnan(views["without r"][:, 2]).all()
     np.testing.assert_array_equal(views["mirrored"][..., ::-1], labelled.flux)
     np.testing.assert_array_equal(np.rot90(views["turned 90 degrees"], -1, axes=(2, 3)), labelled.flux)
-    assert finds_itself(np.eye(3, dtype=np.float32)[[0, 2, 2]], np.eye(3, dtype=np.float32)).tolist() == [1, 0, 1]
+    assert is_own_nearest(np.eye(3, dtype=np.float32)[[0, 2, 2]], np.eye(3, dtype=np.float32)).tolist() == [1, 0, 1]
 
 
 def test_added_noise_doubles_that_of_the_sky() -> None:
@@ -146,7 +152,7 @@ def test_added_noise_doubles_that_of_the_sky() -> None:
 
 def test_the_mean_of_eight_turns_does_not_know_how_a_window_lies() -> None:
     flux, plain = windows(1, [20.0] * 6).flux, CornerPixels()
-    eight = Turned(plain)
+    eight = TurnAverage(plain)
     np.testing.assert_allclose(eight.embed(np.rot90(flux, 3, axes=(2, 3))), eight.embed(flux), atol=1e-6)
     np.testing.assert_allclose(eight.embed(flux.swapaxes(2, 3)), eight.embed(flux), atol=1e-6)
     assert np.abs(plain.embed(flux[..., ::-1]) - plain.embed(flux)).max() > 0.1
@@ -155,7 +161,7 @@ def test_the_mean_of_eight_turns_does_not_know_how_a_window_lies() -> None:
 def test_a_set_is_embedded_once_also_for_its_short_vectors() -> None:
     plain, labelled = CornerPixels(), windows(1, [20.0] * 6)
     whole = Embeddings(lambda _: plain, plain.side)
-    short = Shortened(whole, 3)
+    short = ShortEmbeddings(whole, 3)
     first = whole.of(labelled)
     np.testing.assert_allclose(short.of(labelled), unit(first[:, :3]))
     assert whole.of(labelled) is first
@@ -180,7 +186,7 @@ def test_an_object_is_looked_for_with_some_of_its_bands() -> None:
             asked.append("".join(np.array(list("ugriz"))[np.isfinite(flux).all(axis=(0, 2, 3))]))
             return unit(np.nan_to_num(flux).reshape(len(flux), -1))
 
-    sets = SimpleNamespace(seen_twice=SimpleNamespace(name="twice", flux=flux))
+    sets = SimpleNamespace(exposure_pairs=SimpleNamespace(name="twice", flux=flux))
     found = some_bands(sets, Embeddings(lambda _: Pixels(), 8)).estimates  # type: ignore[arg-type]
     assert asked == ["ugriz", "griz", "uriz", "ugiz", "ugrz", "ugri", "gri", "r"]
     assert found.pop("itself in r alone").value == pytest.approx(5 / 6)
@@ -214,3 +220,8 @@ def test_magnitudes_do_not_care_how_a_window_lies_in_memory() -> None:
     flux = windows(1, [20.0, 21.5, 23.0]).flux[:, 2]
     np.testing.assert_allclose(magnitudes(flux[..., ::-1]), magnitudes(flux), atol=1e-3)
     np.testing.assert_allclose(magnitudes(np.rot90(flux, axes=(1, 2))), magnitudes(flux), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_of_the_list_is_a_function(name: str) -> None:
+    assert callable(resolve_name(f"training.evaluate.tasks.{TASKS[name]}"))

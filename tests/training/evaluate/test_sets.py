@@ -10,12 +10,12 @@ import pytest
 from astropy.table import Table
 from PIL import Image
 
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from training.evaluate import baselines
 from training.evaluate.sets import pictures, simulated
-from training.evaluate.sets.lenses import PIXEL_SCALE
 from training.evaluate.sets.simulated import FRAGMENT, SETTINGS
 from training.evaluate.statistics import probes
-from training.evaluate.tasks.lenses import finds_itself
+from training.evaluate.tasks.lenses import is_own_nearest
 
 
 def picture_of(nanomaggies: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_one_detection_is_the_lens_and_its_neighbours_are_pieces_of_it() -> None
 
 
 def test_the_same_objects_are_seen_twice_with_other_noise() -> None:
-    pair = simulated.seen_twice(32, number=1, size=320)
+    pair = simulated.exposure_pairs(32, number=1, size=320)
     assert len(pair.flux) == len(pair.other) > 5
     corner = np.s_[:, 2, :5, :5]
     noise = [np.nanstd(flux[corner]) for flux in (pair.flux, pair.other)]
@@ -101,7 +101,7 @@ def test_baselines_give_unit_vectors_with_and_without_bands(name: str, small: si
     less[:, [0, 4]] = np.nan
     vectors = model.embed(less)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    assert finds_itself(model.embed(flux), model.embed(flux)).mean() > 0.9
+    assert is_own_nearest(model.embed(flux), model.embed(flux)).mean() > 0.9
 
 
 def test_seeds_give_other_random_networks(small: simulated.SimulatedWindows) -> None:

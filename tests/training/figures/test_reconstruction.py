@@ -13,7 +13,7 @@ from PIL import Image
 
 from training.config import Config
 from training.figures.reconstruction import GIVEN, bright, colours, complete, draw, reconstruct
-from training.loop.batches import CENTRED, VALIDATE, batch_of, open_cutouts
+from training.loop.batches import CENTRED, VALIDATE, make_batch, open_cutouts
 from training.loop.pretrain import pretrain
 from training.model.mae import MaskedAutoencoder
 
@@ -25,7 +25,7 @@ def test_visible_patches_are_the_input_and_masked_ones_the_prediction(
     torch.manual_seed(0)
     model = MaskedAutoencoder(replace(tiny.model, normalised_target=normalised)).eval()
     held = open_cutouts(shards, tiny, VALIDATE)
-    batch = batch_of(held, np.array([[0, 0], [0, 3], [0, 4]]), CENTRED, tiny)
+    batch = make_batch(held, np.array([[0, 0], [0, 3], [0, 4]]), CENTRED, tiny)
     found = complete(model, batch)
     masked = np.broadcast_to(found.masked, found.flux.shape)
     assert masked.mean() == 0.75
@@ -44,7 +44,7 @@ def test_the_picture_says_what_was_lent_to_the_prediction(
     held = open_cutouts(shards, tiny, VALIDATE)
     for normalised in (False, True):
         model = MaskedAutoencoder(replace(tiny.model, normalised_target=normalised)).eval()
-        draw(complete(model, batch_of(held, np.array([[0, 0]]), CENTRED, tiny)), tmp_path / "figure.png")
+        draw(complete(model, make_batch(held, np.array([[0, 0]]), CENTRED, tiny)), tmp_path / "figure.png")
     assert titles == [f"reconstruction {GIVEN}"]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from catalogs.errors import ScannerError
 from training.config import Augment, Config, Data
-from training.loop.batches import CENTRED, VALIDATE, batch_of, keys_of, open_cutouts, sample, turned
+from training.loop.batches import CENTRED, VALIDATE, make_batch, open_cutouts, sample, sample_keys
 
 
 def keys(n: int, epoch: int = 0) -> np.ndarray:
@@ -21,8 +21,11 @@ def keys(n: int, epoch: int = 0) -> np.ndarray:
 
 def test_a_sample_depends_on_seed_epoch_and_row_alone(shards: Path, tiny: Config) -> None:
     cutouts = open_cutouts(shards, tiny)
-    whole, part = batch_of(cutouts, keys(16), tiny.augment, tiny), batch_of(cutouts, keys(16)[5:7], tiny.augment, tiny)
-    other = batch_of(cutouts, keys(16, epoch=1), tiny.augment, tiny)
+    whole, part = (
+        make_batch(cutouts, keys(16), tiny.augment, tiny),
+        make_batch(cutouts, keys(16)[5:7], tiny.augment, tiny),
+    )
+    other = make_batch(cutouts, keys(16, epoch=1), tiny.augment, tiny)
     for mine, same, different in zip(whole, part, other, strict=True):
         np.testing.assert_array_equal(mine[5:7], same)
         if mine is not whole.kind and mine.numel():  # what an object is does not change; nobody asked for ``clean``
@@ -30,18 +33,18 @@ def test_a_sample_depends_on_seed_epoch_and_row_alone(shards: Path, tiny: Config
 
 
 def test_every_epoch_sees_every_row_once_in_another_order() -> None:
-    found = keys_of(np.arange(30), 10, seed=3)
+    found = sample_keys(np.arange(30), 10, seed=3)
     for epoch in range(3):
         here = found[found[:, 0] == epoch, 1]
         assert sorted(here) == list(range(10))
     assert found[:10, 1].tolist() != found[10:20, 1].tolist()
-    np.testing.assert_array_equal(keys_of(np.arange(7, 12), 10, seed=3), found[7:12])
+    np.testing.assert_array_equal(sample_keys(np.arange(7, 12), 10, seed=3), found[7:12])
 
 
 def test_bands_come_in_the_order_of_the_model_and_centred_crops_are_the_centre(shards: Path, tiny: Config) -> None:
     cutouts = open_cutouts(shards, tiny)
     stored = np.load(shards / "sim.npy")
-    flux = batch_of(cutouts, keys(4), CENTRED, tiny).flux
+    flux = make_batch(cutouts, keys(4), CENTRED, tiny).flux
     np.testing.assert_array_equal(flux, stored[:4, 1:4, 4:36, 4:36])
 
 
@@ -58,7 +61,7 @@ def test_a_source_can_be_repeated_and_is_then_augmented_anew(shards: Path, tiny:
     cutouts = open_cutouts(shards, config)
     assert len(cutouts) == 96 + 3 * 8
     np.testing.assert_array_equal(cutouts[96], cutouts[104])
-    noise = batch_of(cutouts, np.array([[0, 96], [0, 104]]), tiny.augment, tiny).noise
+    noise = make_batch(cutouts, np.array([[0, 96], [0, 104]]), tiny.augment, tiny).noise
     assert not noise[0].equal(noise[1])
     with pytest.raises(ScannerError, match="hubble"):
         open_cutouts(shards, replace(tiny, data=Data(repeat={"hubble": 2})))
@@ -75,16 +78,23 @@ def test_at_least_one_band_with_data_stays_visible(tiny: Config) -> None:
 
 def test_bands_are_dropped_as_often_as_asked(shards: Path, tiny: Config) -> None:
     cutouts = open_cutouts(shards, tiny)
-    drawn = [batch_of(cutouts, keys(100, epoch), Augment(drop_band=0.2), tiny).hidden for epoch in range(5)]
+    drawn = [make_batch(cutouts, keys(100, epoch), Augment(drop_band=0.2), tiny).hidden for epoch in range(5)]
     share = np.mean([part.numpy().all(axis=(2, 3)).mean() for part in drawn])
     assert 0.15 < share < 0.25
 
 
-def test_the_eight_turns_are_eight_and_include_the_identity() -> None:
-    image = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
-    seen = {turned(image, turn).tobytes() for turn in range(8)}
-    assert len(seen) == 8
-    np.testing.assert_array_equal(turned(image, 0), image)
+def test_orientations_are_drawn_in_the_order_that_checkpoints_were_trained_with(tiny: Config) -> None:
+    cutout = np.random.default_rng(0).normal(size=(3, 32, 32)).astype(np.float32)
+    seen = set()
+    for seed in range(40):
+        flux, *_ = sample(cutout, np.random.default_rng(seed), replace(CENTRED, flips=True), tiny.model)
+        random = np.random.default_rng(seed)
+        random.integers(0, 1, size=2)  # jitter
+        turn = int(random.integers(8))
+        expected = np.rot90(cutout.swapaxes(1, 2) if turn & 4 else cutout, turn & 3, axes=(1, 2))
+        np.testing.assert_array_equal(flux, expected)
+        seen.add(turn)
+    assert seen == set(range(8))
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from training.config import Augment, Config, Objective
+from training.config import POOLINGS, Augment, Config, Objective
 from training.cutouts.shards import KINDS
-from training.loop.batches import CENTRED, batch_of, open_cutouts, sample, views
-from training.loop.objective import Objective as Learned
-from training.loop.objective import info_nce
+from training.loop.batches import CENTRED, make_batch, open_cutouts, sample, views
+from training.loop.objective import TrainingObjective, info_nce
 from training.model.mae import patchify
-from training.model.pooling import POOLINGS, pool, pool_visible
+from training.model.pooling import pool, pool_visible
 
 BOTH = Objective(contrast=1.0, simulated=0.5)
 
@@ -31,7 +30,7 @@ def config(tiny: Config) -> Config:
 def two_views(shards: Path, config: Config, rows: int = 8) -> object:
     cutouts = open_cutouts(shards, config)
     keys = np.stack([np.zeros(rows, np.int64), np.arange(rows)], axis=1)
-    return batch_of(cutouts, views(keys, 2), config.augment, config)
+    return make_batch(cutouts, views(keys, 2), config.augment, config)
 
 
 def test_the_loss_of_the_comparison_is_its_formula() -> None:
@@ -65,14 +64,14 @@ TOLD = """
 import sys
 import torch
 from training.config import Config, Model, Objective
-from training.loop.objective import Objective as Learned
-from training.loop.processes import joined
+from training.loop.objective import TrainingObjective
+from training.loop.processes import join_processes
 
 shape = Model(bands=("g", "r"), window=16, dim=16, depth=1, heads=2, decoder_dim=8, decoder_depth=1, decoder_heads=2)
-with joined() as world:
+with join_processes() as world:
     world.device = torch.device("cpu")
     torch.manual_seed(0)
-    model = Learned(Config(model=shape, objective=Objective(contrast=1.0)))
+    model = TrainingObjective(Config(model=shape, objective=Objective(contrast=1.0)))
     wrapped, each = world.wrap(model), 6 // world.size
     flux, noise = (
         drawn[:, world.rank * each : (world.rank + 1) * each].flatten(0, 1)
@@ -134,7 +133,7 @@ def test_two_views_show_one_object_differently(shards: Path, config: Config) -> 
 
 
 def test_objects_nobody_knows_teach_no_kind(shards: Path, config: Config) -> None:
-    model, batch = Learned(config), two_views(shards, config)
+    model, batch = TrainingObjective(config), two_views(shards, config)
     known = model(*batch._replace(kind=batch.kind.where(batch.kind != 3, -1)))
     other = batch.flux.clone()
     other[batch.kind == 3] *= 3
@@ -149,7 +148,7 @@ def test_objects_nobody_knows_teach_no_kind(shards: Path, config: Config) -> Non
 
 def test_without_terms_it_is_the_plain_autoencoder(shards: Path, tiny: Config) -> None:
     torch.manual_seed(0)
-    model = Learned(tiny)
+    model = TrainingObjective(tiny)
     assert {name.split(".")[0] for name, _ in model.named_parameters()} == {"mae"}
     batch = two_views(shards, tiny)
     losses = model(*batch)
@@ -161,12 +160,12 @@ def test_visible_pixels_are_denoised_where_that_is_asked_for(shards: Path, tiny:
     """The batch carries the flux without noise; visible pixels cost then, and the noise is not to be predicted."""
     noisy = replace(tiny, augment=replace(CENTRED, noise=3.0), objective=Objective(denoise=0.5))
     cutouts, keys = open_cutouts(shards, noisy), np.stack([np.zeros(8, np.int64), np.arange(8)], axis=1)
-    batch = batch_of(cutouts, keys, noisy.augment, noisy)
-    plain = batch_of(cutouts, keys, CENTRED, noisy)
+    batch = make_batch(cutouts, keys, noisy.augment, noisy)
+    plain = make_batch(cutouts, keys, CENTRED, noisy)
     torch.testing.assert_close(batch.clean, plain.flux, equal_nan=True)
     assert not torch.allclose(batch.flux, batch.clean, equal_nan=True)
     torch.manual_seed(0)
-    model = Learned(noisy)
+    model = TrainingObjective(noisy)
     losses = model(*batch)
     assert float(losses.denoise) > 0
     torch.testing.assert_close(losses.total, losses.reconstruction + 0.5 * losses.denoise)

@@ -20,7 +20,7 @@ from training.config import Config
 from training.loop.checkpoint import NAME, load, stages
 from training.loop.journal import read_log
 from training.loop.pretrain import TIMED, pretrain, rate
-from training.loop.trainer import Trainer, groups
+from training.loop.trainer import Trainer, parameter_groups
 
 CONFIG = Path(__file__).parents[3] / "training" / "configs" / "tiny.toml"
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -286,7 +286,7 @@ def test_only_matrices_decay(tiny: Config) -> None:
     from training.model.mae import MaskedAutoencoder
 
     model = MaskedAutoencoder(tiny.model)
-    decayed, free = (group["params"] for group in groups(model, 0.05))
+    decayed, free = (group["params"] for group in parameter_groups(model, 0.05))
     assert all(p.ndim >= 2 for p in decayed)  # type: ignore[attr-defined]
     assert any(p is model.pixels.fill for p in free)  # type: ignore[attr-defined]
     assert any(p is model.encoder.vit.cls_token for p in free)  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from training.loop.statistics import without_bands
+from training.loop.statistics import drop_bands
 from training.model.pooling import Pooled, fit
 
 NOBODY = torch.zeros(400, dtype=torch.bool)
@@ -54,7 +54,7 @@ def test_the_last_band_is_never_taken_away() -> None:
     flux = torch.ones(300, 3, 4, 4)
     flux[:100, 1:] = torch.nan
     flux[100:200, 0, :2] = torch.nan
-    seen = without_bands(flux, np.random.default_rng(0))
+    seen = drop_bands(flux, np.random.default_rng(0))
     there = seen.isfinite().flatten(2).any(dim=2)
     assert there.any(dim=1).all()
     assert 0.2 < float((~there[200:]).float().mean()) < 0.35

@@ -12,11 +12,12 @@ pytest.importorskip("galsim")
 import galsim
 
 from scanner.images.tile_images import open_tile
+from scanner.survey.bands import BANDS
 from scanner.survey.survey import load
 from scanner.survey.tile import Tile
-from training.simulate import fit_population as fit
-from training.simulate.conditions import BANDS, Settings
-from training.simulate.make_demo_tile import SETTINGS, TILE, demo_scene
+from tools import fit_population
+from tools.make_demo_tile import SETTINGS, TILE, demo_scene
+from training.simulate.conditions import Settings
 from training.simulate.population import expected, fitted, galaxies, magnitudes, stars
 from training.simulate.write import file_name
 
@@ -29,7 +30,7 @@ def table(shared_data: Path) -> dict[str, np.ndarray]:
     path = shared_data / TABLE
     if not path.exists():
         pytest.skip(f"no {TABLE}")
-    return fit.load(path)
+    return fit_population.load(path)
 
 
 def test_counts_are_those_of_the_table_to_a_tenth(shared_data: Path) -> None:
@@ -43,12 +44,12 @@ def test_counts_are_those_of_the_table_to_a_tenth(shared_data: Path) -> None:
 
 
 def test_the_committed_counts_are_what_the_fit_gives(shared_data: Path) -> None:
-    assert fit.counts(shared_data / TABLE) == fitted()["counts"]
+    assert fit_population.counts(shared_data / TABLE) == fitted()["counts"]
 
 
 def test_the_committed_mixture_fits_the_table(table: dict[str, np.ndarray]) -> None:
     """Its mean and spread of every column are the table's, for the whole sample."""
-    x, mix = fit.features(table), fitted()["mixture"]
+    x, mix = fit_population.features(table), fitted()["mixture"]
     mean = mix["weights"] @ mix["means"]
     spread = mix["covariances"].diagonal(axis1=1, axis2=2) + (mix["means"] - mean) ** 2
     np.testing.assert_allclose(mean, x.mean(axis=0), atol=0.01)
@@ -70,7 +71,7 @@ def test_sizes_shapes_and_colours_at_a_magnitude_are_those_of_the_table(
     real = {name: column[here] for name, column in table.items()}
     drawn = galaxies(np.random.default_rng(1), np.random.default_rng(2).choice(real["mag_auto"], 4000))
     pairs = {
-        "size": (np.log10(drawn.size), np.log10(real["reff_pix"] * fit.TABLE_PIXEL), 0.06),
+        "size": (np.log10(drawn.size), np.log10(real["reff_pix"] * fit_population.TABLE_PIXEL), 0.06),
         "n": (np.log10(drawn.n), np.log10(np.clip(real["sersic_n"], 0.5, 5.5)), 0.08),
         "q": (drawn.q, real["b_a"], 0.05),
         "g - r": (drawn.mag[:, 1] - drawn.mag[:, 2], real["subaru_g"] - real["subaru_r"], 0.08),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from training.simulate.canvas import FINE
-from training.simulate.conditions import PIXEL_SCALE
 from training.simulate.lens_images import _brightness
 from training.simulate.lens_population import Deflector, Source
 

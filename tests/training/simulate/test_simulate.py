@@ -15,16 +15,18 @@ import galsim
 from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.tile_images import open_tile
+from scanner.survey.bands import BANDS
 from scanner.survey.survey import load
 from scanner.survey.tile import Tile
+from tools.make_demo_tile import conditions
 from training.cli.simulate import simulate
 from training.simulate.canvas import Canvas, fluxes, sersic
-from training.simulate.conditions import BANDS, DEPTH, PIXEL_SCALE, Settings, pixel_rms
+from training.simulate.conditions import DEPTH, Settings, pixel_rms
 from training.simulate.exposure import correlated_noise, saturate
 from training.simulate.lens_images import lensed_light
 from training.simulate.lens_population import Deflector, Source
-from training.simulate.make_demo_tile import conditions
 from training.simulate.scene import Scene, simulate_tile
 from training.simulate.write import file_name, write_tile
 

@@ -1,4 +1,4 @@
-"""All windows an evaluation may need, each set made when a task first asks for it."""
+"""Sets of cutouts for an evaluation, each made when a task first needs it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from collections.abc import Callable
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
-from training.evaluate.sets import lenses as windows
 from training.evaluate.sets import pictures, simulated, surveys
-from training.evaluate.sets.lenses import LabelledWindows
+from training.evaluate.sets.lenses import LabelledWindows, load_lenses
 from training.evaluate.sets.pictures import Pictures, Questions
-from training.evaluate.sets.simulated import SeenTwice, SimulatedWindows
+from training.evaluate.sets.simulated import ExposurePairs, SimulatedWindows
 from training.evaluate.sets.surveys import ThreeSurveys
 
 
 class Sets:
-    """Windows of ``side`` pixels from the development ``data``, and simulated ones that are kept in ``cache``.
+    """Cutouts of ``side`` pixels from the development ``data``, and simulated ones from tiles kept in ``cache``.
 
-    Of larger windows a model takes the middle; pictures, whole ones, are scaled to the ``side`` that it sees.
+    A model takes the middle of larger cutouts. Pictures are scaled as a whole to the side that it sees.
     """
 
     def __init__(self, data: Path, cache: Path, side: int, workers: int = 2) -> None:
@@ -27,7 +26,7 @@ class Sets:
 
     @cached_property
     def lenses(self) -> LabelledWindows:
-        return windows.load(self._data, self.side)
+        return load_lenses(self._data, self.side)
 
     @cached_property
     def surveys(self) -> ThreeSurveys:
@@ -38,5 +37,5 @@ class Sets:
         return simulated.load(self._cache, self.side, workers=self._workers)
 
     @cached_property
-    def seen_twice(self) -> SeenTwice:
-        return simulated.seen_twice(self.side)
+    def exposure_pairs(self) -> ExposurePairs:
+        return simulated.exposure_pairs(self.side)

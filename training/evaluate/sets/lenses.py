@@ -1,4 +1,4 @@
-"""Real lenses and real galaxies of the development tiles, in windows that are cut once."""
+"""Real lenses and real galaxies of the development tiles, as cutouts."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import sep
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.tile_images import open_tile
 from scanner.sources.sources import Sources
 from scanner.survey import survey, tile_list
+from scanner.survey.bands import BANDS
+from scanner.survey.survey import AB_NANOJANSKY
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
-from training.cutouts import real_fields as fields
+from training.cutouts import real_fields
 
-BANDS = ("u", "g", "r", "i", "z")
-PIXEL_SCALE = 0.18577
-LENS_TILE, TILES = "110.280", ("110.280", "111.280")  # 111.280 shows lenses of 110.280 again: only its negatives count
+LENS_TILE, TILES = "110.280", ("110.280", "111.280")  # 111.280 repeats lenses of 110.280: only its negatives count
 APERTURE = 1.0  # arcsec, radius: the 2 arcsec aperture of negatives.csv
-ZERO_POINT = 31.4
 
 Row = dict[str, str]
 
@@ -35,8 +35,8 @@ Row = dict[str, str]
 class LabelledWindows:
     """``flux`` float32 [N, B, S, S] nJy, NaN for no data; ``is_lens`` bool [N]; ``magnitude`` [N], r, 2" aperture.
 
-    ``frame`` str [N] names the image an object was cut from: objects of one frame share its sky and seeing. ``trained``
-    bool [N]: whether models may be trained on that image.
+    ``frame`` str [N] names the image that an object was cut from: objects of one frame share background and seeing.
+    ``trained`` bool [N] tells whether models may be trained on that image.
     """
 
     flux: NDArray[np.float32]
@@ -52,15 +52,17 @@ class LabelledWindows:
 
     @property
     def present(self) -> tuple[str, ...]:
-        """Bands in which any window has data."""
+        """Bands in which any cutout has data."""
         return tuple(band for i, band in enumerate(self.bands) if np.isfinite(self.flux[:, i]).any())
 
 
-def load(data: Path, side: int) -> LabelledWindows:
-    """Lenses and negatives of the development tiles in windows of ``side`` pixels.
+def load_lenses(data: Path, side: int) -> LabelledWindows:
+    """Cut the lenses and negatives of the development tiles, ``side`` pixels wide.
 
-    ``data`` holds ``tiles_dev``: truth.csv, negatives.csv and the recipe build_tiles.py, which is run into a temporary
-    folder (450 MB, seconds). Errors: ``evaluate.no_data``, ``evaluate.no_tiles``.
+    ``data`` holds ``tiles_dev``: truth.csv, negatives.csv and build_tiles.py, which is run into a temporary folder.
+
+    Raises:
+        ScannerError: ``evaluate.no_data``, or ``evaluate.no_tiles`` if build_tiles.py fails.
     """
     folder = data / "tiles_dev"
     truth, negatives = _rows(folder / "truth.csv"), _rows(folder / "negatives.csv")
@@ -71,21 +73,21 @@ def load(data: Path, side: int) -> LabelledWindows:
         flux = np.concatenate([_cut(Path(built), tile, rows, side) for tile, rows in wanted if rows])
     rows = [row for _, part in wanted for row in part]
     frame = np.array([row.get("frame") or row["name"] for row in rows])
-    trained = np.isin(frame, [field.name for field in fields.frames(data) if field.split == "train"])
+    trained = np.isin(frame, [field.name for field in real_fields.frames(data) if field.split == "train"])
     is_lens, magnitude = np.arange(len(rows)) < len(lenses), magnitudes(flux[:, BANDS.index("r")])
     return LabelledWindows(flux, is_lens, magnitude, frame, trained)
 
 
 def magnitudes(flux: NDArray[np.float32]) -> NDArray[np.float64]:
-    """AB magnitudes [N] within 1 arcsec of the centre of windows [N, S, S] in nJy; fluxes below 1 nJy count as 1."""
+    """Measure AB magnitudes [N] within 1 arcsec of the centre of [N, S, S] in nJy; fluxes below 1 nJy count as 1."""
     centre, radius = [(flux.shape[-1] - 1) / 2], APERTURE / PIXEL_SCALE
     whole = np.ascontiguousarray(np.nan_to_num(flux))
     sums = [sep.sum_circle(window, centre, centre, radius)[0][0] for window in whole]
-    return ZERO_POINT - 2.5 * np.log10(np.maximum(sums, 1.0))
+    return AB_NANOJANSKY - 2.5 * np.log10(np.maximum(sums, 1.0))
 
 
 def matched(labelled: LabelledWindows, each: int = 3) -> NDArray[np.intp]:
-    """Indices of all lenses, then of the ``each`` negatives nearest in magnitude to each of them, none taken twice."""
+    """Index all lenses, then the ``each`` negatives nearest in magnitude to each of them, none of them twice."""
     lenses, free = np.flatnonzero(labelled.is_lens), list(np.flatnonzero(~labelled.is_lens))
     chosen: list[int] = []
     for lens in lenses:
@@ -95,31 +97,30 @@ def matched(labelled: LabelledWindows, each: int = 3) -> NDArray[np.intp]:
 
 
 def central(flux: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """The middle ``side`` pixels of windows [..., S, S]."""
+    """Crop the middle ``side`` pixels of [..., S, S]."""
     first = math.ceil((flux.shape[-1] - side) / 2)
     return flux[..., first : first + side, first : first + side]
 
 
 def _rows(path: Path) -> list[Row]:
     if not path.is_file():
-        hint = "--data is the folder of development data, with tiles_dev/ in it."
-        raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"{path} is not there.", hint)
+        hint = "Give --data the folder of development data, which holds tiles_dev/."
+        raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"There is no file {path}.", hint)
     with path.open(newline="") as lines:
         return list(csv.DictReader(lines))
 
 
-def _build(recipe: Path, out: str) -> None:
-    done = subprocess.run([sys.executable, str(recipe), out], capture_output=True, text=True)
+def _build(script: Path, out: str) -> None:
+    done = subprocess.run([sys.executable, str(script), out], capture_output=True, text=True)
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ScannerError(
-            ErrorCode.EVALUATE_NO_TILES, f"{recipe} failed: {said}", "It needs 450 MB of temporary space."
-        )
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        hint = "Check that 450 MB of temporary space are free."
+        raise ScannerError(ErrorCode.EVALUATE_NO_TILES, f"{script} failed: {reason}", hint)
 
 
 def _cut(folder: Path, tile: str, rows: list[Row], side: int) -> NDArray[np.float32]:
-    plan = survey.load("unions")
-    images = open_tile(plan, tile_list.find(plan, tile, folder))
+    unions = survey.load("unions")
+    images = open_tile(unions, tile_list.find(unions, tile, folder))
     x, y, ra, dec = (np.array([float(row[key]) for row in rows]) for key in ("x", "y", "ra", "dec"))
     return Windows(images, Sources.at(images, x, y, (ra, dec)), WindowFrame(BANDS, side, PIXEL_SCALE)).gather(
         0, len(rows)

@@ -1,4 +1,4 @@
-r"""Labelled 8-bit colour pictures as windows of flux: what can be undone of their making is undone, and no more.
+r"""Labelled 8-bit colour pictures as cutouts of flux, as far as the making of a picture can be undone.
 
 A picture of the SDSS kind shows i, r, g as red, green, blue; colour :math:`c` of a pixel is (Lupton et al. 2004, PASP
 116, 133; the sum of the bands as intensity)
@@ -6,9 +6,9 @@ A picture of the SDSS kind shows i, r, g as red, green, blue; colour :math:`c` o
 .. math:: p_c = \frac{s_c f_c}{I} \cdot \frac{\operatorname{asinh}(b I)}{b}, \quad I = \sum_c s_c f_c
 
 with fluxes :math:`f` in nanomaggies, so :math:`I = \sinh(b \sum p) / b` and :math:`f_c = I p_c / (s_c \sum p)`. Clipped
-pixels, JPEG noise and the negative half of the sky are lost. Other surveys' pictures were made otherwise, and of other
-bands (UKIDSS: near infrared): for them this is a monotone function of the pixels, not their flux. Angular size is lost
-too, as pictures are scaled to their galaxy: the whole picture is averaged down to the window, surface brightness kept.
+pixels, JPEG noise and the negative half of the background are lost. Pictures of other surveys were made in other ways
+and of other bands (UKIDSS: near infrared): for them this is a monotone function of the pixels, not their flux. Angular
+size is lost too, since pictures are scaled to their galaxy: the whole picture is averaged down to the cutout.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catalogs.errors import ErrorCode, ScannerError
-from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from scanner.survey.bands import BANDS
 
 SCALES = np.array([4.9, 5.7, 7.8])  # of i, r, g in nanomaggies per pixel, as in the colour images of the SDSS
 NONLINEARITY = 2.25
 SDSS_SCALE = 0.396  # arcsec
 NANOMAGGY = 3631.0  # nJy
 COLOURS = [BANDS.index(band) for band in "irg"]
-LEAST = 8  # pictures of an answer, to count it
+LEAST = 8  # pictures that an answer needs
 
 Flux = NDArray[np.float32]
 
@@ -49,7 +50,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Questions:
-    """Pictures by ``survey``, with the question that was asked about each and the experts' ``answer``, all [N]."""
+    """Pictures by ``survey``, with the ``question`` about each and the experts' ``answer``, all [N]."""
 
     name: str
     flux: Flux
@@ -57,27 +58,27 @@ class Questions:
     question: NDArray[np.str_]
     answer: NDArray[np.str_]
 
-    def asked(self) -> dict[str, NDArray[np.intp]]:
-        """Rows of every question, of its answers that occur at least ``LEAST`` times, where there are two or more."""
-        found = {}
+    def rows_by_question(self) -> dict[str, NDArray[np.intp]]:
+        """Find the rows with common answers of each question that has at least two of them."""
+        rows_by_question = {}
         for question in sorted(set(self.question)):
             rows = np.flatnonzero(self.question == question)
             answers, counts = np.unique(self.answer[rows], return_counts=True)
             common = answers[counts >= LEAST]
             if len(common) > 1:
-                found[question] = rows[np.isin(self.answer[rows], common)]
-        return found
+                rows_by_question[question] = rows[np.isin(self.answer[rows], common)]
+        return rows_by_question
 
 
 def galaxies(data: Path, side: int) -> Pictures:
-    """Galaxies, and stars, blends and artefacts, of ``labelled/galaxy_nongalaxy``."""
+    """Read galaxies, and stars, blends and artefacts, of ``labelled/galaxy_nongalaxy``."""
     folder = data / "labelled" / "galaxy_nongalaxy"
     rows = _rows(folder)
     return Pictures("galaxy or not", windows(_paths(folder, rows), side), np.array([row["label"] for row in rows]))
 
 
 def questions(data: Path, side: int) -> Questions:
-    """Experts' answers to the questions of Galaxy Zoo, of ``labelled/galaxyzoo_question_answer_examples``."""
+    """Read experts' answers to the questions of Galaxy Zoo, of ``labelled/galaxyzoo_question_answer_examples``."""
     folder = data / "labelled" / "galaxyzoo_question_answer_examples"
     rows = [row for row in _rows(folder) if row["answer"]]
     for row in rows:
@@ -87,7 +88,7 @@ def questions(data: Path, side: int) -> Questions:
 
 
 def windows(paths: Iterable[Path], side: int) -> Flux:
-    """Pictures as windows of flux [N, 5, side, side] in nJy a pixel of the development tiles, u and z NaN."""
+    """Read pictures as flux [N, 5, side, side] in nJy for each pixel of the development tiles; u and z are NaN."""
     flux = []
     for path in paths:
         with Image.open(path) as picture:
@@ -99,7 +100,7 @@ def windows(paths: Iterable[Path], side: int) -> Flux:
 
 
 def surface_brightness(picture: NDArray[np.uint8]) -> Flux:
-    """Bytes [H, W, 3] to nJy per square arcsec [3, H, W] of i, r, g."""
+    """Convert bytes [H, W, 3] to nJy per square arcsec [3, H, W] of i, r, g."""
     shown = picture.astype(np.float64) / 255
     total = shown.sum(axis=-1, keepdims=True)
     intensity = np.sinh(NONLINEARITY * total) / NONLINEARITY
@@ -108,7 +109,7 @@ def surface_brightness(picture: NDArray[np.uint8]) -> Flux:
 
 
 def _resized(plane: Flux, side: int) -> Flux:
-    """The plane's middle square, averaged over the area of each new pixel."""
+    """Scale the middle square of a plane, averaged over the area of each new pixel."""
     height, width = plane.shape
     edge = min(height, width)
     left, top = (width - edge) / 2, (height - edge) / 2
@@ -123,7 +124,7 @@ def _paths(folder: Path, rows: list[dict[str, str]]) -> list[Path]:
 def _rows(folder: Path) -> list[dict[str, str]]:
     path = folder / "labels.csv"
     if not path.is_file():
-        hint = "--data is the folder of development data; --tasks leaves out what needs these pictures."
-        raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"{path} is not there.", hint)
+        hint = "Give --data the folder of development data, or --tasks without those on pictures."
+        raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"There is no file {path}.", hint)
     with path.open(newline="", encoding="utf-8") as lines:
         return list(csv.DictReader(lines))

@@ -1,8 +1,8 @@
-"""Simulated objects with everything known about them: for what no real sample of ours has enough of.
+"""Simulated objects with known properties, for tasks that need more of them than real samples hold.
 
 Tiles are rendered once into a cache folder, in the survey's names (so ``scanner scan-tiles`` can read them too), and
 their objects are found and cut by the scanner's own code. Lenses, look-alikes and all others are in the same tiles:
-seeing and depth do not tell them apart. Seed and tile names differ from those of any training scene.
+seeing and depth do not distinguish them. Seed and tile names differ from those of any training scene.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.tile_images import TileImages, open_tile
 from scanner.sources.sources import detect
 from scanner.survey import survey, tile_list
+from scanner.survey.bands import BANDS
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 from training.cutouts.simulated import plate
-from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE
-from training.simulate.conditions import OFFSET, SATURATION, SEEING, Seen, Settings, pixel_rms
+from training.simulate.conditions import OFFSET, SATURATION, SEEING, BandConditions, Settings, pixel_rms
 from training.simulate.exposure import correlated_noise
 from training.simulate.scene import simulate_tile
 from training.simulate.write import write_tile
@@ -40,7 +41,7 @@ SETTINGS = Settings(size=SIZE, lookalike_fraction=0.01, faintest=25.2, missing_b
 MIN_SNR, MIN_VALID = 10.0, 0.5
 MATCH, PIECES = 1.0, 5.0  # arcsec: a detection is this object; a detection this close to a lens may be a piece of it
 FRAGMENT = "fragment"
-FAINT, BRIGHT = 1e-3, 1e6  # noise (nJy) and gain that nobody sees
+FAINT, BRIGHT = 1e-3, 1e6  # noise (nJy) and gain without visible effect
 TRUE = ("mag_g", "mag_r", "mag_i", "size")
 
 Flux = NDArray[np.float32]
@@ -65,7 +66,7 @@ class SimulatedWindows:
 
 
 @dataclass(frozen=True)
-class SeenTwice:
+class ExposurePairs:
     """The same simulated objects in two exposures: ``flux`` in good seeing, ``other`` in bad, both [N, 5, S, S]."""
 
     flux: Flux
@@ -76,7 +77,7 @@ class SeenTwice:
 def load(
     cache: Path, side: int, number: int = TILES, settings: Settings = SETTINGS, workers: int = 2
 ) -> SimulatedWindows:
-    """Every object of ``number`` tiles, rendered into ``cache`` where they are not there yet (3 s a tile and core)."""
+    """Cut every object of ``number`` tiles; tiles that are not in ``cache`` yet are rendered."""
     folder = cache / f"simulated-{VERSION}-{settings.size}-{SEED}"
     names = [f"{100 + k:03d}.{ROW}" for k in range(number)]
     _render([(name, folder / name, settings) for name in names if not (folder / name).is_dir()], workers)
@@ -99,7 +100,7 @@ def _render(jobs: Sequence[tuple[str, Path, Settings]], workers: int) -> None:
 
 
 def _write(job: tuple[str, Path, Settings]) -> None:
-    """Render a tile into a folder of its own that appears when it is complete."""
+    """Render a tile into a folder that appears when it is complete."""
     name, folder, settings = job
     partial = folder.with_name(f"{folder.name}.partial")
     write_tile(simulate_tile(name, SEED, settings), partial, compress=True)
@@ -107,18 +108,18 @@ def _write(job: tuple[str, Path, Settings]) -> None:
 
 
 def _objects(folder: Path, name: str, number: int, side: int) -> SimulatedWindows:
-    plan = survey.load("unions")
-    images = open_tile(plan, tile_list.find(plan, name, folder), with_variance=False)
-    found = detect(images, MIN_SNR)
-    windows = Windows(images, found, WindowFrame(BANDS, side, PIXEL_SCALE))
-    flux = windows.gather(0, len(found))
-    good = windows.valid_fraction(flux) >= MIN_VALID
-    label, truth = _known(Table.read(folder / f"truth-{name}.csv"), found.x[good], found.y[good])
-    return SimulatedWindows(flux[good], label, np.full(int(good.sum()), number), truth)
+    unions = survey.load("unions")
+    images = open_tile(unions, tile_list.find(unions, name, folder), with_variance=False)
+    sources = detect(images, MIN_SNR)
+    windows = Windows(images, sources, WindowFrame(BANDS, side, PIXEL_SCALE))
+    flux = windows.gather(0, len(sources))
+    valid = windows.valid_fraction(flux) >= MIN_VALID
+    label, truth = _match_truth(Table.read(folder / f"truth-{name}.csv"), sources.x[valid], sources.y[valid])
+    return SimulatedWindows(flux[valid], label, np.full(int(valid.sum()), number), truth)
 
 
-def _known(truth: Table, x: Array, y: Array) -> tuple[NDArray[np.str_], dict[str, Array]]:
-    """Label and true values of detections: those of the brightest object within 1 arcsec, of a lens before all."""
+def _match_truth(truth: Table, x: Array, y: Array) -> tuple[NDArray[np.str_], dict[str, Array]]:
+    """Find label and true values of detections: those of a lens within 1 arcsec, else of the brightest object there."""
     there = KDTree(np.stack([truth["x"], truth["y"]], axis=1))
     labels, bright = np.asarray(truth["label"]), np.asarray(truth["mag_r"], np.float64)
     lens = labels == "lens"
@@ -127,25 +128,21 @@ def _known(truth: Table, x: Array, y: Array) -> tuple[NDArray[np.str_], dict[str
         if near:
             own[row] = min(near, key=lambda one: (not lens[one], bright[one]))
     label = np.where(own >= 0, labels[own], "").astype("U9")
-    _one_a_lens(label, own, truth, x, y)
+    # Of the detections near a lens only the nearest is the lens; the others are fragments of it.
+    for one in np.flatnonzero(lens):
+        away = np.hypot(x - truth["x"][one], y - truth["y"][one])
+        matched = np.flatnonzero(own == one)
+        label[away < PIECES / PIXEL_SCALE] = FRAGMENT
+        if len(matched):
+            label[matched[np.argmin(away[matched])]] = "lens"
     values = {key: np.where(own >= 0, np.asarray(truth[key], np.float64)[own], np.nan) for key in TRUE}
     return label, values
 
 
-def _one_a_lens(label: NDArray[np.str_], own: NDArray[np.intp], truth: Table, x: Array, y: Array) -> None:
-    """Of the detections near a lens only the nearest is the lens; the others are marked as pieces of it, in place."""
-    for lens in np.flatnonzero(np.asarray(truth["label"]) == "lens"):
-        away = np.hypot(x - truth["x"][lens], y - truth["y"][lens])
-        matched = np.flatnonzero(own == lens)
-        label[away < PIECES / PIXEL_SCALE] = FRAGMENT
-        if len(matched):
-            label[matched[np.argmin(away[matched])]] = "lens"
+def exposure_pairs(side: int, number: int = 2, size: int = SIZE) -> ExposurePairs:
+    """Render galaxies and stars of ``number`` tiles, each in good and in bad seeing with noise of its own.
 
-
-def seen_twice(side: int, number: int = 2, size: int = SIZE) -> SeenTwice:
-    """Galaxies and stars of ``number`` tiles, each in good and in bad seeing with noise of their own.
-
-    Seeing and noise are 0.85 of the survey's typical ones in one exposure, 1.25 in the other. Rendered anew each time.
+    Seeing and noise are 0.85 of the survey's typical ones in one exposure, and 1.25 of them in the other.
     """
     frame, pairs = WindowFrame(BANDS, side, PIXEL_SCALE), []
     nothing_else = dict.fromkeys(("lens_fraction", "lookalike_fraction", "gaps", "trails", "cosmic_rays"), 0.0)
@@ -153,18 +150,21 @@ def seen_twice(side: int, number: int = 2, size: int = SIZE) -> SeenTwice:
     for number_of in range(number):
         name = f"{200 + number_of:03d}.{ROW}"
         good, bad = (_exposure(name, settings, factor, seed) for seed, factor in enumerate((0.85, 1.25)))
-        found = detect(bad, MIN_SNR)
-        pairs.append([Windows(images, found, frame).gather(0, len(found)) for images in (good, bad)])
+        sources = detect(bad, MIN_SNR)
+        pairs.append([Windows(images, sources, frame).gather(0, len(sources)) for images in (good, bad)])
     one, other = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    return SeenTwice(one, other)
+    return ExposurePairs(one, other)
 
 
 def _exposure(name: str, settings: Settings, factor: float, seed: int) -> TileImages:
-    """A tile with seeing and noise ``factor`` times the typical ones: drawn without noise, which is then added."""
+    """Render a tile with seeing and noise ``factor`` times the typical ones."""
     seen = tuple(
-        Seen(band, factor * SEEING[band][0], 3.0, 0.0, 0.0, FAINT, BRIGHT, SATURATION[band], OFFSET[band], True)
+        BandConditions(
+            band, factor * SEEING[band][0], 3.0, 0.0, 0.0, FAINT, BRIGHT, SATURATION[band], OFFSET[band], True
+        )
         for band in BANDS
     )
+    # Drawn without noise, so that both exposures show the same objects; their own noise is added.
     scene = simulate_tile(name, SEED, settings, seen)
     random = np.random.default_rng([SEED, seed])
     shape = scene.flux.shape[1:]

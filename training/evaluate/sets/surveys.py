@@ -1,4 +1,4 @@
-"""One galaxy seen by three surveys, among other galaxies seen by one of them and brought to its brightness."""
+"""One galaxy in three surveys, among other galaxies of one of them that are scaled to its brightness."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.unions_grid import PIXEL_SCALE
+from scanner.images.calibration import calibrate
 from scanner.images.tile_images import TileImages
+from scanner.images.wcs import flat_wcs
 from scanner.sources.sources import Sources
-from scanner.survey.survey import AB_NANOJANSKY
+from scanner.survey.bands import BANDS
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
-from training.cutouts import real_fields as fields
-from training.evaluate.sets.lenses import BANDS, PIXEL_SCALE, magnitudes
+from training.cutouts import real_fields
+from training.evaluate.sets.lenses import magnitudes
 
 FOLDER = Path("fields") / "sn2006bh_griz_des_ps1_sdss"
 OTHERS = "des_stamps"
 SURVEYS = {"DES": (0.263, 30.0), "PS1": (0.25, 25.0), "SDSS": (0.396, 22.5)}
 """Pixel scale in arcsec and AB zero point; of PS1, for an exposure of one second."""
-SEARCHED = 15  # px about the middle, where the galaxy's nucleus is
+SEARCHED = 15  # px about the middle, where the nucleus of the galaxy is searched
 
 Flux = NDArray[np.float32]
 
@@ -32,7 +35,7 @@ Flux = NDArray[np.float32]
 class ThreeSurveys:
     """``flux`` [3 + M, 5, S, S]: the galaxy in DES, PS1 and SDSS, then M others in DES; u is NaN.
 
-    The others are multiplied to the galaxy's own flux in r within 1 arcsec: else brightness alone would tell it.
+    The others are scaled to the flux of the galaxy in r within 1 arcsec, so that brightness does not identify it.
     """
 
     flux: Flux
@@ -41,9 +44,10 @@ class ThreeSurveys:
 
 
 def load(data: Path, side: int) -> ThreeSurveys:
-    """The galaxy by its brightest pixel in r (the SDSS cutout's WCS is that of its whole frame), the others by theirs.
+    """Cut the galaxy of each survey and the others around their brightest pixel in r.
 
-    Windows keep the orientation of their survey's pixels: SDSS is a quarter turn and a flip away from the others.
+    The WCS of the SDSS cutout is that of its whole frame and of no use. Cutouts keep the orientation of their survey's
+    pixels: SDSS differs from the others by a quarter turn and a flip.
     """
     frame = WindowFrame(BANDS, side, PIXEL_SCALE)
     images = [*(_survey(data / FOLDER, name) for name in SURVEYS), *_others(data)]
@@ -68,21 +72,21 @@ def _survey(folder: Path, survey: str) -> TileImages:
     for band in "griz":
         path = folder / f"{survey}_{band}.fits.gz"
         if not path.is_file():
-            hint = "--data is the folder of development data; --tasks leaves out what needs these images."
-            raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"{path} is not there.", hint)
+            hint = "Give --data the folder of development data, or --tasks without surveys."
+            raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"There is no file {path}.", hint)
         with fits.open(path) as hdus:
             seconds = hdus[0].header["EXPTIME"] if survey == "PS1" else 1.0
-            factor = 10 ** (-0.4 * (zero_point - AB_NANOJANSKY)) / seconds
-            planes[band] = np.asarray(hdus[0].data, np.float32) * np.float32(factor)
+            counts = np.asarray(hdus[0].data, np.float32)
+            planes[band] = calibrate(counts, zero_point + 2.5 * np.log10(seconds), zero_is_missing=False)
     shape = planes["r"].shape
     flux = np.full((len(BANDS), *shape), np.nan, np.float32)
     for band, plane in planes.items():
         flux[BANDS.index(band)] = plane
-    wcs = fields.flat_wcs(shape, scale)
+    wcs = flat_wcs(shape, scale)
     return TileImages.of(survey, BANDS, flux, (wcs,) * len(BANDS), scale, detection_band="r")
 
 
 def _others(data: Path) -> Iterator[TileImages]:
-    for frame in fields.frames(data):
+    for frame in real_fields.frames(data):
         if frame.source == OTHERS:
-            yield fields.read(frame)
+            yield real_fields.read(frame)

@@ -1,48 +1,32 @@
-"""Measures of a ranking, one number a query.
+"""Rankings of lenses among other objects, and the measures of them that a table shows.
 
-Notation: a query's candidates, best first, are bool ``hits`` [n]: whether each is a lens.
+Notation: the candidates of a query, best first, are bool ``hits`` [n]: whether each is a lens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.ranking.measures import Measure, Places, average_precision, ndcg, purity, recall
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-
-def average_precision(hits: Bools) -> float:
-    """Mean, over the lenses, of the precision at their ranks."""
-    ranks = np.flatnonzero(hits) + 1
-    return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
-
-
-def precision(hits: Bools, k: int = 10) -> float:
-    """Share of lenses among the first ``k``: the purity of the list."""
-    return float(np.mean(hits[:k]))
-
-
-def recall(hits: Bools, k: int = 50) -> float:
-    """Share of all lenses that are among the first ``k``."""
-    return float(hits[:k].sum() / hits.sum())
-
-
-def ndcg(hits: Bools, k: int = 10) -> float:
-    """Discounted cumulative gain of the first ``k`` over that of a perfect ranking; gains of 0 and 1."""
-    discount = 1 / np.log2(np.arange(2, min(k, len(hits)) + 2))
-    return float(hits[:k] @ discount / discount[: int(hits.sum())].sum())
-
-
-MEASURES: dict[str, Callable[[Bools], float]] = {
+MEASURES: dict[str, Measure] = {
     "mAP": average_precision,
-    "P@10": precision,
-    "recall@10": lambda hits: recall(hits, 10),
-    "recall@50": recall,
-    "nDCG@10": ndcg,
+    "P@10": purity(10),
+    "recall@10": recall(10),
+    "recall@50": recall(50),
+    "nDCG@10": ndcg(10),
 }
+
+
+def places(hits: Bools) -> Places:
+    """Find the places of the lenses, from 1, for ``catalogs.ranking.measures``."""
+    return np.flatnonzero(hits) + 1
 
 
 def ranked(score: Floats, is_lens: Bools) -> Bools:

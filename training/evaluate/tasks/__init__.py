@@ -1,1 +1,24 @@
-"""Evaluation tasks: what an encoder is asked, with a score each."""
+"""Evaluation tasks: functions that score the embeddings of one model.
+
+This list is all that the command line needs, so that its help loads no network; ``training.evaluate.run`` imports the
+task that is asked for.
+"""
+
+TASKS = {
+    "retrieval": "lenses:retrieval",
+    "probe": "lenses:lens_probe",
+    "few-shot": "lenses:few_shot",
+    "rare-lenses": "simulated:rare_lenses",
+    "invariance": "lenses:invariance",
+    "bands": "simulated:some_bands",
+    "seeing": "simulated:other_seeing",
+    "surveys": "simulated:three_surveys",
+    "galaxy": "pictures:galaxy",
+    "galaxy-zoo": "pictures:galaxy_zoo",
+    "star-galaxy": "simulated:star_galaxy",
+    "photometry": "simulated:photometry",
+}
+"""Module and function of each task, in the order of the table."""
+
+SIMULATED = ("rare-lenses", "star-galaxy", "photometry")
+"""Tasks that need the simulated tiles."""

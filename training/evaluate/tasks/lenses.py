@@ -1,4 +1,4 @@
-"""Tasks on real lenses: each asks for the others; a probe; ten known ones find the rest; changed windows themselves."""
+"""Tasks on real lenses: retrieval, a probe, few known lenses, and invariance to changes of a cutout."""
 
 from __future__ import annotations
 
@@ -7,49 +7,51 @@ from warnings import catch_warnings
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.estimate import estimate_paired_mean
+from catalogs.ranking.measures import recall
+from scanner.windows.orientations import orient
 from training.evaluate.embeddings import Embeddings
 from training.evaluate.models import Flux, Vectors
-from training.evaluate.results import Measured
+from training.evaluate.results import TaskResult
 from training.evaluate.sets import Sets
 from training.evaluate.sets.lenses import LabelledWindows, matched
 from training.evaluate.statistics import probes
-from training.evaluate.statistics.bootstrap import auc_estimate, mean_estimate
-from training.evaluate.statistics.metrics import MEASURES, Bools, Floats, leave_one_out, ranked, recall, recall_curve
-from training.loop.batches import turned
-from training.loop.statistics import sky_noise
+from training.evaluate.statistics.estimates import estimate_auc, estimate_measure
+from training.evaluate.statistics.metrics import MEASURES, Bools, Floats, leave_one_out, ranked, recall_curve
+from training.loop.statistics import background_noise
 
 KNOWN, DRAWS, DEPTHS = 10, 50, (10, 50, 200)
-NOISIER = np.sqrt(3.0)  # added to the sky noise in quadrature: twice the noise, 0.75 mag shallower
+NOISIER = np.sqrt(3.0)  # added to the background noise in quadrature: twice the noise, 0.75 mag shallower
 
 
-def retrieval(sets: Sets, seen: Embeddings) -> Measured:
-    """Every lens asks in turn: against all negatives, those of equal magnitude, those of images never trained on."""
-    windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
+def retrieval(sets: Sets, embeddings: Embeddings) -> TaskResult:
+    """Query with each lens: among all negatives, those of equal magnitude, and those of images never trained on."""
+    windows, vectors, result = sets.lenses, embeddings.of(sets.lenses), TaskResult()
     for against, chosen in subsets(windows).items():
         part, is_lens = vectors[chosen], windows.is_lens[chosen]
         hits = leave_one_out((part @ part.T).astype(np.float64), is_lens)
         for name, measure in MEASURES.items():
-            found.estimates[f"{name} {against}"] = mean_estimate(np.array([measure(row) for row in hits]))
-        found.curves[f"each lens asks, {against}"] = recall_curve(hits)
-    return found
+            result.estimates[f"{name} {against}"] = estimate_measure(measure, hits)
+        result.curves[f"each lens asks, {against}"] = recall_curve(hits)
+    return result
 
 
-def lens_probe(sets: Sets, seen: Embeddings) -> Measured:
-    """A logistic probe of lenses against negatives, cross-validated."""
-    windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
+def lens_probe(sets: Sets, embeddings: Embeddings) -> TaskResult:
+    """Tell lenses from negatives by a cross-validated logistic probe."""
+    windows, vectors, result = sets.lenses, embeddings.of(sets.lenses), TaskResult()
     for against, chosen in subsets(windows).items():
         is_lens = windows.is_lens[chosen]
-        found.estimates[f"AUC {against}"] = auc_estimate(probes.scores(vectors[chosen], is_lens), is_lens)
-    return found
+        result.estimates[f"AUC {against}"] = estimate_auc(probes.scores(vectors[chosen], is_lens), is_lens)
+    return result
 
 
-def few_shot(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = DRAWS) -> Measured:
-    """Recall of the other lenses among all negatives, for ``draws`` random sets of ``known`` lenses.
+def few_shot(sets: Sets, embeddings: Embeddings, known: int = KNOWN, draws: int = DRAWS) -> TaskResult:
+    """Find the other lenses among all negatives, with ``draws`` random sets of ``known`` lenses as examples.
 
-    ``similar`` ranks by cosine to the mean of the known lenses' unit vectors; ``learned`` by a regression of known
-    lenses against everything else: what a user with ten lenses can do.
+    ``similar`` ranks by cosine to the mean of the known lenses' unit vectors, ``learned`` by a regression of the known
+    lenses against everything else.
     """
-    windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
+    windows, vectors, result = sets.lenses, embeddings.of(sets.lenses), TaskResult()
     hits: dict[str, list[Bools]] = {"similar": [], "learned": []}
     random, lenses = np.random.default_rng(0), np.flatnonzero(windows.is_lens)
     for _ in range(draws):
@@ -58,58 +60,58 @@ def few_shot(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = DRAW
             hits[how].append(ranked(score[~shown], windows.is_lens[~shown]))
     for how, rows in hits.items():
         for depth in DEPTHS:
-            found.estimates[f"{how}: recall@{depth}"] = mean_estimate(np.array([recall(row, depth) for row in rows]))
-        found.curves[f"10 lenses, {how}"] = recall_curve(rows)
-    return found
+            result.estimates[f"{how}: recall@{depth}"] = estimate_measure(recall(depth), rows)
+        result.curves[f"10 lenses, {how}"] = recall_curve(rows)
+    return result
 
 
 def rankings(vectors: Vectors, shown: Bools) -> dict[str, Floats]:
-    """Scores [N] of every object, by likeness to the lenses that are shown and by a probe fitted to them."""
+    """Score all objects [N] by similarity to the lenses that are ``shown``, and by a probe fitted to them."""
     similar = np.asarray(vectors @ vectors[shown].mean(axis=0), np.float64)
     return {"similar": similar, "learned": probes.learned(vectors, shown)}
 
 
-def invariance(sets: Sets, seen: Embeddings) -> Measured:
-    """How often an object seen otherwise is nearest to itself: a band dropped, turned, mirrored, noisier."""
-    windows, vectors, found = sets.lenses, seen.of(sets.lenses), Measured()
+def invariance(sets: Sets, embeddings: Embeddings) -> TaskResult:
+    """Measure how often a changed object is nearest to itself: without a band, turned, mirrored or noisier."""
+    windows, vectors, result = sets.lenses, embeddings.of(sets.lenses), TaskResult()
     for change in changes(windows):
-        other = seen.changed(windows, change, lambda flux, change=change: changed(flux, windows, change))  # type: ignore[misc]
-        found.estimates[f"itself {change}"] = mean_estimate(finds_itself(other, vectors))
-    return found
+        other = embeddings.changed(windows, change, lambda flux, change=change: changed(flux, windows, change))  # type: ignore[misc]
+        result.estimates[f"itself {change}"] = estimate_paired_mean(is_own_nearest(other, vectors))
+    return result
 
 
 def changes(windows: LabelledWindows) -> list[str]:
-    """Names of what ``changed`` can do."""
+    """List the changes that ``changed`` can make."""
     return [*(f"without {band}" for band in windows.present), "turned 90 degrees", "mirrored", "with twice the noise"]
 
 
 def changed(flux: Flux, windows: LabelledWindows, change: str) -> Flux:
-    """The windows seen otherwise."""
+    """Change cutouts [N, B, S, S]."""
     if change.startswith("without "):
         less = flux.copy()
         less[:, windows.bands.index(change[-1])] = np.nan
         return less
     if change.startswith("turned"):
-        return turned(flux, 1)
+        return orient(flux, 1)
     if change == "mirrored":
-        return np.asarray(flux[..., ::-1])
-    sigma = _sky_noise(flux) * NOISIER
+        return orient(flux, 4)
+    sigma = _background_noise(flux) * NOISIER
     return np.asarray(flux + np.random.default_rng(0).standard_normal(flux.shape, np.float32) * sigma, np.float32)
 
 
-def _sky_noise(flux: Flux) -> NDArray[np.float32]:
-    """Noise of every band [B, 1, 1], from the spread of the pixels below the median; 0 where a band is missing."""
+def _background_noise(flux: Flux) -> NDArray[np.float32]:
+    """Measure the background noise of each band [B, 1, 1]; 0 where a band is missing."""
     with catch_warnings(action="ignore", category=RuntimeWarning):
-        sigma = np.nanmedian(sky_noise(flux), axis=0)
+        sigma = np.nanmedian(background_noise(flux), axis=0)
     return np.nan_to_num(sigma).astype(np.float32)[:, None, None]
 
 
-def finds_itself(seen_otherwise: NDArray[np.float32], vectors: NDArray[np.float32]) -> Floats:
-    """1 where the nearest of ``vectors`` [N, D] is the object itself, else 0: [N]."""
-    nearest = (seen_otherwise @ vectors.T).argmax(axis=1)
+def is_own_nearest(changed_vectors: NDArray[np.float32], vectors: NDArray[np.float32]) -> Floats:
+    """Tell whether the nearest of ``vectors`` [N, D] is the object itself: 1 or 0, [N]."""
+    nearest = (changed_vectors @ vectors.T).argmax(axis=1)
     return (nearest == np.arange(len(vectors))).astype(np.float64)
 
 
 def subsets(windows: LabelledWindows) -> dict[str, NDArray[np.intp]]:
-    """All windows; the lenses with their magnitude-matched negatives; all from images that no model was trained on."""
+    """Index all objects; lenses with magnitude-matched negatives; all from images that no model was trained on."""
     return {"all": np.arange(len(windows)), "matched": matched(windows), "unseen": np.flatnonzero(~windows.trained)}

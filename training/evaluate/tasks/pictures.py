@@ -1,4 +1,4 @@
-"""Tasks on labelled pictures: is it a galaxy, and what did Galaxy Zoo's experts answer."""
+"""Tasks on labelled pictures: galaxy or not, and the answers of Galaxy Zoo's experts."""
 
 from __future__ import annotations
 
@@ -7,66 +7,71 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.estimate import PairedEstimate, average, estimate_paired_mean
 from training.evaluate.embeddings import Embeddings
 from training.evaluate.models import Vectors
-from training.evaluate.results import Measured
+from training.evaluate.results import TaskResult
 from training.evaluate.sets import Sets
 from training.evaluate.statistics import probes
-from training.evaluate.statistics.bootstrap import Estimate, auc_estimate, averaged, mean_estimate
+from training.evaluate.statistics.estimates import estimate_auc
 from training.evaluate.statistics.metrics import Floats
 
 LONGEST = 44  # letters of a question
 
 
-def galaxy(sets: Sets, seen: Embeddings) -> Measured:
-    """Galaxies against stars, blends and artefacts, by a cross-validated probe."""
-    pictures = sets.pictures(seen.side)
+def galaxy(sets: Sets, embeddings: Embeddings) -> TaskResult:
+    """Tell galaxies from stars, blends and artefacts by a cross-validated probe."""
+    pictures = sets.pictures(embeddings.side)
     is_galaxy = pictures.label == "galaxy"
-    score = probes.scores(seen.of(pictures), is_galaxy)
-    return Measured({"galaxy or not: AUC": auc_estimate(score, is_galaxy)})
+    score = probes.scores(embeddings.of(pictures), is_galaxy)
+    return TaskResult({"galaxy or not: AUC": estimate_auc(score, is_galaxy)})
 
 
-def galaxy_zoo(sets: Sets, seen: Embeddings) -> Measured:
-    """Every question with enough answers: AUC (mean over its answers) and accuracy less that of the usual answer.
+def galaxy_zoo(sets: Sets, embeddings: Embeddings) -> TaskResult:
+    """Answer each question with enough answers: AUC, and accuracy less that of the most frequent answer.
 
-    Vectors are centred within each survey, without labels: pictures of two surveys differ more than their galaxies.
+    The AUC is the mean over the answers. Embeddings are centred within each survey, without labels, since pictures of
+    two surveys differ more than their galaxies do.
     """
-    zoo = sets.zoo(seen.side)
-    vectors, found, better = centred(seen.of(zoo), zoo.survey), Measured(), []
-    for question, rows in zoo.asked().items():
+    zoo = sets.zoo(embeddings.side)
+    vectors, result, better = centre_groups(embeddings.of(zoo), zoo.survey), TaskResult(), []
+    for question, rows in zoo.rows_by_question().items():
         answer = zoo.answer[rows]
         score = probes.scores(vectors[rows], answer)
         labels = sorted(set(answer))
-        found.estimates[f"AUC of {len(rows)}: {shortened(question)}"] = answers_auc(score, answer)
+        result.estimates[f"AUC of {len(rows)}: {shorten(question)}"] = estimate_answers_auc(score, answer)
         right = probes.answers(score, labels) == answer
         usual = answer == max(labels, key=lambda label, given=answer: (given == label).sum())  # type: ignore[misc]
-        better.append(mean_estimate(right.astype(np.float64) - usual))
-    first = {"mean AUC": mean_of(list(found.estimates.values())), "accuracy less the usual answer's": mean_of(better)}
-    return Measured(first | found.estimates)
+        better.append(estimate_paired_mean(right.astype(np.float64) - usual))
+    first = {
+        "mean AUC": average_measures(list(result.estimates.values())),
+        "accuracy less the usual answer's": average_measures(better),
+    }
+    return TaskResult(first | result.estimates)
 
 
-def shortened(question: str) -> str:
-    """A question that fits into a table."""
+def shorten(question: str) -> str:
+    """Shorten a question so that it fits into a table."""
     return question if len(question) <= LONGEST else question[:LONGEST].rstrip(" ,") + "…"
 
 
-def centred(vectors: Vectors, group: NDArray[np.str_]) -> Vectors:
-    """Vectors [N, D] less the mean of their group [N]."""
+def centre_groups(vectors: Vectors, group: NDArray[np.str_]) -> Vectors:
+    """Subtract from vectors [N, D] the mean of their group [N]."""
     moved = vectors.copy()
     for name in np.unique(group):
         moved[group == name] -= vectors[group == name].mean(axis=0)
     return moved
 
 
-def answers_auc(score: Floats, answer: NDArray[np.str_]) -> Estimate:
-    """Mean over the answers of the area under the curve of each against the others."""
+def estimate_answers_auc(score: Floats, answer: NDArray[np.str_]) -> PairedEstimate:
+    """Estimate the area under the curve of each answer against the others, averaged over the answers."""
     labels = sorted(set(answer))
     columns = score.T if score.ndim == 2 else np.stack([-score, score])
     pairs = zip(columns, labels, strict=True)
-    return mean_of([auc_estimate(column, answer == label, answer) for column, label in pairs])
+    return average_measures([estimate_auc(column, answer == label, answer) for column, label in pairs])
 
 
-def mean_of(estimates: Sequence[Estimate]) -> Estimate:
-    """The mean of different measures: their spread says nothing."""
-    mean = averaged(estimates)
-    return Estimate(mean.value, mean.draws)
+def average_measures(estimates: Sequence[PairedEstimate]) -> PairedEstimate:
+    """Average different measures; the spread between them means nothing and is dropped."""
+    mean = average(estimates)
+    return PairedEstimate.of(mean.value, mean.draws)

@@ -1,40 +1,38 @@
-"""Tasks on simulated objects: rare lenses, stars from galaxies, photometry, one object in few bands or other seeing."""
+"""Tasks on simulated objects: rare lenses, stars and galaxies, photometry, and objects in few bands or other seeing."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from catalogs.estimate import estimate_paired_mean
+from catalogs.ranking.measures import ndcg, purity, recall
+from scanner.survey.bands import BANDS
 from training.evaluate.embeddings import Embeddings
 from training.evaluate.models import Flux
-from training.evaluate.results import Measured
+from training.evaluate.results import TaskResult
 from training.evaluate.sets import Sets
-from training.evaluate.sets.lenses import BANDS
 from training.evaluate.sets.simulated import FRAGMENT
 from training.evaluate.statistics import probes
-from training.evaluate.statistics.bootstrap import auc_estimate, mean_estimate, r2_estimate
-from training.evaluate.statistics.metrics import Bools, ndcg, precision, ranked, recall, recall_curve
-from training.evaluate.tasks.lenses import KNOWN, finds_itself, rankings
+from training.evaluate.statistics.estimates import estimate_auc, estimate_measure, estimate_r2
+from training.evaluate.statistics.metrics import Bools, ranked, recall_curve
+from training.evaluate.tasks.lenses import KNOWN, is_own_nearest, rankings
 
 PREVALENCE = 0.001
 DRAWS = 40
-FAINTEST = 24.0  # r of stars and galaxies that are told apart
-LEFT = {**{f"without {band}": "ugriz".replace(band, "") for band in "ugriz"}, "in gri": "gri", "in r alone": "r"}
-"""Bands that are left of five: one dropped, as in CFHTLS fields of three, and the fewest."""
+FAINTEST = 24.0  # r of stars and galaxies
+REMAINING = {**{f"without {band}": "ugriz".replace(band, "") for band in "ugriz"}, "in gri": "gri", "in r alone": "r"}
+"""Remaining bands: without one of the five, those of CFHTLS fields, and one alone."""
 
-MEASURES = {
-    "recall@10": lambda hits: recall(hits, 10),
-    "recall@50": lambda hits: recall(hits, 50),
-    "purity@10": lambda hits: precision(hits, 10),
-    "nDCG@10": lambda hits: ndcg(hits, 10),
-}
+MEASURES = {"recall@10": recall(10), "recall@50": recall(50), "purity@10": purity(10), "nDCG@10": ndcg(10)}
 
 
-def rare_lenses(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = DRAWS) -> Measured:
-    """Ten known lenses look for others that are one object in a thousand; both drawn anew ``draws`` times.
+def rare_lenses(sets: Sets, embeddings: Embeddings, known: int = KNOWN, draws: int = DRAWS) -> TaskResult:
+    """Find lenses that are one object in a thousand by ten known ones; both are drawn ``draws`` times.
 
-    ``similar`` and ``learned`` as in ``lenses.few_shot``. Of about five hidden lenses ``purity@10`` can reach a half.
+    ``similar`` and ``learned`` are as in ``lenses.few_shot``. About five lenses are hidden, so ``purity@10`` is at most
+    about a half.
     """
-    windows, vectors = sets.simulated, seen.of(sets.simulated)
+    windows, vectors = sets.simulated, embeddings.of(sets.simulated)
     lenses, others = np.flatnonzero(windows.label == "lens"), ~np.isin(windows.label, ["lens", FRAGMENT])
     hidden = max(round(PREVALENCE * int(others.sum())), 1)
     random = np.random.default_rng(0)
@@ -45,26 +43,26 @@ def rare_lenses(sets: Sets, seen: Embeddings, known: int = KNOWN, draws: int = D
         shown, is_lens = np.arange(len(rows)) < len(drawn) - hidden, np.arange(len(rows)) < len(drawn)
         for how, score in rankings(vectors[rows], shown).items():
             hits[how].append(ranked(score[~shown], is_lens[~shown]))
-    found = Measured()
+    result = TaskResult()
     for how, ranks in hits.items():
         for name, measure in MEASURES.items():
-            found.estimates[f"{how}: {name}"] = mean_estimate(np.array([measure(row) for row in ranks]))
-        found.curves[f"one in a thousand (simulated), {how}"] = recall_curve(ranks)
-    return found
+            result.estimates[f"{how}: {name}"] = estimate_measure(measure, ranks)
+        result.curves[f"one in a thousand (simulated), {how}"] = recall_curve(ranks)
+    return result
 
 
-def star_galaxy(sets: Sets, seen: Embeddings) -> Measured:
-    """Stars against galaxies brighter than r = 24, by a probe that saw other tiles."""
-    windows, vectors = sets.simulated, seen.of(sets.simulated)
+def star_galaxy(sets: Sets, embeddings: Embeddings) -> TaskResult:
+    """Tell stars from galaxies brighter than r = 24 by a probe fitted to other tiles."""
+    windows, vectors = sets.simulated, embeddings.of(sets.simulated)
     rows = np.flatnonzero(np.isin(windows.label, ["star", "galaxy"]) & (windows.truth["mag_r"] < FAINTEST))
     is_star = windows.label[rows] == "star"
     score = probes.grouped_scores(vectors[rows], is_star, windows.tile[rows])
-    return Measured({"star or galaxy: AUC": auc_estimate(score, is_star)})
+    return TaskResult({"star or galaxy: AUC": estimate_auc(score, is_star)})
 
 
-def photometry(sets: Sets, seen: Embeddings) -> Measured:
-    """R2 of true magnitude, colours and size of galaxies, by a ridge regression that saw other tiles."""
-    windows, vectors = sets.simulated, seen.of(sets.simulated)
+def photometry(sets: Sets, embeddings: Embeddings) -> TaskResult:
+    """Predict magnitude, colours and size of galaxies (R2) by a ridge regression fitted to other tiles."""
+    windows, vectors = sets.simulated, embeddings.of(sets.simulated)
     rows = np.flatnonzero(windows.label == "galaxy")
     true = {name: values[rows] for name, values in windows.truth.items()}
     quantities = {
@@ -73,36 +71,38 @@ def photometry(sets: Sets, seen: Embeddings) -> Measured:
         "r - i": true["mag_r"] - true["mag_i"],
         "log size": np.log10(np.maximum(true["size"], 0.05)),
     }
-    found = Measured()
+    result = TaskResult()
     for name, values in quantities.items():
         guess = probes.predicted(vectors[rows], values, windows.tile[rows])
-        found.estimates[f"R2 of {name}"] = r2_estimate(values, guess)
-    return found
+        result.estimates[f"R2 of {name}"] = estimate_r2(values, guess)
+    return result
 
 
-def some_bands(sets: Sets, seen: Embeddings) -> Measured:
-    """How often a simulated object of which some bands are left is nearest to itself in all five."""
-    whole, found = seen.of(sets.seen_twice), Measured()
-    for name, left in LEFT.items():
-        other = seen.changed(sets.seen_twice, name, lambda flux, left=left: _only(flux, left))  # type: ignore[misc]
-        found.estimates[f"itself {name}"] = mean_estimate(finds_itself(other, whole))
-    return found
+def some_bands(sets: Sets, embeddings: Embeddings) -> TaskResult:
+    """Measure how often an object in some bands is nearest to itself in all five."""
+    whole, result = embeddings.of(sets.exposure_pairs), TaskResult()
+    for name, left in REMAINING.items():
+        other = embeddings.changed(sets.exposure_pairs, name, lambda flux, left=left: _only(flux, left))  # type: ignore[misc]
+        result.estimates[f"itself {name}"] = estimate_paired_mean(is_own_nearest(other, whole))
+    return result
 
 
 def _only(flux: Flux, bands: str) -> Flux:
     return np.where(np.isin(BANDS, list(bands))[:, None, None], flux, np.float32(np.nan))
 
 
-def other_seeing(sets: Sets, seen: Embeddings) -> Measured:
-    """How often a simulated object in bad seeing and deep noise is nearest to itself in good conditions."""
-    pair = sets.seen_twice
-    other = seen.changed(pair, "in other seeing", lambda _: pair.other)
-    return Measured({"itself in other seeing and depth": mean_estimate(finds_itself(other, seen.of(pair)))})
+def other_seeing(sets: Sets, embeddings: Embeddings) -> TaskResult:
+    """Measure how often an object in bad seeing and more noise is nearest to itself in good conditions."""
+    pair = sets.exposure_pairs
+    other = embeddings.changed(pair, "in other seeing", lambda _: pair.other)
+    return TaskResult(
+        {"itself in other seeing and depth": estimate_paired_mean(is_own_nearest(other, embeddings.of(pair)))}
+    )
 
 
-def three_surveys(sets: Sets, seen: Embeddings) -> Measured:
-    """One galaxy in DES, PS1 and SDSS: another survey's image of it among other galaxies, over the 6 ordered pairs."""
-    vectors, same = seen.of(sets.surveys), sets.surveys.galaxy
+def three_surveys(sets: Sets, embeddings: Embeddings) -> TaskResult:
+    """Find a galaxy of DES, PS1 or SDSS in another survey among other galaxies, over the 6 ordered pairs."""
+    vectors, same = embeddings.of(sets.surveys), sets.surveys.galaxy
     first, place = [], []
     for query in range(same):
         for target in (other for other in range(same) if other != query):
@@ -111,9 +111,9 @@ def three_surveys(sets: Sets, seen: Embeddings) -> Measured:
             first.append(float(likeness.argmax() == 0))
             place.append(1.0 / (1 + np.sum(likeness[1:] >= likeness[0])))
     among = len(vectors) - same
-    return Measured(
+    return TaskResult(
         {
-            f"one galaxy first of {among + 1}": mean_estimate(np.array(first)),
-            "one galaxy, mean 1/rank": mean_estimate(np.array(place)),
+            f"one galaxy first of {among + 1}": estimate_paired_mean(np.array(first)),
+            "one galaxy, mean 1/rank": estimate_paired_mean(np.array(place)),
         }
     )

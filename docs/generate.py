@@ -1,0 +1,148 @@
+"""Write the pages of the site that are made from the code: ``python docs/generate.py``.
+
+``reference/cli.md`` comes from the help of the commands, ``reference/errors.md`` from the error codes,
+``reference/columns.md`` from the schema of a catalogue, and the room table of ``develop/architecture.md`` from
+``tests/house/arrows.toml``. The pages are kept in the repository; ``tests/docs/test_reference.py`` compares them.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+import click
+
+DOCS = Path(__file__).parent
+REPOSITORY = DOCS.parent
+COMMAND = "python docs/generate.py"
+BANDS, DIM = ("u", "g", "r", "i", "z"), 192  # of a UNIONS catalogue made with the shipped model
+ROOMS = re.compile("(?<=<!-- rooms -->\n).*?(?=<!-- end of rooms -->)", re.DOTALL)
+
+
+def pages() -> dict[Path, str]:
+    """Return each generated page, as its path and its text."""
+    architecture = DOCS / "develop" / "architecture.md"
+    return {
+        DOCS / "reference" / "cli.md": "\n".join(command_line()),
+        DOCS / "reference" / "errors.md": "\n".join(error_codes()),
+        DOCS / "reference" / "columns.md": "\n".join(columns()),
+        architecture: ROOMS.sub(lambda _: "\n".join(room_table()), architecture.read_text(encoding="utf-8")),
+    }
+
+
+def command_line() -> Iterator[str]:
+    from export.__main__ import export_command
+    from scanner.cli import main
+    from training.__main__ import cli
+
+    yield from _head(
+        "Command line",
+        "Standard output carries data only; messages go to standard error. Exit codes: 0 success, 1 wrong set-up, "
+        "2 wrong command line, 3 some tiles or questions failed, 130 interrupted.",
+    )
+    for program, group in (("scanner", main), ("python -m training", cli)):
+        context = click.Context(group, info_name=program)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            yield from _command(command, click.Context(command, info_name=name, parent=context))
+    yield from _command(export_command, click.Context(export_command, info_name="python -m export"))
+
+
+def _command(command: click.Command, context: click.Context) -> Iterator[str]:
+    usage = " ".join(command.collect_usage_pieces(context))
+    yield from (f"## {context.command_path}", "", "```text", f"{context.command_path} {usage}", "```", "")
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        if paragraph.startswith("\b"):  # click's mark for a block that keeps its lines: the examples
+            heading, *lines = paragraph.removeprefix("\b\n").splitlines()
+            yield from (heading, "", "```sh", *(line.strip() for line in lines), "```", "")
+        else:
+            yield from (_cell(" ".join(paragraph.split())), "")
+    records = [record for option in command.params if (record := option.get_help_record(context))]
+    yield from _table(
+        ("Option", "Meaning"), ((f"`{flags}`".replace("|", "\\|"), _cell(text)) for flags, text in records)
+    )
+
+
+def error_codes() -> Iterator[str]:
+    from catalogs.errors import ErrorCode
+
+    yield from _head(
+        "Error codes",
+        "Each error is printed with its code in square brackets and with a hint that says what to do. "
+        "Codes are stable: scripts may rely on them. Messages and hints may change. "
+        "The catalogue keeps a tile's error in `failures/TILE.json`.",
+    )
+    codes = sorted(ErrorCode, key=lambda code: code.value)
+    for prefix, members in groupby(codes, key=lambda code: code.value.split(".")[0]):
+        yield from (f"## {prefix}", "")
+        yield from _table(("Code", "Meaning"), ((f"`{code.value}`", _cell(code.meaning)) for code in members))
+
+
+def columns() -> Iterator[str]:
+    from catalogs.store.schema import catalogue_schema
+
+    yield from _head(
+        "Columns",
+        f"These are the columns of a tile's file, in order, for the bands {', '.join(BANDS)} and the shipped model. "
+        "Each field of the Parquet schema carries its unit, UCD and description. No value is null; "
+        "missing numbers are NaN.",
+    )
+    rows = []
+    for field in catalogue_schema(BANDS, DIM):
+        facts = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+        kind = str(field.type).replace(" not null", "").replace("element: ", "")
+        rows.append((f"`{field.name}`", kind, facts.get("unit", ""), facts.get("ucd", ""), _cell(facts["description"])))
+    yield from _table(("Column", "Type", "Unit", "UCD", "Description"), rows)
+
+
+def room_table() -> Iterator[str]:
+    arrows = tomllib.loads((REPOSITORY / "tests" / "house" / "arrows.toml").read_text(encoding="utf-8"))["rooms"]
+    rows = ((f"`{room}`", _about(room), _short(room, allowed)) for room, allowed in arrows.items())
+    yield ""
+    yield from _table(("Room", "Holds", "May import"), rows)
+
+
+def _short(room: str, allowed: Iterable[str]) -> str:
+    """Return the names of rooms, without the package where it is the room's own."""
+    package = room.split(".")[0]
+    names = (f"all of {one}" if "." not in one else one.removeprefix(f"{package}.") for one in allowed)
+    return ", ".join(names) or "none"
+
+
+def _about(room: str) -> str:
+    """Return the first paragraph of a room's docstring, read without importing it."""
+    path = REPOSITORY.joinpath(*room.removesuffix(".*").split("."))  # "export.*": each module of the package
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+    return _cell(" ".join(text.split("\n\n")[0].split()).replace("``", "`"))
+
+
+def _head(title: str, text: str) -> Iterable[str]:
+    return (f"# {title}", "", f"<!-- Made by {COMMAND}; edit the code instead. -->", "", text, "")
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    heads = tuple(heads)
+    yield from (_row(heads), _row("---" for _ in heads), *map(_row, rows), "")
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    """Escape what Markdown would read as the border of a cell, as HTML or as emphasis."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(REPOSITORY))
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,105 @@
+"""The scanner in one call: what ``import scanner`` offers, on the tile that comes with the package."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import catalogs
+import scanner
+from scanner.api import OptionsError
+from scanner.survey import survey as surveys
+from tests.support import tiny_encoder
+
+DEMO = Path(scanner.__file__).parent / "demo"
+NAME = "217.292"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_encoder.write(tmp_path_factory.mktemp("model") / "encoder.onnx", tiny_encoder.contract())
+
+
+@pytest.fixture(scope="module")
+def scan(model: Path) -> Callable[..., Any]:
+    """``scanner.scan_tiles`` with a small model, in this process."""
+    return lambda *given, **options: scanner.scan_tiles(
+        *given, **{"root": DEMO, "model": model, "device": "cpu", "readers": 0, **options}
+    )
+
+
+def test_five_lines_from_a_tile_to_an_answer(scan: Callable[..., Any], tmp_path: Path) -> None:
+    report = scan([NAME], tmp_path / "embeddings")
+    with (DEMO / "truth.csv").open(newline="") as file:
+        lens = next(row for row in csv.DictReader(file) if row["label"] == "lens")
+    answer = catalogs.open(tmp_path / "embeddings").neighbours(ra=float(lens["ra"]), dec=float(lens["dec"]), k=5)
+    assert [(tile.tile, tile.status) for tile in report.tiles] == [(NAME, "done")]
+    assert report.objects == catalogs.open(tmp_path / "embeddings").rows(NAME) > 100
+    assert len(answer) == 5
+
+
+def test_a_list_file_and_its_lines_are_one(scan: Callable[..., Any], tmp_path: Path) -> None:
+    for tiles, out in ((DEMO / "list.txt", "file"), ([DEMO / "CFIS.217.292.r.fits.fz"], "path"), ((NAME,), "name")):
+        assert scan(tiles, tmp_path / out, sources="grid", stride=200).objects > 0
+    files = [(tmp_path / out / "tiles" / f"{NAME}.parquet").read_bytes() for out in ("file", "path", "name")]
+    assert files[0] == files[1] == files[2]
+
+
+def test_a_tile_that_is_done_is_skipped_and_one_that_is_nowhere_is_reported(
+    scan: Callable[..., Any], tmp_path: Path
+) -> None:
+    options = {"sources": "grid", "stride": 200, "survey": scanner.load_survey("unions"), "bands": "r,i"}
+    scan([NAME], tmp_path / "out", **options)
+    report = scan(["217.292", "100.280"], tmp_path / "out", **options)
+    assert {tile.tile: (tile.status, tile.code) for tile in report.tiles} == {
+        NAME: ("skipped", ""),
+        "100.280": ("failed", "tile.missing_file"),
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"keep": 10},
+        {"like": Path("lenses.csv")},
+        {"like_catalog": Path("embeddings")},
+        {"keep": 10, "like": Path("lenses.csv"), "root": "https://host/unions"},
+        {"dask": "tcp://host:8786", "workers": 2},
+        {"dask_config": Path("slurm.yaml")},
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    scan: Callable[..., Any], tmp_path: Path, options: dict[str, Any]
+) -> None:
+    with pytest.raises(OptionsError):
+        scan([NAME], tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_names_of_version_0_1_are_forwarded() -> None:
+    import scanner.cluster
+    import scanner.scan
+    import scanner.survey
+    from scanner.cluster import job, run
+    from scanner.scan import run as scan
+
+    with pytest.warns(DeprecationWarning, match=r"scanner\.scan_tiles"):
+        assert scanner.scan.scan_tiles is scan.scan_tiles
+    with pytest.warns(DeprecationWarning, match=r"scanner\.load_survey"):
+        assert scanner.survey.load is surveys.load
+    with pytest.warns(DeprecationWarning, match="workers"):
+        assert (scanner.cluster.scan_tiles, scanner.cluster.Where) == (run.scan_tiles, job.Where)
+    for room in (scanner, scanner.scan, scanner.survey, scanner.cluster):
+        with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+            _ = room.nonsense
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import scanner, sys; assert not {'numpy', 'click', 'astropy', 'onnxruntime'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,224 @@
+"""How ``catalogs/lenses/known.csv.gz`` was made, to be repeated: ``python -m tools.compile_lenses SOURCE [-o OUT]``.
+
+SOURCE is ``lenscat/data/catalog.csv`` (or the same, gzipped) of the PyPI package ``lenscat``. The same source gives the
+same bytes. What is done to it: redshifts are read out of their cells, references brought to one form, rows within
+``SAME_LENS`` of each other merged (every name, redshift and reference kept, the best grade wins), and what only
+catalogues of galaxy clusters report is set apart.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+
+import click
+import numpy as np
+
+from catalogs.atomic import replacing
+from catalogs.errors import ErrorCode, ScannerError
+from catalogs.lenses import DATA, GRADES, LENSES, SET_APART
+from catalogs.sky import geometry
+
+SAME_LENS = 3.0 / 3600
+"""Degrees. Of 119 pairs of rows within 3 arcsec most are within 0.5; from 2.5 to 5 there are 8, fewest of all."""
+
+CLUSTER_CATALOGUES = frozenset(
+    {
+        "doi:10.1086/423038",  # Lopes+04, Northern Sky optical Cluster Survey: 9,955 rows "galaxy, probable"
+        "arXiv:astro-ph/0106055",  # Gonzalez+01, Las Campanas Distant Cluster Survey
+        "doi:10.1086/191426",  # Gioia+90, Einstein Medium Sensitivity Survey
+        "arXiv:astro-ph/0405546",  # Böhringer+04, REFLEX
+        "arXiv:astro-ph/0003219",  # Böhringer+00, NORAS
+        "arXiv:astro-ph/0403354",  # Popesso+04, RASS-SDSS
+        "arXiv:astro-ph/9812394",  # Ebeling+98, BCS
+        "arXiv:astro-ph/0003191",  # Ebeling+00, extended BCS
+        "arXiv:astro-ph/0411075",  # Gladders+05, Red-Sequence Cluster Survey
+        "arXiv:astro-ph/0609815",  # Olsen+07, CFHTLS matched filter: its 60 "confident" are grade A clusters
+        "arXiv:astro-ph/0607170",  # Pierre+06, XMM-LSS
+        "arXiv:astro-ph/0608624",  # van Breukelen+06, UKIDSS UDS
+        "arXiv:1002.2226",  # Menanteau+10, Southern Cosmology Survey
+    }
+)
+"""Identifiers of references whose rows are galaxy clusters, with no lens claimed row by row."""
+
+_NUMBER = re.compile(r"[0-9]*[.]?[0-9]+")
+_PROPER = tuple(
+    (re.compile(wrong), right)
+    for wrong, right in (
+        (r"https?://arxiv[.]org/(?:abs/|ftp/arxiv/papers/\d+/)(\S+?)(?:[.]pdf)?$", r"arXiv:\1"),
+        (r"arXiv:(0[456]\d{5})$", r"arXiv:astro-ph/\1"),
+        (r'B\\"ohringer', "Böhringer"),
+        (r"F\\'eron", "Féron"),
+    )
+)
+_EMPTY = ("", "-", "nan")
+
+
+@dataclass(frozen=True)
+class Lens:
+    """A row: position in degrees, redshift (None: not known), and what may have several values."""
+
+    names: tuple[str, ...]
+    ra: float
+    dec: float
+    zlens: float | None
+    zlens_all: tuple[str, ...]
+    kind: str
+    grade: str
+    references: tuple[str, ...]
+
+
+@click.command()
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=DATA, show_default=True)
+def main(source: Path, output: Path) -> None:
+    """Compile the known-lens list from lenscat's catalog.csv (or the same, gzipped)."""
+    rows = read(source)
+    found = merged(rows)
+    with replacing(output) as temporary:
+        temporary.write_bytes(packed(found))
+    apart = sum(lens.kind == SET_APART for lens in found)
+    click.echo(f"{len(rows):,} rows: {len(found) - apart:,} lenses, {apart:,} of cluster catalogues, in {output}")
+
+
+def read(source: Path) -> list[Lens]:
+    """The rows of lenscat's table; ``ScannerError`` ``lenses.bad_source``."""
+    data = source.read_bytes()
+    text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+    try:
+        return [_lens(row) for row in csv.DictReader(io.StringIO(text))]
+    except (KeyError, ValueError) as error:
+        message = f"{source} is not the catalog.csv of lenscat ({error!r})."
+        raise ScannerError(
+            ErrorCode.LENSES_BAD_SOURCE, message, "It is in the wheel: lenscat/data/catalog.csv."
+        ) from error
+
+
+def merged(rows: Sequence[Lens]) -> list[Lens]:
+    """One row a lens, by right ascension: rows within ``SAME_LENS`` of each other, or of a common one, are the same."""
+    group = np.arange(len(rows))
+    ra, dec = np.array([row.ra for row in rows]), np.array([row.dec for row in rows])
+    for one, other in geometry.close_pairs(ra, dec, SAME_LENS):
+        group[group == group[other]] = group[one]
+    members: dict[int, list[Lens]] = {}
+    for row, number in zip(rows, group.tolist(), strict=True):
+        members.setdefault(number, []).append(row)
+    return sorted((_one(same) for same in members.values()), key=lambda lens: (lens.ra, lens.dec))
+
+
+def packed(lenses: Iterable[Lens]) -> bytes:
+    """The rows as gzipped CSV, without a time in it."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name" if field.name == "names" else field.name for field in fields(Lens)])
+    writer.writerows([_cell(value) for value in astuple(lens)] for lens in lenses)
+    return gzip.compress(text.getvalue().encode(), 9, mtime=0)
+
+
+def redshifts(cell: str) -> tuple[tuple[str, ...], float | None]:
+    """What a cell says, and the first redshift in it: ``0.52 | 0.5245``, ``0.3?``, ``-``, ``nan``, ``not measured``.
+
+    Zero is no redshift of a lens; a number in doubt (``?``, ``*``) counts where no other is given.
+    """
+    said = _unique(part for part in _split(cell) if _redshift(part) is not None)
+    first = min(said, key=lambda part: part[-1] in "?*" or " " in part, default="")
+    return said, _redshift(first)
+
+
+def _redshift(text: str) -> float | None:
+    found = _NUMBER.match(text)
+    return float(found[0]) if found and float(found[0]) > 0 else None
+
+
+def references(cell: str) -> tuple[str, ...]:
+    """References of a cell, each once, an arXiv page as ``arXiv:<number>``; the one that names authors wins."""
+    found: dict[str, str] = {}
+    for text in _split(re.sub(r"\s(?=https?://)", " | ", cell)):
+        for pattern, proper in _PROPER:
+            text = pattern.sub(proper, text)
+        key = identifier(text)
+        found[key] = max(found.get(key, ""), text, key=len)
+    return tuple(found.values())
+
+
+def identifier(reference: str) -> str:
+    """``arXiv:…``, ``doi:…``, or whatever else ends a reference."""
+    return reference.rsplit(" - ", 1)[-1]
+
+
+def _lens(row: Mapping[str, str]) -> Lens:
+    said, zlens = redshifts(row["zlens"])
+    ra, dec = float(row["RA [deg]"]), float(row["DEC [deg]"])
+    if row["type"] not in LENSES or row["grading"] not in GRADES or not (0 <= ra <= 360 and -90 <= dec <= 90):
+        raise ValueError(row)
+    names = _unique(part for part in _split(row["name"]) if part not in _EMPTY)
+    cited = references(row["ref"])
+    ra, dec = restored(" ".join(names), ra, dec, identifier(cited[0]))
+    return Lens(names, ra, dec, zlens, said, row["type"], row["grading"], cited)
+
+
+def _one(same: Sequence[Lens]) -> Lens:
+    """What several rows say of one lens. Position, kind and redshift are those of the surest that is in no cluster
+    catalogue; an entry that none but those report is set apart."""
+    order = sorted(same, key=lambda lens: (_apart(lens), GRADES.index(lens.grade)))
+    best = order[0]
+    cited = references(" | ".join(one for lens in order for one in lens.references))
+    return replace(
+        best,
+        names=_unique(name for lens in order for name in lens.names),
+        zlens=next((lens.zlens for lens in order if lens.zlens is not None), None),
+        zlens_all=_unique(text for lens in order for text in lens.zlens_all),
+        kind=SET_APART if _apart(best) else best.kind,
+        references=cited,
+    )
+
+
+def _apart(lens: Lens) -> bool:
+    return all(identifier(one) in CLUSTER_CATALOGUES for one in lens.references)
+
+
+def _split(cell: str) -> Iterator[str]:
+    return (part.strip() for part in cell.split("|") if part.strip())
+
+
+def _unique(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else " | ".join(value) if isinstance(value, tuple) else str(value)
+
+
+HOURS_LOST = ("arXiv:2205.05307", "https://web.physics.ucsb.edu/~tt/LSD/")
+"""References all of whose rows lost the hours of their right ascension (AGEL, Tran+22; LSD)."""
+
+DEGREES_LOST = ("arXiv:2205.05307",)
+
+_IN_NAME = re.compile(r"(?<![0-9])(\d\d)(\d\d)(\d\d)?([+-])(\d\d)(\d\d?)")
+
+HOUR = 15.0
+
+
+def restored(name: str, ra: float, dec: float, reference: str) -> tuple[float, float]:
+    """The position with the hours (and degrees) that its source lost; unchanged for every other source.
+
+    The fraction is exact; the name says only how many whole hours and degrees to add. B1950 names are near enough.
+    """
+    found = _IN_NAME.search(name)
+    if reference not in HOURS_LOST or found is None or ra >= HOUR:
+        return ra, dec
+    hours, minutes, seconds, sign, degrees, arcminutes = found.groups()
+    named_ra = HOUR * (int(hours) + int(minutes) / 60 + int(seconds or 0) / 3600)
+    ra = (ra + HOUR * round((named_ra - ra) / HOUR)) % 360
+    if reference in DEGREES_LOST and 0 <= dec < 1 and sign == "+":
+        dec += round(int(degrees) + int(arcminutes) / 60 - dec)
+    return round(ra, 6), dec
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Estimates of an evaluation that are more than a mean: every object counts as often as a resample draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.estimate import PairedEstimate, draw_counts, estimate_paired_mean
+from catalogs.ranking.measures import Measure
+from training.evaluate.statistics.metrics import Bools, Floats, places
+
+
+def estimate_measure(measure: Measure, rankings: Sequence[Bools]) -> PairedEstimate:
+    """Estimate the mean of a ranking measure over queries, each a row of hits [n], best first."""
+    return estimate_paired_mean(np.array([measure(places(hits)) for hits in rankings]))
+
+
+def estimate_auc(score: Floats, is_lens: Bools, strata: NDArray[np.generic] | None = None) -> PairedEstimate:
+    """Estimate the chance that a lens scores above a negative, a tie counting a half.
+
+    Lenses and negatives (or ``strata`` [N]) are drawn each among themselves.
+    """
+    counts = draw_counts(is_lens if strata is None else strata)
+    lenses, others = score[is_lens][:, None], score[~is_lens]
+    won = (lenses > others) + 0.5 * (lenses == others)  # [lenses, others]
+    draws = np.einsum("dl,dl->d", counts[:, is_lens], counts[:, ~is_lens] @ won.T)
+    return PairedEstimate.of(float(won.mean()), draws / won.size)
+
+
+def estimate_r2(truth: Floats, predicted: Floats) -> PairedEstimate:
+    """Estimate the share of the variance of ``truth`` [N] that ``predicted`` [N] explains.
+
+    It is 0 for a prediction of the mean, and negative for a worse one.
+    """
+    counts, centred = draw_counts(np.zeros(len(truth))), truth - truth.mean()
+
+    def explained(weights: Floats) -> Floats:
+        mean = weights @ centred / len(truth)
+        return np.asarray(1 - weights @ (truth - predicted) ** 2 / (weights @ centred**2 - len(truth) * mean**2))
+
+    return PairedEstimate.of(float(explained(np.ones(len(truth)))), explained(counts))
