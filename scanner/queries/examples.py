@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Flux = NDArray[np.float32]
 _AT_ONCE = 64
-_NO_HARM = ("query.", "tile.", ErrorCode.MODEL_MISSING)
+_NO_SPOT = query.NO_CUTOUT | {ErrorCode.QUERY_NO_EMBEDDING, ErrorCode.MODEL_MISSING}
 
 
 def read(
@@ -74,7 +74,7 @@ def _with_spots(found: Examples, asker: Asker) -> Examples:
         try:
             joined = joined.joined(_spot(one, asker))
         except ScannerError as error:
-            if not error.code.startswith(_NO_HARM) and error.code != one.code:
+            if error.code not in _NO_SPOT | {one.code}:
                 raise
             left.append(replace(one, code=error.code))
     return replace(joined, unmatched=tuple(left))

@@ -29,8 +29,6 @@ from scanner.windows.frame import WindowFrame
 AROUND, AWAY = 8, 2.0
 """Windows around each example that stand for ordinary sky, and how far away they are, in windows."""
 
-_SKIPPED = ("query.", "tile.")
-
 log = logging.getLogger(__name__)
 
 
@@ -100,7 +98,7 @@ def _window(stamps: WindowReader, place: Position) -> Flux | None:
     try:
         window = stamps.at(place.ra, place.dec)
     except ScannerError as error:
-        if not error.code.startswith(_SKIPPED):
+        if error.code not in query.NO_CUTOUT:
             raise
         if place.name:
             log.warning("Example %s: %s", place.name, error.message)

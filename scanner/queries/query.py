@@ -31,6 +31,29 @@ if TYPE_CHECKING:
 Flux = npt.NDArray[np.float32]
 NOT_CATALOGUED = {ErrorCode.QUERY_NO_OBJECT, ErrorCode.QUERY_OUTSIDE_COVERAGE, ErrorCode.QUERY_NO_EMBEDDING}
 
+NO_CUTOUT = frozenset(
+    {
+        ErrorCode.QUERY_NO_GRID,
+        ErrorCode.QUERY_NO_PIXELS,
+        ErrorCode.QUERY_OUTSIDE_COVERAGE,
+        ErrorCode.TILE_ALL_NAN,
+        ErrorCode.TILE_BAD_HEADER,
+        ErrorCode.TILE_BAD_NAME,
+        ErrorCode.TILE_CHANGED,
+        ErrorCode.TILE_MISSING_FILE,
+        ErrorCode.TILE_NO_IMAGE_HDU,
+        ErrorCode.TILE_NO_WCS,
+        ErrorCode.TILE_NOT_FITS,
+        ErrorCode.TILE_OFF_GRID,
+        ErrorCode.TILE_PIXEL_SCALE,
+        ErrorCode.TILE_SHAPE_MISMATCH,
+        ErrorCode.TILE_TOO_LARGE,
+        ErrorCode.TILE_TRUNCATED,
+        ErrorCode.TILE_UNREADABLE,
+    }
+)
+"""Errors of one position, or of the images of its tile, that leave the other positions of a list usable."""
+
 log = logging.getLogger(__name__)
 
 
