@@ -32,14 +32,12 @@ from catalogs.store import rows, vectors
 from catalogs.store import tile_reader as reading
 from catalogs.store.footers import SUFFIX, Footer, damaged
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 

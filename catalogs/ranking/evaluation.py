@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +21,9 @@ from catalogs.search.full_pass import Block
 from catalogs.search.hits import ONE_SYSTEM
 from catalogs.sky import crossmatch
 from catalogs.store import rows
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
-
-if TYPE_CHECKING:
-    from catalogs.store.tile_store import TileStore
 
 MAGNITUDE, CHANCE = "magnitude", "chance"
 _MAGNITUDE_COLUMN = "mag_auto"

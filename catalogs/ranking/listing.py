@@ -17,14 +17,13 @@ from catalogs.sky import crossmatch
 from catalogs.store import tile_reader as reading
 from catalogs.store import vectors
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
     from catalogs.ranking.calibration import Learned
-    from catalogs.store.tile_store import TileStore
 
 
 class Listing:

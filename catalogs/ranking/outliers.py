@@ -16,13 +16,11 @@ from catalogs.search.hits import Hits
 from catalogs.search.random_sample import Sample
 from catalogs.store import tile_reader as reading
 from catalogs.store.rows import primary
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-    from catalogs.store.tile_store import TileStore
 
 Method = Literal["mahalanobis", "knn"]
 METHODS: tuple[Method, ...] = ("mahalanobis", "knn")

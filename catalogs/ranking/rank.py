@@ -22,14 +22,12 @@ from catalogs.search import random_sample as sampling
 from catalogs.search.examples import Examples
 from catalogs.search.hits import SAME_OBJECT, Hits
 from catalogs.store.rows import primary
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors, along
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 

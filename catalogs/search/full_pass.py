@@ -17,8 +17,8 @@ from catalogs.search.hits import Hits
 from catalogs.store import rows
 from catalogs.store import tile_reader as reading
 from catalogs.store.footers import Footer
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 COLUMNS = ("object_id", "ra", "dec")

@@ -18,8 +18,8 @@ from catalogs.store import rows, vectors
 from catalogs.store.footers import Footer
 from catalogs.store.row_filter import Where
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import ROW, Selection
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 MATCH_RADIUS = 3.0  # arcsec between a position asked for and the object that is meant

@@ -23,7 +23,7 @@ from catalogs.search.hits import ONE_SYSTEM, Hits
 from catalogs.sky.geometry import Circle
 from catalogs.store import rows, vectors
 from catalogs.store import tile_reader as reading
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:

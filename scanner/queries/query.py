@@ -16,7 +16,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import neighbours as search
 from catalogs.search.examples import Example, Unmatched
 from catalogs.search.matching import MATCH_RADIUS, match_each, match_one, unmatched_error
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot
 from scanner.encoder.contract import resolve
 from scanner.sources import position_files
 from scanner.survey.survey import load

@@ -15,7 +15,7 @@ from catalogs.search import full_pass as passes
 from catalogs.search.examples import Examples
 from catalogs.search.matching import match
 from catalogs.store import rows
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot
 from tests.catalogs.conftest import DIM, Rows
 from tests.support import planted as lenses
 

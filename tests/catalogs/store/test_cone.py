@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from catalogs.errors import ScannerError
 from catalogs.sky import geometry as sky
-from catalogs.store import snapshot
 from catalogs.store import tile_reader as reading
+from catalogs.store import tile_store
 
 
 def brute_force(ra, dec, centre, radius):
@@ -71,7 +71,7 @@ def test_a_cone_finds_what_brute_force_finds(odd_catalogue, odd_places, ra, dec,
 
 def test_only_tiles_that_a_cone_touches_are_read(odd_catalogue, monkeypatch):
     read = []
-    monkeypatch.setattr(snapshot, "TileFile", lambda path: read.append(path.stem) or reading.TileFile(path))
+    monkeypatch.setattr(tile_store, "TileFile", lambda path: read.append(path.stem) or reading.TileFile(path))
     odd_catalogue.cone(0.0, 0.0, 60)
     odd_catalogue.cone(123.0, 90.0, 60)
     assert read == ["100.180", "100.360"]
