@@ -14,8 +14,7 @@ from catalogs.ranking import measures as quality
 from catalogs.ranking import rank, scorers
 from catalogs.ranking.measures import Measure
 from catalogs.ranking.scorers import METHODS, Method
-from catalogs.search import full_pass as passes
-from catalogs.search import random_sample as sampling
+from catalogs.search import full_pass, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.full_pass import Block
 from catalogs.search.hits import ONE_SYSTEM
@@ -79,7 +78,7 @@ def evaluate(catalogue: TileStore, truth: Examples, trial: Trial, like: Examples
     snapshot = catalogue.snapshot()
     ranked = _ranked(snapshot, truth, chosen)
     splits = _splits(ranked, trial, like)
-    drawn = sampling.draw(snapshot, chosen, rank.SAMPLE, trial.seed)
+    drawn = random_sample.draw(snapshot, chosen, rank.SAMPLE, trial.seed)
     ordinary = drawn[~(truth.near(drawn.ra, drawn.dec) | (like or ranked).near(drawn.ra, drawn.dec))].vectors
     if not len(ordinary):
         raise ScannerError(ErrorCode.RANK_NO_ORDINARY, "There are no objects but the lenses.", "Let --where pass more.")
@@ -197,7 +196,7 @@ def _counted(
         return [contest.above(block, wrong) for contest in contests], int(wrong.sum())
 
     counts, objects = [np.zeros(len(contest.sought), np.int64) for contest in contests], 0
-    for more, number in passes.over(snapshot, chosen, counted, [_MAGNITUDE_COLUMN]):
+    for more, number in full_pass.over(snapshot, chosen, counted, [_MAGNITUDE_COLUMN]):
         counts = [one + other for one, other in zip(counts, more, strict=True)]
         objects += number
     return counts, objects

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.search import full_pass as passes
-from catalogs.search import random_sample as sampling
+from catalogs.search import full_pass, random_sample
 from catalogs.search.hits import Hits
 from catalogs.search.random_sample import Sample
-from catalogs.store import tile_reader as reading
+from catalogs.store import tile_reader
 from catalogs.store.rows import primary
 from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
@@ -95,20 +94,20 @@ def outliers(
         raise ScannerError(ErrorCode.QUERY_BAD_K, f"{k} outliers cannot be found.", "Ask for one or more.")
     chosen = primary(catalogue, where)
     snapshot = catalogue.snapshot()
-    usual = sampling.draw(snapshot, chosen, sample, seed)
+    usual = random_sample.draw(snapshot, chosen, sample, seed)
     far = distance(method, usual, neighbour)
     inside = np.sort(far(usual.vectors, np.ones(len(usual), np.float32)))
 
     def answer(current: Snapshot) -> Table:
         count = 4 * k + 64
         while True:
-            best = passes.best(current, chosen, far, count)
+            best = full_pass.best(current, chosen, far, count)
             hits = best.unique()
             if len(hits) >= k or len(best) < count:
                 return _table(current, hits[:k], inside)
             count *= 8
 
-    return passes.steady(snapshot, chosen, answer)
+    return full_pass.steady(snapshot, chosen, answer)
 
 
 def _parts(rows: int, width: int) -> Iterator[slice]:
@@ -134,8 +133,8 @@ def distance(method: str, usual: Sample, neighbour: int) -> Mahalanobis | Knn:
 
 
 def _table(snapshot: Snapshot, hits: Hits, inside: NDArray[np.float32]) -> Table:
-    names = reading.checked_columns(None, snapshot.catalogue.schema)
-    found = reading.to_astropy(passes.rows_of(snapshot, hits, names))
+    names = tile_reader.checked_columns(None, snapshot.catalogue.schema)
+    found = tile_reader.to_astropy(full_pass.rows_of(snapshot, hits, names))
     rarer = np.searchsorted(inside, hits.similarity) / len(inside)
     holed = found["valid_fraction"] < WHOLE * _share_of_bands(snapshot.catalogue, found)
     suspect = holed | (found["flags"] & BROKEN != 0)

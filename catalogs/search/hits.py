@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.sky import geometry as sky
+from catalogs.sky import geometry
 
 SAME_OBJECT = 1.0 / 3600  # degrees; as close as this in two tiles is one object
 ONE_SYSTEM = 3.0 / 3600  # degrees; as close as this to the query is a piece of it: an arc, a knot of a spiral
@@ -40,10 +40,10 @@ class Hits:
             part = self[self.similarity >= least]
         return part[np.lexsort((part.object_id, -part.similarity))[:count]]
 
-    def unique(self, besides: sky.Circle | None = None) -> Hits:
+    def unique(self, besides: geometry.Circle | None = None) -> Hits:
         """Without the copies of one object in other tiles, the best one kept, and without what lies in ``besides``."""
         dropped = np.zeros(len(self), bool)
-        for better, worse in sky.close_pairs(self.ra, self.dec, SAME_OBJECT):
+        for better, worse in geometry.close_pairs(self.ra, self.dec, SAME_OBJECT):
             if self.tile[better] != self.tile[worse] and not dropped[better]:
                 dropped[worse] = True
         if besides is not None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search.examples import Example, Examples, Unmatched
 from catalogs.search.hits import SAME_OBJECT
-from catalogs.sky import geometry as sky
+from catalogs.sky import geometry
 from catalogs.sky.geometry import Circle
 from catalogs.store import rows, vectors
 from catalogs.store.footers import Footer
@@ -73,10 +73,10 @@ def match_each(
         covered[places] = True
         for table in rows.tile_groups(snapshot, footer, _PLACES) if len(places) else ():
             columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in (*_PLACES, ROW)}
-            pairs = sky.pairs_within(right[places], up[places], columns["ra"], columns["dec"], reach)
+            pairs = geometry.pairs_within(right[places], up[places], columns["ra"], columns["dec"], reach)
             for place, number in zip(places[pairs[0]].tolist(), pairs[1].tolist(), strict=True):
                 identity, row_ra, row_dec, primary, row = (values[number].item() for values in columns.values())
-                away = float(sky.separation(right[place], up[place], row_ra, row_dec))
+                away = float(geometry.separation(right[place], up[place], row_ra, row_dec))
                 nearby[place].append((away, primary, _Row(identity, row_ra, row_dec, footer, row)))
 
     # Copies of one object lie within half an arcsec of each other: a primary one counts first, then the nearest.

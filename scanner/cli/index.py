@@ -72,7 +72,7 @@ def index(
     """
     import catalogs
     from catalogs.index import build as indexes
-    from catalogs.search import index_recall as verifying
+    from catalogs.search import index_recall
     from scanner.system.resources import usable_cores
 
     if shard and target_recall:
@@ -92,7 +92,7 @@ def index(
     )
     report = indexes.build(catalogue, options)
     seconds = time.perf_counter() - began
-    verified = verifying.verify(catalogue) if verify else None
+    verified = index_recall.verify(catalogue) if verify else None
     if fmt == "json":
         click.echo(json.dumps({**asdict(report), "verified": asdict(verified) if verified else None}))
     else:

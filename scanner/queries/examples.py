@@ -40,7 +40,7 @@ def read(
     its window. Raises ``ScannerError``: ``rank.no_pixels`` (to augment takes every window), ``sources.*``, those of
     the encoder.
     """
-    places = list(query.places(None, None, None, path))
+    places = list(query.collect_positions(None, None, None, path))
     if label is not None:
         labels = position_files.read_words(path, "label")
         places = [one for one, word in zip(places, labels, strict=True) if word == label]
@@ -100,7 +100,7 @@ def _window(stamps: WindowReader, found: Examples, place: int) -> Flux:
         raise ScannerError(ErrorCode.RANK_NO_PIXELS, message, hint) from error
 
 
-def told(path: Path, found: Examples) -> Sequence[str]:
+def describe_examples(path: Path, found: Examples) -> Sequence[str]:
     """What became of the positions of a table, a line each."""
     spots = int((found.object_id == examples.NO_OBJECT).sum())
     words = f"{path}: {len(found) - spots} objects" + (f", {spots} spots embedded now" if spots else "")

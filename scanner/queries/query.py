@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.search import neighbours as search
+from catalogs.search import neighbours
 from catalogs.search.examples import Example, Unmatched
 from catalogs.search.matching import MATCH_RADIUS, match_each, match_one, unmatched_error
 from catalogs.store.tile_store import Snapshot
@@ -198,7 +198,7 @@ def _own_model(model: str, recorded: str, precision: str) -> Path:
         raise ScannerError(error.code, error.message, hint) from error
 
 
-def places(ra: float | None, dec: float | None, name: str | None, table: Path | None) -> Iterator[Position]:
+def collect_positions(ra: float | None, dec: float | None, name: str | None, table: Path | None) -> Iterator[Position]:
     """The positions that were asked for: one, that of a name (looked up on-line by Sesame), those of a table.
 
     Raises ``ScannerError``: ``name.unresolved``, or what ``position_files.read_positions`` raises.
@@ -240,17 +240,17 @@ def ask(
 
     ``where`` (a filter) and ``near`` (ra, dec in degrees, radius in arcsec) restrict the answer.
     """
-    return search.neighbours_of_many(
+    return neighbours.neighbours_of_many(
         snapshot,
         np.stack([example.vector for example in examples]),
         k,
-        exclude=[search.around(example) for example in examples],
+        exclude=[neighbours.around(example) for example in examples],
         where=where,
         near=near,
     )
 
 
-def joined(examples: Sequence[Example], answers: Sequence[Table]) -> Table:
+def join_answers(examples: Sequence[Example], answers: Sequence[Table]) -> Table:
     """One table of all answers; with more than one a column ``query`` says whose each row is."""
     from astropy.table import vstack
 
@@ -261,7 +261,7 @@ def joined(examples: Sequence[Example], answers: Sequence[Table]) -> Table:
     return vstack(list(answers), metadata_conflicts="silent")
 
 
-def told(example: Example) -> str:
+def describe_query(example: Example) -> str:
     """An example in words."""
     if example.object_id is not None:
         return f"object {example.object_id} at {example.ra:.6f} {example.dec:+.6f}"

@@ -135,7 +135,9 @@ def test_a_spot_without_an_object_is_embedded_where_its_tile_is(
     if lone:
         assert sorted(found.object_id.tolist())[0] == -1
         assert [one.name for one in found.unmatched] == ["like.csv:2"]
-        assert examples.told(like, found)[0].endswith("1 objects, 1 spots embedded now, 1 positions are no example")
+        assert examples.describe_examples(like, found)[0].endswith(
+            "1 objects, 1 spots embedded now, 1 positions are no example"
+        )
         assert np.linalg.norm(found.vectors, axis=1) == pytest.approx(1, abs=1e-5)
 
 
