@@ -1,10 +1,10 @@
 """Which of the copies that overlapping tiles hold is counted: one for each place, whichever tiles are there.
 
-A tile's file says which rows lie in the tile's own cell of the grid (``unions_grid.is_primary``, a function of the
-position alone, so that a file never changes when its neighbours arrive). That counts every place once where all tiles are there.
-Where the tile that a place belongs to is not (never imaged, failed, not scanned yet), 6 % of each tile beside it would
-be counted nowhere: the rim of the survey. So, when rows are read, the nearest of the tiles that are there and whose
-images hold the place stands in. When the missing tile arrives it takes its rows over; nothing is rewritten.
+A tile's file says which rows lie in the tile's own cell of the grid. That (``unions_grid.is_primary``) depends on the
+position alone, so that a file never changes when its neighbours arrive, and counts every place once where all tiles are
+there. Where a tile is missing (never imaged, failed, not scanned yet), 6 % of each tile beside it would be counted
+nowhere: the rim of the survey. So, when rows are read, the nearest of the tiles that are there and whose images hold
+the place stands in. When the missing tile arrives it takes its rows over; nothing is rewritten.
 """
 
 from __future__ import annotations
