@@ -19,7 +19,7 @@ Flags = NDArray[np.bool_]
 Degrees = NDArray[np.float64]
 
 
-class Owners:
+class OverlapOwners:
     """The tiles that are there, as names on the grid of UNIONS; tiles off the grid own what their files say."""
 
     def __init__(self, tiles: tuple[str, ...]) -> None:

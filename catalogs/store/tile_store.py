@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from catalogs.atomic import locked, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import Circle
-from catalogs.sky.overlaps import Owners
+from catalogs.sky.overlaps import OverlapOwners
 from catalogs.store import footers
 from catalogs.store.footers import SUFFIX, Footer, Footers
 from catalogs.store.provenance import Failure, Info, Run
@@ -132,7 +132,7 @@ class TileStore:
     def snapshot(self) -> Snapshot:
         """List the tiles once, for all steps of a question. Damaged tiles are left out with a warning."""
         current = self._footers.all()
-        owners = Owners(tuple(footer.tile for footer in current)) if self.info.grid is not None else None
+        owners = OverlapOwners(tuple(footer.tile for footer in current)) if self.info.grid is not None else None
         return Snapshot(self, current, owners)
 
     def _failure_path(self, tile: str) -> Path:
@@ -146,7 +146,7 @@ class Snapshot:
     the catalogue; it is None where tiles follow no grid.
     """
 
-    def __init__(self, catalogue: TileStore, footers: Sequence[Footer], owners: Owners | None) -> None:
+    def __init__(self, catalogue: TileStore, footers: Sequence[Footer], owners: OverlapOwners | None) -> None:
         self.catalogue = catalogue
         self.footers = tuple(footers)
         self.owners = owners

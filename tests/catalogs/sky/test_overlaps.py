@@ -13,7 +13,7 @@ import catalogs
 from catalogs.ranking import rank
 from catalogs.search.matching import match
 from catalogs.sky import unions_grid
-from catalogs.sky.overlaps import Owners
+from catalogs.sky.overlaps import OverlapOwners
 
 FIELD = [f"{x:03d}.{y:03d}" for y in (291, 292, 293) for x in (215, 216, 217, 218, 219)]
 
@@ -29,7 +29,7 @@ def places(name: str, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
 
 def claims(there: list[str], ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How many of the tiles that are there count each position, and how many hold it."""
-    owners = Owners(tuple(there))
+    owners = OverlapOwners(tuple(there))
     counted, held = np.zeros(len(ra), int), np.zeros(len(ra), int)
     for name in there:
         holds = unions_grid.contains(name, ra, dec)
@@ -114,6 +114,6 @@ def test_filters_cones_and_rankings_agree_on_what_counts(tmp_path, run, make_row
 
 def test_tiles_off_the_grid_count_what_their_files_say() -> None:
     own = np.array([True, False])
-    assert np.array_equal(Owners(("brick", "217.292")).primary("brick", np.zeros(2), np.zeros(2), own), own)
-    nowhere = Owners(("217.292",)).primary("217.292", np.array([np.nan]), np.array([np.nan]), np.array([False]))
+    assert np.array_equal(OverlapOwners(("brick", "217.292")).primary("brick", np.zeros(2), np.zeros(2), own), own)
+    nowhere = OverlapOwners(("217.292",)).primary("217.292", np.array([np.nan]), np.array([np.nan]), np.array([False]))
     assert not nowhere.any()
