@@ -76,13 +76,13 @@ def evaluate_ranking(
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
     snapshot = catalogue.snapshot()
-    without_spots = query.Asker(snapshot, radius=radius)
-    asker = query.Asker(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
+    without_spots = query.QueryBuilder(snapshot, radius=radius)
+    builder = query.QueryBuilder(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
     known = read(truth, without_spots, label=label)
     click.echo("\n".join(describe_examples(truth, known)), err=True)
-    given = read(like, asker, augment) if like else None
+    given = read(like, builder, augment) if like else None
     if augment and not like:
-        known = augmented(known, asker)
+        known = augmented(known, builder)
     trial = trials.Trial(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]
     evaluation = trials.evaluate(catalogue, known, trial, given)
     if evaluation.not_ranked:

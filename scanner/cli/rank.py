@@ -111,10 +111,12 @@ def rank(
             raise click.UsageError(f"{option} needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
-    asker = query.Asker(catalogue.snapshot(), radius=radius, root=root, survey=survey, model=model, device=device)
+    builder = query.QueryBuilder(
+        catalogue.snapshot(), radius=radius, root=root, survey=survey, model=model, device=device
+    )
     read: list[Examples] = []
     for path in filter(None, (like, unlike)):
-        read.append(examples.read(path, asker, augment))
+        read.append(examples.read(path, builder, augment))
         click.echo("\n".join(examples.describe_examples(path, read[-1])), err=True)
     table = ranking.rank(
         catalogue,
@@ -135,7 +137,7 @@ def rank(
 
         # The first example stands before the list; there is none where all are marks.
         first = replace(read[0].one(0), name="example") if len(read[0]) else None
-        answer_gallery.draw([first], [table[:DRAWN]], asker.stamps(), gallery)
+        answer_gallery.draw([first], [table[:DRAWN]], builder.stamps(), gallery)
 
 
 def _marks(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Marks | None:

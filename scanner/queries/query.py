@@ -66,7 +66,7 @@ class Position:
     name: str = ""
 
 
-class Asker:
+class QueryBuilder:
     """Turns what a user points at into examples for a search; opens the encoder only when a spot needs it.
 
     ``root`` is where the tiles' images lie (None: not at hand); ``model`` is the encoder, the catalogue's own by
