@@ -28,10 +28,10 @@ from catalogs.ranking.measures import average_precision, purity, recall
 from catalogs.ranking.rank import Ranking
 from catalogs.search import examples, random_sample
 from catalogs.search.examples import Examples
-from catalogs.search.hits import ONE_SYSTEM
 from catalogs.search.matching import match_ids
 from catalogs.search.random_sample import Sample
 from catalogs.sky import crossmatch
+from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store import rows
 from scanner.queries.examples import augmented, read
 from scanner.queries.query import QueryBuilder

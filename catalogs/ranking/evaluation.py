@@ -17,8 +17,8 @@ from catalogs.ranking.scorers import METHODS, Method
 from catalogs.search import full_pass, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.full_pass import Block
-from catalogs.search.hits import ONE_SYSTEM
 from catalogs.sky import crossmatch
+from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store import rows
 from catalogs.store.tile_reader import Selection
 from catalogs.store.tile_store import Snapshot, TileStore

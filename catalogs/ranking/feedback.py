@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import examples, matching
 from catalogs.search.examples import Examples
-from catalogs.search.hits import SAME_OBJECT
+from catalogs.sky.geometry import SAME_OBJECT
 from catalogs.store.tile_store import Snapshot, TileStore
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,9 @@ from catalogs.ranking import scorers
 from catalogs.ranking.feedback import COLUMN, Marks
 from catalogs.search import full_pass
 from catalogs.search.examples import Examples
-from catalogs.search.hits import ONE_SYSTEM, Hits
+from catalogs.search.hits import Hits
 from catalogs.sky import crossmatch
+from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store import tile_reader, vectors
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.tile_store import Snapshot, TileStore

@@ -18,7 +18,8 @@ from catalogs.ranking.feedback import Marks
 from catalogs.ranking.scorers import Method
 from catalogs.search import examples, full_pass, random_sample
 from catalogs.search.examples import Examples
-from catalogs.search.hits import SAME_OBJECT, Hits
+from catalogs.search.hits import Hits
+from catalogs.sky.geometry import SAME_OBJECT
 from catalogs.store.rows import primary
 from catalogs.store.tile_reader import Selection
 from catalogs.store.tile_store import Snapshot, TileStore

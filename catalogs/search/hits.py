@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from catalogs.sky import geometry
 
-SAME_OBJECT = 1.0 / 3600  # degrees; as close as this in two tiles is one object
-ONE_SYSTEM = 3.0 / 3600  # degrees; as close as this to the query is a piece of it: an arc, a knot of a spiral
-
 
 @dataclass(frozen=True)
 class Hits:
@@ -43,7 +40,7 @@ class Hits:
     def unique(self, besides: geometry.Circle | None = None) -> Hits:
         """Without the copies of one object in other tiles, the best one kept, and without what lies in ``besides``."""
         dropped = np.zeros(len(self), bool)
-        for better, worse in geometry.close_pairs(self.ra, self.dec, SAME_OBJECT):
+        for better, worse in geometry.close_pairs(self.ra, self.dec, geometry.SAME_OBJECT):
             if self.tile[better] != self.tile[worse] and not dropped[better]:
                 dropped[worse] = True
         if besides is not None:

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search.examples import Example, Examples, Unmatched
-from catalogs.search.hits import SAME_OBJECT
 from catalogs.sky import geometry
-from catalogs.sky.geometry import Circle
+from catalogs.sky.geometry import SAME_OBJECT, Circle
 from catalogs.store import rows, vectors
 from catalogs.store.footers import Footer
 from catalogs.store.row_filter import Where

@@ -19,8 +19,8 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import full_pass
 from catalogs.search.candidates import Candidates
 from catalogs.search.examples import Example
-from catalogs.search.hits import ONE_SYSTEM, Hits
-from catalogs.sky.geometry import Circle
+from catalogs.search.hits import Hits
+from catalogs.sky.geometry import ONE_SYSTEM, Circle
 from catalogs.store import rows, tile_reader, vectors
 from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
