@@ -46,7 +46,7 @@ def recall(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
         "index_recall_low": by_index.low,
         "index_recall_high": by_index.high,
         "queries": len(queries),
-        "nearest_cosine": float(np.median([hits.similarity[0] for hits in truth])),
+        "nearest_cosine": float(np.median([hits.score[0] for hits in truth])),
     }
 
 

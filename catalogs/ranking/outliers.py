@@ -135,12 +135,12 @@ def distance(method: str, usual: Sample, neighbour: int) -> Mahalanobis | Knn:
 def _table(snapshot: Snapshot, hits: Hits, inside: NDArray[np.float32]) -> Table:
     names = tile_reader.checked_columns(None, snapshot.catalogue.schema)
     found = tile_reader.to_astropy(full_pass.rows_of(snapshot, hits, names))
-    rarer = np.searchsorted(inside, hits.similarity) / len(inside)
+    rarer = np.searchsorted(inside, hits.score) / len(inside)
     holed = found["valid_fraction"] < WHOLE * _share_of_bands(snapshot.catalogue, found)
     suspect = holed | (found["flags"] & BROKEN != 0)
     said = {
         "rank": (np.arange(1, len(hits) + 1), "Place in the order of distance, from 1"),
-        "distance": (hits.similarity, "How far out: see the method"),
+        "distance": (hits.score, "How far out: see the method"),
         "rarer_than": (rarer, "Share of the sample that is nearer in"),
         "suspect": (np.asarray(suspect, bool), "A hole or an edge in the window, or flagged as truncated"),
     }

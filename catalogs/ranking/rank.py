@@ -85,7 +85,7 @@ def rank(
 
     def answer(current: Snapshot) -> Table:
         hits = _listed(current, chosen, learned, listing, wanted)
-        scored = hits.similarity if wanted.next != "uncertain" else None
+        scored = hits.score if wanted.next != "uncertain" else None
         return listing.table(current, hits, learned, wanted.prevalence, scored)
 
     return full_pass.steady(snapshot, chosen, answer)

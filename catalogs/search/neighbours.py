@@ -106,7 +106,7 @@ def _directions(queries: NDArray[Any], dim: int) -> Vectors:
 def _answer(search: Candidates, hits: Hits, columns: Sequence[str]) -> Table:
     table = tile_reader.to_astropy(full_pass.rows_of(search.snapshot, hits, columns))
     table.add_column(np.arange(1, len(hits) + 1), name="rank", index=0)
-    table.add_column(np.minimum(hits.similarity, 1), name="similarity", index=1)
+    table.add_column(np.minimum(hits.score, 1), name="similarity", index=1)
     table["rank"].description = "Place in the order of similarity, from 1"
     table["similarity"].description = "Cosine of the embeddings"
     table.meta = {"rows_exact": search.exactly, "rows_indexed": search.by_index}
