@@ -169,7 +169,7 @@ class Candidates:
         return np.concatenate(parts)
 
     def _passing(self, footer: Footer, items: NDArray[np.void]) -> NDArray[np.bool_]:
-        if self._chosen.where is None:
+        if self._chosen.row_filter is None:
             near = self._chosen.near
             return near.contains(items["ra"], items["dec"]) if near else np.ones(len(items), bool)
         passing = np.zeros(footer.rows, bool)

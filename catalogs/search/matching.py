@@ -15,7 +15,7 @@ from catalogs.sky import geometry
 from catalogs.sky.geometry import SAME_OBJECT, Circle
 from catalogs.store import rows, vectors
 from catalogs.store.footers import Footer
-from catalogs.store.row_filter import Where
+from catalogs.store.row_filter import RowFilter
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.tile_reader import ROW, Selection
 from catalogs.store.tile_store import Snapshot
@@ -101,7 +101,7 @@ def match_ids(snapshot: Snapshot, names: Mapping[int, str]) -> Examples:
         here = [identity for identity in names if footer.first_id <= identity <= footer.last_id]
         if here:
             is_asked = pc.field("object_id").isin(here)
-            chosen = Selection(Where("object_id", is_asked, ("object_id",), is_asked))
+            chosen = Selection(RowFilter("object_id", is_asked, ("object_id",), is_asked))
             for table in rows.tile_groups(snapshot, footer, ("object_id", "ra", "dec"), chosen):
                 columns = (table.column(name).to_pylist() for name in ("object_id", "ra", "dec", ROW))
                 for identity, ra, dec, row in zip(*columns, strict=True):

@@ -120,4 +120,4 @@ def _gathered(snapshot: Snapshot, columns: Sequence[str], chosen: Selection) -> 
 
 def primary(catalogue: TileStore, where: str | None) -> Selection:
     """Primary rows that pass a filter."""
-    return selection(catalogue, f"({row_filter}) and is_primary" if row_filter else "is_primary", None)
+    return selection(catalogue, f"({where}) and is_primary" if where else "is_primary", None)

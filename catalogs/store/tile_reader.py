@@ -19,7 +19,7 @@ from catalogs.sky.geometry import Circle
 from catalogs.sky.overlaps import OverlapOwners
 from catalogs.store import vectors, voparquet
 from catalogs.store.footers import damaged
-from catalogs.store.row_filter import Where
+from catalogs.store.row_filter import RowFilter
 from catalogs.store.schema import EMBEDDING, IS_PRIMARY
 from catalogs.store.vectors import Vectors
 
@@ -33,20 +33,20 @@ ROW = "_row"
 class Selection:
     """Which rows: a column filter, a region of the sky, both or neither."""
 
-    where: Where | None = None
+    row_filter: RowFilter | None = None
     near: Circle | None = None
 
     @property
     def everything(self) -> bool:
-        return self.where is None and self.near is None
+        return self.row_filter is None and self.near is None
 
     def columns(self) -> list[str]:
         """Columns that deciding takes."""
-        return [*(self.where.columns if self.where else ()), *(("ra", "dec") if self.near else ())]
+        return [*(self.row_filter.columns if self.row_filter else ()), *(("ra", "dec") if self.near else ())]
 
     def pushed_down(self) -> pc.Expression | None:
         """The part that row-group statistics can answer. Of a region only ``dec``: RA wraps, and fails at a pole."""
-        parts = [self.where.prunable] if self.where and self.where.prunable is not None else []
+        parts = [self.row_filter.prunable] if self.row_filter and self.row_filter.prunable is not None else []
         if self.near:
             reach = self.near.radius + 1e-9  # rounding must not cut the rim
             low, high = self.near.dec - reach, self.near.dec + reach
@@ -159,8 +159,8 @@ class TileFile:
             table = self._resolved(group, names, owners)
             here = np.arange(table.num_rows, dtype=np.int64)
             table = table.append_column(ROW, pa.array(here + self._starts[group]))
-            if selection.where:
-                table = table.filter(selection.where.expression)
+            if selection.row_filter:
+                table = table.filter(selection.row_filter.expression)
             if selection.near:
                 inside = selection.near.contains(table.column("ra").to_numpy(), table.column("dec").to_numpy())
                 table = table.filter(pa.array(inside))
