@@ -61,7 +61,7 @@ def features(rows: dict[str, Array]) -> Array:
 
 
 def counts(path: Path) -> dict[str, Any]:
-    """Fit log10 of galaxies per mag and square degree by a parabola in F814W - 22, in the area that the table covers."""
+    """Fit log10 of galaxies per mag and square degree by a parabola in F814W - 22, over the area of the table."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(path, columns=["ra", "dec", "mag_auto"])
@@ -111,8 +111,9 @@ def _log_normal(x: Array, mean: Array, cov: Array) -> Array:
 def templates() -> dict[str, Any]:
     """Compute AB magnitudes of the templates in LSST filters against redshift.
 
-    ``colours`` [T][Z][5] are u g r i z less r. ``k_correction`` [T][Z] is K of m = M + DM + K in r. GalSim's ``atRedshift`` keeps photons per second and nm at the
-    stretched wavelength; with the luminosity distance that is the physical dimming, so K is a plain difference.
+    ``colours`` [T][Z][5] are u g r i z less r. ``k_correction`` [T][Z] is K of m = M + DM + K in r. GalSim's
+    ``atRedshift`` keeps photons per second and nm at the stretched wavelength; with the luminosity distance that is the
+    physical dimming, so K is a plain difference.
     """
     bands = {
         band: galsim.Bandpass(f"LSST_{band}.dat", wave_type="nm").withZeropoint("AB").thin(1e-3) for band in "ugriz"
