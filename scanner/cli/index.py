@@ -17,7 +17,7 @@ from scanner.cli.options import ShareType, catalog_option
 if TYPE_CHECKING:
     from catalogs.index.build import IndexReport
     from catalogs.search.index_recall import Verified
-    from scanner.scan.share import Shard
+    from scanner.scan.share import Share
 
 
 @click.command()
@@ -52,7 +52,7 @@ def index(
     target_recall: float | None,
     shard_rows: int | None,
     jobs: int | None,
-    shard: Shard | None,
+    shard: Share | None,
     verify: bool,
     fmt: str,
 ) -> None:

@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from scanner.scan.share import Shard
+    from scanner.scan.share import Share
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("table", "csv", "json", "votable", "fits", "ds9")
@@ -82,7 +82,7 @@ class ShareType(click.ParamType):  # type: ignore[type-arg]
 
     name = "i/n|auto"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Share:
         import os
 
         from scanner.scan import share
