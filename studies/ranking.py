@@ -21,7 +21,7 @@ import catalogs
 from bench.harness import report
 from catalogs.atomic import write_json
 from catalogs.catalogue import Catalogue
-from catalogs.ranking import outliers, rank
+from catalogs.ranking import OUTLIER_METHODS, outliers, rank
 from catalogs.ranking.evaluation import Trial, evaluate
 from catalogs.ranking.feedback import Marks
 from catalogs.ranking.measures import average_precision, purity, recall
@@ -206,7 +206,7 @@ def _outliers(catalogue: Catalogue, where: str | None, builder: QueryBuilder) ->
 
 def _methods(usual: Sample) -> dict[str, Callable[[NDArray[np.float32]], NDArray[np.floating]]]:
     found: dict[str, Any] = {}
-    for name in outliers.METHODS:
+    for name in OUTLIER_METHODS:
         far = outliers.distance(name, usual, NEIGHBOUR)
         found[name] = lambda vectors, far=far: far(vectors, np.ones(len(vectors), np.float32))
     try:

@@ -27,8 +27,8 @@ from bench.harness.timing import cost, in_turns, middle
 from catalogs.catalogue import Catalogue
 from catalogs.estimate import shared
 from catalogs.index import build as index
-from catalogs.index import half_vectors as halves
-from catalogs.index.half_vectors import Halves
+from catalogs.index import half_vectors
+from catalogs.index.half_vectors import HalfVectors
 from catalogs.index.shards import VECTORS
 from catalogs.search.candidates import Candidates
 from catalogs.store import vectors
@@ -127,11 +127,11 @@ def _mapped(plain: Catalogue, indexed: Catalogue, query: Vectors, runs: int) -> 
     path = next((indexed.path / "index").glob(f"*{VECTORS}"))
     dim = indexed.info.dim
     rng = np.random.default_rng(0)
-    some = np.sort(rng.choice(path.stat().st_size // halves.record(dim).itemsize, CANDIDATES, replace=False))
+    some = np.sort(rng.choice(path.stat().st_size // half_vectors.record(dim).itemsize, CANDIDATES, replace=False))
     works: dict[str, Callable[[], object]] = {
         "exact_map": lambda: Candidates(indexed.snapshot(), query, way="exact").best(K),
         "exact_parquet": lambda: Candidates(plain.snapshot(), query).best(K),
-        "again_map": lambda: Halves(path, dim).cosines(some, query[0]),
+        "again_map": lambda: HalfVectors(path, dim).cosines(some, query[0]),
         "again_parquet": lambda: _from_parquet(plain, some) @ query[0],
     }
     for work in works.values():

@@ -13,14 +13,13 @@ from bench.harness.embeddings import Source, Vectors
 from bench.harness.setup import Setup
 from bench.harness.timing import Work, cost, paired
 from catalogs.estimate import shared
-from catalogs.index import annoy_engine
-from catalogs.index import half_vectors as halves
+from catalogs.index import annoy_engine, half_vectors
 from catalogs.index.build import CANDIDATES, DIMS, SEED
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from catalogs.index.shards import ITEM
 
-DEFAULT = Recipe("annoy", DIMS, annoy_engine.TREES[0], SEED, annoy_engine.EFFORT, CANDIDATES)
+DEFAULT = IndexSettings("annoy", DIMS, annoy_engine.TREES[0], SEED, annoy_engine.EFFORT, CANDIDATES)
 BUILDS = ((6, 64), (4, 64), (10, 64), (6, 48))
 """Trees and dimensions; the first is the default, and is asked with each of ``EFFORTS``."""
 EFFORTS = (2000, 5000, 10_000)
@@ -54,16 +53,18 @@ def measure(setup: Setup, source: Source) -> list[dict[str, Any]]:
     return found
 
 
-def stored(path: Path, source: Source) -> Halves:
+def stored(path: Path, source: Source) -> HalfVectors:
     """All vectors of a source, in a float16 map."""
     with path.open("wb") as file:
         for number, start in enumerate(range(0, source.rows, 100_000)):
             some = source.draw(min(100_000, source.rows - start), stream=100 + number)
-            file.write(halves.packed(some).data)
-    return Halves(path, source.dim)
+            file.write(half_vectors.packed(some).data)
+    return HalfVectors(path, source.dim)
 
 
-def _asked(path: Path, rows: Halves, recipe: Recipe, queries: Vectors, truth: list[Any]) -> dict[str, float]:
+def _asked(
+    path: Path, rows: HalfVectors, recipe: IndexSettings, queries: Vectors, truth: list[Any]
+) -> dict[str, float]:
     loaded = annoy_engine.load(path, recipe)
 
     def answer(query: Vectors) -> Any:

@@ -23,8 +23,8 @@ from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from catalogs.store.vectors import Vectors
 
 TREES = (6, 4, 10, 16)
@@ -35,7 +35,7 @@ _NODE_HEADER = 12  # bytes before the vector of an angular node: descendants, ch
 _TRIAL = "import annoy; a = annoy.AnnoyIndex(8, 'angular'); [a.add_item(i, [i] * 8) for i in range(64)]; a.build(2)"
 
 
-def build(path: Path, rows: Halves, recipe: Recipe, on_disk: bool) -> None:
+def build(path: Path, rows: HalfVectors, recipe: IndexSettings, on_disk: bool) -> None:
     """By one thread: with more, the same rows would give another file each time."""
     _works_here()
     annoy = AnnoyIndex(recipe.dims, "angular")
@@ -53,13 +53,13 @@ def build(path: Path, rows: Halves, recipe: Recipe, on_disk: bool) -> None:
     annoy.unload()
 
 
-def check(path: Path, rows: int, recipe: Recipe) -> None:
+def check(path: Path, rows: int, recipe: IndexSettings) -> None:
     nodes, rest = divmod(path.stat().st_size, _NODE_HEADER + 4 * recipe.dims)
     if rest or nodes < rows:
         raise ValueError("its size is not that of an Annoy file of this dimension")
 
 
-def load(path: Path, recipe: Recipe) -> AnnoyIndex:
+def load(path: Path, recipe: IndexSettings) -> AnnoyIndex:
     _works_here()
     annoy = AnnoyIndex(recipe.dims, "angular")
     with _numbered_errors():

@@ -25,11 +25,11 @@ from catalogs import parallel
 from catalogs.atomic import locked, output_errors, remove_stale
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index import assignment as plans
-from catalogs.index import engine as engines
 from catalogs.index import shards, tuning
 from catalogs.index.assignment import Share
 from catalogs.index.coverage import covering, same
-from catalogs.index.engine import Recipe
+from catalogs.index.engine import find_engine
+from catalogs.index.settings import IndexSettings
 from catalogs.index.shards import Shard
 from catalogs.store import vectors
 from catalogs.store.footers import Footer
@@ -86,7 +86,7 @@ class IndexReport:
     bytes: int
     built: tuple[str, ...]
     kept: tuple[str, ...]
-    recipe: Recipe | None
+    recipe: IndexSettings | None
 
 
 def build(catalogue: TileStore, options: Options | None = None) -> IndexReport:
@@ -143,15 +143,15 @@ class _Run:
         self._from_before = dict(self.done)
         self.skipped = 0
 
-    def tuned(self, recipe: Recipe, options: Options) -> Recipe:
+    def tuned(self, recipe: IndexSettings, options: Options) -> IndexSettings:
         """The recipe that reaches the wanted recall in the largest shard, which is built first if it has to be."""
         assert options.target is not None
         name = max(self._plan, key=lambda name: sum(footer.rows for footer in self._plan[name]))
         self._build([name], recipe, options.jobs)
-        trees = engines.named(recipe.engine).TREES if options.trees is None else (options.trees,)
+        trees = find_engine(recipe.engine).TREES if options.trees is None else (options.trees,)
         return tuning.recipe_for(self.done[name], self._catalogue.path / "index", options.target, trees)
 
-    def rest(self, recipe: Recipe, jobs: int | None) -> set[str]:
+    def rest(self, recipe: IndexSettings, jobs: int | None) -> set[str]:
         """Build what is not as it should be; the names of the shards that were left alone."""
         self._build(list(self._plan), recipe, jobs)
         folder = self._catalogue.path / "index"
@@ -163,7 +163,7 @@ class _Run:
         before = {name: shard.content for name, shard in self._from_before.items()}
         return {name for name, shard in self.done.items() if before.get(name) == shard.content}
 
-    def _build(self, names: Sequence[str], recipe: Recipe, jobs: int | None) -> None:
+    def _build(self, names: Sequence[str], recipe: IndexSettings, jobs: int | None) -> None:
         wanted = [n for n in names if n not in self.done or self.done[n].recipe.made != recipe.made]
         rows = {name: sum(footer.rows for footer in self._plan[name]) for name in wanted}
         folder = self._catalogue.path / "index"
@@ -185,7 +185,7 @@ class _Run:
         return all(same(self._catalogue, footer, tile) for footer, tile in zip(tiles, shard.tiles, strict=True))
 
 
-def _before(catalogue: TileStore, folder: Path) -> Recipe | None:
+def _before(catalogue: TileStore, folder: Path) -> IndexSettings | None:
     """The recipe that the sidecars hold: damaged data files do not change how an index is to be made."""
     for path in sorted(folder.glob("shard-*.json")):
         with contextlib.suppress(ScannerError):
@@ -195,10 +195,12 @@ def _before(catalogue: TileStore, folder: Path) -> Recipe | None:
     return None
 
 
-def _recipe(catalogue: TileStore, options: Options, before: Recipe | None, found: Sequence[Footer]) -> Recipe:
+def _recipe(
+    catalogue: TileStore, options: Options, before: IndexSettings | None, found: Sequence[Footer]
+) -> IndexSettings:
     """The one asked for, else the one from ``before``, else the defaults of its engine."""
     name = options.engine or (before.engine if before else "annoy")
-    engine = engines.named(name)
+    engine = find_engine(name)
     if options.dims is not None and options.dims > catalogue.info.dim:
         message = f"{options.dims} leading dimensions cannot be indexed: the embeddings have {catalogue.info.dim}."
         raise ScannerError(
@@ -206,7 +208,7 @@ def _recipe(catalogue: TileStore, options: Options, before: Recipe | None, found
         )
     if before is None or before.engine != name:
         dims = before.dims if before else options.dims or _leading(catalogue, found)
-        before = Recipe(name, dims, engine.TREES[0], SEED, engine.EFFORT, CANDIDATES)
+        before = IndexSettings(name, dims, engine.TREES[0], SEED, engine.EFFORT, CANDIDATES)
     return replace(
         before,
         dims=before.dims if options.dims is None else options.dims,
@@ -238,7 +240,7 @@ def _samples(catalogue: TileStore, found: Sequence[Footer]) -> Iterator[Vectors]
 
 
 def _build_shard(
-    catalogue_path: Path, name: str, tiles: Sequence[Footer], recipe: Recipe, on_disk: bool
+    catalogue_path: Path, name: str, tiles: Sequence[Footer], recipe: IndexSettings, on_disk: bool
 ) -> tuple[Shard, int]:
     """Build and commit one shard, here or in a process of its own; also how many rows had no sound vector."""
     from catalogs.store.tile_store import TileStore

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from catalogs.store.vectors import Vectors, unit
 
 TREES = (0,)
@@ -26,7 +26,7 @@ _POINTS_A_LIST = 39  # fewer to train on and faiss warns
 _MOST_POINTS = 64
 
 
-def build(path: Path, rows: Halves, recipe: Recipe, on_disk: bool) -> None:
+def build(path: Path, rows: HalfVectors, recipe: IndexSettings, on_disk: bool) -> None:
     faiss = _faiss()
     faiss.omp_set_num_threads(1)
     lists = max(1, min(int(4 * np.sqrt(len(rows))), len(rows) // _POINTS_A_LIST))
@@ -44,12 +44,12 @@ def build(path: Path, rows: Halves, recipe: Recipe, on_disk: bool) -> None:
         raise OSError(*_full_or_unknown(path, error)) from error
 
 
-def check(path: Path, rows: int, recipe: Recipe) -> None:
+def check(path: Path, rows: int, recipe: IndexSettings) -> None:
     if path.stat().st_size < rows * (recipe.dims + 8):
         raise ValueError("it is too small for its rows")
 
 
-def load(path: Path, recipe: Recipe) -> Any:
+def load(path: Path, recipe: IndexSettings) -> Any:
     faiss = _faiss()
     try:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP)

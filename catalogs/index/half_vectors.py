@@ -41,7 +41,7 @@ def packed(embedding: Vectors) -> NDArray[np.void]:
     return rows
 
 
-class Halves:
+class HalfVectors:
     """The records of a file, mapped: only what is touched is read, and memory is the system's to take back."""
 
     def __init__(self, path: Path, dim: int) -> None:

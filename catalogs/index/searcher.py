@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.index import engine as engines
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.index.engine import find_engine
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from catalogs.index.shards import ENGINE, ROWS, VECTORS, Shard
 from catalogs.store.vectors import Vectors
 
@@ -35,7 +35,7 @@ class Searcher:
         self, directions: Vectors, count: int, rows: NDArray[np.int64] | None = None
     ) -> list[tuple[NDArray[np.int64], Vectors]]:
         """The ``count`` best of all items, or of ``rows``, exactly, for each unit vector [Q, D]: numbers, cosines."""
-        return Halves(self._vectors, self._dim).best(directions, count, rows)
+        return HalfVectors(self._vectors, self._dim).best(directions, count, rows)
 
     def candidates(self, direction: Vectors, count: int, effort: int) -> tuple[NDArray[np.int64], Vectors]:
         """The engine's ``count`` items for a unit vector [D]: their numbers and exact cosines.
@@ -44,8 +44,8 @@ class Searcher:
         """
         stat = self._path.stat()
         loaded = _loaded(self._path, stat.st_ino, stat.st_mtime_ns, self.recipe)
-        found = engines.named(self.recipe.engine).nearest(loaded, direction[: self.recipe.dims], count, effort)
-        return found, Halves(self._vectors, self._dim).cosines(found, direction)
+        found = find_engine(self.recipe.engine).nearest(loaded, direction[: self.recipe.dims], count, effort)
+        return found, HalfVectors(self._vectors, self._dim).cosines(found, direction)
 
 
 def close_all() -> None:
@@ -54,6 +54,6 @@ def close_all() -> None:
 
 
 @functools.lru_cache(_OPEN)
-def _loaded(path: Path, inode: int, mtime_ns: int, recipe: Recipe) -> Any:
+def _loaded(path: Path, inode: int, mtime_ns: int, recipe: IndexSettings) -> Any:
     """Another file under the same name, as a repair makes it, is another entry."""
-    return engines.named(recipe.engine).load(path, recipe)
+    return find_engine(recipe.engine).load(path, recipe)

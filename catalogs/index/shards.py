@@ -2,8 +2,8 @@
 
 ``<shard>.json``               the sidecar, and the point of commit: it names the files below, with their fingerprints
 ``<shard>-<content>.rows.npy`` object_id, ra, dec, tile (number in the sidecar's list) and row of each item
-``<shard>-<content>.f16``      its vector at half precision (``halves``): exact search, and exact re-ranking
-``<shard>-<content>.ann``      the engine's file over the leading numbers (``engines``), items 0..n-1 without a gap
+``<shard>-<content>.f16``      its vector at half precision (``half_vectors``): exact search, and exact re-ranking
+``<shard>-<content>.ann``      the engine's file over the leading numbers (``engine``), items 0..n-1 without a gap
 
 Engines know nothing about their own files: with another dimension Annoy reads garbage or crashes, so nothing is loaded
 that its sidecar does not vouch for.
@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 
 from catalogs.atomic import replacing, write_json
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.index import engine as engines
-from catalogs.index import half_vectors as halves
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.index import half_vectors
+from catalogs.index.engine import find_engine
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from catalogs.store import vectors
 from catalogs.store.footers import checksum, fingerprint
 from catalogs.store.schema import EMBEDDING
@@ -68,7 +68,7 @@ class Shard:
     name: str
     content: str
     dim: int
-    recipe: Recipe
+    recipe: IndexSettings
     model_sha256: str
     rows: int
     files: tuple[tuple[int, str, int], ...]
@@ -119,9 +119,9 @@ def check(shard: Shard, folder: Path) -> None:
                 raise ValueError("it is not the file that its sidecar describes")
             if _later(path, shard, folder) and _checksum(path, stat.st_size, stat.st_mtime_ns) != whole:
                 raise ValueError("it has changed since it was written")
-        if shard.files[1][0] != shard.rows * halves.record(shard.dim).itemsize:
+        if shard.files[1][0] != shard.rows * half_vectors.record(shard.dim).itemsize:
             raise ValueError("it has not as many rows as its sidecar says")
-        engines.named(shard.recipe.engine).check(shard.path(folder, ENGINE), shard.rows, shard.recipe)
+        find_engine(shard.recipe.engine).check(shard.path(folder, ENGINE), shard.rows, shard.recipe)
     except (OSError, ValueError) as error:
         raise ScannerError(ErrorCode.INDEX_DAMAGED, f"The index file {path} is refused: {error}.", _HINT) from error
 
@@ -142,10 +142,10 @@ def check_all(shard: Shard, folder: Path) -> None:
             )
 
 
-def bytes_needed(rows: int, dim: int, recipe: Recipe) -> int:
+def bytes_needed(rows: int, dim: int, recipe: IndexSettings) -> int:
     """Room that a shard of so many rows takes while it is built, rounded up."""
     engine = rows * (4 * recipe.dims + 12 + 24 * recipe.trees) * 13 // 10  # Annoy grows its file by 1.3
-    return engine + rows * (ITEM.itemsize + halves.record(dim).itemsize) + 1_000_000
+    return engine + rows * (ITEM.itemsize + half_vectors.record(dim).itemsize) + 1_000_000
 
 
 class Builder:
@@ -175,8 +175,8 @@ class Builder:
             np.save(items, np.concatenate([np.zeros(0, ITEM), *self._items]))
             temporary[0].write_bytes(items.getbuffer())
             recipe = self._shard.recipe
-            engines.named(recipe.engine).build(
-                temporary[2], Halves(temporary[1], self._shard.dim), recipe, self._on_disk
+            find_engine(recipe.engine).build(
+                temporary[2], HalfVectors(temporary[1], self._shard.dim), recipe, self._on_disk
             )
             files = tuple((path.stat().st_size, fingerprint(path), checksum(path)) for path in temporary)
         shard = replace(self._shard, rows=self.rows, files=files, tiles=tuple(self._tiles))
@@ -201,7 +201,7 @@ class Builder:
     def _rows(self, table: pa.Table, file: Any) -> None:
         embedding = vectors.from_arrow(table.column(EMBEDDING))
         sound = np.flatnonzero(vectors.sound(embedding))
-        file.write(halves.packed(embedding[sound]).data)
+        file.write(half_vectors.packed(embedding[sound]).data)
         self._items.append(_items(table, sound, len(self._tiles)))
         self.rows += len(sound)
         self.skipped += len(embedding) - len(sound)
@@ -212,7 +212,7 @@ def _parsed(path: Path, size: int, mtime_ns: int) -> Shard:
     found = json.loads(path.read_text(encoding="utf-8"))
     tiles = tuple(Covered(**tile) for tile in found["tiles"])
     files = tuple((int(length), str(mark), int(whole)) for length, mark, whole in found["files"])
-    return Shard(**{**found, "recipe": Recipe(**found["recipe"]), "files": files, "tiles": tiles})
+    return Shard(**{**found, "recipe": IndexSettings(**found["recipe"]), "files": files, "tiles": tiles})
 
 
 @functools.lru_cache(4096)

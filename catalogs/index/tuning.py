@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import Estimate, interval, shared
-from catalogs.index import engine as engines
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.index.engine import Engine, find_engine
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from catalogs.index.shards import ENGINE, VECTORS, Shard
 from catalogs.store.vectors import Vectors, unit
 
@@ -33,15 +33,15 @@ FOLDER = ".tuning-"
 _AS_QUICK = 0.1
 
 
-def recipe_for(shard: Shard, folder: Path, target: float, trees: Sequence[int]) -> Recipe:
+def recipe_for(shard: Shard, folder: Path, target: float, trees: Sequence[int]) -> IndexSettings:
     """The recipe of ``shard`` with the trees and effort that reach ``target`` recall@10 in the least time.
 
     The lower end of the interval has to reach it; of equally quick ones, that of the fewest trees. Raises
     ``ScannerError`` ``index.recall`` where nothing does.
     """
-    rows = Halves(shard.path(folder, VECTORS), shard.dim)
+    rows = HalfVectors(shard.path(folder, VECTORS), shard.dim)
     trial = _Trial(rows, shard.recipe)
-    found: list[tuple[float, Recipe]] = []
+    found: list[tuple[float, IndexSettings]] = []
     best = 0.0
     with tempfile.TemporaryDirectory(prefix=FOLDER, dir=folder) as scratch:
         for count in trees:
@@ -49,7 +49,7 @@ def recipe_for(shard: Shard, folder: Path, target: float, trees: Sequence[int]) 
             path = shard.path(folder, ENGINE)
             if recipe.made != shard.recipe.made:
                 path = Path(scratch) / f"{count}{ENGINE}"
-                engines.named(recipe.engine).build(path, rows, recipe, on_disk=False)
+                find_engine(recipe.engine).build(path, rows, recipe, on_disk=False)
             reached, seconds, recall = trial.least(path, recipe, target)
             best = max(best, recall.low)
             told = f"{count} trees, effort {reached.effort}" if count else f"effort {reached.effort}"
@@ -66,7 +66,7 @@ def recipe_for(shard: Shard, folder: Path, target: float, trees: Sequence[int]) 
     return cheapest(found)
 
 
-def cheapest(found: Sequence[tuple[float, Recipe]]) -> Recipe:
+def cheapest(found: Sequence[tuple[float, IndexSettings]]) -> IndexSettings:
     """Of recipes with their seconds, one that is as quick as the quickest within a tenth, with the fewest trees."""
     enough = (1 + _AS_QUICK) * min(seconds for seconds, _ in found)
     return min((recipe for seconds, recipe in found if seconds <= enough), key=lambda recipe: recipe.trees)
@@ -75,7 +75,7 @@ def cheapest(found: Sequence[tuple[float, Recipe]]) -> Recipe:
 class _Trial:
     """Questions to one shard, and their true answers."""
 
-    def __init__(self, rows: Halves, recipe: Recipe) -> None:
+    def __init__(self, rows: HalfVectors, recipe: IndexSettings) -> None:
         self._rows = rows
         asked = np.sort(np.random.default_rng(recipe.seed).permutation(len(rows))[:QUESTIONS])
         self._asked = asked
@@ -84,9 +84,9 @@ class _Trial:
         answers = rows.best(self._questions, NEAREST + 1) if len(asked) else []
         self._truth = [self._others(number, *answer) for number, answer in zip(asked, answers, strict=True)]
 
-    def least(self, path: Path, recipe: Recipe, target: float) -> tuple[Recipe, float, Estimate]:
+    def least(self, path: Path, recipe: IndexSettings, target: float) -> tuple[IndexSettings, float, Estimate]:
         """The least effort that reaches ``target`` (else the most), its seconds a question, and its recall."""
-        engine = engines.named(recipe.engine)
+        engine = find_engine(recipe.engine)
         loaded = engine.load(path, recipe)
         seconds, recall = 0.0, Estimate(1.0, 1.0, 1.0)
         for effort in engine.EFFORTS if len(self._asked) else engine.EFFORTS[:1]:
@@ -97,7 +97,7 @@ class _Trial:
                 break
         return recipe, seconds, recall
 
-    def _measured(self, engine: engines.Engine, loaded: object, recipe: Recipe) -> tuple[float, Estimate]:
+    def _measured(self, engine: Engine, loaded: object, recipe: IndexSettings) -> tuple[float, Estimate]:
         took, shares = [], []
         for number, question, truth in zip(self._asked, self._questions, self._truth, strict=True):
             began = time.perf_counter()

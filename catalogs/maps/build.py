@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from catalogs.atomic import locked, remove_stale, replacing, write_json
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.maps import projections
+from catalogs.maps import METHODS, projections
 from catalogs.maps.projections import Placer, Places
 from catalogs.search import random_sample
 from catalogs.store import rows, tile_reader, vectors
@@ -84,8 +84,8 @@ def build(
         raise ScannerError(
             ErrorCode.MAP_BAD_NAME, f"{name!r} cannot name a map.", "Use letters, digits and _: it names columns."
         )
-    if plan.method not in projections.METHODS:
-        hint = f"Give one of {', '.join(projections.METHODS)}."
+    if plan.method not in METHODS:
+        hint = f"Give one of {', '.join(METHODS)}."
         raise ScannerError(ErrorCode.MAP_BAD_METHOD, f"There is no map by {plan.method!r}.", hint)
     chosen = rows.selection(catalogue, plan.where, None)
     folder = _folder(catalogue, name)

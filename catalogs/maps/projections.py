@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.vectors import Vectors
 
-METHODS = ("pca", "tsne", "umap")
 PRINCIPAL = 50
 """Leading principal components that t-SNE and UMAP see: the common choice, and what distances are computed in."""
 NEAREST = 10

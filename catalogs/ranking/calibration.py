@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.ranking import scorers
-from catalogs.ranking.scorers import Method, Scorer
+from catalogs.ranking import Method, scorers
+from catalogs.ranking.scorers import Scorer
 from catalogs.search.examples import Examples
 from catalogs.store.vectors import Vectors
 

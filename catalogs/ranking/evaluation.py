@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import Estimate
+from catalogs.ranking import METHODS, Method, rank, scorers
 from catalogs.ranking import measures as quality
-from catalogs.ranking import rank, scorers
 from catalogs.ranking.measures import Measure
 from catalogs.ranking.scorers import METHODS, Method
 from catalogs.search import full_pass, random_sample

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.ranking import OUTLIER_METHODS
 from catalogs.search import full_pass, random_sample
 from catalogs.search.hits import Hits
 from catalogs.search.random_sample import Sample
@@ -21,8 +22,8 @@ from catalogs.store.vectors import Vectors
 if TYPE_CHECKING:
     from astropy.table import Table
 
-Method = Literal["mahalanobis", "knn"]
-METHODS: tuple[Method, ...] = ("mahalanobis", "knn")
+    from catalogs.store.tile_store import TileStore
+
 SAMPLE = 20_000
 NEIGHBOUR = 10  # whose distance counts
 ITSELF = 1 - 1e-6  # cosine above which an object of the sample is the one that is asked about
@@ -86,9 +87,11 @@ def outliers(
     edge, or that detection flagged so. Raises ``ScannerError``: ``outliers.bad_method``, ``outliers.few_objects``,
     ``query.bad_k``, ``where.*``, ``catalogue.changing``.
     """
-    if method not in METHODS:
+    if method not in OUTLIER_METHODS:
         raise ScannerError(
-            ErrorCode.OUTLIERS_BAD_METHOD, f"There is no method {method!r}.", f"Give one of {', '.join(METHODS)}."
+            ErrorCode.OUTLIERS_BAD_METHOD,
+            f"There is no method {method!r}.",
+            f"Give one of {', '.join(OUTLIER_METHODS)}.",
         )
     if k < 1:
         raise ScannerError(ErrorCode.QUERY_BAD_K, f"{k} outliers cannot be found.", "Ask for one or more.")

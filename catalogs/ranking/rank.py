@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.ranking import calibration, scorers
+from catalogs.ranking import AUTO, METHODS, NEXT, Method, Next, calibration, scorers
 from catalogs.ranking import feedback as marks
 from catalogs.ranking import listing as ranked
 from catalogs.ranking.calibration import Learned
@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 SAMPLE = 4000  # objects drawn at random that stand for the whole catalogue
 PREVALENCE = 0.001
 POOL, MOST_POOLED = 20, 20_000  # candidates for each that explore lists, and in all
-Next = Literal["best", "uncertain", "explore"]
-NEXT: tuple[Next, ...] = get_args(Next)
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,8 @@ def rank(
 
 
 def _checked(ranking: Ranking) -> Ranking:
-    if ranking.method not in ("auto", *scorers.METHODS):
-        known = ", ".join(("auto", *scorers.METHODS))
+    if ranking.method not in (AUTO, *METHODS):
+        known = ", ".join((AUTO, *METHODS))
         raise ScannerError(
             ErrorCode.RANK_BAD_METHOD, f"There is no method {ranking.method!r}.", f"Give one of {known}."
         )
@@ -126,7 +124,7 @@ def _taught(like: Examples, unlike: Examples | None, feedback: Marks) -> tuple[E
 
 
 def _learned(snapshot: Snapshot, like: Examples, unlike: Examples, chosen: Selection, wanted: Ranking) -> Learned:
-    method = scorers.automatic(len(like)) if wanted.method == "auto" else wanted.method
+    method = scorers.automatic(len(like)) if wanted.method == AUTO else wanted.method
     drawn = random_sample.draw(snapshot, chosen, SAMPLE, wanted.seed)
     ordinary = drawn[~(like.near(drawn.ra, drawn.dec) | unlike.near(drawn.ra, drawn.dec))].vectors
     if not len(ordinary) and method != "nearest":

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.ranking import Method
 from catalogs.store.vectors import Vectors, along
 
-Method = Literal["centroid", "nearest", "probe"]
-METHODS: tuple[Method, ...] = ("centroid", "nearest", "probe")
 PENALTY = 0.1
 """Of the probe's squared weights. From 1e-4 to 1e-1 (with 1 to 24 examples) the strongest was the best throughout."""
 MANY = 8

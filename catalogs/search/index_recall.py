@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import Estimate, interval, shared
 from catalogs.index.coverage import covering
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from catalogs.index.shards import VECTORS
 from catalogs.search.candidates import Candidates
 from catalogs.search.hits import Hits
@@ -40,7 +40,7 @@ class Verified:
     index_ms: float
     exact_ms: float
     default: str
-    recipe: Recipe
+    recipe: IndexSettings
 
 
 def verify(catalogue: TileStore, questions: int = QUESTIONS, seed: int = 0) -> Verified:
@@ -87,7 +87,7 @@ def _latency(snapshot: Snapshot, questions: Vectors) -> tuple[float, float]:
     return 1000 * median(took["index"]), 1000 * median(took["exact"])
 
 
-def _drawn(snapshot: Snapshot, count: int, seed: int) -> tuple[Vectors, int, Recipe]:
+def _drawn(snapshot: Snapshot, count: int, seed: int) -> tuple[Vectors, int, IndexSettings]:
     """Unit vectors of random indexed objects, how many are indexed, and how the index is asked."""
     shards = [shard for shard, _ in covering(snapshot.catalogue, snapshot.footers) if shard.rows]
     if not shards:
@@ -100,6 +100,6 @@ def _drawn(snapshot: Snapshot, count: int, seed: int) -> tuple[Vectors, int, Rec
     shares: NDArray[np.int64] = rng.multinomial(min(count, int(sizes.sum())), sizes / sizes.sum())
     found = []
     for shard, share in zip(shards, shares, strict=True):
-        rows = Halves(shard.path(snapshot.catalogue.path / "index", VECTORS), shard.dim)
+        rows = HalfVectors(shard.path(snapshot.catalogue.path / "index", VECTORS), shard.dim)
         found += list(rows.leading(shard.dim, np.sort(rng.choice(shard.rows, min(share, shard.rows), replace=False))))
     return vectors.unit(np.concatenate(found)), int(sizes.sum()), shards[0].recipe

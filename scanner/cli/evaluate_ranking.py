@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
+from catalogs.ranking import METHODS
 from scanner.cli.options import catalog_option, encoder_options, image_options
 
-METHODS = ("centroid", "nearest", "probe")
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 

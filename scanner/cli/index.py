@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from catalogs.index import ENGINES
 from scanner.cli.options import ShareType, catalog_option, report_format_option
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @catalog_option("--catalog", "Catalogue to index.")
-@click.option("--engine", type=click.Choice(["annoy", "faiss"]), help="What finds candidates.  [default: annoy]")
+@click.option("--engine", type=click.Choice(ENGINES), help=f"What finds candidates.  [default: {ENGINES[0]}]")
 @click.option(
     "--index-dims",
     type=click.IntRange(1),

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from catalogs.maps import METHODS
 from scanner.cli.options import catalog_option, image_options
 
 if TYPE_CHECKING:
     from catalogs.catalogue import Catalogue
     from scanner.windows.by_position import WindowReader
 
-METHODS = ("pca", "tsne", "umap")
 DRAWN = 100_000
 
 
 @click.command(name="map")
 @catalog_option("--catalog", "Catalogue to map.")
-@click.option("--method", type=click.Choice(METHODS), default="umap", show_default=True, help="How to map.")
+@click.option("--method", type=click.Choice(list(METHODS)), default="umap", show_default=True, help="How to map.")
 @click.option("--name", help="Name of the map, and of its columns NAME_x, NAME_y. [default: the method]")
 @click.option("--where", metavar="FILTER", default="is_primary", show_default=True, help="Only these objects.")
 @click.option(
@@ -99,7 +99,7 @@ def _draw(
 
     table = maps.table(catalogue, name, map_figures.columns(catalogue.schema.names), limit=DRAWN)
     places = np.stack([table[f"{name}_x"], table[f"{name}_y"]], axis=1)
-    title = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}[method]
+    title = METHODS[method]
     if figure:
         map_figures.draw_quantities(places, map_figures.quantities(table, catalogue.info.bands), title, figure)
     if cutouts and at_hand:

@@ -8,15 +8,21 @@ from pathlib import Path
 
 import click
 
+from catalogs.ranking import OUTLIER_METHODS
 from scanner.cli.options import catalog_option, emit, image_options, output_options
 
-METHODS = ("mahalanobis", "knn")
 DRAWN = 60
 
 
 @click.command()
 @catalog_option("--catalog", "Catalogue to look through.")
-@click.option("--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True, help="What far means.")
+@click.option(
+    "--method",
+    type=click.Choice(OUTLIER_METHODS),
+    default=OUTLIER_METHODS[0],
+    show_default=True,
+    help="What far means.",
+)
 @click.option("-k", default=100, show_default=True, type=click.IntRange(1), help="Objects to list.")
 @click.option("--where", metavar="FILTER", help='Only these rows, such as "valid_fraction > 0.98 and snr > 10".')
 @click.option(

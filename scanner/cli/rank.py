@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from catalogs.ranking import AUTO, METHODS, NEXT
 from scanner.cli.options import catalog_option, emit, encoder_options, image_options, output_options
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from catalogs.ranking.feedback import Marks
     from catalogs.search.examples import Examples
 
-METHODS = ("auto", "centroid", "nearest", "probe")
-NEXT = ("best", "uncertain", "explore")
 DRAWN = 60
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -32,7 +31,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Table of examples, such as known lenses, with ra and dec (CSV, FITS, VOTable, Parquet, .cat).",
 )
 @click.option("--unlike", type=FILE, help="Table of counterexamples.")
-@click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="How to score.")
+@click.option("--method", type=click.Choice([AUTO, *METHODS]), default=AUTO, show_default=True, help="How to score.")
 @click.option("-k", default=100, show_default=True, type=click.IntRange(1), help="Objects to list.")
 @click.option(
     "--radius",

@@ -9,8 +9,9 @@ import numpy as np
 
 from catalogs.estimate import shared
 from catalogs.index import half_vectors
-from catalogs.index.engine import Recipe, named
-from catalogs.index.half_vectors import Halves
+from catalogs.index.engine import find_engine
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from training.evaluate.models import Vectors
 
 DIMS, CANDIDATES, NEAREST = 64, 500, 10
@@ -26,12 +27,12 @@ def recall(vectors: Vectors) -> float:
     """
     order = np.random.default_rng(SEED).permutation(len(vectors))
     asked, stored = vectors[order[:ASKED]], vectors[order[ASKED:]]
-    engine = named("annoy")
-    recipe = Recipe("annoy", min(DIMS, vectors.shape[1]), engine.TREES[0], SEED, EFFORT, CANDIDATES)
+    engine = find_engine("annoy")
+    recipe = IndexSettings("annoy", min(DIMS, vectors.shape[1]), engine.TREES[0], SEED, EFFORT, CANDIDATES)
     with TemporaryDirectory(prefix="trees_") as folder:
         path = Path(folder) / "rows"
         path.write_bytes(half_vectors.packed(stored).tobytes())
-        rows, trees = Halves(path, vectors.shape[1]), Path(folder) / "trees"
+        rows, trees = HalfVectors(path, vectors.shape[1]), Path(folder) / "trees"
         engine.build(trees, rows, recipe, on_disk=False)
         loaded, found = engine.load(trees, recipe), []
         for query, truth in zip(asked, np.argsort(-(asked @ stored.T), axis=1)[:, :NEAREST], strict=True):

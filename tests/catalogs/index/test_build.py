@@ -21,7 +21,7 @@ from catalogs.index import assignment as plan
 from catalogs.index import build as index
 from catalogs.index import searcher, shards
 from catalogs.index.build import Options
-from catalogs.index.engine import Recipe
+from catalogs.index.settings import IndexSettings
 from catalogs.search import candidates
 from catalogs.store.footers import Footer
 
@@ -51,7 +51,7 @@ def answer(survey):
 
 def test_the_sidecar_says_what_the_file_is(survey, folder, run):
     sidecar = json.loads((folder / "shard-00000.json").read_text())
-    assert Recipe(**sidecar["recipe"]) == Recipe("annoy", 16, 6, seed=1, effort=5000, candidates=500)
+    assert IndexSettings(**sidecar["recipe"]) == IndexSettings("annoy", 16, 6, seed=1, effort=5000, candidates=500)
     assert sidecar["dim"] == 16
     assert sidecar["model_sha256"] == run.model_sha256
     assert [tile["tile"] for tile in sidecar["tiles"]] == ["100.240", "101.240"]
@@ -342,7 +342,7 @@ def test_a_full_disk_during_a_build_keeps_the_old_index(survey, folder, make_row
     script = """
 import resource, sys
 from catalogs.index import build as index; import catalogs
-from catalogs.index.engine import Recipe
+from catalogs.index.settings import IndexSettings
 from catalogs.errors import ScannerError
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 try:

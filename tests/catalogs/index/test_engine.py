@@ -13,13 +13,12 @@ import pytest
 
 import catalogs
 from catalogs.errors import ScannerError
-from catalogs.index import annoy_engine, searcher
+from catalogs.index import annoy_engine, half_vectors, searcher
 from catalogs.index import build as index
-from catalogs.index import engine as engines
-from catalogs.index import half_vectors as halves
 from catalogs.index.build import Options
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.index.engine import find_engine
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from catalogs.search import candidates, neighbours
 from catalogs.store import vectors
 
@@ -38,20 +37,20 @@ def stored(tmp_path):
     centres = rng.normal(size=(30, DIM)) * scale
     found = centres[rng.integers(30, size=3000)] + 0.3 * rng.normal(size=(3000, DIM)) * scale
     embedding = vectors.round_mantissa(vectors.unit(found.astype(np.float32)))
-    (tmp_path / "rows.f16").write_bytes(halves.packed(embedding).tobytes())
-    return embedding, Halves(tmp_path / "rows.f16", DIM)
+    (tmp_path / "rows.f16").write_bytes(half_vectors.packed(embedding).tobytes())
+    return embedding, HalfVectors(tmp_path / "rows.f16", DIM)
 
 
-def recipe(name: str, **other: int) -> Recipe:
-    engine = engines.named(name)
-    return Recipe(**{"engine": name, "dims": 16, "trees": engine.TREES[0], "seed": 1, "effort": engine.EFFORT,
+def recipe(name: str, **other: int) -> IndexSettings:
+    engine = find_engine(name)
+    return IndexSettings(**{"engine": name, "dims": 16, "trees": engine.TREES[0], "seed": 1, "effort": engine.EFFORT,
                      "candidates": 300, **other})  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_an_engine_finds_the_nearest_by_leading_numbers(stored, tmp_path, name):
     embedding, rows = stored
-    engine = engines.named(name)
+    engine = find_engine(name)
     engine.build(tmp_path / "file", rows, recipe(name), on_disk=False)
     engine.check(tmp_path / "file", len(rows), recipe(name))
     loaded = engine.load(tmp_path / "file", recipe(name))
@@ -66,7 +65,7 @@ def test_an_engine_finds_the_nearest_by_leading_numbers(stored, tmp_path, name):
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_same_rows_give_the_same_file_on_disk_or_in_memory(stored, tmp_path, name):
-    engine = engines.named(name)
+    engine = find_engine(name)
     for file, on_disk in (("a", False), ("b", True), ("c", False)):
         engine.build(tmp_path / file, stored[1], recipe(name), on_disk=on_disk)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
@@ -74,7 +73,7 @@ def test_the_same_rows_give_the_same_file_on_disk_or_in_memory(stored, tmp_path,
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_file_that_cannot_be_it_is_told_before_it_is_opened(stored, tmp_path, name):
-    engine = engines.named(name)
+    engine = find_engine(name)
     engine.build(tmp_path / "file", stored[1], recipe(name), on_disk=False)
     with pytest.raises(ValueError, match="it"):
         engine.check(tmp_path / "file", 500_000, recipe(name))
@@ -86,9 +85,9 @@ def test_a_file_that_cannot_be_it_is_told_before_it_is_opened(stored, tmp_path, 
 @pytest.mark.parametrize("count", [0, 1, 2, 40])
 def test_few_rows_or_none_are_no_special_case(tmp_path, name, count):
     embedding = vectors.unit(np.random.default_rng(1).normal(size=(count, DIM)).astype(np.float32))
-    (tmp_path / "rows").write_bytes(halves.packed(embedding).tobytes())
-    engine = engines.named(name)
-    engine.build(tmp_path / "file", Halves(tmp_path / "rows", DIM), recipe(name), on_disk=False)
+    (tmp_path / "rows").write_bytes(half_vectors.packed(embedding).tobytes())
+    engine = find_engine(name)
+    engine.build(tmp_path / "file", HalfVectors(tmp_path / "rows", DIM), recipe(name), on_disk=False)
     if count:
         found = engine.nearest(engine.load(tmp_path / "file", recipe(name)), embedding[0][:16], 100, 1000)
         assert sorted(found) == list(range(count))
@@ -151,7 +150,7 @@ def test_what_was_chosen_once_holds_for_later_runs(survey, make_rows, write_tile
     write_tile(survey, "300.240", make_rows(300, [0.3], [30.3]))
     report = index.build(survey, Options(shard_rows=700))
     assert len(report.built) == 1
-    assert report.recipe == Recipe("annoy", 8, 9, 1, 5000, 500)
+    assert report.recipe == IndexSettings("annoy", 8, 9, 1, 5000, 500)
 
 
 def test_the_first_dimensions_are_taken_if_they_hold_half_of_the_variance(tmp_path, run, make_rows, write_tile):

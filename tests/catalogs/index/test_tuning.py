@@ -15,7 +15,7 @@ from catalogs.estimate import Estimate
 from catalogs.index import build as index
 from catalogs.index import tuning
 from catalogs.index.build import Options
-from catalogs.index.engine import Recipe
+from catalogs.index.settings import IndexSettings
 from catalogs.search import candidates, index_recall
 
 
@@ -58,8 +58,8 @@ def test_trees_are_tried_too(wide, monkeypatch):
 
 
 def test_trees_that_make_no_difference_are_not_built():
-    quick = [(0.50, Recipe("annoy", 64, 16, 1, 2000, 500)), (0.51, Recipe("annoy", 64, 6, 1, 2000, 500))]
-    slow = [(0.60, Recipe("annoy", 64, 4, 1, 3500, 500))]
+    quick = [(0.50, IndexSettings("annoy", 64, 16, 1, 2000, 500)), (0.51, IndexSettings("annoy", 64, 6, 1, 2000, 500))]
+    slow = [(0.60, IndexSettings("annoy", 64, 4, 1, 3500, 500))]
     assert tuning.cheapest(quick + slow).trees == 6
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from catalogs.errors import ScannerError
-from catalogs.ranking import calibration, scorers
+from catalogs.ranking import METHODS, Method, calibration, scorers
 from catalogs.ranking.calibration import Calibration
 from catalogs.search.examples import Examples, none, spot
 
@@ -26,9 +26,9 @@ def examples_of(vectors: np.ndarray) -> Examples:
     return found
 
 
-@pytest.mark.parametrize("method", scorers.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("prevalence", [0.3, 0.03])
-def test_what_is_said_to_be_likely_happens_as_often(method: scorers.Method, prevalence: float) -> None:
+def test_what_is_said_to_be_likely_happens_as_often(method: Method, prevalence: float) -> None:
     rng = np.random.default_rng(4)
     like, ordinary = drawn(rng, 60, 2.0), drawn(rng, 3000, 0.0)
     fitted = calibration.calibrate(method, examples_of(like), ordinary[:0], ordinary)

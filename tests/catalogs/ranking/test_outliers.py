@@ -9,7 +9,7 @@ import pytest
 
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.ranking import outliers
+from catalogs.ranking import OUTLIER_METHODS, outliers
 from catalogs.search import random_sample
 from catalogs.store import rows
 from tests.catalogs.conftest import DIM, Rows
@@ -35,7 +35,7 @@ def unit(catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(table["object_id"]), vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("method", outliers.METHODS)
+@pytest.mark.parametrize("method", OUTLIER_METHODS)
 def test_what_stands_out_comes_first_with_its_flags(odd: Catalogue, method: str) -> None:
     found = outliers.outliers(odd, method=method, k=20)
     assert {0, 1_000_000, 2_000_000} <= set(found["object_id"][:5].tolist())

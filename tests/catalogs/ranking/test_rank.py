@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.ranking import rank, scorers
+from catalogs.ranking import Method, rank, scorers
 from catalogs.search import full_pass
 from catalogs.search.examples import Examples
 from catalogs.search.matching import match
@@ -210,7 +210,7 @@ def test_an_object_on_both_lists_counts_on_neither(planted: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("method", ["centroid", "nearest", "probe"])
-def test_vectors_of_another_length_score_as_unit_vectors(method: scorers.Method) -> None:
+def test_vectors_of_another_length_score_as_unit_vectors(method: Method) -> None:
     rng = np.random.default_rng(1)
     points = rng.normal(size=(40, 6)).astype(np.float32)
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
