@@ -32,7 +32,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @image_options
 @encoder_options
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draws.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for ranking.json and curve.png.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for ranking.json and curve.png (with matplotlib).")
 @click.option("-f", "--format", "fmt", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def evaluate_ranking(
     catalog: Path,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from catalogs.atomic import replacing
-from catalogs.errors import ErrorCode, ScannerError
+from catalogs.errors import ScannerError
+from scanner.figures.canvas import open_figure, save_figure
 from scanner.figures.gallery import rgb
 from scanner.survey.bands import COLOURS
 from scanner.windows.by_position import Flux, WindowReader
@@ -63,7 +62,7 @@ def draw_quantities(places: Floats, shown: Sequence[Quantity], title: str, path:
     Colours span the 2nd to the 98th percentile; objects without a value are drawn first, in grey.
     """
     low, high = _extent(places)
-    figure, axes = _figure(len(shown), 5.4, 1.2 + 5.2 * float(np.clip((high - low)[1] / (high - low)[0], 0.5, 1.5)))
+    figure, axes = open_figure(len(shown), 5.4, 1.2 + 5.2 * float(np.clip((high - low)[1] / (high - low)[0], 0.5, 1.5)))
     size = float(np.clip(25_000 / max(len(places), 1), 0.4, 16))
     for panel, quantity, scale in zip(axes, shown, SCALES, strict=False):
         known = np.isfinite(quantity.values)
@@ -74,7 +73,7 @@ def draw_quantities(places: Floats, shown: Sequence[Quantity], title: str, path:
         figure.colorbar(dots, ax=panel, location="bottom", shrink=0.85, pad=0.03, extend="both", label=quantity.label)
         _bare(panel, low, high)
     figure.suptitle(f"{title}: {len(places):,} objects")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_cutouts(places: Floats, table: Table, stamps: WindowReader, title: str, path: Path) -> int:
@@ -83,7 +82,7 @@ def draw_cutouts(places: Floats, table: Table, stamps: WindowReader, title: str,
     Of the objects in a cell of the map the one of the highest signal to noise stands for all. Those whose pixels are
     not at hand leave their cell empty.
     """
-    figure, (panel,) = _figure(1, 11, 11.4)
+    figure, (panel,) = open_figure(1, 11, 11.4)
     panel.set_facecolor("0.07")
     panel.scatter(*places.T, s=2, c="0.45", linewidths=0, rasterized=True)
     drawn = 0
@@ -99,7 +98,7 @@ def draw_cutouts(places: Floats, table: Table, stamps: WindowReader, title: str,
         drawn += 1
     _bare(panel, corner, corner + CELLS * step)  # imshow has set limits of its own
     figure.suptitle(f"{title}: {drawn:,} of {len(places):,} objects, each for its neighbourhood")
-    _save(figure, path)
+    save_figure(figure, path)
     return drawn
 
 
@@ -133,24 +132,6 @@ def _window(row: Row, stamps: WindowReader) -> Flux | None:
         return None
 
 
-def _figure(panels: int, width: float, height: float) -> tuple[Any, list[Any]]:
-    """A matplotlib figure without a display, and its panels in a row."""
-    try:
-        module = importlib.import_module("matplotlib.figure")
-        importlib.import_module("matplotlib.backends.backend_agg")
-    except ImportError as error:
-        hint = "pip install 'unions-scanner[maps]'"
-        raise ScannerError(ErrorCode.MAP_NOT_INSTALLED, "matplotlib is not installed.", hint) from error
-    make: Callable[..., Any] = module.Figure
-    figure = make(figsize=(width * panels, height), layout="constrained")
-    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
-
-
 def _bare(panel: Any, low: Floats, high: Floats) -> None:
     """No ticks: the axes of a map have no unit. Equal scales, from one corner to the other."""
     panel.set(xticks=[], yticks=[], xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
-
-
-def _save(figure: Any, path: Path) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 import numpy as np
 
 from catalogs.atomic import write_json
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking import measures as quality
 from catalogs.ranking.evaluation import Evaluation, Trial
 from catalogs.ranking.measures import Measure
-from scanner.figures import chart as charts
+from catalogs.text_table import text_table
+from scanner.figures.chart import Curve, draw_chart
+
+log = logging.getLogger(__name__)
 
 
 def measures(sizes: Sequence[int]) -> dict[str, Measure]:
@@ -47,28 +52,29 @@ def facts(evaluation: Evaluation, trial: Trial, sizes: Sequence[int], about: dic
 
 def table(found: dict[str, Any]) -> str:
     """The measures of every method, with their intervals, a line each."""
-    names = list(next(iter(found["measures"].values())))
-    rows = [["", *found["measures"]]]
-    for name in names:
-        rows.append([name, *(_cell(values[name]) for values in found["measures"].values())])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines)
+    measured = found["measures"]
+    names = list(next(iter(measured.values())))
+    return text_table([["", *measured], *([name, *(_cell(of[name]) for of in measured.values())] for name in names)])
 
 
 def write(found: dict[str, Any], folder: Path) -> None:
-    """``ranking.json`` and ``curve.png`` in ``folder``."""
+    """Write ``ranking.json`` and ``curve.png`` to ``folder``; without matplotlib, the first alone."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "ranking.json", found)
-    lines = []
-    for method, points in found["curve"]["recall"].items():
-        y, low, high = (np.array([point[name] for point in points]) for name in ("value", "low", "high"))
-        lines.append(charts.Line(method, y, low, high))
+    looked = np.array(found["curve"]["objects_looked_at"], float)
+    curves = [
+        Curve(method, *(np.array([point[name] for point in points]) for name in ("value", "low", "high")))
+        for method, points in found["curve"]["recall"].items()
+    ]
     by = found["examples"]
     title = f"{found['lenses']} known lenses among {found['objects']:,} objects, found by {by} of them"
-    looked = np.array(found["curve"]["objects_looked_at"], float)
-    charts.draw(looked, lines, title, "objects looked at, best first", "recall (share of the others found)",
-                folder / "curve.png")  # fmt: skip
+    x_label, y_label = "objects looked at, best first", "recall (share of the others found)"
+    try:
+        draw_chart(looked, curves, title, x_label, y_label, folder / "curve.png")
+    except ScannerError as error:
+        if error.code != ErrorCode.MAP_NOT_INSTALLED:
+            raise
+        log.warning("curve.png is not drawn: %s %s", error.message, error.hint)
 
 
 def _cell(found: dict[str, float]) -> str:
