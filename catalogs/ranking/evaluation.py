@@ -13,7 +13,6 @@ from catalogs.estimate import Estimate
 from catalogs.ranking import METHODS, Method, rank, scorers
 from catalogs.ranking import measures as quality
 from catalogs.ranking.measures import Measure
-from catalogs.ranking.scorers import METHODS, Method
 from catalogs.search import full_pass, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.full_pass import Block

@@ -22,7 +22,6 @@ from catalogs.store.vectors import Vectors
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from catalogs.store.tile_store import TileStore
 
 SAMPLE = 20_000
 NEIGHBOUR = 10  # whose distance counts

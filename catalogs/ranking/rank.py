@@ -15,7 +15,6 @@ from catalogs.ranking import feedback as marks
 from catalogs.ranking import listing as ranked
 from catalogs.ranking.calibration import Learned
 from catalogs.ranking.feedback import Marks
-from catalogs.ranking.scorers import Method
 from catalogs.search import examples, full_pass, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.hits import Hits

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from catalogs.ranking import METHODS
-from scanner.cli.options import catalog_option, encoder_options, image_options
+from scanner.cli.options import TABLE_FORMATS, catalog_option, encoder_options, image_options
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -32,8 +32,12 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @image_options
 @encoder_options
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draws.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for ranking.json and curve.png (with matplotlib).")
-@click.option("-f", "--format", "fmt", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for ranking.json and (with matplotlib) curve.png.",
+)
+@click.option("-f", "--format", "fmt", type=click.Choice(TABLE_FORMATS), default="table", show_default=True)
 def evaluate_ranking(
     catalog: Path,
     truth: Path,

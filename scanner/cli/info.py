@@ -7,9 +7,7 @@ from pathlib import Path
 
 import click
 
-from scanner.cli.options import catalog_option
-
-FORMATS = ("table", "json")
+from scanner.cli.options import TABLE_FORMATS, catalog_option
 
 
 @click.command()
@@ -19,8 +17,8 @@ FORMATS = ("table", "json")
     "-f",
     "--format",
     "fmt",
-    type=click.Choice(FORMATS),
-    default=FORMATS[0],
+    type=click.Choice(TABLE_FORMATS),
+    default=TABLE_FORMATS[0],
     show_default=True,
     help="Format of the output.",
 )

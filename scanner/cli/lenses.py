@@ -8,10 +8,8 @@ from pathlib import Path
 
 import click
 
+from catalogs.lenses import GRADES, KINDS
 from scanner.cli.options import emit, output_options
-
-GRADES = ("confident", "probable")
-KINDS = ("galaxy", "group", "cluster", "cluster-catalogue")
 
 
 @click.command()

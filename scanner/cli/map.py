@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from catalogs.maps import METHODS
-from scanner.cli.options import catalog_option, image_options
+from scanner.cli.options import REPORT_FORMATS, catalog_option, image_options
 
 if TYPE_CHECKING:
     from catalogs.catalogue import Catalogue
@@ -36,7 +36,7 @@ DRAWN = 100_000
 )
 @click.option("--cutouts", type=click.Path(dir_okay=False, path_type=Path), help="PNG with cutouts (with --root).")
 @image_options
-@click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("-f", "--format", "fmt", type=click.Choice(REPORT_FORMATS), default="text", show_default=True)
 def map_(
     catalog: Path,
     method: str,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from catalogs.render import FORMATS, render
 from scanner.encoder.session import DEVICES
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from scanner.scan.share import Share
 
 F = TypeVar("F", bound=Callable[..., Any])
-FORMATS = ("table", "csv", "json", "votable", "fits", "ds9")
+REPORT_FORMATS, TABLE_FORMATS = ("text", "json"), ("table", "json")
+"""How a command reports what it did, or prints facts; lists of rows have ``catalogs.render.FORMATS``."""
 DEFAULT_CATALOG = "embeddings"
-REPORT_FORMATS = ("text", "json")
 
 
 class SkyAngle(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
@@ -166,10 +167,9 @@ def output_options(command: F) -> F:
 
 def emit(table: Table, fmt: str, output: Path | None) -> None:
     """Write a table in ``fmt`` to ``output`` (whole or not at all), or to stdout."""
-    from catalogs import render as formats
     from catalogs.atomic import replacing
 
-    rendered = formats.render(table, fmt)
+    rendered = render(table, fmt)
     data = rendered.encode() if isinstance(rendered, str) else rendered
     if output is not None:
         with replacing(output) as temporary:

@@ -36,8 +36,8 @@ def read(
     """The examples of a table of positions, named ``FILE:ROW`` with rows from 1; only those of a ``label``, if given.
 
     A position within the builder's radius of an object stands for it. Another one is embedded from its tile if the
-    builder knows of images; what is left is ``unmatched``. With ``augment`` each has the vectors of all eight orientations of
-    its window. Raises ``ScannerError``: ``rank.no_pixels`` (to augment takes every window), ``sources.*``, those of
+    builder knows of images; what is left is ``unmatched``. With ``augment`` each has the vectors of all
+    eight orientations of its window. Raises ``ScannerError``: ``rank.no_pixels`` (to augment takes every window), ``sources.*``, those of
     the encoder.
     """
     places = list(query.collect_positions(None, None, None, path))

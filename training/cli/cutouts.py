@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from training.cutouts.shards import WINDOW
+from training.cutouts.shards import SPLITS, TRAIN, WINDOW
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -28,8 +28,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option(
     "--split",
-    type=click.Choice(["train", "validate"]),
-    default="train",
+    type=click.Choice(SPLITS),
+    default=TRAIN,
     show_default=True,
     help="Split of --tiles and --hdf5.",
 )

@@ -25,6 +25,7 @@ from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.survey.bands import BANDS
 
 MANIFEST = "manifest.json"
+SPLITS = TRAIN, VALIDATE = "train", "validate"
 WINDOW = 80  # px of a cutout by default; the loader crops 64 of them, with jitter
 AT_ONCE = 256  # cutouts of a shard in memory while it is made
 UNIT = "nJy"

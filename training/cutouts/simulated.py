@@ -12,7 +12,7 @@ from scanner.sources import DETECTION_VERSION
 from training.cutouts.cutting import Plate, Truth, cut
 from training.cutouts.real_fields import DETECTION
 from training.cutouts.selection import Rule
-from training.cutouts.shards import WINDOW, Shard
+from training.cutouts.shards import TRAIN, VALIDATE, WINDOW, Shard
 from training.simulate.conditions import Settings
 from training.simulate.scene import Scene, simulate_tile
 from training.simulate.write import tile_names
@@ -35,7 +35,7 @@ class SceneTask:
     settings: Settings
     seed: int
     window: int = WINDOW
-    split: str = "train"
+    split: str = TRAIN
     source: str = "simulated"
     rule: Rule = RULE
     detection: int = DETECTION_VERSION
@@ -50,7 +50,7 @@ def scene_tasks(number: int, size: int, seed: int, window: int = WINDOW) -> list
     """List tasks for ``number`` scenes of ``size`` px, 8 in a shard; shards 1, 17, 33, ... are for validation."""
     names, tasks, settings = tile_names(number), [], Settings(size=size, faintest=FAINTEST)
     for shard, first in enumerate(range(0, number, A_SHARD)):
-        split = "train" if shard % HELD_OUT else "validate"
+        split = TRAIN if shard % HELD_OUT else VALIDATE
         name, tiles = f"simulated-{size}-{seed}-{shard:04d}", tuple(names[first : first + A_SHARD])
         tasks.append(SceneTask(name, tiles, settings, seed, window, split))
     return tasks

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from catalogs.atomic import replacing
 from scanner.survey.bands import RECONSTRUCTION_WEIGHTS, TRIPLES
 from training.config import Config
-from training.loop.batches import CENTRED, TRAIN, VALIDATE, Batch, Cutouts, make_batch, open_cutouts
+from training.cutouts.shards import TRAIN, VALIDATE
+from training.loop.batches import CENTRED, Batch, Cutouts, make_batch, open_cutouts
 from training.loop.checkpoint import load
 from training.loop.statistics import draw_keys
 from training.model.mae import MaskedAutoencoder, moments, patchify, unpatchify

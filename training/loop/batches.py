@@ -22,9 +22,8 @@ from torch import Tensor
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.windows.orientations import ORIENTATIONS, orient
 from training.config import Augment, Config, Model
-from training.cutouts.shards import KINDS
+from training.cutouts.shards import KINDS, TRAIN
 
-TRAIN, VALIDATE = "train", "validate"
 CENTRED = Augment(jitter=0, flips=False, drop_band=0.0, drop_patch=0.0, noise=0.0)
 
 MAD_TO_SIGMA = 1.4826

@@ -15,8 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from catalogs.errors import ErrorCode, ScannerError
 from training.config import Config
-from training.cutouts.shards import KINDS
-from training.loop.batches import CENTRED, VALIDATE, Batch, Cutouts, make_batch, open_cutouts, sample_keys, views
+from training.cutouts.shards import KINDS, VALIDATE
+from training.loop.batches import CENTRED, Batch, Cutouts, make_batch, open_cutouts, sample_keys, views
 from training.loop.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser, stages
 from training.loop.loader import Stream
 from training.loop.objective import Losses, TrainingObjective
