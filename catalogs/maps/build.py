@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,6 @@ def build(
     name: str | None = None,
     *,
     refit: bool = False,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Make the map ``name`` (its method, by default), or bring it up to date; memory is that of the sample.
 
@@ -92,7 +91,7 @@ def build(
     with locked(folder / ".lock"):
         remove_stale(folder / "tiles")
         digest = _fit(catalogue, plan, name, chosen, refit)
-        return _place_tiles(catalogue, plan, name, chosen, digest, progress or (lambda done, of: None))
+        return _place_tiles(catalogue, plan, name, chosen, digest)
 
 
 def names(catalogue: TileStore) -> list[str]:
@@ -173,14 +172,13 @@ def _place_tiles(
     name: str,
     chosen: Selection,
     digest: str,
-    progress: Callable[[int, int], None],
 ) -> Report:
     sample = pq.read_table(_folder(catalogue, name) / "sample.parquet")
     places = np.stack([sample.column(axis).to_numpy() for axis in _axes(name)], axis=1)
     place = _Known(Placer(vectors.from_arrow(sample.column(EMBEDDING)), places, plan.method), sample, places)
     snapshot = catalogue.snapshot()
     placed = kept = objects = 0
-    for number, footer in enumerate(snapshot.footers, 1):
+    for footer in snapshot.footers:
         receipt = {"digest": digest, "size": footer.size, "mtime_ns": footer.mtime_ns}
         path = _folder(catalogue, name) / "tiles" / f"{footer.tile}{SUFFIX}"
         there = _receipt(path)
@@ -190,7 +188,6 @@ def _place_tiles(
         else:
             kept += 1
         objects += int(there["objects"])
-        progress(number, len(snapshot.footers))
     return Report(name, len(sample), placed, kept, objects)
 
 

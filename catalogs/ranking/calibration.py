@@ -14,7 +14,6 @@ probe's own odds had 0.054, and Platt's targets, short of 0 and 1, 0.043: they p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +23,6 @@ from catalogs.ranking import Method, scorers
 from catalogs.ranking.scorers import Scorer
 from catalogs.search.examples import Examples
 from catalogs.store.vectors import Vectors
-
-if TYPE_CHECKING:
-    pass
-
 
 FEWEST = 5
 """Examples below which nothing can be said of probabilities."""
@@ -52,13 +47,11 @@ class Calibration:
         return scorers.probability(self.odds(scores, prevalence))
 
 
-def calibrate(
-    method: Method, like: Examples, unlike: Vectors, ordinary: Vectors, seed: int = 0, folds: int = FOLDS
-) -> Calibration | None:
+def calibrate(method: Method, like: Examples, unlike: Vectors, ordinary: Vectors, seed: int = 0) -> Calibration | None:
     """The curve for a ``method`` with these examples, against ``ordinary`` objects [M, D]; None below 5 examples."""
     if len(like) < FEWEST or len(ordinary) < 2:
         return None
-    count = min(folds, len(like), len(ordinary))
+    count = min(FOLDS, len(like), len(ordinary))
     rng = np.random.default_rng(seed)
     of_example = (rng.permutation(len(like)) % count)[like.owner]
     of_ordinary = rng.permutation(len(ordinary)) % count

@@ -87,14 +87,14 @@ def centroid(like: Vectors, ordinary: Vectors, unlike: Vectors | None = None) ->
     return Linear(direction / length if length > 0 else direction)
 
 
-def probe(like: Vectors, ordinary: Vectors, unlike: Vectors | None = None, penalty: float = PENALTY) -> Linear:
+def probe(like: Vectors, ordinary: Vectors, unlike: Vectors | None = None) -> Linear:
     """Logistic regression, examples and others weighing half each: the score is the log of odds."""
     others = [(ordinary, 1.0)]
     if unlike is not None and len(unlike):
         others = [(ordinary, 1 - AGAINST), (unlike, AGAINST)]
     points = np.vstack([like, *(vectors for vectors, _ in others)])
     share = np.concatenate([np.full(len(v), 0.5 * weight / len(v)) for v, weight in [(like, 1.0), *others]])
-    return logistic(points, np.arange(len(points)) < len(like), share, penalty)
+    return logistic(points, np.arange(len(points)) < len(like), share, PENALTY)
 
 
 def logistic(

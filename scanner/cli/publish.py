@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from scanner.cli.options import catalog_option
+from scanner.cli.options import REPORT_FORMATS, catalog_option
 
 
 @click.command()
@@ -29,7 +29,7 @@ from scanner.cli.options import catalog_option
     type=click.FloatRange(0, 60, min_open=True),
     help="How far outside a pixel its margin reaches, in arcsec.",
 )
-@click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("-f", "--format", "fmt", type=click.Choice(REPORT_FORMATS), default="text", show_default=True)
 def publish(
     out: Path,
     catalog: Path,
@@ -52,12 +52,13 @@ def publish(
     """
     import catalogs
     from catalogs import hats
+    from scanner.scan.progress import Bar, Quiet
 
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
     options = hats.Options(name or catalogue.info.survey, rows_per_file, margin, all_rows, where)
-    with _Bar() as bar:
-        made = hats.publish(catalogue, out, options, bar)
+    with Bar(unit="file") if sys.stderr.isatty() else Quiet() as bar:
+        made = hats.publish(catalogue, out, options, bar.reached)
     if fmt == "json":
         click.echo(json.dumps({**asdict(made), "path": str(made.path)}))
     else:
@@ -65,20 +66,3 @@ def publish(
             f"{made.path}: {made.rows:,} objects in {made.partitions:,} files, {made.margin_rows:,} in margins, "
             f"{made.bytes / 1e6:,.1f} MB"
         )
-
-
-class _Bar:
-    """A bar of files on stderr, where that is a terminal."""
-
-    def __enter__(self) -> _Bar:
-        from tqdm import tqdm
-
-        self._bar = tqdm(unit="file", dynamic_ncols=True, disable=None)
-        return self
-
-    def __call__(self, done: int, of: int) -> None:
-        self._bar.total = of
-        self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()

@@ -19,6 +19,7 @@ Pixels = npt.NDArray[np.uint8]
 NO_DATA = np.array([52, 52, 60], dtype=np.uint8)
 Q = 6.0
 
+COLUMNS = 8
 TILE, PAD, CAPTION = 160, 10, 40
 BACKGROUND, INK, FAINT, ACCENT = (18, 18, 22), (236, 236, 240), (150, 150, 160), (255, 196, 64)
 
@@ -69,9 +70,9 @@ class Panel:
     highlighted: bool = False
 
 
-def gallery(rows: Sequence[Sequence[Panel]], path: Path, columns: int = 8) -> None:
-    """Draw each row of panels (a query, then its neighbours), wrapped at ``columns``, as one PNG at ``path``."""
-    lines = [list(row[start : start + columns]) for row in rows for start in range(0, len(row), columns)]
+def gallery(rows: Sequence[Sequence[Panel]], path: Path) -> None:
+    """Draw each row of panels (a query, then its neighbours), wrapped at ``COLUMNS``, as one PNG at ``path``."""
+    lines = [list(row[start : start + COLUMNS]) for row in rows for start in range(0, len(row), COLUMNS)]
     width = max((len(line) for line in lines), default=1)
     canvas = Image.new("RGB", (width * (TILE + PAD) + PAD, len(lines) * (TILE + CAPTION + PAD) + PAD), BACKGROUND)
     draw = ImageDraw.Draw(canvas)

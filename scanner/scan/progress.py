@@ -40,6 +40,9 @@ class Quiet:
     def finished(self, report: TileReport) -> None:
         pass
 
+    def reached(self, done: int, of: int) -> None:
+        """Take the number of pieces that are ``done``, of work that counts by itself."""
+
 
 class Lines(Quiet):
     """One log line a tile, with its place in the list, and the time left where that is some minutes."""
@@ -66,12 +69,12 @@ class Lines(Quiet):
 
 
 class Bar(Quiet):
-    """A bar of tiles with the time left, the tile at hand and objects a second."""
+    """A bar of tiles with the time left, the tile at hand and objects a second; or of other pieces of work."""
 
-    def __init__(self, total: int | None = None) -> None:
+    def __init__(self, total: int | None = None, unit: str = "tile") -> None:
         from tqdm import tqdm
 
-        self._bar: Any = tqdm(total=total, unit="tile", dynamic_ncols=True, smoothing=0.1)
+        self._bar: Any = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1)
         self._objects = 0
 
     def __exit__(self, *_: object) -> None:
@@ -91,6 +94,10 @@ class Bar(Quiet):
         if report.status == "failed":
             self._bar.write(line(report), file=self._bar.fp)
         self._bar.update(1)
+
+    def reached(self, done: int, of: int) -> None:
+        self._bar.total = of
+        self._bar.update(done - self._bar.n)
 
 
 def visible(total: int | None = None) -> Quiet:

@@ -123,9 +123,9 @@ def test_the_probe_stands_at_its_minimum() -> None:
     """At the minimum the gradient vanishes: penalty * weights equals the pull of the residuals."""
     rng = np.random.default_rng(0)
     like, unlike = rng.normal(0.5, 1, (20, 4)).astype(np.float32), rng.normal(0, 1, (300, 4)).astype(np.float32)
-    found = scorers.probe(like, unlike, penalty=0.1)
+    found = scorers.probe(like, unlike)
     pull = (1 - scorers.probability(found(like))) @ like / 40 - scorers.probability(found(unlike)) @ unlike / 600
-    assert found.weights * 0.1 == pytest.approx(pull, abs=1e-4)
+    assert found.weights * scorers.PENALTY == pytest.approx(pull, abs=1e-4)
 
 
 def test_one_example_is_enough_but_not_for_a_probability(planted: Catalogue) -> None:
