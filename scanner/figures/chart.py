@@ -42,5 +42,5 @@ def draw_chart(x: Floats, curves: Sequence[Curve], title: str, x_label: str, y_l
     panel.xaxis.set_major_formatter("{x:,.0f}")
     panel.margins(x=0)
     panel.grid(color="0.88")
-    panel.legend(loc="upper left")
+    panel.legend(loc="best")
     save_figure(figure, path)
