@@ -63,13 +63,14 @@ def map_(
       scanner map --method tsne --where "is_primary and mag_auto < 22" --root /data/unions --cutouts tsne_cutouts.png
     """
     import catalogs
-    from catalogs.maps import build as maps
+    from catalogs.maps.build import build_map
+    from catalogs.maps.read import MapSettings
 
     if cutouts and root is None:
         raise click.UsageError("--cutouts needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
-    report = maps.build(catalogue, maps.Plan(method, sample, seed, where), name, refit=refit)
+    report = build_map(catalogue, MapSettings(method, sample, seed, where), name, refit=refit)
     if fmt == "json":
         click.echo(json.dumps(asdict(report)))
     else:
@@ -94,10 +95,10 @@ def _draw(
 ) -> None:
     import numpy as np
 
-    from catalogs.maps import build as maps
+    from catalogs.maps.read import read_map
     from scanner.figures import map as map_figures
 
-    table = maps.table(catalogue, name, map_figures.columns(catalogue.schema.names), limit=DRAWN)
+    table = read_map(catalogue, name, map_figures.columns(catalogue.schema.names), limit=DRAWN)
     places = np.stack([table[f"{name}_x"], table[f"{name}_y"]], axis=1)
     title = METHODS[method]
     if figure:

@@ -37,8 +37,8 @@ def read(
 
     A position within the builder's radius of an object stands for it. Another one is embedded from its tile if the
     builder knows of images; what is left is ``unmatched``. With ``augment`` each has the vectors of all
-    eight orientations of its window. Raises ``ScannerError``: ``rank.no_pixels`` (to augment takes every window), ``sources.*``, those of
-    the encoder.
+    eight orientations of its window. Raises ``ScannerError``: ``rank.no_pixels`` (to augment takes every
+    window), ``sources.*``, those of the encoder.
     """
     places = list(query.collect_positions(None, None, None, path))
     if label is not None:
