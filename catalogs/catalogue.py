@@ -57,7 +57,7 @@ class Catalogue(TileStore):
         ``near`` (ra, dec in degrees, radius in arcsec) and ``where`` restrict the answer. Raises ``ScannerError``
         ``query.outside_coverage``, ``query.no_object``, ``query.unknown_object``, ``query.bad_vector``.
         """
-        from catalogs.search import neighbours as search
+        from catalogs.search import neighbours
         from catalogs.search.matching import match_one
 
         given = {"ra, dec": ra is not None and dec is not None, "object_id": object_id is not None}
@@ -65,10 +65,10 @@ class Catalogue(TileStore):
             raise TypeError("neighbours() takes either ra and dec, or object_id, or vector")
         snapshot = self.snapshot()
         if vector is not None:
-            return search.neighbours(snapshot, vector, k, near=near, where=where, columns=columns)
+            return neighbours.neighbours(snapshot, vector, k, near=near, where=where, columns=columns)
         example = match_one(snapshot, ra=ra, dec=dec, object_id=object_id, radius=radius)
-        return search.neighbours(
-            snapshot, example.vector, k, exclude=search.around(example), near=near, where=where, columns=columns
+        return neighbours.neighbours(
+            snapshot, example.vector, k, exclude=neighbours.around(example), near=near, where=where, columns=columns
         )
 
 

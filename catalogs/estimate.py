@@ -87,7 +87,7 @@ def estimate_paired_mean(values: Floats) -> PairedEstimate:
 
 
 def average(estimates: Sequence[PairedEstimate]) -> PairedEstimate:
-    """Average several estimates draw by draw, and tell the spread between them."""
+    """Average several estimates draw by draw, and compute the spread between them."""
     values = [estimate.value for estimate in estimates]
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
     draws = np.mean([estimate.draws for estimate in estimates], axis=0)

@@ -21,7 +21,7 @@ from scanner.survey.survey import Survey
 
 if TYPE_CHECKING:
     from scanner.scan.best_rows import Keep
-    from scanner.scan.share import Shard
+    from scanner.scan.share import Share
 
 load_survey = surveys.load
 
@@ -52,7 +52,7 @@ def scan_tiles(
     memory: str = NORMAL,
     time_limit: float = TIME_LIMIT,
     scratch: Path | None = None,
-    share: Shard | None = None,
+    share: Share | None = None,
     workers: int | None = None,
     dask: str | None = None,
     dask_config: Path | None = None,

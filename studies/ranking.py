@@ -28,13 +28,13 @@ from catalogs.ranking.measures import average_precision, purity, recall
 from catalogs.ranking.rank import Ranking
 from catalogs.search import examples, random_sample
 from catalogs.search.examples import Examples
-from catalogs.search.hits import ONE_SYSTEM
 from catalogs.search.matching import match_ids
 from catalogs.search.random_sample import Sample
 from catalogs.sky import crossmatch
+from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store import rows
 from scanner.queries.examples import augmented, read
-from scanner.queries.query import Asker
+from scanner.queries.query import QueryBuilder
 from studies import artefacts
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -78,8 +78,8 @@ def main(
     Example: python -m studies.ranking embeddings --truth truth.csv --label lens --root tiles
     """
     opened = catalogs.open(catalogue)
-    asker = Asker(opened.snapshot(), root=root, model=model)
-    known = read(truth, Asker(opened.snapshot()), label=label)
+    builder = QueryBuilder(opened.snapshot(), root=root, model=model)
+    known = read(truth, QueryBuilder(opened.snapshot()), label=label)
     if len(_ranked(opened, known, where)) <= CALIBRATED:
         raise click.UsageError(f"--truth has too few lenses on the catalogue: more than {CALIBRATED} are needed.")
     tried = Trial(draws=draws, where=where)
@@ -89,8 +89,8 @@ def main(
         "rounds": list(_rounds(opened, known, replace(tried, examples=BEGUN, draws=max(draws // 5, 1)))),
     }
     if root is not None:
-        found["augment"] = list(_augment(opened, known, asker, replace(tried, examples=AUGMENTED)))
-        found["outliers"] = _outliers(opened, where, asker)
+        found["augment"] = list(_augment(opened, known, builder, replace(tried, examples=AUGMENTED)))
+        found["outliers"] = _outliers(opened, where, builder)
     click.echo(report.render("ranking", found))
     if out is not None:
         write_json(out, found)
@@ -101,8 +101,8 @@ def _by_examples(catalogue: Catalogue, known: Examples, tried: Trial) -> Iterato
         yield from _tried(catalogue, known, replace(tried, examples=count), {"examples": count})
 
 
-def _augment(catalogue: Catalogue, known: Examples, asker: Asker, tried: Trial) -> Iterator[dict[str, Any]]:
-    for name, lenses in (("as they are", known), ("eight ways", augmented(known, asker))):
+def _augment(catalogue: Catalogue, known: Examples, builder: QueryBuilder, tried: Trial) -> Iterator[dict[str, Any]]:
+    for name, lenses in (("as they are", known), ("eight ways", augmented(known, builder))):
         yield from _tried(catalogue, lenses, tried, {"examples": name})
 
 
@@ -188,12 +188,12 @@ def _searched(
     return int(crossmatch.nearest(sought.ra, sought.dec, judged.kept.ra, judged.kept.dec, ONE_SYSTEM).found.sum())
 
 
-def _outliers(catalogue: Catalogue, where: str | None, asker: Asker) -> Rows:
+def _outliers(catalogue: Catalogue, where: str | None, builder: QueryBuilder) -> Rows:
     """A row for each method: the area under the curve for each way to be spoilt. It learns from half of the objects."""
     everything = random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), outliers.SAMPLE)
     order = np.random.default_rng(0).permutation(len(everything))
     usual, unseen = everything[order[::2]], everything[order[1::2]]
-    bad = _spoilt_vectors(catalogue, unseen[np.arange(min(WINDOWS, len(unseen)))], asker)
+    bad = _spoilt_vectors(catalogue, unseen[np.arange(min(WINDOWS, len(unseen)))], builder)
     return [
         {
             "method": name,
@@ -217,14 +217,14 @@ def _methods(usual: Sample) -> dict[str, Callable[[NDArray[np.float32]], NDArray
     return found | {"isolation forest": lambda vectors: -forest.score_samples(vectors)}
 
 
-def _spoilt_vectors(catalogue: Catalogue, some: Sample, asker: Asker) -> dict[str, NDArray[np.float32]]:
+def _spoilt_vectors(catalogue: Catalogue, some: Sample, builder: QueryBuilder) -> dict[str, NDArray[np.float32]]:
     """Unit vectors of the windows of objects, spoilt in each way."""
-    at_hand = asker.stamps()
+    at_hand = builder.stamps()
     windows = [at_hand.at(float(ra), float(dec)) for ra, dec in zip(some.ra, some.dec, strict=True)]
     found = {}
     for kind, spoil in artefacts.KINDS.items():
         rng = np.random.default_rng(0)
-        vectors = asker.encoder.embed(np.stack([spoil(window, rng) for window in windows]))
+        vectors = builder.encoder.embed(np.stack([spoil(window, rng) for window in windows]))
         found[kind] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return found
 

@@ -21,7 +21,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from catalogs.atomic import locked, output_errors, write_json
 from catalogs.errors import ErrorCode, ScannerError
@@ -31,10 +31,7 @@ from catalogs.hats.partitions import MAX_MARGIN, Counts, split
 from catalogs.hats.writer import HEALPIX, Writer
 from catalogs.store import rows
 from catalogs.store.schema import IS_PRIMARY
-from catalogs.store.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from catalogs.store.tile_store import TileStore
+from catalogs.store.tile_store import Snapshot, TileStore
 
 Progress = Callable[[int, int], None]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")

@@ -20,7 +20,7 @@ from catalogs.hats.layout import Tables
 from catalogs.hats.partitions import Counts, Margins, Partition, margin_order
 from catalogs.store import rows
 from catalogs.store.schema import HEALPIX_ORDER
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.tile_writer import widths
 
 HEALPIX = f"_healpix_{HEALPIX_ORDER}"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from catalogs import parallel as processes
+from catalogs import parallel
 from catalogs.atomic import locked, output_errors, remove_stale
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index import assignment as plans
@@ -175,7 +175,7 @@ class _Run:
         works = [
             partial(_build_shard, self._catalogue.path, name, self._plan[name], recipe, on_disk) for name in wanted
         ]
-        for name, (shard, skipped) in zip(wanted, processes.each(works, jobs, folder), strict=True):
+        for name, (shard, skipped) in zip(wanted, parallel.each(works, jobs, folder), strict=True):
             log.info("%s: %s objects of %s tiles", name, f"{shard.rows:,}", len(shard.tiles))
             self.done[name], self.skipped = shard, self.skipped + skipped
 

@@ -27,19 +27,16 @@ from catalogs.atomic import locked, remove_stale, replacing, write_json
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.maps import projections
 from catalogs.maps.projections import Placer, Places
-from catalogs.search import random_sample as sampling
-from catalogs.store import rows, vectors
-from catalogs.store import tile_reader as reading
+from catalogs.search import random_sample
+from catalogs.store import rows, tile_reader, vectors
 from catalogs.store.footers import SUFFIX, Footer, damaged
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +114,7 @@ def table(
     ``map.missing``.
     """
     known = describe(catalogue, name)
-    wanted = reading.checked_columns(columns, catalogue.schema)
+    wanted = tile_reader.checked_columns(columns, catalogue.schema)
     chosen = rows.selection(catalogue, filter_text or known["plan"]["where"], None)
     snapshot = catalogue.snapshot().touching()
     share = 1.0 if limit is None else min(1.0, limit / max(_objects(snapshot, name), 1))
@@ -127,7 +124,7 @@ def table(
     parts = [schema.empty_table()]
     for footer in snapshot.footers:
         parts += [part.cast(schema) for part in _joined(snapshot, name, footer, schema, chosen, rng, share)]
-    return reading.to_astropy(pa.concat_tables(parts))
+    return tile_reader.to_astropy(pa.concat_tables(parts))
 
 
 def describe(catalogue: TileStore, name: str) -> dict[str, Any]:
@@ -153,7 +150,7 @@ def _fit(catalogue: TileStore, plan: Plan, name: str, chosen: Selection, refit: 
         known = describe(catalogue, name)
         if {key: known.get(key) for key in wanted} == wanted and (folder / "sample.parquet").exists():
             return str(known["digest"])
-    drawn = sampling.draw(catalogue.snapshot(), chosen, plan.sample, plan.seed)
+    drawn = random_sample.draw(catalogue.snapshot(), chosen, plan.sample, plan.seed)
     places = projections.fit(drawn.vectors, plan.method, plan.seed)
     kind = pa.list_(pa.field("element", pa.float32(), nullable=False), drawn.vectors.shape[1])
     columns = [pa.array(drawn.object_id), vectors.to_arrow(drawn.vectors, kind), *map(pa.array, places.T.copy())]
@@ -228,7 +225,7 @@ def _place_tile(
     for part in rows.tile_groups(snapshot, footer, [_ID, EMBEDDING], chosen):
         embedding = vectors.from_arrow(part.column(EMBEDDING))
         sound = np.flatnonzero(vectors.sound(embedding))
-        numbers = part.column(reading.ROW).to_numpy()[sound]
+        numbers = part.column(tile_reader.ROW).to_numpy()[sound]
         coordinates[numbers] = place(identity[numbers], vectors.unit(embedding[sound]))
     objects = int(np.isfinite(coordinates[:, 0]).sum())
     schema = _schema(name).with_metadata({RECEIPT: json.dumps({**receipt, "objects": objects}, sort_keys=True)})
@@ -259,7 +256,7 @@ def _joined(
         raise damaged(path, error) from error
     own = [one for one in schema.names if one not in _axes(name)]
     for part in rows.tile_groups(snapshot, footer, own, chosen):
-        numbers = part.column(reading.ROW).to_numpy()
+        numbers = part.column(tile_reader.ROW).to_numpy()
         drawn = rng.random(len(numbers)) < share
         drawn &= np.isfinite(beside.column(_axes(name)[0]).to_numpy()[numbers])
         part, numbers = part.filter(pa.array(drawn)), numbers[drawn]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +14,15 @@ from catalogs.ranking import measures as quality
 from catalogs.ranking import rank, scorers
 from catalogs.ranking.measures import Measure
 from catalogs.ranking.scorers import METHODS, Method
-from catalogs.search import full_pass as passes
-from catalogs.search import random_sample as sampling
+from catalogs.search import full_pass, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.full_pass import Block
-from catalogs.search.hits import ONE_SYSTEM
 from catalogs.sky import crossmatch
+from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store import rows
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
-
-if TYPE_CHECKING:
-    from catalogs.store.tile_store import TileStore
 
 MAGNITUDE, CHANCE = "magnitude", "chance"
 _MAGNITUDE_COLUMN = "mag_auto"
@@ -83,7 +78,7 @@ def evaluate(catalogue: TileStore, truth: Examples, trial: Trial, like: Examples
     snapshot = catalogue.snapshot()
     ranked = _ranked(snapshot, truth, chosen)
     splits = _splits(ranked, trial, like)
-    drawn = sampling.draw(snapshot, chosen, rank.SAMPLE, trial.seed)
+    drawn = random_sample.draw(snapshot, chosen, rank.SAMPLE, trial.seed)
     ordinary = drawn[~(truth.near(drawn.ra, drawn.dec) | (like or ranked).near(drawn.ra, drawn.dec))].vectors
     if not len(ordinary):
         raise ScannerError(ErrorCode.RANK_NO_ORDINARY, "There are no objects but the lenses.", "Let --where pass more.")
@@ -201,7 +196,7 @@ def _counted(
         return [contest.above(block, wrong) for contest in contests], int(wrong.sum())
 
     counts, objects = [np.zeros(len(contest.sought), np.int64) for contest in contests], 0
-    for more, number in passes.over(snapshot, chosen, counted, [_MAGNITUDE_COLUMN]):
+    for more, number in full_pass.over(snapshot, chosen, counted, [_MAGNITUDE_COLUMN]):
         counts = [one + other for one, other in zip(counts, more, strict=True)]
         objects += number
     return counts, objects

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,11 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import examples, matching
 from catalogs.search.examples import Examples
-from catalogs.search.hits import SAME_OBJECT
-from catalogs.store.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from catalogs.store.tile_store import TileStore
+from catalogs.sky.geometry import SAME_OBJECT
+from catalogs.store.tile_store import Snapshot, TileStore
 
 log = logging.getLogger(__name__)
 

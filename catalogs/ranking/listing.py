@@ -10,21 +10,20 @@ from numpy.typing import NDArray
 
 from catalogs.ranking import scorers
 from catalogs.ranking.feedback import COLUMN, Marks
-from catalogs.search import full_pass as passes
+from catalogs.search import full_pass
 from catalogs.search.examples import Examples
-from catalogs.search.hits import ONE_SYSTEM, Hits
+from catalogs.search.hits import Hits
 from catalogs.sky import crossmatch
-from catalogs.store import tile_reader as reading
-from catalogs.store import vectors
+from catalogs.sky.geometry import ONE_SYSTEM
+from catalogs.store import tile_reader, vectors
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
     from catalogs.ranking.calibration import Learned
-    from catalogs.store.tile_store import TileStore
 
 
 class Listing:
@@ -46,7 +45,7 @@ class Listing:
     def vectors(self, snapshot: Snapshot, hits: Hits) -> Vectors:
         """Unit vectors [N, D] of hits."""
         found = np.empty((len(hits), self._catalogue.info.dim), np.float32)
-        for here, table in passes.taken(snapshot, hits, [EMBEDDING]):
+        for here, table in full_pass.taken(snapshot, hits, [EMBEDDING]):
             found[here] = vectors.unit(vectors.from_arrow(table.column(EMBEDDING)))
         return found
 
@@ -62,13 +61,13 @@ class Listing:
         count, schema = len(hits), self._catalogue.schema
         parts, places = [schema.remove(schema.get_field_index(EMBEDDING)).empty_table()], [np.zeros(0, np.int64)]
         similarity, which, score = np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.float32)
-        for here, table in passes.taken(snapshot, hits, schema.names):
+        for here, table in full_pass.taken(snapshot, hits, schema.names):
             unit = vectors.unit(vectors.from_arrow(table.column(EMBEDDING)))
             similarity[here], which[here] = scorers.nearest(unit, self.like.vectors)
             score[here] = learned.scorer(unit)
             parts.append(table.cast(schema).drop_columns([EMBEDDING]))
             places.append(here)
-        answer = reading.to_astropy(pa.concat_tables(parts).take(np.argsort(np.concatenate(places))))
+        answer = tile_reader.to_astropy(pa.concat_tables(parts).take(np.argsort(np.concatenate(places))))
         said = self._said(hits, score if scores is None else scores, similarity, which, learned, prevalence)
         for index, (name, (values, description)) in enumerate(said.items()):
             answer.add_column(values, name=name, index=index)

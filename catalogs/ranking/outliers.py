@@ -10,19 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.search import full_pass as passes
-from catalogs.search import random_sample as sampling
+from catalogs.search import full_pass, random_sample
 from catalogs.search.hits import Hits
 from catalogs.search.random_sample import Sample
-from catalogs.store import tile_reader as reading
+from catalogs.store import tile_reader
 from catalogs.store.rows import primary
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-    from catalogs.store.tile_store import TileStore
 
 Method = Literal["mahalanobis", "knn"]
 METHODS: tuple[Method, ...] = ("mahalanobis", "knn")
@@ -97,20 +94,20 @@ def outliers(
         raise ScannerError(ErrorCode.QUERY_BAD_K, f"{k} outliers cannot be found.", "Ask for one or more.")
     chosen = primary(catalogue, where)
     snapshot = catalogue.snapshot()
-    usual = sampling.draw(snapshot, chosen, sample, seed)
+    usual = random_sample.draw(snapshot, chosen, sample, seed)
     far = distance(method, usual, neighbour)
     inside = np.sort(far(usual.vectors, np.ones(len(usual), np.float32)))
 
     def answer(current: Snapshot) -> Table:
         count = 4 * k + 64
         while True:
-            best = passes.best(current, chosen, far, count)
+            best = full_pass.best(current, chosen, far, count)
             hits = best.unique()
             if len(hits) >= k or len(best) < count:
                 return _table(current, hits[:k], inside)
             count *= 8
 
-    return passes.steady(snapshot, chosen, answer)
+    return full_pass.steady(snapshot, chosen, answer)
 
 
 def _parts(rows: int, width: int) -> Iterator[slice]:
@@ -136,14 +133,14 @@ def distance(method: str, usual: Sample, neighbour: int) -> Mahalanobis | Knn:
 
 
 def _table(snapshot: Snapshot, hits: Hits, inside: NDArray[np.float32]) -> Table:
-    names = reading.checked_columns(None, snapshot.catalogue.schema)
-    found = reading.to_astropy(passes.rows_of(snapshot, hits, names))
-    rarer = np.searchsorted(inside, hits.similarity) / len(inside)
+    names = tile_reader.checked_columns(None, snapshot.catalogue.schema)
+    found = tile_reader.to_astropy(full_pass.rows_of(snapshot, hits, names))
+    rarer = np.searchsorted(inside, hits.score) / len(inside)
     holed = found["valid_fraction"] < WHOLE * _share_of_bands(snapshot.catalogue, found)
     suspect = holed | (found["flags"] & BROKEN != 0)
     said = {
         "rank": (np.arange(1, len(hits) + 1), "Place in the order of distance, from 1"),
-        "distance": (hits.similarity, "How far out: see the method"),
+        "distance": (hits.score, "How far out: see the method"),
         "rarer_than": (rarer, "Share of the sample that is nearer in"),
         "suspect": (np.asarray(suspect, bool), "A hole or an edge in the window, or flagged as truncated"),
     }

@@ -16,20 +16,17 @@ from catalogs.ranking import listing as ranked
 from catalogs.ranking.calibration import Learned
 from catalogs.ranking.feedback import Marks
 from catalogs.ranking.scorers import Method
-from catalogs.search import examples
-from catalogs.search import full_pass as passes
-from catalogs.search import random_sample as sampling
+from catalogs.search import examples, full_pass, random_sample
 from catalogs.search.examples import Examples
-from catalogs.search.hits import SAME_OBJECT, Hits
+from catalogs.search.hits import Hits
+from catalogs.sky.geometry import SAME_OBJECT
 from catalogs.store.rows import primary
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors, along
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +85,10 @@ def rank(
 
     def answer(current: Snapshot) -> Table:
         hits = _listed(current, chosen, learned, listing, wanted)
-        scored = hits.similarity if wanted.next != "uncertain" else None
+        scored = hits.score if wanted.next != "uncertain" else None
         return listing.table(current, hits, learned, wanted.prevalence, scored)
 
-    return passes.steady(snapshot, chosen, answer)
+    return full_pass.steady(snapshot, chosen, answer)
 
 
 def _checked(ranking: Ranking) -> Ranking:
@@ -130,7 +127,7 @@ def _taught(like: Examples, unlike: Examples | None, feedback: Marks) -> tuple[E
 
 def _learned(snapshot: Snapshot, like: Examples, unlike: Examples, chosen: Selection, wanted: Ranking) -> Learned:
     method = scorers.automatic(len(like)) if wanted.method == "auto" else wanted.method
-    drawn = sampling.draw(snapshot, chosen, SAMPLE, wanted.seed)
+    drawn = random_sample.draw(snapshot, chosen, SAMPLE, wanted.seed)
     ordinary = drawn[~(like.near(drawn.ra, drawn.dec) | unlike.near(drawn.ra, drawn.dec))].vectors
     if not len(ordinary) and method != "nearest":
         hint = "Rank with --method nearest, or let --where pass more."
@@ -162,7 +159,7 @@ def _listed(
     k = min(POOL * wanted.k, max(MOST_POOLED, wanted.k)) if wanted.next == "explore" else wanted.k
     count = 4 * k + 64 + len(listing.like)
     while True:
-        best = passes.best(snapshot, chosen, _priority(learned, wanted), count)
+        best = full_pass.best(snapshot, chosen, _priority(learned, wanted), count)
         shown = best.unique()
         shown = shown[~listing.hidden(shown, wanted.hide_known, wanted.next is not None)]
         if len(shown) >= k or len(best) < count:
@@ -174,7 +171,7 @@ def _listed(
     return pool[spread(listing.vectors(snapshot, pool), learned.judged, wanted.k)]
 
 
-def _priority(learned: Learned, wanted: Ranking) -> passes.Scores:
+def _priority(learned: Learned, wanted: Ranking) -> full_pass.Scores:
     """What the best are chosen by: the score, or how near the probability is to one half."""
     if wanted.next != "uncertain":
         return learned.scorer

@@ -14,14 +14,13 @@ from catalogs.index.coverage import covering
 from catalogs.index.searcher import Searcher
 from catalogs.index.shards import Shard
 from catalogs.parallel import in_threads
-from catalogs.search import full_pass as passes
+from catalogs.search import full_pass
 from catalogs.search.full_pass import Block
 from catalogs.search.hits import Hits
-from catalogs.store import rows
-from catalogs.store import tile_reader as reading
+from catalogs.store import rows, tile_reader
 from catalogs.store.footers import Footer
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors, products
 
 log = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ class Candidates:
         self,
         snapshot: Snapshot,
         directions: Vectors,
-        chosen: Selection = reading.EVERYTHING,
+        chosen: Selection = tile_reader.EVERYTHING,
         *,
         way: str = "auto",
         indexed_only: bool = False,
@@ -130,7 +129,7 @@ class Candidates:
         """
         total = len(searcher.items)
         share = 1.0 if left is None else len(left) / total
-        passes = None if left is None else np.bincount(left, minlength=total).astype(bool)
+        full_pass = None if left is None else np.bincount(left, minlength=total).astype(bool)
         recipe = searcher.recipe
         wanted = max(recipe.candidates, count)
         times = wanted / recipe.candidates / share
@@ -138,8 +137,8 @@ class Candidates:
         try:
             for direction in self._directions:
                 items, cosine = searcher.candidates(direction, int(wanted / share), int(recipe.effort * times))
-                if passes is not None:
-                    items, cosine = items[passes[items]], cosine[passes[items]]
+                if full_pass is not None:
+                    items, cosine = items[full_pass[items]], cosine[full_pass[items]]
                 enough = len(items) >= min(count, round(share * total))
                 found.append(self._hits(searcher, tiles, items, cosine) if enough else None)
         except ScannerError as error:
@@ -170,12 +169,12 @@ class Candidates:
         return np.concatenate(parts)
 
     def _passing(self, footer: Footer, items: NDArray[np.void]) -> NDArray[np.bool_]:
-        if self._chosen.where is None:
+        if self._chosen.row_filter is None:
             near = self._chosen.near
             return near.contains(items["ra"], items["dec"]) if near else np.ones(len(items), bool)
         passing = np.zeros(footer.rows, bool)
         for table in rows.tile_groups(self.snapshot, footer, (), self._chosen):
-            passing[table.column(reading.ROW).to_numpy()] = True
+            passing[table.column(tile_reader.ROW).to_numpy()] = True
         chosen: NDArray[np.bool_] = passing[items["row"]]
         return chosen
 
@@ -188,4 +187,4 @@ class Candidates:
             best = [block.best(cosine, count) for cosine in cosines.T]
             return [replace(hits, tile=numbers[hits.tile]) for hits in best], len(block), 0
 
-        return passes.over(self.snapshot.only(footers), self._chosen, compared)
+        return full_pass.over(self.snapshot.only(footers), self._chosen, compared)

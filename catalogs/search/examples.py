@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from catalogs.errors import ErrorCode
-from catalogs.search.hits import ONE_SYSTEM, SAME_OBJECT
 from catalogs.sky import crossmatch
+from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
 from catalogs.store import vectors
 from catalogs.store.vectors import Vectors
 

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.parallel import in_threads
 from catalogs.search.hits import Hits
-from catalogs.store import rows
-from catalogs.store import tile_reader as reading
+from catalogs.store import rows, tile_reader
 from catalogs.store.footers import Footer
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 COLUMNS = ("object_id", "ra", "dec")
@@ -61,7 +60,7 @@ class Block:
     def best(self, scores: NDArray[np.floating], count: int) -> Hits:
         """The ``count`` rows that score highest; those without a finite score never do."""
         finite = np.isfinite(scores)
-        identity, ra, dec, row = (self.column(name)[finite] for name in ("object_id", "ra", "dec", reading.ROW))
+        identity, ra, dec, row = (self.column(name)[finite] for name in ("object_id", "ra", "dec", tile_reader.ROW))
         tile = np.full(len(row), self.tile)
         return Hits(scores[finite].astype(np.float32), identity, ra, dec, tile, row).best(count)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +18,8 @@ from catalogs.index.shards import VECTORS
 from catalogs.search.candidates import Candidates
 from catalogs.search.hits import Hits
 from catalogs.store import vectors
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
-
-if TYPE_CHECKING:
-    from catalogs.store.tile_store import TileStore
 
 QUESTIONS = 200
 _TIMED = 15

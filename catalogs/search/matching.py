@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search.examples import Example, Examples, Unmatched
-from catalogs.search.hits import SAME_OBJECT
-from catalogs.sky import geometry as sky
-from catalogs.sky.geometry import Circle
+from catalogs.sky import geometry
+from catalogs.sky.geometry import SAME_OBJECT, Circle
 from catalogs.store import rows, vectors
 from catalogs.store.footers import Footer
-from catalogs.store.row_filter import Where
+from catalogs.store.row_filter import RowFilter
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import ROW, Selection
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 MATCH_RADIUS = 3.0  # arcsec between a position asked for and the object that is meant
@@ -73,10 +72,10 @@ def match_each(
         covered[places] = True
         for table in rows.tile_groups(snapshot, footer, _PLACES) if len(places) else ():
             columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in (*_PLACES, ROW)}
-            pairs = sky.pairs_within(right[places], up[places], columns["ra"], columns["dec"], reach)
+            pairs = geometry.pairs_within(right[places], up[places], columns["ra"], columns["dec"], reach)
             for place, number in zip(places[pairs[0]].tolist(), pairs[1].tolist(), strict=True):
                 identity, row_ra, row_dec, primary, row = (values[number].item() for values in columns.values())
-                away = float(sky.separation(right[place], up[place], row_ra, row_dec))
+                away = float(geometry.separation(right[place], up[place], row_ra, row_dec))
                 nearby[place].append((away, primary, _Row(identity, row_ra, row_dec, footer, row)))
 
     # Copies of one object lie within half an arcsec of each other: a primary one counts first, then the nearest.
@@ -102,7 +101,7 @@ def match_ids(snapshot: Snapshot, names: Mapping[int, str]) -> Examples:
         here = [identity for identity in names if footer.first_id <= identity <= footer.last_id]
         if here:
             is_asked = pc.field("object_id").isin(here)
-            chosen = Selection(Where("object_id", is_asked, ("object_id",), is_asked))
+            chosen = Selection(RowFilter("object_id", is_asked, ("object_id",), is_asked))
             for table in rows.tile_groups(snapshot, footer, ("object_id", "ra", "dec"), chosen):
                 columns = (table.column(name).to_pylist() for name in ("object_id", "ra", "dec", ROW))
                 for identity, ra, dec, row in zip(*columns, strict=True):

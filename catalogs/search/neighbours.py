@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.search import full_pass as passes
+from catalogs.search import full_pass
 from catalogs.search.candidates import Candidates
 from catalogs.search.examples import Example
-from catalogs.search.hits import ONE_SYSTEM, Hits
-from catalogs.sky.geometry import Circle
-from catalogs.store import rows, vectors
-from catalogs.store import tile_reader as reading
-from catalogs.store.snapshot import Snapshot
+from catalogs.search.hits import Hits
+from catalogs.sky.geometry import ONE_SYSTEM, Circle
+from catalogs.store import rows, tile_reader, vectors
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def neighbours_of_many(
     if k < 1:
         raise ScannerError(ErrorCode.QUERY_BAD_K, f"{k} neighbours cannot be found.", "Ask for one or more.")
     directions = _directions(queries, snapshot.catalogue.info.dim)
-    names = reading.checked_columns(columns, snapshot.catalogue.schema)
+    names = tile_reader.checked_columns(columns, snapshot.catalogue.schema)
     chosen = rows.selection(snapshot.catalogue, where, near)
     besides = exclude or [None] * len(directions)
 
@@ -81,7 +80,7 @@ def neighbours_of_many(
                 return [_answer(search, hits[:k], names) for hits in unique]
             count *= 8  # so many copies that too few objects are left
 
-    return passes.steady(snapshot, chosen, answer)
+    return full_pass.steady(snapshot, chosen, answer)
 
 
 def around(example: Example) -> Circle | None:
@@ -105,9 +104,9 @@ def _directions(queries: NDArray[Any], dim: int) -> Vectors:
 
 
 def _answer(search: Candidates, hits: Hits, columns: Sequence[str]) -> Table:
-    table = reading.to_astropy(passes.rows_of(search.snapshot, hits, columns))
+    table = tile_reader.to_astropy(full_pass.rows_of(search.snapshot, hits, columns))
     table.add_column(np.arange(1, len(hits) + 1), name="rank", index=0)
-    table.add_column(np.minimum(hits.similarity, 1), name="similarity", index=1)
+    table.add_column(np.minimum(hits.score, 1), name="similarity", index=1)
     table["rank"].description = "Place in the order of similarity, from 1"
     table["similarity"].description = "Cosine of the embeddings"
     table.meta = {"rows_exact": search.exactly, "rows_indexed": search.by_index}

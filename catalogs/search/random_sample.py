@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from catalogs.store import rows, vectors
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 TILES = 32

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from catalogs.sky import geometry as sky
+from catalogs.sky import geometry
 
 NOTHING = -1
 
@@ -34,9 +34,11 @@ def nearest(ra: ArrayLike, dec: ArrayLike, there_ra: ArrayLike, there_dec: Array
     usable = np.flatnonzero(np.isfinite(there_ra) & np.isfinite(there_dec))
     asked = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     if len(usable) and len(asked):
-        tree = cKDTree(sky.directions(there_ra[usable], there_dec[usable]))
-        length, neighbour = tree.query(sky.directions(ra[asked], dec[asked]), distance_upper_bound=sky.chord(radius))
+        tree = cKDTree(geometry.directions(there_ra[usable], there_dec[usable]))
+        length, neighbour = tree.query(
+            geometry.directions(ra[asked], dec[asked]), distance_upper_bound=geometry.chord(radius)
+        )
         hit = np.isfinite(length)
         here, there = asked[hit], usable[np.asarray(neighbour)[hit]]
-        index[here], away[here] = there, sky.separation(ra[here], dec[here], there_ra[there], there_dec[there])
+        index[here], away[here] = there, geometry.separation(ra[here], dec[here], there_ra[there], there_dec[there])
     return Match(index, away)

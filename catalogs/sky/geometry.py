@@ -9,6 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
+SAME_OBJECT = 1.0 / 3600
+"""Degrees: two rows of different tiles that are as close as this are one object."""
+ONE_SYSTEM = 3.0 / 3600
+"""Degrees: what is as close as this to an object is a piece of it, such as an arc or a knot of a spiral."""
+
 _TOGETHER = 1000  # positions whose candidates are compared at a time
 
 

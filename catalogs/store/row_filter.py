@@ -44,7 +44,7 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {"isnan": pc.is_nan, "abs": pc.abs
 
 
 @dataclass(frozen=True)
-class Where:
+class RowFilter:
     """A checked row filter: its text, the Arrow expression, and the columns it reads.
 
     ``prunable`` is the part that may be held against row-group statistics (None: no part). Statistics do not know of
@@ -57,7 +57,7 @@ class Where:
     prunable: pc.Expression | None
 
 
-def parse(text: str, schema: pa.Schema) -> Where:
+def parse(text: str, schema: pa.Schema) -> RowFilter:
     """Parse and check a filter against the columns of ``schema``.
 
     Raises ``ScannerError``: ``where.syntax``, ``where.column`` (lists the columns) or ``where.type``.
@@ -75,7 +75,7 @@ def parse(text: str, schema: pa.Schema) -> Where:
             f"The filter {text!r} cannot be read: {error.msg if isinstance(error, SyntaxError) else error}.",
             'Write it like: mag_r < 21 and is_primary and not isnan(mag_u) and tile in ("217.292", "218.292")',
         ) from error
-    return Where(text, _checked(text, expression, schema), columns, prunable)
+    return RowFilter(text, _checked(text, expression, schema), columns, prunable)
 
 
 def _columns(tree: ast.expr, schema: pa.Schema) -> tuple[str, ...]:

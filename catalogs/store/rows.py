@@ -12,18 +12,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.sky import geometry as sky
-from catalogs.store import row_filter as where
-from catalogs.store import tile_reader as reading
+from catalogs.sky import geometry
+from catalogs.store import row_filter, tile_reader
 from catalogs.store.footers import Footer
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +32,11 @@ def selection(catalogue: TileStore, filter_text: str | None, near: tuple[float, 
 
     Raises ``ScannerError`` ``where.*``, ``sky.out_of_range``.
     """
-    parsed = where.parse(filter_text, catalogue.schema) if filter_text else None
+    parsed = row_filter.parse(filter_text, catalogue.schema) if filter_text else None
     return Selection(parsed, region(*near) if near else None)
 
 
-def region(ra: float, dec: float, radius: float) -> sky.Circle:
+def region(ra: float, dec: float, radius: float) -> geometry.Circle:
     """The cap of ``radius`` arcsec around a position in degrees; ``ScannerError`` ``sky.out_of_range``."""
     if not (0 <= ra <= 360 and -90 <= dec <= 90 and radius >= 0):
         raise ScannerError(
@@ -47,11 +44,11 @@ def region(ra: float, dec: float, radius: float) -> sky.Circle:
             f"ra {ra}, dec {dec}, radius {radius} is no region of the sky.",
             "Give ra from 0 to 360 and dec from -90 to 90 in degrees, and a radius in arcsec that is not negative.",
         )
-    return sky.Circle(ra, dec, radius * ARCSEC)
+    return geometry.Circle(ra, dec, radius * ARCSEC)
 
 
 def scan(
-    snapshot: Snapshot, columns: Sequence[str], chosen: Selection = reading.EVERYTHING
+    snapshot: Snapshot, columns: Sequence[str], chosen: Selection = tile_reader.EVERYTHING
 ) -> Iterator[tuple[Footer, pa.Table]]:
     """Stream the chosen rows, tile by tile and row group by row group, with their row number ``_row``.
 
@@ -64,7 +61,7 @@ def scan(
 
 
 def tile_groups(
-    snapshot: Snapshot, footer: Footer, columns: Sequence[str], chosen: Selection = reading.EVERYTHING
+    snapshot: Snapshot, footer: Footer, columns: Sequence[str], chosen: Selection = tile_reader.EVERYTHING
 ) -> Iterator[pa.Table]:
     """Stream the chosen rows of one tile, as ``TileFile.groups`` does; a damaged tile is left out with a warning."""
     with damage_logged(), snapshot.open(footer) as file:
@@ -90,8 +87,8 @@ def damage_logged() -> Iterator[None]:
 
 def table(snapshot: Snapshot, columns: Sequence[str] | None = None, filter_text: str | None = None) -> Table:
     """All rows that pass the filter, in the order of the tiles."""
-    names = reading.checked_columns(columns, snapshot.catalogue.schema)
-    return reading.to_astropy(_gathered(snapshot, names, selection(snapshot.catalogue, filter_text, None)))
+    names = tile_reader.checked_columns(columns, snapshot.catalogue.schema)
+    return tile_reader.to_astropy(_gathered(snapshot, names, selection(snapshot.catalogue, filter_text, None)))
 
 
 def cone(
@@ -105,11 +102,11 @@ def cone(
     """Rows within ``radius`` arcsec of a position, nearest first; adds ``separation`` in arcsec."""
     from astropy.table import Column
 
-    names = reading.checked_columns(columns, snapshot.catalogue.schema)
+    names = tile_reader.checked_columns(columns, snapshot.catalogue.schema)
     chosen = selection(snapshot.catalogue, filter_text, (ra, dec, radius))
     found = _gathered(snapshot, list(dict.fromkeys([*names, "ra", "dec"])), chosen)
-    away = sky.separation(ra, dec, found.column("ra").to_numpy(), found.column("dec").to_numpy()) / ARCSEC
-    answer = reading.to_astropy(found.select(names))
+    away = geometry.separation(ra, dec, found.column("ra").to_numpy(), found.column("dec").to_numpy()) / ARCSEC
+    answer = tile_reader.to_astropy(found.select(names))
     description = "Distance to the position asked for"
     answer.add_column(Column(away, name="separation", unit="arcsec", description=description), index=0)
     return answer[np.argsort(away, kind="stable")]

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import Circle
-from catalogs.sky.overlaps import Owners
+from catalogs.sky.overlaps import OverlapOwners
 from catalogs.store import vectors, voparquet
 from catalogs.store.footers import damaged
-from catalogs.store.row_filter import Where
+from catalogs.store.row_filter import RowFilter
 from catalogs.store.schema import EMBEDDING, IS_PRIMARY
 from catalogs.store.vectors import Vectors
 
@@ -33,20 +33,20 @@ ROW = "_row"
 class Selection:
     """Which rows: a column filter, a region of the sky, both or neither."""
 
-    where: Where | None = None
+    row_filter: RowFilter | None = None
     near: Circle | None = None
 
     @property
     def everything(self) -> bool:
-        return self.where is None and self.near is None
+        return self.row_filter is None and self.near is None
 
     def columns(self) -> list[str]:
         """Columns that deciding takes."""
-        return [*(self.where.columns if self.where else ()), *(("ra", "dec") if self.near else ())]
+        return [*(self.row_filter.columns if self.row_filter else ()), *(("ra", "dec") if self.near else ())]
 
     def pushed_down(self) -> pc.Expression | None:
         """The part that row-group statistics can answer. Of a region only ``dec``: RA wraps, and fails at a pole."""
-        parts = [self.where.prunable] if self.where and self.where.prunable is not None else []
+        parts = [self.row_filter.prunable] if self.row_filter and self.row_filter.prunable is not None else []
         if self.near:
             reach = self.near.radius + 1e-9  # rounding must not cut the rim
             low, high = self.near.dec - reach, self.near.dec + reach
@@ -92,7 +92,7 @@ class TileFile:
             return False
 
     def groups(
-        self, columns: Sequence[str], selection: Selection = EVERYTHING, owners: Owners | None = None
+        self, columns: Sequence[str], selection: Selection = EVERYTHING, owners: OverlapOwners | None = None
     ) -> Iterator[pa.Table]:
         """Yield the selected rows, a table for each row group that has any; ``_row`` is the row's number in the file.
 
@@ -111,7 +111,7 @@ class TileFile:
             yield table.select([*columns, ROW])
 
     def groups_beside_vectors(
-        self, columns: Sequence[str], selection: Selection = EVERYTHING, owners: Owners | None = None
+        self, columns: Sequence[str], selection: Selection = EVERYTHING, owners: OverlapOwners | None = None
     ) -> Iterator[tuple[pa.Table, Vectors, NDArray[np.int64]]]:
         """Yield ``groups`` without the embedding, all vectors [N, D] of the row group, and which of them the rows are.
 
@@ -120,7 +120,7 @@ class TileFile:
         for group, table, here in self._selected(columns, selection, owners):
             yield table.select([*columns, ROW]), vectors.from_arrow(self._read(group, [EMBEDDING]).column(0)), here
 
-    def take(self, columns: Sequence[str], rows: NDArray[np.int64], owners: Owners | None = None) -> pa.Table:
+    def take(self, columns: Sequence[str], rows: NDArray[np.int64], owners: OverlapOwners | None = None) -> pa.Table:
         """Read these rows (numbers in the file), in the order given; only row groups that hold some are decoded.
 
         Raises:
@@ -151,7 +151,7 @@ class TileFile:
             return [group.id for group in fragment.subset(filter=pushed_down).row_groups]
 
     def _selected(
-        self, columns: Sequence[str], selection: Selection, owners: Owners | None
+        self, columns: Sequence[str], selection: Selection, owners: OverlapOwners | None
     ) -> Iterator[tuple[int, pa.Table, NDArray[np.int64]]]:
         """Yield each row group that has selected rows: its number, those rows, and which of the group's they are."""
         names = list(dict.fromkeys([*columns, *selection.columns()]))
@@ -159,15 +159,15 @@ class TileFile:
             table = self._resolved(group, names, owners)
             here = np.arange(table.num_rows, dtype=np.int64)
             table = table.append_column(ROW, pa.array(here + self._starts[group]))
-            if selection.where:
-                table = table.filter(selection.where.expression)
+            if selection.row_filter:
+                table = table.filter(selection.row_filter.expression)
             if selection.near:
                 inside = selection.near.contains(table.column("ra").to_numpy(), table.column("dec").to_numpy())
                 table = table.filter(pa.array(inside))
             if table.num_rows:
                 yield group, table, table.column(ROW).to_numpy() - self._starts[group]
 
-    def _resolved(self, group: int, columns: Sequence[str], owners: Owners | None) -> pa.Table:
+    def _resolved(self, group: int, columns: Sequence[str], owners: OverlapOwners | None) -> pa.Table:
         """Read columns of a row group, ``is_primary`` as the tiles that are there have it."""
         if owners is None or IS_PRIMARY not in columns:
             return self._read(group, columns)

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -18,16 +19,18 @@ import pyarrow.parquet as pq
 
 from catalogs.atomic import locked, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.sky.overlaps import Owners
+from catalogs.sky.geometry import Circle
+from catalogs.sky.overlaps import OverlapOwners
 from catalogs.store import footers
-from catalogs.store.footers import SUFFIX, Footers
+from catalogs.store.footers import SUFFIX, Footer, Footers
 from catalogs.store.provenance import Failure, Info, Run
 from catalogs.store.schema import catalogue_schema
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_reader import TileFile
 from catalogs.store.tile_writer import RUN_KEY, TileWriter
 
 CATALOGUE_JSON = "catalogue.json"
 FORMAT_VERSION = 1
+_KEPT_OPEN = 32  # files; below it, all steps of a question together open each file once
 
 
 class TileStore:
@@ -129,11 +132,57 @@ class TileStore:
     def snapshot(self) -> Snapshot:
         """List the tiles once, for all steps of a question. Damaged tiles are left out with a warning."""
         current = self._footers.all()
-        owners = Owners(tuple(footer.tile for footer in current)) if self.info.grid is not None else None
+        owners = OverlapOwners(tuple(footer.tile for footer in current)) if self.info.grid is not None else None
         return Snapshot(self, current, owners)
 
     def _failure_path(self, tile: str) -> Path:
         return self.path / "failures" / f"{_checked(tile)}.json"
+
+
+class Snapshot:
+    """The tiles of a catalogue at one moment, handed along a whole question.
+
+    ``footers`` are those of the tiles in question, sorted by tile. ``owners`` says which rows count, given all tiles of
+    the catalogue; it is None where tiles follow no grid.
+    """
+
+    def __init__(self, catalogue: TileStore, footers: Sequence[Footer], owners: OverlapOwners | None) -> None:
+        self.catalogue = catalogue
+        self.footers = tuple(footers)
+        self.owners = owners
+        self._idle: dict[str, TileFile] = {}
+
+    def touching(self, near: Circle | None = None) -> Snapshot:
+        """Restrict it to the tiles that have rows, and whose rows may lie in ``near``."""
+        filled = [footer for footer in self.footers if footer.rows]
+        return self.only([f for f in filled if near is None or (f.circle is not None and f.circle.touches(near))])
+
+    def only(self, footers: Sequence[Footer]) -> Snapshot:
+        """Restrict it to these of its tiles."""
+        part = Snapshot(self.catalogue, footers, self.owners)
+        part._idle = self._idle
+        return part
+
+    @contextlib.contextmanager
+    def open(self, footer: Footer) -> Iterator[TileFile]:
+        """Open a tile's file, or take the one that an earlier step of the question left open.
+
+        Raises:
+            ScannerError: ``tile.damaged``.
+        """
+        # A file that is being read is not in the dictionary, so that no two threads read through one handle.
+        file = self._idle.pop(footer.tile, None)
+        if file is not None and not file.current:
+            file.close()
+            file = None
+        file = file or TileFile(self.catalogue.tile_path(footer.tile))
+        try:
+            yield file
+        finally:
+            if len(self._idle) < _KEPT_OPEN:
+                self._idle[footer.tile] = file
+            else:
+                file.close()
 
 
 def _same_model(catalogue: TileStore, run: Run) -> None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from catalogs.atomic import output_errors, replacing
-from catalogs.sky import geometry as sky
+from catalogs.sky import geometry
 from catalogs.store import vectors, voparquet
 from catalogs.store.schema import EMBEDDING, healpix29
 
@@ -36,7 +36,7 @@ class TileWriter:
     def __init__(self, path: Path, tile: str, schema: pa.Schema, receipt: Mapping[str, Any]) -> None:
         self._path, self._tile, self._schema, self._receipt = path, tile, schema, dict(receipt)
         self._pending: list[pa.RecordBatch] = []
-        self._positions: list[sky.Floats] = []
+        self._positions: list[geometry.Floats] = []
         self._exit = contextlib.ExitStack()
         self.rows = 0
 
@@ -86,7 +86,7 @@ class TileWriter:
 
     def _footer(self) -> dict[str, str]:
         ra, dec = np.concatenate([np.zeros((2, 0)), *self._positions], axis=1)
-        circle = sky.bounding_circle(ra, dec)
+        circle = geometry.bounding_circle(ra, dec)
         facts = {RUN_KEY: self._receipt, SKY_KEY: asdict(circle) if circle else None}
         return {key: json.dumps(value, sort_keys=True) for key, value in facts.items()}
 
@@ -119,7 +119,7 @@ def _array(values: NDArray[Any], field: pa.Field) -> pa.Array:
     return pa.array(np.ascontiguousarray(values, field.type.to_pandas_dtype()), field.type)
 
 
-def _floats(batch: pa.RecordBatch, name: str) -> sky.Floats:
+def _floats(batch: pa.RecordBatch, name: str) -> geometry.Floats:
     return np.asarray(batch.column(name).to_numpy(), np.float64)
 
 

@@ -68,21 +68,21 @@ def evaluate_ranking(
     """
     import catalogs
     from catalogs.ranking import evaluation as trials
-    from scanner.queries import examples as reading
     from scanner.queries import query, ranking_report
+    from scanner.queries.examples import augmented, describe_examples, read
 
     if augment and root is None:
         raise click.UsageError("--augment needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
     snapshot = catalogue.snapshot()
-    without_spots = query.Asker(snapshot, radius=radius)
-    asker = query.Asker(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
-    known = reading.read(truth, without_spots, label=label)
-    click.echo("\n".join(reading.told(truth, known)), err=True)
-    given = reading.read(like, asker, augment) if like else None
+    without_spots = query.QueryBuilder(snapshot, radius=radius)
+    builder = query.QueryBuilder(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
+    known = read(truth, without_spots, label=label)
+    click.echo("\n".join(describe_examples(truth, known)), err=True)
+    given = read(like, builder, augment) if like else None
     if augment and not like:
-        known = reading.augmented(known, asker)
+        known = augmented(known, builder)
     trial = trials.Trial(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]
     evaluation = trials.evaluate(catalogue, known, trial, given)
     if evaluation.not_ranked:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scanner.cli.options import ShareType, catalog_option
+from scanner.cli.options import ShareType, catalog_option, report_format_option
 
 if TYPE_CHECKING:
     from catalogs.index.build import IndexReport
     from catalogs.search.index_recall import Verified
-    from scanner.scan.share import Shard
+    from scanner.scan.share import Share
 
 
 @click.command()
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     help="Read every byte of what stands and build anew what is damaged; then measure recall against exact search, and "
     "the time a question takes.",
 )
-@click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@report_format_option
 def index(
     catalog: Path,
     engine: str | None,
@@ -52,7 +52,7 @@ def index(
     target_recall: float | None,
     shard_rows: int | None,
     jobs: int | None,
-    shard: Shard | None,
+    shard: Share | None,
     verify: bool,
     fmt: str,
 ) -> None:
@@ -72,7 +72,7 @@ def index(
     """
     import catalogs
     from catalogs.index import build as indexes
-    from catalogs.search import index_recall as verifying
+    from catalogs.search import index_recall
     from scanner.system.resources import usable_cores
 
     if shard and target_recall:
@@ -92,7 +92,7 @@ def index(
     )
     report = indexes.build(catalogue, options)
     seconds = time.perf_counter() - began
-    verified = verifying.verify(catalogue) if verify else None
+    verified = index_recall.verify(catalogue) if verify else None
     if fmt == "json":
         click.echo(json.dumps({**asdict(report), "verified": asdict(verified) if verified else None}))
     else:

@@ -1,4 +1,4 @@
-"""``scanner info``: what a catalogue or a model is."""
+"""``scanner info``: facts about a catalogue or a model."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ import click
 
 from scanner.cli.options import catalog_option
 
+FORMATS = ("table", "json")
+
 
 @click.command()
 @catalog_option("--catalog", "Catalogue to describe.")
-@click.option("--model", help="Describe this model instead: a file, or the name of a shipped one.")
-@click.option("-f", "--format", "fmt", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--model", metavar="NAME|FILE", help="Model to describe instead.")
+@click.option(
+    "-f",
+    "--format",
+    "fmt",
+    type=click.Choice(FORMATS),
+    default=FORMATS[0],
+    show_default=True,
+    help="Format of the output.",
+)
 def info(catalog: Path, model: str | None, fmt: str) -> None:
     """Describe a catalogue, or a model.
 

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from scanner.encoder.session import DEVICES
+
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from scanner.scan.share import Shard
+    from scanner.scan.share import Share
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("table", "csv", "json", "votable", "fits", "ds9")
 DEFAULT_CATALOG = "embeddings"
-DEVICES = "auto|cpu|cuda|cuda:N|tensorrt"
+REPORT_FORMATS = ("text", "json")
 
 
 class SkyAngle(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
@@ -82,7 +84,7 @@ class ShareType(click.ParamType):  # type: ignore[type-arg]
 
     name = "i/n|auto"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Share:
         import os
 
         from scanner.scan import share
@@ -121,7 +123,27 @@ def encoder_options(command: F) -> F:
     """``--model`` and ``--device`` of every command that may embed a spot."""
     what = "Encoder for new spots. [default: the catalogue's model]"
     model = click.option("--model", metavar="NAME|FILE", help=what)
-    return model(click.option("--device", default="auto", show_default=True, metavar=DEVICES)(command))
+    return model(device_option(command))
+
+
+def device_option(command: F) -> F:
+    """``--device`` of every command that runs the encoder."""
+    return click.option("--device", default=DEVICES[0], show_default=True, metavar="|".join(DEVICES), help="Device.")(
+        command
+    )
+
+
+def report_format_option(command: F) -> F:
+    """``--format`` of every command that reports what it did."""
+    return click.option(
+        "-f",
+        "--format",
+        "fmt",
+        type=click.Choice(REPORT_FORMATS),
+        default=REPORT_FORMATS[0],
+        show_default=True,
+        help="Format of the report.",
+    )(command)
 
 
 def output_options(command: F) -> F:
@@ -135,7 +157,7 @@ def output_options(command: F) -> F:
             type=click.Choice(FORMATS),
             default=FORMATS[0],
             show_default=True,
-            help="Form of the output.",
+            help="Format of the output.",
         ),
     ):
         command = option(command)

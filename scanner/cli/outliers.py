@@ -69,7 +69,7 @@ def outliers(
     table = far_out.outliers(catalogue, method=method, k=k, where=where, sample=sample, neighbour=neighbour, seed=seed)
     emit(table, fmt, output)
     if gallery is not None and root is not None:
-        from scanner.queries import answer_gallery as pictures
+        from scanner.queries import answer_gallery
         from scanner.windows.by_position import WindowReader
 
-        pictures.draw([None], [table[:DRAWN]], WindowReader.of_catalogue(catalogue, root, survey), gallery)
+        answer_gallery.draw([None], [table[:DRAWN]], WindowReader.of_catalogue(catalogue, root, survey), gallery)

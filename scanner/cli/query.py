@@ -76,7 +76,7 @@ def query(
       scanner query --ra 194.0567 --dec 56.0333 --root /data/unions --gallery like.png
     """
     import catalogs
-    from scanner.queries import query as questions
+    from scanner.queries.query import QueryBuilder, ask, collect_positions, describe_query, join_answers
 
     if (ra is None) != (dec is None):
         raise click.UsageError("--ra and --dec go together.")
@@ -86,17 +86,17 @@ def query(
         raise click.UsageError("Say what to look for: --ra and --dec, --name, --id, --positions or --cutout.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     snapshot = catalogs.open(catalog).snapshot()
-    asker = questions.Asker(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
-    places = list(questions.places(ra, dec, name, positions))
+    builder = QueryBuilder(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
+    places = list(collect_positions(ra, dec, name, positions))
     if not places and object_id is None and not cutouts:
         raise click.UsageError(f"There is nothing to ask about: {positions} has no rows.")
-    asked, complete = asker.gather(places, [object_id] if object_id is not None else [], cutouts)
+    asked, complete = builder.gather(places, [object_id] if object_id is not None else [], cutouts)
     for one in asked:
-        click.echo(f"Asked: {questions.told(one)}", err=True)
-    answers = questions.ask(snapshot, asked, k, where, near)
-    emit(questions.joined(asked, answers), fmt, output)
+        click.echo(f"Asked: {describe_query(one)}", err=True)
+    answers = ask(snapshot, asked, k, where, near)
+    emit(join_answers(asked, answers), fmt, output)
     if gallery is not None and root is not None:
-        from scanner.queries import answer_gallery as pictures
+        from scanner.queries import answer_gallery
 
-        pictures.draw(asked, answers, asker.stamps(), gallery)
+        answer_gallery.draw(asked, answers, builder.stamps(), gallery)
     return 0 if complete else SOME_UNANSWERED

@@ -104,19 +104,20 @@ def rank(
     import catalogs
     from catalogs import lenses
     from catalogs.ranking import rank as ranking
-    from scanner.queries import examples
-    from scanner.queries import query as questions
+    from scanner.queries import examples, query
 
     for option, given in (("--gallery", gallery), ("--augment", augment)):
         if given and root is None:
             raise click.UsageError(f"{option} needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
-    asker = questions.Asker(catalogue.snapshot(), radius=radius, root=root, survey=survey, model=model, device=device)
+    builder = query.QueryBuilder(
+        catalogue.snapshot(), radius=radius, root=root, survey=survey, model=model, device=device
+    )
     read: list[Examples] = []
     for path in filter(None, (like, unlike)):
-        read.append(examples.read(path, asker, augment))
-        click.echo("\n".join(examples.told(path, read[-1])), err=True)
+        read.append(examples.read(path, builder, augment))
+        click.echo("\n".join(examples.describe_examples(path, read[-1])), err=True)
     table = ranking.rank(
         catalogue,
         read[0],
@@ -132,11 +133,11 @@ def rank(
     )
     emit(table, fmt, output)
     if gallery is not None and root is not None:
-        from scanner.queries import answer_gallery as pictures
+        from scanner.queries import answer_gallery
 
         # The first example stands before the list; there is none where all are marks.
         first = replace(read[0].one(0), name="example") if len(read[0]) else None
-        pictures.draw([first], [table[:DRAWN]], asker.stamps(), gallery)
+        answer_gallery.draw([first], [table[:DRAWN]], builder.stamps(), gallery)
 
 
 def _marks(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Marks | None:

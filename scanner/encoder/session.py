@@ -17,7 +17,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from scanner.system.signals import Interrupts
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
-DEVICES = "auto, cpu, cuda, cuda:N or tensorrt"
+DEVICES = ("auto", "cpu", "cuda", "cuda:N", "tensorrt")
 INSTALL_CUDA = "pip install 'unions-scanner[cuda]'"
 
 _ERROR, _FATAL = 3, 4  # ONNX Runtime's levels of logging
@@ -151,7 +151,8 @@ def gpu_providers(device: str, half: bool = False) -> list[tuple[str, dict[str, 
     """Providers of a GPU with their options, the wanted one first; ``half``: for a float16 file. ``device.unknown``."""
     name, _, number = device.partition(":")
     if name not in ("cuda", "tensorrt") or (number and not number.isdecimal()) or device.endswith(":"):
-        raise ScannerError(ErrorCode.DEVICE_UNKNOWN, f"There is no device {device!r}.", f"Choose {DEVICES}.")
+        hint = f"Choose one of {', '.join(DEVICES)}."
+        raise ScannerError(ErrorCode.DEVICE_UNKNOWN, f"There is no device {device!r}.", hint)
     place = {"device_id": int(number or 0)}
     # TF32 would make "fp32" on a GPU something else than on a CPU. Memory grows by what is asked for: others share it.
     cuda = (CUDA, {**place, "use_tf32": 0, "arena_extend_strategy": "kSameAsRequested"})

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking import rank, scorers
-from catalogs.search import random_sample as sampling
+from catalogs.search import random_sample
 from catalogs.search.matching import match
 from catalogs.store import rows
 from scanner.encoder.contract import ModelFile
@@ -28,8 +28,6 @@ from scanner.windows.frame import WindowFrame
 
 AROUND, AWAY = 8, 2.0
 """Windows around each example that stand for ordinary sky, and how far away they are, in windows."""
-
-_SKIPPED = ("query.", "tile.")
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +43,7 @@ def by_pixels(best: int, like: Path, survey: Survey, encoder: Encoder, root: Pat
     windows: list[Flux] = []
     ordinary: list[Flux] = []
     step = AWAY * encoder.contract.window * encoder.contract.pixel_scale / 3600
-    for place in query.places(None, None, None, like):
+    for place in query.collect_positions(None, None, None, like):
         if (window := _window(stamps, place)) is None:
             continue
         windows.append(window)
@@ -64,10 +62,10 @@ def from_catalogue(best: int, like: Path, catalogue: Catalogue, model: Encoder |
             f"The objects of {catalogue.path} were embedded by model {catalogue.info.model}, this scan uses another.",
             "Give the catalogue's own --model, or leave --like-catalog away: examples are then embedded now.",
         )
-    places = list(query.places(None, None, None, like))
+    places = list(query.collect_positions(None, None, None, like))
     snapshot = catalogue.snapshot()
     found = match(snapshot, [one.ra for one in places], [one.dec for one in places])
-    drawn = sampling.draw(snapshot, rows.primary(catalogue, None), rank.SAMPLE)
+    drawn = random_sample.draw(snapshot, rows.primary(catalogue, None), rank.SAMPLE)
     ordinary = drawn[~found.near(drawn.ra, drawn.dec)].vectors if len(found) else drawn.vectors
     return _learned(best, found.vectors, ordinary, _digest(found.vectors, ordinary))
 
@@ -100,7 +98,7 @@ def _window(stamps: WindowReader, place: Position) -> Flux | None:
     try:
         window = stamps.at(place.ra, place.dec)
     except ScannerError as error:
-        if not error.code.startswith(_SKIPPED):
+        if error.code not in query.NO_CUTOUT:
             raise
         if place.name:
             log.warning("Example %s: %s", place.name, error.message)

@@ -11,9 +11,9 @@ import numpy as np
 from catalogs import lenses
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.sky import unions_grid as grid
+from catalogs.sky import unions_grid
 from catalogs.store import rows
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey
 
@@ -41,7 +41,7 @@ def of_survey(
     table = lenses.known(grade, kind)
     table = table[table["dec"] >= south]
     if survey.grid is not None:
-        names = [grid.tile_at(ra, dec) for ra, dec in zip(table["ra"], table["dec"], strict=True)]
+        names = [unions_grid.tile_at(ra, dec) for ra, dec in zip(table["ra"], table["dec"], strict=True)]
     elif catalogue is not None:
         snapshot = catalogue.snapshot()
         names = [_nearest_tile(snapshot, float(row["ra"]), float(row["dec"])) for row in table["ra", "dec"]]

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.search import neighbours as search
+from catalogs.search import neighbours
 from catalogs.search.examples import Example, Unmatched
 from catalogs.search.matching import MATCH_RADIUS, match_each, match_one, unmatched_error
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot
 from scanner.encoder.contract import resolve
 from scanner.sources import position_files
 from scanner.survey.survey import load
@@ -30,6 +30,29 @@ if TYPE_CHECKING:
 Flux = npt.NDArray[np.float32]
 NOT_CATALOGUED = {ErrorCode.QUERY_NO_OBJECT, ErrorCode.QUERY_OUTSIDE_COVERAGE, ErrorCode.QUERY_NO_EMBEDDING}
 
+NO_CUTOUT = frozenset(
+    {
+        ErrorCode.QUERY_NO_GRID,
+        ErrorCode.QUERY_NO_PIXELS,
+        ErrorCode.QUERY_OUTSIDE_COVERAGE,
+        ErrorCode.TILE_ALL_NAN,
+        ErrorCode.TILE_BAD_HEADER,
+        ErrorCode.TILE_BAD_NAME,
+        ErrorCode.TILE_CHANGED,
+        ErrorCode.TILE_MISSING_FILE,
+        ErrorCode.TILE_NO_IMAGE_HDU,
+        ErrorCode.TILE_NO_WCS,
+        ErrorCode.TILE_NOT_FITS,
+        ErrorCode.TILE_OFF_GRID,
+        ErrorCode.TILE_PIXEL_SCALE,
+        ErrorCode.TILE_SHAPE_MISMATCH,
+        ErrorCode.TILE_TOO_LARGE,
+        ErrorCode.TILE_TRUNCATED,
+        ErrorCode.TILE_UNREADABLE,
+    }
+)
+"""Errors of one position, or of the images of its tile, that leave the other positions of a list usable."""
+
 log = logging.getLogger(__name__)
 
 
@@ -42,7 +65,7 @@ class Position:
     name: str = ""
 
 
-class Asker:
+class QueryBuilder:
     """Turns what a user points at into examples for a search; opens the encoder only when a spot needs it.
 
     ``root`` is where the tiles' images lie (None: not at hand); ``model`` is the encoder, the catalogue's own by
@@ -175,7 +198,7 @@ def _own_model(model: str, recorded: str, precision: str) -> Path:
         raise ScannerError(error.code, error.message, hint) from error
 
 
-def places(ra: float | None, dec: float | None, name: str | None, table: Path | None) -> Iterator[Position]:
+def collect_positions(ra: float | None, dec: float | None, name: str | None, table: Path | None) -> Iterator[Position]:
     """The positions that were asked for: one, that of a name (looked up on-line by Sesame), those of a table.
 
     Raises ``ScannerError``: ``name.unresolved``, or what ``position_files.read_positions`` raises.
@@ -217,17 +240,17 @@ def ask(
 
     ``where`` (a filter) and ``near`` (ra, dec in degrees, radius in arcsec) restrict the answer.
     """
-    return search.neighbours_of_many(
+    return neighbours.neighbours_of_many(
         snapshot,
         np.stack([example.vector for example in examples]),
         k,
-        exclude=[search.around(example) for example in examples],
+        exclude=[neighbours.around(example) for example in examples],
         where=where,
         near=near,
     )
 
 
-def joined(examples: Sequence[Example], answers: Sequence[Table]) -> Table:
+def join_answers(examples: Sequence[Example], answers: Sequence[Table]) -> Table:
     """One table of all answers; with more than one a column ``query`` says whose each row is."""
     from astropy.table import vstack
 
@@ -238,7 +261,7 @@ def joined(examples: Sequence[Example], answers: Sequence[Table]) -> Table:
     return vstack(list(answers), metadata_conflicts="silent")
 
 
-def told(example: Example) -> str:
+def describe_query(example: Example) -> str:
     """An example in words."""
     if example.object_id is not None:
         return f"object {example.object_id} at {example.ra:.6f} {example.dec:+.6f}"

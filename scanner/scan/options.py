@@ -12,8 +12,8 @@ from scanner.sources import DETECTION_VERSION
 if TYPE_CHECKING:
     from scanner.scan.best_rows import Keep
 
-DETECT, GRID = "detect", "grid"
-NORMAL, LOW = "normal", "low"
+SOURCES = DETECT, GRID = "detect", "grid"
+MEMORY = NORMAL, LOW = "normal", "low"
 TIME_LIMIT = 1800.0
 TILE_GB, READER_GB = 2.0, 1.0
 """Memory of a tile's pixels, of which there is one for each reader and one for the encoder, and of a reader itself."""

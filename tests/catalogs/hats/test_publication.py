@@ -26,8 +26,7 @@ from catalogs.errors import ScannerError
 from catalogs.hats import parquet as files
 from catalogs.hats import partitions
 from catalogs.hats.partitions import Partition
-from catalogs.sky import geometry as sky
-from catalogs.sky import unions_grid as grid
+from catalogs.sky import geometry, unions_grid
 from catalogs.store import vectors
 from catalogs.store.schema import healpix29
 
@@ -44,13 +43,13 @@ def write_tiles(folder: Path, names: list[str], run, make_rows, write_tile) -> C
     """Tiles that overlap: the same objects are in each tile whose image holds them, measured a little differently."""
     catalogue = catalogs.create(folder, run)
     rng = np.random.default_rng(3)
-    centres = np.array([grid.centre(name) for name in names])
+    centres = np.array([unions_grid.centre(name) for name in names])
     ra = np.concatenate([c[0] + rng.uniform(-0.27, 0.27, 500) / np.cos(np.radians(c[1])) for c in centres]) % 360
     dec = np.concatenate([c[1] + rng.uniform(-0.27, 0.27, 500) for c in centres])
     for name in names:
-        there = grid.contains(name, ra, dec)
+        there = unions_grid.contains(name, ra, dec)
         rows = make_rows(int(name.replace(".", "")), ra[there], dec[there])
-        rows["is_primary"] = grid.is_primary(name, ra[there], dec[there])
+        rows["is_primary"] = unions_grid.is_primary(name, ra[there], dec[there])
         write_tile(catalogue, name, rows, run)
     return catalogue
 
@@ -128,9 +127,9 @@ def test_the_margin_of_a_pixel_has_all_that_lies_near_it_and_nothing_in_it(colle
     for order, pixel in pixels:
         inside = index >> 2 * (29 - order) == pixel
         lon, lat = HEALPix(2**order, "nested").boundaries_lonlat([pixel], step=2**16 >> order)
-        edge = sky.directions(lon.deg.ravel(), lat.deg.ravel())
+        edge = geometry.directions(lon.deg.ravel(), lat.deg.ravel())
         outside = np.flatnonzero(~inside)
-        cosine = (sky.directions(ra[outside], dec[outside]) @ edge.T).max(axis=1)
+        cosine = (geometry.directions(ra[outside], dec[outside]) @ edge.T).max(axis=1)
         away = np.degrees(np.arccos(np.minimum(cosine, 1))) * 3600
         margin = margins.get((order, pixel))
         ids = set() if margin is None else set(margin["object_id"].to_pylist())
@@ -161,7 +160,7 @@ def test_margins_hold_at_the_odd_places_of_the_sphere(ra0: float, dec0: float) -
         here = np.flatnonzero(own == number)
         for other, chosen in margins.beyond(number, index[here]):
             covered |= {(int(row), other) for row in here[chosen]}
-    pairs = sky.close_pairs(ra, dec, MARGIN / 3600)
+    pairs = geometry.close_pairs(ra, dec, MARGIN / 3600)
     across = [(i, j) for i, j in pairs if own[i] != own[j]]
     assert len(across) > 20
     for i, j in across:
@@ -244,7 +243,7 @@ def test_lsdb_opens_searches_and_cross_matches(catalogue, collection) -> None:
     row = everything[everything["object_id"] == expected["object_id"][7]].iloc[0]
     assert np.array_equal(np.asarray(row["embedding"], np.float32), expected["embedding"][7])
 
-    ra, dec = grid.centre("000.292")
+    ra, dec = unions_grid.centre("000.292")
     cone = opened.cone_search(ra, dec, 1200).compute()
     here = catalogue.cone(ra, dec, 1200, columns=["object_id"], where="is_primary")
     assert sorted(cone["object_id"]) == sorted(here["object_id"])
@@ -371,7 +370,7 @@ def test_a_catalogue_of_one_small_tile_is_one_small_pixel_with_an_empty_margin(
     tmp_path, on_grid, make_rows, write_tile
 ) -> None:
     catalogue = catalogs.create(tmp_path / "embeddings", on_grid)
-    ra, dec = grid.centre("100.180")
+    ra, dec = unions_grid.centre("100.180")
     rows = make_rows(100180, ra + np.linspace(0.01, 0.02, 40), dec + np.linspace(0.01, 0.02, 40))
     write_tile(catalogue, "100.180", rows, on_grid)
     made = hats.publish(catalogue, tmp_path / "out", hats.Options("one"))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import catalogs
-from catalogs import parallel as processes
+from catalogs import parallel
 from catalogs.errors import ScannerError
 from catalogs.index import build as index
 from catalogs.index.build import Options
@@ -45,13 +45,13 @@ def test_processes_build_the_same_index(survey, monkeypatch):
 
 
 def test_answers_come_in_order(tmp_path):
-    assert list(processes.each([partial(pow, 2, n) for n in range(5)], 2, tmp_path)) == [1, 2, 4, 8, 16]
-    assert list(processes.each([], 2, tmp_path)) == []
+    assert list(parallel.each([partial(pow, 2, n) for n in range(5)], 2, tmp_path)) == [1, 2, 4, 8, 16]
+    assert list(parallel.each([], 2, tmp_path)) == []
 
 
 def test_a_process_that_was_killed_is_an_error_with_a_way_out(tmp_path):
     with pytest.raises(ScannerError) as refused:
-        list(processes.each([die, die], 2, tmp_path))
+        list(parallel.each([die, die], 2, tmp_path))
     assert refused.value.code in ("index.process_died", "output.full")
     assert "same command again" in refused.value.hint
 
@@ -63,7 +63,7 @@ import sys
 from functools import partial
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
-from catalogs import parallel as processes
+from catalogs import parallel
 import workers
 list(processes.each([partial(workers.wait, Path(sys.argv[1]))], 1, Path(".")))
 """

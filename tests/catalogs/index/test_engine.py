@@ -20,8 +20,7 @@ from catalogs.index import half_vectors as halves
 from catalogs.index.build import Options
 from catalogs.index.engine import Recipe
 from catalogs.index.half_vectors import Halves
-from catalogs.search import candidates
-from catalogs.search import neighbours as search
+from catalogs.search import candidates, neighbours
 from catalogs.store import vectors
 
 ENGINES = [
@@ -176,12 +175,12 @@ def test_leading_dimensions_find_and_all_of_them_rank(tmp_path, run, make_rows, 
     for number in range(2):
         ra, dec = rng.uniform(0, 360, 3000), rng.uniform(-80, 80, 3000)
         write_tile(catalogue, f"{number}.1", make_rows(number, ra, dec, embedding[number::2]), wide)
-    exact = search.neighbours_of_many(catalogue.snapshot(), embedding[:30], 10)
+    exact = neighbours.neighbours_of_many(catalogue.snapshot(), embedding[:30], 10)
     index.build(catalogue, Options(dims=8))
     sidecar = json.loads((catalogue.path / "index" / "shard-00000.json").read_text())
     assert (sidecar["dim"], sidecar["recipe"]["dims"]) == (64, 8)
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
-    found = search.neighbours_of_many(catalogue.snapshot(), embedding[:30], 10)
+    found = neighbours.neighbours_of_many(catalogue.snapshot(), embedding[:30], 10)
     assert found[0].meta["rows_indexed"] == 6000
     shares = []
     for truth, answer in zip(exact, found, strict=True):

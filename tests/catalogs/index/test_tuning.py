@@ -16,8 +16,7 @@ from catalogs.index import build as index
 from catalogs.index import tuning
 from catalogs.index.build import Options
 from catalogs.index.engine import Recipe
-from catalogs.search import candidates
-from catalogs.search import index_recall as verify
+from catalogs.search import candidates, index_recall
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def test_a_wanted_recall_is_reached_recorded_and_used(wide, monkeypatch):
     sidecar = json.loads((wide.path / "index" / "shard-00000.json").read_text())
     assert sidecar["recipe"] == dataclasses.asdict(high)
     assert index.build(wide).recipe == high
-    found = verify.verify(wide, questions=60)
+    found = index_recall.verify(wide, questions=60)
     assert found.recall_at_10.value >= 0.9
     assert found.recipe == high
 
@@ -77,25 +76,25 @@ def test_a_recall_that_cannot_be_had_is_an_error_and_harms_nothing(wide, monkeyp
 
 def test_verify_tells_recall_with_its_interval_and_both_latencies(wide, monkeypatch):
     index.build(wide, Options(shard_rows=4000))
-    found = verify.verify(wide, questions=40)
+    found = index_recall.verify(wide, questions=40)
     assert (found.rows, found.questions, found.default) == (9000, 40, "exact")
     for recall in (found.recall_at_10, found.recall_at_100):
         assert 0.5 < recall.low <= recall.value <= recall.high <= 1
     assert min(found.index_ms, found.exact_ms) > 0
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
-    assert verify.verify(wide, questions=5).default == "index"
+    assert index_recall.verify(wide, questions=5).default == "index"
 
 
 def test_verify_sees_an_index_that_misses(wide):
     index.build(wide)
     for path in (wide.path / "index").glob("shard-*.json"):
         path.write_text(path.read_text().replace('"effort": 5000', '"effort": 400'))
-    assert verify.verify(wide, questions=40).recall_at_10.value < 0.9
+    assert index_recall.verify(wide, questions=40).recall_at_10.value < 0.9
 
 
 def test_without_an_index_there_is_nothing_to_verify(wide):
     with pytest.raises(ScannerError) as refused:
-        verify.verify(wide)
+        index_recall.verify(wide)
     assert refused.value.code == "index.none"
 
 

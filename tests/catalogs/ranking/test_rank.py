@@ -11,11 +11,11 @@ from astropy.table import Table
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.ranking import rank, scorers
-from catalogs.search import full_pass as passes
+from catalogs.search import full_pass
 from catalogs.search.examples import Examples
 from catalogs.search.matching import match
 from catalogs.store import rows
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot
 from tests.catalogs.conftest import DIM, Rows
 from tests.support import planted as lenses
 
@@ -225,22 +225,22 @@ def test_tiles_replaced_while_reading_are_read_again(
     scores = scorers.centroid(like.vectors, -like.vectors)
 
     def answer(snapshot: Snapshot) -> int:
-        hits = passes.best(snapshot, chosen, scores, 900)
+        hits = full_pass.best(snapshot, chosen, scores, 900)
         calls.append(len(hits))
         if len(calls) <= replaced:
             count = 30 + len(calls)
             write_tile(planted, "022.240", make_rows(22240, 11 + 0.01 * np.arange(count), np.full(count, 30.2)))
-        found = passes.rows_of(snapshot, hits, ["object_id"])
+        found = full_pass.rows_of(snapshot, hits, ["object_id"])
         assert found.column("object_id").to_pylist() == hits.object_id.tolist()
         return len(calls)
 
     replaced = 1
-    assert passes.steady(planted.snapshot(), chosen, answer) == 2
+    assert full_pass.steady(planted.snapshot(), chosen, answer) == 2
     calls, replaced = [], 99
     with pytest.raises(ScannerError) as caught:
-        passes.steady(planted.snapshot(), chosen, answer)
+        full_pass.steady(planted.snapshot(), chosen, answer)
     assert caught.value.code == "catalogue.changing"
-    assert len(calls) == passes.ATTEMPTS
+    assert len(calls) == full_pass.ATTEMPTS
     assert len(rank.rank(planted, like, k=2000)) == 633
 
 
@@ -251,11 +251,11 @@ def test_a_tile_that_went_away_is_left_out(planted: Catalogue) -> None:
     def answer(snapshot: Snapshot) -> int:
         attempts.append(len(snapshot.footers))
         chosen, scores = rows.primary(planted, None), scorers.centroid(like.vectors, -like.vectors)
-        hits = passes.best(snapshot, chosen, scores, 1200)
+        hits = full_pass.best(snapshot, chosen, scores, 1200)
         planted.tile_path("023.240").unlink(missing_ok=True)
-        return len(passes.rows_of(snapshot, hits, ["ra"]))
+        return len(full_pass.rows_of(snapshot, hits, ["ra"]))
 
-    assert passes.steady(planted.snapshot(), rows.primary(planted, None), answer) == 600
+    assert full_pass.steady(planted.snapshot(), rows.primary(planted, None), answer) == 600
     assert attempts == [4, 3]
 
 

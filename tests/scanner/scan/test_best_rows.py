@@ -93,7 +93,7 @@ def test_examples_of_a_catalogue_give_the_score_of_rank(
 
     catalogue = catalogs.open(swept)
     chosen = keep_weights.from_catalogue(5, like, catalogue, encoder)
-    found = examples.read(like, query.Asker(catalogue.snapshot()))
+    found = examples.read(like, query.QueryBuilder(catalogue.snapshot()))
     table = rank.rank(catalogue, found, method="centroid", k=5)
     embedded = dict(
         zip(*(np.concatenate(part) for part in zip(*(rows(swept, name) for name in NAMES), strict=True)), strict=True)
