@@ -20,7 +20,7 @@ from scanner.cluster.job import Where, Work, absolute
 from scanner.encoder.contract import MODELS, ModelFile
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
-from scanner.scan.prepare import Job
+from scanner.scan.prepare import ReaderJob
 from scanner.scan.progress import Progress, Quiet
 from scanner.scan.report import ScanReport
 from scanner.scan.run import check
@@ -53,7 +53,7 @@ def scan_tiles(
     for. Raises ``ScannerError`` for what is wrong with the set-up, here or on a worker (``cluster.*``).
     """
     began = time.perf_counter()
-    check(Job(survey, model.contract, options))
+    check(ReaderJob(survey, model.contract, options))
     work = Work(
         survey=survey,
         options=absolute(options),

@@ -20,7 +20,6 @@ from catalogs.store.tile_store import Snapshot
 from scanner.encoder.contract import resolve
 from scanner.sources import position_files
 from scanner.survey.survey import load
-from scanner.windows.frame import WindowFrame
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -133,6 +132,7 @@ class QueryBuilder:
     def cutout(self, path: Path) -> Example:
         """Embed a FITS cutout of the user's own."""
         from scanner.windows import by_position
+        from scanner.windows.frame import WindowFrame
 
         pixels = by_position.read_cutout(path, load(self._survey), WindowFrame(*self.encoder.contract.frame))
         return Example(path.name, self._embed(pixels), pixels=pixels)

@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 
 from scanner.scan.handoff import LocalTile, Outcome, Ready, Stop, StoppableQueue, StoppedError
-from scanner.scan.prepare import Job, prepare
+from scanner.scan.prepare import ReaderJob, prepare
 from scanner.scan.reader_process import Reader
 from scanner.scan.report import TileReport
 from scanner.system.shared_memory import Slot
@@ -22,7 +22,7 @@ Listed = Iterable[LocalTile | TileReport | None]
 class InProcess:
     """Reads each tile when it is asked for, in this process: for notebooks, debugging, and where nothing is shared."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ReaderJob) -> None:
         self._job = job
 
     def __enter__(self) -> InProcess:
@@ -49,7 +49,7 @@ class Prefetcher:
     The list is taken one tile at a time, so it may be endless.
     """
 
-    def __init__(self, job: Job, readers: int) -> None:
+    def __init__(self, job: ReaderJob, readers: int) -> None:
         self._slots = [Slot() for _ in range(readers + 1)]
         self._readers = [Reader(job, self._slots, job.options.time_limit) for _ in range(readers)]
         self._stop = Stop()

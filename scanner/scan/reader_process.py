@@ -18,7 +18,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.scan.prepare import Job, Prepared, prepare
+from scanner.scan.prepare import Prepared, ReaderJob, prepare
 from scanner.scan.report import TileReport
 from scanner.survey.tile import Tile
 from scanner.system.shared_memory import Array, Slot
@@ -45,7 +45,7 @@ class Reader:
     ``limit``: seconds that one tile may take before the process counts as hung and is killed.
     """
 
-    def __init__(self, job: Job, slots: Sequence[Slot], limit: float) -> None:
+    def __init__(self, job: ReaderJob, slots: Sequence[Slot], limit: float) -> None:
         self._job, self._slots, self._limit = job, slots, limit
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
@@ -129,7 +129,7 @@ def serve(pipe: int, slots: Sequence[int]) -> None:
     parent = Connection(pipe)
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     try:
-        job: Job = parent.recv()
+        job: ReaderJob = parent.recv()
         rooms = [Slot(descriptor) for descriptor in slots]
         parent.send(READY)
         while True:
@@ -139,7 +139,7 @@ def serve(pipe: int, slots: Sequence[int]) -> None:
         os._exit(0)
 
 
-def _answer(parent: Connection, job: Job, rooms: Sequence[Slot], tile: Tile, slot: int) -> None:
+def _answer(parent: Connection, job: ReaderJob, rooms: Sequence[Slot], tile: Tile, slot: int) -> None:
     """Send the parts of a tile. The first is left in ``slot``, each other in the one that the parent names next."""
 
     def room(shape: tuple[int, ...]) -> Array:

@@ -14,7 +14,7 @@ from scanner.encoder.contract import ModelFile
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
 from scanner.scan.pipeline import Pipeline
-from scanner.scan.prepare import Job
+from scanner.scan.prepare import ReaderJob
 from scanner.scan.progress import Progress, Quiet
 from scanner.scan.read_ahead import InProcess, Prefetcher
 from scanner.scan.report import ScanReport, Seconds, TileReport
@@ -62,7 +62,7 @@ def scan_tiles(
     SIGINT or SIGTERM raise ``KeyboardInterrupt``: the tile at hand is dropped, finished ones are kept.
     """
     began = time.perf_counter()
-    job = Job(survey, encoder.contract, options)
+    job = ReaderJob(survey, encoder.contract, options)
     check(job)
 
     def triage() -> Iterator[Tile | TileReport | None]:
@@ -89,7 +89,7 @@ def scan_tiles(
     return ScanReport(tuple(pipeline.reports), time.perf_counter() - began)
 
 
-def check(job: Job) -> None:
+def check(job: ReaderJob) -> None:
     """Refuse what would be wrong with every tile: ``survey.unknown_band``, ``model.other_bands``."""
     read = job.options.bands or job.survey.band_names
     for band in read:

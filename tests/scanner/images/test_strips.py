@@ -135,7 +135,7 @@ def test_a_tile_without_pixels_is_said_to_be_empty(folder: Path, encoder: Encode
     small_tiles.write(tmp_path, "200.292", size=SIZE, bands="r")
     with fits.open(small_tiles.band_file(tmp_path, "200.292", "r"), mode="update") as file:
         file[0].data[:] = 0
-    job = prepare.Job(UNIONS, encoder.contract, ScanOptions(memory=LOW))
+    job = prepare.ReaderJob(UNIONS, encoder.contract, ScanOptions(memory=LOW))
     (report,) = prepare.prepare(job, tile_list.find(UNIONS, "200.292", tmp_path))
     assert isinstance(report, TileReport)
     assert report.code == "tile.all_nan"

@@ -100,7 +100,7 @@ def test_an_error_that_a_change_caused_is_called_a_change(folder: Path) -> None:
         path.write_bytes(path.read_bytes()[:9000])
         return _room(shape)
 
-    job = prepare.Job(UNIONS, tiny_encoder.contract(), ScanOptions())
+    job = prepare.ReaderJob(UNIONS, tiny_encoder.contract(), ScanOptions())
     (report,) = prepare.prepare(job, tile_list.find(UNIONS, "200.292", folder), cut_short)
     assert report.code == "tile.changed"  # type: ignore[union-attr]
 
@@ -109,6 +109,6 @@ def test_the_pixel_scale_is_checked_before_objects_are_looked_for(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "detect", lambda *_, **__: pytest.fail("it looked for objects"))
-    job = prepare.Job(UNIONS, replace(tiny_encoder.contract(), pixel_scale=0.3), ScanOptions())
+    job = prepare.ReaderJob(UNIONS, replace(tiny_encoder.contract(), pixel_scale=0.3), ScanOptions())
     (report,) = prepare.prepare(job, tile_list.find(UNIONS, "200.292", folder))
     assert report.code == "tile.pixel_scale"  # type: ignore[union-attr]
