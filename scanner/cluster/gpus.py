@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from scanner.encoder import session as runtime
+from scanner.encoder import session
 
 if sys.platform != "win32":
     import fcntl
@@ -43,10 +43,10 @@ def taken(device: str, precision: str | None = None) -> Iterator[str]:
 
 def visible() -> list[str]:
     """The GPUs that this process sees, in CUDA's order, each by its UUID, which is the same in every process."""
-    driver, found = runtime.driver(), []
+    driver, found = session.driver(), []
     if driver is None:
         return []
-    for number in range(runtime.gpu_count()):
+    for number in range(session.gpu_count()):
         device, uuid = ctypes.c_int(0), ctypes.create_string_buffer(16)
         driver.cuDeviceGet(ctypes.byref(device), number)
         driver.cuDeviceGetUuid(uuid, device)
