@@ -95,7 +95,7 @@ class Pipeline:
     def _embed(self, prepared: Prepared, start: int, stop: int) -> Batch:
         """One batch in a caller's thread: gather its windows, run the session."""
         began = time.perf_counter()
-        flux = self._encoder.room()[: stop - start]  # [n, B, S, S]
+        flux = self._encoder.buffer()[: stop - start]  # [n, B, S, S]
         try:
             prepared.windows.gather(start, stop, flux)
         except Exception as error:  # one tile's pixels or positions, whatever is wrong with them

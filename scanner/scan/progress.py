@@ -1,4 +1,4 @@
-"""What people see of a scan while it runs, on stderr: a bar on a terminal, else one log line a tile."""
+"""Progress of a scan on stderr: a bar on a terminal, else one log line per tile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger("scanner.scan")
 
 
 class Progress(Protocol):
-    """Told of a scan's steps, always from one thread."""
+    """Called at the steps of a scan, always from one thread."""
 
     def started(self, tile: str, objects: int) -> None: ...
 
@@ -23,7 +23,7 @@ class Progress(Protocol):
 
 
 class Quiet:
-    """Says nothing. Like its children, a context manager: a bar is closed at the end."""
+    """Shows nothing. A context manager like its subclasses: a bar is closed at the end."""
 
     def __enter__(self) -> Self:
         return self
@@ -42,7 +42,7 @@ class Quiet:
 
 
 class Lines(Quiet):
-    """One log line a tile, with its place in the list, and the time left where that is some minutes."""
+    """One log line per tile, with its place in the list, and the time left where that is at least two minutes."""
 
     def __init__(self, total: int | None = None) -> None:
         self._total = total
@@ -58,7 +58,7 @@ class Lines(Quiet):
         log.log(level, "[%s] %s", place, line(report))
 
     def _left(self) -> str:
-        """As long for each tile that is left as for those that were not done before."""
+        """The time left, if each tile takes as long as those that this scan has finished."""
         if not self._worked or not self._total:
             return ""
         minutes = (time.monotonic() - self._began) / self._worked * (self._total - self._ended) / 60
@@ -66,7 +66,7 @@ class Lines(Quiet):
 
 
 class Bar(Quiet):
-    """A bar of tiles with the time left, the tile at hand and objects a second."""
+    """A bar of tiles with the time left, the current tile and objects per second."""
 
     def __init__(self, total: int | None = None) -> None:
         from tqdm import tqdm

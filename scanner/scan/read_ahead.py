@@ -12,7 +12,7 @@ from scanner.scan.handoff import LocalTile, Outcome, Ready, Stop, StoppableQueue
 from scanner.scan.prepare import Job, prepare
 from scanner.scan.reader_process import Reader
 from scanner.scan.report import TileReport
-from scanner.system.shared_memory import Slot
+from scanner.system.shared_memory import SharedArray
 from scanner.system.signals import POLL
 
 Listed = Iterable[LocalTile | TileReport | None]
@@ -50,7 +50,7 @@ class Prefetcher:
     """
 
     def __init__(self, job: Job, readers: int) -> None:
-        self._slots = [Slot() for _ in range(readers + 1)]
+        self._slots = [SharedArray() for _ in range(readers + 1)]
         self._readers = [Reader(job, self._slots, job.options.time_limit) for _ in range(readers)]
         self._stop = Stop()
         self._free: StoppableQueue[int] = StoppableQueue(self._stop)
