@@ -68,6 +68,7 @@ class Dispatch:
         """Run until every tile has its report. After ``LostError`` call it again with another client."""
         try:
             client.subscribe_topic(plugin, self._on_event)
+            # Reports come as events, futures as callbacks; both are taken in this thread only.
             workers = Workers(client, self._job.at_once)
             while True:
                 self._check()

@@ -54,6 +54,7 @@ def scan_tiles(
     for. Raises ``ScannerError`` for what is wrong with the set-up, here or on a worker (``cluster.*``).
     """
     began = time.perf_counter()
+    # The same checks as on one machine, before any worker is asked for.
     check(Job(survey, model.contract, options))
     job = WorkerJob(
         survey=survey,
@@ -98,12 +99,14 @@ def _connected(connect: deploy.Connect, job: WorkerJob) -> Iterator[tuple[Any, s
     """A client whose workers have a plugin for the job, and its name; at the end they drop it and their tiles."""
     from scanner.cluster.worker import TileWorker
 
+    # Several scans may use the workers of one scheduler.
     plugin = f"unions-scanner-{secrets.token_hex(6)}"
     client = connect()
     try:
         client.register_plugin(TileWorker(job), name=plugin)
         yield client, plugin
         client.unregister_worker_plugin(plugin)
+    # A scheduler that is lost cannot be asked to drop the plugin.
     except LostError:
         raise
     except BaseException:

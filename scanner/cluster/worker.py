@@ -81,6 +81,7 @@ class TileWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
         """Scan ``tile``; its report. Raises ``ScannerError`` for what is wrong with the set-up on this machine."""
         if self._problem is not None:
             raise self._problem
+        # Several tasks are here at once, each in a thread of the worker that only waits.
         with self._gate.enter(alone):
             with self._lock:
                 if self._torn_down:  # a task that waited at the gate while the scan was stopped
@@ -118,6 +119,7 @@ class EndlessScan(Quiet):
         with self._lock:
             if self._over:
                 return None
+            # A scheduler that was lost may have given the same tile before.
             if tile.name not in self._answers:
                 self._answers[tile.name] = Future()
                 self._tiles.put(tile)
@@ -155,6 +157,7 @@ class EndlessScan(Quiet):
                 scan_tiles(self._list(), job.survey, encoder, catalogue, job.run, job.options, progress=self)
         except BaseException as raised:  # noqa: BLE001  (raised again by the tasks that wait)
             problem = raised
+        # From now on ``take`` refuses; tasks that wait for a report get the error.
         with self._lock:
             self._over = True
             waiting, self._answers = list(self._answers.values()), {}

@@ -45,8 +45,10 @@ class Workers:
             threads: dict[str, int] = self._client.nthreads()
         except OSError as error:
             raise LostError from error
+        # A worker that is restarted at its address within two looks was not missing.
         missing = {*self._missing, *self.addresses} - set(threads)
         self._missing = {address: self._missing.get(address, 0) + 1 for address in missing}
+        # More threads than ``at_once`` would only mean more tiles that are lost with a worker.
         capacity = sum(min(count, self._at_once) for count in threads.values())
         if capacity != self.capacity:
             log.info("%d workers, %d tiles at once.", len(threads), capacity)

@@ -40,6 +40,7 @@ class Binding:
             if self._here
             else loaded.OrtValue.ortvalue_from_shape_and_type([rows, *shape], np.float32, *place)
         )
+        # The addresses are fixed here, which spares an allocation per call.
         self._session, self._binding = onnx_session, onnx_session.io_binding()
         self._binding.bind_ortvalue_input(INPUT, self._device_flux)
         self._binding.bind_output(OUTPUT, "cpu", 0, np.float32, [rows, dim], self._vectors.ctypes.data)

@@ -168,6 +168,7 @@ class ModelFile:
                 f"{path} is in {contract.precision}, not in {precision}.",
                 f"Say --precision {contract.precision}, or give the model's encoder.onnx.",
             )
+        # ``encoder_int8.onnx`` may be older than the ``encoder.onnx`` beside it.
         if path != full and read(full).weights_sha256 != contract.weights_sha256:
             raise ScannerError(
                 ErrorCode.MODEL_OTHER_WEIGHTS,

@@ -61,6 +61,7 @@ class Encoder:
         self.batch = _rows(batch, self.provider)
         _check_graph(self._session, file, self.batch)
         self.threads = threads or (usable_cores() if self.provider == session.CPU else GPU_CALLERS)
+        # Each calling thread has buffers of its own.
         self._own = threading.local()
         self._pool: ThreadPoolExecutor | None = None
         self._try_out()
@@ -98,6 +99,7 @@ class Encoder:
         if flux.ndim != 4 or flux.shape[1:] != self.shape:
             raise ValueError(f"flux has shape {flux.shape}, the model takes [N, {', '.join(map(str, self.shape))}]")
         out = np.empty((len(flux), self.contract.embedding_dim), np.float32)
+        # One thread per batch: the session itself runs in the thread that calls it.
         starts = range(0, len(flux), self.batch)
         if self.threads == 1 or len(starts) < 2:
             for start in starts:
@@ -153,6 +155,7 @@ class Encoder:
     def _try_out(self) -> None:
         """A batch of noise, of gaps and without any data must give unit vectors; else ``model.bad_output``."""
         flux = np.random.default_rng(0).normal(0.0, 100.0, (min(3, self.batch), *self.shape)).astype(np.float32)
+        # The second window has no data in its first band, the third none at all.
         flux[1:2, 0] = np.nan
         flux[2:3] = np.nan
         try:

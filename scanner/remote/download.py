@@ -41,6 +41,7 @@ def fetch(url: str, target: Path, wait: Wait) -> None:
         FileNotFoundError: There is no such file.
         ScannerError: ``remote.denied``, ``remote.broken`` (after all tries), ``remote.unknown_scheme``, and ``SETUP``.
     """
+    # A name of its own: two processes may share the folder.
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     for pause in (*PAUSES, None):
@@ -60,6 +61,7 @@ def fetch(url: str, target: Path, wait: Wait) -> None:
                     "Check the server and the network. The tile is retried on the next run.",
                 ) from error
             log.info("%s: %s; retrying in some seconds.", url, _one_line(error))
+            # Many workers retry at once after an outage: spread them.
             wait(pause * random.uniform(1.0, 1.5))
         finally:
             part.unlink(missing_ok=True)
@@ -78,9 +80,11 @@ def _copy(url: str, part: Path, wait: Wait) -> None:
         status = getattr(error, "status", None)
         if status in (401, 403, 407):
             raise denied(url, _one_line(error)) from error
+        # 410 is "gone"; fsspec itself turns 404 into FileNotFoundError.
         if status == 410:
             raise FileNotFoundError(url) from error
         raise
+    # A connection that breaks in the middle may look like the end of the file.
     received = part.stat().st_size
     if announced is not None and received != announced:
         raise OSError(f"received {received} bytes of {announced}")

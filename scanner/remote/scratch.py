@@ -54,6 +54,7 @@ class Scratch:
 def _sweep(parent: Path) -> None:
     """Remove the folders of processes that are gone."""
     for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
+        # The kernel frees the lock of a process that is gone.
         try:
             descriptor = os.open(lock, os.O_RDWR)
         except OSError:  # of another user

@@ -58,6 +58,7 @@ def names(program: str, folder: str, wait: Callable[[float], None]) -> frozenset
 
 def _run(command: list[str], url: str, wait: Callable[[float], None]) -> str:
     """Standard output of a program, which is killed if ``wait`` raises."""
+    # Files, not pipes: a program that writes much must not block while nothing reads.
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         try:

@@ -51,6 +51,7 @@ class Best:
         """Add rows of the tile: columns by name, ``embedding`` and ``object_id`` among them."""
         self._pending.append({**rows, _SCORE: self._keep.scores(rows["embedding"])})
         self._count += len(rows["ra"])
+        # Sorting now and then costs less than with every batch.
         if self._count >= 2 * self._keep.best:
             self._pending = [self._reduced()]
             self._count = len(self._pending[0]["ra"])
@@ -65,6 +66,7 @@ class Best:
     def _reduced(self) -> dict[str, NDArray[Any]]:
         """The best rows; of equal ones the first in the tile."""
         joined = {name: np.concatenate([rows[name] for rows in self._pending]) for name in self._pending[0]}
+        # By score, then by id; sorted back into the order of the tile.
         chosen = np.sort(np.lexsort((joined["object_id"], -joined[_SCORE]))[: self._keep.best])
         return {name: values[chosen] for name, values in joined.items()}
 

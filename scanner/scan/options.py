@@ -56,6 +56,7 @@ class ScanOptions:
         }
         if self.keep is not None:
             found |= {"keep": self.keep.settings()}
+        # Only what the chosen sources depend on: another --stride leaves detected rows as they are.
         if self.sources == DETECT:
             return found | {"sources": DETECT, "min_snr": self.min_snr}
         if self.sources == GRID:
@@ -86,6 +87,7 @@ def default_readers(device: str, precision: str, workers: int = 1, of_this_machi
 
     if not of_this_machine:
         return 1
+    # 8-bit weights run on CPUs only.
     on_gpu = device != "cpu" and (device != "auto" or (precision != "int8" and gpu_count() > 0))
     cores = usable_cores() // workers
     room = usable_memory() / workers - TILE_GB

@@ -61,6 +61,7 @@ class Lines(Quiet):
         """The time left, if each tile takes as long as those that this scan has finished."""
         if not self._worked or not self._total:
             return ""
+        # Tiles that were done before take no time.
         minutes = (time.monotonic() - self._began) / self._worked * (self._total - self._ended) / 60
         return "" if minutes < 2 else f", {duration(minutes)} left"
 
@@ -82,6 +83,7 @@ class Bar(Quiet):
 
     def embedded(self, objects: int) -> None:
         self._objects += objects
+        # Objects, not tiles: a tile takes minutes, in which the bar moves too.
         elapsed = self._bar.format_dict["elapsed"]
         if elapsed > 0:
             self._bar.set_postfix_str(f"{self._objects / elapsed:,.0f} objects/s", refresh=False)

@@ -179,5 +179,5 @@ def _timeout_report(tile: Tile, limit: float) -> TileReport:
         "failed",
         code=ErrorCode.TILE_READER_HUNG,
         message=f"Tile {tile.name} was not read within {limit:g} s; the process that read it was killed.",
-        hint="Check that the file system responds; raise --time-limit if it is slow. The tile is retried on the next run.",
+        hint="Check the file system; raise --time-limit if it is slow. The tile is retried on the next run.",
     )

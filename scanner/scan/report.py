@@ -52,6 +52,7 @@ class TileReport:
         if isinstance(error, MemoryError):
             why = f"Tile {tile} needs more memory than is available."
             return cls(tile, "failed", code=ErrorCode.TILE_OUT_OF_MEMORY, message=why, hint="Lower --readers.")
+        # A list of a thousand tiles must not end with one odd tile, nor hide a bug: name the line.
         frames = traceback.extract_tb(error.__traceback__)
         where = f" ({frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
         return cls(

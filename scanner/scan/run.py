@@ -61,11 +61,13 @@ def scan_tiles(
         KeyboardInterrupt: SIGINT or SIGTERM was received. The current tile is dropped, finished ones are kept.
     """
     began = time.perf_counter()
+    # What would be wrong with every tile must not become a list of failed tiles.
     job = Job(survey, encoder.contract, options)
     check(job)
 
     def triage() -> Iterator[Tile | TileReport | None]:
         """The tiles to scan, and the reports of all others."""
+        # Asked once for each tile, before anything of it is fetched or read.
         for tile in tiles:
             if tile is not None and tile.problem is not None:
                 yield TileReport.failed(tile.name, tile.problem)
@@ -85,6 +87,7 @@ def scan_tiles(
         Staging(survey, bands, options.scratch, copies) as staging,
         Pipeline(encoder, catalogue, run, progress or Quiet(), interrupts.check, options.keep) as pipeline,
     ):
+        # List -> what is not done yet -> local copies -> pixels and objects -> embeddings and rows.
         for outcome in source.stream(staging.stream(triage()), pipeline.look):
             pipeline.feed(outcome)
     return ScanReport(tuple(pipeline.reports), time.perf_counter() - began)

@@ -51,10 +51,12 @@ class Staging:
         self._survey, self._bands = survey, tuple(bands)
         self._scratch = Scratch(scratch)
         self._stop = Stop()
+        # Each item is a place for the copies of a tile: who fetches takes one, who has read puts it back.
         self._places: StoppableQueue[None] = StoppableQueue(self._stop)
         self._orders: StoppableQueue[_Order | LocalTile | TileReport | BaseException | None] = StoppableQueue(
             self._stop, most
         )
+        # By band, which of its possible URLs the last tile had.
         self._best: dict[str, int] = {}
         self._thread: threading.Thread | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -80,6 +82,7 @@ class Staging:
         Raises:
             ScannerError: What is wrong with the set-up: ``remote.not_installed``, ``output.full``...
         """
+        # Scans of local tiles, which are most, need no threads and no scratch folder.
         source = iter(tiles)
         for tile in source:
             if isinstance(tile, Tile) and tile.remote is not None:
@@ -93,6 +96,7 @@ class Staging:
         self._pool = ThreadPoolExecutor(STREAMS, thread_name_prefix="fetch")
         self._thread = threading.Thread(target=self._order_all, args=(tiles, self._pool), name="staging", daemon=True)
         self._thread.start()
+        # Orders are in the order of the list, whatever arrives first.
         while (item := self._orders.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
@@ -114,6 +118,7 @@ class Staging:
                 self._orders.put(error)
 
     def _order(self, tile: Tile, remote: Remote, pool: ThreadPoolExecutor) -> _Order:
+        # Wait here until an earlier tile was read.
         self._places.get()
         folder = self._scratch.new_folder()
         wanted = [band for band in self._bands if band in remote.candidates]
@@ -121,6 +126,7 @@ class Staging:
 
     def _arrived(self, order: _Order) -> LocalTile | TileReport:
         """The tile with its copies, or the report of one that could not be fetched."""
+        # Also if one band failed: the folder must not be removed while another is written to.
         tile = order.tile
         wait(order.copies.values())
         try:
@@ -130,6 +136,7 @@ class Staging:
         except CancelledError as error:
             raise StoppedError from error
         except ScannerError as error:
+            # Without the package, or on a full disk, every tile would fail.
             if error.code in SETUP:
                 raise
             self._leave(order.folder)
@@ -146,17 +153,18 @@ class Staging:
         self._scratch.remove(folder)
         self._places.put(None)
 
-    def _fetch(self, remote: Remote, band: str, room: Path) -> _Copy | None:
+    def _fetch(self, remote: Remote, band: str, folder: Path) -> _Copy | None:
         """A band's file, from the first of its URLs that has one; the one that the last tile had is tried first."""
         urls = remote.candidates[band]
         best = self._best.get(band, 0)
         for number in sorted(range(len(urls)), key=lambda number: number != best):
             self._stop.wait()
-            copy = _Copy(room / file_name(urls[number]), urls[number])
+            copy = _Copy(folder / file_name(urls[number]), urls[number])
             try:
                 fetch(copy.url, copy.path, self._stop.wait)
             except FileNotFoundError:
                 continue
+            # A URL that the list gave says nothing about the layout of other tiles.
             if band not in remote.given:
                 self._best[band] = number
             self._fetch_planes(band, copy)

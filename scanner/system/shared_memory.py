@@ -32,6 +32,7 @@ class SharedArray:
     def array(self, shape: tuple[int, ...]) -> Array:
         """A float32 array over the start of the memory; it holds what the last writer left."""
         size = max(math.prod(shape), 1) * ITEM
+        # The other side may have grown the file meanwhile: map all that is there.
         if self._map is None or len(self._map) < size:
             self._reserve(size)
             # Arrays over the older mapping keep it alive.

@@ -34,6 +34,7 @@ class Interrupts:
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interrupts:
+        # Only the main thread may install handlers.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 if (before := signal.getsignal(number)) in _REPLACED[number]:
@@ -50,6 +51,7 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
+        # The second signal finds the handlers that were there before.
         self._raised = True
         self._restore()
 
