@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING
 from catalogs import catalogue as catalogues
 from scanner.encoder.contract import DEFAULT_MODEL, ModelFile
 from scanner.encoder.encoder import Encoder, log_cost
-from scanner.scan import run as scan
+from scanner.scan import run
 from scanner.scan.options import DETECT, NORMAL, TIME_LIMIT, ScanOptions, default_readers
 from scanner.scan.progress import Quiet, visible
 from scanner.scan.report import ScanReport
-from scanner.survey import survey as surveys
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey
+from scanner.survey.survey import load as load_survey
 
 if TYPE_CHECKING:
     from scanner.scan.best_rows import Keep
     from scanner.scan.share import Share
 
-load_survey = surveys.load
+
+__all__ = ["OptionsError", "load_survey", "scan_tiles"]
 
 
 class OptionsError(ValueError):
@@ -96,7 +97,7 @@ def scan_tiles(
         encoder = None if on_cluster else stack.enter_context(Encoder(model, device, batch=batch, precision=precision))
         file = encoder or ModelFile.find(model, precision)
         log_cost(file)
-        plan = survey if isinstance(survey, Survey) else surveys.load(survey)
+        plan = survey if isinstance(survey, Survey) else load_survey(survey)
         lines = tile_list.read_lines(tiles) if isinstance(tiles, str | Path) else tile_list.clean(map(str, tiles))
         listed = tile_list.parse(lines, plan, root)
         if share is not None:
@@ -124,17 +125,17 @@ def scan_tiles(
             time_limit=time_limit,
             scratch=(scratch or Path(tempfile.gettempdir())) if any(tile.remote for tile in listed) else None,
         )
-        run = scan.make_run(plan, file, options, model=Path(model).name if Path(model).is_file() else str(model))
-        store = catalogues.create(catalogue, run)
+        provenance = run.make_run(plan, file, options, model=Path(model).name if Path(model).is_file() else str(model))
+        store = catalogues.create(catalogue, provenance)
         shown = stack.enter_context(visible(len(listed)) if progress else Quiet())
         if encoder is not None:
-            return scan.scan_tiles(listed, plan, encoder, store, run, options, shown)
-        from scanner.cluster.job import Where
+            return run.scan_tiles(listed, plan, encoder, store, provenance, options, shown)
+        from scanner.cluster.job import WorkerSource
         from scanner.cluster.run import scan_tiles as scan_on_cluster
 
-        place = Where(workers, dask, dask_config)
+        source = WorkerSource(workers, dask, dask_config)
         return scan_on_cluster(
-            listed, plan, file, store, run, options, place, device=device, batch=batch, progress=shown
+            listed, plan, file, store, provenance, options, source, device=device, batch=batch, progress=shown
         )
 
 

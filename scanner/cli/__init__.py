@@ -57,7 +57,7 @@ class Commands(click.Group):
             click.echo(error.report(), err=True)
             sys.exit(BAD_SETUP)
         except (click.Abort, KeyboardInterrupt):
-            click.echo("Interrupted. Finished tiles are kept; the same command goes on from here.", err=True)
+            click.echo("Interrupted. Finished tiles are kept; run the same command to resume.", err=True)
             sys.exit(INTERRUPTED)
         except BrokenPipeError:  # the reader of our stdout has seen enough (| head)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

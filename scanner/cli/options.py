@@ -1,4 +1,4 @@
-"""What several commands share: parameter types, the catalogue option, output formats."""
+"""Parameter types and options that several commands share."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Region(click.ParamType):  # type: ignore[type-arg]
         except ValueError:
             radius = -1.0
         if not 0 <= radius <= 648_000:
-            self.fail(f"{parts[2]!r} is no radius in arcsec.", param, ctx)
+            self.fail(f"{parts[2]!r} is not a radius in arcsec.", param, ctx)
         return RA.convert(parts[0], param, ctx), DEC.convert(parts[1], param, ctx), radius
 
 
@@ -112,17 +112,17 @@ def catalog_option(flag: str, help_text: str) -> Callable[[F], F]:
 
 
 def image_options(command: F) -> F:
-    """``--root`` and ``--survey`` of every command that looks at pixels."""
+    """``--root`` and ``--survey`` of every command that reads pixels."""
     root = click.option(
-        "--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the images are."
+        "--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of the images."
     )
-    named = "How files are named. [default: the catalogue's survey]"
+    named = "Survey of the images. [default: the catalogue's survey]"
     return root(click.option("--survey", metavar="NAME|FILE.toml", help=named)(command))
 
 
 def encoder_options(command: F) -> F:
-    """``--model`` and ``--device`` of every command that may embed a spot."""
-    what = "Encoder for new spots. [default: the catalogue's model]"
+    """``--model`` and ``--device`` of every command that may embed a position."""
+    what = "Encoder for new positions. [default: the catalogue's model]"
     model = click.option("--model", metavar="NAME|FILE", help=what)
     return model(device_option(command))
 
@@ -166,7 +166,7 @@ def output_options(command: F) -> F:
 
 
 def emit(table: Table, fmt: str, output: Path | None) -> None:
-    """Write a table in ``fmt`` to ``output`` (whole or not at all), or to stdout."""
+    """Write a table in ``fmt`` to ``output`` (complete or not at all), or to stdout."""
     from catalogs.atomic import replacing
 
     rendered = render(table, fmt)
@@ -175,6 +175,6 @@ def emit(table: Table, fmt: str, output: Path | None) -> None:
         with replacing(output) as temporary:
             temporary.write_bytes(data)
     elif fmt == "fits" and sys.stdout.isatty():
-        raise click.UsageError("FITS is binary: name a file with --output, or redirect stdout.")
+        raise click.UsageError("FITS is binary: give a file with --output, or redirect stdout.")
     else:
         click.echo(data, nl=fmt != "fits" and not data.endswith(b"\n"))

@@ -93,6 +93,7 @@ class StoppableQueue(Generic[Item]):
         return found
 
     def _wait(self, attempt: Callable[[], Any], check: Callable[[], None]) -> Any:
+        # Wait in short turns: a condition that both a stop and a signal wake does not exist in Python.
         while True:
             self._stop.wait()
             check()

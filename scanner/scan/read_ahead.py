@@ -12,7 +12,7 @@ from scanner.scan.handoff import LocalTile, Outcome, Ready, Stop, StoppableQueue
 from scanner.scan.prepare import ReaderJob, prepare
 from scanner.scan.reader_process import Reader
 from scanner.scan.report import TileReport
-from scanner.system.shared_memory import Slot
+from scanner.system.shared_memory import SharedArray
 from scanner.system.signals import POLL
 
 Listed = Iterable[LocalTile | TileReport | None]
@@ -50,7 +50,8 @@ class Prefetcher:
     """
 
     def __init__(self, job: ReaderJob, readers: int) -> None:
-        self._slots = [Slot() for _ in range(readers + 1)]
+        # One slot per process that reads, and one whose tile is embedded.
+        self._slots = [SharedArray() for _ in range(readers + 1)]
         self._readers = [Reader(job, self._slots, job.options.time_limit) for _ in range(readers)]
         self._stop = Stop()
         self._free: StoppableQueue[int] = StoppableQueue(self._stop)
@@ -67,6 +68,7 @@ class Prefetcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        # A thread that waits for its process ends when the process does.
         while any(thread.is_alive() for thread in self._threads):
             if error is not None:  # again and again: a thread may just be starting one
                 for reader in self._readers:
@@ -119,17 +121,20 @@ class Prefetcher:
                 self._free.put(slot)
                 outcome: Outcome = tile.by_url(found)
                 break
+            # The pixels [B, H, W] are in shared memory already; only their description came through the pipe.
             pixels = self._slots[slot].array(found.shape)
             outcome = Ready(found.over(pixels), partial(self._free.put, slot))
             if found.last:
                 break
             self._out.put(outcome)
             slot = self._free.get()
+        # The copies are not needed once the pixels are in memory.
         tile.release()
         self._out.put(outcome)
 
     def _next(self, source: Iterator[LocalTile | TileReport | None]) -> LocalTile | None:
         """The next tile to read; reports of the others go out on the way."""
+        # The list is one iterator for all threads.
         with self._turn:
             for tile in source:
                 self._stop.wait()

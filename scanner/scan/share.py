@@ -74,6 +74,7 @@ def from_environment(environment: Mapping[str, str]) -> Share:
     """
     facts = _Facts(environment)
     parts = [part for part in (_slurm_array(facts), _slurm_task(facts)) if part is not None]
+    # CANFAR counts replicas from 1, SLURM tasks from 0.
     if not parts and "REPLICA_ID" in environment:
         parts = [(facts.number("REPLICA_ID") - 1, facts.number("REPLICA_COUNT"))]
     if not parts:
@@ -82,6 +83,7 @@ def from_environment(environment: Mapping[str, str]) -> Share:
             "--shard auto finds neither a SLURM array, nor tasks of srun, nor CANFAR replicas here.",
             "Submit with sbatch --array=0-7, start with srun, or give the share yourself: --shard 3/8.",
         )
+    # Tasks of srun within an array: share ``part`` of each of the outer shares.
     index, count = 0, 1
     for part, of in parts:
         if not 0 <= part < of:
@@ -123,6 +125,7 @@ def _slurm_array(facts: _Facts) -> tuple[int, int] | None:
     task, first = facts.number("SLURM_ARRAY_TASK_ID"), facts.number("SLURM_ARRAY_TASK_MIN")
     count = facts.number("SLURM_ARRAY_TASK_COUNT")
     last = facts.number("SLURM_ARRAY_TASK_MAX", default=first + count - 1)
+    # SLURM does not give the list of an array: only one with equal steps can be reconstructed.
     step = (last - first) // (count - 1) if count > 1 else 1
     if step < 1 or first + step * (count - 1) != last or (task - first) % step:
         raise _bad(

@@ -64,6 +64,7 @@ class RowWriter:
 
     def write(self) -> None:
         """Write until ``Mark.END``. A tile that breaks is a report; what breaks every tile (a full disk) is raised."""
+        # Between tiles the queue holds parts and reports only: a tile takes its batches and marks itself.
         while (item := self._queue.get()) is not Mark.END:
             assert isinstance(item, Ready | TileReport)
             report = self._written(item) if isinstance(item, Ready) else item
@@ -97,6 +98,7 @@ class RowWriter:
                     future.cancel()
             finally:
                 ready.release()
+            # With little memory the tile has further parts, each with its batches.
             if ready.prepared.last:
                 return
             item = self._queue.get()
@@ -118,6 +120,7 @@ class RowWriter:
                 self._progress.started(tile, len(prepared))
                 seconds += prepared.seconds
                 positions += prepared.dropped + len(prepared)
+                # Batches are small; the file buffers rows until it has a row group.
                 for future in futures:
                     batch = future.result()
                     self._progress.embedded(batch.stop - batch.start)

@@ -73,7 +73,7 @@ def test_a_signal_to_all_and_then_the_same_command_again(
     assert process.returncode == 130, stderr
     assert stdout == ""
     assert "Traceback" not in stderr
-    assert "died" not in stderr
+    assert "exited" not in stderr
     while group(process.pid):
         assert time.monotonic() < end, "processes were left behind"
         time.sleep(0.05)

@@ -18,8 +18,8 @@ pytest.importorskip("distributed")
 
 from catalogs.errors import ScannerError
 from scanner.cluster import gpus, worker
-from scanner.cluster.job import Work
-from scanner.encoder import session as runtime
+from scanner.cluster.job import WorkerJob
+from scanner.encoder import session
 
 FOUR = ["a", "b", "c", "d"]
 HOLDER = """
@@ -131,8 +131,8 @@ def test_gpus_are_told_apart_by_what_they_are(monkeypatch: pytest.MonkeyPatch) -
         return 0
 
     driver = SimpleNamespace(cuDeviceGet=device_get, cuDeviceGetUuid=uuid_of)
-    monkeypatch.setattr(runtime, "gpu_count", lambda: 2)
-    monkeypatch.setattr(runtime, "driver", lambda: driver)
+    monkeypatch.setattr(session, "gpu_count", lambda: 2)
+    monkeypatch.setattr(session, "driver", lambda: driver)
     assert gpus.visible() == ["05" * 16, "06" * 16]
 
 
@@ -147,7 +147,7 @@ def test_a_gpu_that_does_not_work_is_a_cpu_only_where_the_choice_was_free(monkey
 
     monkeypatch.setattr(worker, "Encoder", encoder)
     made: dict[str, Any] = dict.fromkeys(("survey", "options", "run", "model", "catalogue"))
-    assert worker.open_encoder(Work(**made, device="auto", cores=3), "cuda:1") == "session"
+    assert worker.open_encoder(WorkerJob(**made, device="auto", cores=3), "cuda:1") == "session"
     assert opened == [("cuda:1", None), ("cpu", 3)]
     with pytest.raises(ScannerError):
-        worker.open_encoder(Work(**made, device="cuda", cores=3), "cuda:1")
+        worker.open_encoder(WorkerJob(**made, device="cuda", cores=3), "cuda:1")

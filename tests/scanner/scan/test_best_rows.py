@@ -17,10 +17,10 @@ from scanner.images.tile_images import open_tile
 from scanner.queries import keep_weights
 from scanner.scan import best_rows as keep
 from scanner.scan import prepare
-from scanner.scan import run as scan
 from scanner.scan.best_rows import Best, Keep
 from scanner.scan.options import LOW, ScanOptions
 from scanner.scan.report import ScanReport
+from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles, tiny_encoder
 
@@ -55,9 +55,9 @@ def like(folder: Path, swept: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def scanned(folder: Path, encoder: Encoder, out: Path, options: ScanOptions) -> ScanReport:
-    run = scan.make_run(UNIONS, encoder, options)
+    run = make_run(UNIONS, encoder, options)
     listed = [tile_list.find(UNIONS, name, folder) for name in NAMES]
-    return scan.scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
+    return scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
 
 
 def rows(out: Path, name: str) -> tuple[list[int], np.ndarray]:
@@ -108,7 +108,7 @@ def test_what_is_kept_is_recorded_and_not_mixed(folder: Path, encoder: Encoder, 
     assert catalogs.open(tmp_path).info.keep == {"best": 5, "like": five.keep.like}  # type: ignore[union-attr]
     assert scanned(folder, encoder, tmp_path, five).count("skipped") == 2
     for other in (GRID, replace(GRID, keep=replace(five.keep, best=6))):  # type: ignore[type-var]
-        assert scan.make_run(UNIONS, encoder, other).digest != scan.make_run(UNIONS, encoder, five).digest
+        assert make_run(UNIONS, encoder, other).digest != make_run(UNIONS, encoder, five).digest
         with pytest.raises(ScannerError) as caught:
             scanned(folder, encoder, tmp_path, other)
         assert caught.value.code == "catalogue.other_keep"

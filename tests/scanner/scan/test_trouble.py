@@ -15,9 +15,9 @@ import catalogs
 from scanner.encoder.encoder import Encoder
 from scanner.images.tile_images import open_tile
 from scanner.scan import prepare
-from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions
 from scanner.scan.report import ScanReport
+from scanner.scan.run import make_run, scan_tiles
 from scanner.sources import sources
 from scanner.survey import survey, tile_list
 from scanner.survey.tile import Tile
@@ -34,8 +34,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def scanned(listed: list[Tile], encoder: Encoder, out: Path, options: ScanOptions) -> ScanReport:
-    run = scan.make_run(UNIONS, encoder, options)
-    return scan.scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
+    run = make_run(UNIONS, encoder, options)
+    return scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
 
 
 def test_a_reader_that_hangs_is_killed_and_the_next_tile_is_read(
