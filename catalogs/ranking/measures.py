@@ -35,7 +35,7 @@ def purity(k: int) -> Measure:
 
 
 def ndcg(k: int) -> Measure:
-    """Make the measure: discounted cumulative gain of the first ``k``, relative to a perfect ranking; gains are 0 and 1.
+    """Make the measure: discounted cumulative gain of the first ``k`` over that of a perfect ranking; gains 0 and 1.
 
     Source: Järvelin & Kekäläinen 2002, ACM TOIS 20, 422.
     """

@@ -1,4 +1,4 @@
-"""What an index of trees finds: whitening makes all directions count alike, and trees live from a few that matter."""
+"""Recall of an index of trees, which needs a few dominant directions, while whitening levels them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from training.evaluate.models import Vectors
 
 DIMS, CANDIDATES, NEAREST = 64, 500, 10
 EFFORT = 1000
-"""Annoy's ``search_k``: a fifth of its default, which is made for many more rows than a few ten thousand."""
+"""Annoy's ``search_k``: a fifth of the default, which is meant for many more rows."""
 ASKED, SEED = 300, 1
 
 
 def recall(vectors: Vectors) -> float:
-    """Recall@10 of the catalogue's index: trees over the leading dimensions, candidates ranked again by all.
+    """Measure recall@10 of the catalogue's index: trees over the leading dimensions, candidates ranked by all of them.
 
     ``ASKED`` of the unit vectors [N, D] ask for their nearest among the others.
     """
