@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from catalogs.estimate import shared
+from catalogs.estimate import measure_recall
 from catalogs.index import half_vectors
 from catalogs.index.engine import Recipe, named
 from catalogs.index.half_vectors import Halves
@@ -37,5 +37,5 @@ def recall(vectors: Vectors) -> float:
         for query, truth in zip(asked, np.argsort(-(asked @ stored.T), axis=1)[:, :NEAREST], strict=True):
             numbers = engine.nearest(loaded, query[: recipe.dims], recipe.candidates, recipe.effort)
             best = numbers[np.argsort(-rows.cosines(numbers, query))[:NEAREST]]
-            found.append(shared(truth, best))
+            found.append(measure_recall(truth, best))
     return float(np.mean(found))
