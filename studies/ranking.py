@@ -1,4 +1,4 @@
-"""``python -m studies.ranking``: what the choices of ``rank`` and ``outliers`` rest on, on lenses that are known.
+"""``python -m studies.ranking``: studies of the choices of ``rank`` and ``outliers``, on known lenses.
 
 ``examples``: each method by few and by many examples. ``augment``: examples as they are, or in eight orientations.
 ``probability``: log-loss at the true prevalence. ``rounds``: how many lenses six rounds of marking find, by what
@@ -41,7 +41,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 EXAMPLES = (1, 3, 8, 16, 24)
 AUGMENTED, CALIBRATED, BEGUN = 10, 12, 5
-"""Examples to begin with, of each part."""
+"""Number of first examples of each part."""
 ROUNDS, A_ROUND = 6, 20
 WINDOWS, NEIGHBOUR, FOREST = 60, 10, 300
 PLANS: Mapping[str, tuple[rank.Next, ...]] = {
@@ -118,14 +118,14 @@ def _tried(catalogue: Catalogue, known: Examples, tried: Trial, about: Mapping[s
 
 
 def _draws(known: Examples, tried: Trial) -> Iterator[tuple[Examples, Examples]]:
-    """Examples, and the lenses that are left to be found."""
+    """Split the lenses into examples and those to be found."""
     for draw in range(tried.draws):
         order = np.random.default_rng([tried.seed, draw]).permutation(len(known))
         yield known[np.sort(order[: tried.examples])], known[np.sort(order[tried.examples :])]
 
 
 def _probability(catalogue: Catalogue, known: Examples, tried: Trial) -> dict[str, Any]:
-    """Means over draws; the best hundred and the next three hundred, and what was promised of them."""
+    """Average the best hundred and the next three hundred over draws, with the probabilities given for them."""
     known = _ranked(catalogue, known, tried.where)
     found = [_one_probability(catalogue, like, sought, tried.where) for like, sought in _draws(known, tried)]
     return {"examples": tried.examples, "draws": tried.draws} | {
@@ -134,7 +134,7 @@ def _probability(catalogue: Catalogue, known: Examples, tried: Trial) -> dict[st
 
 
 def _ranked(catalogue: Catalogue, known: Examples, where: str | None) -> Examples:
-    """Those that a ranking lists."""
+    """List the objects of a ranking."""
     everything = random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), 10**9)
     return known[np.isin(known.object_id, everything.object_id)]
 
@@ -172,7 +172,7 @@ def _rounds(catalogue: Catalogue, known: Examples, tried: Trial) -> Iterator[dic
 def _searched(
     catalogue: Catalogue, like: Examples, sought: Examples, plan: Sequence[rank.Next], where: str | None
 ) -> int:
-    """How many of the lenses sought are among what was kept, where all that is one of them is kept."""
+    """Count the lenses among the rows that were kept."""
     none = examples.none(catalogue.info.dim)
     judged = Marks(none, none)
     for judge in plan:
@@ -189,7 +189,7 @@ def _searched(
 
 
 def _outliers(catalogue: Catalogue, where: str | None, builder: QueryBuilder) -> Rows:
-    """A row for each method: the area under the curve for each way to be spoilt. It learns from half of the objects."""
+    """Make a row for each method: the area under the curve for each artefact. It is fitted to half of the objects."""
     everything = random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), outliers.SAMPLE)
     order = np.random.default_rng(0).permutation(len(everything))
     usual, unseen = everything[order[::2]], everything[order[1::2]]
@@ -218,7 +218,7 @@ def _methods(usual: Sample) -> dict[str, Callable[[NDArray[np.float32]], NDArray
 
 
 def _spoilt_vectors(catalogue: Catalogue, some: Sample, builder: QueryBuilder) -> dict[str, NDArray[np.float32]]:
-    """Unit vectors of the windows of objects, spoilt in each way."""
+    """Embed cutouts of objects with each artefact: unit vectors."""
     at_hand = builder.stamps()
     windows = [at_hand.at(float(ra), float(dec)) for ra, dec in zip(some.ra, some.dec, strict=True)]
     found = {}
@@ -230,7 +230,7 @@ def _spoilt_vectors(catalogue: Catalogue, some: Sample, builder: QueryBuilder) -
 
 
 def _area(bad: NDArray[np.floating], good: NDArray[np.floating]) -> float:
-    """How often something spoilt is farther out than something whole: the area under the curve."""
+    """Compute how often an object with an artefact is farther out than one without: the area under the curve."""
     ordered = np.sort(good)
     below, upto = np.searchsorted(ordered, bad, "left"), np.searchsorted(ordered, bad, "right")
     return float((below + upto).mean() / 2 / len(good))

@@ -13,7 +13,7 @@ import numpy as np
 from bench.harness.embeddings import Vectors
 from bench.harness.timing import Work, cost, middle, paired
 from catalogs.catalogue import Catalogue
-from catalogs.estimate import Estimate, interval, shared
+from catalogs.estimate import Estimate, estimate_mean, measure_recall
 from catalogs.index import searcher
 from catalogs.search.candidates import Candidates
 from catalogs.search.hits import Hits
@@ -96,8 +96,8 @@ def filtered(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
 
 
 def _found(truth: list[Hits], found: list[Hits]) -> Estimate:
-    shares = [shared(t.object_id[:K], f.object_id[:K]) for t, f in zip(truth, found, strict=True)]
-    return interval(np.array(shares))
+    shares = [measure_recall(t.object_id[:K], f.object_id[:K]) for t, f in zip(truth, found, strict=True)]
+    return estimate_mean(np.array(shares))
 
 
 def _median_ms(filled: Catalogue, queries: Vectors, chosen: Selection) -> float:

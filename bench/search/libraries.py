@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bench.harness.embeddings import Source
 from bench.harness.setup import Setup
 from bench.harness.timing import cost, now
-from catalogs.estimate import shared
+from catalogs.estimate import measure_recall
 from catalogs.index import half_vectors
 from catalogs.index.engine import find_engine
 from catalogs.index.half_vectors import HalfVectors
@@ -69,7 +69,7 @@ def measure(setup: Setup, source: Source, count: int) -> list[dict[str, Any]]:
 
 
 def _asked(search: Search, queries: Vectors, truth: NDArray[np.int64]) -> dict[str, float]:
-    shares = [shared(nearest, search(query)) for nearest, query in zip(truth, queries, strict=True)]
+    shares = [measure_recall(nearest, search(query)) for nearest, query in zip(truth, queries, strict=True)]
     took = [cost(partial(search, query)).wall for query in queries]
     return {"recall_at_10": float(np.mean(shares)), "ms": 1000 * median(took)}
 

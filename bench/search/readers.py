@@ -25,7 +25,7 @@ from bench.harness.embeddings import Cloud, Vectors
 from bench.harness.setup import Setup
 from bench.harness.timing import cost, in_turns, middle
 from catalogs.catalogue import Catalogue
-from catalogs.estimate import shared
+from catalogs.estimate import measure_recall
 from catalogs.index import build as index
 from catalogs.index import half_vectors
 from catalogs.index.half_vectors import HalfVectors
@@ -115,7 +115,7 @@ def _timed(readers: dict[str, Answer | None], asked: int, runs: int) -> list[dic
     spent = in_turns({name: partial(cost, answer) for name, answer in there.items()}, runs)
     return [
         {"reader": name, "cpu_s": middle(spent[name]).cpu, "wall_s": middle(spent[name]).wall,
-         "agrees": shared(truth, found[name])}
+         "agrees": measure_recall(truth, found[name])}
         if name in there
         else {"reader": f"{name}: not installed"}
         for name in readers

@@ -12,7 +12,7 @@ import numpy as np
 from bench.harness.embeddings import Source, Vectors
 from bench.harness.setup import Setup
 from bench.harness.timing import Work, cost, paired
-from catalogs.estimate import shared
+from catalogs.estimate import measure_recall
 from catalogs.index import annoy_engine, half_vectors
 from catalogs.index.build import CANDIDATES, DIMS, SEED
 from catalogs.index.half_vectors import HalfVectors
@@ -77,8 +77,8 @@ def _asked(
     answers = [answer(query) for query in queries]
     pairs = [paired(*timed(query), 1) for query in queries[:TIMED]]
     return {
-        "recall_at_10": float(np.mean([shared(t[:10], a[:10]) for t, a in zip(truth, answers, strict=True)])),
-        "recall_at_100": float(np.mean([shared(t, a[:100]) for t, a in zip(truth, answers, strict=True)])),
+        "recall_at_10": float(np.mean([measure_recall(t[:10], a[:10]) for t, a in zip(truth, answers, strict=True)])),
+        "recall_at_100": float(np.mean([measure_recall(t, a[:100]) for t, a in zip(truth, answers, strict=True)])),
         "cpu_ms": 1000 * median(pair.a[0].cpu for pair in pairs),
         "speedup": median(pair.wall_ratio for pair in pairs),
     }

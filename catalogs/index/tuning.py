@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.estimate import Estimate, interval, shared
+from catalogs.estimate import Estimate, estimate_mean, measure_recall
 from catalogs.index.engine import Engine, find_engine
 from catalogs.index.half_vectors import HalfVectors
 from catalogs.index.settings import IndexSettings
@@ -104,8 +104,8 @@ class _Trial:
             found = engine.nearest(loaded, question[: recipe.dims], recipe.candidates, recipe.effort)
             cosine = self._rows.cosines(found, question)
             took.append(time.perf_counter() - began)
-            shares.append(shared(truth, self._others(number, found, cosine)))
-        return median(took), interval(np.array(shares))
+            shares.append(measure_recall(truth, self._others(number, found, cosine)))
+        return median(took), estimate_mean(np.array(shares))
 
     @staticmethod
     def _others(itself: int, numbers: NDArray[np.int64], cosine: Vectors) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.estimate import Estimate, interval, shared
+from catalogs.estimate import Estimate, estimate_mean, measure_recall
 from catalogs.index.coverage import covering
 from catalogs.index.half_vectors import HalfVectors
 from catalogs.index.settings import IndexSettings
@@ -57,13 +57,13 @@ def verify(catalogue: TileStore, questions: int = QUESTIONS, seed: int = 0) -> V
         for truth, found in zip(exact, by_index, strict=True):
             others, answered = (hits.object_id[hits.object_id != truth.object_id[0]] for hits in (truth, found))
             for k, of_each in shares.items():
-                of_each.append(shared(others[:k], answered[:k]))
+                of_each.append(measure_recall(others[:k], answered[:k]))
     index_ms, exact_ms = _latency(snapshot, asked[:_TIMED])
     return Verified(
         rows=rows,
         questions=len(asked),
-        recall_at_10=interval(np.array(shares[10])),
-        recall_at_100=interval(np.array(shares[100])),
+        recall_at_10=estimate_mean(np.array(shares[10])),
+        recall_at_100=estimate_mean(np.array(shares[100])),
         index_ms=index_ms,
         exact_ms=exact_ms,
         default="index" if Candidates(snapshot, asked[:1]).large else "exact",

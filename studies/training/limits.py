@@ -1,4 +1,4 @@
-"""What limits the probes: their form, the number of labels, the pooling, the scale, the network, or the labels.
+"""Limits of the probes: their form, the number of labels, the pooling, the scale, the network, or the labels.
 
 Everything is a probe of frozen vectors, judged out of fold on one stratified split into five: no network is trained on
 labelled objects.
@@ -41,7 +41,7 @@ from training.loop.checkpoint import Checkpoint, load
 
 FOLDS = 5
 FEWER = (8, 4, 2)
-"""One label in so many of a training part, for the learning curve."""
+"""Shares of the labels of a training part, one in this number, for the learning curve."""
 Rows = NDArray[np.intp]
 Make = Callable[[], Any]
 
@@ -67,7 +67,7 @@ FORMS: Mapping[str, Make] = {
 
 @dataclass(frozen=True)
 class Asked:
-    """Objects with a yes-or-no label: ``flux`` [N, 5, S, S], ``label`` bool [N]; ``close``: their middle, enlarged."""
+    """Objects with a binary label: ``flux`` [N, 5, S, S], ``label`` bool [N], and ``close``, their middle enlarged."""
 
     name: str
     flux: Flux
@@ -76,7 +76,7 @@ class Asked:
 
 
 def questions(checkpoint: Checkpoint, data: Path) -> tuple[Asked, Asked]:
-    """Lenses among galaxies of equal magnitude, and galaxies among stars, blends and artefacts."""
+    """Read lenses among galaxies of equal magnitude, and galaxies among stars, blends and artefacts."""
     side = checkpoint.config.model.window
     lenses, galaxies, large = load_lenses(data, side), pictures.galaxies(data, side), pictures.galaxies(data, 2 * side)
     some = subsets(lenses)["matched"]
@@ -87,7 +87,7 @@ def questions(checkpoint: Checkpoint, data: Path) -> tuple[Asked, Asked]:
 
 
 def out_of_fold(vectors: Vectors, label: Bools, make: Make = probes.classifier, share: float = 1.0) -> Floats:
-    """Scores [N] of objects by what was learned from ``share`` of those in the other folds."""
+    """Score objects [N] by a probe fitted to ``share`` of those in the other folds."""
     score = np.empty(len(label))
     for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(vectors, label):
         some = train if share == 1 else _drawn(train, label, share)
@@ -103,7 +103,7 @@ def _drawn(rows: Rows, label: Bools, share: float) -> Rows:
 
 
 def limits(run: Path, data: Path, say: Callable[[str], None]) -> Iterator[tuple[str, dict[str, PairedEstimate]]]:
-    """Ways to read a label out of frozen vectors, linear unless they say so, with the AUC of every question."""
+    """Yield ways to read a label out of frozen embeddings, most of them linear, with the AUC of each question."""
     checkpoint = load(run)
     encoded, both = Encoded(checkpoint), questions(checkpoint, data)
     features = [dict(_features(asked, checkpoint, encoded)) for asked in both]
@@ -131,7 +131,7 @@ def _features(asked: Asked, checkpoint: Checkpoint, encoded: Encoded) -> Iterato
 
 
 def by_type(run: Path, data: Path) -> dict[str, PairedEstimate]:
-    """AUC of the linear probe for lenses that are single galaxies, and for groups, against all matched negatives."""
+    """Estimate the AUC of the linear probe for single-galaxy lenses and for groups, against all matched negatives."""
     checkpoint = load(run)
     asked = questions(checkpoint, data)[0]
     score = out_of_fold(baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(asked.flux)), asked.label)
@@ -144,7 +144,7 @@ def by_type(run: Path, data: Path) -> dict[str, PairedEstimate]:
 
 @dataclass(frozen=True)
 class Contradicted:
-    """Pictures [n, 3, S, S] (i, r, g) of ``total``, whose label no probe believes, and that label: galaxy or not."""
+    """Pictures [n, 3, S, S] (i, r, g), out of ``total``, whose label (galaxy or not) contradicts all probes."""
 
     total: int
     flux: Flux
@@ -152,7 +152,7 @@ class Contradicted:
 
 
 def contradicted(run: Path, data: Path) -> Contradicted:
-    """Pictures on whose other side of the border the linear probe and every one of ``FORMS`` put them."""
+    """Find the pictures that the linear probe and all of ``FORMS`` put on the other side of the boundary."""
     checkpoint = load(run)
     asked = questions(checkpoint, data)[1]
     vectors = baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(asked.flux))
@@ -163,7 +163,7 @@ def contradicted(run: Path, data: Path) -> Contradicted:
 
 
 def draw(doubted: Contradicted, out: Path, across: int = 12) -> None:
-    """All those pictures, with a red frame where the label says galaxy."""
+    """Draw these pictures, with a red frame where the label is galaxy."""
     down = -(-len(doubted.flux) // across)
     figure = Figure(figsize=(across, down + 0.1))
     width, height = 1 / across, 1 / down

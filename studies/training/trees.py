@@ -1,4 +1,4 @@
-"""What an index of trees finds: whitening makes all directions count alike, and trees live from a few that matter."""
+"""Recall of an index of trees, which needs a few dominant directions, while whitening levels them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from catalogs.estimate import shared
+from catalogs.estimate import measure_recall
 from catalogs.index import half_vectors
 from catalogs.index.engine import find_engine
 from catalogs.index.half_vectors import HalfVectors
@@ -16,12 +16,12 @@ from training.evaluate.models import Vectors
 
 DIMS, CANDIDATES, NEAREST = 64, 500, 10
 EFFORT = 1000
-"""Annoy's ``search_k``: a fifth of its default, which is made for many more rows than a few ten thousand."""
+"""Annoy's ``search_k``: a fifth of the default, which is meant for many more rows."""
 ASKED, SEED = 300, 1
 
 
 def recall(vectors: Vectors) -> float:
-    """Recall@10 of the catalogue's index: trees over the leading dimensions, candidates ranked again by all.
+    """Measure recall@10 of the catalogue's index: trees over the leading dimensions, candidates ranked by all of them.
 
     ``ASKED`` of the unit vectors [N, D] ask for their nearest among the others.
     """
@@ -38,5 +38,5 @@ def recall(vectors: Vectors) -> float:
         for query, truth in zip(asked, np.argsort(-(asked @ stored.T), axis=1)[:, :NEAREST], strict=True):
             numbers = engine.nearest(loaded, query[: recipe.dims], recipe.candidates, recipe.effort)
             best = numbers[np.argsort(-rows.cosines(numbers, query))[:NEAREST]]
-            found.append(shared(truth, best))
+            found.append(measure_recall(truth, best))
     return float(np.mean(found))

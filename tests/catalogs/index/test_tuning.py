@@ -99,8 +99,8 @@ def test_without_an_index_there_is_nothing_to_verify(wide):
 
 
 def test_the_interval_is_that_of_the_mean():
-    found = estimate.interval(np.r_[np.ones(90), np.zeros(10)])
+    found = estimate.estimate_mean(np.r_[np.ones(90), np.zeros(10)])
     assert found.value == 0.9
     assert 0.82 < found.low < 0.87
     assert 0.93 < found.high < 0.97
-    assert estimate.interval(np.ones(50)) == Estimate(1.0, 1.0, 1.0)
+    assert estimate.estimate_mean(np.ones(50)) == Estimate(1.0, 1.0, 1.0)
