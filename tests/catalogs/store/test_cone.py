@@ -103,7 +103,7 @@ def test_a_cone_off_the_sky_is_refused(catalogue, where):
 
 
 def test_footers_are_remembered_and_a_changed_tile_is_noticed(catalogue, run, make_rows, write_tile, monkeypatch):
-    monkeypatch.setattr("catalogs.store.footers._KEEP_FROM", 1)
+    monkeypatch.setattr("catalogs.store.footers._WORTH_SAVING", 1)
     write_tile(catalogue, "1.200", make_rows(1, [10.0], [10.0]))
     assert len(catalogue.cone(10.0, 10.0, 10)) == 1
     assert (catalogue.path / "index" / "footers.json").exists()
