@@ -145,4 +145,6 @@ _WRITERS: dict[str, Callable[[Any], str | bytes]] = {
     "ds9": _ds9,
 }
 FORMATS = tuple(_WRITERS)
-"""The first is the default of the commands."""
+"""Formats of rows. The first is the default of the commands, here and below."""
+REPORT_FORMATS, FACT_FORMATS = ("text", "json"), ("table", "json")
+"""Formats of what a command reports, and of facts about a catalogue or a model."""

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from catalogs.ranking import METHODS
-from scanner.cli.options import TABLE_FORMATS, catalog_option, encoder_options, image_options
+from catalogs.render import FACT_FORMATS
+from scanner.cli.options import catalog_option, encoder_options, image_options
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -37,7 +38,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for ranking.json and (with matplotlib) curve.png.",
 )
-@click.option("-f", "--format", "fmt", type=click.Choice(TABLE_FORMATS), default="table", show_default=True)
+@click.option("-f", "--format", "fmt", type=click.Choice(FACT_FORMATS), default="table", show_default=True)
 def evaluate_ranking(
     catalog: Path,
     truth: Path,

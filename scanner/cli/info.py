@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from scanner.cli.options import TABLE_FORMATS, catalog_option
+from catalogs.render import FACT_FORMATS
+from scanner.cli.options import catalog_option
 
 
 @click.command()
@@ -17,8 +18,8 @@ from scanner.cli.options import TABLE_FORMATS, catalog_option
     "-f",
     "--format",
     "fmt",
-    type=click.Choice(TABLE_FORMATS),
-    default=TABLE_FORMATS[0],
+    type=click.Choice(FACT_FORMATS),
+    default=FACT_FORMATS[0],
     show_default=True,
     help="Format of the output.",
 )

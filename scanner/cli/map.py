@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from catalogs.maps import METHODS
-from scanner.cli.options import REPORT_FORMATS, catalog_option, image_options
+from catalogs.render import REPORT_FORMATS
+from scanner.cli.options import catalog_option, image_options
 
 if TYPE_CHECKING:
     from catalogs.catalogue import Catalogue

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from catalogs.render import FORMATS, render
+from catalogs.render import FORMATS, REPORT_FORMATS, render
 from scanner.encoder.session import DEVICES
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from scanner.scan.share import Share
 
 F = TypeVar("F", bound=Callable[..., Any])
-REPORT_FORMATS, TABLE_FORMATS = ("text", "json"), ("table", "json")
-"""How a command reports what it did, or prints facts; lists of rows have ``catalogs.render.FORMATS``."""
 DEFAULT_CATALOG = "embeddings"
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from scanner.cli.options import REPORT_FORMATS, catalog_option
+from catalogs.render import REPORT_FORMATS
+from scanner.cli.options import catalog_option
 
 
 @click.command()

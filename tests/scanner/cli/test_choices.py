@@ -45,4 +45,4 @@ def test_every_command_that_reports_offers_the_same_formats() -> None:
         for option in main.get_command(click.Context(main), command).params  # type: ignore[union-attr]
         if option.name == "fmt" and isinstance(option.type, click.Choice)
     }
-    assert formats <= {options.FORMATS, options.REPORT_FORMATS, ("table", "json")}
+    assert formats <= {options.FORMATS, render.REPORT_FORMATS, render.FACT_FORMATS}
