@@ -60,8 +60,8 @@ def test_what_is_not_there_is_refused_by_name(arguments: dict[str, str], code: s
     assert caught.value.code == code
 
 
-def test_the_shipped_list_is_made_again_byte_for_byte(shared_data: Path) -> None:
-    source = shared_data / "catalogs" / "lenscat_catalog.csv.gz"
+def test_the_shipped_list_is_made_again_byte_for_byte(shipped: Path) -> None:
+    source = shipped / "lenscat" / "lenscat_catalog.csv.gz"
     rows = compiling.merged(compiling.read(source))
     assert compiling.packed(rows) == lenses.DATA.read_bytes()
 
