@@ -11,10 +11,16 @@ from pathlib import Path
 
 import pytest
 from astropy.io import fits
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).parents[1]
 SHIPPED = REPOSITORY / "tests" / "data"
 SHARED = Path(os.environ.get("SCANNER_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -103,7 +103,7 @@ def test_the_scanner_embeds_with_it_without_torch(exported: Exported) -> None:
         "assert vectors.shape == (3, 32) and np.isfinite(vectors).all()\n"
     )
     pytest.importorskip("scanner.encoder")
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_card_says_what_it_saw_and_names_the_file(exported: Exported) -> None:
