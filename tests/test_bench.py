@@ -21,8 +21,6 @@ from bench.method import Cost, Pair
 from scanner import images, sources, survey
 from tests.support import tiny_encoder
 
-pytestmark = pytest.mark.timeout(1800)
-
 SAME = {"centred_cosine": 1.0, "least_centred_cosine": 1.0, "neighbour_overlap": 1.0, "windows": 64}
 """What an int8 file says that differs from fp32 in its name only."""
 

@@ -25,8 +25,6 @@ from scanner.scan import make_run, scan_tiles
 from scanner.tiles import find
 from tests.support import small_tiles, tiny_encoder
 
-pytestmark = pytest.mark.timeout(1800)
-
 LENSES = 16
 
 

@@ -22,7 +22,6 @@ import catalogs
 from .conftest import Scanner
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "analysis.md"
-pytestmark = pytest.mark.timeout(1800)  # LSDB is imported and compiles: half a minute of a quiet core
 NEEDED = ("matplotlib", "pandas", "polars", "duckdb", "openTSNE", "lsdb")
 
 

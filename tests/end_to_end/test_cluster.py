@@ -20,7 +20,6 @@ from tests.support.waiting import until
 REPOSITORY = Path(__file__).parents[2]
 
 pytestmark = [
-    pytest.mark.timeout(1800),
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see the processes"),
 ]
 

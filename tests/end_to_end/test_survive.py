@@ -127,7 +127,6 @@ def test_a_second_scan_skips_everything(survey_folder: Path, model: Path, undist
 
 
 @linux
-@pytest.mark.timeout(1800)
 def test_kill_9_at_random_moments_then_the_same_command_gives_the_same_catalogue(
     model: Path, tmp_path: Path, no_orphans: list[int]
 ) -> None:

@@ -43,7 +43,6 @@ OPTIONS = ScanOptions(readers=1)
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="kills processes"),
-    pytest.mark.timeout(1800),  # each of many processes imports everything anew
 ]
 
 

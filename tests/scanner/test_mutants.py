@@ -17,7 +17,6 @@ MUCH = 200
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="bounds the memory of a process")
-@pytest.mark.timeout(1800)
 def test_a_spoilt_file_is_refused_by_its_code_or_gives_the_rows_that_are_in_it(tmp_path: Path) -> None:
     """Bits flipped, bytes lost, doubled and made up, cards with wild values, raw and compressed: see ``mutants``.
 

@@ -16,7 +16,6 @@ from training.checkpoint import load, stages
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(1800)
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_simulation_to_release_in_two_stages_with_two_processes(tmp_path: Path) -> None:
     """Contrast, bfloat16, accumulation and loaders as in large.toml; nothing to evaluate with."""
