@@ -10,17 +10,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).parents[1]
+SHIPPED = REPOSITORY / "tests" / "data"
+SHARED = Path(os.environ.get("SCANNER_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "shared(why): needs survey data that are not in the repository, and why")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, visibly, what needs survey data that are not here, and say what it needs them for."""
+    marker = item.get_closest_marker("shared")
+    if marker and not SHARED.is_dir():
+        pytest.skip(f"no survey data here (set SCANNER_SHARED_DATA), needed for: {marker.args[0]}")
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real survey pixels, read in place; the test is skipped, visibly, where it is absent."""
-    folder = Path(os.environ.get("SCANNER_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip("no real survey data here: set SCANNER_SHARED_DATA to a folder that has it")
-    return folder
+    """Folder of survey data that are too large to ship, read in place; its tests carry the marker ``shared``."""
+    return SHARED
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +51,24 @@ def tiles_dev(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     subprocess.run([sys.executable, str(recipe), str(folder)], check=True, capture_output=True)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Path:
+    """Folder of the real pixels that ship with the repository: ``tests/data``."""
+    return SHIPPED
+
+
+@pytest.fixture(scope="session")
+def real_tile(shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the shipped tile 113.280 (gri, 928 x 928 px, gaps of no data), uncompressed; do not change it."""
+    folder = tmp_path_factory.mktemp("real_tile")
+    for path in sorted((shipped / "tile").glob("*.fz")):
+        with fits.open(path) as packed:
+            planes = [(hdu.data, hdu.header) for hdu in packed[1:]]
+        if len(planes) == 1:
+            hdus = [fits.PrimaryHDU(*planes[0])]
+        else:
+            hdus = [fits.PrimaryHDU(), *(fits.ImageHDU(*plane) for plane in planes)]
+        fits.HDUList(hdus).writeto(folder / path.stem)
+    return folder

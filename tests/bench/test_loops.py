@@ -176,8 +176,25 @@ def test_drift_is_the_end_over_the_beginning() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="PSS is read from /proc")
-def test_memory_is_watched_over_time_beside_what_a_command_prints() -> None:
-    program = "import time; time.sleep(0.5); held = bytearray(100_000_000); print('said'); time.sleep(3)"
+def test_memory_is_watched_over_time_beside_what_a_command_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command takes its memory when it was looked at for the first time, and holds it until it is seen."""
+    look = memory._pss
+
+    def looked(pid: int) -> tuple[int, int]:
+        found = look(pid)
+        for sign, least in (("looked", 1), ("seen", 100_000_000)):
+            if found[0] >= least:
+                (tmp_path / sign).touch()
+        return found
+
+    monkeypatch.setattr(memory, "_pss", looked)
+    wait = f"while not os.path.exists({f'{tmp_path}/'!r} + sign): time.sleep(0.01)"
+    program = (
+        f"import os, time\ndef wait(sign):\n  {wait}\n"
+        "wait('looked'); held = bytearray(100_000_000); print('said'); wait('seen')"
+    )
     found = memory.watched([sys.executable, "-c", program])
     assert found.output == "said\n"
     first, whole = found.peak(end=found.looks[0].at), found.peak()

@@ -26,8 +26,6 @@ from studies import artefacts as spoilt
 from studies import ranking
 from tests.support import small_tiles, tiny_encoder
 
-pytestmark = pytest.mark.timeout(300)
-
 LENSES = 16
 
 

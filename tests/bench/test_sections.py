@@ -26,8 +26,6 @@ from scanner.sources import sources
 from scanner.survey import survey
 from tests.support import tiny_encoder
 
-pytestmark = pytest.mark.timeout(600)
-
 SAME = {"centred_cosine": 1.0, "least_centred_cosine": 1.0, "neighbour_overlap": 1.0, "windows": 64}
 """What an int8 file says that differs from fp32 in its name only."""
 
@@ -151,8 +149,20 @@ def test_cost_sees_work_but_not_sleep() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="PSS is read from /proc")
-def test_peak_memory_counts_children_and_a_failed_command_is_not_timed() -> None:
-    child = "import time; held = bytearray(200_000_000); time.sleep(1.5)"
+def test_peak_memory_counts_children_and_a_failed_command_is_not_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child holds its memory until somebody has looked at it."""
+    look, seen = memory._pss, tmp_path / "seen"
+
+    def looked(pid: int) -> tuple[int, int]:
+        found = look(pid)
+        if found[0] > 200_000_000:
+            seen.touch()
+        return found
+
+    monkeypatch.setattr(memory, "_pss", looked)
+    child = f"import os, time; held = bytearray(200_000_000)\nwhile not os.path.exists({str(seen)!r}): time.sleep(0.01)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     peak = memory.peak_gb([sys.executable, "-c", parent])
     assert peak is not None

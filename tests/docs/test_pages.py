@@ -29,10 +29,7 @@ DEMO = REPOSITORY / "scanner" / "demo"
 MAPS = REPOSITORY / "docs" / "guide" / "maps-and-archives.md"
 WITH_PYTHON = [page for page in PAGES if any(block.language in ("python", "sql") for block in blocks(page))]
 
-pytestmark = [
-    pytest.mark.timeout(900),  # LSDB is imported and compiles: half a minute of a quiet core
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 Names = dict[str, Any]
 Run = Callable[[Path], tuple[Path, Names]]

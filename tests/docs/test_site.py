@@ -11,7 +11,6 @@ import pytest
 
 from tests.docs.pages import REPOSITORY
 
-pytestmark = pytest.mark.timeout(600)
 LOADED = re.compile(r"<(?:script|img|iframe|source)[^>]*\ssrc=\"([^\"]+)\"|<link[^>]*\shref=\"([^\"]+)\"")
 IN_STYLES = re.compile(r"(?:url\(|@import )\s*['\"]?((?:https?:)?//[^'\")\s]+)")
 

@@ -49,7 +49,6 @@ def scanner(no_torch: dict[str, str]) -> Scanner:
             cwd=cwd,
             input=stdin,
             env={**no_torch, **environment},
-            timeout=110,
         )
         return Done(done.returncode, done.stdout, done.stderr)
 

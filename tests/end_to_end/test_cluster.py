@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,11 @@ pytest.importorskip("distributed")
 
 from tests.end_to_end.conftest import Scanner
 from tests.support import small_tiles
+from tests.support.waiting import until
 
 REPOSITORY = Path(__file__).parents[2]
 
 pytestmark = [
-    pytest.mark.timeout(300),
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see the processes"),
 ]
 
@@ -36,6 +35,18 @@ def group(leader: int) -> set[int]:
         if int(pgrp) == leader and state != "Z":
             found.add(int(stat.parent.name))
     return found
+
+
+SLOWLY = """
+import time
+from pathlib import Path
+def slowly(self, target, rename=Path.replace):
+    done = rename(self, target)
+    time.sleep(0.5 if Path(target).suffix == ".parquet" else 0)
+    return done
+Path.replace = slowly
+"""
+"""A worker rests after every tile, so that there is work left when it is disturbed."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -56,27 +67,23 @@ def test_a_signal_to_all_and_then_the_same_command_again(
     command = ["scan-tiles", "--tiles", tmp_path / "list.txt", "--root", tmp_path / "unions", "--model", model]
     command += ["--out", out, "--workers", 2, "--readers", 0, "--device", "cpu", "--format", "json"]
 
+    (tmp_path / "slowly.py").write_text(SLOWLY)
     process = subprocess.Popen(
         [sys.executable, "-c", "from scanner.cli import main; main()", *map(str, command)],
-        env=no_torch,
+        env={**no_torch, "DASK_DISTRIBUTED__WORKER__PRELOAD": str(tmp_path / "slowly.py")},
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    end = time.monotonic() + 200
-    while not list((out / "tiles").glob("[!.]*.parquet")) and process.poll() is None:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: process.poll() is not None or list((out / "tiles").glob("[!.]*.parquet")))
     os.killpg(process.pid, number)
-    stdout, stderr = process.communicate(timeout=200)
+    stdout, stderr = process.communicate()
     assert process.returncode == 130, stderr
     assert stdout == ""
     assert "Traceback" not in stderr
     assert "exited" not in stderr
-    while group(process.pid):
-        assert time.monotonic() < end, "processes were left behind"
-        time.sleep(0.05)
+    until(lambda: not group(process.pid))
     kept = {path.name: path.read_bytes() for path in (out / "tiles").glob("*.parquet")}
     assert kept
     assert not list(out.rglob("*.tmp"))

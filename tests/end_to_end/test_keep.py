@@ -93,7 +93,6 @@ def test_half_a_wish_is_a_bad_command_line(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.timeout(300)
 def test_many_workers_keep_what_one_keeps(
     scanner: Scanner, sweep: list[str], kept: Path, like: Path, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ PIXEL_CODE = {"scipy.interpolate", "astropy.io.fits", "astropy.wcs", "sep", "onn
 def loaded(command: str) -> set[str]:
     """Modules that a process has loaded after ``command``."""
     listing = f"{command}\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, timeout=110, check=True)
+    done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 

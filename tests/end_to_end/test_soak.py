@@ -17,7 +17,6 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc to see the memory of processes")
-@pytest.mark.timeout(900)
 def test_a_soak_of_small_tiles_is_flat(tmp_path: Path, model: Path) -> None:
     """Good, empty, large, cut short and absent ones. What grows is the list of their reports, some 1 kB a tile."""
     soak.write(tmp_path)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 import catalogs
 from tests.end_to_end.conftest import Done, Scanner
 from tests.support import nursery, small_tiles
+from tests.support.waiting import until
 
 NAMES = small_tiles.names(12)
 REPOSITORY = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ def start(arguments: list[str], out: Path, environment: dict[str, str], program:
 
 
 def end(process: subprocess.Popen[str]) -> Done:
-    out, err = process.communicate(timeout=110)
+    out, err = process.communicate()
     return Done(process.returncode, out, err)
 
 
@@ -73,8 +73,21 @@ def children(pid: int) -> list[int]:
 
 
 def wait_for_tiles(out: Path, count: int, process: subprocess.Popen[str]) -> None:
-    while process.poll() is None and len(list((out / "tiles").glob("[!.]*.parquet"))) < count:
-        time.sleep(0.005)
+    until(lambda: process.poll() is not None or len(contents(out)) >= count)
+
+
+SLOWLY = """
+import time
+from pathlib import Path
+rename, renamed = Path.replace, []
+def slowly(self, target):
+    if Path(target).suffix == ".parquet":
+        renamed.append(target)
+        time.sleep(1 if len(renamed) > 2 else 0)
+    return rename(self, target)
+Path.replace = slowly
+"""
+"""Every tile but the first two takes a second, so that the scan is still in the middle when it is disturbed."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -89,7 +102,7 @@ def test_a_signal_in_the_middle_is_130_and_whole_tiles(
     readers: int,
 ) -> None:
     out, wanted = tmp_path / "out", [*arguments, "--readers", str(readers)]
-    process = start(wanted, out, no_torch)
+    process = start(wanted, out, no_torch, SLOWLY)
     wait_for_tiles(out, 2, process)
     started = children(process.pid)
     process.send_signal(number)
@@ -123,8 +136,7 @@ def test_a_signal_before_the_scan_has_begun_is_130_too(
         stderr=subprocess.PIPE,
         text=True,
     )
-    while "onnxruntime" not in Path(f"/proc/{process.pid}/maps").read_text():
-        time.sleep(0.01)
+    until(lambda: process.poll() is not None or "onnxruntime" in Path(f"/proc/{process.pid}/maps").read_text())
     process.send_signal(number)
     done = end(process)
     assert (done.code, done.out) == (130, ""), done.err

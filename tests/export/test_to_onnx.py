@@ -80,13 +80,12 @@ def test_a_file_that_disagrees_is_never_written(run: Path, tmp_path: Path, monke
     assert [path.name for path in tmp_path.iterdir()] == ["encoder.onnx"]
 
 
-def test_agrees_with_torch_on_real_survey_pixels(exported: Exported, graph: EmbeddingGraph, shared_data: Path) -> None:
-    frames = sorted((shared_data / "cfhtls" / "guide" / "spirals-rings").glob("*_gri.fits.fz"))[:2]
+def test_agrees_with_torch_on_real_survey_pixels(exported: Exported, graph: EmbeddingGraph, shipped: Path) -> None:
     windows = []
-    for frame in frames:
-        with fits.open(frame) as hdus:
+    for cutout in sorted((shipped / "cutouts").glob("*.fits.fz")):
+        with fits.open(cutout) as hdus:
             bands = [hdus[band].data * 10 ** (-0.4 * (30 - 31.4)) for band in "GRI"]
-        windows += [[band[y : y + 32, x : x + 32] for band in bands] for y in (100, 204) for x in range(4, 400, 50)]
+        windows += [[band[y : y + 32, x : x + 32] for band in bands] for y in (8, 32, 60) for x in (8, 32, 60)]
     flux = np.array(windows, np.float32)
     assert np.isfinite(flux).mean() > 0.9
     session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
@@ -104,7 +103,7 @@ def test_the_scanner_embeds_with_it_without_torch(exported: Exported) -> None:
         "assert vectors.shape == (3, 32) and np.isfinite(vectors).all()\n"
     )
     pytest.importorskip("scanner.encoder.encoder")
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_card_says_what_it_saw_and_names_the_file(exported: Exported) -> None:

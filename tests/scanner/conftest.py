@@ -17,8 +17,8 @@ from scanner.survey import survey, tile_list
 from scanner.survey.survey import Survey
 from tests.support import tiny_encoder
 
-NAME = "111.280"
-FILES = {"g": "calexp-CFIS_111_280.fits", "r": "CFIS.111.280.r.fits", "i": "PSS.DR4.111.280.i.fits"}
+NAME = "113.280"
+FILES = {"g": "calexp-CFIS_113_280.fits", "r": "CFIS.113.280.r.fits", "i": "PSS.DR4.113.280.i.fits"}
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +47,22 @@ def open_dev(tiles_dev: Path, unions: Survey) -> Callable[[str], TileImages]:
     return open_once
 
 
+@pytest.fixture(scope="session")
+def real_images(real_tile: Path, unions: Survey) -> TileImages:
+    """The shipped tile, opened once a session."""
+    return open_tile(unions, tile_list.find(unions, NAME, real_tile))
+
+
 @pytest.fixture
-def small_tile(tiles_dev: Path, tmp_path: Path) -> dict[str, Path]:
-    """g, r and i files of 440 x 440 real pixels (one field of the tile 111.280) in UNIONS names, to be spoilt."""
+def small_tile(real_tile: Path, tmp_path: Path) -> dict[str, Path]:
+    """g, r and i files of 440 x 440 real pixels (one field of the shipped tile) in UNIONS names, to be spoilt."""
     paths = {}
     for band, name in FILES.items():
-        with fits.open(tiles_dev / name) as hdus:
+        with fits.open(real_tile / name) as hdus:
             for hdu in hdus:
                 if hdu.data is not None:
-                    cut = WCS(hdu.header)[16:456, 16:456].to_header()
-                    hdu.data = hdu.data[16:456, 16:456]
+                    cut = WCS(hdu.header)[16:456, 472:912].to_header()
+                    hdu.data = hdu.data[16:456, 472:912]
                     for card in ("CRPIX1", "CRPIX2"):
                         hdu.header[card] = cut[card]
             paths[band] = tmp_path / name

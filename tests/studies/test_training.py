@@ -149,6 +149,7 @@ def test_windows_of_shards_have_every_band_in_its_place(checkpoint: Checkpoint, 
     assert np.isfinite(flux[:, 1:4]).mean() > 0.9
 
 
+@pytest.mark.shared("retrieval of 48 lenses among 916 galaxies")
 def test_a_comparison_that_was_interrupted_goes_on_with_what_is_missing(
     plan: Path, shards: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

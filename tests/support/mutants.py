@@ -35,7 +35,7 @@ from scanner.survey.tile import Tile
 from tests.support import small_tiles, tiny_encoder
 
 NAME, SIZE = "200.292", 96
-PATIENCE = 60.0
+PATIENCE = 600.0
 """Seconds after which a mutant counts as one that hangs; they take some milliseconds on a quiet machine."""
 
 HUGE = 1e30

@@ -20,8 +20,8 @@ def compiled(tmp_path: Path, *lines: str) -> list[compile_lenses.Lens]:
     return compile_lenses.merged(compile_lenses.read(source))
 
 
-def test_the_shipped_list_is_made_again_byte_for_byte(shared_data: Path) -> None:
-    source = shared_data / "catalogs" / "lenscat_catalog.csv.gz"
+def test_the_shipped_list_is_made_again_byte_for_byte(shipped: Path) -> None:
+    source = shipped / "lenscat" / "lenscat_catalog.csv.gz"
     rows = compile_lenses.merged(compile_lenses.read(source))
     assert compile_lenses.packed(rows) == lenses.DATA.read_bytes()
 

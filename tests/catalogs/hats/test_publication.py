@@ -233,7 +233,6 @@ def parquet_rows(table: Path) -> pa.Table:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.timeout(600)  # LSDB compiles its cross-match with numba
 def test_lsdb_opens_searches_and_cross_matches(catalogue, collection) -> None:
     lsdb = pytest.importorskip("lsdb", reason="LSDB is not installed")
     opened = lsdb.open_catalog(str(collection))

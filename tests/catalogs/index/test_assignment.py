@@ -61,7 +61,7 @@ def test_shares_one_after_the_other_make_the_index_of_one_machine(survey, alone)
 
 def test_shares_at_once_make_the_index_of_one_machine(survey, alone):
     machines = [start(survey, f"{number}/3") for number in (1, 2, 3)]
-    built = [machine.communicate(timeout=100)[0].split() for machine in machines]
+    built = [machine.communicate()[0].split() for machine in machines]
     assert [len(names) for names in built] == [2, 2, 2]
     assert data(survey) == alone
     assert index.build(survey, Options(shard_rows=ROOM)).built == ()
@@ -73,7 +73,7 @@ def test_what_no_share_built_is_searched_exactly_and_made_by_the_last_run(survey
     expected = list(survey.neighbours(vector=np.arange(16.0), k=8)["object_id"])
     index.build(survey, Options(shard_rows=ROOM, share=(2, 3)))
     killed = start(survey, "1/3", SCRIPT.replace("print", "import os; os.kill(os.getpid(), 9); print", 1))
-    assert killed.wait(100) == -signal.SIGKILL
+    assert killed.wait() == -signal.SIGKILL
     found = survey.neighbours(vector=np.arange(16.0), k=8)
     assert list(found["object_id"]) == expected
     assert 600 <= found.meta["rows_indexed"] < 1800
@@ -134,7 +134,7 @@ def test_a_run_of_the_whole_waits_for_shares(tmp_path):
         thread.start()
         thread.join(0.3)
         order.append("shares")
-    thread.join(10)
+    thread.join()
     assert order == ["shares", "whole"]
 
 

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -315,7 +314,7 @@ print(len(index.build(catalogs.open(sys.argv[1]), index.Options(shard_rows=700))
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", script, str(survey.path)]
     pair = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
-    assert sorted(process.communicate(timeout=60)[0].strip() for process in pair) == ["0", "3"]
+    assert sorted(process.communicate()[0].strip() for process in pair) == ["0", "3"]
     assert answer(survey)[1] == 1800
 
 
@@ -330,8 +329,7 @@ for trees in range(2, 12):
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     process = subprocess.Popen([sys.executable, "-c", script, str(survey.path)], env=environment)
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None:
         assert answer(survey)[0] == expected
     assert process.wait() == 0
 

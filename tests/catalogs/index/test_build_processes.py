@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -18,15 +17,11 @@ from catalogs import parallel
 from catalogs.errors import ScannerError
 from catalogs.index import build as index
 from catalogs.index.build import Options
+from tests.support.waiting import until
 
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def wait(path: Path) -> None:
-    path.write_text(str(os.getpid()))
-    time.sleep(60)
 
 
 def test_processes_build_the_same_index(survey, monkeypatch):
@@ -68,20 +63,16 @@ import workers
 list(processes.each([partial(workers.wait, Path(sys.argv[1]))], 1, Path(".")))
 """
     (tmp_path / "workers.py").write_text(
-        "import os, time\ndef wait(path):\n    path.write_text(str(os.getpid()))\n    time.sleep(60)\n"
+        "import os, time\ndef wait(path):\n    path.write_text(str(os.getpid()))\n    time.sleep(3600)\n"
     )
     told = tmp_path / "pid"
     environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[3]}{os.pathsep}{tmp_path}"}
     parent = subprocess.Popen([sys.executable, "-c", script, str(told), str(tmp_path)], env=environment)
-    deadline = time.monotonic() + 30
-    while not (told.exists() and told.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: told.exists() and told.read_text())
     worker = int(told.read_text())
     parent.kill()
     parent.wait()
-    while alive(worker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not alive(worker)
+    until(lambda: not alive(worker))
 
 
 def alive(pid: int) -> bool:

@@ -48,7 +48,6 @@ def purity(places: np.ndarray, kind: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("method", "library"), [("pca", "numpy"), ("tsne", "openTSNE"), ("umap", "umap")])
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.timeout(600)  # numba compiles UMAP anew: 13 s of one quiet core
 def test_objects_of_a_kind_lie_together_fitted_or_placed(three_kinds, method, library) -> None:
     pytest.importorskip(library, reason="needs the extra [maps]")
     report = build_map(three_kinds, MapSettings(method, sample=120, seed=3))

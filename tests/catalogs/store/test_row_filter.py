@@ -152,7 +152,9 @@ filters = st.recursive(
 
 
 @given(filters, st.lists(st.tuples(numbers, numbers, numbers), min_size=1, max_size=12))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 def test_a_filter_means_what_python_means_whatever_the_row_groups(run, make_rows, tmp_path_factory, text, values):
     catalogue = catalogs.create(tmp_path_factory.mktemp("any"), run)
     mag_u, mag_g, snr = np.array(values, np.float32).T

@@ -77,7 +77,7 @@ def test_the_temporary_of_a_live_writer_is_left_alone(catalogue, run):
     process = start(catalogue.path, "217.292", "wait")
     catalogs.create(catalogue.path, run)
     assert len(temporaries(catalogue)) == 1
-    process.communicate("", timeout=30)
+    process.communicate("")
     assert process.returncode == 0
     assert catalogue.done("217.292", run.digest)
     assert temporaries(catalogue) == []
@@ -86,7 +86,7 @@ def test_the_temporary_of_a_live_writer_is_left_alone(catalogue, run):
 def test_two_writers_of_one_tile_give_one_whole_file(catalogue, run):
     pair = [start(catalogue.path, "217.292", "wait") for _ in range(2)]
     for process in pair:
-        process.communicate("", timeout=30)
+        process.communicate("")
         assert process.returncode == 0
     assert catalogue.done("217.292", run.digest)
     assert len(catalogue.table(["ra"])) == 70_000
@@ -95,18 +95,18 @@ def test_two_writers_of_one_tile_give_one_whole_file(catalogue, run):
 
 def test_a_killed_run_repeated_gives_the_same_bytes(tmp_path, run):
     undisturbed = start(tmp_path / "a", "217.292", "finish")
-    undisturbed.communicate(timeout=30)
+    undisturbed.communicate()
     killed = start(tmp_path / "b", "217.292", "wait")
     killed.kill()
     killed.wait()
-    start(tmp_path / "b", "217.292", "finish").communicate(timeout=30)
+    start(tmp_path / "b", "217.292", "finish").communicate()
     first, second = (catalogs.open(tmp_path / home).tile_path("217.292").read_bytes() for home in "ab")
     assert first == second
 
 
 def test_a_file_that_may_not_grow_is_a_full_output(catalogue):
     process = start(catalogue.path, "217.292", "limit")
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate()
     assert process.returncode == 1
     assert "ScannerError: " in stderr
     assert "no room left" in stderr
@@ -208,5 +208,5 @@ def test_a_lock_waits_for_its_owner(tmp_path):
         thread.start()
         time.sleep(0.2)
         order.append("first")
-    thread.join(10)
+    thread.join()
     assert order == ["first", "second"]

@@ -80,7 +80,6 @@ def settings(tmp_path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.platform != "linux", reason="the stand-in for sbatch uses setsid")
 def test_slurm_is_asked_for_workers(encoder: Encoder, tmp_path: Path, slurm: Path) -> None:
     names = small_tiles.names(3)
@@ -270,6 +269,6 @@ def test_who_wants_to_be_alone_is_alone() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join()
     assert len(seen) == 40
     assert {count for alone, count in seen if alone} == {1}

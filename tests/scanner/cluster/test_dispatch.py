@@ -9,8 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +37,7 @@ from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles
 from tests.support.deadly import Deadly
+from tests.support.waiting import until
 
 UNIONS = survey.load("unions")
 NAMES = small_tiles.names(16)
@@ -46,7 +46,6 @@ OPTIONS = ScanOptions(readers=1)
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="kills processes"),
-    pytest.mark.timeout(300),  # each of many processes imports everything anew
 ]
 
 
@@ -111,11 +110,19 @@ def contents(out: Path) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in sorted((out / "tiles").glob("*.parquet"))}
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 200.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.005)
+class Held(Notes):
+    """Lets the scan stand still when so many tiles have ended, until it is released."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+        self.reached, self.release = threading.Event(), threading.Event()
+
+    def finished(self, report: TileReport) -> None:
+        super().finished(report)
+        if len(self.ended) == self._at:
+            self.reached.set()
+            self.release.wait()
 
 
 class Bench:
@@ -143,11 +150,11 @@ def test_every_healthy_tile_exactly_once_whatever_dies(
     """One tile kills every worker that begins it, one is cut short, and one worker dies of something else."""
 
     def kill_one() -> None:
-        wait_for(lambda: len(bench.notes.ended) >= 9)
+        until(lambda: len(bench.notes.ended) >= 9)
         with contextlib.suppress(ProcessLookupError, TypeError):
             os.kill(workers.workers[0].pid, signal.SIGKILL)
 
-    killer = threading.Thread(target=kill_one)
+    killer = threading.Thread(target=kill_one, daemon=True)
     with Client(workers, set_as_default=False) as client:
         client.register_plugin(Deadly(DEADLY), name="deadly")
         killer.start()
@@ -291,23 +298,23 @@ def test_a_scheduler_that_comes_back(bench: Bench, plain: dict[str, bytes]) -> N
     port = free_port()
     processes = [dask_process("scheduler", "--port", port), worker(port)]
     found: list[ScanReport] = []
-    scanning = threading.Thread(
-        target=lambda: found.append(bench.scan(WorkerSource(address=f"tcp://127.0.0.1:{port}")))
-    )
+    bench.notes = held = Held(3)
+    address = f"tcp://127.0.0.1:{port}"
+    scanning = threading.Thread(target=lambda: found.append(bench.scan(WorkerSource(address=address))), daemon=True)
     try:
-        wait_for(lambda: listens(port))
+        until(lambda: listens(port))
         scanning.start()
-        wait_for(lambda: len(bench.notes.ended) >= 3)
+        until(held.reached.is_set)
         processes[0].kill()
         processes[0].wait()
-        done = len(bench.notes.ended)
+        held.release.set()
         processes += [dask_process("scheduler", "--port", port), worker(port)]
-        scanning.join(200)
+        scanning.join()
     finally:
+        held.release.set()
         for process in processes:
             process.kill()
             process.wait()
-    assert done < len(NAMES)
     assert sorted(tile.tile for tile in found[0].tiles) == sorted(NAMES)
     assert (found[0].count("done"), found[0].count("skipped")) == (len(NAMES) - 1, 0)
     assert contents(bench.out) == plain

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +21,7 @@ from scanner.scan.options import ScanOptions
 from scanner.scan.run import make_run
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles
+from tests.support.waiting import until
 
 UNIONS = survey.load("unions")
 NAMES = small_tiles.names(3)
@@ -53,13 +53,10 @@ def test_a_worker_that_is_given_nothing_lets_go_and_can_begin_again(
     station: TileWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who asked for the scan may have been killed; the workers of a shared cluster, and their GPUs, are others' too."""
-    monkeypatch.setattr(worker, "IDLE", 0.3)
     assert scanned(station, tmp_path, NAMES[0]) == "done"
     assert "endless-scan" in threads()
-    end = time.monotonic() + 60
-    while threads() & {"endless-scan", "writer"}:
-        assert time.monotonic() < end, threads()
-        time.sleep(0.01)
+    monkeypatch.setattr(worker, "IDLE", 0.3)
+    until(lambda: not threads() & {"endless-scan", "writer"})
     assert [scanned(station, tmp_path, name) for name in NAMES] == ["skipped", "done", "done"]
 
 

@@ -22,7 +22,7 @@ Files = dict[str, Path]
 
 def refusal(unions: Survey, folder: Path, code: str, **options: object) -> ScannerError:
     with pytest.raises(ScannerError) as caught:
-        open_tile(unions, tile_list.find(unions, "111.280", folder), **options)  # type: ignore[arg-type]
+        open_tile(unions, tile_list.find(unions, "113.280", folder), **options)  # type: ignore[arg-type]
     assert caught.value.code == code, caught.value.message
     assert caught.value.message.isprintable()
     assert caught.value.hint
@@ -47,7 +47,7 @@ def patch_card(path: Path, card: str, value: str) -> None:
 
 
 def test_the_tile_is_good_before_it_is_spoilt(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
-    images = open_tile(unions, tile_list.find(unions, "111.280", tmp_path))
+    images = open_tile(unions, tile_list.find(unions, "113.280", tmp_path))
     assert bands_with_data(images) == "gri"
     assert images.flux.shape == (5, 440, 440)
 
@@ -78,7 +78,7 @@ def test_truncated_and_compressed(suffix: str, small_tile: Files, tmp_path: Path
     else:
         fits.writeto(packed, image, header)
     os.truncate(packed, packed.stat().st_size * 2 // 3)
-    tile = Tile("111.280", {"r": packed})
+    tile = Tile("113.280", {"r": packed})
     with pytest.raises(ScannerError) as caught:
         open_tile(unions, tile)
     assert caught.value.code == "tile.truncated"
@@ -95,17 +95,17 @@ def test_flipped_bytes_in_a_compressed_image_are_no_crash(small_tile: Files, tmp
         for at in rng.integers(2880, len(raw), 20):
             raw[at] ^= int(rng.integers(1, 256))
         packed.write_bytes(bytes(raw))
-        assert outcome(unions, Tile("111.280", {"r": packed})).startswith("tile.")
+        assert outcome(unions, Tile("113.280", {"r": packed})).startswith("tile.")
 
 
 def test_missing_file(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
-    tile = tile_list.find(unions, "111.280", tmp_path)
+    tile = tile_list.find(unions, "113.280", tmp_path)
     small_tile["r"].unlink()
     with pytest.raises(ScannerError) as caught:
         open_tile(unions, tile)
     assert caught.value.code == "tile.missing_file"
     assert small_tile["r"].name in caught.value.message
-    assert bands_with_data(open_tile(unions, tile_list.find(unions, "111.280", tmp_path))) == "gi"
+    assert bands_with_data(open_tile(unions, tile_list.find(unions, "113.280", tmp_path))) == "gi"
 
 
 def test_no_file_in_the_bands_asked_for(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
@@ -162,7 +162,7 @@ def test_a_file_without_mask_and_variance_is_its_image(small_tile: Files, tmp_pa
     with fits.open(small_tile["g"]) as hdus:
         image, variance = hdus["IMAGE"].copy(), hdus["VARIANCE"].copy()
         fits.HDUList([fits.PrimaryHDU(), image, variance]).writeto(small_tile["g"], overwrite=True)
-    opened = open_tile(unions, tile_list.find(unions, "111.280", tmp_path))
+    opened = open_tile(unions, tile_list.find(unions, "113.280", tmp_path))
     assert opened.valid[1] > 0.9
     assert opened.variance[1] is not None
 
@@ -198,11 +198,11 @@ def test_a_mask_of_another_shape(small_tile: Files, tmp_path: Path, unions: Surv
 def test_all_nan(value: float, small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     with fits.open(small_tile["r"], mode="update") as hdus:
         hdus[0].data[:] = value
-    tile = Tile("111.280", {"r": small_tile["r"]})
+    tile = Tile("113.280", {"r": small_tile["r"]})
     with pytest.raises(ScannerError) as caught:
         open_tile(unions, tile)
     assert caught.value.code == "tile.all_nan"
-    assert bands_with_data(open_tile(unions, tile_list.find(unions, "111.280", tmp_path))) == "gi"
+    assert bands_with_data(open_tile(unions, tile_list.find(unions, "113.280", tmp_path))) == "gi"
 
 
 @pytest.mark.parametrize("card", ["CTYPE1", "CD1_1", "CRVAL2"])
@@ -265,7 +265,7 @@ def test_wild_headers_are_refused_before_memory_is_asked_for(
     patch_card(small_tile["r"], card, value)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ScannerError) as caught:
-        open_tile(unions, tile_list.find(unions, "111.280", tmp_path))
+        open_tile(unions, tile_list.find(unions, "113.280", tmp_path))
     assert caught.value.code.startswith("tile.")
     assert caught.value.hint
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
@@ -280,7 +280,7 @@ def test_scaling_that_is_no_number(value: str, small_tile: Files, tmp_path: Path
     at = raw.index(b"MAGZERO ")
     path.write_bytes(raw[:at] + f"BZERO   = {value:>20}".ljust(80).encode() + raw[at + 80 :])
     with pytest.raises(ScannerError) as caught:
-        open_tile(unions, Tile("111.280", {"r": path}))
+        open_tile(unions, Tile("113.280", {"r": path}))
     assert caught.value.code in ("tile.bad_header", "tile.all_nan")
 
 
@@ -291,7 +291,7 @@ def test_an_image_too_large_to_be_one(small_tile: Files, tmp_path: Path, unions:
     fits.CompImageHDU(image, header).writeto(packed)
     patch_card(packed, "ZNAXIS1", "2000000000")
     with pytest.raises(ScannerError) as caught:
-        open_tile(unions, Tile("111.280", {"r": packed}))
+        open_tile(unions, Tile("113.280", {"r": packed}))
     assert caught.value.code == "tile.too_large"
 
 
@@ -315,7 +315,7 @@ def test_random_damage_never_escapes_as_another_exception(small_tile: Files, tmp
         for at in rng.integers(0, 2880 * 3, 8):
             raw[at] = int(rng.integers(32, 127))
         path.write_bytes(bytes(raw))
-        assert outcome(unions, Tile("111.280", {"g": path})).startswith("tile.")
+        assert outcome(unions, Tile("113.280", {"g": path})).startswith("tile.")
 
 
 def test_errors_leave_no_file_open(small_tile: Files, tmp_path: Path, unions: Survey) -> None:

@@ -20,6 +20,7 @@ TO_NJY_30 = 10 ** (-0.4 * (30 - 31.4))
 TO_NJY_27 = 10 ** (-0.4 * (27 - 31.4))
 
 
+@pytest.mark.shared("five real bands of one field: KiDS and VIKING")
 def test_five_bands_of_a_real_tile(tiles_dev: Path, unions: Survey, open_dev: Callable[[str], TileImages]) -> None:
     """KiDS and VIKING pixels in UNIONS names: z tells its planes by EXTTYPE only."""
     images = open_dev("112.280")
@@ -38,43 +39,61 @@ def test_five_bands_of_a_real_tile(tiles_dev: Path, unions: Survey, open_dev: Ca
     assert images.variance[2] is None
 
 
-@pytest.mark.parametrize(("name", "gap"), [("110.280", 0.0), ("111.280", np.nan)])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "RICE"])
 def test_gaps_are_no_data_whatever_fills_them(
-    name: str, gap: float, tiles_dev: Path, open_dev: Callable[[str], TileImages]
+    packed: bool, shipped: Path, real_tile: Path, unions: Survey, real_images: TileImages
 ) -> None:
-    """Between the fields lie strips of 16 px: 0 in one tile, NaN in the other, bit 8 of the mask in g."""
-    images = open_dev(name)
-    x, y = name.split(".")
-    gaps = np.zeros(images.flux.shape[1:], bool)
-    gaps[:16] = gaps[:, :16] = True
-    raw = fits.getdata(tiles_dev / f"CFIS.{x}.{y}.r.fits")
-    np.testing.assert_array_equal(raw[gaps], gap)
+    """Between the fields lie strips of 16 and 10 px: 0 in r, NaN in i, 0 and bit 8 of the mask in g."""
+    suffix, folder = (".fz", shipped / "tile") if packed else ("", real_tile)
+    images = open_tile(unions, tile_list.find(unions, "113.280", folder)) if packed else real_images
+    gaps = np.zeros((928, 928), bool)
+    gaps[:16] = gaps[456:472] = gaps[912:] = gaps[231:241, :456] = True
+    gaps[:, :16] = gaps[:, 456:472] = gaps[:, 912:] = gaps[:456, 231:241] = True
+    np.testing.assert_array_equal(fits.getdata(folder / f"CFIS.113.280.r.fits{suffix}")[gaps], 0.0)
+    np.testing.assert_array_equal(fits.getdata(folder / f"PSS.DR4.113.280.i.fits{suffix}")[gaps], np.nan)
     assert images.present == (False, True, True, True, False)
-    assert np.isnan(images.flux[1][gaps]).all()
-    assert np.isnan(images.flux[2][gaps]).all()
+    for band in (1, 2, 3):
+        np.testing.assert_array_equal(np.isnan(images.flux[band]), gaps)
+        assert images.valid[band] == pytest.approx(1 - gaps.mean())
     assert np.isnan(images.flux[0]).all()
-    assert images.valid[1] == pytest.approx(np.isfinite(images.flux[1]).mean())
 
 
-def test_a_missing_band_is_nan_and_no_error(unions: Survey, open_dev: Callable[[str], TileImages]) -> None:
-    images = open_dev("111.280")
-    assert images.wcs[0] is None
-    assert images.variance[0] is None
-    assert bands_with_data(images) == "gri"
+def test_counts_become_nanojansky_by_the_zero_point_of_each_band(real_tile: Path, real_images: TileImages) -> None:
+    """27 in g, whose planes are named; 30 in r and i."""
+    assert real_images.detection_band == "r"
+    assert real_images.pixel_scale == pytest.approx(0.18577, rel=1e-4)
+    for band, name, hdu, to_njy in (
+        (1, "calexp-CFIS_113_280.fits", "IMAGE", TO_NJY_27),
+        (2, "CFIS.113.280.r.fits", 0, TO_NJY_30),
+        (3, "PSS.DR4.113.280.i.fits", 0, TO_NJY_30),
+    ):
+        data = np.isfinite(real_images.flux[band])
+        raw = fits.getdata(real_tile / name, hdu)
+        np.testing.assert_allclose(real_images.flux[band][data], raw[data] * to_njy, rtol=1e-6)
+    variance, raw = real_images.variance[1], fits.getdata(real_tile / "calexp-CFIS_113_280.fits", "VARIANCE")
+    assert variance is not None
+    np.testing.assert_allclose(variance, raw * TO_NJY_27**2, rtol=1e-6)
 
 
-def test_pixels_go_into_the_caller_s_memory(tiles_dev: Path, unions: Survey) -> None:
-    tile = tile_list.find(unions, "112.280", tiles_dev)
-    slot = np.zeros((3, 2600, 2600), np.float32)
+def test_a_missing_band_is_nan_and_no_error(real_images: TileImages) -> None:
+    assert real_images.wcs[0] is None
+    assert real_images.variance[0] is None
+    assert bands_with_data(real_images) == "gri"
+
+
+def test_pixels_go_into_the_caller_s_memory(real_tile: Path, unions: Survey, real_images: TileImages) -> None:
+    tile = tile_list.find(unions, "113.280", real_tile)
+    slot = np.zeros((3, 928, 928), np.float32)
     images = open_tile(unions, tile, ["i", "r"], room=lambda shape: slot[: shape[0]])
-    assert images.flux.shape == (2, 2600, 2600)
+    assert images.flux.shape == (2, 928, 928)
     assert np.shares_memory(images.flux, slot)
-    assert np.isfinite(slot[:2]).all()
+    np.testing.assert_array_equal(slot[:2], real_images.flux[[3, 2]])
     assert not slot[2].any()
     with pytest.raises(ValueError, match="float32"):
         open_tile(unions, tile, ["i", "r"], room=lambda shape: slot)
 
 
+@pytest.mark.shared("mask and variance as HSC-SSP writes them: a patch of HSC-SSP of 1.5 MB")
 def test_hsc_with_mask_and_variance(shared_data: Path, tmp_path: Path) -> None:
     """A patch of HSC-SSP: planes told by EXTTYPE, mask bits by the header's own numbers."""
     source = shared_data / "fields" / "hsc_gri" / "cutout-HSC-R-9071-s18a_wide-181211-014627.fits.gz"
@@ -97,9 +116,9 @@ def test_hsc_with_mask_and_variance(shared_data: Path, tmp_path: Path) -> None:
     assert 1 - masked.valid[0] == pytest.approx(0.0261, abs=1e-3)
 
 
-def test_a_legacy_survey_brick_that_is_nearly_empty(shared_data: Path) -> None:
+def test_a_legacy_survey_brick_that_is_nearly_empty(shipped: Path) -> None:
     legacy = survey.load("legacysurvey")
-    tile = tile_list.find(legacy, "1238p245", shared_data / "fields" / "legacysurvey_brick_z")
+    tile = tile_list.find(legacy, "1238p245", shipped / "legacysurvey")
     images = open_tile(legacy, tile)
     assert images.flux.shape == (4, 3600, 3600)
     assert bands_with_data(images) == "z"
@@ -112,9 +131,9 @@ def test_a_legacy_survey_brick_that_is_nearly_empty(shared_data: Path) -> None:
     assert 0.5 < noise < 3
 
 
-def test_cfhtls_compressed(shared_data: Path, tmp_path: Path, unions: Survey) -> None:
+def test_cfhtls_compressed(shipped: Path, tmp_path: Path, unions: Survey) -> None:
     """A real .fits.fz of MegaCam: the image moved from HDU 0 to HDU 1."""
-    source = shared_data / "fields" / "cfhtls_gri" / "CFHTLS_03_g_sci.fits.fz"
+    source = shipped / "megacam" / "CFHTLS_03_g_sci.fits.fz"
     shutil.copy(source, tmp_path / "CFIS.217.292.r.fits.fz")
     images = open_tile(unions, tile_list.find(unions, "217.292", tmp_path))
     assert bands_with_data(images) == "r"
@@ -122,6 +141,7 @@ def test_cfhtls_compressed(shared_data: Path, tmp_path: Path, unions: Survey) ->
     np.testing.assert_allclose(images.flux[2], fits.getdata(source, 1) * np.float32(TO_NJY_30), rtol=1e-5)
 
 
+@pytest.mark.shared("bz2 and a position of its own for each band: whole SDSS frames")
 def test_sdss_frames_by_a_survey_file_of_ones_own(shared_data: Path, tmp_path: Path) -> None:
     """Five bands, bz2, each with its own WCS: one object lies at different pixels."""
     bands = "".join(
@@ -219,8 +239,8 @@ def test_the_band_that_finds_the_objects_must_cover_the_tile(
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])
 def test_the_number_of_rows_at_once_changes_nothing(
-    rows: int, tiles_dev: Path, unions: Survey, open_dev: Callable[[str], TileImages], monkeypatch: pytest.MonkeyPatch
+    rows: int, real_tile: Path, unions: Survey, real_images: TileImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scanner.images.fits.ROWS_AT_ONCE", rows)
-    images = open_tile(unions, tile_list.find(unions, "111.280", tiles_dev), ["r"])
-    np.testing.assert_array_equal(images.flux[0], open_dev("111.280").flux[2])
+    images = open_tile(unions, tile_list.find(unions, "113.280", real_tile), ["r"])
+    np.testing.assert_array_equal(images.flux[0], real_images.flux[2])

@@ -21,6 +21,7 @@ from scanner.scan.pipeline import AHEAD, Pipeline
 from scanner.scan.progress import Quiet
 from scanner.scan.report import Seconds, TileReport
 from tests.support import tiny_encoder
+from tests.support.waiting import until
 
 BANDS = tuple("ugriz")
 
@@ -138,13 +139,14 @@ def test_rows_come_in_order_whatever_the_callers_do(bench: Bench) -> None:
 def test_no_more_is_cut_than_is_written(bench: Bench) -> None:
     """A tile of any size has a bounded number of batches in memory."""
     gate = threading.Event()
-    tile = FakeTile("200.292", 4000, lambda start: None if start else (gate.wait(5), None)[1])
-    feeding = threading.Thread(target=bench.scan, args=(tile,))
+    tile = FakeTile("200.292", 4000, lambda start: None if start else (gate.wait(), None)[1])
+    feeding = threading.Thread(target=bench.scan, args=(tile,), daemon=True)
     feeding.start()
-    threading.Event().wait(0.5)
+    until(lambda: len(tile.gathered) >= AHEAD * bench.encoder.threads)
+    threading.Event().wait(0.5)  # in which all would be gathered
     assert len(tile.gathered) <= AHEAD * bench.encoder.threads + bench.encoder.threads + 2
     gate.set()
-    feeding.join(20)
+    feeding.join()
     assert len(tile.gathered) == 1000
 
 

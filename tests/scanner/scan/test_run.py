@@ -324,7 +324,7 @@ def test_it_runs_in_a_thread_too(bench: Bench) -> None:
     found: list[ScanReport] = []
     thread = threading.Thread(target=lambda: found.append(bench.scan(["200.292"], ScanOptions(readers=1))))
     thread.start()
-    thread.join(60)
+    thread.join()
     assert found[0].count("done") == 1
 
 

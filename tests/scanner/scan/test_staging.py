@@ -217,12 +217,11 @@ def test_an_interrupt_does_not_wait_for_a_server(bench: Bench, server: BadServer
     """The fourth tile's server says nothing more; the scan is stopped all the same."""
     hangs = threading.Event()
     reached = threading.Event()
-    stopped: list[float] = []
 
     def stall(name: str) -> None:
         if name == R[NAMES[3]]:
             reached.set()
-            hangs.wait(60)
+            hangs.wait()
 
     server.on_get = stall
     options = ScanOptions(readers=1, scratch=bench.scratch)
@@ -231,14 +230,14 @@ def test_an_interrupt_does_not_wait_for_a_server(bench: Bench, server: BadServer
 
     class Stop(Quiet):
         def finished(self, report: object) -> None:
-            if reached.wait(20):
-                stopped.append(time.monotonic())
-                raise KeyboardInterrupt
+            reached.wait()
+            raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        scan_tiles(listed, UNIONS, bench.encoder, catalogs.create(bench.out, run), run, options, Stop())
-    assert time.monotonic() - stopped[0] < 20  # the server would have taken a minute
-    hangs.set()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            scan_tiles(listed, UNIONS, bench.encoder, catalogs.create(bench.out, run), run, options, Stop())
+    finally:
+        hangs.set()  # which the scan did not wait for: it would be waiting still
     assert not list(bench.scratch.iterdir())
 
 
@@ -382,7 +381,7 @@ def test_a_node_that_is_not_there_is_a_missing_band(bench: Bench, tmp_path: Path
 
 def test_a_listing_that_hangs_is_not_waited_for(space: Path, tmp_path: Path) -> None:
     """And asking whether it is there takes none of the processor's time."""
-    (tmp_path / "programs" / "vls").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "programs" / "vls").write_text("#!/bin/sh\nexec sleep 3600\n")
     looks: list[float] = []
 
     def wait(seconds: float) -> None:
@@ -391,10 +390,8 @@ def test_a_listing_that_hangs_is_not_waited_for(space: Path, tmp_path: Path) -> 
         if len(looks) == 3:
             raise KeyboardInterrupt
 
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         vospace.copy(f"vos:UNIONS/tiles/{R[NAMES[0]]}", tmp_path / "copy", wait)
-    assert time.monotonic() - began < 20
     assert min(looks) > 0
 
 

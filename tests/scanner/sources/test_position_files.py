@@ -25,14 +25,14 @@ SEXTRACTOR = """#   1 NUMBER                 Running object number
 
 
 @pytest.fixture
-def images(open_dev: Callable[[str], TileImages]) -> TileImages:
-    return open_dev("111.280")
+def images(real_images: TileImages) -> TileImages:
+    return real_images
 
 
 @pytest.fixture
 def place(images: TileImages) -> dict[str, np.ndarray]:
     """Three positions on the tile (0-based) in order, and one that is not on it."""
-    x, y = np.array([100.25, 900.5, 300.0, -40.0]), np.array([50.0, 60.75, 1200.0, 90.0])
+    x, y = np.array([100.25, 900.5, 300.0, -40.0]), np.array([50.0, 60.75, 800.0, 90.0])
     ra, dec = images.wcs[images.detection].all_pix2world(x, y, 0)
     return {"x": x, "y": y, "ra": ra, "dec": dec}
 
@@ -127,7 +127,7 @@ def test_the_far_side_of_the_sky_is_not_on_the_tile(images: TileImages, tmp_path
 
 
 def test_a_catalogue_for_each_tile(images: TileImages, place: dict[str, np.ndarray], tmp_path: Path) -> None:
-    WRITERS["sky.csv"](tmp_path / "111.280.csv", place)
+    WRITERS["sky.csv"](tmp_path / "113.280.csv", place)
     assert len(from_file(tmp_path / "{tile}.csv", images)) == 3
 
 

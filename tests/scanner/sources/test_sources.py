@@ -49,6 +49,7 @@ def found(open_dev: Callable[[str], TileImages]) -> Callable[[str], Sources]:
     return once
 
 
+@pytest.mark.shared("the share of known lenses that is found: 48 lenses, and 12 in larger frames")
 @pytest.mark.parametrize(("tile", "lenses", "total"), [("110.280", 43, 48), ("111.280", 11, 12)])
 def test_known_lenses_are_found(
     tile: str,
@@ -66,6 +67,7 @@ def test_known_lenses_are_found(
     assert near.max() < 5
 
 
+@pytest.mark.shared("the share of known galaxies that is found: 916 galaxies of two large tiles")
 @pytest.mark.parametrize(("tile", "share"), [("110.280", 0.97), ("111.280", 0.99)])
 def test_known_galaxies_are_found_with_their_magnitudes(
     tile: str,
@@ -91,37 +93,57 @@ def _aperture(images: TileImages, x: np.ndarray, y: np.ndarray, diameter: float)
         return apertures.measure_band(images, images.detection, x, y).flux
 
 
-def test_the_columns_are_those_of_the_catalogue(found: Callable[[str], Sources]) -> None:
-    table = found("111.280").table()
+@pytest.fixture(scope="module")
+def real_sources(real_images: TileImages) -> Sources:
+    return detect(real_images)
+
+
+def test_the_objects_of_the_shipped_tile_are_found(
+    shipped: Path, real_images: TileImages, real_sources: Sources
+) -> None:
+    """Every lens, look-alike, artefact and star, and the galaxies with the magnitudes of the original frames."""
+    with (shipped / "tile" / "truth.csv").open() as file:
+        truth = list(csv.DictReader(file))
+    known = [row for row in truth if row["label"] != "galaxy"]
+    galaxies = [row for row in truth if row["label"] == "galaxy"]
+    assert [row["label"] for row in known].count("lens") == 2
+    assert distances(real_sources, real_images, known).max() < 1
+    assert np.mean(distances(real_sources, real_images, galaxies) < 1) > 0.97
+    x, y, theirs = (np.array([float(row[name]) for row in galaxies]) for name in ("x", "y", "mag_r_2arcsec"))
+    off = apertures.magnitude(_aperture(real_images, x, y, diameter=2.0)) - theirs
+    bright = theirs < 23
+    assert bright.sum() >= 50
+    assert abs(np.median(off[bright])) < 0.05
+
+
+def test_the_columns_are_those_of_the_catalogue(real_sources: Sources) -> None:
+    table = real_sources.table()
     schema = catalogue_schema("ugriz", 4)
     assert set(table) <= set(schema.names)
     for name, values in table.items():
         assert schema.field(name).type.to_pandas_dtype() == values.dtype.type, name
-        assert len(values) == len(found("111.280"))
+        assert len(values) == len(real_sources)
     assert np.isnan(table["flux_u"]).all()
     assert np.isfinite(table["flux_r"]).mean() > 0.99
 
 
-def test_sources_come_sorted_and_always_the_same(
-    open_dev: Callable[[str], TileImages], found: Callable[[str], Sources]
-) -> None:
-    sources = found("111.280")
-    assert (np.diff(sources.y) >= 0).all()
-    again = detect(open_dev("111.280")).table()
-    for name, values in sources.table().items():
+def test_sources_come_sorted_and_always_the_same(real_images: TileImages, real_sources: Sources) -> None:
+    assert (np.diff(real_sources.y) >= 0).all()
+    again = detect(real_images).table()
+    for name, values in real_sources.table().items():
         np.testing.assert_array_equal(values, again[name])
 
 
-def test_min_snr_only_takes_away(open_dev: Callable[[str], TileImages], found: Callable[[str], Sources]) -> None:
-    images = open_dev("111.280")
-    everything, bright = detect(images, min_snr=0), detect(images, min_snr=20)
+def test_min_snr_only_takes_away(real_images: TileImages, real_sources: Sources) -> None:
+    everything, bright = detect(real_images, min_snr=0), detect(real_images, min_snr=20)
     assert everything.columns["snr"].min() > 3
     kept = everything.take(everything.columns["snr"] >= 20)
     np.testing.assert_array_equal(kept.x, bright.x)
     np.testing.assert_array_equal(kept.columns["flux_auto"], bright.columns["flux_auto"])
-    assert found("111.280").columns["snr"].min() >= 5
+    assert real_sources.columns["snr"].min() >= 5
 
 
+@pytest.mark.shared("sections of 700 px against a whole image of 2600 px: a KiDS field")
 def test_sections_lose_and_double_nothing_that_counts(
     open_dev: Callable[[str], TileImages], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,13 +190,12 @@ def test_rows_do_not_change_without_another_recipe(unions: Survey) -> None:
     np.testing.assert_allclose(np.column_stack([table[name][brightest] for name in names]), expected, rtol=3e-6)
 
 
-def test_nothing_is_found_in_gaps(found: Callable[[str], Sources], open_dev: Callable[[str], TileImages]) -> None:
-    images = open_dev("110.280")
-    sources = found("110.280")
-    pixels = images.flux[2, np.rint(sources.y).astype(int), np.rint(sources.x).astype(int)]
+def test_nothing_is_found_in_gaps(real_images: TileImages, real_sources: Sources) -> None:
+    pixels = real_images.flux[2, np.rint(real_sources.y).astype(int), np.rint(real_sources.x).astype(int)]
     assert np.isnan(pixels).mean() < 0.005
 
 
+@pytest.mark.shared("a locus of stars, which takes hundreds of bright objects: a KiDS field of 2600 px")
 def test_stars_can_be_cut(found: Callable[[str], Sources]) -> None:
     """In the KiDS tile stars crowd around one half-light radius; galaxies are larger."""
     table = found("112.280").table()
@@ -187,9 +208,9 @@ def test_stars_can_be_cut(found: Callable[[str], Sources]) -> None:
     assert np.median(elongation[stars]) < 1.15 < np.median(elongation[~stars])
 
 
-def test_a_nearly_empty_brick(shared_data: Path) -> None:
+def test_a_nearly_empty_brick(shipped: Path) -> None:
     legacy = survey.load("legacysurvey")
-    folder = shared_data / "fields" / "legacysurvey_brick_z"
+    folder = shipped / "legacysurvey"
     images = open_tile(legacy, tile_list.find(legacy, "1238p245", folder))
     sources = detect(images)
     assert 0 < len(sources) < 1000
@@ -197,6 +218,7 @@ def test_a_nearly_empty_brick(shared_data: Path) -> None:
     assert len(grid(images, 32)) < 100
 
 
+@pytest.mark.shared("noise of HSC-SSP with its variance plane: a patch of HSC-SSP of 1.5 MB")
 def test_hsc_with_its_variance(shared_data: Path, tmp_path: Path) -> None:
     hsc = survey.load("hsc")
     path = shared_data / "fields" / "hsc_gri" / "cutout-HSC-R-9071-s18a_wide-181211-014627.fits.gz"
@@ -298,14 +320,13 @@ def test_correlated_noise_is_no_crowd(made: Callable[..., TileImages]) -> None:
     assert len(detect(images)) < 15
 
 
-def test_a_grid_covers_what_has_data(open_dev: Callable[[str], TileImages]) -> None:
-    images = open_dev("111.280")
-    sources = grid(images, 64)
-    rows, columns = images.flux.shape[1:]
+def test_a_grid_covers_what_has_data(real_images: TileImages) -> None:
+    sources = grid(real_images, 64)
+    rows, columns = real_images.flux.shape[1:]
     assert 0.7 < len(sources) / (rows / 64 * columns / 64) <= 1.03
     assert set(np.unique(np.diff(np.unique(sources.x)))) == {64.0}
     assert np.isfinite(sources.columns["flux_r"]).mean() > 0.95
     assert np.isnan(sources.columns["flux_auto"]).all()
     np.testing.assert_array_equal(np.lexsort((sources.x, sources.y)), np.arange(len(sources)))
     with pytest.raises(ValueError, match="stride"):
-        grid(images, 0)
+        grid(real_images, 0)

@@ -150,7 +150,9 @@ PIECES = st.sampled_from([*WORDS.split(), " ", "\t", "\r", "\x00", "\x1b", "\ud8
 LINES = st.lists(st.one_of(st.lists(PIECES, max_size=12).map("".join), st.text(max_size=40)), max_size=8)
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(lines=LINES)
 @example(lines=["[", "**/**/**", "217.292/..", "CFIS.217.292.r.fits/..", "217.292 217.293", ".217.292.r.fits"])
 def test_whatever_a_list_holds_each_line_is_a_tile_or_says_why_not(

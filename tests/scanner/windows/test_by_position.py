@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,12 @@ FRAME = WindowFrame(tuple("ugriz"), 64, 0.18577)
 DEMO = Path(__file__).parents[3] / "scanner" / "demo"
 
 
-def scanned(plan: Survey, name: str, root: Path, count: int) -> tuple[Sources, np.ndarray]:
+def scanned(plan: Survey, name: str, root: Path, count: int, frame: WindowFrame = FRAME) -> tuple[Sources, np.ndarray]:
     """The brightest objects of a tile and their windows, as a scan takes them."""
     images = open_tile(plan, tile_list.find(plan, name, root))
     found = detect(images)
     found = found.take(np.argsort(-found.columns["snr"])[:count])
-    return found, Windows(images, found, FRAME).gather(0, count)
+    return found, Windows(images, found, frame).gather(0, count)
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "RICE"])
@@ -39,12 +40,13 @@ def test_a_stamp_is_the_window_that_the_scan_saw(tmp_path: Path, unions: Survey,
         np.testing.assert_array_equal(reader.at(ra, dec), window)
 
 
-def test_a_resampled_stamp_is_the_window_that_the_scan_saw(tiles_dev: Path, unions: Survey) -> None:
-    """KiDS pixels of 0.339 arcsec: the window's pixels are taken about the source, not about a corner of the region."""
-    found, windows = scanned(unions, "112.280", tiles_dev, 5)
-    reader = WindowReader(unions, FRAME, tiles_dev)
+def test_a_resampled_stamp_is_the_window_that_the_scan_saw(real_tile: Path, unions: Survey) -> None:
+    """A model of 0.1 arcsec: the window's pixels are taken about the source, not about a corner of the region."""
+    fine = replace(FRAME, pixel_scale=0.1)
+    found, windows = scanned(unions, "113.280", real_tile, 5, fine)
+    reader = WindowReader(unions, fine, real_tile)
     for ra, dec, window in zip(found.ra, found.dec, windows, strict=True):
-        np.testing.assert_allclose(reader.of("112.280", ra, dec), window, rtol=1e-3, atol=0.5)
+        np.testing.assert_allclose(reader.of("113.280", ra, dec), window, rtol=1e-3, atol=0.5)
 
 
 def test_positions_off_the_tiles_at_hand_are_errors_that_name_the_tile(tmp_path: Path, unions: Survey) -> None:

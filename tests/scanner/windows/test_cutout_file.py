@@ -112,8 +112,9 @@ def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
     assert refusal(tmp_path / "e.fits").code == "tile.missing_file"
 
 
-def test_a_real_lens_of_the_cfhtls(shared_data: Path) -> None:
-    path = sorted((shared_data / "cfhtls" / "known_dev").glob("*.fits.fz"))[0]
+@pytest.mark.parametrize("name", ["lens_galaxy", "lens_group", "star"])
+def test_real_objects_of_the_cfhtls(name: str, shipped: Path) -> None:
+    path = shipped / "cutouts" / f"{name}.fits.fz"
     read = cutout_file.read(path, UNIONS, MODEL)
     assert bands_with_data(read) == "gri"
     assert read.pixel_scale == pytest.approx(0.186)
@@ -121,6 +122,7 @@ def test_a_real_lens_of_the_cfhtls(shared_data: Path) -> None:
         np.testing.assert_allclose(read.flux[1], hdus["G"].data * TO_NJY["r"], rtol=1e-5)  # zero point 30 in its header
 
 
+@pytest.mark.shared("a cube of the Legacy Surveys as its server gives it")
 def test_a_legacy_survey_cube_with_its_own_scale(shared_data: Path) -> None:
     read = cutout_file.read(shared_data / "fields" / "decals_grz" / "temp_small.fits.gz", UNIONS, MODEL)
     assert bands_with_data(read) == "grz"

@@ -78,10 +78,8 @@ def test_beyond_the_edge_there_is_no_data(ramp: TileImages) -> None:
     assert share[0] == pytest.approx(np.isfinite(flux[0]).mean())
 
 
-def test_batches_of_any_size_give_the_same_windows(open_dev: Callable[[str], TileImages]) -> None:
-    images = open_dev("111.280")
-    sources = detect(images)
-    windows = Windows(images, sources, FRAME)
+def test_batches_of_any_size_give_the_same_windows(real_images: TileImages) -> None:
+    windows = Windows(real_images, detect(real_images), FRAME)
     whole = windows.gather(0, len(windows))
     buffer = np.full((7, *windows.shape), 99, np.float32)
     parts = [windows.gather(start, start + 7, buffer).copy() for start in range(0, len(windows), 7)]
@@ -91,14 +89,14 @@ def test_batches_of_any_size_give_the_same_windows(open_dev: Callable[[str], Til
     assert windows.valid_fraction(whole).max() == 1
 
 
-def test_bands_come_in_the_order_of_the_model(open_dev: Callable[[str], TileImages]) -> None:
-    images = open_dev("111.280")
-    sources = detect(images, min_snr=50)
-    forward = Windows(images, sources, FRAME).gather(0, 5)
-    backward = Windows(images, sources, replace(FRAME, bands=("i", "g", "r"))).gather(0, 5)
+def test_bands_come_in_the_order_of_the_model(real_images: TileImages) -> None:
+    sources = detect(real_images, min_snr=50)
+    forward = Windows(real_images, sources, FRAME).gather(0, 5)
+    backward = Windows(real_images, sources, replace(FRAME, bands=("i", "g", "r"))).gather(0, 5)
     np.testing.assert_array_equal(backward, forward[:, [3, 1, 2]])
 
 
+@pytest.mark.shared("bands whose real positions differ by pixels: SDSS frames of 900 px")
 def test_each_band_is_cut_through_its_own_wcs(shared_data: Path, tmp_path: Path) -> None:
     """Real SDSS frames, shifted against each other by pixels: a star is at the centre of its window in every band."""
     bands = "".join(
@@ -124,8 +122,8 @@ def test_each_band_is_cut_through_its_own_wcs(shared_data: Path, tmp_path: Path)
     assert np.abs(x - bright.x).min() > 0.6
 
 
-def test_another_pixel_scale_is_refused_by_name(open_dev: Callable[[str], TileImages]) -> None:
-    images = open_dev("112.280")
+def test_another_pixel_scale_is_refused_by_name(real_images: TileImages) -> None:
+    images = replace(real_images, pixel_scale=0.339)
     with pytest.raises(ScannerError) as caught:
         check_scale(images, FRAME)
     assert '0.3390"' in caught.value.message
@@ -134,6 +132,7 @@ def test_another_pixel_scale_is_refused_by_name(open_dev: Callable[[str], TileIm
     check_scale(replace(images, pixel_scale=0.18577 * 1.009), FRAME)
 
 
+@pytest.mark.shared("flux kept from 0.339 to 0.186 arcsec: isolated galaxies of a KiDS field of 2600 px")
 def test_resampled_real_galaxies_keep_their_flux(open_dev: Callable[[str], TileImages]) -> None:
     """Isolated galaxies of the KiDS tile: flux in 5 arcsec of the native pixels and of the resampled window agree."""
     images = open_dev("112.280")
@@ -161,15 +160,13 @@ def _disc(image: np.ndarray, x: float, y: float, radius: float) -> float:
     return float((image * weight).sum())
 
 
-def test_a_missing_band_is_named(open_dev: Callable[[str], TileImages]) -> None:
-    images = open_dev("111.280")
+def test_a_missing_band_is_named(real_images: TileImages) -> None:
     with pytest.raises(ScannerError) as caught:
-        Windows(images, at(images, [100.0], [100.0]), replace(FRAME, bands=("g", "y")))
+        Windows(real_images, at(real_images, [100.0], [100.0]), replace(FRAME, bands=("g", "y")))
     assert caught.value.code == "survey.unknown_band"
 
 
-def test_no_sources_no_windows(open_dev: Callable[[str], TileImages]) -> None:
-    images = open_dev("111.280")
-    windows = Windows(images, at(images, [], []), FRAME)
+def test_no_sources_no_windows(real_images: TileImages) -> None:
+    windows = Windows(real_images, at(real_images, [], []), FRAME)
     assert len(windows) == 0
     assert windows.gather(0, 16).shape == (0, 5, 64, 64)

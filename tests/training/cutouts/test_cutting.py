@@ -67,6 +67,7 @@ def column(path: Path, name: str) -> NDArray[np.float64]:
     return np.array(pq.read_table(path)[name])
 
 
+@pytest.mark.shared("the split of a KiDS field of 2600 px by columns")
 def test_no_window_of_one_split_reaches_into_the_other(made: Path) -> None:
     train, validate = (
         column(made / "kids_viking-train.parquet", "x"),
@@ -79,12 +80,14 @@ def test_no_window_of_one_split_reaches_into_the_other(made: Path) -> None:
     assert validate.max() + HALF_KIDS < 2600
 
 
+@pytest.mark.shared("the split of a KiDS field of 2600 px by columns")
 def test_pixels_of_the_other_split_are_never_read(frames: list[Frame], kids_images: TileImages) -> None:
     widths = {frame.split: frame.columns for frame in frames if frame.source == "kids_viking"}
     assert widths == {"train": (0, 1820), "validate": (1820, 2600)}
     assert kids_images.flux.shape == (5, 2600, 780)
 
 
+@pytest.mark.shared("the labels of all 36 frames of the guide")
 def test_no_frame_with_a_lens_is_used(shared_data: Path, frames: list[Frame]) -> None:
     used = {frame.name for frame in frames if frame.source == "cfhtls_guide"}
     with (shared_data / "cfhtls/guide/labels.csv").open(newline="") as lines:
@@ -98,6 +101,7 @@ def test_no_frame_with_a_lens_is_used(shared_data: Path, frames: list[Frame]) ->
     assert not used & shows_a_lens
 
 
+@pytest.mark.shared("every field that training may read")
 def test_only_listed_folders_are_read(shared_data: Path, frames: list[Frame]) -> None:
     folders = {path.relative_to(shared_data).parts[:2] for frame in frames for path in frame.files.values()}
     allowed = {"kids_viking_ugriz", "cfhtls_gri", "des_grizY_46_stamps", "sdss_ugriz_M2", "sdss_uriz_2010H", "guide"}
@@ -105,6 +109,7 @@ def test_only_listed_folders_are_read(shared_data: Path, frames: list[Frame]) ->
     assert not any("CFHTLS_03" in path.name for frame in frames for path in frame.files.values())
 
 
+@pytest.mark.shared("the CFHT Legacy Survey fields that training reads, with their place on the sky")
 def test_no_window_comes_near_a_known_lens(shared_data: Path, frames: list[Frame], made: Path) -> None:
     """Every lens whose place on the sky is known, against every cutout that has one: none within 5 arcsec of it."""
     table = Table.read(shared_data / "catalogs/lenscat_catalog.csv.gz", format="ascii.csv")
@@ -121,6 +126,7 @@ def test_no_window_comes_near_a_known_lens(shared_data: Path, frames: list[Frame
     assert seen > 20
 
 
+@pytest.mark.shared("bright galaxies of a KiDS field, 0.339 arcsec a pixel")
 def test_resampling_keeps_the_flux_of_real_galaxies(kids: Frame, kids_images: TileImages) -> None:
     """KiDS pixels are 1.8 times as wide as the model's: the flux in 2 arcsec of bright galaxies stays, to 1 %."""
     plate = Plate("kids", kids_images, kids.seeing, sky=False, columns=kids.columns, most=kids.most)
@@ -139,6 +145,7 @@ def test_resampling_keeps_the_flux_of_real_galaxies(kids: Frame, kids_images: Ti
         assert (np.abs(np.array(inside) / before - 1) < 0.01).mean() > 0.9
 
 
+@pytest.mark.shared("the CFHT Legacy Survey fields that training reads")
 def test_absent_bands_are_nan_and_none_is_made_up(made: Path) -> None:
     pixels = np.load(made / "cfhtls_test-train.npy", mmap_mode="r")
     assert np.isnan(pixels[:, [0, 4]]).all()

@@ -56,6 +56,7 @@ def test_a_card_can_quote_what_was_written(tmp_path: Path) -> None:
     assert caught.value.code == "evaluate.no_table"
 
 
+@pytest.mark.shared("retrieval of 48 lenses among 916 galaxies, and one galaxy in several surveys")
 def test_an_encoder_and_baselines_in_one_table(shared_data: Path, tmp_path: Path) -> None:
     """The whole command on real lenses, with a network of random weights as the encoder."""
     model = tiny_encoder.write(tmp_path / "tiny" / "encoder.onnx", tiny_encoder.contract())

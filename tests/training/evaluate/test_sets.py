@@ -47,9 +47,8 @@ def test_pictures_of_any_shape_become_windows_of_equal_surface_brightness(tmp_pa
     np.testing.assert_allclose(flux[0, [3, 2, 1], 5, 5], expected, rtol=1e-5)
 
 
-def test_labelled_pictures_have_plausible_magnitudes_and_colours(shared_data: Path) -> None:
-    folder = shared_data / "labelled" / "galaxy_nongalaxy" / "galaxy"
-    flux = pictures.windows(sorted(folder.glob("*.jpg"))[:40], 64)[:, :, 16:48, 16:48].sum(axis=(2, 3))
+def test_labelled_pictures_have_plausible_magnitudes_and_colours(shipped: Path) -> None:
+    flux = pictures.windows(sorted((shipped / "pictures").glob("*.jpg")), 64)[:, :, 16:48, 16:48].sum(axis=(2, 3))
     colour = 2.5 * np.log10(flux[:, 2] / flux[:, 1])  # g - r
     assert 0.3 < np.median(colour) < 1.2
 
