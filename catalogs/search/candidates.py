@@ -85,9 +85,8 @@ class Candidates:
         covered: set[str] = set()
         standing = covering(self.snapshot.catalogue, self.snapshot.footers)
         shards = [(shard, tiles) for shard, tiles in standing if any(tiles)]
-        for (_, tiles), part in zip(
-            shards, in_threads(lambda one: self._search_shard(*one, count), shards), strict=True
-        ):
+        parts = in_threads(lambda one: self._search_shard(*one, count), shards)
+        for (_, tiles), part in zip(shards, parts, strict=True):
             if part is not None:
                 add(part)
                 covered |= {tile.tile for tile in tiles if tile}

@@ -1,4 +1,4 @@
-"""Which of the copies that overlapping tiles hold is counted: one for each place, whichever tiles are there.
+"""Overlaps: which of the copies in overlapping tiles counts, one for each place, whichever tiles are there.
 
 A tile's file says which rows lie in the tile's own cell of the grid. That (``unions_grid.is_primary``) depends on the
 position alone, so that a file never changes when its neighbours arrive, and counts every place once where all tiles are
@@ -20,14 +20,14 @@ Degrees = NDArray[np.float64]
 
 
 class OverlapOwners:
-    """The tiles that are there, as names on the grid of UNIONS; tiles off the grid own what their files say."""
+    """The tiles that are there, by their names on the UNIONS grid; a tile off the grid owns what its file says."""
 
     def __init__(self, tiles: tuple[str, ...]) -> None:
         self.tiles = tiles
         self._there = frozenset(tiles)
 
     def primary(self, tile: str, ra: Degrees, dec: Degrees, own: Flags) -> Flags:
-        """Which rows [N] of a tile count: those of its ``own`` cell, and those for which it stands in."""
+        """Tell which rows [N] of a tile count: those of its ``own`` cell, and those for which it stands in."""
         away = np.flatnonzero(~own)
         neighbours = self._neighbours(tile)
         if not len(away) or neighbours is None:

@@ -63,7 +63,7 @@ def augmented(found: Examples, builder: QueryBuilder) -> Examples:
         turned.append(builder.encoder.embed(np.concatenate([orientations(window) for window in windows])))
     vectors = np.concatenate(turned)
     sound = np.isfinite(vectors).all(axis=1)
-    return found.seen_as(vectors[sound], np.repeat(np.arange(len(found)), ORIENTATIONS)[sound])
+    return found.with_vectors(vectors[sound], np.repeat(np.arange(len(found)), ORIENTATIONS)[sound])
 
 
 def _with_spots(found: Examples, builder: QueryBuilder) -> Examples:

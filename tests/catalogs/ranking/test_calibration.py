@@ -63,7 +63,7 @@ def test_a_slope_that_points_the_wrong_way_counts_as_none() -> None:
 def test_fewer_than_five_examples_have_no_probability_however_often_they_are_turned() -> None:
     rng = np.random.default_rng(1)
     ordinary, four = drawn(rng, 500, 0.0), examples_of(drawn(rng, 4, 2.0))
-    turned = four.seen_as(np.repeat(four.vectors, 8, axis=0), np.repeat(np.arange(4), 8))
+    turned = four.with_vectors(np.repeat(four.vectors, 8, axis=0), np.repeat(np.arange(4), 8))
     assert calibration.calibrate("probe", turned, ordinary[:0], ordinary) is None
 
 
@@ -71,7 +71,7 @@ def test_an_example_is_never_scored_by_itself_turned_another_way() -> None:
     """Eight equal vectors of each example: were folds drawn over vectors, each would be its own nearest at cosine 1."""
     rng = np.random.default_rng(2)
     ordinary, some = drawn(rng, 500, 0.0), examples_of(drawn(rng, 10, 2.0))
-    turned = some.seen_as(np.repeat(some.vectors, 8, axis=0), np.repeat(np.arange(10), 8))
+    turned = some.with_vectors(np.repeat(some.vectors, 8, axis=0), np.repeat(np.arange(10), 8))
     once, eight = (calibration.calibrate("nearest", one, ordinary[:0], ordinary) for one in (some, turned))
     assert once is not None
     assert eight is not None

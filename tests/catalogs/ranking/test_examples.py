@@ -86,7 +86,7 @@ def test_joined_and_chosen_examples_keep_their_own_vectors(
 ) -> None:
     planted.plant(catalogue, make_rows, write_tile, tiles=1)
     some = planted.matched(catalogue, planted.is_lens, 4)
-    three_each = some.seen_as(np.repeat(some.vectors, 3, axis=0), np.repeat(np.arange(4), 3))
+    three_each = some.with_vectors(np.repeat(some.vectors, 3, axis=0), np.repeat(np.arange(4), 3))
     others = planted.matched(catalogue, lambda ids: ~planted.is_lens(ids), 2)
     both = three_each[np.array([True, False, True, True])].joined(others).joined(some[np.array([0])])
     assert both.object_id.tolist() == [*some.object_id[[0, 2, 3]].tolist(), *others.object_id.tolist()]
