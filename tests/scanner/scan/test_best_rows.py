@@ -15,8 +15,7 @@ from catalogs.ranking import rank
 from scanner.encoder.encoder import Encoder
 from scanner.images.tile_images import open_tile
 from scanner.queries import keep_weights
-from scanner.scan import best_rows as keep
-from scanner.scan import prepare
+from scanner.scan import best_rows, prepare
 from scanner.scan.best_rows import Best, Keep
 from scanner.scan.options import LOW, ScanOptions
 from scanner.scan.report import ScanReport
@@ -200,5 +199,5 @@ def test_examples_without_pixels_or_of_another_model_are_refused(
 @pytest.mark.parametrize("text", ["best:0", "best", "best:-1", "all", "best:1.5", "best:5 "])
 def test_only_best_n_can_be_kept(text: str) -> None:
     with pytest.raises(ValueError, match="best:N"):
-        keep.parse(text)
-    assert keep.parse("best:12") == 12
+        best_rows.parse(text)
+    assert best_rows.parse("best:12") == 12
