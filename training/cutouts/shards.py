@@ -157,9 +157,8 @@ def _earlier(path: Path, window: int) -> list[dict[str, Any]]:
     manifest = json.loads(path.read_text(encoding="utf-8"))
     same = (tuple(manifest["bands"]), manifest["pixel_scale"], manifest["window"]) == (BANDS, PIXEL_SCALE, window)
     if not same:
-        raise ScannerError(
-            ErrorCode.SHARDS_OTHER_PIXELS, f"{path} lists shards of other pixels.", "Give another folder."
-        )
+        message = f"{path} lists shards of other bands, pixel scale or window."
+        raise ScannerError(ErrorCode.SHARDS_OTHER_PIXELS, message, "Give another folder.")
     return list(manifest["shards"])
 
 
