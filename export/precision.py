@@ -68,6 +68,7 @@ def write_format(
         ScannerError: ``export.precision`` if the agreement is below the ``THRESHOLDS`` of the format, or a vector of a
             case of ``export.verify`` is not of unit length.
     """
+    # Unit length on all cases, such as missing bands and sentinels, which the agreement does not cover.
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=PROVIDERS)
     for name, batch in cases(flux[:ROWS]):
         length = np.linalg.norm(session.run(None, {"flux": batch})[0], axis=1)

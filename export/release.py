@@ -65,6 +65,7 @@ def release(
     Raises:
         ScannerError: ``export.precision``, ``evaluate.no_table``, or what ``export`` raises.
     """
+    # Without the checksums a folder is incomplete, so they are the first to go and the last to come.
     half, small = (of_precision(folder / ENCODER, name) for name in ("fp16", "int8"))
     named = (ENCODER, half.name, small.name, WEIGHTS, CONFIG)
     for name in (SUMS, CARD, *named):
@@ -72,6 +73,7 @@ def release(
     done = export(checkpoint, folder / ENCODER, options, cutouts, licence, first)
     graph = EmbeddingGraph(done.checkpoint, options)
     flux = comparison_pixels(graph, done.checkpoint.config, cutouts, COMPARED)
+    # Activations are calibrated on other pixels than the formats are compared on.
     others = comparison_pixels(graph, done.checkpoint.config, cutouts, CALIBRATED, seed=1)
     formats = {
         "fp16": export_half(graph, done.contract, half, done.path, flux),
@@ -108,6 +110,7 @@ def load(folder: Path) -> EmbeddingGraph:
         config_json = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config = Config.from_dict(config_json["training"], str(folder / CONFIG))
         options = read_record(config_json["recipe"], EmbeddingOptions)
+        # The graph is built with blank weights and statistics, which the file then replaces.
         blank = MaskedAutoencoder(config.model).state_dict()
         statistics = {options.pooling: Statistics.blank(len(config.model.bands), config.model.dim)}
         checkpoint = Checkpoint(config, {}, {}, blank, statistics=statistics)

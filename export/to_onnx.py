@@ -52,6 +52,7 @@ def export(
         source = add_first_stages(source, load(first))
     graph = EmbeddingGraph(source, options)
     contract = make_contract(source, graph, licence)
+    # The file takes its place after it is verified.
     with replacing(out) as temporary:
         temporary.write_bytes(add_contract(trace(graph, contract), contract).SerializeToString(deterministic=True))
         verification = verify(temporary, graph, source.config, cutouts)

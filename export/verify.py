@@ -47,6 +47,7 @@ def verify(path: Path, graph: EmbeddingGraph, config: Config, cutouts: Path | No
             expected = graph(torch.from_numpy(batch)).numpy()
         found = session.run(["embedding"], {"flux": batch})[0]
         worst[name] = _difference(name, found, expected)
+    # The embedding of an object must not depend on its batch.
     alone = np.concatenate([session.run(["embedding"], {"flux": flux[i : i + 1]})[0] for i in range(8)])
     worst["rows alone and in a batch"] = _difference("rows", alone, session.run(["embedding"], {"flux": flux})[0][:8])
     return Verification("made-up galaxies" if cutouts is None else "cutouts of the shards", worst)

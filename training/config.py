@@ -213,10 +213,10 @@ def _share(part: object, *names: str) -> None:
     _refuse(part, names, lambda number: 0 <= number <= 1, "a share from 0 to 1")
 
 
-def _refuse(part: object, names: tuple[str, ...], good: Callable[[float], bool], must: str) -> None:
+def _refuse(part: object, names: tuple[str, ...], accept: Callable[[float], bool], must: str) -> None:
     """Raise ``config.bad`` for the first of the numbers ``names`` of ``part`` that is out of range, as NaN is."""
     for name in names:
-        if not good(number := getattr(part, name)):
+        if not accept(number := getattr(part, name)):
             raise _bad(f"{name} {number} must be {must}")
 
 

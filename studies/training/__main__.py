@@ -124,8 +124,8 @@ def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> No
     write_text(path, "\n".join(lines) + f"\n\n{NOTE}\n")
 
 
-def _say(said: str) -> None:
-    click.echo(said, err=True)
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def main() -> None:

@@ -101,15 +101,15 @@ def compare(plan: Plan, shards: Path, data: Path, out: Path, say: Callable[[str]
         yield Trained(name, o.steps, images, _step_seconds(folder) * o.steps / 60, results)
 
 
-def _measured(bench: Bench, checkpoint: Checkpoint, options: EmbeddingOptions, kept: Path) -> Results:
-    """Measure a checkpoint, or read the results from the file ``kept`` if they are of the same weights and options."""
-    asked = {"weights": checkpoint.weights_sha256, "recipe": asdict(options), "tasks": list(bench.tasks)}
-    if kept.is_file() and (said := json.loads(kept.read_text("utf-8")))["asked"] == asked:
-        return _restored(said["results"])
+def _measured(bench: Bench, checkpoint: Checkpoint, options: EmbeddingOptions, path: Path) -> Results:
+    """Measure a checkpoint, or read the results from the file ``path`` if they are of the same weights and options."""
+    question = {"weights": checkpoint.weights_sha256, "recipe": asdict(options), "tasks": list(bench.tasks)}
+    if path.is_file() and (stored := json.loads(path.read_text("utf-8")))["asked"] == question:
+        return _restored(stored["results"])
     encoded = Encoded(checkpoint)
     rows = Embeddings(lambda _: encoded, encoded.side)
     results = bench.measured(checkpoint.config.name, Baked(rows, baked(checkpoint, options)))
-    write_text(kept, json.dumps({"asked": asked, "results": _stored(results)}) + "\n")
+    write_text(path, json.dumps({"asked": question, "results": _stored(results)}) + "\n")
     return results
 
 
@@ -120,10 +120,10 @@ def _stored(results: Results) -> dict[str, Any]:
     }
 
 
-def _restored(said: Mapping[str, Any]) -> Results:
+def _restored(stored: Mapping[str, Any]) -> Results:
     return {
         task: TaskResult({name: PairedEstimate.of(value, np.array(draws)) for name, (value, draws) in found.items()})
-        for task, found in said.items()
+        for task, found in stored.items()
     }
 
 

@@ -175,7 +175,7 @@ def _image(frame: Frame, band: str, path: Path) -> tuple[NDArray[np.float32], WC
         zero_point = header[frame.zero_point] if isinstance(frame.zero_point, str) else frame.zero_point
         wcs = _wcs(header) if frame.sky else flat_wcs(counts.shape, frame.pixel_scale)
     if frame.sky:
-        wcs.wcs.crpix[0] -= first
+        wcs.wcs.crpix[0] -= first  # the columns before were cut off
     return calibrate(counts, zero_point, zero_is_missing=True), wcs
 
 

@@ -48,9 +48,11 @@ def select_rows(
 
     ``mag`` [N] is AB, ``radius`` [N] (half-light) and ``seeing`` (FWHM) are in arcsec.
     """
+    # Drawn for all objects first, so that a choice does not depend on the others.
     draw, order = random.random(len(mag)), random.random(len(mag))
     faint = np.nan_to_num(mag, nan=99.0) - rule.bright
     keep = (draw < np.clip(10 ** (-rule.slope * faint), rule.least, 1)) | wanted
+    # Small ones are stars; few of them are enough.
     star = keep & (radius < STAR_SIZE * seeing) & ~wanted
     galaxies = np.flatnonzero(keep & ~star)
     stars = _some(np.flatnonzero(star), int(len(galaxies) * rule.stars / (1 - rule.stars)), order)

@@ -82,6 +82,7 @@ def write_shard(
     One part is in memory at a time.
     """
     file, tables = folder / f"{name}.npy", [SCHEMA.empty_table()]
+    # The number of rows is known at the end: the header is written twice, and is of the same length both times.
     with atomic.replacing(file) as temporary, temporary.open("wb") as stream:
         _write_header(stream, 0, window)
         for part in parts:
@@ -90,6 +91,7 @@ def write_shard(
         count = sum(map(len, tables))
         _write_header(stream, count, window)
     entry = {"file": file.name, "rows": count, "sha256": file_sha256(file), **about}
+    # The table is written last: with it the shard is finished.
     table = pa.concat_tables(tables).combine_chunks()
     table = table.replace_schema_metadata({_RECEIPT: json.dumps(entry, sort_keys=True)})
     with atomic.replacing(folder / f"{name}.parquet") as temporary:
@@ -155,9 +157,8 @@ def _earlier(path: Path, window: int) -> list[dict[str, Any]]:
     manifest = json.loads(path.read_text(encoding="utf-8"))
     same = (tuple(manifest["bands"]), manifest["pixel_scale"], manifest["window"]) == (BANDS, PIXEL_SCALE, window)
     if not same:
-        raise ScannerError(
-            ErrorCode.SHARDS_OTHER_PIXELS, f"{path} lists shards of other pixels.", "Give another folder."
-        )
+        message = f"{path} lists shards of other bands, pixel scale or window."
+        raise ScannerError(ErrorCode.SHARDS_OTHER_PIXELS, message, "Give another folder.")
     return list(manifest["shards"])
 
 

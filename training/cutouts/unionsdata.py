@@ -146,6 +146,7 @@ def _middle(cutouts: h5py.Dataset, some: slice, window: int) -> NDArray[np.float
         raise ScannerError(
             ErrorCode.CUTOUT_SHAPE_MISMATCH, f"Cutouts of {cutouts.shape[-2]} x {side} px are not square."
         )
+    # The object is at side // 2 and has to come to window // 2.
     first = side // 2 - window // 2
     inner = slice(max(first, 0), min(first + window, side))
     part = np.asarray(cutouts[some, :, inner, inner], np.float32)

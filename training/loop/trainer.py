@@ -103,6 +103,7 @@ class Trainer:
                 losses = self.losses(self.wrapped, next(stream))
                 (losses.total / accumulate).backward()
             parts.append(torch.stack(losses[1:]))
+        # Clipped over all micro-batches and processes together: gradients are averaged by now.
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimiser.clip)
         for group in self.optimiser.param_groups:
             group["lr"] = lr

@@ -116,6 +116,7 @@ class Canvas:
         A cell of unit weight holds 1 nJy; ``weights`` [parts, B] are the fluxes of the parts. A stamp is wider than the
         grid by the PSF.
         """
+        # Convolution by transforms of the same size, padded so that it does not wrap around.
         side = parts[0].shape[0]
         padded = fft.next_fast_len(side + 2 * HALF_PSF * FINE, real=True)
         kernels = self._kernels(padded)

@@ -156,7 +156,7 @@ def test_larger_cutouts_show_the_same_objects_and_do_not_mix(made: Path, tmp_pat
     assert len(both) > 5
     for one, other in both:
         np.testing.assert_allclose(large[one, :, 12:92, 12:92], small[other], atol=1e-4)
-    with pytest.raises(ScannerError, match="another kind"):
+    with pytest.raises(ScannerError, match="pixel scale or window"):
         production.produce(tmp_path, TASKS, seed=0)
     assert json.loads((tmp_path / shards.MANIFEST).read_text())["window"] == 104
 
