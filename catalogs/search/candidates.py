@@ -130,7 +130,7 @@ class Candidates:
         total = len(searcher.items)
         share = 1.0 if left is None else len(left) / total
         full_pass = None if left is None else np.bincount(left, minlength=total).astype(bool)
-        recipe = searcher.recipe
+        recipe = searcher.settings
         wanted = max(recipe.candidates, count)
         times = wanted / recipe.candidates / share
         found: list[Hits | None] = []
