@@ -71,7 +71,7 @@ def evaluate_ranking(
       scanner evaluate-ranking --truth truth.csv --label lens --like mine.csv --where "mag_auto < 21" -f json
     """
     import catalogs
-    from catalogs.ranking import evaluation as trials
+    from catalogs.ranking.evaluation import EvaluationSettings, evaluate
     from scanner.queries import query, ranking_report
     from scanner.queries.examples import augmented, describe_examples, read
 
@@ -87,8 +87,8 @@ def evaluate_ranking(
     given = read(like, builder, augment) if like else None
     if augment and not like:
         known = augmented(known, builder)
-    trial = trials.Trial(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]
-    evaluation = trials.evaluate(catalogue, known, trial, given)
+    settings = EvaluationSettings(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]
+    evaluation = evaluate(catalogue, known, settings, given)
     if evaluation.not_ranked:
         click.echo(f"{evaluation.not_ranked} lenses are not primary objects that pass the filter", err=True)
     about = {
@@ -98,7 +98,7 @@ def evaluate_ranking(
         "augment": augment,
         "positions_without_object": len(known.unmatched),
     }
-    found = ranking_report.facts(evaluation, trial, sizes, about)
+    found = ranking_report.facts(evaluation, settings, sizes, about)
     click.echo(json.dumps(found, indent=2) if fmt == "json" else ranking_report.table(found))
     if out is not None:
         ranking_report.write(found, out)

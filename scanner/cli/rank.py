@@ -15,7 +15,7 @@ from scanner.cli.options import catalog_option, emit, encoder_options, image_opt
 
 if TYPE_CHECKING:
     from catalogs.catalogue import Catalogue
-    from catalogs.ranking.feedback import Marks
+    from catalogs.ranking.feedback import Feedback
     from catalogs.search.examples import Examples
 
 DRAWN = 60
@@ -139,11 +139,11 @@ def rank(
         answer_gallery.draw([first], [table[:DRAWN]], builder.stamps(), gallery)
 
 
-def _marks(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Marks | None:
-    from catalogs.ranking import feedback as marks
+def _marks(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Feedback | None:
+    from catalogs.ranking.feedback import match_marks, read_marks
 
     if not feedback:
         return None
-    found = marks.resolve(catalogue, [mark for path in feedback for mark in marks.read(path)])
+    found = match_marks(catalogue, [mark for path in feedback for mark in read_marks(path)])
     click.echo(f"Feedback: {len(found.kept)} kept, {len(found.rejected)} rejected", err=True)
     return found
