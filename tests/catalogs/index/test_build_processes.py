@@ -65,7 +65,7 @@ from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 from catalogs import parallel
 import workers
-list(processes.each([partial(workers.wait, Path(sys.argv[1]))], 1, Path(".")))
+list(parallel.each([partial(workers.wait, Path(sys.argv[1]))], 1, Path(".")))
 """
     (tmp_path / "workers.py").write_text(
         "import os, time\ndef wait(path):\n    path.write_text(str(os.getpid()))\n    time.sleep(60)\n"

@@ -93,7 +93,7 @@ def test_few_rows_or_none_are_no_special_case(tmp_path, name, count):
 
 
 def test_annoy_compiled_for_another_processor_is_an_error_not_a_crash(monkeypatch, stored, tmp_path):
-    annoy_engine._works_here.cache_clear()
+    annoy_engine._check_processor.cache_clear()
     monkeypatch.setattr(annoy_engine, "_TRIAL", f"import os; os.kill(os.getpid(), {signal.SIGILL.value})")
     with pytest.raises(ScannerError) as refused:
         annoy_engine.load(tmp_path / "file", recipe("annoy"))
@@ -105,7 +105,7 @@ def test_where_the_engine_does_not_run_search_is_exact_and_says_so(survey, monke
     build_index(survey)
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     expected = list(survey.neighbours(vector=np.arange(16.0), k=8)["object_id"])
-    annoy_engine._works_here.cache_clear()
+    annoy_engine._check_processor.cache_clear()
 
     searcher.close_all()
     monkeypatch.setattr(annoy_engine, "_TRIAL", "import os; os.abort()")

@@ -84,5 +84,5 @@ def test_an_empty_file_and_one_of_another_dimension(tmp_path):
     assert len(HalfVectors(tmp_path / "f16", 16)) == 0
     assert len(HalfVectors(tmp_path / "f16", 16).best(directions(2, 16), 3)[0][0]) == 0
     stored(tmp_path / "f16", 7, 16)
-    with pytest.raises(ValueError, match="whole number"):
+    with pytest.raises(ValueError, match="not a multiple"):
         HalfVectors(tmp_path / "f16", 24)

@@ -32,7 +32,7 @@ def wide(tmp_path, run, make_rows, write_tile):
 
 
 def test_a_wanted_recall_is_reached_recorded_and_used(wide, monkeypatch):
-    monkeypatch.setattr(tuning, "QUESTIONS", 60)
+    monkeypatch.setattr(tuning, "QUERIES", 60)
     low, high = (build_index(wide, IndexOptions(target=target, trees=6)).recipe for target in (0.3, 0.95))
     assert low is not None
     assert high is not None
@@ -46,7 +46,7 @@ def test_a_wanted_recall_is_reached_recorded_and_used(wide, monkeypatch):
 
 
 def test_trees_are_tried_too(wide, monkeypatch):
-    monkeypatch.setattr(tuning, "QUESTIONS", 30)
+    monkeypatch.setattr(tuning, "QUERIES", 30)
     from catalogs.index import annoy_engine
 
     monkeypatch.setattr(annoy_engine, "TREES", (2, 12))
@@ -63,7 +63,7 @@ def test_trees_that_make_no_difference_are_not_built():
 
 
 def test_a_recall_that_cannot_be_had_is_an_error_and_harms_nothing(wide, monkeypatch):
-    monkeypatch.setattr(tuning, "QUESTIONS", 20)
+    monkeypatch.setattr(tuning, "QUERIES", 20)
     build_index(wide)
     with pytest.raises(ScannerError) as refused:
         build_index(wide, IndexOptions(target=0.999, dims=1, trees=2))

@@ -145,4 +145,4 @@ def test_rejecting_every_example_leaves_nothing_to_rank_by(lenses: Catalogue) ->
 def test_marks_say_what_they_are_of(lenses: Catalogue) -> None:
     like = planted.matched(lenses, planted.is_lens, 2)
     judged = Feedback(like[np.array([0])], like[np.array([1])])
-    assert judged.of([*like.ra, 200.0], [*like.dec, 0.0]).tolist() == ["kept", "rejected", ""]
+    assert judged.words([*like.ra, 200.0], [*like.dec, 0.0]).tolist() == ["kept", "rejected", ""]
