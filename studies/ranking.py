@@ -22,8 +22,8 @@ from bench.harness import report
 from catalogs.atomic import write_json
 from catalogs.catalogue import Catalogue
 from catalogs.ranking import OUTLIER_METHODS, outliers, rank
-from catalogs.ranking.evaluation import Trial, evaluate
-from catalogs.ranking.feedback import Marks
+from catalogs.ranking.evaluation import EvaluationSettings, evaluate
+from catalogs.ranking.feedback import Feedback
 from catalogs.ranking.measures import average_precision, purity, recall
 from catalogs.ranking.rank import Ranking
 from catalogs.search import examples, random_sample
@@ -82,53 +82,57 @@ def main(
     known = read(truth, QueryBuilder(opened.snapshot()), label=label)
     if len(_ranked(opened, known, where)) <= CALIBRATED:
         raise click.UsageError(f"--truth has too few lenses on the catalogue: more than {CALIBRATED} are needed.")
-    tried = Trial(draws=draws, where=where)
+    settings = EvaluationSettings(draws=draws, where=where)
     found: dict[str, Any] = {
-        "examples": list(_by_examples(opened, known, tried)),
-        "probability": _probability(opened, known, replace(tried, examples=CALIBRATED, draws=max(draws // 4, 1))),
-        "rounds": list(_rounds(opened, known, replace(tried, examples=BEGUN, draws=max(draws // 5, 1)))),
+        "examples": list(_by_examples(opened, known, settings)),
+        "probability": _probability(opened, known, replace(settings, examples=CALIBRATED, draws=max(draws // 4, 1))),
+        "rounds": list(_rounds(opened, known, replace(settings, examples=BEGUN, draws=max(draws // 5, 1)))),
     }
     if root is not None:
-        found["augment"] = list(_augment(opened, known, builder, replace(tried, examples=AUGMENTED)))
+        found["augment"] = list(_augment(opened, known, builder, replace(settings, examples=AUGMENTED)))
         found["outliers"] = _outliers(opened, where, builder)
     click.echo(report.render("ranking", found))
     if out is not None:
         write_json(out, found)
 
 
-def _by_examples(catalogue: Catalogue, known: Examples, tried: Trial) -> Iterator[dict[str, Any]]:
+def _by_examples(catalogue: Catalogue, known: Examples, settings: EvaluationSettings) -> Iterator[dict[str, Any]]:
     for count in (one for one in EXAMPLES if one < len(known)):
-        yield from _tried(catalogue, known, replace(tried, examples=count), {"examples": count})
+        yield from _tried(catalogue, known, replace(settings, examples=count), {"examples": count})
 
 
-def _augment(catalogue: Catalogue, known: Examples, builder: QueryBuilder, tried: Trial) -> Iterator[dict[str, Any]]:
+def _augment(
+    catalogue: Catalogue, known: Examples, builder: QueryBuilder, settings: EvaluationSettings
+) -> Iterator[dict[str, Any]]:
     for name, lenses in (("as they are", known), ("eight ways", augmented(known, builder))):
-        yield from _tried(catalogue, lenses, tried, {"examples": name})
+        yield from _tried(catalogue, lenses, settings, {"examples": name})
 
 
-def _tried(catalogue: Catalogue, known: Examples, tried: Trial, about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    evaluation = evaluate(catalogue, known, tried)
+def _tried(
+    catalogue: Catalogue, known: Examples, settings: EvaluationSettings, about: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    evaluation = evaluate(catalogue, known, settings)
     precision = evaluation.estimates(average_precision)
     measures = {"recall@50": recall(50), "purity@10": purity(10)}
     others = {name: evaluation.estimates(measure) for name, measure in measures.items()}
-    for method in tried.methods:
+    for method in settings.methods:
         of_it = precision[method]
         values = {"mAP": of_it.value, "low": of_it.low, "high": of_it.high}
         yield {**about, "method": method, **values, **{name: one[method].value for name, one in others.items()}}
 
 
-def _draws(known: Examples, tried: Trial) -> Iterator[tuple[Examples, Examples]]:
+def _draws(known: Examples, settings: EvaluationSettings) -> Iterator[tuple[Examples, Examples]]:
     """Split the lenses into examples and those to be found."""
-    for draw in range(tried.draws):
-        order = np.random.default_rng([tried.seed, draw]).permutation(len(known))
-        yield known[np.sort(order[: tried.examples])], known[np.sort(order[tried.examples :])]
+    for draw in range(settings.draws):
+        order = np.random.default_rng([settings.seed, draw]).permutation(len(known))
+        yield known[np.sort(order[: settings.examples])], known[np.sort(order[settings.examples :])]
 
 
-def _probability(catalogue: Catalogue, known: Examples, tried: Trial) -> dict[str, Any]:
+def _probability(catalogue: Catalogue, known: Examples, settings: EvaluationSettings) -> dict[str, Any]:
     """Average the best hundred and the next three hundred over draws, with the probabilities given for them."""
-    known = _ranked(catalogue, known, tried.where)
-    found = [_one_probability(catalogue, like, sought, tried.where) for like, sought in _draws(known, tried)]
-    return {"examples": tried.examples, "draws": tried.draws} | {
+    known = _ranked(catalogue, known, settings.where)
+    found = [_one_probability(catalogue, like, sought, settings.where) for like, sought in _draws(known, settings)]
+    return {"examples": settings.examples, "draws": settings.draws} | {
         name: float(np.mean([one[name] for one in found])) for name in found[0]
     }
 
@@ -162,11 +166,16 @@ def _log_loss(said: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
     return float(-np.mean(np.where(right, np.log(said), np.log1p(-said))))
 
 
-def _rounds(catalogue: Catalogue, known: Examples, tried: Trial) -> Iterator[dict[str, Any]]:
-    known = _ranked(catalogue, known, tried.where)
+def _rounds(catalogue: Catalogue, known: Examples, settings: EvaluationSettings) -> Iterator[dict[str, Any]]:
+    known = _ranked(catalogue, known, settings.where)
     for name, plan in PLANS.items():
-        found = [_searched(catalogue, like, sought, plan, tried.where) for like, sought in _draws(known, tried)]
-        yield {"next": name, "draws": tried.draws, "found": float(np.mean(found)), "of": len(known) - tried.examples}
+        found = [_searched(catalogue, like, sought, plan, settings.where) for like, sought in _draws(known, settings)]
+        yield {
+            "next": name,
+            "draws": settings.draws,
+            "found": float(np.mean(found)),
+            "of": len(known) - settings.examples,
+        }
 
 
 def _searched(
@@ -174,7 +183,7 @@ def _searched(
 ) -> int:
     """Count the lenses among the rows that were kept."""
     none = examples.none(catalogue.info.dim)
-    judged = Marks(none, none)
+    judged = Feedback(none, none)
     for judge in plan:
         listed = rank.rank(catalogue, like, feedback=judged, k=A_ROUND, where=where, next=judge)
         lens = sought.near(listed["ra"], listed["dec"])
@@ -182,7 +191,7 @@ def _searched(
             match_ids(catalogue.snapshot(), {int(one): str(one) for one in listed["object_id"][chosen]})
             for chosen in (lens, ~lens)
         )
-        judged = Marks(judged.kept.joined(kept), judged.rejected.joined(rejected))
+        judged = Feedback(judged.kept.joined(kept), judged.rejected.joined(rejected))
     if not len(judged.kept):
         return 0
     return int(crossmatch.nearest(sought.ra, sought.dec, judged.kept.ra, judged.kept.dec, ONE_SYSTEM).found.sum())
@@ -207,7 +216,7 @@ def _outliers(catalogue: Catalogue, where: str | None, builder: QueryBuilder) ->
 def _methods(usual: Sample) -> dict[str, Callable[[NDArray[np.float32]], NDArray[np.floating]]]:
     found: dict[str, Any] = {}
     for name in OUTLIER_METHODS:
-        far = outliers.distance(name, usual, NEIGHBOUR)
+        far = outliers.fit_distance(name, usual, NEIGHBOUR)
         found[name] = lambda vectors, far=far: far(vectors, np.ones(len(vectors), np.float32))
     try:
         from sklearn.ensemble import IsolationForest

@@ -27,8 +27,7 @@ from bench.search import latency as asked
 from bench.search import libraries as peers
 from bench.search import variants
 from catalogs.catalogue import Catalogue
-from catalogs.index import build as index
-from catalogs.index.build import Options
+from catalogs.index.build import IndexOptions, IndexReport, build_index
 from catalogs.search import candidates
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
@@ -131,12 +130,12 @@ def _drawn(source: Source, start: int, end: int) -> Iterator[tuple[int, Vectors]
         yield first // rows.TILE_ROWS, source.draw(min(BLOCK, end - first), stream=100 + first // rows.TILE_ROWS)
 
 
-def _indexing(filled: Catalogue, reports: list[index.IndexReport]) -> Cost:
-    return cost(lambda: reports.append(index.build(filled, Options(jobs=usable_cores()))))
+def _indexing(filled: Catalogue, reports: list[IndexReport]) -> Cost:
+    return cost(lambda: reports.append(build_index(filled, IndexOptions(jobs=usable_cores()))))
 
 
 def _built(
-    filled: Catalogue, count: int, steps: list[int], spent: list[Cost], reports: list[index.IndexReport]
+    filled: Catalogue, count: int, steps: list[int], spent: list[Cost], reports: list[IndexReport]
 ) -> dict[str, Any]:
     """Costs of building; of shards that were built again for the second half, too."""
     recipe = reports[-1].recipe

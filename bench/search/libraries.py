@@ -141,7 +141,7 @@ def _half_vectors(folder: Path, stored: Vectors) -> HalfVectors:
     if not path.exists():
         with path.open("wb") as file:
             for start in range(0, len(stored), 65_536):
-                file.write(half_vectors.packed(stored[start : start + 65_536]).data)
+                file.write(half_vectors.pack(stored[start : start + 65_536]).data)
     return HalfVectors(path, stored.shape[1])
 
 

@@ -26,8 +26,8 @@ from bench.harness.setup import Setup
 from bench.harness.timing import cost, in_turns, middle
 from catalogs.catalogue import Catalogue
 from catalogs.estimate import measure_recall
-from catalogs.index import build as index
 from catalogs.index import half_vectors
+from catalogs.index.build import build_index
 from catalogs.index.half_vectors import HalfVectors
 from catalogs.index.shards import VECTORS
 from catalogs.search.candidates import Candidates
@@ -56,7 +56,7 @@ def measure(setup: Setup) -> dict[str, Any]:
         plain = rows.catalogue(folder / "embeddings", drawn.draw(count))
         shutil.copytree(plain.path, folder / "indexed")
         indexed = catalogs.open(folder / "indexed")
-        index.build(indexed)
+        build_index(indexed)
         asked = int(plain.table(["object_id"])["object_id"].min())
         with chdir(folder):
             readers = _readers(asked, plain, indexed)
@@ -127,7 +127,7 @@ def _mapped(plain: Catalogue, indexed: Catalogue, query: Vectors, runs: int) -> 
     path = next((indexed.path / "index").glob(f"*{VECTORS}"))
     dim = indexed.info.dim
     rng = np.random.default_rng(0)
-    some = np.sort(rng.choice(path.stat().st_size // half_vectors.record(dim).itemsize, CANDIDATES, replace=False))
+    some = np.sort(rng.choice(path.stat().st_size // half_vectors.record_type(dim).itemsize, CANDIDATES, replace=False))
     works: dict[str, Callable[[], object]] = {
         "exact_map": lambda: Candidates(indexed.snapshot(), query, way="exact").best(K),
         "exact_parquet": lambda: Candidates(plain.snapshot(), query).best(K),

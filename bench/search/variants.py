@@ -58,7 +58,7 @@ def stored(path: Path, source: Source) -> HalfVectors:
     with path.open("wb") as file:
         for number, start in enumerate(range(0, source.rows, 100_000)):
             some = source.draw(min(100_000, source.rows - start), stream=100 + number)
-            file.write(half_vectors.packed(some).data)
+            file.write(half_vectors.pack(some).data)
     return HalfVectors(path, source.dim)
 
 

@@ -1,7 +1,7 @@
-"""The engine behind an index: it finds candidates in one file, by the leading numbers of the embeddings.
+"""The engine of an index: it finds candidates in one file, by the leading numbers of the embeddings.
 
-An engine is a module of four functions (``annoy_engine``, ``faiss_engine``). Its candidates are ranked again by their
-full embeddings, so all that an engine can do wrong is to miss some.
+An engine is a module of four functions (``annoy_engine``, ``faiss_engine``). Candidates are ranked again by their full
+embeddings, so the worst that an engine can do is to miss some.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from catalogs.store.vectors import Vectors
 
 
 class Engine(Protocol):
-    """``TREES`` and ``EFFORTS`` are what is tried for a wanted recall, ``EFFORT`` and the first of ``TREES`` are the
+    """``TREES`` and ``EFFORTS`` are tried to reach a target recall; the first of ``TREES`` and ``EFFORT`` are the
     defaults."""
 
     TREES: tuple[int, ...]
@@ -28,23 +28,38 @@ class Engine(Protocol):
     EFFORTS: tuple[int, ...]
 
     def build(self, path: Path, rows: HalfVectors, settings: IndexSettings, on_disk: bool) -> None:
-        """Write the file of all rows, numbered from 0; the same rows and settings give the same file. Raises OSError.
+        """Write the file of all rows, numbered from 0; the same rows and settings give the same file.
 
-        ``on_disk`` saves memory if it can, and need not survive a full disk.
+        ``on_disk`` saves memory where the engine can, and may end the process on a full disk.
+
+        Raises:
+            OSError: The disk is full or fails.
         """
 
     def check(self, path: Path, rows: int, settings: IndexSettings) -> None:
-        """``ValueError`` where the file cannot be one of so many rows: for what would crash the engine."""
+        """Refuse a file that would crash the engine.
+
+        Raises:
+            ValueError: The file cannot be one of ``rows`` rows.
+        """
 
     def load(self, path: Path, settings: IndexSettings) -> Any:
-        """The file, mapped. ``ScannerError`` ``index.no_engine``, ``index.processor``."""
+        """Map the file.
+
+        Raises:
+            ScannerError: ``index.no_engine``, ``index.processor``.
+        """
 
     def nearest(self, loaded: Any, query: Vectors, count: int, effort: int) -> NDArray[np.int64]:
-        """Numbers of about ``count`` rows nearest to a vector [dims]."""
+        """Find the numbers of about ``count`` rows nearest to a vector [dims]."""
 
 
 def find_engine(name: str) -> Engine:
-    """Return the engine of this name. Raises ``ScannerError`` ``index.bad_engine``."""
+    """Return the engine of this name.
+
+    Raises:
+        ScannerError: ``index.bad_engine``.
+    """
     if name not in ENGINES:
         message = f"There is no index engine {name!r}."
         raise ScannerError(ErrorCode.INDEX_BAD_ENGINE, message, f"Give one of {', '.join(ENGINES)}.")

@@ -1,4 +1,4 @@
-"""Settings of an index: how the files of its shards are made, and how they are asked."""
+"""Settings of an index: how the files of its shards are built, and how they are searched."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class IndexSettings:
-    """How a shard's file is made, and how it is asked.
+    """How a shard's file is built, and how it is searched.
 
-    ``dims`` leading numbers of each vector; ``trees`` and ``seed`` as the engine takes them; ``effort`` is what a
-    question may cost in a shard (Annoy's ``search_k``, faiss's ``nprobe``), ``candidates`` how many are ranked again.
+    ``dims`` leading numbers of each vector are indexed. ``trees`` and ``seed`` are as the engine takes them. ``effort``
+    is what a query may cost in a shard (Annoy's ``search_k``, faiss's ``nprobe``); ``candidates`` are ranked again.
     """
 
     engine: str
@@ -21,6 +21,6 @@ class IndexSettings:
     candidates: int
 
     @property
-    def made(self) -> tuple[str, int, int, int]:
-        """What the file depends on: with another, it is built anew."""
+    def file_key(self) -> tuple[str, int, int, int]:
+        """What the file depends on: if it changes, the file is rebuilt."""
         return self.engine, self.dims, self.trees, self.seed

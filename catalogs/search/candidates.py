@@ -134,12 +134,12 @@ class Candidates:
 
         It is None for a direction of which fewer than ``count`` are allowed: the filter drops what is near it.
         """
-        total, recipe = len(searcher.items), searcher.recipe
+        total, settings = len(searcher.items), searcher.settings
         # A filter drops some of the candidates, so as many more are asked for, with as much more effort.
         share = 1.0 if allowed is None else len(allowed) / total
         passing = None if allowed is None else np.bincount(allowed, minlength=total).astype(bool)
-        wanted = max(recipe.candidates, count)
-        effort = int(recipe.effort * (wanted / recipe.candidates / share))
+        wanted = max(settings.candidates, count)
+        effort = int(settings.effort * (wanted / settings.candidates / share))
         answers: list[Answer | None] = []
         try:
             for direction in self._directions:

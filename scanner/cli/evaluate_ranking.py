@@ -1,4 +1,4 @@
-"""``scanner evaluate-ranking``: how well are known lenses found by a few of them?"""
+"""``scanner evaluate-ranking``: measure how well known lenses are found by a few of them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,34 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command()
 @catalog_option("--catalog", "Catalogue to rank.")
 @click.option("--truth", required=True, type=FILE, help="Table of known lenses, with ra and dec.")
-@click.option("--label", metavar="WORD", help="Only rows of --truth whose column label is this, such as lens.")
-@click.option("--like", type=FILE, help="Rank by these examples, once. [default: draws from the truth]")
-@click.option("--method", "methods", multiple=True, type=click.Choice(METHODS), help="May be repeated. [default: all]")
-@click.option("--examples", default=10, show_default=True, type=click.IntRange(1), help="Lenses to rank by, of a draw.")
-@click.option("--draws", default=20, show_default=True, type=click.IntRange(1), help="Rankings to try.")
+@click.option("--label", metavar="WORD", help="Value of the column label of the rows of --truth to use, such as lens.")
+@click.option("--like", type=FILE, help="Table of examples to rank by, once. [default: draws from --truth]")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    type=click.Choice(METHODS),
+    help="Method of scoring; may be repeated. [default: all]",
+)
+@click.option(
+    "--examples", default=10, show_default=True, type=click.IntRange(1), help="Lenses to rank by in each draw."
+)
+@click.option("--draws", default=20, show_default=True, type=click.IntRange(1), help="Number of draws.")
 @click.option(
     "-k", "sizes", multiple=True, type=click.IntRange(1), default=(10, 100, 1000), show_default=True, help="List sizes."
 )
-@click.option("--radius", default=3.0, show_default=True, type=click.FloatRange(0), help="How far an object may be.")
-@click.option("--where", metavar="FILTER", help='Rank only these rows, such as "mag_r < 21".')
-@click.option("--augment", is_flag=True, help="Turn and mirror the examples, eight ways each (with --root).")
+@click.option(
+    "--radius",
+    default=3.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Largest distance from a position to its object, in arcsec.",
+)
+@click.option("--where", metavar="FILTER", help='Filter of the ranked rows, such as "mag_r < 21".')
+@click.option("--augment", is_flag=True, help="Add the eight orientations of each example (needs --root).")
 @image_options
 @encoder_options
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draws.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the draws.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -59,12 +73,12 @@ def evaluate_ranking(
     out: Path | None,
     fmt: str,
 ) -> None:
-    """Measure rankings on lenses that are known: rank by some of them, and see where the others come.
+    """Measure rankings on known lenses: rank by some of them, and see where the others come.
 
-    Prints mean average precision, nDCG@10, and the recall and purity (precision) of lists of -k objects, each with the
-    95 % interval of a bootstrap over draws and lenses, beside ranking by magnitude alone and by chance. A lens that the
-    catalogue has no object for is reported and not counted; what is nobody's known lens counts as wrong, so purity is a
-    lower bound.
+    Prints mean average precision, nDCG@10, and the recall and purity (precision) of lists of -k objects. Each has the
+    95 % interval of a bootstrap over draws and lenses. Ranking by magnitude alone and by chance serve for comparison. A
+    lens without an object in the catalogue is reported and not counted. All objects that are not known lenses count as
+    wrong, so purity is a lower bound.
 
     \b
     Examples:
@@ -72,7 +86,7 @@ def evaluate_ranking(
       scanner evaluate-ranking --truth truth.csv --label lens --like mine.csv --where "mag_auto < 21" -f json
     """
     import catalogs
-    from catalogs.ranking import evaluation as trials
+    from catalogs.ranking.evaluation import EvaluationSettings, evaluate
     from scanner.queries import query, ranking_report
     from scanner.queries.examples import augmented, describe_examples, read
 
@@ -88,8 +102,8 @@ def evaluate_ranking(
     given = read(like, builder, augment) if like else None
     if augment and not like:
         known = augmented(known, builder)
-    trial = trials.Trial(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]
-    evaluation = trials.evaluate(catalogue, known, trial, given)
+    settings = EvaluationSettings(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]
+    evaluation = evaluate(catalogue, known, settings, given)
     if evaluation.not_ranked:
         click.echo(f"{evaluation.not_ranked} lenses are not primary objects that pass the filter", err=True)
     about = {
@@ -99,7 +113,7 @@ def evaluate_ranking(
         "augment": augment,
         "positions_without_object": len(known.unmatched),
     }
-    found = ranking_report.facts(evaluation, trial, sizes, about)
+    found = ranking_report.facts(evaluation, settings, sizes, about)
     click.echo(json.dumps(found, indent=2) if fmt == "json" else ranking_report.table(found))
     if out is not None:
         ranking_report.write(found, out)

@@ -11,7 +11,7 @@ import numpy as np
 
 from catalogs.errors import ScannerError
 from catalogs.search.examples import Example
-from scanner.figures.gallery import Panel, gallery
+from scanner.figures.gallery import Panel, draw_gallery
 from scanner.windows.by_position import Flux, WindowReader
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def draw(queries: Sequence[Example | None], answers: Sequence[Table], stamps: Wi
         if query is not None:
             panels.insert(0, Panel(_query_window(query, stamps), stamps.bands, _query_caption(query), highlighted=True))
         rows.append(panels)
-    gallery(rows, path)
+    draw_gallery(rows, path)
 
 
 def _window(row: Row, stamps: WindowReader) -> Flux | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import catalogs
-from catalogs.index import build as index
+from catalogs.index.build import count_indexed_rows
 from scanner.encoder.encoder import Encoder
 
 
@@ -37,7 +37,7 @@ def catalogue(path: Path) -> dict[str, Any]:
         "software": info.software,
         "tiles": len(tiles),
         "objects": sum(footer.rows for footer in opened.snapshot().footers),
-        "objects_indexed": index.coverage(opened),
+        "objects_indexed": count_indexed_rows(opened),
         "bytes": sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()),
         "failures": [{"tile": failure.tile, "code": failure.code} for failure in opened.failures()],
     }

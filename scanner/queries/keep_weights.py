@@ -79,7 +79,7 @@ def _learned(best: int, like: NDArray[np.float32], ordinary: NDArray[np.float32]
             ErrorCode.RANK_NO_ORDINARY, "There is nothing to compare the examples with.", "Give --like-catalog."
         )
     log.info("Keeps the best %d rows of each tile, by %d examples against %d others", best, len(like), len(ordinary))
-    weights = scorers.centroid(like, ordinary).weights
+    weights = scorers.fit_centroid(like, ordinary).weights
     return Keep(best, tuple(weights.tolist()), digest)
 
 

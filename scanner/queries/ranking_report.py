@@ -12,9 +12,8 @@ import numpy as np
 
 from catalogs.atomic import write_json
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.ranking import measures as quality
-from catalogs.ranking.evaluation import Evaluation, Trial
-from catalogs.ranking.measures import Measure
+from catalogs.ranking.evaluation import Evaluation, EvaluationSettings
+from catalogs.ranking.measures import Measure, average_precision, ndcg, purity, recall
 from catalogs.text_table import text_table
 from scanner.figures.chart import Curve, draw_chart
 
@@ -23,20 +22,22 @@ log = logging.getLogger(__name__)
 
 def measures(sizes: Sequence[int]) -> dict[str, Measure]:
     """What is printed: mAP and nDCG@10, and recall and purity of lists of these ``sizes``."""
-    found: dict[str, Measure] = {"mAP": quality.average_precision, "nDCG@10": quality.ndcg(10)}
-    found |= {f"recall@{size}": quality.recall(size) for size in sizes}
-    return found | {f"purity@{size}": quality.purity(size) for size in sizes}
+    by_name: dict[str, Measure] = {"mAP": average_precision, "nDCG@10": ndcg(10)}
+    by_name |= {f"recall@{size}": recall(size) for size in sizes}
+    return by_name | {f"purity@{size}": purity(size) for size in sizes}
 
 
-def facts(evaluation: Evaluation, trial: Trial, sizes: Sequence[int], about: dict[str, Any]) -> dict[str, Any]:
+def facts(
+    evaluation: Evaluation, settings: EvaluationSettings, sizes: Sequence[int], about: dict[str, Any]
+) -> dict[str, Any]:
     """Everything as JSON values."""
-    estimates = {name: evaluation.estimates(measure, trial.seed) for name, measure in measures(sizes).items()}
+    estimates = {name: evaluation.estimates(measure, settings.seed) for name, measure in measures(sizes).items()}
     methods = list(evaluation.above)
     curve = evaluation.sizes()
-    shares = [evaluation.estimates(quality.recall(int(size)), trial.seed) for size in curve]
+    shares = [evaluation.estimates(recall(int(size)), settings.seed) for size in curve]
     return {
         **about,
-        **asdict(trial),
+        **asdict(settings),
         "objects": evaluation.objects,
         "lenses": evaluation.lenses,
         "lenses_not_ranked": evaluation.not_ranked,

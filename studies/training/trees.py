@@ -31,7 +31,7 @@ def recall(vectors: Vectors) -> float:
     recipe = IndexSettings("annoy", min(DIMS, vectors.shape[1]), engine.TREES[0], SEED, EFFORT, CANDIDATES)
     with TemporaryDirectory(prefix="trees_") as folder:
         path = Path(folder) / "rows"
-        path.write_bytes(half_vectors.packed(stored).tobytes())
+        path.write_bytes(half_vectors.pack(stored).tobytes())
         rows, trees = HalfVectors(path, vectors.shape[1]), Path(folder) / "trees"
         engine.build(trees, rows, recipe, on_disk=False)
         loaded, found = engine.load(trees, recipe), []

@@ -23,8 +23,7 @@ import catalogs
 from catalogs import hats
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.hats import parquet as files
-from catalogs.hats import partitions
+from catalogs.hats import parquet, partitions
 from catalogs.hats.partitions import Partition
 from catalogs.sky import geometry, unions_grid
 from catalogs.store import vectors
@@ -72,7 +71,7 @@ def collection(catalogue, tmp_path_factory) -> Path:
     return out
 
 
-def parquet(table: Path) -> dict[tuple[int, int], pa.Table]:
+def read_tables(table: Path) -> dict[tuple[int, int], pa.Table]:
     """Rows of each pixel of a table, by order and pixel."""
     found = {}
     for path in sorted((table / "dataset").rglob("*.parquet")):
@@ -82,7 +81,7 @@ def parquet(table: Path) -> dict[tuple[int, int], pa.Table]:
 
 
 def test_every_primary_object_is_published_once_with_all_its_values(catalogue, collection) -> None:
-    published = pa.concat_tables(parquet(collection / "unions").values())
+    published = pa.concat_tables(read_tables(collection / "unions").values())
     expected = catalogue.table([*catalogue.schema.names], where="is_primary")
     assert len(published) == len(expected) > 1500
     published = published.take(np.argsort(published["object_id"].to_numpy()))
@@ -106,7 +105,7 @@ def test_copies_in_overlaps_are_left_out_unless_all_rows_are_asked_for(catalogue
 
 
 def test_partitions_hold_their_pixel_in_the_order_of_the_sky(collection) -> None:
-    pixels = parquet(collection / "unions")
+    pixels = read_tables(collection / "unions")
     assert len(pixels) > 5
     assert len({order for order, _ in pixels}) > 1
     for (order, pixel), table in pixels.items():
@@ -119,7 +118,7 @@ def test_partitions_hold_their_pixel_in_the_order_of_the_sky(collection) -> None
 
 
 def test_the_margin_of_a_pixel_has_all_that_lies_near_it_and_nothing_in_it(collection) -> None:
-    pixels, margins = parquet(collection / "unions"), parquet(collection / "unions_10arcs")
+    pixels, margins = read_tables(collection / "unions"), read_tables(collection / "unions_10arcs")
     everything = pa.concat_tables(pixels.values())
     ra, dec, index = (everything[name].to_numpy() for name in ("ra", "dec", "_healpix_29"))
     assert sum(len(table) for table in margins.values()) > 50
@@ -229,7 +228,7 @@ def test_hats_finds_the_collection_valid_by_its_strict_rules(collection, caplog)
 
 
 def parquet_rows(table: Path) -> pa.Table:
-    return pa.concat_tables(parquet(table).values())
+    return pa.concat_tables(read_tables(table).values())
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -261,7 +260,7 @@ def test_lsdb_opens_searches_and_cross_matches(catalogue, collection) -> None:
 def test_an_interrupted_publication_leaves_nothing_under_its_name_and_goes_on(
     catalogue, tmp_path, monkeypatch, killed_at
 ) -> None:
-    out, write_rows, written = tmp_path / "archive", files.write_rows, []
+    out, write_rows, written = tmp_path / "archive", parquet.write_rows, []
 
     def write(path, *rest):
         if len(written) == killed_at:
@@ -269,12 +268,12 @@ def test_an_interrupted_publication_leaves_nothing_under_its_name_and_goes_on(
         written.append(path.name)
         write_rows(path, *rest)
 
-    monkeypatch.setattr(files, "write_rows", write)
+    monkeypatch.setattr(parquet, "write_rows", write)
     with pytest.raises(KeyboardInterrupt):
         hats.publish(catalogue, out, SMALL)
     assert not out.exists()
     again: list[str] = []
-    monkeypatch.setattr(files, "write_rows", lambda path, *rest: (again.append(path.name), write_rows(path, *rest)))
+    monkeypatch.setattr(parquet, "write_rows", lambda path, *rest: (again.append(path.name), write_rows(path, *rest)))
     made = hats.publish(catalogue, out, SMALL)
     objects = again[: made.partitions - killed_at]
     assert not set(objects) & set(written)
@@ -290,7 +289,7 @@ def test_unfinished_work_of_other_options_is_not_gone_on_with(catalogue, tmp_pat
             hats.publish(catalogue, out, SMALL)
     made = hats.publish(catalogue, out, dataclasses.replace(SMALL, where="mag_r < 10"))
     assert made.rows == len(catalogue.table(where="mag_r < 10 and is_primary"))
-    assert all((table["mag_r"].to_numpy() < 10).all() for table in parquet(out / "unions").values())
+    assert all((table["mag_r"].to_numpy() < 10).all() for table in read_tables(out / "unions").values())
 
 
 def test_a_full_disk_says_so_and_the_next_run_goes_on(catalogue, tmp_path) -> None:
@@ -374,7 +373,7 @@ def test_a_catalogue_of_one_small_tile_is_one_small_pixel_with_an_empty_margin(
     write_tile(catalogue, "100.180", rows, on_grid)
     made = hats.publish(catalogue, tmp_path / "out", hats.Options("one"))
     assert (made.rows, made.partitions, made.margin_rows) == (40, 1, 0)
-    assert [order for order, _ in parquet(tmp_path / "out" / "one")] == [partitions.SINGLE]
+    assert [order for order, _ in read_tables(tmp_path / "out" / "one")] == [partitions.SINGLE]
     if validation := pytest.importorskip("hats.io.validation", reason="hats is not installed"):
         assert validation.is_valid_collection(tmp_path / "out", strict=True)
 

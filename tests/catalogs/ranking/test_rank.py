@@ -123,8 +123,8 @@ def test_the_probe_stands_at_its_minimum() -> None:
     """At the minimum the gradient vanishes: penalty * weights equals the pull of the residuals."""
     rng = np.random.default_rng(0)
     like, unlike = rng.normal(0.5, 1, (20, 4)).astype(np.float32), rng.normal(0, 1, (300, 4)).astype(np.float32)
-    found = scorers.probe(like, unlike)
-    pull = (1 - scorers.probability(found(like))) @ like / 40 - scorers.probability(found(unlike)) @ unlike / 600
+    found = scorers.fit_probe(like, unlike)
+    pull = (1 - scorers.to_probability(found(like))) @ like / 40 - scorers.to_probability(found(unlike)) @ unlike / 600
     assert found.weights * scorers.PENALTY == pytest.approx(pull, abs=1e-4)
 
 
@@ -199,8 +199,8 @@ def test_explore_lists_good_candidates_that_differ(planted: Catalogue) -> None:
 
 def test_spread_takes_the_farthest_first() -> None:
     pool = np.eye(4, dtype=np.float32)[[0, 0, 1, 2]]
-    assert rank.spread(pool, np.eye(4, dtype=np.float32)[[1]], 3).tolist() == [0, 3, 1]
-    assert rank.spread(pool, pool[:1], 9).tolist()[:2] == [2, 3]
+    assert rank.choose_diverse(pool, np.eye(4, dtype=np.float32)[[1]], 3).tolist() == [0, 3, 1]
+    assert rank.choose_diverse(pool, pool[:1], 9).tolist()[:2] == [2, 3]
 
 
 def test_an_object_on_both_lists_counts_on_neither(planted: Catalogue) -> None:
@@ -214,7 +214,7 @@ def test_vectors_of_another_length_score_as_unit_vectors(method: Method) -> None
     rng = np.random.default_rng(1)
     points = rng.normal(size=(40, 6)).astype(np.float32)
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
-    scorer = scorers.learned(method, unit[:3], unit[3:6], unit[6:])
+    scorer = scorers.fit_scorer(method, unit[:3], unit[3:6], unit[6:])
     np.testing.assert_allclose(scorer(points, np.linalg.norm(points, axis=1)), scorer(unit), atol=1e-5)
 
 
@@ -222,7 +222,7 @@ def test_tiles_replaced_while_reading_are_read_again(
     planted: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]
 ) -> None:
     like, calls, chosen = examples(planted, 3), [], rows.primary(planted, None)
-    scores = scorers.centroid(like.vectors, -like.vectors)
+    scores = scorers.fit_centroid(like.vectors, -like.vectors)
 
     def answer(snapshot: Snapshot) -> int:
         hits = full_pass.best(snapshot, chosen, scores, 900)
@@ -250,7 +250,7 @@ def test_a_tile_that_went_away_is_left_out(planted: Catalogue) -> None:
 
     def answer(snapshot: Snapshot) -> int:
         attempts.append(len(snapshot.footers))
-        chosen, scores = rows.primary(planted, None), scorers.centroid(like.vectors, -like.vectors)
+        chosen, scores = rows.primary(planted, None), scorers.fit_centroid(like.vectors, -like.vectors)
         hits = full_pass.best(snapshot, chosen, scores, 1200)
         planted.tile_path("023.240").unlink(missing_ok=True)
         return len(full_pass.rows_of(snapshot, hits, ["ra"]))
