@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from export.graph import EmbeddingGraph
 from training.config import Config
-from training.loop.batches import CENTRED, TRAIN, VALIDATE, make_batch, open_cutouts
+from training.cutouts.shards import TRAIN, VALIDATE
+from training.loop.batches import CENTRED, make_batch, open_cutouts
 from training.loop.statistics import draw_keys
 
 TOLERANCE = 1e-5

@@ -97,4 +97,4 @@ def _draw_questions(snapshot: Snapshot, count: int, seed: int) -> tuple[Vectors,
         halves = HalfVectors(shard.path(catalogue.path / "index", VECTORS), shard.dim)
         numbers = np.sort(rng.choice(shard.rows, min(share, shard.rows), replace=False))
         blocks += halves.leading(shard.dim, numbers)
-    return vectors.unit(np.concatenate(blocks)), int(sizes.sum()), shards[0].settings
+    return vectors.unit(np.concatenate(blocks)), int(sizes.sum()), shards[0].recipe
