@@ -24,7 +24,7 @@ _USER = "" if sys.platform == "win32" else f"{os.getuid()}-"  # on Windows the f
 
 
 @contextlib.contextmanager
-def taken(device: str, precision: str | None = None) -> Iterator[str]:
+def take_device(device: str, precision: str | None = None) -> Iterator[str]:
     """Yield ``device``, with the number of a GPU where it has none; the GPU is taken as long as the block lasts.
 
     ``auto`` is a GPU where there is one, but not for int8, which is for CPUs.
@@ -34,7 +34,7 @@ def taken(device: str, precision: str | None = None) -> Iterator[str]:
     if not gpus:
         yield kind
         return
-    number, lock = _take(gpus)
+    number, lock = _lock_gpu(gpus)
     try:
         yield f"{kind}:{number}"
     finally:
@@ -43,18 +43,18 @@ def taken(device: str, precision: str | None = None) -> Iterator[str]:
 
 def visible() -> list[str]:
     """UUIDs of the GPUs that this process sees, in CUDA's order; numbers may differ between processes, UUIDs do not."""
-    driver, found = session.driver(), []
+    driver, uuids = session.driver(), []
     if driver is None:
         return []
     for number in range(session.gpu_count()):
         device, uuid = ctypes.c_int(0), ctypes.create_string_buffer(16)
         driver.cuDeviceGet(ctypes.byref(device), number)
         driver.cuDeviceGetUuid(uuid, device)
-        found.append(uuid.raw.hex())
-    return found
+        uuids.append(uuid.raw.hex())
+    return uuids
 
 
-def _take(gpus: Sequence[str]) -> tuple[int, int]:
+def _lock_gpu(gpus: Sequence[str]) -> tuple[int, int]:
     """The number of a GPU, and the open descriptor of its lock; where all are taken, a GPU is shared."""
     folder, times = Path(tempfile.gettempdir()), 0
     # First a GPU that nobody has, then one that one worker has, and so on.

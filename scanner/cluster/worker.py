@@ -146,7 +146,7 @@ class EndlessScan(Quiet):
         problem: BaseException = _stopped()
         try:
             catalogue = catalogs.open(job.catalogue)
-            with gpus.taken(job.device, job.precision) as device, open_encoder(job, device) as encoder:
+            with gpus.take_device(job.device, job.precision) as device, open_encoder(job, device) as encoder:
                 if encoder.sha256 != job.run.model_sha256:
                     raise ScannerError(
                         ErrorCode.CLUSTER_OTHER_MODEL,

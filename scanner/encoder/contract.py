@@ -68,8 +68,8 @@ class Contract:
         return json.dumps(self.to_dict(), sort_keys=True)
 
     def to_dict(self) -> dict[str, Any]:
-        found = {**asdict(self), "bands": list(self.bands), "stretch": dict(self.stretch)}
-        return found if self.fidelity else {name: value for name, value in found.items() if name != "fidelity"}
+        values = {**asdict(self), "bands": list(self.bands), "stretch": dict(self.stretch)}
+        return values if self.fidelity else {name: value for name, value in values.items() if name != "fidelity"}
 
     @classmethod
     def from_json(cls, text: str, source: str = "the model") -> Contract:
@@ -79,8 +79,8 @@ class Contract:
             ScannerError: ``model.bad_contract`` (a key is missing or invalid), ``model.version``.
         """
         try:
-            found = json.loads(text)
-            version = found["version"]
+            values = json.loads(text)
+            version = values["version"]
             if version != CONTRACT_VERSION:
                 raise ScannerError(
                     ErrorCode.MODEL_VERSION,
@@ -88,7 +88,7 @@ class Contract:
                     "Export the checkpoint again with this release: python -m export CHECKPOINT encoder.onnx",
                 )
             # A later release may add keys. ``precision`` and ``fidelity`` are missing in files of the first one.
-            contract = read_record({f.name: found[f.name] for f in fields(cls) if f.name in found}, cls)
+            contract = read_record({f.name: values[f.name] for f in fields(cls) if f.name in values}, cls)
             contract.cost  # noqa: B018  (all its numbers are there)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _bad(source, f"its contract cannot be read: {error}") from error

@@ -144,8 +144,8 @@ class Encoder:
         if not hasattr(self._own, "binding"):
             dim = self.contract.embedding_dim
             self._own.binding = Binding(self._session, self.provider, self.batch, self.shape, dim)
-        found: Binding = self._own.binding
-        return found
+        binding: Binding = self._own.binding
+        return binding
 
     def _callers(self) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -202,15 +202,15 @@ def _check_graph(onnx_session: Any, file: ModelFile, rows: int) -> None:
         INPUT: ["N", len(contract.bands), contract.window, contract.window],
         OUTPUT: ["N", contract.embedding_dim],
     }
-    found = {
+    nodes = {
         node.name: (node.type, list(node.shape)) for node in (*onnx_session.get_inputs(), *onnx_session.get_outputs())
     }
     for name, shape in expected.items():
-        kind, dims = found.pop(name, ("nothing", []))
+        kind, dims = nodes.pop(name, ("nothing", []))
         if kind != "tensor(float)" or dims[1:] != shape[1:] or (isinstance(dims[0], int) and dims[0] != rows):
             raise _disagrees(file.path, f"{name} is {kind} {dims}, its contract says float32 {shape}")
-    if found:
-        raise _disagrees(file.path, f"it also has {', '.join(found)}")
+    if nodes:
+        raise _disagrees(file.path, f"it also has {', '.join(nodes)}")
 
 
 def _disagrees(path: Path, why: str) -> ScannerError:

@@ -51,14 +51,14 @@ def load() -> Any:
 
 def distributions() -> list[str]:
     """Names of the installed packages that provide the module ``onnxruntime``."""
-    found = []
+    names = []
     for name in ("onnxruntime", "onnxruntime-gpu"):
         try:
             importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def open_session(
@@ -114,11 +114,11 @@ def place(session: Any, provider: str) -> tuple[str, int]:
 
 def placement(session: Any) -> dict[str, set[str]]:
     """Operators of a GPU's session by the provider that runs them; empty where this ONNX Runtime cannot list them."""
-    found: dict[str, set[str]] = {}
+    operators: dict[str, set[str]] = {}
     if hasattr(session, "get_provider_graph_assignment_info"):
         for part in session.get_provider_graph_assignment_info():
-            found.setdefault(part.ep_name, set()).update(node.op_type for node in part.get_nodes())
-    return found
+            operators.setdefault(part.ep_name, set()).update(node.op_type for node in part.get_nodes())
+    return operators
 
 
 def driver() -> Any | None:
@@ -126,10 +126,10 @@ def driver() -> Any | None:
     if sys.platform == "darwin":
         return None
     try:
-        found = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
         return None
-    return found if found.cuInit(0) == 0 else None
+    return library if library.cuInit(0) == 0 else None
 
 
 def gpu_count() -> int:

@@ -35,8 +35,8 @@ def copy(url: str, target: Path, wait: Callable[[float], None]) -> None:
     """
     folder, _, name = url.rpartition("/")
     with _turn:  # one listing at a time, and each only once
-        listed = names(_program("vls"), folder, wait)
-    if name not in listed:
+        listing = names(_program("vls"), folder, wait)
+    if name not in listing:
         raise FileNotFoundError(url)
     try:
         _run([_program("vcp"), url, str(target)], url, wait)
@@ -83,11 +83,11 @@ def _error(url: str, message: str) -> Exception:
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    program = shutil.which(name)
+    if program is None:
         raise ScannerError(
             ErrorCode.REMOTE_NOT_INSTALLED,
             f"vos: URLs need the program {name}, which is not on the PATH.",
             "pip install vos installs vcp and vls (separate programs under their own licence, AGPL).",
         )
-    return found
+    return program

@@ -77,7 +77,7 @@ def parse(text: str) -> int:
     Raises:
         ValueError: The text has another form.
     """
-    found = re.fullmatch("best:([1-9][0-9]{0,8})", text)
-    if not found:
+    match = re.fullmatch("best:([1-9][0-9]{0,8})", text)
+    if not match:
         raise ValueError(f"{text!r} is not best:N, such as best:100")
-    return int(found[1])
+    return int(match[1])

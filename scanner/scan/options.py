@@ -49,19 +49,19 @@ class ScanOptions:
 
     def settings(self) -> dict[str, Any]:
         """The options that determine rows, as JSON values."""
-        found: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "recipe": DETECTION_VERSION,
             "resample": self.resample,
             "bands_read": list(self.bands) if self.bands else None,
         }
         if self.keep is not None:
-            found |= {"keep": self.keep.settings()}
+            settings |= {"keep": self.keep.settings()}
         # Only what the chosen sources depend on: another --stride leaves detected rows as they are.
         if self.sources == DETECT:
-            return found | {"sources": DETECT, "min_snr": self.min_snr}
+            return settings | {"sources": DETECT, "min_snr": self.min_snr}
         if self.sources == GRID:
-            return found | {"sources": GRID, "stride": self.stride}
-        return found | {"sources": "file", "file": _identity(self.sources)}
+            return settings | {"sources": GRID, "stride": self.stride}
+        return settings | {"sources": "file", "file": _identity(self.sources)}
 
 
 def _identity(path: str) -> str:

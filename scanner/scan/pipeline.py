@@ -103,7 +103,7 @@ class Pipeline:
         except Exception as error:  # one tile's pixels or positions, whatever is wrong with them
             raise TileError(TileReport.failed(prepared.tile.name, error)) from error
         there = np.isfinite(flux)
-        # Most windows are whole, which is sooner found out than shares are counted.
+        # Most windows are whole, and that is faster to check than the share of each band is to count.
         whole = there.all()
         valid = np.ones(flux.shape[:2], np.float32) if whole else there.mean(axis=(2, 3), dtype=np.float32)
         cut = time.perf_counter()

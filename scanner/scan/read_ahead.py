@@ -38,8 +38,8 @@ class InProcess:
             if isinstance(tile, TileReport):
                 yield tile
             elif tile is not None:
-                for found in prepare(self._job, tile.tile):
-                    yield tile.by_url(found) if isinstance(found, TileReport) else Ready(found, lambda: None)
+                for outcome in prepare(self._job, tile.tile):
+                    yield tile.by_url(outcome) if isinstance(outcome, TileReport) else Ready(outcome, lambda: None)
                 tile.release()
 
 
@@ -116,15 +116,15 @@ class Prefetcher:
     def _read(self, reader: Reader, tile: LocalTile, slot: int) -> None:
         """One tile into a slot, or its parts each into a slot of its own."""
         while True:
-            found = reader.read(tile.tile, slot)
-            if isinstance(found, TileReport):
+            answer = reader.read(tile.tile, slot)
+            if isinstance(answer, TileReport):
                 self._free.put(slot)
-                outcome: Outcome = tile.by_url(found)
+                outcome: Outcome = tile.by_url(answer)
                 break
             # The pixels [B, H, W] are in shared memory already; only their description came through the pipe.
-            pixels = self._slots[slot].array(found.shape)
-            outcome = Ready(found.over(pixels), partial(self._free.put, slot))
-            if found.last:
+            pixels = self._slots[slot].array(answer.shape)
+            outcome = Ready(answer.over(pixels), partial(self._free.put, slot))
+            if answer.last:
                 break
             self._out.put(outcome)
             slot = self._free.get()

@@ -54,12 +54,12 @@ def parse(text: str) -> Share:
     Raises:
         ValueError: What is wrong with the text.
     """
-    found = _FORM.fullmatch(text.strip())
-    if found is None:
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
         raise ValueError(f"{text!r} is not a share; give 3/8 for the third of eight, or {AUTO}.")
-    if int(found[2]) == 0:
+    if int(match[2]) == 0:
         raise ValueError("The number of shares must be at least 1, not 0.")
-    return Share(int(found[1]), int(found[2]))
+    return Share(int(match[1]), int(match[2]))
 
 
 def from_environment(environment: Mapping[str, str]) -> Share:

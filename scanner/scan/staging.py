@@ -130,8 +130,8 @@ class Staging:
         tile = order.tile
         wait(order.copies.values())
         try:
-            found = {band: copy for band, future in order.copies.items() if (copy := future.result())}
-            if not found and not tile.files:
+            copies = {band: copy for band, future in order.copies.items() if (copy := future.result())}
+            if not copies and not tile.files:
                 raise _nothing(tile)
         except CancelledError as error:
             raise StoppedError from error
@@ -141,11 +141,11 @@ class Staging:
                 raise
             self._leave(order.folder)
             return TileReport.failed(tile.name, error)
-        files = {**tile.files, **{band: copy.path for band, copy in found.items()}}
+        files = {**tile.files, **{band: copy.path for band, copy in copies.items()}}
         return LocalTile(
             replace(tile, files=files, remote=None),
             partial(self._leave, order.folder),
-            {copy.path: copy.url for copy in found.values()},
+            {copy.path: copy.url for copy in copies.values()},
         )
 
     def _leave(self, folder: Path) -> None:
