@@ -2,7 +2,7 @@
 
 ``table`` is for people, with units; ``csv`` and ``json`` are plain; ``ecsv``, ``votable`` and ``fits`` have units, the
 last two UCDs as well; ``ds9`` is a region file. Embeddings are written where arrays fit: ecsv, json, votable, fits.
-The commands take ``FORMATS`` from here before anything is asked of them, so numpy and pyarrow are imported late.
+The commands import ``FORMATS`` for their help, so numpy and pyarrow are imported only when a table is rendered.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def _fits(table: Table) -> bytes:
     buffer, rows = io.BytesIO(), fits.table_to_hdu(table)
     # The keywords by which TOPCAT and STILTS read and write descriptions and UCDs.
     for number, name in enumerate(table.colnames, 1):
-        known = {"TCOMM": table[name].description, "TUCD": table[name].meta.get("ucd")}
-        rows.header.update({f"{key}{number}": text[:_LONGEST_CARD] for key, text in known.items() if text})
+        texts = {"TCOMM": table[name].description, "TUCD": table[name].meta.get("ucd")}
+        rows.header.update({f"{key}{number}": text[:_LONGEST_CARD] for key, text in texts.items() if text})
     fits.HDUList([fits.PrimaryHDU(), rows]).writeto(buffer)
     return buffer.getvalue()
 

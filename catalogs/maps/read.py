@@ -120,14 +120,14 @@ def read_map(
         ScannerError: ``map.missing``, ``column.unknown``, ``where.*``.
     """
     record = describe_map(catalogue, name)
-    wanted = tile_reader.checked_columns(columns, catalogue.schema)
+    names = tile_reader.checked_columns(columns, catalogue.schema)
     chosen = rows.selection(catalogue, filter_text or record.plan.where, None)
     snapshot = catalogue.snapshot().touching()
     paths = [map_folder(catalogue, name) / "tiles" / f"{footer.tile}{SUFFIX}" for footer in snapshot.footers]
     receipts = [read_receipt(path) for path in paths]
     on_map = sum(receipt.objects for receipt in receipts if receipt)
     share = 1.0 if limit is None else min(1.0, limit / max(on_map, 1))
-    fields = [catalogue.schema.field(column) for column in wanted if column != ID]
+    fields = [catalogue.schema.field(column) for column in names if column != ID]
     schema = pa.schema([catalogue.schema.field(ID), *list(tile_schema(name))[1:], *fields])
     rng = np.random.default_rng(seed)
     parts = [schema.empty_table()]

@@ -87,23 +87,25 @@ def evaluate_ranking(
     """
     import catalogs
     from catalogs.ranking.evaluation import EvaluationSettings, evaluate
-    from scanner.queries import query, ranking_report
+    from scanner.queries import ranking_report
     from scanner.queries.examples import augment_examples, describe_examples, read
+    from scanner.queries.query import QueryBuilder
 
     if augment and root is None:
         raise click.UsageError("--augment needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
     snapshot = catalogue.snapshot()
-    without_spots = query.QueryBuilder(snapshot, radius=radius)
-    builder = query.QueryBuilder(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
-    known = read(truth, without_spots, label=label)
-    click.echo("\n".join(describe_examples(truth, known)), err=True)
-    given = read(like, builder, augment) if like else None
+    # Lenses to be found must be objects of the catalogue, so they are read without a --root to embed others from.
+    catalogued = QueryBuilder(snapshot, radius=radius)
+    builder = QueryBuilder(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
+    lenses = read(truth, catalogued, label=label)
+    click.echo("\n".join(describe_examples(truth, lenses)), err=True)
+    by_examples = read(like, builder, augment) if like else None
     if augment and not like:
-        known = augment_examples(known, builder)
+        lenses = augment_examples(lenses, builder)
     settings = EvaluationSettings(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]
-    evaluation = evaluate(catalogue, known, settings, given)
+    evaluation = evaluate(catalogue, lenses, settings, by_examples)
     if evaluation.not_ranked:
         click.echo(f"{evaluation.not_ranked} lenses are not primary objects that pass the filter", err=True)
     about = {
@@ -111,9 +113,9 @@ def evaluate_ranking(
         "like": like.name if like else None,
         "model": catalogue.info.model,
         "augment": augment,
-        "positions_without_object": len(known.unmatched),
+        "positions_without_object": len(lenses.unmatched),
     }
-    found = ranking_report.facts(evaluation, settings, sizes, about)
-    click.echo(json.dumps(found, indent=2) if fmt == "json" else ranking_report.table(found))
+    report = ranking_report.facts(evaluation, settings, sizes, about)
+    click.echo(json.dumps(report, indent=2) if fmt == "json" else ranking_report.table(report))
     if out is not None:
-        ranking_report.write(found, out)
+        ranking_report.write(report, out)

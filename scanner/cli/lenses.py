@@ -55,13 +55,13 @@ def lenses(
     from scanner.survey.survey import load
 
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    plan = load(survey)
+    chosen = load(survey)
     table = known_lenses.of_survey(
-        plan,
+        chosen,
         grade,
         kind,
         catalogue=catalogs.open(catalog) if catalog else None,
-        listed=known_lenses.listed_tiles(tile_list, plan) if tile_list else None,
+        listed=known_lenses.listed_tiles(tile_list, chosen) if tile_list else None,
         south=min_dec,
     )
     if as_tile_list:

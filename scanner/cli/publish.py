@@ -63,11 +63,11 @@ def publish(
     catalogue = catalogs.open(catalog)
     options = hats.Options(name or catalogue.info.survey, rows_per_file, margin, all_rows, where)
     with Bar(unit="file") if sys.stderr.isatty() else Quiet() as bar:
-        made = hats.publish(catalogue, out, options, bar.reached)
+        report = hats.publish(catalogue, out, options, bar.reached)
     if fmt == "json":
-        click.echo(json.dumps({**asdict(made), "path": str(made.path)}))
+        click.echo(json.dumps({**asdict(report), "path": str(report.path)}))
     else:
         click.echo(
-            f"{made.path}: {made.rows:,} objects in {made.partitions:,} files, {made.margin_rows:,} in margins, "
-            f"{made.bytes / 1e6:,.1f} MB"
+            f"{report.path}: {report.rows:,} objects in {report.partitions:,} files, "
+            f"{report.margin_rows:,} in margins, {report.bytes / 1e6:,.1f} MB"
         )

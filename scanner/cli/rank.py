@@ -125,7 +125,7 @@ def rank(
         catalogue,
         read[0],
         read[1] if unlike else None,
-        _marks(catalogue, feedback),
+        _read_feedback(catalogue, feedback),
         method=method,
         k=k,
         where=where,
@@ -143,11 +143,11 @@ def rank(
         answer_gallery.draw([first], [table[:DRAWN]], builder.windows(), gallery)
 
 
-def _marks(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Feedback | None:
+def _read_feedback(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Feedback | None:
     from catalogs.ranking.feedback import match_marks, read_marks
 
     if not feedback:
         return None
-    found = match_marks(catalogue, [mark for path in feedback for mark in read_marks(path)])
-    click.echo(f"Feedback: {len(found.kept)} kept, {len(found.rejected)} rejected", err=True)
-    return found
+    matched = match_marks(catalogue, [mark for path in feedback for mark in read_marks(path)])
+    click.echo(f"Feedback: {len(matched.kept)} kept, {len(matched.rejected)} rejected", err=True)
+    return matched

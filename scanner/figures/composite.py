@@ -39,12 +39,12 @@ def compose_rgb(flux: Flux, bands: Sequence[str]) -> Pixels:
 
     present = [bool(np.isfinite(plane).any()) for plane in flux]
     channels = np.stack([flux[index] * WEIGHTS.get(bands[index], 1.0) for index in choose_triple(bands, present)])
-    known = np.isfinite(channels)
-    mean = np.where(known, channels, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    filled = np.where(known, channels, mean)
+    valid = np.isfinite(channels)
+    mean = np.where(valid, channels, 0).sum(axis=0) / np.maximum(valid.sum(axis=0), 1)
+    filled = np.where(valid, channels, mean)
     noise = max(_noise(filled), 1e-6)
     image: Pixels = make_lupton_rgb(*filled, minimum=-noise, stretch=9 * noise, Q=Q)
-    image[~known.any(axis=0)] = NO_DATA
+    image[~valid.any(axis=0)] = NO_DATA
     # The first row of FITS pixels is the lowest, that of an image the highest.
     return image[::-1]
 

@@ -45,7 +45,7 @@ def columns(names: Sequence[str]) -> list[str]:
 
 
 def quantities(table: Table, bands: Sequence[str]) -> list[Quantity]:
-    """Take magnitude, colour and size; the colour is the first one that is known of most objects."""
+    """Take magnitude, colour and size; the colour is the first one that most objects have."""
     taken = [Quantity("magnitude (AB)", np.asarray(table["mag_auto"], float))]
     for blue, red in COLOURS:
         if {blue, red} <= set(bands):
@@ -65,11 +65,11 @@ def draw_quantities(places: Floats, shown: Sequence[Quantity], title: str, path:
     figure, axes = open_figure(len(shown), 5.4, 1.2 + 5.2 * float(np.clip((high - low)[1] / (high - low)[0], 0.5, 1.5)))
     size = float(np.clip(25_000 / max(len(places), 1), 0.4, 16))
     for panel, quantity, scale in zip(axes, shown, SCALES, strict=False):
-        known = np.isfinite(quantity.values)
-        dark, light = np.percentile(quantity.values[known], [2, 98]) if known.any() else (0.0, 1.0)
-        panel.scatter(*places[~known].T, s=size, c="0.8", linewidths=0, rasterized=True)
-        colour = {"c": quantity.values[known], "cmap": scale, "vmin": dark, "vmax": light}
-        dots = panel.scatter(*places[known].T, s=size, linewidths=0, rasterized=True, **colour)
+        valid = np.isfinite(quantity.values)
+        dark, light = np.percentile(quantity.values[valid], [2, 98]) if valid.any() else (0.0, 1.0)
+        panel.scatter(*places[~valid].T, s=size, c="0.8", linewidths=0, rasterized=True)
+        colour = {"c": quantity.values[valid], "cmap": scale, "vmin": dark, "vmax": light}
+        dots = panel.scatter(*places[valid].T, s=size, linewidths=0, rasterized=True, **colour)
         figure.colorbar(dots, ax=panel, location="bottom", shrink=0.85, pad=0.03, extend="both", label=quantity.label)
         _bare(panel, low, high)
     figure.suptitle(f"{title}: {len(places):,} objects")

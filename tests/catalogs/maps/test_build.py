@@ -128,7 +128,7 @@ def test_where_an_object_is_placed_depends_on_nothing_but_the_sample() -> None:
 
 def test_principal_components_are_those_of_the_singular_values() -> None:
     sample = vectors_of(np.arange(90) % KINDS, 4)
-    seen = projections.components(sample, 4)(sample)
+    seen = projections.find_components(sample, 4)(sample)
     _, _, expected = np.linalg.svd(sample - sample.mean(axis=0), full_matrices=False)
     np.testing.assert_allclose(np.abs(seen), np.abs((sample - sample.mean(axis=0)) @ expected[:4].T), atol=1e-5)
 
