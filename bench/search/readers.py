@@ -39,8 +39,8 @@ from scanner.encoder.encoder import Encoder
 ROWS, FEW_ROWS = 100_000, 3_000
 K = 20
 CANDIDATES = 500
-DOCS = Path(__file__).parents[2] / "docs" / "analysis.md"
-SECTION = "## Exact search without `scanner`"
+DOCS = Path(__file__).parents[2] / "docs" / "guide" / "search.md"
+SECTION = "## Search without this package"
 
 Answer = Callable[[], Sequence[int]]
 """Ids of the objects most like the one asked about, best first."""
