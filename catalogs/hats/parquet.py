@@ -40,6 +40,7 @@ def write_metadata(table: Path, pixels: Sequence[tuple[int, int]], schema: pa.Sc
     for order, pixel in pixels:
         relative = layout.partition_path(order, pixel)
         footer = pq.read_metadata(folder / relative)
+        # Readers find a row group's file by its path relative to the metadata.
         footer.set_file_path(relative.as_posix())
         footers.append(footer)
     with replacing(folder / layout.COMMON_METADATA) as temporary:

@@ -63,6 +63,7 @@ class Counts:
 
     def tiles(self, partition: Partition) -> list[int]:
         """List the numbers of the tiles that have rows in a partition, in order."""
+        # Sorted by pixel at the first call, so that each call is a bisection.
         if len(self._pixels) > 1:
             order = np.argsort(np.concatenate(self._pixels), kind="stable")
             self._pixels = [np.concatenate(self._pixels)[order]]
@@ -79,6 +80,7 @@ def split(rows: NDArray[np.int32], limit: int) -> list[Partition]:
     lie in one of its four children is replaced by that child, so that a small catalogue does not fill a twelfth of the
     sky.
     """
+    # From the whole sky down: pixels that hold few enough rows are done, the others are divided.
     left = np.flatnonzero(rows)
     partitions: list[Partition] = []
     for order in range(LEAF + 1):
@@ -96,6 +98,7 @@ def _has_several_children(left: Pixels, inverse: Pixels, count: int, order: int)
     """Find which of the ``count`` pixels have rows in several children, or may not shrink further."""
     if order >= SINGLE:
         return np.ones(count, bool)
+    # Two bits of the pixel number name the child, 0 to 3.
     child = (left >> 2 * (LEAF - order - 1)) & 3
     lowest, highest = np.full(count, 4), np.full(count, -1)
     np.minimum.at(lowest, inverse, child)
@@ -127,6 +130,7 @@ class Margins:
         rim = np.flatnonzero(_on_rim(pixels, self._partitions[own], self._order))
         if not len(rim):
             return
+        # Owners [8, R] of the neighbours of each rim pixel.
         owners = self._owners(_neighbours(pixels[rim], self._order) << shift)
         for other in np.unique(owners[(owners >= 0) & (owners != own)]).tolist():
             touching = np.zeros(len(pixels), bool)

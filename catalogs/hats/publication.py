@@ -93,10 +93,12 @@ def publish(catalogue: TileStore, out: Path, options: Options, progress: Progres
 
 def _write(catalogue: TileStore, out: Path, options: Options, progress: Progress) -> PublishReport:
     snapshot = catalogue.snapshot()
+    # A collection without a damaged tile would look complete.
     if missing := sorted(set(catalogue.tiles()) - {footer.tile for footer in snapshot.footers}):
         message = f"{len(missing)} tiles of {catalogue.path} cannot be read: {', '.join(missing[:10])}."
         raise ScannerError(ErrorCode.PUBLISH_DAMAGED_TILE, message, "Scan them again, or remove their files.")
     counts = _count(snapshot, options)
+    # On the same disk as the target, so that the last step is a rename.
     partial = out.with_name(f".{out.name}.partial")
     _resume_or_clear(partial, snapshot, options)
     tables = Tables(partial / "collection", options.name, options.margin)
@@ -106,6 +108,7 @@ def _write(catalogue: TileStore, out: Path, options: Options, progress: Progress
         progress(done, len(partitions))
     margins = writer.write_margins()
     written = metadata.write(tables, catalogue, partitions, margins, counts.rows, asdict(options))
+    # An empty folder is in the way of the rename; it was checked above that it is empty.
     if out.exists():
         out.rmdir()
     tables.folder.rename(out)
@@ -128,6 +131,7 @@ def _count(snapshot: Snapshot, options: Options) -> Counts:
 
 def _resume_or_clear(partial: Path, snapshot: Snapshot, options: Options) -> None:
     """Keep unfinished work of the same tiles, model and options; remove any other."""
+    # Footers have the size and time of each tile file.
     tiles = json.dumps([astuple(footer) for footer in snapshot.footers])
     inputs = {
         "options": asdict(options),

@@ -52,6 +52,7 @@ class Writer:
     def write_objects(self) -> Iterator[int]:
         """Write the partitions of the objects; yields the number of partitions written so far."""
         for number, partition in enumerate(self._partitions):
+            # Margin rows are spilled before the partition is written: where it exists, an earlier run has done both.
             path = self._path(self._tables.objects, partition)
             if not path.exists():
                 table = self._read(partition)
@@ -63,6 +64,7 @@ class Writer:
         """Write the margins; returns those that have rows, in the order of the partitions."""
         sources: dict[int, list[Path]] = defaultdict(list)
         counts: dict[int, int] = defaultdict(int)
+        # Margins are pulled from the spilled rows of all neighbours, once every partition is written.
         for path in sorted(self._spill.glob("[!.]*.parquet")):
             for pair in pq.read_table(path, columns=[_OTHER]).column(_OTHER).value_counts().to_pylist():
                 sources[pair["values"]].append(path)
@@ -85,6 +87,7 @@ class Writer:
             groups = rows.tile_groups(self._snapshot, self._snapshot.footers[number], schema.names, chosen)
             parts += [table.select(schema.names).cast(schema) for table in groups]
         table = pa.concat_tables(parts)
+        # Rows were counted before: another number means that a scan has written meanwhile.
         if len(table) != partition.rows:
             message = f"{self._catalogue.path} changed while it was being published."
             hint = "Run the same command again when no scan is writing to it."

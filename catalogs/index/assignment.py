@@ -54,9 +54,11 @@ def assign(before: Mapping[str, Sequence[str]], footers: Sequence[Footer], capac
     A tile with more rows than ``capacity`` has a shard of its own. Shards that lost all their tiles are dropped.
     """
     by_name = {footer.tile: footer for footer in footers if footer.rows}
+    # Tiles stay in their shard, so that it need not be rebuilt.
     assignment = {name: [by_name.pop(tile) for tile in tiles if tile in by_name] for name, tiles in before.items()}
     names = (f"shard-{number:05d}" for number in range(len(footers) + len(assignment) + 1))
     unused = (name for name in names if name not in assignment)
+    # New tiles go to the shard with most free rows, and to new shards after it.
     free = {name: capacity - sum(footer.rows for footer in tiles) for name, tiles in assignment.items() if tiles}
     name = max(free, key=lambda name: free[name], default="")
     for footer in by_name.values():

@@ -183,11 +183,13 @@ class _Update:
         outdated = [n for n in names if n not in self.done or self.done[n].recipe.file_key != settings.file_key]
         rows = [sum(footer.rows for footer in self._assigned[name]) for name in outdated]
         folder = self._catalogue.path / "index"
+        # Few rows are built here, without the start of a process.
         if jobs is not None and sum(rows) < _IN_THIS_PROCESS:
             jobs = None
         # An engine that maps its file is killed by SIGBUS on a full disk, so the space is checked first.
         sizes = sorted(shards.estimate_bytes(count, self._catalogue.info.dim, settings) for count in rows)
         _check_space(folder, sum(sizes[-(jobs or 1) :]))
+        # Only worker processes build on disk: a full disk kills them, not this one.
         on_disk = jobs is not None
         works = [
             partial(_build_shard, self._catalogue.path, name, self._assigned[name], settings, on_disk)
@@ -218,6 +220,7 @@ def _choose_settings(
         message = f"{options.dims} leading dimensions cannot be indexed: the embeddings have {catalogue.info.dim}."
         hint = "Give fewer, or leave the choice to scanner index."
         raise ScannerError(ErrorCode.INDEX_BAD_DIMS, message, hint)
+    # Trees and effort mean something else to another engine; the dimensions stay.
     if before is None or before.engine != name:
         dims = before.dims if before else options.dims or _choose_dims(catalogue, footers)
         before = IndexSettings(name, dims, engine.TREES[0], SEED, engine.EFFORT, CANDIDATES)
@@ -259,6 +262,7 @@ def _build_shard(
 
     catalogue = TileStore.open(catalogue_path)
     paths = [catalogue.tile_path(footer.tile) for footer in tiles]
+    # The name of the data files depends on all that they are built from.
     inputs = [[footer.tile, footer.size, footer.mtime_ns] for footer in tiles] + [settings.file_key]
     content = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12]
     info = catalogue.info

@@ -34,8 +34,10 @@ def record_type(dim: int) -> np.dtype[np.void]:
 def pack(embedding: Vectors) -> NDArray[np.void]:
     """Make records of valid vectors [N, D]. Each is scaled to a length of 0.5 to 1 by a power of two, exactly."""
     rows = np.zeros(len(embedding), record_type(embedding.shape[1]))
+    # A power of two moves the exponent alone, so no digit of the mantissa is lost.
     length = np.sqrt(np.einsum("nd,nd->n", embedding, embedding, dtype=np.float64))
     rows["vector"] = np.ldexp(embedding, -np.frexp(length)[1][:, None])
+    # The length of the rounded vector, so that cosines of equal vectors are 1.
     kept = rows["vector"].astype(np.float32)
     rows["length"] = np.sqrt(np.einsum("nd,nd->n", kept, kept))
     return rows
@@ -122,6 +124,7 @@ class _Keeper:
         here = np.flatnonzero(cosine >= self._floor)
         self._parts.append((numbers[here], cosine[here]))
         self._held += len(here)
+        # Sorting out now and then costs less than after each block.
         if self._held > 4 * self._count:
             self._parts = [self.rows()]
             self._held = len(self._parts[0][0])

@@ -49,6 +49,7 @@ def tune(shard: Shard, folder: Path, target: float, trees: Sequence[int]) -> Ind
         for count in trees:
             settings = replace(shard.recipe, trees=count)
             path = shard.path(folder, ENGINE)
+            # The shard's own file serves for its own number of trees; others are built in a scratch folder.
             if settings.file_key != shard.recipe.file_key:
                 path = Path(scratch) / f"{count}{ENGINE}"
                 find_engine(settings.engine).build(path, rows, settings, on_disk=False)
@@ -102,6 +103,7 @@ class _RecallTest:
         took, shares = [], []
         for number, query, truth in zip(self._numbers, self._queries, self._truth, strict=True):
             began = time.perf_counter()
+            # As a query does it: candidates of the engine, ranked again by exact cosines.
             nearest = engine.nearest(loaded, query[: settings.dims], settings.candidates, settings.effort)
             cosine = self._rows.cosines(nearest, query)
             took.append(time.perf_counter() - began)

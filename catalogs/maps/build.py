@@ -94,6 +94,7 @@ def _fit(catalogue: TileStore, settings: MapSettings, name: str, chosen: Selecti
             record = describe_map(catalogue, name)
             if (record.plan, record.model_sha256) == (settings, model_sha256):
                 return record.digest
+    # The fit and its sample are stored, so that later tiles are placed on the same map.
     sample = random_sample.draw(catalogue.snapshot(), chosen, settings.sample, settings.seed)
     places = projections.fit(sample.vectors, settings.method, settings.seed)
     kind = pa.list_(pa.field("element", pa.float32(), nullable=False), sample.vectors.shape[1])
@@ -101,6 +102,7 @@ def _fit(catalogue: TileStore, settings: MapSettings, name: str, chosen: Selecti
     with replacing(folder / "sample.parquet") as temporary:
         pq.write_table(pa.table(columns, names=[ID, EMBEDDING, *axes(name)]), temporary, compression="zstd")
     digest = hashlib.sha256(sample.object_id.tobytes() + places.tobytes()).hexdigest()
+    # Last, as it commits the fit: tiles with another digest are placed again.
     write_json(folder / "map.json", asdict(MapRecord(settings, model_sha256, digest, len(sample))))
     return digest
 
@@ -115,6 +117,7 @@ def _place_tiles(catalogue: TileStore, method: str, name: str, chosen: Selection
     placed = kept = objects = 0
     for footer in snapshot.footers:
         path = folder / "tiles" / f"{footer.tile}{SUFFIX}"
+        # A tile is current if neither the fit nor the catalogue's file has changed since.
         receipt = read_receipt(path)
         current = (digest, footer.size, footer.mtime_ns)
         if receipt and (receipt.digest, receipt.size, receipt.mtime_ns) == current:
@@ -135,6 +138,7 @@ def _place_tile(
     snapshot: Snapshot, footer: Footer, chosen: Selection, place: _SamplePlacer
 ) -> tuple[Identities, Places]:
     """Place the chosen objects of a tile: ids [N] and coordinates [N, 2] of all its rows, NaN for the others."""
+    # Every row of the tile has a row here, also those that are not on the map.
     groups = [part.column(ID).to_numpy() for part in rows.tile_groups(snapshot, footer, [ID])]
     identities = np.concatenate([np.zeros(0, np.int64), *groups])
     coordinates = np.full((len(identities), 2), np.nan, np.float32)
@@ -150,6 +154,7 @@ class _SamplePlacer:
     """Keeps fitted objects at their fitted places, and places all others among them."""
 
     def __init__(self, placer: Placer, identities: Identities, places: Places) -> None:
+        # Sorted, so that objects are found among the fitted ones by bisection.
         order = np.argsort(identities)
         self._identities, self._places, self._placer = identities[order], places[order], placer
 

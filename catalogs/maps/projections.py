@@ -45,6 +45,7 @@ def find_components(sample: Vectors, count: int = PRINCIPAL) -> Components:
     centred = sample - mean
     _, directions = np.linalg.eigh(centred.T @ centred)
     leading = directions[:, ::-1][:, : min(count, len(sample))]
+    # Eigenvectors have no sign of their own: the largest entry of each is made positive.
     sign = np.sign(leading[np.abs(leading).argmax(axis=0), np.arange(leading.shape[1])])
     return Components(mean.astype(np.float32), (leading * sign).astype(np.float32))
 
@@ -87,6 +88,7 @@ class Placer:
         squares = np.einsum("nc,nc->n", leading, leading)[:, None] + self._squares - 2 * leading @ self._sample.T
         nearest = np.argpartition(squares, NEAREST - 1, axis=1)[:, :NEAREST]
         away = np.maximum(np.take_along_axis(squares, nearest, axis=1), 0)
+        # The farthest of the nearest has weight exp(-4). Duplicates of one object are all at distance zero.
         width = np.maximum(away.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
         weights = np.exp(-4 * away / width)
         placed: Places = np.einsum("nk,nkc->nc", weights, self._places[nearest]) / weights.sum(axis=1, keepdims=True)
@@ -95,6 +97,7 @@ class Placer:
 
 def _tsne(leading: Vectors, seed: int) -> Any:
     tsne: Callable[..., Any] = _library("openTSNE").TSNE
+    # openTSNE needs three objects for each unit of perplexity. One thread, so that the result is reproducible.
     perplexity = min(PERPLEXITY, (len(leading) - 1) / 3)
     return tsne(perplexity=perplexity, initialization="pca", random_state=seed, n_jobs=1).fit(leading)
 

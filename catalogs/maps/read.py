@@ -125,9 +125,11 @@ def read_map(
     snapshot = catalogue.snapshot().touching()
     paths = [map_folder(catalogue, name) / "tiles" / f"{footer.tile}{SUFFIX}" for footer in snapshot.footers]
     receipts = [read_receipt(path) for path in paths]
+    # Receipts hold the counts, so the share to draw is known before any row is read.
     on_map = sum(receipt.objects for receipt in receipts if receipt)
     share = 1.0 if limit is None else min(1.0, limit / max(on_map, 1))
     fields = [catalogue.schema.field(column) for column in names if column != ID]
+    # Units and descriptions come from the fields of the catalogue and of the map.
     schema = pa.schema([catalogue.schema.field(ID), *list(tile_schema(name))[1:], *fields])
     rng = np.random.default_rng(seed)
     parts = [schema.empty_table()]

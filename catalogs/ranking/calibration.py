@@ -73,10 +73,12 @@ def calibrate(method: Method, like: Examples, unlike: Vectors, ordinary: Vectors
 def fit_curve(like: NDArray[np.floating], ordinary: NDArray[np.floating]) -> Calibration:
     """Fit the logistic curve to scores of examples and of ordinary objects."""
     scores = np.concatenate([like, ordinary]).astype(np.float64)
+    # Scores of unit scatter, so that one penalty suits all methods.
     middle, width = scores.mean(), max(float(scores.std()), 1e-12)
     positive = np.arange(len(scores)) < len(like)
     share = np.where(positive, 0.5 / len(like), 0.5 / len(ordinary))
     line = scorers.fit_logistic(((scores - middle) / width)[:, None], positive, share, PENALTY)
+    # In units of the scores. A falling curve means that they do not separate the kinds: the likelihood ratio is 1.
     slope = float(line.weights[0]) / width
     return Calibration(slope, line.offset - slope * middle) if slope > 0 else Calibration(0.0, 0.0)
 

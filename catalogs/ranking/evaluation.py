@@ -103,6 +103,7 @@ def evaluate(
     snapshot = catalogue.snapshot()
     lenses = _rankable(snapshot, truth, chosen)
     splits = _draw_splits(lenses, settings) if like is None else [_split_by(like, lenses)]
+    # No lens, and no piece of one, may count as an ordinary object.
     sample = random_sample.draw(snapshot, chosen, rank.SAMPLE, settings.seed)
     ordinary = sample[~(truth.near(sample.ra, sample.dec) | (like or lenses).near(sample.ra, sample.dec))].vectors
     if not len(ordinary):
@@ -119,6 +120,7 @@ def evaluate(
     above: dict[str, list[Numbers]] = {}
     for ranking, count in zip(rankings, counts, strict=True):
         above.setdefault(ranking.name, []).append(count)
+    # In a random order, each number of objects above a lens is equally likely.
     rng = np.random.default_rng(settings.seed)
     above[CHANCE] = [rng.integers(objects + 1, size=len(split.target_numbers)) for split in splits]
     return Evaluation(above, objects, len(lenses), len(truth) - len(lenses))
@@ -153,6 +155,7 @@ def _draw_splits(lenses: Examples, settings: EvaluationSettings) -> list[_Split]
     upright = _upright(lenses)
     splits = []
     for draw in range(settings.draws):
+        # A seed for each draw: more draws keep the first ones.
         rng = np.random.default_rng([settings.seed, draw])
         examples = np.sort(rng.choice(len(lenses), settings.examples, replace=False))
         targets = np.setdiff1d(np.arange(len(lenses)), examples)
@@ -200,6 +203,7 @@ def _count_above(
         wrong = ~crossmatch.nearest(ra, dec, right_ra, right_dec, ONE_SYSTEM).found
         above = []
         for ranking in rankings:
+            # Equal scores count as above the lens, so ties do not flatter a ranking.
             scores = np.sort(ranking.score(block)[wrong])
             above.append(np.asarray(len(scores) - np.searchsorted(scores, ranking.targets, side="left"), np.int64))
         return above, int(wrong.sum())

@@ -83,6 +83,7 @@ def read_marks(path: Path) -> list[Mark]:
             hint = "Write kept or rejected, and nothing where you do not know."
             raise ScannerError(ErrorCode.FEEDBACK_BAD_MARK, message, hint)
         try:
+            # Spreadsheets round long ids, so a position is preferred.
             if record.get("ra") and record.get("dec"):
                 mark = Mark(name, word in KEPT, float(record["ra"]), float(record["dec"]), None)
             else:
@@ -122,6 +123,7 @@ def _read_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Read rows by lower-case column name, each with its line number."""
     try:
         text = path.read_text(encoding="utf-8-sig")
+        # The separator is the one that the header has most of.
         head = text.partition("\n")[0]
         reader = csv.reader(text.splitlines(keepends=True), delimiter=max(",;\t", key=head.count), strict=True)
         lines = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]

@@ -60,6 +60,7 @@ class ListBuilder:
         """Tabulate the hits in order, with the columns of ``rank.rank``; ``scores`` (None: computed) are theirs."""
         count, schema = len(hits), self._catalogue.schema
         parts, places = [schema.remove(schema.get_field_index(EMBEDDING)).empty_table()], [np.zeros(0, np.int64)]
+        # Hits are read tile by tile; ``here`` [n] are their places in the list.
         similarity, which, computed = np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.float32)
         for here, table in full_pass.taken(snapshot, hits, schema.names):
             unit = vectors.unit(vectors.from_arrow(table.column(EMBEDDING)))
@@ -71,7 +72,9 @@ class ListBuilder:
 
         score = computed if scores is None else scores
         known, known_as = self._find_known(hits)
+        # From the nearest vector [N] to the example that it is an orientation of.
         nearest = self.like.owner[which]
+        # These columns stand before those of the catalogue, in this order.
         columns: dict[str, tuple[Any, str]] = {
             "rank": (np.arange(1, count + 1), "Place in the list, from 1"),
             "score": (score, "Score of the method; compare within one answer only"),

@@ -66,6 +66,7 @@ class Knn:
     def __call__(self, embedding: Vectors, length: NDArray[np.float32]) -> NDArray[np.float32]:
         distances = np.empty(len(embedding), np.float32)
         most = len(self.sample) - 1
+        # Ascending cosines: the nearest is last.
         places = [most - self.neighbour, most - self.neighbour + 1, most]
         for part in _parts(len(embedding), len(self.sample)):
             ordered = np.partition(embedding[part] @ self.sample.T, places, axis=1)
@@ -103,11 +104,13 @@ def outliers(
         raise ScannerError(ErrorCode.QUERY_BAD_K, f"{k} outliers cannot be listed.", "Ask for one or more.")
     chosen = primary(catalogue, where)
     snapshot = catalogue.snapshot()
+    # Distances of the sample, ascending, tell how rare a distance is.
     ordinary = random_sample.draw(snapshot, chosen, sample, seed)
     distance = fit_distance(method, ordinary, neighbour)
     usual = np.sort(distance(ordinary.vectors, np.ones(len(ordinary), np.float32)))
 
     def answer(current: Snapshot) -> Table:
+        # More than k, since copies of an object in overlapping tiles count once.
         count = 4 * k + 64
         while True:
             best = full_pass.best(current, chosen, distance, count)
@@ -141,6 +144,7 @@ def fit_distance(method: str, sample: Sample, neighbour: int) -> Mahalanobis | K
         return Knn(sample.vectors, neighbour)
     mean = sample.vectors.mean(axis=0, dtype=np.float64)
     centred = sample.vectors - mean
+    # Eigenvectors of the covariance [D, D]: the scatter along them is uncorrelated.
     variance, directions = np.linalg.eigh(centred.T @ centred / len(sample))
     scale = np.sqrt(np.maximum(variance, 0) + RIDGE * max(variance.sum(), 1e-12) / dim)
     return Mahalanobis(mean.astype(np.float32), (directions / scale).astype(np.float32))

@@ -116,6 +116,7 @@ def _combine(like: Examples, unlike: Examples | None, feedback: Feedback) -> tup
     doubtful = like[against.near(like.ra, like.dec, SAME_OBJECT)]
     if len(doubtful):
         log.warning("%d objects are both example and counterexample: neither counts.", len(doubtful))
+    # A mark counts more than the lists.
     like = like.without(doubtful).without(feedback.rejected).joined(feedback.kept)
     against = against.without(doubtful).without(feedback.kept).joined(feedback.rejected)
     if not len(like):
@@ -128,6 +129,7 @@ def _fit(snapshot: Snapshot, like: Examples, unlike: Examples, chosen: Selection
     """Fit a scorer to the examples, against a sample of the catalogue, and calibrate it."""
     method = scorers.choose_method(len(like)) if ranking.method == AUTO else ranking.method
     sample = random_sample.draw(snapshot, chosen, SAMPLE, ranking.seed)
+    # Examples and their pieces must not count as ordinary objects.
     ordinary = sample[~(like.near(sample.ra, sample.dec) | unlike.near(sample.ra, sample.dec))].vectors
     if not len(ordinary) and method != "nearest":
         message = "There are no other primary objects to compare examples with."
@@ -148,6 +150,7 @@ def _select(
     """Select the objects to list, in order."""
     explore = ranking.next == "explore"
     k = min(POOL * ranking.k, max(MOST_POOLED, ranking.k)) if explore else ranking.k
+    # More than k: copies on the sky count once, and examples may be hidden.
     count = 4 * k + 64 + len(builder.like)
     while True:
         best = full_pass.best(snapshot, chosen, _priority(fitted, ranking), count)
@@ -181,6 +184,7 @@ def choose_diverse(pool: Vectors, others: Vectors, count: int) -> NDArray[np.int
 
     Source: Gonzalez (1985), Theoretical Computer Science 38, 293.
     """
+    # Largest cosine [N] of each row with anything chosen so far.
     closest = scorers.find_nearest(pool, others)[0]
     rows: list[int] = []
     for _ in range(min(count, len(pool))):

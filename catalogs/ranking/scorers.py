@@ -36,6 +36,7 @@ class Linear:
 
     def __call__(self, embedding: Vectors, length: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Score vectors [N, D] of these ``length`` [N] (None: of unit length)."""
+        # Dividing the scores by the lengths is cheaper than dividing the vectors.
         scores = along(embedding, self.weights.astype(np.float32))
         if length is not None:
             scores = scores / length
@@ -83,6 +84,7 @@ def fit_probe(like: Vectors, ordinary: Vectors, unlike: Vectors | None = None) -
     others = [(ordinary, 1.0)]
     if unlike is not None and len(unlike):
         others = [(ordinary, 1 - AGAINST), (unlike, AGAINST)]
+    # Weights [V + M + U] sum to one half for each side, whatever the numbers of objects.
     points = np.vstack([like, *(vectors for vectors, _ in others)])
     share = np.concatenate([np.full(len(v), 0.5 * weight / len(v)) for v, weight in [(like, 1.0), *others]])
     return fit_logistic(points, np.arange(len(points)) < len(like), share, PENALTY)
@@ -101,7 +103,9 @@ def fit_logistic(
     expected = target.astype(np.float64)
 
     def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        # The last value is the offset, which the penalty leaves free.
         weights, odds = values[:-1], along(at, values[:-1]) + values[-1]
+        # logaddexp does not overflow for large odds.
         misfit = share @ (np.logaddexp(0, odds) - expected * odds)
         pull = share * (to_probability(odds) - expected)
         gradient = np.append(at.T @ pull + penalty * weights, pull.sum())

@@ -38,6 +38,7 @@ def draw_chart(x: Floats, curves: Sequence[Curve], title: str, x_label: str, y_l
     for curve in curves:
         (line,) = panel.plot(x, curve.y, linewidth=2, label=curve.name)
         panel.fill_between(x, curve.low, curve.high, color=line.get_color(), alpha=0.18, linewidth=0)
+    # Lists of 10 and of 10,000 objects matter alike, hence the logarithm.
     panel.set(xscale="log", ylim=(0, 1), xlabel=x_label, ylabel=y_label, title=title)
     panel.xaxis.set_major_formatter("{x:,.0f}")
     panel.margins(x=0)

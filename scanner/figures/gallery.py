@@ -29,6 +29,7 @@ class Panel:
 
 def draw_gallery(rows: Sequence[Sequence[Panel]], path: Path) -> None:
     """Draw each row of panels (a query, then its neighbours), wrapped at ``COLUMNS``, as one PNG at ``path``."""
+    # Each query begins a new line.
     lines = [list(row[start : start + COLUMNS]) for row in rows for start in range(0, len(row), COLUMNS)]
     width = max((len(line) for line in lines), default=1)
     canvas = Image.new("RGB", (width * (TILE + PAD) + PAD, len(lines) * (TILE + CAPTION + PAD) + PAD), BACKGROUND)

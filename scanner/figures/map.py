@@ -63,6 +63,7 @@ def draw_quantities(places: Floats, shown: Sequence[Quantity], title: str, path:
     """
     low, high = _extent(places)
     figure, axes = open_figure(len(shown), 5.4, 1.2 + 5.2 * float(np.clip((high - low)[1] / (high - low)[0], 0.5, 1.5)))
+    # Dots shrink with their number, so that dense regions stay readable.
     size = float(np.clip(25_000 / max(len(places), 1), 0.4, 16))
     for panel, quantity, scale in zip(axes, shown, SCALES, strict=False):
         valid = np.isfinite(quantity.values)
@@ -92,6 +93,7 @@ def draw_cutouts(places: Floats, table: Table, reader: WindowReader, title: str,
         if flux is None or not np.isfinite(flux).any():
             continue
         left, low = corner + cell * step
+        # A gap between neighbouring cutouts.
         inset = 0.04 * step
         extent = (left + inset[0], left + step[0] - inset[0], low + inset[1], low + step[1] - inset[1])
         panel.imshow(compose_rgb(flux, reader.bands), extent=extent, interpolation="bicubic", zorder=2)
@@ -120,6 +122,7 @@ def _cells(places: Floats) -> tuple[Floats, Floats]:
 def _representatives(places: Floats, snr: Floats, corner: Floats, step: Floats) -> list[tuple[int, npt.NDArray[Any]]]:
     """Find for each cell with objects the number of the one with the highest signal to noise, and the cell."""
     cells = np.clip(((places - corner) / step).astype(int), 0, CELLS - 1)
+    # By cell, and within it by falling signal to noise: the first of each cell is drawn.
     order = np.lexsort((-np.nan_to_num(snr), cells[:, 1], cells[:, 0]))
     _, first = np.unique(cells[order], axis=0, return_index=True)
     return [(int(order[index]), cells[order[index]]) for index in first]
