@@ -138,13 +138,13 @@ def _built(
     filled: Catalogue, count: int, steps: list[int], spent: list[Cost], reports: list[IndexReport]
 ) -> dict[str, Any]:
     """Costs of building; of shards that were built again for the second half, too."""
-    recipe = reports[-1].recipe
+    settings = reports[-1].recipe
     files = [path for path in (filled.path / "index").iterdir() if path.name.startswith("shard-")]
     wall, cpu = sum(one.wall for one in spent), sum(one.cpu for one in spent)
     return {
-        "index_dims": recipe.dims if recipe else None,
-        "trees": recipe.trees if recipe else None,
-        "search_k": recipe.effort if recipe else None,
+        "index_dims": settings.dims if settings else None,
+        "trees": settings.trees if settings else None,
+        "search_k": settings.effort if settings else None,
         "shards": len(reports[-1].built) + len(reports[-1].kept),
         "bytes_per_row": sum(path.stat().st_size for path in files) / count,
         "build_s_per_million_rows": 1e6 * wall / count,

@@ -84,18 +84,18 @@ def _exact(folder: Path, stored: Vectors) -> Iterator[tuple[str, int, Search]]:
 def _engine(name: str) -> Callable[[Path, Vectors], Iterator[tuple[str, int, Search]]]:
     def made(folder: Path, stored: Vectors) -> Iterator[tuple[str, int, Search]]:
         rows, engine = _half_vectors(folder, stored), find_engine(name)
-        recipe = IndexSettings(name, min(64, rows.dim), engine.TREES[0], 1, engine.EFFORT, 500)
+        settings = IndexSettings(name, min(64, rows.dim), engine.TREES[0], 1, engine.EFFORT, 500)
         path = folder / name
-        engine.build(path, rows, recipe, on_disk=False)
-        loaded = engine.load(path, recipe)
+        engine.build(path, rows, settings, on_disk=False)
+        loaded = engine.load(path, settings)
         size = path.stat().st_size + (folder / "rows.f16").stat().st_size
 
         def search(query: Vectors, effort: int) -> Any:
-            numbers = engine.nearest(loaded, query[: recipe.dims], recipe.candidates, effort)
+            numbers = engine.nearest(loaded, query[: settings.dims], settings.candidates, effort)
             return _first(numbers, rows.cosines(numbers, query))
 
         for effort in (engine.EFFORT // 4, engine.EFFORT):
-            at = replace(recipe, effort=effort)
+            at = replace(settings, effort=effort)
             yield f"{name} engine, {at.dims} dims, effort {effort}", size, lambda q, effort=effort: search(q, effort)
 
     return made

@@ -63,12 +63,12 @@ def stored(path: Path, source: Source) -> HalfVectors:
 
 
 def _asked(
-    path: Path, rows: HalfVectors, recipe: IndexSettings, queries: Vectors, truth: list[Any]
+    path: Path, rows: HalfVectors, settings: IndexSettings, queries: Vectors, truth: list[Any]
 ) -> dict[str, float]:
-    loaded = annoy_engine.load(path, recipe)
+    loaded = annoy_engine.load(path, settings)
 
     def answer(query: Vectors) -> Any:
-        numbers = annoy_engine.nearest(loaded, query[: recipe.dims], recipe.candidates, recipe.effort)
+        numbers = annoy_engine.nearest(loaded, query[: settings.dims], settings.candidates, settings.effort)
         return numbers[np.argsort(-rows.cosines(numbers, query))]
 
     def timed(query: Vectors) -> tuple[Work, Work]:

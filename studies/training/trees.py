@@ -28,15 +28,15 @@ def recall(vectors: Vectors) -> float:
     order = np.random.default_rng(SEED).permutation(len(vectors))
     asked, stored = vectors[order[:ASKED]], vectors[order[ASKED:]]
     engine = find_engine("annoy")
-    recipe = IndexSettings("annoy", min(DIMS, vectors.shape[1]), engine.TREES[0], SEED, EFFORT, CANDIDATES)
+    settings = IndexSettings("annoy", min(DIMS, vectors.shape[1]), engine.TREES[0], SEED, EFFORT, CANDIDATES)
     with TemporaryDirectory(prefix="trees_") as folder:
         path = Path(folder) / "rows"
         path.write_bytes(half_vectors.pack(stored).tobytes())
         rows, trees = HalfVectors(path, vectors.shape[1]), Path(folder) / "trees"
-        engine.build(trees, rows, recipe, on_disk=False)
-        loaded, found = engine.load(trees, recipe), []
+        engine.build(trees, rows, settings, on_disk=False)
+        loaded, found = engine.load(trees, settings), []
         for query, truth in zip(asked, np.argsort(-(asked @ stored.T), axis=1)[:, :NEAREST], strict=True):
-            numbers = engine.nearest(loaded, query[: recipe.dims], recipe.candidates, recipe.effort)
+            numbers = engine.nearest(loaded, query[: settings.dims], settings.candidates, settings.effort)
             best = numbers[np.argsort(-rows.cosines(numbers, query))[:NEAREST]]
             found.append(measure_recall(truth, best))
     return float(np.mean(found))
