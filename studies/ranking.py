@@ -33,7 +33,7 @@ from catalogs.search.random_sample import Sample
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store import rows
-from scanner.queries.examples import augmented, read
+from scanner.queries.examples import augment_examples, read
 from scanner.queries.query import QueryBuilder
 from studies import artefacts
 
@@ -104,7 +104,7 @@ def _by_examples(catalogue: Catalogue, known: Examples, settings: EvaluationSett
 def _augment(
     catalogue: Catalogue, known: Examples, builder: QueryBuilder, settings: EvaluationSettings
 ) -> Iterator[dict[str, Any]]:
-    for name, lenses in (("as they are", known), ("eight ways", augmented(known, builder))):
+    for name, lenses in (("as they are", known), ("eight ways", augment_examples(known, builder))):
         yield from _tried(catalogue, lenses, settings, {"examples": name})
 
 
@@ -228,7 +228,7 @@ def _methods(usual: Sample) -> dict[str, Callable[[NDArray[np.float32]], NDArray
 
 def _spoilt_vectors(catalogue: Catalogue, some: Sample, builder: QueryBuilder) -> dict[str, NDArray[np.float32]]:
     """Embed cutouts of objects with each artefact: unit vectors."""
-    at_hand = builder.stamps()
+    at_hand = builder.windows()
     windows = [at_hand.at(float(ra), float(dec)) for ra, dec in zip(some.ra, some.dec, strict=True)]
     found = {}
     for kind, spoil in artefacts.KINDS.items():

@@ -88,7 +88,7 @@ def evaluate_ranking(
     import catalogs
     from catalogs.ranking.evaluation import EvaluationSettings, evaluate
     from scanner.queries import query, ranking_report
-    from scanner.queries.examples import augmented, describe_examples, read
+    from scanner.queries.examples import augment_examples, describe_examples, read
 
     if augment and root is None:
         raise click.UsageError("--augment needs --root, the folder of the images.")
@@ -101,7 +101,7 @@ def evaluate_ranking(
     click.echo("\n".join(describe_examples(truth, known)), err=True)
     given = read(like, builder, augment) if like else None
     if augment and not like:
-        known = augmented(known, builder)
+        known = augment_examples(known, builder)
     settings = EvaluationSettings(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]
     evaluation = evaluate(catalogue, known, settings, given)
     if evaluation.not_ranked:

@@ -140,7 +140,7 @@ def rank(
 
         # The first example stands before the list; there is none where all are marks.
         first = replace(read[0].one(0), name="example") if len(read[0]) else None
-        answer_gallery.draw([first], [table[:DRAWN]], builder.stamps(), gallery)
+        answer_gallery.draw([first], [table[:DRAWN]], builder.windows(), gallery)
 
 
 def _marks(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Feedback | None:

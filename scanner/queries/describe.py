@@ -1,4 +1,4 @@
-"""Facts about a catalogue or a model, as JSON values with names a person can read."""
+"""Descriptions of a catalogue or a model, as JSON values with readable names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scanner.encoder.encoder import Encoder
 
 
 def model(name_or_path: str) -> dict[str, Any]:
-    """What a model file says of itself: its contract, digest and size in bytes."""
+    """Describe a model file: its contract, digest and size in bytes."""
     with Encoder(name_or_path, device="cpu") as encoder:
         return {
             "model": str(encoder.path),
@@ -22,7 +22,7 @@ def model(name_or_path: str) -> dict[str, Any]:
 
 
 def catalogue(path: Path) -> dict[str, Any]:
-    """What a catalogue holds: survey, model, tiles, objects, failures, bytes on disk, and how much its index covers."""
+    """Describe a catalogue: survey, model, tiles, objects, failures, bytes on disk, and the rows in its index."""
     opened = catalogs.open(path)
     info = opened.info
     tiles = opened.tiles()

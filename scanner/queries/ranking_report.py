@@ -1,4 +1,4 @@
-"""What a trial of rankings says: a table, the same numbers as JSON, and the curve."""
+"""The report of a trial of rankings: a table, the same numbers as JSON, and the curve."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def measures(sizes: Sequence[int]) -> dict[str, Measure]:
-    """What is printed: mAP and nDCG@10, and recall and purity of lists of these ``sizes``."""
+    """Return the measures of a report: mAP, nDCG@10, and recall and purity of lists of these ``sizes``."""
     by_name: dict[str, Measure] = {"mAP": average_precision, "nDCG@10": ndcg(10)}
     by_name |= {f"recall@{size}": recall(size) for size in sizes}
     return by_name | {f"purity@{size}": purity(size) for size in sizes}
@@ -30,7 +30,7 @@ def measures(sizes: Sequence[int]) -> dict[str, Measure]:
 def facts(
     evaluation: Evaluation, settings: EvaluationSettings, sizes: Sequence[int], about: dict[str, Any]
 ) -> dict[str, Any]:
-    """Everything as JSON values."""
+    """Collect the whole report as JSON values."""
     estimates = {name: evaluation.estimates(measure, settings.seed) for name, measure in measures(sizes).items()}
     methods = list(evaluation.above)
     curve = evaluation.sizes()
@@ -43,7 +43,7 @@ def facts(
         "lenses_not_ranked": evaluation.not_ranked,
         "rankings": {method: len(evaluation.above[method]) for method in methods},
         "to_be_found": {method: len(evaluation.above[method][0]) for method in methods},
-        "measures": {m: {name: asdict(found[m]) for name, found in estimates.items()} for m in methods},
+        "measures": {m: {name: asdict(by_method[m]) for name, by_method in estimates.items()} for m in methods},
         "curve": {
             "objects_looked_at": curve.tolist(),
             "recall": {m: [asdict(share[m]) for share in shares] for m in methods},
@@ -51,24 +51,24 @@ def facts(
     }
 
 
-def table(found: dict[str, Any]) -> str:
-    """The measures of every method, with their intervals, a line each."""
-    measured = found["measures"]
+def table(report: dict[str, Any]) -> str:
+    """Render the measures of every method with their intervals, a line for each measure."""
+    measured = report["measures"]
     names = list(next(iter(measured.values())))
     return text_table([["", *measured], *([name, *(_cell(of[name]) for of in measured.values())] for name in names)])
 
 
-def write(found: dict[str, Any], folder: Path) -> None:
+def write(report: dict[str, Any], folder: Path) -> None:
     """Write ``ranking.json`` and ``curve.png`` to ``folder``; without matplotlib, the first alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "ranking.json", found)
-    looked = np.array(found["curve"]["objects_looked_at"], float)
+    write_json(folder / "ranking.json", report)
+    looked = np.array(report["curve"]["objects_looked_at"], float)
     curves = [
         Curve(method, *(np.array([point[name] for point in points]) for name in ("value", "low", "high")))
-        for method, points in found["curve"]["recall"].items()
+        for method, points in report["curve"]["recall"].items()
     ]
-    by = found["examples"]
-    title = f"{found['lenses']} known lenses among {found['objects']:,} objects, found by {by} of them"
+    by = report["examples"]
+    title = f"{report['lenses']} known lenses among {report['objects']:,} objects, found by {by} of them"
     x_label, y_label = "objects looked at, best first", "recall (share of the others found)"
     try:
         draw_chart(looked, curves, title, x_label, y_label, folder / "curve.png")
@@ -78,5 +78,5 @@ def write(found: dict[str, Any], folder: Path) -> None:
         log.warning("curve.png is not drawn: %s %s", error.message, error.hint)
 
 
-def _cell(found: dict[str, float]) -> str:
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+def _cell(estimate: dict[str, float]) -> str:
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"

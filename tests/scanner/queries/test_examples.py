@@ -26,7 +26,7 @@ def with_spots(code: ErrorCode) -> Any:
         Unmatched("bad", 10.0, 30.0, ErrorCode.QUERY_NO_OBJECT),
         Unmatched("good", 11.0, 30.0, ErrorCode.QUERY_OUTSIDE_COVERAGE),
     )
-    return examples._with_spots(replace(none(2), unmatched=unmatched), SimpleNamespace(spot=spot))  # type: ignore[arg-type]
+    return examples._embed_unmatched(replace(none(2), unmatched=unmatched), SimpleNamespace(spot=spot))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("code", ["tile.truncated", "tile.missing_file", "query.outside_coverage", "model.missing"])
