@@ -197,7 +197,7 @@ def _count_above(
 
     def count(block: Block) -> tuple[list[Numbers], int]:
         ra, dec = block.column("ra"), block.column("dec")
-        wrong = ~crossmatch.nearest(ra, dec, right_ra, right_dec, ONE_SYSTEM).found
+        wrong = ~crossmatch.nearest(ra, dec, right_ra, right_dec, ONE_SYSTEM).matched
         above = []
         for ranking in rankings:
             scores = np.sort(ranking.score(block)[wrong])
