@@ -191,10 +191,10 @@ def _searched(
             match_ids(catalogue.snapshot(), {int(one): str(one) for one in listed["object_id"][chosen]})
             for chosen in (lens, ~lens)
         )
-        judged = Feedback(judged.kept.joined(kept), judged.rejected.joined(rejected))
+        judged = Feedback(judged.kept.join(kept), judged.rejected.join(rejected))
     if not len(judged.kept):
         return 0
-    return int(crossmatch.nearest(sought.ra, sought.dec, judged.kept.ra, judged.kept.dec, ONE_SYSTEM).found.sum())
+    return int(crossmatch.nearest(sought.ra, sought.dec, judged.kept.ra, judged.kept.dec, ONE_SYSTEM).matched.sum())
 
 
 def _outliers(catalogue: Catalogue, where: str | None, builder: QueryBuilder) -> Rows:

@@ -120,7 +120,7 @@ def read_map(
         ScannerError: ``map.missing``, ``column.unknown``, ``where.*``.
     """
     record = describe_map(catalogue, name)
-    names = tile_reader.checked_columns(columns, catalogue.schema)
+    names = tile_reader.check_columns(columns, catalogue.schema)
     chosen = rows.selection(catalogue, filter_text or record.plan.where, None)
     snapshot = catalogue.snapshot().touching()
     paths = [map_folder(catalogue, name) / "tiles" / f"{footer.tile}{SUFFIX}" for footer in snapshot.footers]

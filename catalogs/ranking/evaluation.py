@@ -200,7 +200,7 @@ def _count_above(
 
     def count(block: Block) -> tuple[list[Numbers], int]:
         ra, dec = block.column("ra"), block.column("dec")
-        wrong = ~crossmatch.nearest(ra, dec, right_ra, right_dec, ONE_SYSTEM).found
+        wrong = ~crossmatch.nearest(ra, dec, right_ra, right_dec, ONE_SYSTEM).matched
         above = []
         for ranking in rankings:
             # Equal scores count as above the lens, so ties do not flatter a ranking.

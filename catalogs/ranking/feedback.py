@@ -116,7 +116,7 @@ def _match(snapshot: Snapshot, marks: Sequence[Mark]) -> Examples:
     ra, dec = [mark.ra or 0.0 for mark in placed], [mark.dec or 0.0 for mark in placed]
     by_place = matching.match(snapshot, ra, dec, RADIUS, [mark.name for mark in placed])
     identities = {mark.object_id: mark.name for mark in marks if mark.ra is None and mark.object_id is not None}
-    return by_place.joined(matching.match_ids(snapshot, identities))
+    return by_place.join(matching.match_ids(snapshot, identities))
 
 
 def _read_csv(path: Path) -> list[tuple[int, dict[str, str]]]:

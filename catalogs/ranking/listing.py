@@ -45,7 +45,7 @@ class ListBuilder:
     def read_vectors(self, snapshot: Snapshot, hits: Hits) -> Vectors:
         """Read the unit vectors [N, D] of hits."""
         embeddings = np.empty((len(hits), self._catalogue.info.dim), np.float32)
-        for here, table in full_pass.taken(snapshot, hits, [EMBEDDING]):
+        for here, table in full_pass.take_rows(snapshot, hits, [EMBEDDING]):
             embeddings[here] = vectors.unit(vectors.from_arrow(table.column(EMBEDDING)))
         return embeddings
 
@@ -62,7 +62,7 @@ class ListBuilder:
         parts, places = [schema.remove(schema.get_field_index(EMBEDDING)).empty_table()], [np.zeros(0, np.int64)]
         # Hits are read tile by tile; ``here`` [n] are their places in the list.
         similarity, which, computed = np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.float32)
-        for here, table in full_pass.taken(snapshot, hits, schema.names):
+        for here, table in full_pass.take_rows(snapshot, hits, schema.names):
             unit = vectors.unit(vectors.from_arrow(table.column(EMBEDDING)))
             similarity[here], which[here] = scorers.find_nearest(unit, self.like.vectors)
             computed[here] = fitted.scorer(unit)
@@ -103,8 +103,8 @@ class ListBuilder:
         known, names = self.like.near(hits.ra, hits.dec), np.full(len(hits), "", "<U1")
         if self._known is not None:
             lenses = crossmatch.nearest(hits.ra, hits.dec, self._known["ra"], self._known["dec"], ONE_SYSTEM)
-            known |= lenses.found
-            if lenses.found.any():
+            known |= lenses.matched
+            if lenses.matched.any():
                 nearest = np.asarray(self._known["name"]).astype(str)[lenses.index]
-                names = np.where(lenses.found, nearest, "")
+                names = np.where(lenses.matched, nearest, "")
         return known, names

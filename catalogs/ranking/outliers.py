@@ -152,7 +152,7 @@ def fit_distance(method: str, sample: Sample, neighbour: int) -> Mahalanobis | K
 
 def _table(snapshot: Snapshot, hits: Hits, usual: NDArray[np.float32]) -> Table:
     """Tabulate hits; ``usual`` [M] are the distances of the sample, ascending."""
-    names = tile_reader.checked_columns(None, snapshot.catalogue.schema)
+    names = tile_reader.check_columns(None, snapshot.catalogue.schema)
     table = tile_reader.to_astropy(full_pass.rows_of(snapshot, hits, names))
     rarer = np.searchsorted(usual, hits.score) / len(usual)
     # The share of the model's bands that an object has is the most that its valid_fraction can be.

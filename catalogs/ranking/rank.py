@@ -117,8 +117,8 @@ def _combine(like: Examples, unlike: Examples | None, feedback: Feedback) -> tup
     if len(doubtful):
         log.warning("%d objects are both example and counterexample: neither counts.", len(doubtful))
     # A mark counts more than the lists.
-    like = like.without(doubtful).without(feedback.rejected).joined(feedback.kept)
-    against = against.without(doubtful).without(feedback.kept).joined(feedback.rejected)
+    like = like.without(doubtful).without(feedback.rejected).join(feedback.kept)
+    against = against.without(doubtful).without(feedback.kept).join(feedback.rejected)
     if not len(like):
         message = "None of the examples is an object of the catalogue."
         raise ScannerError(ErrorCode.RANK_NO_EXAMPLE, message, hint)

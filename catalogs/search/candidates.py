@@ -75,11 +75,11 @@ class Candidates:
 
     def best(self, count: int) -> list[Hits]:
         """Find for each direction the ``count`` best rows, best first, copies on the sky included."""
-        best = [Hits.joined([]) for _ in self._directions]
+        best = [Hits.join([]) for _ in self._directions]
         self.exactly = self.by_index = 0
 
         def add(part: Part) -> None:
-            best[:] = [Hits.joined([one, other]).best(count) for one, other in zip(best, part.best, strict=True)]
+            best[:] = [Hits.join([one, other]).best(count) for one, other in zip(best, part.best, strict=True)]
             self.exactly, self.by_index = self.exactly + part.exactly, self.by_index + part.by_index
 
         covered: set[str] = set()
@@ -97,7 +97,7 @@ class Candidates:
 
     def _search_shard(self, shard: Shard, tiles: Sequence[Footer | None], count: int) -> Part | None:
         """Find the best rows of one shard; None if its files were removed meanwhile."""
-        nothing = Part([Hits.joined([]) for _ in self._directions], 0, 0)
+        nothing = Part([Hits.join([]) for _ in self._directions], 0, 0)
         if not shard.rows:
             return nothing
         try:

@@ -97,22 +97,22 @@ class Examples:
 
     def __getitem__(self, chosen: NDArray[Any]) -> Examples:
         """Choose some, by bool [P] or indices, with all their vectors."""
-        kept = np.arange(len(self))[chosen]
-        here = np.isin(self.owner, kept)
+        numbers = np.arange(len(self))[chosen]
+        here = np.isin(self.owner, numbers)
         place = np.full(len(self), -1)
-        place[kept] = np.arange(len(kept))
-        columns: dict[str, Any] = {name: getattr(self, name)[kept] for name in _OF_EACH}
+        place[numbers] = np.arange(len(numbers))
+        columns: dict[str, Any] = {name: getattr(self, name)[numbers] for name in _OF_EACH}
         return replace(self, **columns, vectors=self.vectors[here], owner=place[self.owner[here]])
 
     def near(self, ra: ArrayLike, dec: ArrayLike, radius: float = ONE_SYSTEM) -> NDArray[np.bool_]:
         """Tell which positions lie within ``radius`` degrees of an example."""
-        return crossmatch.nearest(ra, dec, self.ra, self.dec, radius).found
+        return crossmatch.nearest(ra, dec, self.ra, self.dec, radius).matched
 
     def without(self, others: Examples, radius: float = SAME_OBJECT) -> Examples:
         """Drop those that are within ``radius`` degrees of one of ``others``."""
         return self[~others.near(self.ra, self.dec, radius)] if len(others) else self
 
-    def joined(self, others: Examples) -> Examples:
+    def join(self, others: Examples) -> Examples:
         """Join both; what is in both counts once."""
         more = others.without(self) if len(self) else others
         names = (*_OF_EACH, "vectors")

@@ -95,13 +95,13 @@ def over(
 
 def best(snapshot: Snapshot, chosen: Selection, scores: Scores, count: int) -> Hits:
     """Return the ``count`` rows of the tiles that score highest, best first, copies on the sky included."""
-    best_so_far = Hits.joined([])
+    best_so_far = Hits.join([])
     for hits in over(snapshot, chosen, lambda block: block.best(block.scored(scores), count)):
-        best_so_far = Hits.joined([best_so_far, hits]).best(count)
+        best_so_far = Hits.join([best_so_far, hits]).best(count)
     return best_so_far
 
 
-def taken(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+def take_rows(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
     """Yield the rows of hits, tile by tile, and which of the hits they are.
 
     Raises:
@@ -133,7 +133,7 @@ def rows_of(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> pa.Table:
     """Read ``columns`` of hits, in their order."""
     schema = pa.schema([snapshot.catalogue.schema.field(name) for name in columns])
     parts, places = [schema.empty_table()], [np.zeros(0, np.int64)]
-    for here, table in taken(snapshot, hits, columns):
+    for here, table in take_rows(snapshot, hits, columns):
         parts.append(table.cast(schema))
         places.append(here)
     return pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))

@@ -48,7 +48,7 @@ class Hits:
         return self[~dropped]
 
     @staticmethod
-    def joined(parts: Sequence[Hits]) -> Hits:
+    def join(parts: Sequence[Hits]) -> Hits:
         """Concatenate ``parts`` in order."""
         if not parts:
             floats = np.zeros(0)

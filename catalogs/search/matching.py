@@ -108,10 +108,8 @@ def match_ids(snapshot: Snapshot, names: Mapping[int, str]) -> Examples:
                 columns = (table.column(name).to_pylist() for name in ("object_id", "ra", "dec", ROW))
                 for identity, ra, dec, row in zip(*columns, strict=True):
                     located.append(_Row(identity, ra, dec, footer, row))
-    known = {one.object_id for one in located}
-    unknown = [
-        Unmatched(names[one], np.nan, np.nan, ErrorCode.QUERY_UNKNOWN_OBJECT) for one in names if one not in known
-    ]
+    ids = {row.object_id for row in located}
+    unknown = [Unmatched(names[one], np.nan, np.nan, ErrorCode.QUERY_UNKNOWN_OBJECT) for one in names if one not in ids]
     matches = _with_vectors(snapshot, dict(enumerate(located)), [names[one.object_id] for one in located])
     return Examples.of([*unknown, *matches.values()], snapshot.catalogue.info.dim)
 

@@ -73,7 +73,7 @@ def neighbours_of_many(
     if not vectors.sound(queries).all():
         message = "A vector that is zero or not finite has no direction and no neighbours."
         raise ScannerError(ErrorCode.QUERY_BAD_VECTOR, message, "Ask with an object or a cutout that has data.")
-    names = tile_reader.checked_columns(columns, snapshot.catalogue.schema)
+    names = tile_reader.check_columns(columns, snapshot.catalogue.schema)
     chosen = rows.selection(snapshot.catalogue, where, near)
     circles = exclude or [None] * len(queries)
 
@@ -101,7 +101,7 @@ def around(example: Example) -> Circle | None:
 
 def _tables(candidates: Candidates, answers: Sequence[Hits], columns: Sequence[str]) -> list[Table]:
     """Read the rows of all answers together, and make a table of each."""
-    rows_of_all = full_pass.rows_of(candidates.snapshot, Hits.joined(answers), columns)
+    rows_of_all = full_pass.rows_of(candidates.snapshot, Hits.join(answers), columns)
     tables, start = [], 0
     for hits in answers:
         table = tile_reader.to_astropy(rows_of_all.slice(start, len(hits)))

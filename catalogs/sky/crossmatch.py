@@ -20,7 +20,7 @@ class Match:
     separation: NDArray[np.float64]
 
     @property
-    def found(self) -> NDArray[np.bool_]:
+    def matched(self) -> NDArray[np.bool_]:
         """Which positions have a counterpart."""
         return np.asarray(self.index != NOTHING)
 

@@ -97,7 +97,7 @@ def damage_logged() -> Iterator[None]:
 
 def table(snapshot: Snapshot, columns: Sequence[str] | None = None, where: str | None = None) -> Table:
     """Return all rows that pass the filter, in the order of the tiles."""
-    names = tile_reader.checked_columns(columns, snapshot.catalogue.schema)
+    names = tile_reader.check_columns(columns, snapshot.catalogue.schema)
     return tile_reader.to_astropy(_gather(snapshot, names, selection(snapshot.catalogue, where, None)))
 
 
@@ -112,7 +112,7 @@ def cone(
     """Return the rows within ``radius`` arcsec of a position, nearest first, with their ``separation`` in arcsec."""
     from astropy.table import Column
 
-    names = tile_reader.checked_columns(columns, snapshot.catalogue.schema)
+    names = tile_reader.check_columns(columns, snapshot.catalogue.schema)
     chosen = selection(snapshot.catalogue, where, (ra, dec, radius))
     table = _gather(snapshot, list(dict.fromkeys([*names, "ra", "dec"])), chosen)
     away = geometry.separation(ra, dec, table.column("ra").to_numpy(), table.column("dec").to_numpy()) / ARCSEC

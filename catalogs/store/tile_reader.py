@@ -218,7 +218,7 @@ def to_astropy(table: pa.Table) -> Table:
     return Table(columns)
 
 
-def checked_columns(columns: Sequence[str] | None, schema: pa.Schema) -> list[str]:
+def check_columns(columns: Sequence[str] | None, schema: pa.Schema) -> list[str]:
     """Check the names of columns; the default is all but the embedding.
 
     Raises:

@@ -54,8 +54,8 @@ class TileStore:
         try:
             values = json.loads((folder / CATALOGUE_JSON).read_text(encoding="utf-8"))
             # Earlier versions wrote fewer keys, which have defaults; later ones may write more.
-            known = {field.name: values[field.name] for field in fields(Info) if field.name in values}
-            return cls(folder, read_record(known, Info))
+            values = {field.name: values[field.name] for field in fields(Info) if field.name in values}
+            return cls(folder, read_record(values, Info))
         except (FileNotFoundError, NotADirectoryError) as error:
             hint = "Make one with: scanner scan-tiles --tiles LIST --out CATALOGUE"
             raise ScannerError(ErrorCode.CATALOGUE_MISSING, f"There is no catalogue at {folder}.", hint) from error

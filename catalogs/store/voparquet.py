@@ -43,11 +43,11 @@ def _votable_field(field: pa.Field, widths: Mapping[str, int]) -> str:
     # Imported here because it loads an HTTP client, which no reader of a catalogue needs.
     from xml.sax.saxutils import escape, quoteattr
 
-    known = facts(field)
+    about = facts(field)
     attributes = {"name": field.name, **_votable_type(field, widths)}
-    attributes |= {key: known[key] for key in ("unit", "ucd") if key in known}
+    attributes |= {key: about[key] for key in ("unit", "ucd") if key in about}
     written = " ".join(f"{key}={quoteattr(value)}" for key, value in attributes.items())
-    return f"<FIELD {written}><DESCRIPTION>{escape(known.get('description', ''))}</DESCRIPTION></FIELD>"
+    return f"<FIELD {written}><DESCRIPTION>{escape(about.get('description', ''))}</DESCRIPTION></FIELD>"
 
 
 def _votable_type(field: pa.Field, widths: Mapping[str, int]) -> dict[str, str]:
@@ -61,5 +61,5 @@ def _votable_type(field: pa.Field, widths: Mapping[str, int]) -> dict[str, str]:
 
 def _astropy(field: pa.Field) -> dict[str, str]:
     kind = field.type.value_type if pa.types.is_fixed_size_list(field.type) else field.type
-    known = {key: value for key, value in facts(field).items() if key in ("unit", "description")}
-    return {"name": field.name, "datatype": _NAMES.get(str(kind), str(kind)), **known}
+    about = {key: value for key, value in facts(field).items() if key in ("unit", "description")}
+    return {"name": field.name, "datatype": _NAMES.get(str(kind), str(kind)), **about}

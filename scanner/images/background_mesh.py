@@ -92,7 +92,7 @@ class Mesh:
         side = MESH // STEP, MESH // STEP
         weights = None if variance is None else variance[::STEP, ::STEP]
         parts = _rows_of_cells(data[::STEP, ::STEP], weights, side[0])
-        return cls.joined([_measure(part, side) for part in parts])
+        return cls.join([_measure(part, side) for part in parts])
 
     @classmethod
     def of_filtered(cls, data: Image, variance: Image | None = None) -> Mesh:
@@ -106,7 +106,7 @@ class Mesh:
             lines: Image = sum(weight * part[at : height + at : down] for at, weight in enumerate(FILTER))
             image: Image = sum(weight * lines[:, at : width + at : across] for at, weight in enumerate(FILTER))
             meshes.append(_measure(image, side))
-        return cls.joined(meshes)
+        return cls.join(meshes)
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -121,7 +121,7 @@ class Mesh:
         return float(np.median(noise)) if len(noise) else 0.0
 
     @classmethod
-    def joined(cls, parts: Sequence[Mesh]) -> Mesh:
+    def join(cls, parts: Sequence[Mesh]) -> Mesh:
         """The cells of an image of which ``parts`` are whole rows of cells, from the first to the last."""
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 

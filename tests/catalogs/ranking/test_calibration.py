@@ -22,7 +22,7 @@ def drawn(rng: np.random.Generator, count: int, away: float) -> np.ndarray:
 def examples_of(vectors: np.ndarray) -> Examples:
     found = none(DIM)
     for number, vector in enumerate(vectors):
-        found = found.joined(spot(str(number), 10 + number, 0.0, vector))
+        found = found.join(spot(str(number), 10 + number, 0.0, vector))
     return found
 
 
