@@ -39,7 +39,7 @@ def background_noise(flux: NDArray[np.float32]) -> NDArray[np.float64]:
         return MAD_TO_SIGMA * np.nanmedian(below, axis=2)
 
 
-def calibrate(model: MaskedAutoencoder, cutouts: Cutouts, config: Config) -> None:
+def calibrate_pixels(model: MaskedAutoencoder, cutouts: Cutouts, config: Config) -> None:
     """Set softening (the typical background noise), mean and standard deviation of each band from training cutouts.
 
     A band that is in none of them keeps softening 1, mean 0 and deviation 1.

@@ -21,7 +21,7 @@ from training.loop.checkpoint import Checkpoint, optimiser_tensors, restore_opti
 from training.loop.loader import Stream
 from training.loop.objective import Losses, TrainingObjective
 from training.loop.processes import World
-from training.loop.statistics import calibrate, draw_keys, fit_embedding_statistics
+from training.loop.statistics import calibrate_pixels, draw_keys, fit_embedding_statistics
 from training.model.mae import MaskedAutoencoder
 
 
@@ -75,7 +75,7 @@ class Trainer:
         elif first is not None:
             _load_first(self.model.mae, first)
         else:
-            calibrate(self.model.mae, cutouts, config)
+            calibrate_pixels(self.model.mae, cutouts, config)
         self.model.to(world.device)
         self.wrapped = world.wrap(self.model)
 
