@@ -11,7 +11,7 @@ import click
 
 from catalogs.ranking import METHODS
 from catalogs.render import FACT_FORMATS
-from scanner.cli.options import catalog_option, encoder_options, image_options
+from scanner.cli.options import catalog_option, encoder_options, format_option, image_options
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -52,7 +52,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for ranking.json and (with matplotlib) curve.png.",
 )
-@click.option("-f", "--format", "fmt", type=click.Choice(FACT_FORMATS), default="table", show_default=True)
+@format_option(FACT_FORMATS)
 def evaluate_ranking(
     catalog: Path,
     truth: Path,

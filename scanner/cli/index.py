@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from catalogs.index import ENGINES
-from scanner.cli.options import ShareType, catalog_option, report_format_option
+from catalogs.render import REPORT_FORMATS
+from scanner.cli.options import ShareType, catalog_option, format_option
 
 if TYPE_CHECKING:
     from catalogs.index.build import IndexReport
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     help="Check every byte of the index and rebuild damaged shards; then measure recall against exact search, and "
     "the time of a query.",
 )
-@report_format_option
+@format_option(REPORT_FORMATS)
 def index(
     catalog: Path,
     engine: str | None,

@@ -8,21 +8,13 @@ from pathlib import Path
 import click
 
 from catalogs.render import FACT_FORMATS
-from scanner.cli.options import catalog_option
+from scanner.cli.options import catalog_option, format_option
 
 
 @click.command()
 @catalog_option("--catalog", "Catalogue to describe.")
 @click.option("--model", metavar="NAME|FILE", help="Model to describe instead.")
-@click.option(
-    "-f",
-    "--format",
-    "fmt",
-    type=click.Choice(FACT_FORMATS),
-    default=FACT_FORMATS[0],
-    show_default=True,
-    help="Format of the output.",
-)
+@format_option(FACT_FORMATS)
 def info(catalog: Path, model: str | None, fmt: str) -> None:
     """Describe a catalogue, or a model.
 

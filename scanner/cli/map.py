@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from catalogs.maps import METHODS
-from scanner.cli.options import catalog_option, image_options, report_format_option
+from catalogs.render import REPORT_FORMATS
+from scanner.cli.options import catalog_option, format_option, image_options
 
 if TYPE_CHECKING:
     from catalogs.catalogue import Catalogue
@@ -46,7 +47,7 @@ DRAWN = 100_000
     "--cutouts", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the map with cutouts (needs --root)."
 )
 @image_options
-@report_format_option
+@format_option(REPORT_FORMATS)
 def map_(
     catalog: Path,
     method: str,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from catalogs.render import FORMATS, REPORT_FORMATS, render
+from catalogs.render import FORMATS, render
 from scanner.encoder.session import DEVICES
 
 if TYPE_CHECKING:
@@ -132,35 +132,18 @@ def device_option(command: F) -> F:
     )
 
 
-def report_format_option(command: F) -> F:
-    """``--format`` of every command that reports what it did."""
+def format_option(formats: Sequence[str]) -> Callable[[F], F]:
+    """``--format`` of a command; the first of ``formats`` is the default."""
+    choice = click.Choice(formats)
     return click.option(
-        "-f",
-        "--format",
-        "fmt",
-        type=click.Choice(REPORT_FORMATS),
-        default=REPORT_FORMATS[0],
-        show_default=True,
-        help="Format of the report.",
-    )(command)
+        "-f", "--format", "fmt", type=choice, default=formats[0], show_default=True, help="Format of the output."
+    )
 
 
 def output_options(command: F) -> F:
     """``--format`` and ``--output`` of every command that lists rows."""
-    for option in (
-        click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write."),
-        click.option(
-            "-f",
-            "--format",
-            "fmt",
-            type=click.Choice(FORMATS),
-            default=FORMATS[0],
-            show_default=True,
-            help="Format of the output.",
-        ),
-    ):
-        command = option(command)
-    return command
+    output = click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+    return output(format_option(FORMATS)(command))
 
 
 def emit(table: Table, fmt: str, output: Path | None) -> None:
