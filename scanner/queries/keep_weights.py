@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.ranking import rank, scorers
+from catalogs.ranking import methods, rank
 from catalogs.search import random_sample
 from catalogs.search.matching import match
 from catalogs.store import rows
@@ -83,7 +83,7 @@ def _learn(best: int, like: NDArray[np.float32], ordinary: NDArray[np.float32], 
             ErrorCode.RANK_NO_ORDINARY, "There is nothing to compare the examples with.", "Give --like-catalog."
         )
     log.info("Keeps the best %d rows of each tile, by %d examples against %d others", best, len(like), len(ordinary))
-    weights = scorers.fit_centroid(like, ordinary).weights
+    weights = methods.fit_centroid(like, ordinary).weights
     return Keep(best, tuple(weights.tolist()), digest)
 
 
