@@ -103,6 +103,7 @@ def evaluate_ranking(
     click.echo("\n".join(describe_examples(truth, lenses)), err=True)
     by_examples = read(like, builder, augment) if like else None
     if augment and not like:
+        # Without --like each draw takes its examples from these lenses.
         lenses = augment_examples(lenses, builder)
     settings = EvaluationSettings(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]
     evaluation = evaluate(catalogue, lenses, settings, by_examples)

@@ -36,7 +36,9 @@ def info(catalog: Path, model: str | None, fmt: str) -> None:
 
 def _text(value: object) -> str:
     if isinstance(value, list):
+        # Failures get a line each; words, such as bands, share a line.
         return "\n".join(map(str, value)) if value and isinstance(value[0], dict) else " ".join(map(str, value))
     if isinstance(value, dict):
         return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    # For Python a bool is an int, but it must not be formatted as a number.
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

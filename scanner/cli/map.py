@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from catalogs.catalogue import Catalogue
     from scanner.windows.by_position import WindowReader
 
+# Most objects of a figure, drawn at random from a larger map.
 DRAWN = 100_000
 
 
@@ -90,6 +91,7 @@ def map_(
             f"{report.placed:,} tiles placed, {report.kept:,} kept"
         )
     if figure or cutouts:
+        # The code for pixels is imported only where a figure is drawn.
         from scanner.windows.by_position import WindowReader
 
         reader = WindowReader.of_catalogue(catalogue, root, survey) if root else None

@@ -63,6 +63,7 @@ def publish(
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
     options = hats.Options(name or catalogue.info.survey, rows_per_file, margin, all_rows, where)
+    # A bar that moves would fill a log file.
     with Bar(unit="file") if sys.stderr.isatty() else Quiet() as bar:
         report = hats.publish(catalogue, out, options, bar.reached)
     if fmt == "json":

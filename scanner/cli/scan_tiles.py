@@ -100,8 +100,10 @@ def scan_tiles(tiles: str, catalog: Path, fmt: str, **options: Any) -> int:
 
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     try:
+        # The options have the names of the function's arguments.
         report = scanner.scan_tiles(tiles, catalog, **options, progress=True)
     except OptionsError as error:
+        # Options that do not go together are an error of usage, as if click had refused them.
         raise click.UsageError(str(error)) from error
     click.echo(json.dumps(report.to_dict()) if fmt == "json" else _summary(report, catalog))
     return SOME_TILES_FAILED if report.failed else 0
