@@ -146,7 +146,7 @@ def check_scale(images: TileImages, frame: WindowFrame) -> None:
     if not _has_scale(images, frame):
         raise ScannerError(
             ErrorCode.TILE_PIXEL_SCALE,
-            f'Tile {images.name} has {images.pixel_scale:.4f}" pixels, the model {frame.pixel_scale:.4f}".',
+            f'Tile {images.name} has {images.pixel_scale:.4f}" pixels; the model needs {frame.pixel_scale:.4f}".',
             "Give --resample to bring cutouts to the model's pixel scale.",
         )
 
