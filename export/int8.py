@@ -99,7 +99,7 @@ def fuse_products(model: onnx.ModelProto) -> onnx.ModelProto:
         removed |= {id(left), id(right), *(id(user) for user in adding if bias)}
     nodes = [node for node in graph.node if id(node) not in removed]
     tensors = sorted(graph.initializer, key=lambda tensor: tensor.name)
-    # `value_info` still describes tensors that are gone.
+    # `value_info` may describe tensors that are gone.
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(nodes)
     graph.initializer.extend(tensors)
