@@ -85,6 +85,7 @@ def _what(contract: Contract) -> str:
 def _seen(checkpoint: Checkpoint) -> str:
     manifest = checkpoint.data["manifest"]
     repeat = checkpoint.config.data.repeat
+    # A shard without a split is for training.
     rows = ((s["source"], s.get("split", "train"), s["rows"], repeat.get(s["source"], 1)) for s in manifest["shards"])
     about = {"simulated": SIMULATED, **real_fields.about()}
     table = [(row[0], about.get(row[0], "-"), *row[1:]) for row in _summed(rows)]
@@ -100,6 +101,7 @@ def _seen(checkpoint: Checkpoint) -> str:
 def _summed(rows: Iterable[tuple[str, str, int, int]]) -> list[tuple[str, str, int, int]]:
     totals: dict[tuple[str, str, int], int] = {}
     for source, split, count, repeat in rows:
+        # Repeats apply to training only: validation reads each cutout once.
         key = (source, split, repeat if split == "train" else 1)
         totals[key] = totals.get(key, 0) + count
     return [(source, split, count, repeat) for (source, split, repeat), count in sorted(totals.items())]
@@ -107,6 +109,7 @@ def _summed(rows: Iterable[tuple[str, str, int, int]]) -> list[tuple[str, str, i
 
 def _trained(checkpoint: Checkpoint) -> str:
     model, o, progress = checkpoint.config.model, checkpoint.config.optimiser, checkpoint.progress
+    # The held-out loss is None if no cutouts were held out.
     held = progress["validation"]
     return (
         f"Masked autoencoder (He et al. 2021, arXiv:2111.06377): ViT of dim {model.dim}, depth {model.depth}, "
@@ -186,6 +189,7 @@ def _checked(done: Exported, formats: Mapping[str, Agreement]) -> str:
 
 
 def _sums(done: Exported, files: Sequence[Path]) -> str:
+    # All formats hold the digest of the same float32 weights, which identifies their common origin.
     sums = ((path.name, f"`{file_sha256(path)}`") for path in files)
     return f"{done.contract.licence}\n\n" + markdown_table(
         ("file", "sha256"), [*sums, ("weights, in any file format", f"`{done.contract.weights_sha256}`")]

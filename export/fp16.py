@@ -25,12 +25,14 @@ class HalfEncoder(nn.Module):
         self.encoder = deepcopy(encoder).half()
 
     def forward(self, x: Tensor) -> Tensor:
+        # [N, B, S, S] to tokens [N, 1 + L, D].
         tokens: Tensor = self.encoder(x.half())
         return tokens.float()
 
 
 def to_half(graph: EmbeddingGraph) -> EmbeddingGraph:
     """Copy the graph with an encoder that computes in float16."""
+    # A copy, since a release still writes the float32 weights of the graph after this.
     half = deepcopy(graph)
     half.encoder = HalfEncoder(graph.encoder)
     return half

@@ -48,9 +48,12 @@ class EmbeddingGraph(nn.Module):
         self.eval()
 
     def forward(self, flux: Tensor) -> Tensor:
+        # Both [N, B, S, S].
         pixels, valid = self.pixels.stretch(flux)
         pooled = pool(self.encoder(self.pixels.filled(pixels, valid)), self.options.pooling)  # (N, D)
+        # The shares of missing pixels are [N, B], and their mean effects on a vector [B, D].
         vector = (pooled - self.mean - missing_share(valid) @ self.missing) @ self.projection
+        # The floor of the length keeps a vector of zeros finite.
         return vector / torch.sqrt(torch.sum(vector * vector, dim=1, keepdim=True)).clamp(min=1e-12)
 
 
@@ -76,6 +79,7 @@ def projection(statistics: Statistics, options: EmbeddingOptions) -> Tensor:
     # Steadiness: a symmetric square root of (1 + s N / tau)^-1, in the eigenbasis of N.
     if options.steadiness and statistics.changes.any():
         change, along = torch.linalg.eigh(axes.T @ statistics.changes.double() @ axes)
+        # tau: the mean variance along the whitened axes.
         typical = (spread.T @ axes).square().sum() / len(axes)
         axes = axes @ (along * (1 + options.steadiness * change.clamp(min=0) / typical).rsqrt()) @ along.T
     # Emphasis: stretch the axis towards simulated lenses.

@@ -34,6 +34,7 @@ def export_int8(full: Path, contract: Contract, out: Path, calibration: Vectors,
     Raises:
         ScannerError: ``export.precision``.
     """
+    # Scales must also suit cutouts with missing bands and pixels, so the calibration has some.
     return write_format(quantise(full, add_gaps(calibration)), "int8", contract, out, full, flux)
 
 
@@ -41,6 +42,7 @@ def quantise(full: Path, calibration: Vectors) -> onnx.ModelProto:
     """Quantise the products of ``full`` to 8 bits, with activations scaled to their range on ``calibration``."""
     with TemporaryDirectory() as folder, quiet():
         made = Path(folder) / "int8.onnx"
+        # The results of products stay in float32, so that one node can replace a product and its bias.
         quantize_static(
             full, made, _Windows(calibration), quant_format=QuantFormat.QDQ, per_channel=True,
             reduce_range=True, op_types_to_quantize=["MatMul"], nodes_to_quantize=block_products(onnx.load(full)),
@@ -53,6 +55,7 @@ def quantise(full: Path, calibration: Vectors) -> onnx.ModelProto:
 def block_products(model: onnx.ModelProto) -> list[str]:
     """List the products of tokens [N, T, D] and weights; those of pooled vectors [N, D] lie outside the encoder."""
     weights = {tensor.name for tensor in model.graph.initializer}
+    # Products of two activations, as of queries and keys, have no weights and stay in float32.
     products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
     return [node.name for node in products if node.name.startswith("/encoder/blocks")]
 
@@ -79,23 +82,28 @@ def fuse_products(model: onnx.ModelProto) -> onnx.ModelProto:
     removed: set[int] = set()
     for node in graph.node:
         pair = [makers.get(name) for name in node.input]
+        # A product that was not quantised has no DequantizeLinear before it and stays as it is.
         if node.op_type != "MatMul" or any(x is None or x.op_type != "DequantizeLinear" for x in pair):
             continue
         left, right = pair
+        # The bias is a weight that is added to the result of the product.
         adding = [user for user in _users(graph, node.output[0]) if user.op_type == "Add"]
         bias = [name for user in adding for name in user.input if name in weights]
         for user in _users(graph, left.output[0]):  # shapes are read from the quantised tensor
             _renamed(user.input, left.output[0], makers[left.input[0]].input[0])
         node.op_type, node.domain = "MatMulIntegerToFloat", MICROSOFT
+        # Inputs in the order of the operator: A, B, their scales, their zero points, and the bias if there is one.
         node.input[:] = [x.input[place] for place in range(3) for x in (left, right)] + bias
         if bias:
             node.output[:] = adding[0].output
         removed |= {id(left), id(right), *(id(user) for user in adding if bias)}
     nodes = [node for node in graph.node if id(node) not in removed]
     tensors = sorted(graph.initializer, key=lambda tensor: tensor.name)
+    # `value_info` may describe tensors that are gone.
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(nodes)
     graph.initializer.extend(tensors)
+    # The new nodes belong to ONNX Runtime, not to the ONNX standard, and need its operator set.
     model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
     return model
 

@@ -95,15 +95,18 @@ def vectors(session: Any, flux: Vectors, batch: int = 16) -> Vectors:
 
 def agree(one: Vectors, other: Vectors) -> Agreement:
     """Compare two sets of unit vectors [N, D] of the same N objects, both centred by the mean of ``one``."""
+    # Both are centred by the same vector [D], so that a shift between the formats lowers the cosine [N].
     mean = one.mean(axis=0)
     a, b = one - mean, other - mean
     cosine = np.sum(a * b, axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    # Neighbours are those of a search, which compares the vectors as they are.
     nearest = [_nearest(found) for found in (one, other)]
     common = [len(set(first) & set(second)) / len(first) for first, second in zip(*nearest, strict=True)]
     return Agreement(float(cosine.mean()), float(cosine.min()), float(np.mean(common)), len(one))
 
 
 def _nearest(found: Vectors) -> NDArray[np.intp]:
+    # Cosines [N, N]. An object is not its own neighbour.
     likeness = found @ found.T
     np.fill_diagonal(likeness, -np.inf)
     return np.argsort(-likeness, axis=1)[:, : min(NEIGHBOURS, len(found) - 1)]

@@ -88,6 +88,7 @@ def release(
         "data": {"manifest_sha256": done.checkpoint.data["manifest_sha256"]},
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+    # The card lists the checksums of the files above, so it is written after them.
     write_text(folder / CARD, render(done, formats, [folder / name for name in named], evaluation))
     write_text(folder / SUMS, "".join(f"{file_sha256(folder / name)}  {name}\n" for name in (*named, CARD)))
     return Release(folder, done, formats)
@@ -95,6 +96,7 @@ def release(
 
 def write_weights(graph: EmbeddingGraph, path: Path) -> None:
     """Write all weights between flux and embedding: stretch, encoder, centring and rotation, without the decoder."""
+    # safetensors stores contiguous tensors only.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in graph.state_dict().items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, {"format": "pt"}))

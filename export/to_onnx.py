@@ -78,6 +78,7 @@ def trace(graph: EmbeddingGraph, contract: Contract) -> onnx.ModelProto:
     one, and every ONNX Runtime since 1.13 reads it. Where torch no longer has it, ``dynamo=True`` with
     ``dynamic_shapes`` and opset 18 gives the same numbers.
     """
+    # Flux [N, B, S, S]: a trace records operations and shapes, whatever the values are.
     example = torch.zeros(2, len(contract.bands), contract.window, contract.window)
     file = io.BytesIO()
     with warnings.catch_warnings(action="ignore"), torch.no_grad():

@@ -65,6 +65,7 @@ def _difference(name: str, found: Pixels, expected: Pixels) -> float:
     """Find the largest difference; both must be finite and ``found`` of unit length."""
     worst = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
     length = float(np.abs(np.linalg.norm(found, axis=1) - 1).max())
+    # Comparisons with NaN are false, so `not` refuses NaN too.
     if not max(worst, length) <= TOLERANCE:
         raise ScannerError(
             ErrorCode.EXPORT_DISAGREES,
@@ -83,9 +84,11 @@ def cases(flux: Pixels) -> Iterator[tuple[str, Pixels]]:
         yield f"band {band} missing", _changed(flux, lambda x, b=band: x[:, b].fill(np.nan))  # type: ignore[misc]
     yield "one band left", _changed(flux, lambda x: x[:, 1:].fill(np.nan))
     random = np.random.default_rng(0)
+    # The share of missing pixels differs from cutout to cutout.
     holes = random.random(flux.shape) < random.random((len(flux), 1, 1, 1))
     yield "random pixels missing", np.where(holes, np.float32(np.nan), flux)
     yield "nothing but NaN", np.full_like(flux[:2], np.nan)
+    # Values beyond 1e15 nJy are sentinels and count as no data; those of 1e14 nJy are still fluxes.
     extreme = random.choice(np.array([0, 1e14, -1e14, 1e30, -1e30, np.inf], np.float32), flux[:4].shape)
     yield "extreme values", extreme
     yield "a saturated star", flux[:4] * np.float32(1e6)
@@ -110,9 +113,12 @@ def make_galaxies(graph: EmbeddingGraph, rows: int = ROWS, seed: int = 0) -> Pix
     softening = graph.pixels.softening.numpy()
     bands, window = len(softening), graph.pixels.fill.shape[-1] * graph.pixels.tiles
     random = np.random.default_rng(seed)
+    # Offsets from the centre in pixels, [S, S] each.
     y, x = np.mgrid[:window, :window] - window / 2
     angle, ratio = random.uniform(0, np.pi, (rows, 1, 1, 1)), random.uniform(0.3, 1, (rows, 1, 1, 1))
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    # Elliptical radius [N, 1, S, S] in scale lengths, which are 1 px to an eighth of the cutout.
     radius = np.hypot(along, across / ratio) / random.uniform(1, window / 8, (rows, 1, 1, 1))
+    # Light [N, B, S, S] and noise are in units of the softening, which the last step turns into nJy.
     light = random.lognormal(3, 1.5, (rows, bands, 1, 1)) * np.exp(-(radius**0.7))
     return ((light + random.normal(size=light.shape)) * softening).astype(np.float32)

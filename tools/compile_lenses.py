@@ -89,6 +89,7 @@ def main(source: Path, output: Path) -> None:
 def read(source: Path) -> list[Lens]:
     """Read the rows of lenscat's table; raises ``lenses.bad_source``."""
     data = source.read_bytes()
+    # 1f 8b are the first bytes of any gzip file.
     text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
     try:
         return [_lens(row) for row in csv.DictReader(io.StringIO(text))]
@@ -104,6 +105,7 @@ def merged(rows: Sequence[Lens]) -> list[Lens]:
     group = np.arange(len(rows))
     ra, dec = np.array([row.ra for row in rows]), np.array([row.dec for row in rows])
     for one, other in geometry.close_pairs(ra, dec, SAME_LENS):
+        # A pair joins the groups of its two rows, so that chains of near rows become one lens.
         group[group == group[other]] = group[one]
     members: dict[int, list[Lens]] = {}
     for row, number in zip(rows, group.tolist(), strict=True):
@@ -126,6 +128,7 @@ def redshifts(cell: str) -> tuple[tuple[str, ...], float | None]:
     Zero is no redshift of a lens; an uncertain number (``?``, ``*``) counts if no other is given.
     """
     written = _unique(part for part in _split(cell) if _redshift(part) is not None)
+    # False comes before True, so the first certain number wins, or else the first of all.
     first = min(written, key=lambda part: part[-1] in "?*" or " " in part, default="")
     return written, _redshift(first)
 
@@ -138,10 +141,12 @@ def _redshift(text: str) -> float | None:
 def references(cell: str) -> tuple[str, ...]:
     """Parse the references of a cell, each once, an arXiv page as ``arXiv:<number>``; one with authors is preferred."""
     found: dict[str, str] = {}
+    # Some cells separate references by a space only, so each address begins a new one.
     for text in _split(re.sub(r"\s(?=https?://)", " | ", cell)):
         for pattern, proper in _PROPER:
             text = pattern.sub(proper, text)
         key = identifier(text)
+        # The longer form is the one with authors.
         found[key] = max(found.get(key, ""), text, key=len)
     return tuple(found.values())
 

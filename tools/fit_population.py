@@ -68,10 +68,12 @@ def counts(path: Path) -> dict[str, Any]:
     ra, dec, mag = (np.asarray(table[name]) for name in ("ra", "dec", "mag_auto"))
     edges = [np.arange(v.min(), v.max() + CELL, CELL) for v in (ra, dec)]
     cells, _, _ = np.histogram2d(ra, dec, bins=edges)
+    # Square degrees of the cells that the table covers; cells are narrower in right ascension by cos(dec).
     area = np.count_nonzero(cells > 3) * CELL**2 * np.cos(np.radians(dec.mean()))
     bins = np.arange(COUNTED[0], COUNTED[1] + 0.01, 0.25)
     number, _ = np.histogram(mag, bins)
     middle = (bins[1:] + bins[:-1]) / 2
+    # A weight is the inverse error of a logarithm: the root of the count, for Poisson errors.
     fit = np.polyfit(middle - 22, np.log10(number / 0.25 / area), 2, w=np.sqrt(number))
     return {"pivot": 22.0, "log_density": [round(float(c), 5) for c in fit[::-1]], "area_deg2": round(float(area), 4)}
 
@@ -80,18 +82,23 @@ def mixture(x: Array, components: int = COMPONENTS, steps: int = 200, seed: int 
     """Fit a Gaussian mixture with full covariances by expectation-maximisation, from random rows."""
     rng = np.random.default_rng(seed)
     mean, scale = x.mean(axis=0), x.std(axis=0)
+    # Standardised columns, so that unit covariances are a fair start for all of them.
     z = (x - mean) / scale
     means = z[rng.choice(len(z), components, replace=False)]
     covs = np.tile(np.eye(z.shape[1]), (components, 1, 1))
     weights = np.full(components, 1 / components)
     for _ in range(steps):
         log = np.stack([_log_normal(z, m, c) for m, c in zip(means, covs, strict=True)], axis=1) + np.log(weights)
+        # Expectation: the share of each component in each row, [N, K].
+        # The largest exponent is 0, so that not all of them underflow.
         share = np.exp(log - log.max(axis=1, keepdims=True))
         share /= share.sum(axis=1, keepdims=True)
+        # Maximisation: weights [K], means [K, 6] and covariances [K, 6, 6] with these shares.
         total = share.sum(axis=0)
         weights, means = total / len(z), (share.T @ z) / total[:, None]
         for k in range(components):
             d = z - means[k]
+            # The small diagonal keeps a covariance positive definite.
             covs[k] = (d * share[:, k, None]).T @ d / total[k] + 1e-4 * np.eye(z.shape[1])
     order = np.argsort(-weights)
     return {
@@ -105,6 +112,7 @@ def mixture(x: Array, components: int = COMPONENTS, steps: int = 200, seed: int 
 def _log_normal(x: Array, mean: Array, cov: Array) -> Array:
     factor = np.linalg.cholesky(cov)
     d = np.linalg.solve(factor, (x - mean).T)
+    # The constant of the normal density is the same for all components and is left out.
     return np.asarray(-0.5 * (d**2).sum(axis=0) - np.log(np.diag(factor)).sum())
 
 

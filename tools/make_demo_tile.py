@@ -34,6 +34,7 @@ SETTINGS = Settings(
 
 def conditions() -> tuple[BandConditions, ...]:
     """Conditions of good seeing in every band, at the depth of the survey."""
+    # Moffat beta 3 and a slight ellipticity (g1, g2).
     return tuple(
         BandConditions(b, SEEING[b], 3.0, 0.008, -0.006, pixel_rms(b), GAIN[b], SATURATION[b], OFFSET[b], True)
         for b in BANDS

@@ -80,6 +80,7 @@ def build_map(
         raise ScannerError(ErrorCode.MAP_BAD_METHOD, f"There is no map by {settings.method!r}.", hint)
     chosen = rows.selection(catalogue, settings.where, None)
     folder = map_folder(catalogue, name)
+    # Stale files are removed under the lock, since no other run writes there then.
     with locked(folder / ".lock"):
         remove_stale(folder / "tiles")
         digest = _fit(catalogue, settings, name, chosen, refit)
@@ -160,6 +161,7 @@ class _SamplePlacer:
 
     def __call__(self, identities: Identities, unit: Vectors) -> Places:
         coordinates = self._placer(unit)
+        # An id beyond the last fitted one would be out of range.
         at = np.minimum(np.searchsorted(self._identities, identities), len(self._identities) - 1)
         fitted = self._identities[at] == identities
         coordinates[fitted] = self._places[at[fitted]]

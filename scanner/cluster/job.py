@@ -55,6 +55,7 @@ class WorkerJob:
 def absolute_options(options: ScanOptions) -> ScanOptions:
     """The same options for a process with another working folder."""
     scratch = options.scratch.absolute() if options.scratch else None
+    # A word names a method; all else is the path of a catalogue.
     if options.sources in SOURCES:
         return replace(options, scratch=scratch)
     return replace(options, sources=str(Path(options.sources).absolute()), scratch=scratch)

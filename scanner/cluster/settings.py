@@ -38,6 +38,7 @@ def check_known(path: Path, section: str, given: Any, known: Collection[str]) ->
     """Refuse a section that is not a table, or that has an option of another name."""
     if not isinstance(given, dict):
         raise bad_settings(path, f"has nothing under {section}")
+    # Dask takes dashes and underscores in names of options alike.
     plain = {name.replace("-", "_"): name for name in known}
     for name in given:
         if str(name).replace("-", "_") not in plain:

@@ -94,6 +94,7 @@ def _cut(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> Itera
     table = make_table(
         len(sources),
         frame=plate.images.name,
+        # The table holds positions in the whole file, of which the plate may be a part.
         x=sources.x + plate.columns[0],
         y=sources.y,
         ra=sources.ra if plate.sky else np.nan,
@@ -105,6 +106,7 @@ def _cut(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> Itera
         pixels = windows.gather(first, first + AT_ONCE)
         valid = windows.valid_fraction(pixels)
         enough = valid >= rule.min_valid
+        # The share of pixels with data is known only now, so it replaces the blank column.
         part = table.slice(first, AT_ONCE).set_column(column, table.schema.field(column), pa.array(valid))
         yield Shard(pixels[enough], part.filter(enough))
 
@@ -116,6 +118,7 @@ def _is_allowed(plate: Plate, x: Array, y: Array) -> NDArray[np.bool_]:
     if plate.columns != (0, 0):
         allowed &= (x - reach >= 0) & (x + reach <= plate.images.flux.shape[2] - 1)
     for there_x, there_y in plate.avoid:
+        # Pixels. A cutout is square, so a large distance along one axis is enough.
         far = reach + NEAR / plate.images.pixel_scale
         allowed &= (np.abs(x - there_x) > far) | (np.abs(y - there_y) > far)
     return allowed

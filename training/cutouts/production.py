@@ -138,6 +138,7 @@ def digest(task: Task) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
+        # Name and size stand for a file, so that its folder may move.
         return [value.name, value.stat().st_size]
     raise TypeError(f"{type(value).__name__} cannot be part of a task")
 
@@ -168,6 +169,7 @@ def produce(
     folder.mkdir(parents=True, exist_ok=True)
     atomic.remove_stale(folder)
     entries = []
+    # Shards end in any order; the manifest sorts them by name.
     for entry in _made(folder, tasks, workers):
         entries.append(entry)
         tell(f"{entry['file']}: {entry['rows']} cutouts ({len(entries)} of {len(tasks)} shards)")
@@ -187,5 +189,6 @@ def _made(folder: Path, tasks: Sequence[Task], workers: int) -> Iterator[dict[st
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
         except BaseException:
+            # Shards that are not begun yet are dropped. Finished ones stay, and the next run resumes there.
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -170,6 +170,7 @@ def _image(frame: Frame, band: str, path: Path) -> tuple[NDArray[np.float32], WC
     with fits.open(path) as hdus:
         counts = np.asarray(hdus[hdu].data, np.float64)
         header = hdus[hdu].header
+        # [H, W], or one image of a cube [N, H, W].
         counts = counts if frame.plane is None else counts[frame.plane]
         counts = counts[:, first : end or None]
         zero_point = header[frame.zero_point] if isinstance(frame.zero_point, str) else frame.zero_point

@@ -68,6 +68,7 @@ def make_table(count: int, **columns: Any) -> pa.Table:
     for field in SCHEMA:
         blank: Any = "" if pa.types.is_string(field.type) else np.nan
         values = np.broadcast_to(np.asarray(columns.pop(field.name, blank)), count)
+        # NaN stays NaN; `from_pandas` would turn it into null.
         arrays.append(pa.array(values, from_pandas=False).cast(field.type))
     if columns:
         raise TypeError(f"no such columns: {sorted(columns)}")
@@ -115,6 +116,7 @@ def finished_entry(folder: Path, name: str, task: str) -> dict[str, Any] | None:
         shape = np.load(folder / entry["file"], mmap_mode="r").shape
     except (OSError, ValueError, KeyError, pa.ArrowInvalid):
         return None
+    # Only the shape is compared, as a checksum would read all pixels; see `damaged_files`.
     whole = shape[:2] == (entry["rows"], len(BANDS))
     return entry if entry.get("task") == task and whole else None
 
@@ -122,6 +124,7 @@ def finished_entry(folder: Path, name: str, task: str) -> dict[str, Any] | None:
 def write_manifest(folder: Path, entries: Iterable[Mapping[str, Any]], seed: int, window: int = WINDOW) -> Path:
     """Write the manifest of these shards and of those in an earlier manifest whose files still exist."""
     path = folder / MANIFEST
+    # Several runs may fill one folder, each with other sources.
     listed = {entry["file"]: entry for entry in _earlier(path, window) if (folder / entry["file"]).is_file()}
     listed.update({entry["file"]: entry for entry in entries})
     manifest = {

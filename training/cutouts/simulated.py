@@ -49,6 +49,7 @@ class SceneTask:
 def scene_tasks(number: int, size: int, seed: int, window: int = WINDOW) -> list[SceneTask]:
     """List tasks for ``number`` scenes of ``size`` px, 8 in a shard; shards 1, 17, 33, ... are for validation."""
     names, tasks, settings = tile_names(number), [], Settings(size=size, faintest=FAINTEST)
+    # Names come from one fixed list, so a larger number of scenes adds shards and keeps the full ones.
     for shard, first in enumerate(range(0, number, A_SHARD)):
         split = TRAIN if shard % HELD_OUT else VALIDATE
         name, tiles = f"simulated-{size}-{seed}-{shard:04d}", tuple(names[first : first + A_SHARD])
@@ -59,6 +60,7 @@ def scene_tasks(number: int, size: int, seed: int, window: int = WINDOW) -> list
 def plate(scene: Scene) -> Plate:
     """Make an image to cut of a scene, with its truth. Its position on the sky is that of the name of its tile."""
     truth = scene.truth
+    # A scene may lack bands: detection takes the first of them that has data.
     band = next(band for band in DETECTION if np.isfinite(scene.flux[scene.bands.index(band)]).any())
     images = TileImages.of(scene.name, scene.bands, scene.flux, scene.wcs, scene.pixel_scale, detection_band=band)
     x, y, theta_e = (np.asarray(truth[name], np.float64) for name in ("x", "y", "theta_e"))

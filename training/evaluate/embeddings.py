@@ -39,6 +39,7 @@ class Embeddings:
         """Embed the cutouts after ``change``, by the model fitted to them before it: unit vectors [N, D]."""
         key = (windows.name, name)
         if key not in self._vectors:
+            # A baseline is fitted to the unchanged cutouts, so that it cannot adapt to the change.
             if windows.name not in self._fitted:
                 self._fitted[windows.name] = self._fit(windows.flux)
             self._vectors[key] = self._fitted[windows.name].embed(change(windows.flux))

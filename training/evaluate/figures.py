@@ -26,6 +26,7 @@ def bars(results: Mapping[str, Results], out: Path) -> None:
     panels = figure.subplots(len(tasks), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for axes, (task, lines) in zip(panels, tasks.items(), strict=True):
         _panel(axes, task, lines, list(results))
+    # A model may be absent from some panels, so the legend is collected from all of them.
     names = dict.fromkeys(name for axes in panels for name in axes.get_legend_handles_labels()[1])
     handles = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend([handles[n] for n in names], list(names), loc="outside upper center", ncols=4, frameon=False)
@@ -37,6 +38,7 @@ def _panel(axes: Axes, task: str, lines: list[tuple[str, list[PairedEstimate | N
         shown = [(row, found[place]) for row, (_, found) in enumerate(lines) if found[place] is not None]
         if not shown:
             continue
+        # Models share a row and are shifted, so that their intervals do not cover each other.
         offset = (place - (len(names) - 1) / 2) * 0.7 / len(names)
         middle = np.array([one.value for _, one in shown if one])
         ends = np.array([(one.low, one.high) for _, one in shown if one])
@@ -46,6 +48,7 @@ def _panel(axes: Axes, task: str, lines: list[tuple[str, list[PairedEstimate | N
     lowest = min((one.low for _, found in lines for one in found if one), default=0)
     highest = max((one.high for _, found in lines for one in found if one), default=1)
     axes.set(yticks=range(len(lines)), ylim=(len(lines) - 0.4, -0.6))
+    # Most measures lie between 0 and 1. A very low R2 is cut off, as it would compress all others.
     axes.set_xlim(min(0.0, max(lowest, -1) - 0.02), max(1.01, min(highest, 2) + 0.02))
     axes.set_yticklabels([name for name, _ in lines], fontsize=8)
     axes.set_title(task, loc="left", fontsize=9, fontweight="bold")

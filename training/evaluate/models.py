@@ -54,6 +54,7 @@ class OnnxEncoder:
         contract = Contract.from_json(text, str(path))
         self.name = str(path.parent.name if path.stem == "encoder" else path.stem)
         self.side = contract.window
+        # Cutouts are not resampled here, so the model must be for their pixel scale.
         foreign = [band for band in contract.bands if band not in BANDS]
         if foreign or abs(contract.pixel_scale / PIXEL_SCALE - 1) > 0.01:
             needs = f"{'/'.join(contract.bands)} at {contract.pixel_scale} arcsec"
@@ -64,6 +65,7 @@ class OnnxEncoder:
     def embed(self, flux: Flux) -> Vectors:
         parts = []
         for start in range(0, len(flux), BATCH):
+            # The middle of the cutouts in the bands of the model: [n, B, side, side].
             pixels = central(flux[start : start + BATCH], self.side)[:, self._bands]
             parts.append(self._session.run(["embedding"], {"flux": np.ascontiguousarray(pixels)})[0])
         return np.concatenate(parts)
@@ -76,4 +78,5 @@ class TurnAverage:
         self._embedder, self.side = embedder, embedder.side
 
     def embed(self, flux: Flux) -> Vectors:
+        # The sum has the direction of the mean, and `unit` removes its length.
         return unit(np.sum([self._embedder.embed(orient(flux, number)) for number in range(ORIENTATIONS)], axis=0))

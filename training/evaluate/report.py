@@ -59,12 +59,14 @@ def _cell(found: PairedEstimate | None, first: PairedEstimate | None) -> str:
 def _differs(found: PairedEstimate, first: PairedEstimate | None) -> bool:
     if first is None:
         return False
+    # The same resamples serve all models, so the difference is paired.
     apart = difference(found, first)
     return apart.low > 0 or apart.high < 0
 
 
 def write(results: Mapping[str, Results], about: Mapping[str, Any], folder: Path) -> None:
     """Write ``evaluation.json``, ``evaluation.md`` and the figures into ``folder``."""
+    # Imported here, since the model card needs this module but not matplotlib.
     from training.evaluate import figures
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,6 +94,7 @@ def plain(results: Mapping[str, Results]) -> dict[str, Any]:
 
 def _numbers(estimate: PairedEstimate) -> dict[str, float]:
     numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "spread": estimate.spread}
+    # JSON has no NaN: the spread is left out where only one network was measured.
     return {name: round(number, 5) for name, number in numbers.items() if np.isfinite(number)}
 
 
@@ -103,6 +106,7 @@ def card_table(path: Path) -> str:
     """
     try:
         models = json.loads(path.read_text(encoding="utf-8"))["models"]
+        # Models may differ in their tasks, so the rows are those of all of them.
         keys = dict.fromkeys((task, name) for m in models.values() for task in m for name in m[task]["measures"])
         lines = []
         for task, name in keys:

@@ -69,6 +69,7 @@ class Bench:
         if encoder.side > self.sets.side:
             message = f"{model} needs cutouts of {encoder.side} px; these have {self.sets.side}."
             raise ScannerError(ErrorCode.EVALUATE_WINDOW, message, "Give Bench a larger side.")
+        # An encoder needs no fit: it is the same for all sets.
         name, plain = encoder.name, Embeddings(lambda _: encoder, encoder.side)
         found = {name: self.measured(name, plain)}
         if short:
@@ -88,6 +89,7 @@ class Bench:
         return found
 
     def _baseline(self, name: str, seeds: int) -> dict[str, TaskResult]:
+        # Only random weights depend on the seed.
         numbers = range(seeds if name == RANDOM_WEIGHTS else 1)
         measured = [
             self.measured(
@@ -115,6 +117,7 @@ def compare(
 
     A second encoder of the same name gets a column with its path.
     """
+    # Cutouts have the side of the largest model; the others take the middle of them.
     sides = [OnnxEncoder(Path(model)).side for model in models if model not in BASELINES]
     bench = Bench(data, tasks, cache, max([baselines.SIDE, *sides]), threads, say)
     results: dict[str, Results] = {}

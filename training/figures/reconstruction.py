@@ -58,6 +58,7 @@ def complete(model: MaskedAutoencoder, batch: Batch) -> Reconstruction:
     prediction, masked = output.prediction, output.masked
     given = GIVEN if model.config.normalised_target else ""
     if given:
+        # The prediction is of patches of mean 0 and deviation 1; the true moments [N, L, 1] undo that.
         mean, deviation = moments(*(patchify(part, patch) for part in model.pixels.stretch(batch.flux)))
         prediction = prediction * deviation + mean
     # The mask of patches (N, L) as one of pixels (N, 1, S, S).
@@ -65,6 +66,7 @@ def complete(model: MaskedAutoencoder, batch: Batch) -> Reconstruction:
     hidden = unpatchify(masked[..., None].expand(-1, -1, values), patch)[:, :1]
     predicted = model.pixels.unstretch(unpatchify(prediction, patch))
     completed = torch.where(hidden, predicted, batch.flux)
+    # The softening is the typical background noise of each band, [B, 1, 1] in nJy.
     numbers = [(part / noise).numpy() for part in (batch.flux, completed)]
     return Reconstruction(model.config.bands, *numbers, hidden.numpy(), noise.flatten().numpy(), given)
 
@@ -88,6 +90,7 @@ def bright(cutouts: Cutouts, config: Config, count: int, seed: int) -> NDArray[n
     keys = draw_keys(cutouts, 300, seed)
     flux = make_batch(cutouts, keys, CENTRED, config).flux.numpy()
     middle = slice(config.model.window * 3 // 8, config.model.window * 5 // 8)
+    # Mean flux of the middle of each band, [N, B] in nJy.
     light = np.nan_to_num(flux[:, :, middle, middle]).clip(0).mean(axis=(2, 3))
     complete_first = np.isfinite(flux).any(axis=(2, 3)).sum(axis=1)
     score = np.where(complete_first == complete_first.max(), 1e6, 1.0) * np.median(light, axis=1)
@@ -142,7 +145,9 @@ def _object(axes: Sequence[Axes], found: Reconstruction, row: int, channels: lis
     _show(axes[1], paint(flux), missing, MISSING)
     _show(axes[1], None, masked, HIDDEN)
     _show(axes[2], paint(completed), missing & ~masked, MISSING)
+    # Elsewhere the residual is zero, since the input is shown there.
     residual = np.where(masked, np.nanmean(np.where(np.isfinite(flux), flux - completed, 0), axis=0), np.nan)
+    # The noise of the mean of n bands is smaller by the square root of n.
     limit = RESIDUAL_RANGE / len(channels) ** 0.5
     axes[3].imshow(residual, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     axes[3].set_facecolor("#f2f2f2")
@@ -174,6 +179,7 @@ def _rgb(found: Reconstruction, channels: list[int], flux: Array) -> Callable[[A
     """
     from astropy.visualization import make_lupton_rgb
 
+    # Flux is in units of the noise; the colours need nJy, weighted by band: [3, 1, 1].
     gain = np.array([found.noise[c] * RECONSTRUCTION_WEIGHTS.get(found.bands[c], 1.0) for c in channels])[:, None, None]
     noise = float(gain.mean())
     light = np.nan_to_num(flux * gain).mean(axis=0)

@@ -74,6 +74,7 @@ class Canvas:
         """
         side = next((s for s in SIDES if s >= 2 * reach / PIXEL_SCALE), SIDES[-1])
         column, row = round(x), round(y)
+        # The part of a pixel goes into the transform, whole pixels into the place of the stamp.
         placed = profile.shift((x - column) * PIXEL_SCALE, (y - row) * PIXEL_SCALE)
         spectrum = _spectrum(placed, side)
         for band, kernel in enumerate(self._pixel_kernels(side)):
@@ -163,6 +164,7 @@ def _spectrum(profile: galsim.GSObject, side: int) -> Array:
 
 def _bin(fine: Array) -> Array:
     side = fine.shape[0] // FINE
+    # [N FINE, N FINE] to [N, N]: flux adds up over the cells of a pixel.
     return np.asarray(fine[: side * FINE, : side * FINE].reshape(side, FINE, side, FINE).sum(axis=(1, 3)))
 
 

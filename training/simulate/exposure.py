@@ -15,6 +15,7 @@ def correlated_noise(rng: np.random.Generator, shape: tuple[int, int], rms: floa
     """Draw Gaussian noise of ``rms`` per pixel with a correlation of about 0.2 at one pixel, as in resampled images."""
     noise = rng.standard_normal((shape[0] + 2, shape[1] + 2), dtype=np.float32)
     a = np.float32(NEIGHBOUR)
+    # The kernel (a, 1, a) along each axis raises the variance by 1 + 2 a^2, which the division takes back.
     noise = noise[1:-1] + a * (noise[:-2] + noise[2:])
     noise = noise[:, 1:-1] + a * (noise[:, :-2] + noise[:, 2:])
     return np.asarray(noise * np.float32(rms / (1 + 2 * NEIGHBOUR**2)), np.float32)
@@ -24,9 +25,11 @@ def expose(rng: np.random.Generator, flux: Image, seen: BandConditions, settings
     """Expose the noiseless flux [H, W] in nJy of one band; the result has NaN for no data."""
     if not seen.present:
         return np.full_like(flux, np.nan)
+    # Background noise and photon noise of the objects in nJy; the gain is in electrons per nJy.
     rms = np.sqrt(seen.rms**2 + np.maximum(flux, 0) / np.float32(seen.gain))
     image = flux + rms * correlated_noise(rng, (flux.shape[0], flux.shape[1]), 1.0) + _background(rng, flux.shape, seen)
     image = saturate(image, seen)
+    # Square arcmin, the unit of the rate of cosmic rays.
     area = flux.size * (PIXEL_SCALE / 60) ** 2
     for _ in range(rng.poisson(settings.cosmic_rays * area)):
         _cosmic_ray(rng, image, seen)
@@ -54,6 +57,7 @@ def saturate(image: Image, seen: BandConditions) -> Image:
     excess = np.where(over, image - full, 0).sum(axis=0)
     for column in np.flatnonzero(excess > 2 * full):
         rows = np.flatnonzero(over[:, column])
+        # Half of the excess charge goes to either side.
         length = int(min(excess[column] / full / 2, 0.25 * len(image)))
         bottom, top = max(rows.min() - length, 0), rows.max() + length
         bled[bottom : top + 1, column] = np.maximum(bled[bottom : top + 1, column], 0.8 * full)

@@ -21,6 +21,7 @@ def draw_galaxy(rng: np.random.Generator, canvas: Canvas, x: float, y: float, dr
     if drawn.mag[k, 3] > DETAILED or drawn.late[k] < 0.25:
         canvas.galaxy(x, y, flux, size, n, q, angle)
         return
+    # Bulge and knots have other colours; the disc takes the rest of the flux in each band.
     bulge = flux * np.clip((n - 0.7) / 4, 0.02, 0.6) * REDDER
     knots = flux * rng.uniform(0.05, 0.25) * drawn.late[k] * BLUER
     disc = flux - bulge - knots

@@ -91,16 +91,19 @@ def draw_deflector(rng: np.random.Generator, settings: Settings) -> tuple[Deflec
         theta_e = float(low + (high - low) * rng.beta(1.3, 2.0))
         z = float(np.clip(rng.normal(0.48, 0.15), 0.18, 0.95))
         z_source = float(np.clip(z + 0.3 + rng.gamma(2.2, 0.45), 0.0, 3.3))
+        # D_ls / D_s in a flat universe.
         ratio = 1 - _comoving(z) / _comoving(z_source)
         sigma = LIGHT_SPEED * np.sqrt(np.radians(theta_e / 3600) / (4 * np.pi * ratio))
         if 150 < sigma < 370:
             break
+    # Luminosity distance in Mpc, which is 1e5 times 10 pc.
     distance = _comoving(z) * (1 + z)
     absolute = -22.7 - 8 * np.log10(sigma / 250) - z + rng.normal(0, 0.25)
     r = absolute + 5 * np.log10(distance * 1e5) + k_correction(z)
     kpc = 7.5 * (sigma / 250) ** 1.6 * 10 ** rng.normal(0, 0.1)
     q = float(np.clip(rng.normal(0.78, 0.12), 0.45, 0.98))
     gamma, angle = min(abs(rng.normal(0, 0.05)), 0.15), rng.uniform(0, np.pi)
+    # Arcsec, from the angular diameter distance in Mpc; 206,265 arcsec are one radian.
     size = float(kpc / 1000 / (_comoving(z) / (1 + z)) * 206_265)
     deflector = Deflector(
         z=z,
@@ -117,8 +120,10 @@ def draw_deflector(rng: np.random.Generator, settings: Settings) -> tuple[Deflec
 
 def draw_source(rng: np.random.Generator, settings: Settings, theta_e: float, z: float, quasar: bool) -> Source:
     """Draw a source behind a deflector, near enough to its axis for more than one image."""
+    # Uniform over a disc of 0.55 Einstein radii.
     radius, angle = theta_e * np.sqrt(rng.uniform(0.0, 0.55**2)), rng.uniform(0, 2 * np.pi)
     bright, faint = settings.source_mag
+    # Counts rise by 0.4 dex a magnitude between the two limits.
     r = float(faint + np.log10(10 ** (0.4 * (bright - faint)) * (1 - (u := rng.random())) + u) / 0.4)
     late = float(np.clip(rng.normal(0.85, 0.15), 0.3, 1.0)) if rng.random() < 0.95 else 0.35
     size = float(np.clip(0.22 * 10 ** (-0.08 * (r - 23.5) + rng.normal(0, 0.18)), 0.07, 0.6))

@@ -61,6 +61,7 @@ def _uneven(rng: np.random.Generator, phi: Array) -> Array:
     """Draw the light around a ring, about 1: a few waves and knots."""
     wave = 1 + sum(rng.uniform(0, 0.25) * np.cos(m * phi + rng.uniform(0, 2 * np.pi)) for m in (1, 2, 3))
     for _ in range(rng.integers(2, 8)):
+        # Azimuth from the knot, between -pi and pi.
         away = np.angle(np.exp(1j * (phi - rng.uniform(0, 2 * np.pi))))
         wave = wave + rng.uniform(0.3, 1.5) * np.exp(-0.5 * (away / rng.uniform(0.08, 0.25)) ** 2)
     return np.asarray(np.maximum(wave, 0.05))
@@ -78,6 +79,7 @@ def _spiral(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tup
     disc, young = _blue(rng, r_mag + 0.8, z, (0.2, 0.45)), _blue(rng, r_mag + rng.uniform(0.5, 1.5), z)
     canvas.add(x, y, canvas.convolve(image, np.stack([disc, young])))
     canvas.galaxy(x, y, bulge, 0.35 * scale, 2.2, rng.uniform(0.8, 1.0), angle)
+    # The half-light radius of an exponential disc is 1.68 scale lengths.
     return bulge + disc + young, 1.68 * scale, z
 
 
@@ -85,9 +87,11 @@ def spiral_disc(rng: np.random.Generator, r: Array, phi: Array, scale: float, ar
     """Draw an exponential disc and its arms with knots, each of unit flux, on offsets ``r`` (arcsec) and ``phi``."""
     smooth = np.exp(-r / scale)
     pitch = np.tan(np.radians(rng.uniform(12, 28))) * rng.choice([-1, 1])
+    # In a logarithmic spiral, the azimuth of an arm changes with the logarithm of the radius.
     phase = arms * (phi - np.log(np.maximum(r, 0.1 * scale) / scale) / pitch + rng.uniform(0, 2 * np.pi))
     armed = smooth * (0.5 + 0.5 * np.cos(phase)) ** rng.uniform(2, 5) * (1 - np.exp(-((r / (0.6 * scale)) ** 2)))
     knots = np.zeros_like(armed)
+    # Knots are drawn where the arms are bright, by their cumulative light.
     weight = np.cumsum((armed * (r < 4 * scale)).ravel())
     x, y = r * np.cos(phi), r * np.sin(phi)
     for at in np.searchsorted(weight, rng.random(rng.integers(8, 25)) * weight[-1]):

@@ -73,9 +73,11 @@ def simulate_tile(
     """
     settings = settings or Settings()
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    # Drawn in any case, so that `seen` does not change the state from which the next draws begin.
     drawn = draw_conditions(rng, settings)
     canvas = Canvas(settings.size, seen or drawn)
     rows: list[dict[str, object]] = []
+    # All draws share one generator: another order of these steps gives another tile for the same seed.
     _special(rng, settings, canvas, rows)
     _field(rng, settings, canvas, rows)
     _stars(rng, settings, canvas, rows)
@@ -116,6 +118,7 @@ def _lens(rng: np.random.Generator, settings: Settings, canvas: Canvas, x: float
         at = (x + apart * np.cos(angle), y + apart * np.sin(angle))
         r = deflector.mag[2] + rng.exponential(1.2) + 0.4
         mag = r + template(float(rng.uniform(0, 0.25)), deflector.z) + rng.normal(0, 0.05, 5)
+        # A fainter neighbour is smaller, at the surface brightness of the lens galaxy.
         size, q = deflector.size * 10 ** (-0.2 * (r - deflector.mag[2])), rng.uniform(0.4, 0.95)
         canvas.galaxy(*at, fluxes(mag), size, 2.8, q, turn := rng.uniform(0, np.pi))
         rows.append(_row("galaxy", "group", *at, mag, size=size, n=2.8, q=q, angle=turn, z=deflector.z))

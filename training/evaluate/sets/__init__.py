@@ -21,6 +21,7 @@ class Sets:
 
     def __init__(self, data: Path, cache: Path, side: int, workers: int = 2) -> None:
         self._data, self._cache, self.side, self._workers = data, cache, side, workers
+        # The side of a picture is that of the model, so there is a set for each side.
         self.pictures: Callable[[int], Pictures] = lru_cache(maxsize=None)(partial(pictures.galaxies, data))
         self.zoo: Callable[[int], Questions] = lru_cache(maxsize=None)(partial(pictures.questions, data))
 

@@ -73,6 +73,7 @@ def load_lenses(data: Path, side: int) -> LabelledWindows:
         wanted = [(LENS_TILE, lenses), *((tile, [r for r in negatives if r["tile"] == tile]) for tile in TILES)]
         flux = np.concatenate([_cut(Path(built), tile, rows, side) for tile, rows in wanted if rows])
     rows = [row for _, part in wanted for row in part]
+    # A negative names its frame; a lens has the name of the frame that it lies in.
     frame = np.array([row.get("frame") or row["name"] for row in rows])
     trained = np.isin(frame, [field.name for field in real_fields.frames(data) if field.split == "train"])
     is_lens, magnitude = np.arange(len(rows)) < len(lenses), magnitudes(flux[:, BANDS.index("r")])
@@ -82,6 +83,7 @@ def load_lenses(data: Path, side: int) -> LabelledWindows:
 def magnitudes(flux: NDArray[np.float32]) -> NDArray[np.float64]:
     """Measure AB magnitudes [N] within 1 arcsec of the centre of [N, S, S] in nJy; fluxes below 1 nJy count as 1."""
     centre, radius = [(flux.shape[-1] - 1) / 2], APERTURE / PIXEL_SCALE
+    # Missing pixels count as zero flux: one NaN would make the sum NaN.
     whole = np.ascontiguousarray(np.nan_to_num(flux))
     sums = [sep.sum_circle(window, centre, centre, radius)[0][0] for window in whole]
     return AB_NANOJANSKY - 2.5 * np.log10(np.maximum(sums, 1.0))
@@ -92,6 +94,7 @@ def matched(labelled: LabelledWindows, each: int = 3) -> NDArray[np.intp]:
     lenses, free = np.flatnonzero(labelled.is_lens), list(np.flatnonzero(~labelled.is_lens))
     chosen: list[int] = []
     for lens in lenses:
+        # The row decides between equal differences, so that the choice is reproducible.
         free.sort(key=lambda other: (abs(labelled.magnitude[other] - labelled.magnitude[lens]), other))
         chosen, free = chosen + free[:each], free[each:]
     return np.concatenate([lenses, np.array(chosen, np.intp)])

@@ -82,6 +82,7 @@ def questions(data: Path, side: int) -> Questions:
     folder = data / "labelled" / "galaxyzoo_question_answer_examples"
     rows = [row for row in _rows(folder) if row["answer"]]
     for row in rows:
+        # Some questions occur in two spellings.
         row["question"] = row["question"].replace("center", "centre")
     columns = (np.array([row[name] for row in rows]) for name in ("survey", "question", "answer"))
     return Questions("galaxy zoo", windows(_paths(folder, rows), side), *columns)
@@ -95,6 +96,7 @@ def windows(paths: Iterable[Path], side: int) -> Flux:
             planes = surface_brightness(np.asarray(picture.convert("RGB")))
         window = np.full((len(BANDS), side, side), np.nan, np.float32)
         window[COLOURS] = [_resized(plane, side) for plane in planes]
+        # From nJy per square arcsec to nJy per pixel.
         flux.append(window * np.float32(PIXEL_SCALE**2))
     return np.stack(flux)
 

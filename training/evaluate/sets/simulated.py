@@ -80,6 +80,7 @@ def load(
     """Cut every object of ``number`` tiles; tiles that are not in ``cache`` yet are rendered."""
     folder = cache / f"simulated-{VERSION}-{settings.size}-{SEED}"
     names = [f"{100 + k:03d}.{ROW}" for k in range(number)]
+    # A tile's folder appears when it is complete, so its existence is enough.
     _render([(name, folder / name, settings) for name in names if not (folder / name).is_dir()], workers)
     parts = [_objects(folder / name, name, number, side) for number, name in enumerate(names)]
     joined = {key: np.concatenate([part.truth[key] for part in parts]) for key in TRUE}
@@ -123,6 +124,7 @@ def _match_truth(truth: Table, x: Array, y: Array) -> tuple[NDArray[np.str_], di
     there = KDTree(np.stack([truth["x"], truth["y"]], axis=1))
     labels, bright = np.asarray(truth["label"]), np.asarray(truth["mag_r"], np.float64)
     lens = labels == "lens"
+    # The row of the truth that each detection shows, -1 for none.
     own = np.full(len(x), -1)
     for row, near in enumerate(there.query_ball_point(np.stack([x, y], axis=1), MATCH / PIXEL_SCALE)):
         if near:
@@ -150,6 +152,7 @@ def exposure_pairs(side: int, number: int = 2, size: int = SIZE) -> ExposurePair
     for number_of in range(number):
         name = f"{200 + number_of:03d}.{ROW}"
         good, bad = (_exposure(name, settings, factor, seed) for seed, factor in enumerate((0.85, 1.25)))
+        # What is detected in the bad exposure can be seen in both; both are cut at the same positions.
         sources = detect(bad, MIN_SNR)
         pairs.append([Windows(images, sources, frame).gather(0, len(sources)) for images in (good, bad)])
     one, other = (np.concatenate(part) for part in zip(*pairs, strict=True))
@@ -158,6 +161,7 @@ def exposure_pairs(side: int, number: int = 2, size: int = SIZE) -> ExposurePair
 
 def _exposure(name: str, settings: Settings, factor: float, seed: int) -> TileImages:
     """Render a tile with seeing and noise ``factor`` times the typical ones."""
+    # A round Moffat profile of beta 3 in every band; seeing is in arcsec, the noise in nJy per pixel.
     seen = tuple(
         BandConditions(
             band, factor * SEEING[band][0], 3.0, 0.0, 0.0, FAINT, BRIGHT, SATURATION[band], OFFSET[band], True

@@ -84,6 +84,7 @@ def _survey(folder: Path, survey: str) -> TileImages:
     flux = np.full((len(BANDS), *shape), np.nan, np.float32)
     for band, plane in planes.items():
         flux[BANDS.index(band)] = plane
+    # The WCS is invented: objects are found by their pixels, so no position on the sky is needed.
     wcs = flat_wcs(shape, scale)
     return TileImages.of(survey, BANDS, flux, (wcs,) * len(BANDS), scale, detection_band="r")
 

@@ -25,6 +25,8 @@ def estimate_auc(score: Floats, is_lens: Bools, strata: NDArray[np.generic] | No
     counts = draw_counts(is_lens if strata is None else strata)
     lenses, others = score[is_lens][:, None], score[~is_lens]
     won = (lenses > others) + 0.5 * (lenses == others)  # [lenses, others]
+    # Pairs that lenses win, weighted by how often both objects were drawn: [DRAWS].
+    # Strata keep the numbers of lenses and negatives, so every draw has the same number of pairs.
     draws = np.einsum("dl,dl->d", counts[:, is_lens], counts[:, ~is_lens] @ won.T)
     return PairedEstimate.of(float(won.mean()), draws / won.size)
 
@@ -37,6 +39,7 @@ def estimate_r2(truth: Floats, predicted: Floats) -> PairedEstimate:
     counts, centred = draw_counts(np.zeros(len(truth))), truth - truth.mean()
 
     def explained(weights: Floats) -> Floats:
+        # The variance is about the mean of the draw, which differs from that of all objects.
         mean = weights @ centred / len(truth)
         return np.asarray(1 - weights @ (truth - predicted) ** 2 / (weights @ centred**2 - len(truth) * mean**2))
 

@@ -33,6 +33,7 @@ def scores(vectors: Vectors, label: NDArray[np.generic]) -> Floats:
 
 def grouped_scores(vectors: Vectors, label: Bools, groups: Groups) -> Floats:
     """Compute the same by folds of whole groups: no probe is fitted to objects of a tile that it scores."""
+    # Each fold needs a group, so few tiles make fewer folds.
     cv = list(GroupKFold(min(FOLDS, len(np.unique(groups)))).split(vectors, label, groups))
     found = cross_val_predict(classifier(), vectors, label, cv=cv, method="decision_function")
     return np.asarray(found, np.float64)
@@ -52,6 +53,7 @@ def learned(vectors: Vectors, seen: Bools) -> Floats:
 
 def answers(score: Floats, labels: Sequence[str]) -> NDArray[np.str_]:
     """Choose the label of the highest score in each row of ``scores``; ``labels`` are sorted."""
+    # Two labels have one score [N], which is positive for the second.
     best = score.argmax(axis=1) if score.ndim == 2 else (score > 0).astype(np.intp)
     return np.asarray(labels)[best]
 

@@ -29,6 +29,7 @@ def retrieval(sets: Sets, embeddings: Embeddings) -> TaskResult:
     windows, vectors, result = sets.lenses, embeddings.of(sets.lenses), TaskResult()
     for against, chosen in subsets(windows).items():
         part, is_lens = vectors[chosen], windows.is_lens[chosen]
+        # Cosines [n, n], since the vectors are of unit length.
         hits = leave_one_out((part @ part.T).astype(np.float64), is_lens)
         for name, measure in MEASURES.items():
             result.estimates[f"{name} {against}"] = estimate_measure(measure, hits)
@@ -68,6 +69,7 @@ def few_shot(sets: Sets, embeddings: Embeddings, known: int = KNOWN, draws: int 
 
 def rankings(vectors: Vectors, shown: Bools) -> dict[str, Floats]:
     """Score all objects [N] by similarity to the lenses that are ``shown``, and by a probe fitted to them."""
+    # The mean is not of unit length, which does not change the order.
     similar = np.asarray(vectors @ vectors[shown].mean(axis=0), np.float64)
     return {"similar": similar, "learned": probes.learned(vectors, shown)}
 
@@ -97,11 +99,13 @@ def changed(flux: Flux, windows: LabelledWindows, change: str) -> Flux:
     if change == "mirrored":
         return orient(flux, 4)
     sigma = _background_noise(flux) * NOISIER
+    # One seed: every model gets the same noise.
     return np.asarray(flux + np.random.default_rng(0).standard_normal(flux.shape, np.float32) * sigma, np.float32)
 
 
 def _background_noise(flux: Flux) -> NDArray[np.float32]:
     """Measure the background noise of each band [B, 1, 1]; 0 where a band is missing."""
+    # A band without data has no median, which needs no warning.
     with catch_warnings(action="ignore", category=RuntimeWarning):
         sigma = np.nanmedian(background_noise(flux), axis=0)
     return np.nan_to_num(sigma).astype(np.float32)[:, None, None]
@@ -109,6 +113,7 @@ def _background_noise(flux: Flux) -> NDArray[np.float32]:
 
 def is_own_nearest(changed_vectors: NDArray[np.float32], vectors: NDArray[np.float32]) -> Floats:
     """Tell whether the nearest of ``vectors`` [N, D] is the object itself: 1 or 0, [N]."""
+    # Cosines [N, N]: changed objects in rows, unchanged ones in columns.
     nearest = (changed_vectors @ vectors.T).argmax(axis=1)
     return (nearest == np.arange(len(vectors))).astype(np.float64)
 

@@ -42,6 +42,7 @@ def galaxy_zoo(sets: Sets, embeddings: Embeddings) -> TaskResult:
         result.estimates[f"AUC of {len(rows)}: {shorten(question)}"] = estimate_answers_auc(score, answer)
         right = probes.answers(score, labels) == answer
         usual = answer == max(labels, key=lambda label, given=answer: (given == label).sum())  # type: ignore[misc]
+        # The difference of a picture is 1, 0 or -1, and its mean is the gain in accuracy.
         better.append(estimate_paired_mean(right.astype(np.float64) - usual))
     first = {
         "mean AUC": average_measures(list(result.estimates.values())),
@@ -66,8 +67,10 @@ def centre_groups(vectors: Vectors, group: NDArray[np.str_]) -> Vectors:
 def estimate_answers_auc(score: Floats, answer: NDArray[np.str_]) -> PairedEstimate:
     """Estimate the area under the curve of each answer against the others, averaged over the answers."""
     labels = sorted(set(answer))
+    # Two answers have one score [N], which is that of the second.
     columns = score.T if score.ndim == 2 else np.stack([-score, score])
     pairs = zip(columns, labels, strict=True)
+    # Each answer is a stratum of the resamples, so the same draws serve all answers of a question.
     return average_measures([estimate_auc(column, answer == label, answer) for column, label in pairs])
 
 

@@ -50,6 +50,7 @@ def reconstruction(checkpoint: Path, sets: Sets, simulated: bool = True) -> tupl
         pixels = central(flux, config.window)[:, [BANDS.index(band) for band in config.bands]]
         for ratio in RATIOS:
             model.config = replace(config, mask_ratio=ratio)
+            # One order of patches [N, L] for all ratios: a larger ratio hides the same patches and some more.
             noise = np.random.default_rng(0).random((len(pixels), config.patches), np.float32)
             done = complete(model, _hidden_by(pixels, noise))  # type: ignore[arg-type]
             lent = f", {done.given}" if done.given else ""
@@ -65,6 +66,7 @@ def relative_error(done: Reconstruction) -> Floats:
     # The flat fill: the mean of visible pixels of each band, (N, B, 1, 1).
     shown = np.where(visible, true, 0).sum(axis=(2, 3), keepdims=True)
     flat = shown / np.maximum(visible.sum(axis=(2, 3), keepdims=True), 1)
+    # Sums of squares [N], of the model and of the flat fill.
     errors = [np.where(hidden, (true - guess) ** 2, 0).sum(axis=(1, 2, 3)) for guess in (filled, flat)]
     masked = errors[1] > 0
     return np.asarray(errors[0][masked] / errors[1][masked], np.float64)

@@ -33,8 +33,10 @@ def rare_lenses(sets: Sets, embeddings: Embeddings, known: int = KNOWN, draws: i
     about a half.
     """
     windows, vectors = sets.simulated, embeddings.of(sets.simulated)
+    # A fragment shows a part of a lens, so it is neither a lens nor one of the others.
     lenses, others = np.flatnonzero(windows.label == "lens"), ~np.isin(windows.label, ["lens", FRAGMENT])
     hidden = max(round(PREVALENCE * int(others.sum())), 1)
+    # One seed: every model gets the same draws, so that differences between models are paired.
     random = np.random.default_rng(0)
     hits: dict[str, list[Bools]] = {"similar": [], "learned": []}
     for _ in range(draws):
@@ -57,6 +59,7 @@ def star_galaxy(sets: Sets, embeddings: Embeddings) -> TaskResult:
     windows, vectors = sets.simulated, embeddings.of(sets.simulated)
     rows = np.flatnonzero(np.isin(windows.label, ["star", "galaxy"]) & (windows.truth["mag_r"] < FAINTEST))
     is_star = windows.label[rows] == "star"
+    # Objects of one tile share seeing and depth, which a probe could learn. So folds are whole tiles.
     score = probes.grouped_scores(vectors[rows], is_star, windows.tile[rows])
     return TaskResult({"star or galaxy: AUC": estimate_auc(score, is_star)})
 
@@ -107,9 +110,11 @@ def three_surveys(sets: Sets, embeddings: Embeddings) -> TaskResult:
     first, place = [], []
     for query in range(same):
         for target in (other for other in range(same) if other != query):
+            # Rows of the candidates: the galaxy in the other survey first, then all other galaxies.
             gallery = np.concatenate([[target], np.arange(same, len(vectors))])
             likeness = vectors[gallery] @ vectors[query]
             first.append(float(likeness.argmax() == 0))
+            # In the rank, a tie counts against the galaxy.
             place.append(1.0 / (1 + np.sum(likeness[1:] >= likeness[0])))
     among = len(vectors) - same
     return TaskResult(
