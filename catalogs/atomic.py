@@ -59,7 +59,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary, descriptor = _locked_temporary(path)
         try:
             yield temporary
+            # Without the sync, the name could lead to an empty file after a crash.
             _sync(temporary)
+            # Windows does not rename a file that is open.
             if sys.platform == "win32":
                 os.close(descriptor)
                 descriptor = -1
@@ -70,6 +72,7 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
+        # The rename itself survives a crash only when the folder is on the disk.
         _sync_folder(path.parent)
 
 
@@ -81,6 +84,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` to ``path`` as readable JSON with sorted keys, atomically."""
+    # Other readers of JSON refuse NaN.
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
@@ -112,12 +116,14 @@ def locked(path: Path, shared: bool = False) -> Iterator[None]:
             _lock(descriptor, path, shared)
             yield
         finally:
+            # Closing the descriptor frees the lock.
             os.close(descriptor)
 
 
 def _locked_temporary(path: Path) -> tuple[Path, int]:
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{_SUFFIX}")
+        # The umask decides about the mode. A file of ``tempfile`` is readable by its owner alone.
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             _lock(descriptor, path)
@@ -153,6 +159,7 @@ def _remove_unlocked(temporary: Path) -> bool:
         return True
     descriptor = os.open(temporary, os.O_RDWR)
     try:
+        # A lock that cannot be had means that the writer still runs.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         temporary.unlink()
     except BlockingIOError:

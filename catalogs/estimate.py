@@ -72,6 +72,8 @@ def draw_counts(strata: NDArray[np.generic], seed: int = 0) -> Floats:
 @lru_cache(maxsize=4)
 def _counts(sizes: tuple[int, ...], seed: int) -> tuple[Floats, ...]:
     random = np.random.default_rng(seed)
+    # How often each of N objects is drawn in N draws with replacement is multinomial. The same sizes and seed give all
+    # models the same draws, and the cache keeps these.
     return tuple(random.multinomial(size, np.full(size, 1 / size), DRAWS).astype(np.float64) for size in sizes)
 
 
@@ -82,6 +84,7 @@ def estimate_mean(shares: Floats, seed: int = 0) -> Estimate:
 
 def estimate_paired_mean(values: Floats) -> PairedEstimate:
     """Estimate the mean over queries or objects [N], drawn alike for all models."""
+    # One stratum: all objects are drawn together.
     counts = draw_counts(np.zeros(len(values)))
     return PairedEstimate.of(np.asarray(values, np.float64).mean(), counts @ values / len(values))
 

@@ -40,6 +40,7 @@ def each(works: Sequence[Callable[[], Answer]], jobs: int | None, disk: Path) ->
         except BrokenProcessPool as error:
             raise _died(disk) from error
         except BaseException:
+            # The end of the block waits for work that has begun; the rest is cancelled.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -62,6 +63,7 @@ def _died(disk: Path) -> ScannerError:
 
 def _end_with_parent() -> None:
     """Make a worker end at once when it is interrupted, and when its parent ends for whatever reason."""
+    # Python's own handler would wait for the end of a long call into compiled code.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -70,6 +72,7 @@ def _end_with_parent() -> None:
 
 def _follow(parent: multiprocessing.process.BaseProcess) -> None:
     parent.join()
+    # ``sys.exit`` would end this thread alone.
     os._exit(1)
 
 

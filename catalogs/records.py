@@ -49,6 +49,7 @@ def _converter() -> Any:
     converter: Any = cattrs.Converter(forbid_extra_keys=True)
     for kind in _KINDS:
         converter.register_structure_hook(kind, _exact(kind))
+    # A field of several types, such as ``float | None``, takes a value of one of them as it is.
     configure_union_passthrough(str | bool | int | float | None, converter)
 
     def of_type(accepted: Any, name: str, inner: Any) -> Any:
@@ -60,6 +61,7 @@ def _converter() -> Any:
         return structure
 
     def tuples(kind: Any) -> Any:
+        # The items are structured as a list, since the hook of the tuple would call itself.
         items: Any = list.__class_getitem__(get_args(kind)[0])
         return of_type((list, tuple), "a list", lambda value: tuple(converter.structure(list(value), items)))
 

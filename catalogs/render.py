@@ -42,6 +42,7 @@ def render(table: Table, fmt: str) -> str | bytes:
     if fmt == "table":
         names = [name for name in _FOR_PEOPLE if name in table.colnames] or list(table.colnames)
     chosen = table[names]
+    # Some formats would write ``meta`` into the file.
     chosen.meta = {}
     return _WRITERS[fmt](chosen)
 
@@ -87,6 +88,7 @@ def _votable(table: Table) -> str:
             fields[number].description = field.description
         fields[number].ucd = table[field.name].meta.get("ucd")
     buffer = io.BytesIO()
+    # An embedding as text takes more than twice its bytes in binary.
     writeto(document, buffer, tabledata_format="binary2" if EMBEDDING in table.colnames else "tabledata")
     return buffer.getvalue().decode()
 
@@ -104,6 +106,7 @@ def _fits(table: Table) -> bytes:
 
 
 def _ds9(table: Table) -> str:
+    # Positions are in degrees, and the circles have a radius of 2 arcsec.
     lines = ["# Region file format: DS9 version 4.1", "global color=green width=1", "icrs"]
     for row in table:
         lines.append(f'circle({row["ra"]:.7f},{row["dec"]:.7f},2.0") # text={{{_label(row, table.colnames)}}}')

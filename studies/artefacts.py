@@ -53,6 +53,7 @@ def gradient(flux: Flux, rng: Generator) -> Flux:
     angle = rng.uniform(0, 2 * np.pi)
     y, x = _from_the_middle(flux)
     slope = x * np.cos(angle) + y * np.sin(angle)
+    # From 0 to 1 across the cutout, whatever the angle.
     slope = (slope - slope.min()) / np.ptp(slope)
     return np.stack([band + 20 * _noise(band) * slope for band in flux]).astype(np.float32)
 
@@ -80,11 +81,13 @@ def _present(flux: Flux) -> NDArray[np.int64]:
 def _noise(band: Flux) -> float:
     """Measure the scatter of the pixels by the median absolute deviation; 0 for a missing band."""
     known = band[np.isfinite(band)]
+    # 1.4826 turns the median absolute deviation of Gaussian noise into its standard deviation.
     return float(1.4826 * np.median(np.abs(known - np.median(known)))) if len(known) else 0.0
 
 
 def _from_the_middle(flux: Flux) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     side = np.arange(flux.shape[-1]) - (flux.shape[-1] - 1) / 2
+    # The zero terms stretch both to [S, S].
     return side[:, None] + 0 * side, side + 0 * side[:, None]
 
 

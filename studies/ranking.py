@@ -124,6 +124,7 @@ def _tried(
 def _draws(known: Examples, settings: EvaluationSettings) -> Iterator[tuple[Examples, Examples]]:
     """Split the lenses into examples and those to be found."""
     for draw in range(settings.draws):
+        # A seed for each draw: more draws keep the first ones.
         order = np.random.default_rng([settings.seed, draw]).permutation(len(known))
         yield known[np.sort(order[: settings.examples])], known[np.sort(order[settings.examples :])]
 
@@ -139,6 +140,7 @@ def _probability(catalogue: Catalogue, known: Examples, settings: EvaluationSett
 
 def _ranked(catalogue: Catalogue, known: Examples, where: str | None) -> Examples:
     """List the objects of a ranking."""
+    # A sample of so many rows is the whole catalogue.
     everything = random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), 10**9)
     return known[np.isin(known.object_id, everything.object_id)]
 
@@ -148,6 +150,7 @@ def _one_probability(catalogue: Catalogue, like: Examples, sought: Examples, whe
     prevalence = len(sought) / whole
     table = rank.rank(catalogue, like, ranking=Ranking(k=10**9, where=where, prevalence=prevalence))
     right = np.isin(table["object_id"], sought.object_id)
+    # Examples, and pieces of any lens, are neither right nor wrong.
     counted = right | ~(like.near(table["ra"], table["dec"]) | sought.near(table["ra"], table["dec"]))
     said, right = np.asarray(table["probability"])[counted], right[counted]
     alone = right.mean()
@@ -162,6 +165,7 @@ def _one_probability(catalogue: Catalogue, like: Examples, sought: Examples, whe
 
 
 def _log_loss(said: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
+    # A probability of exactly 0 or 1 would give an infinite loss.
     said = np.clip(said, 1e-12, 1 - 1e-12)
     return float(-np.mean(np.where(right, np.log(said), np.log1p(-said))))
 
@@ -217,12 +221,14 @@ def _methods(usual: Sample) -> dict[str, Callable[[NDArray[np.float32]], NDArray
     found: dict[str, Any] = {}
     for name in OUTLIER_METHODS:
         far = outliers.fit_distance(name, usual, NEIGHBOUR)
+        # The vectors are of unit length, so their lengths [N] are ones.
         found[name] = lambda vectors, far=far: far(vectors, np.ones(len(vectors), np.float32))
     try:
         from sklearn.ensemble import IsolationForest
     except ImportError:
         return found
     forest = IsolationForest(n_estimators=FOREST, random_state=0).fit(usual.vectors)
+    # The forest scores ordinary objects higher, so the sign is changed.
     return found | {"isolation forest": lambda vectors: -forest.score_samples(vectors)}
 
 

@@ -75,6 +75,7 @@ def _nearest(table: Table, rows: list[dict[str, str]]) -> tuple[NDArray[np.intp]
     ra, dec, tile = np.asarray(table["ra"]), np.asarray(table["dec"]), np.asarray(table["tile"])
     indices, distances = np.zeros(len(rows), np.intp), np.full(len(rows), np.inf)
     for number, row in enumerate(rows):
+        # On these small tiles the sky is flat: degrees of RA shrink by the cosine of the declination.
         across = (ra - float(row["ra"])) * np.cos(np.radians(float(row["dec"])))
         away = np.where(tile == row["tile"], np.hypot(across, dec - float(row["dec"])) * 3600, np.inf)
         indices[number] = away.argmin()
@@ -98,11 +99,13 @@ def _retrieval(table: Table, truth: list[dict[str, str]], negatives: list[dict[s
     vectors = np.asarray(table["embedding"], np.float64)
     positive, _ = _nearest(table, lenses)
     negative, away = _nearest(table, negatives)
+    # A negative without an object in the catalogue cannot be ranked.
     negative = negative[away <= MATCH]
     every = np.concatenate([positive, negative])
     cosine = vectors[positive] @ vectors[every].T
     precision, at_10 = [], []
     for number, row in enumerate(cosine):
+        # A lens must not find itself: it goes last, and ``[:-1]`` drops it.
         row[number] = -np.inf
         hits = np.argsort(-row)[:-1] < len(positive)
         ranks = np.flatnonzero(hits) + 1

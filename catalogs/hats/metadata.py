@@ -48,6 +48,7 @@ def write(
     for table, pieces in ((tables.objects, objects), (tables.margins, margins)):
         pixels = sorted((piece.order, piece.pixel) for piece in pieces)
         counted.append(parquet.write_metadata(table, pixels, schema))
+        # A margin without rows has no pixels, so its order is that of the objects.
         common = _common(table, catalogue, counted[-1], pieces or objects)
         kind = _object_facts(options) if table == tables.objects else _margin_facts(tables)
         layout.write_table_files(table, pixels, {**common, **kind, **provenance})
@@ -57,6 +58,7 @@ def write(
 
 
 def _common(table: Path, catalogue: TileStore, rows: int, pieces: Sequence[Partition]) -> dict[str, object]:
+    # Readers load these columns by default, and the embedding is most of the bytes.
     columns = [name for name in catalogue.schema.names if name not in (EMBEDDING, f"_healpix_{HEALPIX_ORDER}")]
     size = sum(path.stat().st_size for path in table.rglob("*.parquet"))
     return {
@@ -70,6 +72,7 @@ def _common(table: Path, catalogue: TileStore, rows: int, pieces: Sequence[Parti
         "hats_npix_suffix": ".parquet",
         "hats_order": max(piece.order for piece in pieces),
         "hats_estsize": size // 1024,
+        # The sky has 12 pixels of order 0, and each order divides a pixel into four.
         "moc_sky_fraction": f"{sum(4.0**-piece.order for piece in pieces) / 12:.5f}",
     }
 

@@ -54,6 +54,7 @@ def write_sky_map(table: Path, leaf_rows: NDArray[np.int32], leaf_order: int) ->
     """Write rows by HEALPix pixel as FITS: ``skymap.fits``, and ``point_map.fits``, LSDB's map of the coverage."""
     from astropy.io import fits
 
+    # The numbers of nested pixels that share a parent follow one another.
     rows = leaf_rows.reshape(-1, 4 ** (leaf_order - SKY_MAP_ORDER)).sum(axis=1, dtype=np.int64)
     pixels = np.flatnonzero(rows)
     columns = [fits.Column("PIXEL", "K", array=pixels), fits.Column("VALUE", "K", array=rows[pixels])]

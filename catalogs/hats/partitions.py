@@ -53,6 +53,7 @@ class Counts:
     def add(self, tile: int, healpix29: Pixels) -> None:
         """Count rows of tile number ``tile``."""
         pixels, rows = np.unique(healpix29 >> 2 * (HEALPIX_ORDER - LEAF), return_counts=True)
+        # Each pixel occurs once, so no count is lost in the indexed addition.
         self.rows[pixels] += rows.astype(np.int32)
         self._pixels.append(pixels)
         self._tiles.append(np.full(len(pixels), tile, np.int32))
@@ -159,6 +160,7 @@ def _on_rim(pixels: Pixels, partition: Partition, order: int) -> NDArray[np.bool
     every = np.int64((1 << 2 * bits) - 1)
     even = np.int64(0x5555555555555555) & every
     odd = even << 1
+    # On an edge all bits of one direction are equal: 0 on one side, 1 on the other.
     return np.asarray(
         ((inside & even) == 0) | ((inside & even) == even) | ((inside & odd) == 0) | ((inside & odd) == odd)
     )

@@ -79,6 +79,7 @@ def publish(catalogue: TileStore, out: Path, options: Options, progress: Progres
         hint = f'Give a margin up to {MAX_MARGIN:g}", and 1 row or more.'
         raise ScannerError(ErrorCode.PUBLISH_BAD_OPTION, message, hint)
     out = out.absolute()
+    # The lock lies beside the target, which must stay empty until the end.
     lock = out.with_name(f".{out.name}.lock")
     with locked(lock), output_errors(out):
         try:

@@ -100,6 +100,7 @@ class Writer:
             table.take(chosen).append_column(_OTHER, pa.array([other] * len(chosen), pa.int32()))
             for other, chosen in near
         ]
+        # The spilled rows appear whole or not at all, since a killed run is resumed from them.
         if pieces:
             with replacing(self._spill / f"{number}.parquet") as temporary:
                 pq.write_table(pa.concat_tables(pieces), temporary, compression="zstd")

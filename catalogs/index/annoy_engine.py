@@ -59,6 +59,7 @@ def build(path: Path, rows: HalfVectors, settings: IndexSettings, on_disk: bool)
 
 
 def check(path: Path, rows: int, settings: IndexSettings) -> None:
+    # All nodes have one size: a leaf for each item, then the splits of the trees.
     nodes, rest = divmod(path.stat().st_size, _NODE_HEADER + 4 * settings.dims)
     if rest or nodes < rows:
         raise ValueError("its size is not that of an Annoy file of this dimension")
@@ -80,6 +81,7 @@ def nearest(loaded: AnnoyIndex, query: Vectors, count: int, effort: int) -> NDAr
 def _check_processor() -> None:
     """Try Annoy in a process of its own: it is compiled for the processor of its build, and another may kill it."""
     done = subprocess.run([sys.executable, "-c", _TRIAL], check=False, stderr=subprocess.DEVNULL)
+    # A negative code is the signal that killed the process.
     if done.returncode < 0:
         raise ScannerError(
             ErrorCode.INDEX_PROCESSOR,

@@ -107,8 +107,10 @@ def build_index(catalogue: TileStore, options: IndexOptions | None = None) -> In
     """
     options = options or IndexOptions()
     folder = catalogue.path / "index"
+    # Machines that build shares hold the lock together; a whole build waits for all of them.
     with locked(folder / ".lock", shared=options.share is not None):
         remove_stale(folder)
+        # Scratch folders are of tuning that was killed.
         for scratch in folder.glob(f"{tuning.FOLDER}*"):
             shutil.rmtree(scratch, ignore_errors=True)
         footers = catalogue.snapshot().footers
@@ -123,6 +125,7 @@ def build_index(catalogue: TileStore, options: IndexOptions | None = None) -> In
             settings = update.tune(settings, options.target, options)
         kept = update.finish(settings, options.jobs)
         done = list(update.done.values())
+        # Files of earlier builds go last, so that the index can be searched meanwhile.
         _remove_others(folder, done, whole=options.share is None)
     return IndexReport(
         tiles=sum(len(shard.tiles) for shard in done),

@@ -41,6 +41,7 @@ def covering(catalogue: TileStore, footers: Sequence[Footer]) -> Iterator[tuple[
         try:
             shard = read_whole(path, catalogue.info.dim)
         except ScannerError as error:
+            # Another dimension means the index of another catalogue; it is not damage to work around.
             if error.code == ErrorCode.INDEX_DIMENSION:
                 raise
             log.warning("%s Its tiles are searched exactly. %s", error.message, error.hint)

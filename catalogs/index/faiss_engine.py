@@ -51,6 +51,7 @@ def build(path: Path, rows: HalfVectors, settings: IndexSettings, on_disk: bool)
 
 
 def check(path: Path, rows: int, settings: IndexSettings) -> None:
+    # A row takes a byte a dimension, and 8 bytes for its number.
     if path.stat().st_size < rows * (settings.dims + 8):
         raise ValueError("it is too small for its rows")
 
@@ -66,6 +67,7 @@ def load(path: Path, settings: IndexSettings) -> Any:
 def nearest(loaded: Any, query: Vectors, count: int, effort: int) -> NDArray[np.int64]:
     faiss = _faiss()
     faiss.omp_set_num_threads(1)
+    # faiss fills the answer with -1 where the lists have too few rows.
     numbers = loaded.search(unit(query[None]), count, params=faiss.SearchParametersIVF(nprobe=effort))[1][0]
     return np.asarray(numbers[numbers >= 0], np.int64)
 

@@ -79,6 +79,7 @@ class HalfVectors:
         slack = 2 * np.linalg.norm(directions - rounded.astype(np.float32), axis=1) + 1e-6
         keepers = [_Keeper(count, float(one)) for one in slack]
         query = numkong.dots_pack(rounded)
+        # The number of rows n bounds the cosines [n, Q] of a block in memory.
         for numbers, block in self._blocks(rows, min(_BLOCK, max(_PRODUCTS // len(directions), 256))):
             cosines = np.asarray(numkong.dots_packed(block["vector"], query)) / block["length"][:, None]
             for keeper, cosine in zip(keepers, cosines.T, strict=True):

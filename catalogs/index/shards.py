@@ -124,6 +124,7 @@ def check(shard: Shard, folder: Path) -> None:
                 raise ValueError("it is not the file that its sidecar describes")
             if _is_newer(path, shard, folder) and _checksum(path, stat.st_size, stat.st_mtime_ns) != whole:
                 raise ValueError("it has changed since it was written")
+        # The second file holds the vectors, one record a row.
         if shard.files[1][0] != shard.rows * half_vectors.record_type(shard.dim).itemsize:
             raise ValueError("its number of rows is not that of its sidecar")
         find_engine(shard.recipe.engine).check(shard.path(folder, ENGINE), shard.rows, shard.recipe)
@@ -193,6 +194,7 @@ class Builder:
             find_engine(settings.engine).build(temporary[2], rows, settings, self._on_disk)
             files = tuple((path.stat().st_size, fingerprint(path), checksum(path)) for path in temporary)
         shard = replace(self._shard, rows=self.rows, files=files, tiles=tuple(self._tiles))
+        # The data files have their names now, and the sidecar commits them.
         shard.save(self._folder)
         return shard
 
@@ -228,6 +230,7 @@ class Builder:
         self.skipped += len(embedding) - len(sound)
 
 
+# The size and time of a file are part of the key, so that a file is read again once it is replaced.
 @functools.lru_cache(4096)
 def _read_sidecar(path: Path, size: int, mtime_ns: int) -> Shard:
     return read_record(json.loads(path.read_text(encoding="utf-8")), Shard)

@@ -80,9 +80,11 @@ class _RecallTest:
 
     def __init__(self, rows: HalfVectors, settings: IndexSettings) -> None:
         self._rows = rows
+        # Sorted numbers read the memory map from front to back.
         self._numbers = np.sort(np.random.default_rng(settings.seed).permutation(len(rows))[:QUERIES])
         nothing = np.zeros((0, rows.dim), np.float32)
         self._queries: Vectors = unit(np.concatenate([nothing, *rows.leading(rows.dim, self._numbers)]))
+        # One more than needed, since each query finds itself.
         answers = rows.best(self._queries, NEAREST + 1) if len(self._numbers) else []
         self._truth = [_others(number, *answer) for number, answer in zip(self._numbers, answers, strict=True)]
 
@@ -91,6 +93,7 @@ class _RecallTest:
         engine = find_engine(settings.engine)
         loaded = engine.load(path, settings)
         seconds, recall = 0.0, Estimate(1.0, 1.0, 1.0)
+        # Efforts ascend, so the first that reaches the target is the least.
         for effort in engine.EFFORTS if len(self._numbers) else engine.EFFORTS[:1]:
             settings = replace(settings, effort=effort)
             if len(self._numbers):

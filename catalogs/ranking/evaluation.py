@@ -111,8 +111,10 @@ def evaluate(
     rankings = []
     for method in settings.methods:
         for split in splits:
+            # There are no counterexamples here: ``ordinary[:0]`` is empty.
             scorer = methods.fit_scorer(method, split.like.vectors, ordinary[:0], ordinary)
             rankings.append(_Ranking(method, partial(Block.scored, scores=scorer), scorer(split.targets)))
+    # Examples from elsewhere have no magnitude in this catalogue.
     if like is None:
         magnitudes = _read_magnitudes(snapshot, lenses)
         rankings += [_rank_by_magnitude(magnitudes, split) for split in splits]

@@ -122,6 +122,7 @@ def _match(snapshot: Snapshot, marks: Sequence[Mark]) -> Examples:
 def _read_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Read rows by lower-case column name, each with its line number."""
     try:
+        # Spreadsheets may begin a file with a byte order mark, which "utf-8-sig" drops.
         text = path.read_text(encoding="utf-8-sig")
         # The separator is the one that the header has most of.
         head = text.partition("\n")[0]

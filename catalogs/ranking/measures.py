@@ -16,6 +16,7 @@ Measure = Callable[[Places], Floats]
 
 def places(above: NDArray[np.int64]) -> Places:
     """Compute the places [..., n], from 1, of n right objects that have ``above`` [..., n] wrong ones above them."""
+    # Above the n-th right object lie n - 1 right ones besides the wrong ones.
     return np.sort(above, axis=-1) + np.arange(1, above.shape[-1] + 1)
 
 

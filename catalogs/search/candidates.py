@@ -84,9 +84,11 @@ class Candidates:
 
         covered: set[str] = set()
         standing = covering(self.snapshot.catalogue, self.snapshot.footers)
+        # A shard whose tiles have all changed has nothing to answer.
         shards = [(shard, tiles) for shard, tiles in standing if any(tiles)]
         parts = in_threads(lambda one: self._search_shard(*one, count), shards)
         for (_, tiles), part in zip(shards, parts, strict=True):
+            # Tiles of a shard that could not be read stay uncovered, so they are searched below.
             if part is not None:
                 add(part)
                 covered |= {tile.tile for tile in tiles if tile}
@@ -170,6 +172,7 @@ class Candidates:
                 passing = np.zeros(footer.rows, bool)
                 for table in rows.tile_groups(self.snapshot, footer, (), self._chosen):
                     passing[table.column(tile_reader.ROW).to_numpy()] = True
+                # From the rows of the file to its items, which leave out rows without a valid vector.
                 passing = passing[mine["row"]]
             elif self._chosen.near is not None:
                 passing = self._chosen.near.contains(mine["ra"], mine["dec"])

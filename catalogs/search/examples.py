@@ -70,6 +70,7 @@ class Examples:
         objects: dict[int | None, Example] = {}
         for example in matches:
             if isinstance(example, Example):
+                # Several positions may lead to one object; the first one names it.
                 objects.setdefault(example.object_id, example)
         each = list(objects.values())
         unmatched = tuple(one for one in matches if isinstance(one, Unmatched))
@@ -99,6 +100,7 @@ class Examples:
         """Choose some, by bool [P] or indices, with all their vectors."""
         numbers = np.arange(len(self))[chosen]
         here = np.isin(self.owner, numbers)
+        # From the numbers [P] of the examples to those after the choice.
         place = np.full(len(self), -1)
         place[numbers] = np.arange(len(numbers))
         columns: dict[str, Any] = {name: getattr(self, name)[numbers] for name in _OF_EACH}

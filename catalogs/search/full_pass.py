@@ -83,6 +83,7 @@ def over(
         answers = []
         for table, group, here in rows.tile_vectors(snapshot, snapshot.footers[number], names, chosen):
             lengths = np.sqrt(np.einsum("nd,nd->n", group, group))
+            # Lengths are of all rows of the group [M], ``sound`` of the selected ones [N].
             sound = (np.isfinite(lengths) & (lengths > 0))[here]
             if not sound.all():
                 here, table = here[sound], table.filter(pa.array(sound))
@@ -136,6 +137,7 @@ def rows_of(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> pa.Table:
     for here, table in take_rows(snapshot, hits, columns):
         parts.append(table.cast(schema))
         places.append(here)
+    # The rows come tile by tile; this puts them back in the order of the hits.
     return pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))
 
 

@@ -33,6 +33,7 @@ class Hits:
         """Return the ``count`` highest scores, best first; ties are in the order of ids, so that answers repeat."""
         part = self
         if len(self) > count:
+            # All rows that tie with the last place stay in, so that their ids decide among them.
             least = np.partition(self.score, len(self) - count)[len(self) - count]
             part = self[self.score >= least]
         return part[np.lexsort((part.object_id, -part.score))[:count]]
@@ -40,6 +41,7 @@ class Hits:
     def unique(self, exclude: geometry.Circle | None = None) -> Hits:
         """Drop what lies in ``exclude``, and of the copies that several tiles hold all but the best."""
         dropped = np.zeros(len(self), bool)
+        # Hits are best first, so the first of a pair is the better one. A copy that is dropped drops no other.
         for better, worse in geometry.close_pairs(self.ra, self.dec, geometry.SAME_OBJECT):
             if self.tile[better] != self.tile[worse] and not dropped[better]:
                 dropped[worse] = True

@@ -100,6 +100,7 @@ def match_ids(snapshot: Snapshot, names: Mapping[int, str]) -> Examples:
     """Find the objects with these ids, which get these names; an id that no tile holds is unmatched."""
     located: list[_Row] = []
     for footer in snapshot.footers:
+        # The ids of a tile lie in a range of their own, so most tiles are not opened.
         here = [identity for identity in names if footer.first_id <= identity <= footer.last_id]
         if here:
             among_them = pc.field("object_id").isin(here)

@@ -32,6 +32,7 @@ def nearest(ra: ArrayLike, dec: ArrayLike, there_ra: ArrayLike, there_dec: Array
     ra, dec = np.atleast_1d(np.asarray(ra, float)), np.atleast_1d(np.asarray(dec, float))
     there_ra, there_dec = np.atleast_1d(np.asarray(there_ra, float)), np.atleast_1d(np.asarray(there_dec, float))
     index, away = np.full(len(ra), NOTHING, np.int64), np.full(len(ra), np.inf)
+    # The tree refuses points that are not finite.
     usable = np.flatnonzero(np.isfinite(there_ra) & np.isfinite(there_dec))
     finite = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     if len(usable) and len(finite):
@@ -39,6 +40,7 @@ def nearest(ra: ArrayLike, dec: ArrayLike, there_ra: ArrayLike, there_dec: Array
         length, neighbour = tree.query(
             geometry.directions(ra[finite], dec[finite]), distance_upper_bound=geometry.chord(radius)
         )
+        # The tree gives chords of the unit sphere, infinite where nothing lies within the bound.
         hit = np.isfinite(length)
         here, there = finite[hit], usable[np.asarray(neighbour)[hit]]
         index[here], away[here] = there, geometry.separation(ra[here], dec[here], there_ra[there], there_dec[there])

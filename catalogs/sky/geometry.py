@@ -44,6 +44,7 @@ def separation(ra0: ArrayLike, dec0: ArrayLike, ra1: ArrayLike, dec1: ArrayLike)
     """Compute the angle between positions, by the haversine formula: exact down to micro-arcseconds."""
     lon0, lat0, lon1, lat1 = (np.radians(np.asarray(value, np.float64)) for value in (ra0, dec0, ra1, dec1))
     hav = np.sin((lat1 - lat0) / 2) ** 2 + np.cos(lat0) * np.cos(lat1) * np.sin((lon1 - lon0) / 2) ** 2
+    # Rounding may take the haversine of opposite positions beyond 1.
     return np.asarray(np.degrees(2 * np.arcsin(np.sqrt(np.minimum(hav, 1)))))
 
 
@@ -53,9 +54,11 @@ def bounding_circle(ra: Floats, dec: Floats) -> Circle | None:
     if not finite.any():
         return None
     ra, dec = ra[finite], dec[finite]
+    # A mean of unit vectors has no seam at RA 0, as a mean of angles has.
     x, y, z = directions(ra, dec).mean(axis=0)
     centre_ra, centre_dec = float(np.degrees(np.arctan2(y, x)) % 360), float(np.degrees(np.arctan2(z, np.hypot(x, y))))
     radius = float(separation(centre_ra, centre_dec, ra, dec).max())
+    # Rounding must not leave the outermost position outside.
     return Circle(centre_ra, centre_dec, radius + 1e-9)
 
 
@@ -73,6 +76,7 @@ def pairs_within(
     starts = np.searchsorted(there_dec[order], dec - reach, side="left")
     stops = np.searchsorted(there_dec[order], dec + reach, side="right")
     firsts, seconds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    # Blocks of positions bound the memory for their candidates.
     for begin in range(0, len(dec), _TOGETHER):
         start, stop = starts[begin : begin + _TOGETHER], stops[begin : begin + _TOGETHER]
         count = stop - start

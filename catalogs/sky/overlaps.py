@@ -34,9 +34,11 @@ class OverlapOwners:
             return own
         ra, dec = ra[away], dec[away]
         mine = unions_grid.distance(tile, ra, dec)
+        # A row outside its tile's own cell counts if no tile that is there owns it or holds it nearer to its centre.
         counted = unions_grid.contains(tile, ra, dec)
         for other in neighbours & self._there:
             theirs = unions_grid.distance(other, ra, dec)
+            # The names decide where the distances are equal, alike in both tiles.
             nearer = (theirs < mine) | ((theirs == mine) & (other < tile))
             owned = unions_grid.is_primary(other, ra, dec)
             counted &= ~(owned | (nearer & unions_grid.contains(other, ra, dec)))

@@ -71,6 +71,7 @@ def neighbours(name: str) -> list[str]:
     """List the other tiles whose images may overlap that of a tile, sorted; some only touch it."""
     ra, dec = centre(name)
     close = [other for other in _around(split(name)[1], ra, reach=3) if other != name]
+    # Images whose centres are a whole diagonal apart cannot overlap.
     apart = separation(ra, dec, *np.transpose([centre(other) for other in close]))
     return sorted(other for other, angle in zip(close, apart, strict=True) if angle < 2 * _DIAGONAL)
 
@@ -105,7 +106,9 @@ def _cells(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> tuple[NDArray[n
     good = np.isfinite(ra) & np.isfinite(dec)
     ra, dec = np.where(good, ra, 0.0) % 360, np.where(good, dec, 0.0)
     y = np.clip(np.rint(2 * (dec + 90)), 0, 360)
+    # Degrees of RA between the tiles of a row. The bound avoids a division by zero at the poles.
     step = 0.5 / np.maximum(np.cos(np.radians(y / 2 - 90)), _POLE)
+    # Rounding must not give one more tile to a row that a whole number of steps fills.
     last = np.ceil(360 / step - 1e-6) - 1
     x = np.clip(np.rint(ra / step), 0, np.maximum(last, 0))
     # Beyond the last tile the first one, on the other side of RA 0, may be nearer.
@@ -151,6 +154,7 @@ def _tangent(
     right, up = np.radians(ra) - ra_c, np.radians(dec)
     cosine = np.sin(dec_c) * np.sin(up) + np.cos(dec_c) * np.cos(up) * np.cos(right)
     front = cosine > 0
+    # Positions on the far side have no projection; their cosine is replaced to avoid a division by zero.
     cosine = np.where(front, cosine, 1.0)
     xi = np.cos(up) * np.sin(right) / cosine
     eta = (np.cos(dec_c) * np.sin(up) - np.sin(dec_c) * np.cos(up) * np.cos(right)) / cosine

@@ -64,6 +64,7 @@ def read(path: Path) -> Footer:
     """
     try:
         stat = path.stat()
+        # The state is taken before the read: a file that is replaced in between is read again at the next listing.
         metadata = pq.read_metadata(path)
         receipt = json.loads(metadata.metadata[RUN_KEY.encode()])
         circle = json.loads(metadata.metadata[SKY_KEY.encode()])
@@ -126,6 +127,7 @@ class Footers:
         # Few fresh footers are not worth a rewrite of the cache after every tile of a running scan.
         if fresh >= _WORTH_SAVING:
             _save(self._cache, current)
+        # The cache holds footers of any model, so the model is checked at each listing.
         return [footer for footer in current.values() if self._of_model(footer)]
 
     def _list(self) -> list[tuple[str, os.stat_result]]:
@@ -184,6 +186,7 @@ def _load(cache: Path) -> dict[str, Footer]:
 
 def _as_record(entry: Any) -> dict[str, Any]:
     """Name the values of an entry, which is written as a list: with names the file would be half as long again."""
+    # An entry of another version has another length. ``strict`` refuses it, and the cache counts as damaged.
     values = dict(zip([field.name for field in fields(Footer)], entry, strict=True))
     if values["circle"] is not None:
         values["circle"] = dict(zip([field.name for field in fields(Circle)], values["circle"], strict=True))
@@ -194,4 +197,5 @@ def _save(cache: Path, footers: dict[str, Footer]) -> None:
     try:
         write_text(cache, json.dumps([astuple(footer) for footer in footers.values()]))
     except (OSError, ScannerError) as error:
+        # A catalogue on a read-only disk can be read without a cache.
         log.debug("the cache of footers is not updated: %s", error)

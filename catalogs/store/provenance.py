@@ -34,6 +34,7 @@ class Run:
     def digest(self) -> str:
         """SHA-256 (hex) of everything but the model's name: the same file may have another path."""
         facts = {**self._facts(), "contract": dict(self.contract)}
+        # Sorted keys and fixed separators give equal runs equal bytes, and so one digest.
         return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def receipt(self, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,6 +94,7 @@ def software() -> str:
     try:
         return f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}"
     except metadata.PackageNotFoundError:
+        # A source tree that is not installed has no version.
         return DISTRIBUTION
 
 

@@ -64,6 +64,7 @@ def parse(text: str, schema: pa.Schema) -> RowFilter:
         ScannerError: ``where.syntax``, ``where.column`` (lists the columns), ``where.type``.
     """
     try:
+        # The text is cut first, so that the parser never sees an unbounded one.
         tree = ast.parse(text.strip()[: _MAX_LENGTH + 1], mode="eval").body
         if len(text) > _MAX_LENGTH:
             raise SyntaxError(f"longer than {_MAX_LENGTH} characters")
@@ -71,6 +72,7 @@ def parse(text: str, schema: pa.Schema) -> RowFilter:
         expression = _expression(tree)
         prunable = _prunable(tree)
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        # Python's parser raises the last two for text that is nested too deeply.
         raise ScannerError(
             ErrorCode.WHERE_SYNTAX,
             f"The filter {text!r} cannot be read: {error.msg if isinstance(error, SyntaxError) else error}.",
@@ -80,6 +82,7 @@ def parse(text: str, schema: pa.Schema) -> RowFilter:
 
 
 def _columns(tree: ast.expr, schema: pa.Schema) -> tuple[str, ...]:
+    # The name in a call is a function, not a column.
     functions = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
     names = {node.id: None for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in functions}
     usable = [name for name in schema.names if name != EMBEDDING]
@@ -94,6 +97,7 @@ def _columns(tree: ast.expr, schema: pa.Schema) -> tuple[str, ...]:
 
 def _checked(text: str, expression: Any, schema: pa.Schema) -> pc.Expression:
     try:
+        # A filter over no rows makes Arrow check the types before a tile is read.
         schema.empty_table().filter(expression)
     except (pa.ArrowException, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -109,11 +113,14 @@ def _expression(node: ast.expr) -> Any:
             return functools.reduce(combine, [_expression(value) for value in values])
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return ~_expression(operand)
+        # Python parses -5 as the negation of 5.
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
             return pc.scalar(-value)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
             return _ARITHMETIC[type(op)](_expression(left), _expression(right))
         case ast.Compare(left=left, ops=ops, comparators=rights):
+            # A chain such as 18 < mag_r <= 21 means all of its pairs. The last right side is no left side: ``strict``
+            # is off.
             pairs = zip([left, *rights], ops, rights, strict=False)
             return functools.reduce(operator.and_, [_comparison(a, op, b) for a, op, b in pairs])
         case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
@@ -152,7 +159,9 @@ def _comparison(left: ast.expr, op: ast.cmpop, right: ast.expr) -> Any:
 
 def _inside(left: ast.expr, right: ast.expr) -> Any:
     if isinstance(right, ast.Tuple | ast.List | ast.Set):
+        # ``literal_eval`` accepts constants alone, so nothing of the list is executed.
         return _expression(left).isin(list(ast.literal_eval(right)))
     if isinstance(left, ast.Constant) and isinstance(left.value, str):
+        # ``bands_present`` is one text, such as "ugr", and a band is a part of it.
         return pc.match_substring(_expression(right), left.value)
     raise ValueError(f"{ast.unparse(right)!r} is not a list of values")

@@ -39,6 +39,7 @@ def selection(catalogue: TileStore, where: str | None, near: tuple[float, float,
 
 def primary(catalogue: TileStore, where: str | None) -> Selection:
     """Select the primary rows that pass a filter."""
+    # The parentheses keep an ``or`` of the filter together.
     return selection(catalogue, f"({where}) and is_primary" if where else "is_primary", None)
 
 

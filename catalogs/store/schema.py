@@ -16,6 +16,7 @@ EMBEDDING = "embedding"
 IS_PRIMARY = "is_primary"
 HEALPIX_ORDER = 29
 
+# UCD1+ names the optical ranges U, B, V, R and I only, so i and z share a word.
 _SPECTRAL = {"u": "em.opt.U", "g": "em.opt.B", "r": "em.opt.R", "i": "em.opt.I", "z": "em.opt.I", "y": "em.IR.NIR"}
 
 

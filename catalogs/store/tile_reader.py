@@ -65,6 +65,7 @@ class TileFile:
         self.path = path
         with _damage_reported(path):
             self._identity = _identity(path)
+            # One handle serves the Parquet reader and the fragment of ``row_groups``.
             self._source = pa.OSFile(str(path), "rb")
             try:
                 self._parquet = pq.ParquetFile(self._source)
@@ -103,6 +104,7 @@ class TileFile:
         Raises:
             ScannerError: ``tile.damaged``.
         """
+        # Embeddings are most of the bytes, so they are read last, and only where rows are left.
         light = [name for name in columns if name != EMBEDDING]
         for group, table, here in self._select(light, selection, owners):
             if EMBEDDING in columns:
@@ -127,6 +129,7 @@ class TileFile:
         Raises:
             ScannerError: ``tile.damaged``.
         """
+        # Row groups are read in their order, so the answer comes sorted. ``back`` restores the order given.
         order = np.argsort(rows, kind="stable")
         wanted = rows[order]
         if len(wanted) and wanted[-1] >= self._starts[-1]:
@@ -147,6 +150,7 @@ class TileFile:
             return list(range(self._parquet.num_row_groups))
         from pyarrow.dataset import ParquetFileFormat
 
+        # In pyarrow only a dataset fragment compares a filter with row-group statistics.
         with _damage_reported(self.path):
             fragment = ParquetFileFormat().make_fragment(self._source)
             return [group.id for group in fragment.subset(filter=pushed_down).row_groups]
@@ -159,6 +163,7 @@ class TileFile:
         for group in self.row_groups(selection):
             table = self._read_resolved(group, names, owners)
             here = np.arange(table.num_rows, dtype=np.int64)
+            # Rows are numbered before any is dropped, so that the numbers are those in the file.
             table = table.append_column(ROW, pa.array(here + self._starts[group]))
             if selection.row_filter:
                 # Arithmetic of a filter may fail on the values of a tile, as a division by zero does.

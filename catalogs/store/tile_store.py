@@ -81,6 +81,7 @@ class TileStore:
                 f"{folder} is a file, not the folder of a catalogue.",
                 "Give another --out.",
             )
+        # Several machines may start on a new catalogue at once; one of them writes its description.
         with locked(folder / ".lock"):
             if (folder / CATALOGUE_JSON).exists():
                 catalogue = cls.open(folder)
@@ -88,6 +89,7 @@ class TileStore:
             else:
                 catalogue = cls(folder, Info.of(run))
                 write_json(folder / CATALOGUE_JSON, {**asdict(catalogue.info), "version": FORMAT_VERSION})
+        # Temporaries of running writers are locked, so these are kept.
         for part in (folder, folder / "tiles", folder / "failures"):
             remove_stale(part)
         return catalogue
@@ -108,6 +110,7 @@ class TileStore:
         try:
             receipt = json.loads(pq.read_metadata(self.tile_path(tile)).metadata[RUN_KEY.encode()])
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+            # A tile without a whole file is scanned again.
             return False
         return bool(receipt.get("digest") == digest)
 
@@ -175,6 +178,7 @@ class Snapshot:
     def only(self, footers: Sequence[Footer]) -> Snapshot:
         """Restrict it to these of its tiles."""
         part = Snapshot(self.catalogue, footers, self.owners)
+        # All parts of a snapshot share the open files, and the owners of the whole catalogue.
         part._idle = self._idle
         return part
 
@@ -236,6 +240,7 @@ def _describe_model(of: Info | Run) -> str:
 
 
 def _checked_name(tile: str) -> str:
+    # The name becomes that of a file inside the catalogue; names with a leading dot are temporaries.
     if not tile or tile.startswith(".") or "/" in tile or "\\" in tile:
         hint = "Names of tiles have no slash and do not start with a dot."
         raise ScannerError(ErrorCode.TILE_BAD_NAME, f"{tile!r} cannot be the name of a tile.", hint)

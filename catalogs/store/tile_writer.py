@@ -46,6 +46,7 @@ class TileWriter:
             # After a failed write pyarrow keeps a sink that it opened, and with it the disk space. This one is closed.
             sink = entered.enter_context(pa.OSFile(str(temporary), "wb"))
             self._file = parquet_writer(sink, self._schema, widths(self._schema, len(self._tile)))
+            # From here on ``__exit__`` closes both. An error above this line closes what is open.
             self._exit = entered.pop_all()
         return self
 
@@ -63,6 +64,7 @@ class TileWriter:
         if batch.num_rows:
             self._pending.append(batch)
         self.rows += batch.num_rows
+        # Row groups of a fixed size make the bytes independent of the batches.
         while sum(len(pending) for pending in self._pending) >= ROW_GROUP:
             self._flush(ROW_GROUP)
 
@@ -73,12 +75,14 @@ class TileWriter:
             with output_errors(self._path):
                 self._finish(keep=error is None)
         except BaseException as failure:
+            # An error of the last write, such as a full disk, must remove the temporary as well.
             self._exit.__exit__(type(failure), failure, failure.__traceback__)
             raise
         return bool(self._exit.__exit__(kind, error, trace))
 
     def _finish(self, keep: bool) -> None:
         if not keep:
+            # The temporary is removed anyway, so an error on closing it does not matter.
             with contextlib.suppress(OSError):
                 self._file.close()
             return
@@ -88,6 +92,7 @@ class TileWriter:
         self._file.close()
 
     def _footer(self) -> dict[str, str]:
+        # Positions [2, N]; the empty part serves a tile without rows.
         ra, dec = np.concatenate([np.zeros((2, 0)), *self._positions], axis=1)
         circle = geometry.bounding_circle(ra, dec)
         facts = {RUN_KEY: self._receipt, SKY_KEY: asdict(circle) if circle else None}
@@ -128,6 +133,7 @@ def _floats(batch: pa.RecordBatch, name: str) -> geometry.Floats:
 
 def widths(schema: pa.Schema, tile: int) -> dict[str, int]:
     """Return the longest value of each string column, where names of tiles have up to ``tile`` characters."""
+    # The columns of errors name the bands: ``flux_auto`` and ``flux_radius`` are not of a band.
     bands = [name.removeprefix("fluxerr_") for name in schema.names if name.startswith("fluxerr_")]
     longest, all_of_them = max(map(len, bands), default=1), max(len("".join(bands)), 1)
     return {"tile": tile, "detection_band": longest, "bands_present": all_of_them}
@@ -142,6 +148,8 @@ def parquet_writer(sink: pa.NativeFile, schema: pa.Schema, widths: Mapping[str, 
         compression="zstd",
         compression_level=1,
         use_dictionary=[name for name in plain if pa.types.is_string(schema.field(name).type)],
+        # Parquet splits the bytes only of a column without a dictionary. Splitting puts the zero bits of rounded
+        # mantissas side by side, where zstd removes them.
         column_encoding={f"{EMBEDDING}.list.element": "BYTE_STREAM_SPLIT"},
         write_statistics=plain,
     )

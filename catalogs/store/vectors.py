@@ -22,6 +22,7 @@ def round_mantissa(values: Vectors) -> Vectors:
     """
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     half = np.uint32((1 << (_DROPPED - 1)) - 1)
+    # The sum carries above one half, and at one half only where the last kept bit is 1: ties go to even.
     rounded = (bits + half + ((bits >> np.uint32(_DROPPED)) & np.uint32(1))) & ~np.uint32((1 << _DROPPED) - 1)
     return np.where(np.isfinite(values), rounded.view(np.float32), values)
 

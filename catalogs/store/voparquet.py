@@ -21,6 +21,7 @@ def metadata(schema: pa.Schema, widths: Mapping[str, int]) -> dict[str, str]:
         "IVOA.VOTable-Parquet.version": "1.0",
         "IVOA.VOTable-Parquet.content": _votable(schema, widths),
         "table_meta_yaml": json.dumps({"datatype": [_astropy(field) for field in schema]}),
+        # Astropy takes the lengths of text columns from these keys.
         **{f"table::len::{name}": str(width) for name, width in widths.items()},
     }
 

@@ -81,6 +81,7 @@ def bake(
     yield Row(f"the first, {SHORT} dimensions", bench.measured("short", short), recall(unit(first(stored)[:, :SHORT])))
     eight = TurnAverage(_Baking(encoded, first))
     turned = Embeddings(lambda _: eight, eight.side)
+    # No index is measured here: ``stored`` holds each cutout in one orientation only.
     yield Row("the first, mean of 8 turns", bench.measured("8 turns", turned), float("nan"))
 
 

@@ -89,6 +89,7 @@ def compare(plan: Plan, shards: Path, data: Path, out: Path, say: Callable[[str]
 
     Raises ``StoppedError`` where a signal ends it, and what ``pretrain`` and the tasks raise.
     """
+    # All variants are measured on the same objects, with cutouts large enough for each.
     side = max(config.model.window for config in plan.variants.values())
     bench = Bench(data, plan.tasks, side=side, say=say)
     for name, config in plan.variants.items():
@@ -103,6 +104,7 @@ def compare(plan: Plan, shards: Path, data: Path, out: Path, say: Callable[[str]
 
 def _measured(bench: Bench, checkpoint: Checkpoint, options: EmbeddingOptions, path: Path) -> Results:
     """Measure a checkpoint, or read the results from the file ``path`` if they are of the same weights and options."""
+    # A stored result is valid only for the same weights, options and tasks.
     question = {"weights": checkpoint.weights_sha256, "recipe": asdict(options), "tasks": list(bench.tasks)}
     if path.is_file() and (stored := json.loads(path.read_text("utf-8")))["asked"] == question:
         return _restored(stored["results"])

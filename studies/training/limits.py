@@ -92,6 +92,7 @@ def out_of_fold(vectors: Vectors, label: Bools, make: Make = probes.classifier, 
     for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(vectors, label):
         some = train if share == 1 else _drawn(train, label, share)
         model = make().fit(vectors[some], label[some])
+        # Linear probes and support vectors have a signed distance; the others have probabilities.
         decides = hasattr(model, "decision_function")
         score[test] = model.decision_function(vectors[test]) if decides else model.predict_proba(vectors[test])[:, 1]
     return score
@@ -157,6 +158,7 @@ def contradicted(run: Path, data: Path) -> Contradicted:
     question = questions(checkpoint, data)[1]
     vectors = baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(question.flux))
     scores = [out_of_fold(vectors, question.label, make) for make in (probes.classifier, *FORMS.values())]
+    # Probabilities are never negative, and their boundary is 0.5; that of signed distances is 0.
     votes = np.stack([score > (0.5 if score.min() >= 0 else 0.0) for score in scores])
     rows = np.flatnonzero((votes != question.label).all(axis=0))
     return Contradicted(

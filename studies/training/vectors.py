@@ -56,6 +56,7 @@ def baked(checkpoint: Checkpoint, options: EmbeddingOptions) -> Bake:
     first, mean, missing = POOLINGS.index(options.pooling) * dim, statistics.mean.numpy(), statistics.missing.numpy()
 
     def bake(rows: Vectors) -> Vectors:
+        # From rows [N, 4 D + B]: the chosen pooling, centred, less the mean effect of missing bands.
         return unit((rows[:, first : first + dim] - mean - rows[:, len(POOLINGS) * dim :] @ missing) @ matrix)
 
     return bake
@@ -78,6 +79,7 @@ def windows_of(shards: Path, config: Config, most: int) -> Iterator[Flux]:
     keys = draw_keys(cutouts, most, config.run.seed)
     for start in range(0, len(keys), BATCH):
         part = make_batch(cutouts, keys[start : start + BATCH], CENTRED, config).flux.numpy()
+        # The network's bands go to their places among the five of the survey.
         flux = np.full((len(part), len(BANDS), *part.shape[2:]), np.nan, np.float32)
         flux[:, channels] = part
         yield flux
