@@ -23,7 +23,7 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalogs.atomic import locked, output_errors, write_json
+from catalogs.atomic import locked, output_errors, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.hats import metadata as describe
 from catalogs.hats.layout import Tables
@@ -151,7 +151,10 @@ def _begin(partial: Path, plan: dict[str, Any]) -> None:
         same = json.loads(path.read_text(encoding="utf-8")) == plan
     except (OSError, ValueError):
         same = False
-    if not same:
+    if same:
+        for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
+            remove_stale(folder)
+    else:
         shutil.rmtree(partial, ignore_errors=True)
         write_json(path, plan)
 

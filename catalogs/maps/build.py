@@ -93,7 +93,8 @@ def build(
     chosen = rows.selection(catalogue, plan.where, None)
     folder = _folder(catalogue, name)
     with locked(folder / ".lock"):
-        remove_stale(folder / "tiles")
+        for part in (folder, folder / "tiles"):
+            remove_stale(part)
         digest = _fit(catalogue, plan, name, chosen, refit)
         return _place_tiles(catalogue, plan, name, chosen, digest, progress or (lambda done, of: None))
 

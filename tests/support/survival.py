@@ -1,0 +1,363 @@
+"""Commands that end at a chosen point, and what they leave.
+
+Each command runs in a process forked from one that has imported everything (``python -m tests.support.survival``), so
+that a run that is killed costs no start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn
+
+from tests.support.waiting import until
+
+REPOSITORY = Path(__file__).parents[2]
+PRELOADED = ("catalogs.hats", "catalogs.index.build", "catalogs.maps.build", "scanner.scan.run")
+OUTPUT_FULL, INTERRUPTED = 1, 130
+
+
+@dataclass(frozen=True)
+class PointOfDeath:
+    """Just before its ``nth`` call of ``event`` for a name that ends with ``of``, a process sends itself ``number``.
+
+    ``event`` is an audit event of Python: ``import``, ``open`` or ``os.rename``. With a ``limit`` instead, no file may
+    grow beyond so many bytes: the write that would fails or, with ``number`` SIGXFSZ, is the end of the process.
+    """
+
+    number: int = 0
+    event: str = ""
+    of: str = ""
+    nth: int = 1
+    limit: int = 0
+
+    def __str__(self) -> str:
+        name = signal.Signals(self.number).name if self.number else "error"
+        return f"{name} at {self.limit} bytes" if self.limit else f"{name} at {self.event} {self.of} {self.nth}"
+
+    @property
+    def killed(self) -> bool:
+        """Whether the process has no chance to clean up."""
+        return self.number in (signal.SIGKILL, signal.SIGXFSZ)
+
+    @property
+    def code(self) -> int:
+        """Exit status of a process that ends here."""
+        return -self.number if self.killed else INTERRUPTED if self.number else OUTPUT_FULL
+
+    def arm(self, children: Path) -> None:
+        """Make this process end here, and write the processes that it started to the file ``children``."""
+        if self.limit:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            if self.number:
+                signal.signal(self.number, signal.SIG_DFL)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, self.limit))
+        elif self.event:
+            seen = itertools.count(1)
+
+            def hook(event: str, given: tuple[Any, ...]) -> None:
+                if event == self.event and str(given[1 if event == "os.rename" else 0]).endswith(self.of):
+                    self._reached(next(seen), children)
+
+            sys.addaudithook(hook)
+
+    def _reached(self, time_number: int, children: Path) -> None:
+        if time_number == self.nth:
+            children.write_text(json.dumps(descendants(os.getpid())))
+            os.kill(os.getpid(), self.number)
+        if time_number >= self.nth and threading.current_thread() is not threading.main_thread():
+            time.sleep(1)  # the main thread is to see the signal while there is work left
+
+
+@dataclass(frozen=True)
+class Done:
+    """Exit code (negative: the signal), stdout and stderr of a command, and the processes it had started."""
+
+    code: int
+    out: str
+    err: str
+    children: tuple[int, ...] = ()
+
+
+class Nursery:
+    """The process that forks commands, seen from a test; their output goes to files in ``folder``."""
+
+    def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
+        self._folder, self._number = folder, itertools.count()
+        self._environment = {**os.environ, **(environment or {})}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+            env=self._environment,
+        )
+        self._files: dict[int, Path] = {}
+        self._fresh: dict[int, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Nursery:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def start(self, command: Sequence[object], point: PointOfDeath | None = None, program: str = "") -> int:
+        """Start a command, after the Python ``program``; returns the id of its process."""
+        files = self._folder / str(next(self._number))
+        job = {
+            "command": [str(word) for word in command],
+            "point": asdict(point or PointOfDeath()),
+            "program": program,
+            "files": str(files),
+        }
+        if point is not None and point.event == "import":  # in a process that has imported nothing
+            code = "import sys; from tests.support.survival import run; run(sys.argv[1])"
+            arguments = [sys.executable, "-c", code, json.dumps(job)]
+            fresh = subprocess.Popen(arguments, cwd=REPOSITORY, env=self._environment)
+            self._fresh[fresh.pid] = fresh
+            pid = fresh.pid
+        else:
+            pid = self._ask({"start": json.dumps(job)})
+        self._files[pid] = files
+        return pid
+
+    def wait(self, pid: int) -> Done:
+        """Wait for the end of a command."""
+        code = self._fresh.pop(pid).wait() if pid in self._fresh else self._ask({"wait": pid})
+        files = self._files.pop(pid)
+        out, err, children = (files.with_suffix(suffix) for suffix in (".out", ".err", ".json"))
+        known = tuple(json.loads(children.read_text())) if children.exists() else ()
+        return Done(code, out.read_text(), err.read_text(), known)
+
+    def run(self, command: Sequence[object], point: PointOfDeath | None = None, program: str = "") -> Done:
+        """Start a command and wait for it."""
+        return self.wait(self.start(command, point, program))
+
+    def _ask(self, question: dict[str, object]) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+
+@dataclass(frozen=True)
+class Command:
+    """The ``words`` of a command for a folder of its output, which begins as a copy of ``start``.
+
+    ``files`` match what it makes; those that match ``kept`` are never made twice, and those whose names match
+    ``between`` may be there only until it has finished.
+    """
+
+    words: Callable[[Path], Sequence[object]]
+    files: str
+    kept: str = ""
+    between: str = "nothing"
+    start: Path | None = None
+
+    def begin(self, folder: Path) -> Path:
+        """Make the folder as it is before the command; returns it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.start is not None:
+            subprocess.run(["cp", "-a", f"{self.start}/.", folder], check=True)
+        return folder
+
+    def made(self, folder: Path) -> dict[str, bytes]:
+        """Each of its files, finished ones and those of a publication that is not, by its name when finished."""
+        found = {finished_name(path, folder): path for path in visible(folder, self.files)}
+        return {name: undated(path.read_bytes()) for name, path in sorted(found.items())}
+
+    def identities(self, folder: Path) -> dict[str, tuple[int, int]]:
+        """Inode and time of change of each of the files that are never made twice."""
+        if not self.kept:
+            return {}
+        return {finished_name(path, folder): identity(path) for path in visible(folder, self.kept)}
+
+
+def identity(path: Path) -> tuple[int, int]:
+    return path.stat().st_ino, path.stat().st_mtime_ns
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    return [path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith(".")]
+
+
+def finished_name(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder)).replace(".archive.partial/collection/", "archive/")
+
+
+def is_whole(name: str, content: bytes) -> bool:
+    """Whether a JSON or Parquet file has its end."""
+    return bool(json.loads(content)) if name.endswith(".json") else content.endswith(b"PAR1")
+
+
+def undated(content: bytes) -> bytes:
+    """The content without the minute at which a collection was made."""
+    lines = content.split(b"\n")
+    return b"\n".join(line for line in lines if not line.startswith(b"hats_creation_date="))
+
+
+def names(folder: Path) -> list[str]:
+    """Every file of a folder, hidden ones too."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def temporaries(folder: Path) -> list[str]:
+    return [name for name in names(folder) if name.endswith(".tmp")]
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that ``pid`` and its children started."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found + [below for child in found for below in descendants(child)]
+
+
+def alive(pid: int) -> bool:
+    return state(pid) not in "ZX"
+
+
+def state(pid: int) -> str:
+    """The kernel's letter for a process: T is stopped, Z and X have ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:
+        return "X"
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[Path]:
+    """A real file system of ``size`` bytes, mounted on ``folder``; None of it without root."""
+    import pytest
+
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+        pytest.skip("mounting a small file system takes root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+
+
+def room(folder: Path) -> int:
+    """Bytes that the files of a folder take on a disk of 4 kB pages."""
+    return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*") if path.is_file())
+
+
+def wait_until_stopped(pid: int) -> None:
+    until(lambda: state(pid) in "TZX")
+    assert state(pid) == "T"
+
+
+def write_tiles(out: Path, count: int) -> None:
+    """Write tiles of 500 rows with the writer of a catalogue; those that are there stay."""
+    import numpy as np
+
+    import catalogs
+    from tests.support import catalogue_rows as rows
+
+    catalogue = catalogs.create(out, rows.RUN)
+    for number in range(count):
+        if not catalogue.done(f"{number}.1", rows.RUN.digest):
+            ra = np.linspace(number, number + 1, 500)
+            rows.write(catalogue, f"{number}.1", rows.make(number, ra, ra))
+
+
+def run(job: str) -> NoReturn:
+    """Run a job of the nursery in this process, to its exit."""
+    asked = json.loads(job)
+    files = Path(asked["files"])
+    for suffix, descriptor in ((".out", 1), (".err", 2)):
+        os.dup2(os.open(files.with_suffix(suffix), os.O_WRONLY | os.O_CREAT), descriptor)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    PointOfDeath(**asked["point"]).arm(files.with_suffix(".json"))
+    exec(asked["program"])
+    sys.argv = ["scanner", *asked["command"]]
+    if sys.argv[1] == "write-tiles":
+        _write_tiles(Path(sys.argv[2]), int(sys.argv[3]))
+    from scanner.cli import main
+
+    main()
+    sys.exit(0)
+
+
+def _write_tiles(out: Path, count: int) -> NoReturn:
+    """``write_tiles`` as a command: errors and signals become exit codes."""
+    from catalogs.errors import ScannerError
+    from scanner.system.signals import raise_on_termination
+
+    raise_on_termination()
+    try:
+        write_tiles(out, count)
+    except ScannerError as error:
+        sys.exit(error.report())
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(INTERRUPTED)
+    sys.exit(0)
+
+
+def _run_and_leave(job: str) -> NoReturn:
+    """Run a job, then all of the exit but the destructors of libraries, whose threads a forked process lacks."""
+    import atexit
+    import traceback
+
+    code = 1
+    try:
+        run(job)
+    except SystemExit as asked:
+        code = asked.code if isinstance(asked.code, int) else 1
+        if isinstance(asked.code, str):
+            sys.stderr.write(f"{asked.code}\n")
+    except BaseException:  # noqa: BLE001  (the test reads it in stderr)
+        traceback.print_exc()
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main() -> None:
+    import importlib
+
+    from scanner.encoder import session
+
+    for module in PRELOADED:
+        importlib.import_module(module)
+    session.load()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "wait" in asked:
+            answer = os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1])
+        elif (answer := os.fork()) == 0:
+            _run_and_leave(asked["start"])
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
