@@ -31,7 +31,7 @@ from bench.scan import time_breakdown as lost
 from bench.scan.window import Turns, window
 from catalogs.atomic import write_json
 from catalogs.errors import ScannerError
-from scanner.encoder import session as runtime
+from scanner.encoder import session
 from scanner.encoder.buffers import INPUT, OUTPUT
 from scanner.encoder.contract import DEFAULT_MODEL, of_precision, resolve
 from scanner.encoder.encoder import Encoder
@@ -77,7 +77,7 @@ def _formats(setup: Setup) -> list[str]:
 
 def _astray(placement: Mapping[str, set[str]]) -> list[str] | None:
     """Operators that run on the CPU; None where ONNX Runtime does not tell."""
-    return sorted(placement.get(runtime.CPU, ())) if placement else None
+    return sorted(placement.get(session.CPU, ())) if placement else None
 
 
 def _works(
@@ -96,16 +96,16 @@ def _works(
 
 def _resident(encoder: Encoder, device: str, flux: Vectors, stack: ExitStack) -> Callable[[], object]:
     """As ``torch_loop.resident``: all pixels are on the device already, and the vectors stay there."""
-    session, provider = runtime.open_session(encoder.path, device, lambda _: encoder.batch)
-    place, values = runtime.place(session, provider), runtime.load().OrtValue
+    onnx_session, provider = session.open_session(encoder.path, device, lambda _: encoder.batch)
+    place, values = session.place(onnx_session, provider), session.load().OrtValue
     callers = stack.enter_context(ThreadPoolExecutor(encoder.threads))
     bindings = []
     for start in range(0, len(flux), encoder.batch):
-        bindings.append(session.io_binding())
+        bindings.append(onnx_session.io_binding())
         pixels = values.ortvalue_from_numpy(flux[start : start + encoder.batch], *place)
         bindings[-1].bind_ortvalue_input(INPUT, pixels)
         bindings[-1].bind_output(OUTPUT, *place)
-    return lambda: list(callers.map(session.run_with_iobinding, bindings))
+    return lambda: list(callers.map(onnx_session.run_with_iobinding, bindings))
 
 
 def _variants(works: Mapping[str, Callable[[], object]], images: int, runs: int, address: str) -> list[dict[str, Any]]:
@@ -190,7 +190,7 @@ def _scanned(
 def _address(device: str) -> str:
     """The PCI address of a GPU, by which nvidia-smi finds it: CUDA may count in another order, and fewer of them."""
     number = int(device.partition(":")[2] or 0)
-    driver, handle, said = runtime.driver(), ctypes.c_int(), ctypes.create_string_buffer(32)
+    driver, handle, said = session.driver(), ctypes.c_int(), ctypes.create_string_buffer(32)
     if (
         driver is None
         or driver.cuDeviceGet(ctypes.byref(handle), number)
@@ -242,7 +242,7 @@ def main(out: Path, model: str, device: str, pixels: int) -> None:
     \b
     Example: python -m bench.gpu --device cuda
     """
-    if runtime.gpu_count() == 0:
+    if session.gpu_count() == 0:
         raise click.ClickException("There is no NVIDIA GPU here (its driver reports none): nothing was measured.")
     folder = out.parent / "bench"
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,31 +25,34 @@ _SUFFIX = ".tmp"
 
 @contextlib.contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Turn a full or forbidden output into ``ScannerError`` ``output.full``, ``output.read_only``."""
+    """Turn the error of a full disk or a forbidden path into ``output.full`` or ``output.read_only``."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
             raise ScannerError(
                 ErrorCode.OUTPUT_FULL,
-                f"There is no room left to write {path}.",
-                "Free some space and run the same command again: what was finished is kept.",
+                f"There is no space left to write {path}.",
+                "Free some space and run the same command again: finished work is kept.",
             ) from error
         if error.errno in _NOT_HERE:
             raise ScannerError(
                 ErrorCode.OUTPUT_READ_ONLY,
                 f"{path} cannot be written here ({os.strerror(error.errno)}).",
-                "Give a folder you may write to.",
+                "Give a folder that you may write to.",
             ) from error
         raise
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on a clean exit it becomes ``path``, durably and in one step.
+    """Yield a temporary path beside ``path``; on a clean exit it is synced and renamed to ``path``.
 
     Any exception removes the temporary and leaves ``path`` as it was. A process that is killed leaves its temporary
-    behind, unlocked, for ``remove_stale``. Two writers of one path do not meet: the last to finish wins.
+    unlocked, for ``remove_stale``. Of two writers of one path the last to finish wins.
+
+    Raises:
+        ScannerError: ``output.full``, ``output.read_only``, ``output.no_locks``.
     """
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,9 +85,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def remove_stale(folder: Path) -> int:
-    """Remove the temporaries that killed processes left in ``folder``; returns how many.
+    """Remove the temporaries that killed processes left in ``folder``, and return how many there were.
 
-    A live writer holds a lock on its temporary, so its file stays, whichever machine of a shared disk it runs on.
+    A running writer holds a lock on its temporary, so that is kept, whichever machine of a shared disk it runs on.
     """
     removed = 0
     for temporary in folder.glob(f".*{_SUFFIX}"):
@@ -95,10 +98,12 @@ def remove_stale(folder: Path) -> int:
 
 @contextlib.contextmanager
 def locked(path: Path, shared: bool = False) -> Iterator[None]:
-    """Hold the lock file ``path``, waiting for whoever has it. The kernel frees it when its owner dies.
+    """Hold the lock file ``path``, after waiting for its owner. The kernel frees the lock when a process ends.
 
-    Any number may have it ``shared`` at once, and then nobody alone. Raises ``ScannerError`` ``output.no_locks`` on a
-    disk that has none.
+    Any number of processes can hold a ``shared`` lock at the same time, but none of them together with the other kind.
+
+    Raises:
+        ScannerError: ``output.no_locks`` on a disk without locks, ``output.full``, ``output.read_only``.
     """
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +125,8 @@ def _locked_temporary(path: Path) -> tuple[Path, int]:
             os.close(descriptor)
             temporary.unlink(missing_ok=True)
             raise
-        if temporary.exists():  # a cleaner may have taken it between its creation and its lock
+        # Another process may have removed it as stale between its creation and its lock.
+        if temporary.exists():
             return temporary, descriptor
         os.close(descriptor)
 
@@ -135,13 +141,14 @@ def _lock(descriptor: int, path: Path, shared: bool = False) -> None:
             raise
         raise ScannerError(
             ErrorCode.OUTPUT_NO_LOCKS,
-            f"The disk of {path} does not lock files ({os.strerror(error.errno)}).",
-            "Have it mounted with flock (Lustre: -o flock), or give a folder on a local disk.",
+            f"The disk of {path} does not support locks ({os.strerror(error.errno)}).",
+            "Mount it with flock (Lustre: -o flock), or give a folder on a local disk.",
         ) from error
 
 
 def _remove_unlocked(temporary: Path) -> bool:
-    if sys.platform == "win32":  # an open file cannot be removed there: that is the lock
+    # Windows has no flock, but an open file cannot be removed there, which serves as the lock.
+    if sys.platform == "win32":
         temporary.unlink()
         return True
     descriptor = os.open(temporary, os.O_RDWR)
@@ -168,7 +175,8 @@ def _sync_folder(folder: Path) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network disks cannot sync a folder
+        # Some network disks cannot sync a folder.
+        with contextlib.suppress(OSError):
             os.fsync(descriptor)
     finally:
         os.close(descriptor)

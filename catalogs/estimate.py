@@ -75,7 +75,7 @@ def _counts(sizes: tuple[int, ...], seed: int) -> tuple[Floats, ...]:
     return tuple(random.multinomial(size, np.full(size, 1 / size), DRAWS).astype(np.float64) for size in sizes)
 
 
-def interval(shares: Floats, seed: int = 0) -> Estimate:
+def estimate_mean(shares: Floats, seed: int = 0) -> Estimate:
     """Estimate the mean of the shares [Q] that were found of each question, the questions drawn again."""
     return Estimate.of(shares.mean(), shares[draw_rows(len(shares), MEAN_DRAWS, seed)].mean(axis=1))
 
@@ -87,7 +87,7 @@ def estimate_paired_mean(values: Floats) -> PairedEstimate:
 
 
 def average(estimates: Sequence[PairedEstimate]) -> PairedEstimate:
-    """Average several estimates draw by draw, and tell the spread between them."""
+    """Average several estimates draw by draw, and compute the spread between them."""
     values = [estimate.value for estimate in estimates]
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
     draws = np.mean([estimate.draws for estimate in estimates], axis=0)
@@ -99,6 +99,6 @@ def difference(one: PairedEstimate, other: PairedEstimate) -> PairedEstimate:
     return PairedEstimate.of(one.value - other.value, one.draws - other.draws)
 
 
-def shared(truth: Sequence[int] | NDArray[np.int64], found: Sequence[int] | NDArray[np.int64]) -> float:
+def measure_recall(truth: Sequence[int] | NDArray[np.int64], found: Sequence[int] | NDArray[np.int64]) -> float:
     """Tell which share of ``truth`` is in ``found``."""
     return len(set(map(int, truth)) & set(map(int, found))) / max(len(truth), 1)

@@ -1,4 +1,4 @@
-"""Parallel work: in threads, where the work releases the GIL, or in processes that never outlive their parent."""
+"""Parallel work: in threads, where the work releases the GIL, or in processes that end with their parent."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ from typing import TypeVar
 
 from catalogs.errors import ErrorCode, ScannerError
 
+Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+MOST_THREADS = 8  # each holds one row group in memory, 100 MB at most
 
 _NEARLY_FULL = 100_000_000
 
 
 def each(works: Sequence[Callable[[], Answer]], jobs: int | None, disk: Path) -> Iterator[Answer]:
-    """The answers of ``works`` in order, from ``jobs`` processes, or from this one where that is None.
+    """Yield the answers of ``works`` in order, from ``jobs`` processes, or from this one if that is None.
 
-    Raises ``ScannerError`` where a process was killed: ``output.full`` if ``disk`` is (a write to a mapped file then
-    kills), else ``index.process_died``.
+    Raises:
+        ScannerError: A process was killed: ``output.full`` if ``disk`` is full, because a write to a mapped file then
+            kills, else ``index.process_died``.
     """
     if jobs is None or not works:
         yield from (work() for work in works)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(works)), context, _not_alone) as pool:
+    with ProcessPoolExecutor(min(jobs, len(works)), context, _end_with_parent) as pool:
         try:
             yield from pool.map(_call, works)
         except BrokenProcessPool as error:
@@ -46,18 +50,18 @@ def _call(work: Callable[[], Answer]) -> Answer:
 
 def _died(disk: Path) -> ScannerError:
     if shutil.disk_usage(disk).free < _NEARLY_FULL:
-        hint = "Free some space and run the same command again: what was finished is kept."
-        return ScannerError(ErrorCode.OUTPUT_FULL, f"There is no room left to build in {disk}.", hint)
+        hint = "Free some space and run the same command again: finished work is kept."
+        return ScannerError(ErrorCode.OUTPUT_FULL, f"There is no space left to build in {disk}.", hint)
     return ScannerError(
         ErrorCode.INDEX_PROCESS_DIED,
-        "A process that built a part of the index was killed, most likely for want of memory.",
-        "Run the same command again with fewer --jobs: what was finished is kept. (A program of your own that builds "
-        "by processes has to keep what it does under: if __name__ == '__main__'.)",
+        "A process that built a part of the index was killed, most likely for lack of memory.",
+        "Run the same command again with fewer --jobs: finished work is kept. (A program of your own that builds "
+        "in processes needs: if __name__ == '__main__'.)",
     )
 
 
-def _not_alone() -> None:
-    """Interrupted, a worker ends at once; it also ends with its parent, however that one died."""
+def _end_with_parent() -> None:
+    """Make a worker end at once when it is interrupted, and when its parent ends for whatever reason."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -69,13 +73,8 @@ def _follow(parent: multiprocessing.process.BaseProcess) -> None:
     os._exit(1)
 
 
-MOST_THREADS = 8  # each holds one row group in memory, 100 MB at most
-
-Item = TypeVar("Item")
-
-
 def in_threads(function: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
-    """``map`` in the order of ``items``, by a thread a core; what has not begun is dropped when the caller leaves."""
+    """Map in the order of ``items``, with a thread for each core; what has not begun ends with the iterator."""
     if len(items) < 2:
         yield from map(function, items)
         return

@@ -1,7 +1,8 @@
-"""Answers in the formats people and programs read.
+"""Answers as text or bytes, in the formats that people and programs read.
 
-``table`` for people, with units; ``csv`` and ``json`` plain; ``ecsv``, ``votable`` and ``fits`` with units (VOTable and
-FITS have UCDs too); ``ds9`` a region file. An embedding is written where an array fits: ecsv, json, votable, fits.
+``table`` is for people, with units; ``csv`` and ``json`` are plain; ``ecsv``, ``votable`` and ``fits`` have units, the
+last two UCDs as well; ``ds9`` is a region file. Embeddings are written where arrays fit: ecsv, json, votable, fits.
+The commands import ``FORMATS`` for their help, so numpy and pyarrow are imported only when a table is rendered.
 """
 
 from __future__ import annotations
@@ -11,10 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.store.schema import EMBEDDING
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -24,50 +22,48 @@ _FOR_PEOPLE = (
     "name", "tile", "ra", "dec", "mag_auto", "snr", "bands_present", "is_primary", "known", "mark", "nearest_example",
     "zlens", "kind", "grade",
 )  # fmt: skip
-_LONGEST_CARD = 68  # letters of a text in a FITS header
+_LONGEST_CARD = 68
+"""Letters of a text in a FITS header."""
 _DIGITS = {"ra": ".6f", "dec": ".6f", "similarity": ".4f", "separation": ".2f", "snr": ".1f", "valid_fraction": ".2f"}
 
 
-def render(table: Table, fmt: str, columns: Sequence[str] | None = None) -> str | bytes:
-    """``table`` as text (as bytes for ``fits``). ``columns`` chooses; ``table`` alone chooses a few by itself.
+def render(table: Table, fmt: str) -> str | bytes:
+    """Render ``table`` as text (``fits``: as bytes), with all columns that the format can hold; ``table`` has a few.
 
-    Raises ``ScannerError``: ``format.unknown`` (lists the formats), ``column.unknown``.
+    Raises:
+        ScannerError: ``format.unknown``, whose hint lists the formats.
     """
+    from catalogs.store.schema import EMBEDDING
+
     if fmt not in _WRITERS:
-        raise ScannerError(
-            ErrorCode.FORMAT_UNKNOWN, f"There is no format {fmt!r}.", f"Choose one of {', '.join(FORMATS)}."
-        )
-    if columns is not None and (unknown := [name for name in columns if name not in table.colnames]):
-        message = f"The answer has no column {', '.join(unknown)}."
-        raise ScannerError(ErrorCode.COLUMN_UNKNOWN, message, f"It has {', '.join(table.colnames)}.")
-    chosen = table[list(columns) if columns is not None else _default(table, fmt)]
+        hint = f"Choose one of {', '.join(FORMATS)}."
+        raise ScannerError(ErrorCode.FORMAT_UNKNOWN, f"There is no format {fmt!r}.", hint)
+    names = [name for name in table.colnames if name != EMBEDDING or fmt not in _FLAT]
+    if fmt == "table":
+        names = [name for name in _FOR_PEOPLE if name in table.colnames] or list(table.colnames)
+    chosen = table[names]
     chosen.meta = {}
     return _WRITERS[fmt](chosen)
-
-
-def _default(table: Table, fmt: str) -> list[str]:
-    if fmt == "table":
-        return [name for name in _FOR_PEOPLE if name in table.colnames] or list(table.colnames)
-    return [name for name in table.colnames if name != EMBEDDING or fmt not in _FLAT]
 
 
 def _human(table: Table) -> str:
     for column in table.itercols():
         if column.dtype.kind == "f":
-            column.format = _DIGITS.get(column.name, ".3f" if column.dtype == np.float32 else ".6f")
+            column.format = _DIGITS.get(column.name, ".3f" if column.dtype == "float32" else ".6f")
     lines = table.pformat(max_lines=-1, max_width=-1, show_unit=True)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def _csv(table: Table) -> str:
     for name in table.colnames:
-        if table[name].dtype == np.float32:  # through float64 they would trail noise
+        # The shortest decimals of a float32: those of its float64 would trail noise.
+        if table[name].dtype == "float32":
             table[name] = [str(value) for value in table[name]]
-    return _written(table, "ascii.csv")
+    return _write_ascii(table, "ascii.csv")
 
 
 def _ecsv(table: Table) -> str:
-    return _written(table, "ascii.ecsv")
+    return _write_ascii(table, "ascii.ecsv")
 
 
 def _json(table: Table) -> str:
@@ -80,10 +76,13 @@ def _votable(table: Table) -> str:
     from astropy.io.votable import from_table, writeto
     from astropy.io.votable.tree import Field
 
+    from catalogs.store.schema import EMBEDDING
+
     document = from_table(table)
     fields = document.get_first_table().fields
     for number, field in enumerate(fields):
-        if field.datatype == "bit":  # astropy's choice for bool; STILTS takes it for an array and fails
+        # Astropy writes bool as bit, which STILTS reads as an array and refuses.
+        if field.datatype == "bit":
             fields[number] = Field(document, ID=field.ID, name=field.name, datatype="boolean")
             fields[number].description = field.description
         fields[number].ucd = table[field.name].meta.get("ucd")
@@ -96,9 +95,10 @@ def _fits(table: Table) -> bytes:
     from astropy.io import fits
 
     buffer, rows = io.BytesIO(), fits.table_to_hdu(table)
-    for number, name in enumerate(table.colnames, 1):  # as TOPCAT and STILTS read and write them
-        known = {"TCOMM": table[name].description, "TUCD": table[name].meta.get("ucd")}
-        rows.header.update({f"{key}{number}": text[:_LONGEST_CARD] for key, text in known.items() if text})
+    # The keywords by which TOPCAT and STILTS read and write descriptions and UCDs.
+    for number, name in enumerate(table.colnames, 1):
+        texts = {"TCOMM": table[name].description, "TUCD": table[name].meta.get("ucd")}
+        rows.header.update({f"{key}{number}": text[:_LONGEST_CARD] for key, text in texts.items() if text})
     fits.HDUList([fits.PrimaryHDU(), rows]).writeto(buffer)
     return buffer.getvalue()
 
@@ -116,7 +116,7 @@ def _label(row: Any, names: Sequence[str]) -> str:
     return str(next((row[name] for name in ("object_id", "name") if name in names), ""))
 
 
-def _written(table: Table, astropy_format: str) -> str:
+def _write_ascii(table: Table, astropy_format: str) -> str:
     buffer = io.StringIO()
     table.write(buffer, format=astropy_format)
     return buffer.getvalue()
@@ -124,6 +124,8 @@ def _written(table: Table, astropy_format: str) -> str:
 
 def _plain(column: Any) -> Any:
     """Values of a column as JSON has them, in the fewest decimals that give back the float; null if not finite."""
+    import numpy as np
+
     values = np.asarray(column)
     if values.dtype.kind != "f":
         return values.tolist()
@@ -143,3 +145,6 @@ _WRITERS: dict[str, Callable[[Any], str | bytes]] = {
     "ds9": _ds9,
 }
 FORMATS = tuple(_WRITERS)
+"""Formats of rows. The first is the default of the commands, here and below."""
+REPORT_FORMATS, FACT_FORMATS = ("text", "json"), ("table", "json")
+"""Formats of what a command reports, and of facts about a catalogue or a model."""

@@ -59,15 +59,15 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     usage = " ".join(command.collect_usage_pieces(context))
     yield from (f"## {context.command_path}", "", "```text", f"{context.command_path} {usage}", "```", "")
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
-        if paragraph.startswith("\b"):  # click's mark for a block that keeps its lines: the examples
-            heading, *lines = paragraph.removeprefix("\b\n").splitlines()
+        if paragraph.startswith(("\b", "Example: ")):  # \b is click's mark for a block that keeps its lines
+            heading, *lines = paragraph.removeprefix("\b\n").replace("Example: ", "Example:\n").splitlines()
             yield from (heading, "", "```sh", *(line.strip() for line in lines), "```", "")
         else:
             yield from (_cell(" ".join(paragraph.split())), "")
-    records = [record for option in command.params if (record := option.get_help_record(context))]
-    yield from _table(
-        ("Option", "Meaning"), ((f"`{flags}`".replace("|", "\\|"), _cell(text)) for flags, text in records)
-    )
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    records = [record for option in options if (record := option.get_help_record(context))]
+    rows = ((_cell(f"`{flags}`".replace(" RANGE", "")), _cell(" ".join(text.split()))) for flags, text in records)
+    yield from _table(("Option", "Meaning"), rows)
 
 
 def error_codes() -> Iterator[str]:

@@ -1,1 +1,4 @@
-"""Weights to encoder.onnx: one graph that holds everything between nanojansky and embedding."""
+"""Export of weights to encoder.onnx: one graph from fluxes in nanojansky to embeddings."""
+
+LICENCE = "BSD-3-Clause"
+"""Licence of exported weights: an SPDX name."""

@@ -1,4 +1,4 @@
-"""``python -m export CHECKPOINT OUT``: weights to the one file that scanning needs, or to a whole release."""
+"""``python -m export CHECKPOINT OUT``: from weights to the file that scanning needs, or to a whole release."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from catalogs.errors import ScannerError
+from export import LICENCE
 from export.embedding_options import DEFAULT, EmbeddingOptions
 from training.config import POOLINGS
 
@@ -20,42 +21,46 @@ from training.config import POOLINGS
     type=click.Choice(POOLINGS),
     default=DEFAULT.pooling,
     show_default=True,
-    help="Of patches to one vector.",
+    help="Pooling of patches to one vector.",
 )
 @click.option(
     "--whitening",
     type=click.FloatRange(0, 1),
     default=DEFAULT.whitening,
     show_default=True,
-    help="Of the principal axes.",
+    help="Whitening of the principal axes: 0 for none, 1 for full.",
 )
 @click.option(
     "--steadiness",
     type=click.FloatRange(min=0),
     default=DEFAULT.steadiness,
     show_default=True,
-    help="How much less counts what changes when an object is turned, noisier or without a band; 0: no less.",
+    help="Reduced weight of what changes when an object is turned, noisier or without a band; 0 for none.",
 )
 @click.option(
     "--emphasis",
     type=click.FloatRange(min=0),
     default=DEFAULT.emphasis,
     show_default=True,
-    help="How many times more what sets simulated lenses apart counts; 0: as much as the rest.",
+    help="Added weight of what distinguishes simulated lenses; 0 for none.",
 )
-@click.option("--cutouts", type=click.Path(file_okay=False, path_type=Path), help="Shards to compare on.")
-@click.option("--card", type=click.Path(dir_okay=False, path_type=Path), help="Also write a model card (Markdown).")
+@click.option(
+    "--cutouts",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of shards to compare on.  [default: made-up galaxies]",
+)
+@click.option("--card", type=click.Path(dir_okay=False, path_type=Path), help="Model card to write (Markdown).")
 @click.option(
     "--evaluation",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="evaluation.json of this model, for the card.",
+    help="Evaluation of this model for the card: evaluation.json.",
 )
 @click.option(
     "--first",
     type=click.Path(exists=True, path_type=Path),
-    help="Run that CHECKPOINT began with, for the card, where CHECKPOINT is too old to tell of it.",
+    help="Run that CHECKPOINT began with, for the card of an early checkpoint.",
 )
-@click.option("--licence", default="BSD-3-Clause", show_default=True, help="SPDX name of the weights' licence.")
+@click.option("--licence", default=LICENCE, show_default=True, help="Licence of the weights: an SPDX name.")
 def export_command(
     checkpoint: Path,
     out: Path,
@@ -69,7 +74,7 @@ def export_command(
     first: Path | None,
     licence: str,
 ) -> None:
-    """Write OUT from the run or file CHECKPOINT, after checking that ONNX Runtime agrees with torch.
+    """Export the run or file CHECKPOINT to OUT, after checking that ONNX Runtime agrees with torch.
 
     OUT is one file if it ends in .onnx, else the folder of a release: encoder.onnx, encoder_fp16.onnx
     (for GPUs), encoder_int8.onnx (for CPUs), model.safetensors, config.json, README.md (the card) and SHA256SUMS.
@@ -100,7 +105,7 @@ def export_command(
 
 
 def main() -> None:
-    """Run the command; a failure the user can act on becomes two lines and exit code 1."""
+    """Run the command; a ``ScannerError`` becomes its report on stderr and exit code 1."""
     try:
         export_command(prog_name="python -m export")
     except ScannerError as error:

@@ -1,4 +1,4 @@
-"""The model card: what the encoder is, what it saw, what was checked, and what it is not for."""
+"""Model card: what the encoder is, its training data, its checks, and its limits."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def render(
     files: Sequence[Path] = (),
     evaluation: Path | None = None,
 ) -> str:
-    """Markdown; everything in it is read from the files, the checkpoint, the verification or ``evaluation.json``.
+    """Write the card in Markdown, from the files, the checkpoint, the verification and ``evaluation.json``.
 
-    ``files`` are those of the release (else the one that was exported); ``formats`` tells how others agree.
+    ``files`` are those of the release, by default the exported one; ``formats`` holds the agreement of the others.
     """
     contract, checkpoint = done.contract, done.checkpoint
-    measured = [] if evaluation is None else ["## What it is worth", _worth(evaluation)]
+    measured = [] if evaluation is None else ["## Evaluation", _worth(evaluation)]
     parts = [
         f"# {checkpoint.config.name}: a masked autoencoder's encoder of survey cutouts",
-        _what(contract), "## Use", USE, *measured, "## What it saw", _seen(checkpoint), "## How it was trained",
-        _trained(checkpoint), "## Pixels", _pixels(contract), "## What was checked", _checked(done, formats or {}),
+        _what(contract), "## Use", USE, *measured, "## Training data", _seen(checkpoint), "## Training",
+        _trained(checkpoint), "## Pixels", _pixels(contract), "## Checks", _checked(done, formats or {}),
         "## Limits", LIMITS, "## Licence and checksums", _sums(done, files or [done.path]),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
@@ -60,17 +60,17 @@ with torch.no_grad():
     embedding = encoder(torch.as_tensor(flux))
 ```
 
-`sha256sum --check --ignore-missing SHA256SUMS` checks what is there: an installed package comes without
+`sha256sum --check --ignore-missing SHA256SUMS` checks the files; an installed package comes without
 `model.safetensors`."""
 
 LIMITS = """\
-- It knows similarity, not lenses: neighbours of a lens are candidates to look at, not detections.
-- Trained on the cutouts above only, without a label of any real object; other depths, seeing or pixel scales shift its
-  vectors. Windows of another pixel scale must be resampled to the one above first.
-- Vectors of this model compare with vectors of this model only, as cosine. They are centred on its training cutouts.
-- A window in which every band is missing still gives a unit vector; it means nothing. Use `valid_fraction`."""
+- It measures similarity: neighbours of a lens are candidates to look at, not detections.
+- It was trained on the cutouts above only, without a label of any real object. Another depth, seeing or pixel scale
+  shifts its embeddings. Cutouts of another pixel scale must be resampled to the one above first.
+- Embeddings of this model can only be compared with each other, by cosine. They are centred on its training cutouts.
+- A cutout without data in any band still gets a unit vector, which is meaningless. Filter by `valid_fraction`."""
 
-SIMULATED = "scenes of `training/simulate`: galaxies, stars, lenses and look-alikes as UNIONS would see them"
+SIMULATED = "scenes of `training/simulate`: galaxies, stars, lenses and look-alikes as UNIONS observes them"
 
 
 def _what(contract: Contract) -> str:
@@ -121,41 +121,40 @@ def _trained(checkpoint: Checkpoint) -> str:
 
 
 def _augmented(augment: Augment) -> str:
-    """How cutouts were changed on the way, in a sentence."""
+    """Describe the augmentation in a sentence."""
     parts = [
         (augment.flips, "turned and mirrored"),
         (augment.jitter, f"moved by up to {augment.jitter} px"),
-        (augment.drop_band, f"each band hidden in {augment.drop_band:.0%} of cases"),
-        (augment.drop_patch, f"each patch of a band in {augment.drop_patch:.0%}"),
-        (augment.noise, f"with noise added of up to {augment.noise:g} times that of their sky"),
+        (augment.drop_band, f"with each band hidden in {augment.drop_band:.0%} of cases"),
+        (augment.drop_patch, f"with each patch of a band hidden in {augment.drop_patch:.0%}"),
+        (augment.noise, f"with added noise of up to {augment.noise:g} times that of their background"),
     ]
-    said = ", ".join(text for wanted, text in parts if wanted)
-    return f"Cutouts were seen {said or 'as they are'}."
+    changes = ", ".join(text for used, text in parts if used)
+    return f"Cutouts were {changes or 'used as they are'}."
 
 
 def _terms(checkpoint: Checkpoint) -> str:
-    """What was learned beside the reconstruction, and where the weights began."""
-    wanted, said = checkpoint.config.objective, ""
-    if wanted.contrast:
-        said += (
-            f" Two views of every cutout were compared (InfoNCE, weight {wanted.contrast:g}, {wanted.temperature:g})."
+    """Describe the terms beside the reconstruction, and the runs before this one."""
+    objective, text = checkpoint.config.objective, ""
+    if objective.contrast:
+        numbers = f"weight {objective.contrast:g}, temperature {objective.temperature:g}"
+        text += f" Two views of every cutout were compared (InfoNCE, {numbers})."
+    if objective.simulated:
+        text += (
+            f" A linear layer learned the kinds of simulated objects (cross entropy, weight {objective.simulated:g})."
         )
-    if wanted.simulated:
-        said += (
-            f" The kinds of simulated objects were told by a linear layer (cross entropy, weight {wanted.simulated:g})."
-        )
-    return said + _began(checkpoint)
+    return text + _describe_stages(checkpoint)
 
 
-def _began(checkpoint: Checkpoint) -> str:
-    """The runs before this one; of a checkpoint that does not tell, the digest of the weights it began with."""
-    told = [
+def _describe_stages(checkpoint: Checkpoint) -> str:
+    """Describe the runs before this one; an early checkpoint only has the digest of the weights it began with."""
+    stages = [
         f"`{stage['name']}`: {stage['steps']} steps, {stage['images']:,} images, {stage['minutes']:.0f} min, "
         f"{stage['mask_ratio']:.0%} of patches masked, {'normalised' if stage['normalised_target'] else 'stretched'} "
         f"pixels (weights `{stage['weights_sha256']}`)"
         for stage in checkpoint.data.get("stages", [])
     ]
-    origin = "; then ".join(told) or f"`{checkpoint.data.get('began_with', '')}`"
+    origin = "; then ".join(stages) or f"`{checkpoint.data.get('began_with', '')}`"
     return f" The run began with the weights of {origin}." if "began_with" in checkpoint.data else ""
 
 
@@ -169,7 +168,7 @@ def _pixels(contract: Contract) -> str:
 
 def _worth(evaluation: Path) -> str:
     return (
-        "On real lenses that were never trained on, labelled pictures and simulations, beside baselines. "
+        "Measured on real lenses that were not trained on, labelled pictures and simulations, beside baselines. "
         "docs/develop/evaluation.md describes each measure."
         f"\n\n{card_table(evaluation)}\n\n{NOTE}"
     )
@@ -179,15 +178,15 @@ def _checked(done: Exported, formats: Mapping[str, Agreement]) -> str:
     found = done.verification
     rows = ((name, f"{worst:.1e}") for name, worst in found.worst.items())
     return (
-        f"ONNX Runtime against torch on {found.pixels}, largest difference of a coordinate "
+        f"ONNX Runtime against torch on {found.pixels}, largest difference of any coordinate "
         f"(at most {found.tolerance:.0e}):\n\n"
         + markdown_table(("check", "max abs difference"), rows)
-        + "".join(f"\n\n{name} against fp32, such pixels: {agreement}." for name, agreement in formats.items())
+        + "".join(f"\n\n{name} against fp32, on such pixels: {agreement}." for name, agreement in formats.items())
     )
 
 
 def _sums(done: Exported, files: Sequence[Path]) -> str:
     sums = ((path.name, f"`{file_sha256(path)}`") for path in files)
     return f"{done.contract.licence}\n\n" + markdown_table(
-        ("file", "sha256"), [*sums, ("weights, whatever file they are in", f"`{done.contract.weights_sha256}`")]
+        ("file", "sha256"), [*sums, ("weights, in any file format", f"`{done.contract.weights_sha256}`")]
     )

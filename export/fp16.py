@@ -1,4 +1,4 @@
-"""The same encoder with weights in half precision: half the size, and what a GPU is fastest at."""
+"""The encoder in half precision: half the size, and the fastest format of a GPU."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from scanner.encoder.contract import Contract
 class HalfEncoder(nn.Module):
     """An encoder that computes in float16 between float32 input and output.
 
-    Fluxes in nJy overflow float16 (65504), so stretch and standardisation stay in float32, outside; so do pooling,
-    centring, rotation and unit length, whose sums want the digits.
+    Stretch and standardisation stay outside in float32, since fluxes in nJy overflow float16 (65504). So do pooling,
+    centring, rotation and unit length, whose sums need the digits.
     """
 
     def __init__(self, encoder: nn.Module) -> None:
@@ -30,15 +30,16 @@ class HalfEncoder(nn.Module):
 
 
 def to_half(graph: EmbeddingGraph) -> EmbeddingGraph:
-    """A copy of the graph whose encoder computes in float16."""
+    """Copy the graph with an encoder that computes in float16."""
     half = deepcopy(graph)
     half.encoder = HalfEncoder(graph.encoder)
     return half
 
 
 def export_half(graph: EmbeddingGraph, contract: Contract, out: Path, full: Path, flux: Vectors) -> Agreement:
-    """Write ``out`` if its vectors of ``flux`` [N, B, S, S] are those of the float32 file ``full`` within rounding.
+    """Write ``out`` if its vectors of ``flux`` [N, B, S, S] agree with those of the float32 file ``full``.
 
-    Raises ``ScannerError`` ``export.precision``: activations beyond 65504 are the usual cause.
+    Raises:
+        ScannerError: ``export.precision``; activations beyond 65504 are the usual cause.
     """
     return write_format(trace(to_half(graph), contract), "fp16", contract, out, full, flux)

@@ -1,4 +1,4 @@
-"""Everything between nanojansky and embedding as one module: what becomes ``encoder.onnx``."""
+"""Embedding graph: the module from fluxes in nanojansky to embeddings that becomes ``encoder.onnx``."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from training.loop.checkpoint import Checkpoint
 from training.model.pixels import missing_share
 from training.model.pooling import Statistics, orient_axes, pool
 
-LEAST_VARIANCE = 1e-6  # of the first axis; what varies less is rounding, not to be blown up
+LEAST_VARIANCE = 1e-6  # of that of the first axis; smaller variances are rounding errors
 TINY = 1e-30
 
 
 class EmbeddingGraph(nn.Module):
-    r"""Flux [N, B, S, S] in nJy, NaN = no data, to unit vectors [N, D].
+    r"""Embeds flux [N, B, S, S] in nJy, NaN for no data, to unit vectors [N, D].
 
     .. math:: e = \hat{v}, \quad v = (\operatorname{pool}(\operatorname{encoder}(\operatorname{pixels}(f))) - c - m M) P
 
-    with the very ``Pixels`` and ``Encoder`` objects of the training, no patch masked. :math:`c` is the mean of training
-    cutouts, and :math:`m M` what bands that are missing (shares :math:`m`) add to a vector on average: without it
-    objects are alike because the same bands are missing. For :math:`P` see ``projection``.
+    with the ``Pixels`` and ``Encoder`` modules of the training and no patch masked. :math:`c` is the mean of training
+    cutouts, and :math:`m M` the mean effect of missing bands (shares :math:`m`), without which objects that miss the
+    same bands would be similar. For :math:`P` see ``projection``.
     """
 
     mean: Tensor
@@ -30,7 +30,7 @@ class EmbeddingGraph(nn.Module):
     projection: Tensor
 
     def __init__(self, checkpoint: Checkpoint, options: EmbeddingOptions = DEFAULT) -> None:
-        """Raises ``ScannerError`` ``checkpoint.unfinished`` if the run has no embedding statistics yet."""
+        """Raise ``checkpoint.unfinished`` if the run has no embedding statistics yet."""
         super().__init__()
         if options.pooling not in checkpoint.statistics:
             raise ScannerError(
@@ -41,7 +41,7 @@ class EmbeddingGraph(nn.Module):
         model, statistics = checkpoint.model(), checkpoint.statistics[options.pooling]
         self.pixels, self.encoder, self.options = model.pixels, model.encoder, options
         for block in self.encoder.vit.blocks:
-            block.attn.fused_attn = False  # plain matrix products: what ONNX Runtime is fastest at
+            block.attn.fused_attn = False  # plain matrix products are fastest in ONNX Runtime
         self.register_buffer("mean", statistics.mean)
         self.register_buffer("missing", statistics.missing)
         self.register_buffer("projection", projection(statistics, options))
@@ -49,34 +49,41 @@ class EmbeddingGraph(nn.Module):
 
     def forward(self, flux: Tensor) -> Tensor:
         pixels, valid = self.pixels.stretch(flux)
-        pooled = pool(self.encoder(self.pixels.filled(pixels, valid)), self.options.pooling)
+        pooled = pool(self.encoder(self.pixels.filled(pixels, valid)), self.options.pooling)  # (N, D)
         vector = (pooled - self.mean - missing_share(valid) @ self.missing) @ self.projection
         return vector / torch.sqrt(torch.sum(vector * vector, dim=1, keepdim=True)).clamp(min=1e-12)
 
 
 def projection(statistics: Statistics, options: EmbeddingOptions) -> Tensor:
-    r"""The matrix [D, D] behind the centring: :math:`P = R \Lambda^{-w/2} (1 + s N / \tau)^{-1/2} (1 + k\, u u^T) T`.
+    r"""Compute the matrix [D, D] behind the centring.
 
-    Principal axes :math:`R` of variances :math:`\Lambda`; ``whitening`` :math:`w` is 0 (none: brightness decides alone)
-    to 1 (full: all axes count the same, the noisiest too, and trees over the vectors find nothing). :math:`N` is how
-    vectors change, so whitened, when an object is turned, moved, noisier or without a band: what changes them as much
-    as objects differ along a typical axis (:math:`\tau`, the mean variance) counts less by :math:`\sqrt{1 + s}`, with
-    ``steadiness`` :math:`s` (within-class covariance normalisation, Hatch et al. 2006, Interspeech). Along :math:`u`,
-    the unit vector from simulated galaxies and look-alikes to simulated lenses, differences count 1 + ``emphasis``
-    :math:`k` times. The rotation :math:`T` makes dimensions uncorrelated again and orders them by falling variance,
-    so that the first ones alone are a shorter embedding.
+    .. math:: P = R \Lambda^{-w/2} (1 + s N / \tau)^{-1/2} (1 + k\, u u^T) T
+
+    :math:`R` are principal axes of variances :math:`\Lambda`. ``whitening`` :math:`w` is 0 (none: brightness dominates)
+    to 1 (full: all axes count the same, noisy ones too). :math:`N` is the covariance of the changes of whitened vectors
+    when an object is turned, moved, noisier or without a band. Where such a change is as large as the difference of
+    objects along a typical axis (:math:`\tau`, the mean variance), the weight falls by :math:`\sqrt{1 + s}`, with
+    ``steadiness`` :math:`s`. Along :math:`u`, the unit vector from simulated galaxies and look-alikes to simulated
+    lenses, differences count 1 + ``emphasis`` :math:`k` times. The rotation :math:`T` makes dimensions uncorrelated
+    again and orders them by falling variance, so that the first ones alone are a shorter embedding.
+
+    Source: within-class covariance normalisation, Hatch et al. 2006, Interspeech.
     """
     variance, rotation = statistics.variance.double(), statistics.rotation.double()
+    # Partial whitening: R Lambda^(-w/2), with a floor under the variances.
     plain = axes = rotation * (variance + LEAST_VARIANCE * variance[0]).clamp(min=TINY) ** (-options.whitening / 2)
     spread = rotation * variance.sqrt()
+    # Steadiness: a symmetric square root of (1 + s N / tau)^-1, in the eigenbasis of N.
     if options.steadiness and statistics.changes.any():
         change, along = torch.linalg.eigh(axes.T @ statistics.changes.double() @ axes)
         typical = (spread.T @ axes).square().sum() / len(axes)
         axes = axes @ (along * (1 + options.steadiness * change.clamp(min=0) / typical).rsqrt()) @ along.T
+    # Emphasis: stretch the axis towards simulated lenses.
     lens = statistics.lens.double() @ axes
     if options.emphasis and lens.any():
         lens = lens / lens.norm()
         axes = axes + options.emphasis * torch.outer(axes @ lens, lens)
+    # The steps above mix the axes; rotate back to principal axes, by falling variance.
     if axes is not plain:
         varying = spread.T @ axes
         axes = axes @ orient_axes(torch.linalg.eigh(varying.T @ varying).eigenvectors.flip(1))

@@ -1,10 +1,9 @@
-r"""The same encoder with the matrix products of its blocks in 8 bits: what a CPU is fastest at.
+r"""The encoder with the matrix products of its blocks in 8 bits, the fastest format of a CPU.
 
-Weights have 7 bits and one scale a column, activations 8 bits and one scale a product, found beforehand on calibration
-windows. A scale taken from each batch as it comes ("dynamic") agrees no better and is hardly faster, and with it the
-vector of an object would depend on what else is in its batch. With 8 bits of weights it would depend on the processor:
-without VNNI, sums of two products are cut off at 16 bits (centred cosine 0.995 instead of 0.9996). Attention, stretch,
-patches, pooling and projection stay in float32.
+Weights have 7 bits and one scale a column; activations have 8 bits and one scale a product, which is determined on
+calibration cutouts. With a scale of each batch ("dynamic" quantisation) the embedding of an object would depend on its
+batch. With 8 bits of weights it would depend on the processor, since without VNNI sums of two products saturate at 16
+bits. Attention, stretch, patches, pooling and projection stay in float32.
 """
 
 from __future__ import annotations
@@ -30,13 +29,16 @@ MICROSOFT = "com.microsoft"
 def export_int8(full: Path, contract: Contract, out: Path, calibration: Vectors, flux: Vectors) -> Agreement:
     """Write ``out``, the float32 file ``full`` in 8 bits, if its vectors of ``flux`` [N, B, S, S] agree.
 
-    ``calibration`` [M, B, S, S] are other windows. Raises ``ScannerError`` ``export.precision``.
+    ``calibration`` [M, B, S, S] are other cutouts.
+
+    Raises:
+        ScannerError: ``export.precision``.
     """
     return write_format(quantise(full, add_gaps(calibration)), "int8", contract, out, full, flux)
 
 
 def quantise(full: Path, calibration: Vectors) -> onnx.ModelProto:
-    """The graph of ``full`` with 8-bit products, activations scaled to the range they have on ``calibration``."""
+    """Quantise the products of ``full`` to 8 bits, with activations scaled to their range on ``calibration``."""
     with TemporaryDirectory() as folder, quiet():
         made = Path(folder) / "int8.onnx"
         quantize_static(
@@ -49,14 +51,14 @@ def quantise(full: Path, calibration: Vectors) -> onnx.ModelProto:
 
 
 def block_products(model: onnx.ModelProto) -> list[str]:
-    """Names of the products of tokens [N, T, D] and weights; those of pooled vectors [N, D] lie outside the encoder."""
+    """List the products of tokens [N, T, D] and weights; those of pooled vectors [N, D] lie outside the encoder."""
     weights = {tensor.name for tensor in model.graph.initializer}
     products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
     return [node.name for node in products if node.name.startswith("/encoder/blocks")]
 
 
 def add_gaps(flux: Vectors) -> Vectors:
-    """The windows, of which every third lacks a band and every third some of its pixels: so surveys are."""
+    """Take a band from every third cutout and some pixels from another third, as in surveys."""
     random, flux = np.random.default_rng(0), flux.copy()
     for row in range(0, len(flux), 3):
         flux[row, random.integers(flux.shape[1])] = np.nan
@@ -66,15 +68,15 @@ def add_gaps(flux: Vectors) -> Vectors:
 
 
 def fuse_products(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Every product of two dequantised tensors, and the bias added to it, as one node of ONNX Runtime.
+    """Replace each product of two dequantised tensors, and the bias added to it, by one node of ONNX Runtime.
 
-    It would fuse most of this itself, but adds biases in passes of their own, and turns whole activations back to
-    float32 to ask for their shape: a fifth of the time.
+    ONNX Runtime fuses most of this itself, but adds biases in separate passes and dequantises whole activations to
+    read their shape.
     """
     graph = model.graph
     makers = {name: node for node in graph.node for name in node.output}
     weights = {tensor.name for tensor in graph.initializer}
-    gone: set[int] = set()
+    removed: set[int] = set()
     for node in graph.node:
         pair = [makers.get(name) for name in node.input]
         if node.op_type != "MatMul" or any(x is None or x.op_type != "DequantizeLinear" for x in pair):
@@ -82,17 +84,17 @@ def fuse_products(model: onnx.ModelProto) -> onnx.ModelProto:
         left, right = pair
         adding = [user for user in _users(graph, node.output[0]) if user.op_type == "Add"]
         bias = [name for user in adding for name in user.input if name in weights]
-        for user in _users(graph, left.output[0]):  # what asks for a shape asks the tensor itself
+        for user in _users(graph, left.output[0]):  # shapes are read from the quantised tensor
             _renamed(user.input, left.output[0], makers[left.input[0]].input[0])
         node.op_type, node.domain = "MatMulIntegerToFloat", MICROSOFT
         node.input[:] = [x.input[place] for place in range(3) for x in (left, right)] + bias
         if bias:
             node.output[:] = adding[0].output
-        gone |= {id(left), id(right), *(id(user) for user in adding if bias)}
-    kept = [node for node in graph.node if id(node) not in gone]
+        removed |= {id(left), id(right), *(id(user) for user in adding if bias)}
+    nodes = [node for node in graph.node if id(node) not in removed]
     tensors = sorted(graph.initializer, key=lambda tensor: tensor.name)
     del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(kept)
+    graph.node.extend(nodes)
     graph.initializer.extend(tensors)
     model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
     return model
@@ -118,7 +120,7 @@ class _Windows(CalibrationDataReader):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """The root logger is told about pre-processing that this graph does not need."""
+    """Silence the root logger, which recommends a pre-processing that this graph does not need."""
     logging.disable(logging.WARNING)
     try:
         yield

@@ -1,4 +1,4 @@
-"""An encoder in another number format: written only if its vectors are those of float32, and says what it costs."""
+"""Number formats: a file is written only if its embeddings agree with those of float32, and records the agreement."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Agreement:
-    """Between unit vectors of two formats, the mean of all taken out first: cosines, and the share of near neighbours.
+    """Agreement of the unit vectors of two formats: cosines after centring, and the share of common neighbours.
 
-    Without that the cosine says little: vectors that all share a large mean agree in it.
+    Without centring the cosine means little: vectors that share a large mean agree in it.
     """
 
     centred_cosine: float
@@ -47,24 +47,28 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Bar:
-    """What a file of a format must reach to be written."""
+class Threshold:
+    """Least agreement of a file that is written."""
 
     centred_cosine: float
     neighbour_overlap: float
 
 
-BARS: Mapping[str, Bar] = {"fp16": Bar(0.999, 0.95), "int8": Bar(0.995, 0.95)}
+THRESHOLDS: Mapping[str, Threshold] = {"fp16": Threshold(0.999, 0.95), "int8": Threshold(0.995, 0.95)}
 
 
 def write_format(
     model: onnx.ModelProto, precision: str, contract: Contract, out: Path, full: Path, flux: Vectors
 ) -> Agreement:
-    """Write ``model`` to ``out`` if its vectors of ``flux`` [N, B, S, S] are those of the float32 file ``full``.
+    """Write ``model`` to ``out`` if its vectors of ``flux`` [N, B, S, S] agree with those of the float32 file ``full``.
 
-    Its contract says the format and the agreement. Raises ``ScannerError`` ``export.precision`` where the agreement is
-    below the format's ``BARS``, or a vector is not of unit length on any of the cases of ``export.verify``.
+    The contract of the file holds the format and the agreement.
+
+    Raises:
+        ScannerError: ``export.precision`` if the agreement is below the ``THRESHOLDS`` of the format, or a vector of a
+            case of ``export.verify`` is not of unit length.
     """
+    # Unit length on all cases, such as missing bands and sentinels, which the agreement does not cover.
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=PROVIDERS)
     for name, batch in cases(flux[:ROWS]):
         length = np.linalg.norm(session.run(None, {"flux": batch})[0], axis=1)
@@ -72,25 +76,25 @@ def write_format(
             raise _refused(precision, f"on the check {name!r} a vector is not of unit length")
     reference = onnxruntime.InferenceSession(full, providers=PROVIDERS)
     agreement = agree(vectors(reference, flux), vectors(session, flux))
-    bar = BARS[precision]
+    least = THRESHOLDS[precision]
     if not (
-        agreement.centred_cosine >= bar.centred_cosine and agreement.neighbour_overlap >= bar.neighbour_overlap
+        agreement.centred_cosine >= least.centred_cosine and agreement.neighbour_overlap >= least.neighbour_overlap
     ):  # NaN fails too
         raise _refused(precision, str(agreement))
-    said = add_contract(model, replace(contract, precision=precision, fidelity=agreement.to_dict()))
+    described = add_contract(model, replace(contract, precision=precision, fidelity=agreement.to_dict()))
     with replacing(out) as temporary:
-        temporary.write_bytes(said.SerializeToString(deterministic=True))
+        temporary.write_bytes(described.SerializeToString(deterministic=True))
     return agreement
 
 
 def vectors(session: Any, flux: Vectors, batch: int = 16) -> Vectors:
-    """``flux`` [N, B, S, S] through a session, to [N, D]."""
+    """Embed ``flux`` [N, B, S, S] by a session, to [N, D]."""
     parts = (flux[start : start + batch] for start in range(0, len(flux), batch))
     return np.concatenate([session.run(["embedding"], {"flux": part})[0] for part in parts])
 
 
 def agree(one: Vectors, other: Vectors) -> Agreement:
-    """How alike two sets of unit vectors [N, D] of the same N objects are; ``one`` gives the mean."""
+    """Compare two sets of unit vectors [N, D] of the same N objects, both centred by the mean of ``one``."""
     mean = one.mean(axis=0)
     a, b = one - mean, other - mean
     cosine = np.sum(a * b, axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
@@ -109,5 +113,5 @@ def _refused(precision: str, why: str) -> ScannerError:
     return ScannerError(
         ErrorCode.EXPORT_PRECISION,
         f"{precision} changes the vectors too much: {why}. No {precision} file was written.",
-        "Give --cutouts to calibrate and compare on real pixels; else scan with the float32 file.",
+        "Give --cutouts to calibrate and compare on real pixels, or scan with the float32 file.",
     )

@@ -1,4 +1,4 @@
-"""A model as others take it: ONNX in three number formats, the weights, what they are, the card, and checksums of all.
+"""Release of a model: ONNX in three number formats, the weights, their configuration, the card, and checksums.
 
 >>> encoder = load(Path("small"))  # a torch module of safetensors and config.json; nothing else is needed
 >>> with torch.no_grad():
@@ -18,13 +18,14 @@ from catalogs.atomic import replacing, write_text
 from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import read_record
+from export import LICENCE
 from export.card import render
 from export.embedding_options import DEFAULT, EmbeddingOptions
 from export.fp16 import export_half
 from export.graph import EmbeddingGraph
 from export.int8 import export_int8
 from export.precision import Agreement
-from export.to_onnx import LICENCE, Exported, export
+from export.to_onnx import Exported, export
 from export.verify import comparison_pixels
 from scanner.encoder.contract import of_precision
 from training.config import Config
@@ -35,12 +36,12 @@ from training.model.pooling import Statistics
 ENCODER, WEIGHTS = "encoder.onnx", "model.safetensors"
 CONFIG, CARD, SUMS = "config.json", "README.md", "SHA256SUMS"
 COMPARED, CALIBRATED = 512, 192
-"""Windows that formats are compared on, and others that activations are scaled by."""
+"""Number of cutouts that formats are compared on, and of others that calibrate activations."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """A folder that is complete, the float32 export in it, and how well the other formats agree with it, by name."""
+    """A complete folder, the float32 export in it, and the agreement of the other formats with it, by name."""
 
     folder: Path
     exported: Exported
@@ -56,12 +57,15 @@ def release(
     evaluation: Path | None = None,
     first: Path | None = None,
 ) -> Release:
-    """Write all files of a release into ``folder``; the checksums last, so they are there when it is complete.
+    """Write all files of a release into ``folder``, the checksums last.
 
-    Those of an earlier release are taken away first: where a new file is refused, no old one stands in for it.
-    ``evaluation`` is the evaluation.json whose table goes into the card. Raises what ``export`` raises,
-    ``export.precision`` and ``evaluate.no_table``.
+    The files of an earlier release are removed first, so that none of them stays where a new one is refused.
+    ``evaluation`` is the evaluation.json whose table goes into the card.
+
+    Raises:
+        ScannerError: ``export.precision``, ``evaluate.no_table``, or what ``export`` raises.
     """
+    # Without the checksums a folder is incomplete, so they are the first to go and the last to come.
     half, small = (of_precision(folder / ENCODER, name) for name in ("fp16", "int8"))
     named = (ENCODER, half.name, small.name, WEIGHTS, CONFIG)
     for name in (SUMS, CARD, *named):
@@ -69,6 +73,7 @@ def release(
     done = export(checkpoint, folder / ENCODER, options, cutouts, licence, first)
     graph = EmbeddingGraph(done.checkpoint, options)
     flux = comparison_pixels(graph, done.checkpoint.config, cutouts, COMPARED)
+    # Activations are calibrated on other pixels than the formats are compared on.
     others = comparison_pixels(graph, done.checkpoint.config, cutouts, CALIBRATED, seed=1)
     formats = {
         "fp16": export_half(graph, done.contract, half, done.path, flux),
@@ -89,27 +94,29 @@ def release(
 
 
 def write_weights(graph: EmbeddingGraph, path: Path) -> None:
-    """Everything between flux and embedding: stretch, encoder, centring and rotation; no decoder."""
+    """Write all weights between flux and embedding: stretch, encoder, centring and rotation, without the decoder."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in graph.state_dict().items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, {"format": "pt"}))
 
 
 def load(folder: Path) -> EmbeddingGraph:
-    """The encoder of a release as a torch module, in evaluation mode, from ``config.json`` and ``model.safetensors``.
+    """Load the encoder of a release as a torch module in evaluation mode, from ``config.json`` and the weights.
 
-    Raises ``ScannerError`` ``release.damaged`` where one of them is missing or does not fit the other.
+    Raises:
+        ScannerError: ``release.damaged`` if a file is missing or they do not fit each other.
     """
     try:
-        said = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        config = Config.from_dict(said["training"], str(folder / CONFIG))
-        options = read_record(said["recipe"], EmbeddingOptions)
+        config_json = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = Config.from_dict(config_json["training"], str(folder / CONFIG))
+        options = read_record(config_json["recipe"], EmbeddingOptions)
+        # The graph is built with blank weights and statistics, which the file then replaces.
         blank = MaskedAutoencoder(config.model).state_dict()
         statistics = {options.pooling: Statistics.blank(len(config.model.bands), config.model.dim)}
         checkpoint = Checkpoint(config, {}, {}, blank, statistics=statistics)
         graph = EmbeddingGraph(checkpoint, options)
         graph.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        hint = "Compare the files with SHA256SUMS: sha256sum -c SHA256SUMS"
-        raise ScannerError(ErrorCode.RELEASE_DAMAGED, f"{folder} is no complete release: {error}.", hint) from error
+        hint = "Check the files: sha256sum -c SHA256SUMS"
+        raise ScannerError(ErrorCode.RELEASE_DAMAGED, f"{folder} is not a complete release: {error}.", hint) from error
     return graph

@@ -1,4 +1,4 @@
-"""From checkpoint to a verified ``encoder.onnx`` with its contract inside."""
+"""Export of a checkpoint to a verified ``encoder.onnx`` that holds its contract."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import onnx
 import torch
 
 from catalogs.atomic import replacing
+from export import LICENCE
 from export.embedding_options import DEFAULT, EmbeddingOptions
 from export.graph import EmbeddingGraph
 from export.verify import Verification, verify
@@ -18,12 +19,11 @@ from scanner.encoder.contract import CONTRACT_KEY, Contract
 from training.loop.checkpoint import Checkpoint, add_first_stages, load
 
 OPSET = 17
-LICENCE = "BSD-3-Clause"
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that has passed."""
+    """A file that was verified."""
 
     path: Path
     contract: Contract
@@ -39,17 +39,20 @@ def export(
     licence: str = LICENCE,
     first: Path | None = None,
 ) -> Exported:
-    """Write ``out`` if, and only if, ONNX Runtime computes from it what torch computes (see ``export.verify``).
+    """Write ``out`` if ONNX Runtime computes from it what torch computes (see ``export.verify``).
 
     ``cutouts`` is a folder of shards to compare on; without it, made-up galaxies are used. ``first`` is the run that an
-    older ``checkpoint`` began with, of which it tells no more than the digest.
-    Raises ``ScannerError``: ``export.disagrees``, and those of ``training.loop.checkpoint``.
+    early ``checkpoint`` began with, of which it only holds the digest.
+
+    Raises:
+        ScannerError: ``export.disagrees``, or what ``training.loop.checkpoint`` raises.
     """
     source = load(checkpoint)
     if first is not None:
         source = add_first_stages(source, load(first))
     graph = EmbeddingGraph(source, options)
     contract = make_contract(source, graph, licence)
+    # The file takes its place after it is verified.
     with replacing(out) as temporary:
         temporary.write_bytes(add_contract(trace(graph, contract), contract).SerializeToString(deterministic=True))
         verification = verify(temporary, graph, source.config, cutouts)
@@ -57,7 +60,7 @@ def export(
 
 
 def make_contract(checkpoint: Checkpoint, graph: EmbeddingGraph, licence: str = LICENCE) -> Contract:
-    """What the file promises about its pixels and vectors."""
+    """Make the contract of a file about its pixels and vectors."""
     model, progress = checkpoint.config.model, checkpoint.progress
     return Contract(
         bands=model.bands, pixel_scale=model.pixel_scale, window=model.window, embedding_dim=model.dim,
@@ -69,11 +72,11 @@ def make_contract(checkpoint: Checkpoint, graph: EmbeddingGraph, licence: str = 
 
 
 def trace(graph: EmbeddingGraph, contract: Contract) -> onnx.ModelProto:
-    """The graph as ONNX, batch dimension free, all others fixed.
+    """Trace the graph to ONNX, with a free batch dimension and all others fixed.
 
-    By the TorchScript-based exporter at opset 17: measured on CPUs, ONNX Runtime runs its graph 10-18 % faster than
-    those of the dynamo-based one (opset 23, 18), and every ONNX Runtime since 1.13 reads it. Where torch no longer has
-    it, ``dynamo=True`` with ``dynamic_shapes`` and opset 18 gives the same numbers.
+    The TorchScript-based exporter at opset 17 is used: ONNX Runtime runs its graph faster than that of the dynamo-based
+    one, and every ONNX Runtime since 1.13 reads it. Where torch no longer has it, ``dynamo=True`` with
+    ``dynamic_shapes`` and opset 18 gives the same numbers.
     """
     example = torch.zeros(2, len(contract.bands), contract.window, contract.window)
     file = io.BytesIO()
@@ -86,7 +89,7 @@ def trace(graph: EmbeddingGraph, contract: Contract) -> onnx.ModelProto:
 
 
 def add_contract(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
-    """The model with nothing but the contract in its metadata: exporters leave source paths in nodes."""
+    """Put the contract into the metadata of a model, and remove all else, such as the source paths of the exporter."""
     for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")

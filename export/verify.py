@@ -1,4 +1,4 @@
-"""Does ONNX Runtime compute from the file what torch computes from the weights?"""
+"""Verification: ONNX Runtime computes from the file what torch computes from the weights."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from export.graph import EmbeddingGraph
 from training.config import Config
-from training.loop.batches import CENTRED, TRAIN, VALIDATE, make_batch, open_cutouts
+from training.cutouts.shards import TRAIN, VALIDATE
+from training.loop.batches import CENTRED, make_batch, open_cutouts
 from training.loop.statistics import draw_keys
 
 TOLERANCE = 1e-5
-"""Largest difference of any coordinate of any unit vector. float32 sums in another order differ by 1e-7 to 1e-6."""
+"""Largest difference of any coordinate of any unit vector, ten times that of float32 sums in another order."""
 
 ROWS = 64
 Pixels = NDArray[np.float32]
@@ -26,7 +27,7 @@ Pixels = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Verification:
-    """``worst`` difference of every check, and what it was made on."""
+    """The ``worst`` difference of each check, and a description of its pixels."""
 
     pixels: str
     worst: dict[str, float]
@@ -36,7 +37,8 @@ class Verification:
 def verify(path: Path, graph: EmbeddingGraph, config: Config, cutouts: Path | None = None) -> Verification:
     """Compare the file with the module on batches of 1, 2 and 64, with missing bands, pixels and sentinels.
 
-    Raises ``ScannerError`` ``export.disagrees`` at the first check that fails.
+    Raises:
+        ScannerError: ``export.disagrees`` at the first check that fails.
     """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     flux = comparison_pixels(graph, config, cutouts)
@@ -46,6 +48,7 @@ def verify(path: Path, graph: EmbeddingGraph, config: Config, cutouts: Path | No
             expected = graph(torch.from_numpy(batch)).numpy()
         found = session.run(["embedding"], {"flux": batch})[0]
         worst[name] = _difference(name, found, expected)
+    # The embedding of an object must not depend on its batch.
     alone = np.concatenate([session.run(["embedding"], {"flux": flux[i : i + 1]})[0] for i in range(8)])
     worst["rows alone and in a batch"] = _difference("rows", alone, session.run(["embedding"], {"flux": flux})[0][:8])
     return Verification("made-up galaxies" if cutouts is None else "cutouts of the shards", worst)
@@ -54,12 +57,12 @@ def verify(path: Path, graph: EmbeddingGraph, config: Config, cutouts: Path | No
 def comparison_pixels(
     graph: EmbeddingGraph, config: Config, cutouts: Path | None = None, rows: int = ROWS, seed: int = 0
 ) -> Pixels:
-    """Windows [``rows``, B, S, S] to compare files on, fewer where there are not so many: of shards, else made up."""
+    """Make at most ``rows`` cutouts [n, B, S, S] to compare files on: of shards if given, else made up."""
     return make_galaxies(graph, rows, seed) if cutouts is None else _stored(cutouts, config, rows, seed)
 
 
 def _difference(name: str, found: Pixels, expected: Pixels) -> float:
-    """The largest difference; unit length and finite values are asked of both."""
+    """Find the largest difference; both must be finite and ``found`` of unit length."""
     worst = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
     length = float(np.abs(np.linalg.norm(found, axis=1) - 1).max())
     if not max(worst, length) <= TOLERANCE:
@@ -67,13 +70,13 @@ def _difference(name: str, found: Pixels, expected: Pixels) -> float:
             ErrorCode.EXPORT_DISAGREES,
             f"Check {name!r}: ONNX Runtime and torch differ by {worst:.2e}, lengths differ from 1 by {length:.2e}; "
             f"at most {TOLERANCE:.0e} is allowed. No file was written.",
-            "Run the same export with another onnxruntime or torch; their versions are the usual cause.",
+            "Run the same export with another version of onnxruntime or torch.",
         )
     return worst
 
 
 def cases(flux: Pixels) -> Iterator[tuple[str, Pixels]]:
-    """Named batches made of ``flux`` [64, B, S, S]."""
+    """Yield named batches made of ``flux`` [64, B, S, S]."""
     for n in (1, 2, len(flux)):
         yield f"batch of {n}", flux[:n]
     for band in range(flux.shape[1]):
@@ -103,7 +106,7 @@ def _stored(folder: Path, config: Config, rows: int, seed: int) -> Pixels:
 
 
 def make_galaxies(graph: EmbeddingGraph, rows: int = ROWS, seed: int = 0) -> Pixels:
-    """float32 [``rows``, B, S, S]: elliptical galaxies on sky noise as bright as the model's softening."""
+    """Make float32 [``rows``, B, S, S] of elliptical galaxies on noise as large as the model's softening."""
     softening = graph.pixels.softening.numpy()
     bands, window = len(softening), graph.pixels.fill.shape[-1] * graph.pixels.tiles
     random = np.random.default_rng(seed)

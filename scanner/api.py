@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING
 from catalogs import catalogue as catalogues
 from scanner.encoder.contract import DEFAULT_MODEL, ModelFile
 from scanner.encoder.encoder import Encoder, log_cost
-from scanner.scan import run as scan
+from scanner.scan import run
 from scanner.scan.options import DETECT, NORMAL, TIME_LIMIT, ScanOptions, default_readers
 from scanner.scan.progress import Quiet, visible
 from scanner.scan.report import ScanReport
-from scanner.survey import survey as surveys
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey
+from scanner.survey.survey import load as load_survey
 
 if TYPE_CHECKING:
     from scanner.scan.best_rows import Keep
-    from scanner.scan.share import Shard
+    from scanner.scan.share import Share
 
-load_survey = surveys.load
+
+__all__ = ["OptionsError", "load_survey", "scan_tiles"]
 
 
 class OptionsError(ValueError):
@@ -46,40 +47,41 @@ def scan_tiles(
     bands: str | Sequence[str] | None = None,
     resample: bool = False,
     keep: int | None = None,
-    like: Path | None = None,
-    like_catalog: Path | None = None,
+    like: str | Path | None = None,
+    like_catalog: str | Path | None = None,
     readers: int | None = None,
     memory: str = NORMAL,
     time_limit: float = TIME_LIMIT,
-    scratch: Path | None = None,
-    share: Shard | None = None,
+    scratch: str | Path | None = None,
+    share: Share | None = None,
     workers: int | None = None,
     dask: str | None = None,
-    dask_config: Path | None = None,
+    dask_config: str | Path | None = None,
     progress: bool = False,
 ) -> ScanReport:
-    """Find every object of ``tiles``, embed it, and store it in ``catalogue``, which is made or continued.
+    """Find every object of ``tiles``, embed it, and store it in ``catalogue``, which is made where there is none.
 
     >>> import scanner
     >>> report = scanner.scan_tiles(["217.292"], "embeddings", root="/data/unions")     # doctest: +SKIP
     >>> report.objects, [(tile.tile, tile.message) for tile in report.failed]            # doctest: +SKIP
 
-    ``tiles`` is the path of a list (``-``: standard input), or the lines themselves: tiles, paths, URLs or globs.
-    ``root`` is the folder or URL of the images, ``survey`` a name, a TOML file, or what ``load_survey`` gave.
-    ``model`` is the name of a shipped encoder or a file; ``device`` auto, cpu, cuda, cuda:N or tensorrt.
-    ``keep`` stores only that many rows of each tile: those most like the positions in the table ``like``, whose
-    vectors come from ``like_catalog``, or from pixels under ``root``. ``workers``, ``dask`` (a scheduler's address) and
-    ``dask_config`` scan with Dask; ``share`` is the part of the list to scan. ``progress`` reports on stderr.
-    The other options are those of ``scanner.scan.options.ScanOptions``, ``readers`` as the machine allows.
+    ``tiles`` is the path of a list (``-``: standard input), or its lines: names of tiles, paths, URLs or globs.
+    ``root`` is the folder or URL of the images. ``survey`` is a name, a TOML file, or a survey that was loaded.
+    ``model`` is the name of a shipped encoder or a file; ``device`` is auto, cpu, cuda, cuda:N or tensorrt.
 
-    A tile that is in the catalogue already is skipped. One that fails has its reason in the report and in the
-    catalogue, and is tried again by the next scan.
+    ``keep`` is the number of rows of each tile that are stored: those most like the positions in the table ``like``,
+    whose embeddings come from ``like_catalog`` or from pixels under ``root``. ``workers``, ``dask`` (the address of a
+    scheduler) and ``dask_config`` scan with Dask. ``share`` is the share of the list to scan. ``progress`` reports on
+    stderr. See ``scanner.scan.options.ScanOptions`` for the other options; by default, the machine sets ``readers``.
+
+    A tile that is in the catalogue already is skipped. The reason of a failure is in the report and in the catalogue;
+    the next scan retries the tile.
 
     Raises:
         ScannerError: What is wrong with every tile: ``list.*``, ``survey.*``, ``model.*``, ``device.*``, ``output.*``,
             ``catalogue.other_model``, ``cluster.*``...
         OptionsError: Options contradict each other.
-        KeyboardInterrupt: SIGINT or SIGTERM came: the tile at hand is dropped, finished ones are kept.
+        KeyboardInterrupt: SIGINT or SIGTERM was received. The current tile is dropped, finished ones are kept.
     """
     on_cluster = bool(workers or dask)
     if (keep is None) != (like is None) or (like_catalog and like is None):
@@ -87,16 +89,16 @@ def scan_tiles(
     if like is not None and like_catalog is None and not Path(root).is_dir():
         raise OptionsError("Examples are embedded from a root that is a folder; else give like-catalog.")
     if dask and (workers or dask_config):
-        raise OptionsError("The scheduler of dask has its own workers: give neither workers nor dask-config with it.")
+        raise OptionsError("dask is a scheduler with workers of its own: give neither workers nor dask-config with it.")
     if dask_config and not workers:
-        raise OptionsError("dask-config needs workers: how many to ask for.")
+        raise OptionsError("dask-config needs workers, the number of workers to start.")
 
     with contextlib.ExitStack() as stack:
         # The workers of a cluster open sessions of their own; the machine that starts the scan only reads the contract.
         encoder = None if on_cluster else stack.enter_context(Encoder(model, device, batch=batch, precision=precision))
         file = encoder or ModelFile.find(model, precision)
         log_cost(file)
-        plan = survey if isinstance(survey, Survey) else surveys.load(survey)
+        plan = survey if isinstance(survey, Survey) else load_survey(survey)
         lines = tile_list.read_lines(tiles) if isinstance(tiles, str | Path) else tile_list.clean(map(str, tiles))
         listed = tile_list.parse(lines, plan, root)
         if share is not None:
@@ -106,10 +108,10 @@ def scan_tiles(
             from scanner.queries import keep_weights
 
             if like_catalog is not None:
-                chosen = keep_weights.from_catalogue(keep, like, catalogues.open(like_catalog), file)
+                chosen = keep_weights.from_catalogue(keep, Path(like), catalogues.open(like_catalog), file)
             else:
                 embeds = encoder or stack.enter_context(Encoder(model, "cpu", precision=precision))
-                chosen = keep_weights.by_pixels(keep, like, plan, embeds, Path(root))
+                chosen = keep_weights.by_pixels(keep, Path(like), plan, embeds, Path(root))
         if readers is None:
             readers = default_readers(device, precision, workers or 1, of_this_machine=not (dask or dask_config))
         options = ScanOptions(
@@ -122,19 +124,19 @@ def scan_tiles(
             readers=readers,
             memory=memory,
             time_limit=time_limit,
-            scratch=(scratch or Path(tempfile.gettempdir())) if any(tile.remote for tile in listed) else None,
+            scratch=Path(scratch or tempfile.gettempdir()) if any(tile.remote for tile in listed) else None,
         )
-        run = scan.make_run(plan, file, options, model=Path(model).name if Path(model).is_file() else str(model))
-        store = catalogues.create(catalogue, run)
+        provenance = run.make_run(plan, file, options, model=Path(model).name if Path(model).is_file() else str(model))
+        store = catalogues.create(catalogue, provenance)
         shown = stack.enter_context(visible(len(listed)) if progress else Quiet())
         if encoder is not None:
-            return scan.scan_tiles(listed, plan, encoder, store, run, options, shown)
-        from scanner.cluster.job import Where
+            return run.scan_tiles(listed, plan, encoder, store, provenance, options, shown)
+        from scanner.cluster.job import WorkerSource
         from scanner.cluster.run import scan_tiles as scan_on_cluster
 
-        place = Where(workers, dask, dask_config)
+        source = WorkerSource(workers, dask, Path(dask_config) if dask_config else None)
         return scan_on_cluster(
-            listed, plan, file, store, run, options, place, device=device, batch=batch, progress=shown
+            listed, plan, file, store, provenance, options, source, device=device, batch=batch, progress=shown
         )
 
 

@@ -1,1 +1,1 @@
-"""Studies: what the choices of training, ranking and outliers rest on. They need real pixels, torch and hours."""
+"""Studies that support the choices of training, ranking and outliers; they need real pixels, torch and hours."""

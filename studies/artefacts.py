@@ -1,4 +1,4 @@
-"""Windows [B, S, S] in nJy, spoilt as images are spoilt: what ought to stand out."""
+"""Artefacts of images, added to cutouts [B, S, S] in nJy: an outlier search should find them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 Flux = NDArray[np.float32]
 Generator = np.random.Generator
 SHIFT = 10
-"""Pixels by which a band is out of place."""
+"""Pixels by which a band is shifted."""
 
 
 def trail(flux: Flux, rng: Generator) -> Flux:
-    """A bright line, three pixels wide, through the middle in one band."""
+    """Add a bright line, three pixels wide, through the middle in one band."""
     band, angle = rng.choice(_present(flux)), rng.uniform(0, np.pi)
     y, x = _from_the_middle(flux)
     away = np.abs(x * np.sin(angle) - y * np.cos(angle) + rng.uniform(-SHIFT, SHIFT))
@@ -22,14 +22,14 @@ def trail(flux: Flux, rng: Generator) -> Flux:
 
 
 def bleeding(flux: Flux, rng: Generator) -> Flux:
-    """Three full columns, from edge to edge, in all bands."""
+    """Saturate three columns, from edge to edge, in all bands."""
     _, x = _from_the_middle(flux)
     column = np.abs(x - rng.uniform(-SHIFT, SHIFT)) < 1.5
     return np.stack([band + 200 * _noise(band) * column for band in flux]).astype(np.float32)
 
 
 def hot(flux: Flux, rng: Generator) -> Flux:
-    """Twenty bright pixels in one band."""
+    """Add twenty bright pixels in one band."""
     band = rng.choice(_present(flux))
     pixels = np.zeros(flux.shape[1:], bool)
     pixels.flat[rng.choice(pixels.size, 20, replace=False)] = True
@@ -37,19 +37,19 @@ def hot(flux: Flux, rng: Generator) -> Flux:
 
 
 def shifted(flux: Flux, rng: Generator) -> Flux:
-    """One band out of place."""
+    """Shift one band."""
     band = rng.choice(_present(flux))
     return _with(flux, band, np.roll(flux[band], SHIFT, axis=1))
 
 
 def half(flux: Flux, rng: Generator) -> Flux:
-    """No data on one side of the middle, in all bands."""
+    """Remove the data on one side of the middle, in all bands."""
     _, x = _from_the_middle(flux)
     return np.where(x * rng.choice([-1, 1]) > 0, np.float32(np.nan), flux)
 
 
 def gradient(flux: Flux, rng: Generator) -> Flux:
-    """A plane of light over all bands, from nothing to twenty times the noise."""
+    """Add a plane of light to all bands, from 0 to twenty times the noise."""
     angle = rng.uniform(0, 2 * np.pi)
     y, x = _from_the_middle(flux)
     slope = x * np.cos(angle) + y * np.sin(angle)
@@ -58,7 +58,7 @@ def gradient(flux: Flux, rng: Generator) -> Flux:
 
 
 def negative(flux: Flux, rng: Generator) -> Flux:
-    """Everything with its sign turned."""
+    """Change the sign of all pixels."""
     return -flux
 
 
@@ -78,7 +78,7 @@ def _present(flux: Flux) -> NDArray[np.int64]:
 
 
 def _noise(band: Flux) -> float:
-    """Scatter of the pixels, by the median of what they are away from the median; 0 for a missing band."""
+    """Measure the scatter of the pixels by the median absolute deviation; 0 for a missing band."""
     known = band[np.isfinite(band)]
     return float(1.4826 * np.median(np.abs(known - np.median(known)))) if len(known) else 0.0
 

@@ -1,4 +1,4 @@
-"""``python -m studies.ranking``: what the choices of ``rank`` and ``outliers`` rest on, on lenses that are known.
+"""``python -m studies.ranking``: studies of the choices of ``rank`` and ``outliers``, on known lenses.
 
 ``examples``: each method by few and by many examples. ``augment``: examples as they are, or in eight orientations.
 ``probability``: log-loss at the true prevalence. ``rounds``: how many lenses six rounds of marking find, by what
@@ -21,27 +21,27 @@ import catalogs
 from bench.harness import report
 from catalogs.atomic import write_json
 from catalogs.catalogue import Catalogue
-from catalogs.ranking import outliers, rank
-from catalogs.ranking.evaluation import Trial, evaluate
-from catalogs.ranking.feedback import Marks
+from catalogs.ranking import OUTLIER_METHODS, outliers, rank
+from catalogs.ranking.evaluation import EvaluationSettings, evaluate
+from catalogs.ranking.feedback import Feedback
 from catalogs.ranking.measures import average_precision, purity, recall
 from catalogs.ranking.rank import Ranking
 from catalogs.search import examples, random_sample
 from catalogs.search.examples import Examples
-from catalogs.search.hits import ONE_SYSTEM
 from catalogs.search.matching import match_ids
 from catalogs.search.random_sample import Sample
 from catalogs.sky import crossmatch
+from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store import rows
-from scanner.queries.examples import augmented, read
-from scanner.queries.query import Asker
+from scanner.queries.examples import augment_examples, read
+from scanner.queries.query import QueryBuilder
 from studies import artefacts
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 EXAMPLES = (1, 3, 8, 16, 24)
 AUGMENTED, CALIBRATED, BEGUN = 10, 12, 5
-"""Examples to begin with, of each part."""
+"""Number of first examples of each part."""
 ROUNDS, A_ROUND = 6, 20
 WINDOWS, NEIGHBOUR, FOREST = 60, 10, 300
 PLANS: Mapping[str, tuple[rank.Next, ...]] = {
@@ -78,63 +78,67 @@ def main(
     Example: python -m studies.ranking embeddings --truth truth.csv --label lens --root tiles
     """
     opened = catalogs.open(catalogue)
-    asker = Asker(opened.snapshot(), root=root, model=model)
-    known = read(truth, Asker(opened.snapshot()), label=label)
+    builder = QueryBuilder(opened.snapshot(), root=root, model=model)
+    known = read(truth, QueryBuilder(opened.snapshot()), label=label)
     if len(_ranked(opened, known, where)) <= CALIBRATED:
         raise click.UsageError(f"--truth has too few lenses on the catalogue: more than {CALIBRATED} are needed.")
-    tried = Trial(draws=draws, where=where)
+    settings = EvaluationSettings(draws=draws, where=where)
     found: dict[str, Any] = {
-        "examples": list(_by_examples(opened, known, tried)),
-        "probability": _probability(opened, known, replace(tried, examples=CALIBRATED, draws=max(draws // 4, 1))),
-        "rounds": list(_rounds(opened, known, replace(tried, examples=BEGUN, draws=max(draws // 5, 1)))),
+        "examples": list(_by_examples(opened, known, settings)),
+        "probability": _probability(opened, known, replace(settings, examples=CALIBRATED, draws=max(draws // 4, 1))),
+        "rounds": list(_rounds(opened, known, replace(settings, examples=BEGUN, draws=max(draws // 5, 1)))),
     }
     if root is not None:
-        found["augment"] = list(_augment(opened, known, asker, replace(tried, examples=AUGMENTED)))
-        found["outliers"] = _outliers(opened, where, asker)
+        found["augment"] = list(_augment(opened, known, builder, replace(settings, examples=AUGMENTED)))
+        found["outliers"] = _outliers(opened, where, builder)
     click.echo(report.render("ranking", found))
     if out is not None:
         write_json(out, found)
 
 
-def _by_examples(catalogue: Catalogue, known: Examples, tried: Trial) -> Iterator[dict[str, Any]]:
+def _by_examples(catalogue: Catalogue, known: Examples, settings: EvaluationSettings) -> Iterator[dict[str, Any]]:
     for count in (one for one in EXAMPLES if one < len(known)):
-        yield from _tried(catalogue, known, replace(tried, examples=count), {"examples": count})
+        yield from _tried(catalogue, known, replace(settings, examples=count), {"examples": count})
 
 
-def _augment(catalogue: Catalogue, known: Examples, asker: Asker, tried: Trial) -> Iterator[dict[str, Any]]:
-    for name, lenses in (("as they are", known), ("eight ways", augmented(known, asker))):
-        yield from _tried(catalogue, lenses, tried, {"examples": name})
+def _augment(
+    catalogue: Catalogue, known: Examples, builder: QueryBuilder, settings: EvaluationSettings
+) -> Iterator[dict[str, Any]]:
+    for name, lenses in (("as they are", known), ("eight ways", augment_examples(known, builder))):
+        yield from _tried(catalogue, lenses, settings, {"examples": name})
 
 
-def _tried(catalogue: Catalogue, known: Examples, tried: Trial, about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    evaluation = evaluate(catalogue, known, tried)
+def _tried(
+    catalogue: Catalogue, known: Examples, settings: EvaluationSettings, about: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    evaluation = evaluate(catalogue, known, settings)
     precision = evaluation.estimates(average_precision)
     measures = {"recall@50": recall(50), "purity@10": purity(10)}
     others = {name: evaluation.estimates(measure) for name, measure in measures.items()}
-    for method in tried.methods:
+    for method in settings.methods:
         of_it = precision[method]
         values = {"mAP": of_it.value, "low": of_it.low, "high": of_it.high}
         yield {**about, "method": method, **values, **{name: one[method].value for name, one in others.items()}}
 
 
-def _draws(known: Examples, tried: Trial) -> Iterator[tuple[Examples, Examples]]:
-    """Examples, and the lenses that are left to be found."""
-    for draw in range(tried.draws):
-        order = np.random.default_rng([tried.seed, draw]).permutation(len(known))
-        yield known[np.sort(order[: tried.examples])], known[np.sort(order[tried.examples :])]
+def _draws(known: Examples, settings: EvaluationSettings) -> Iterator[tuple[Examples, Examples]]:
+    """Split the lenses into examples and those to be found."""
+    for draw in range(settings.draws):
+        order = np.random.default_rng([settings.seed, draw]).permutation(len(known))
+        yield known[np.sort(order[: settings.examples])], known[np.sort(order[settings.examples :])]
 
 
-def _probability(catalogue: Catalogue, known: Examples, tried: Trial) -> dict[str, Any]:
-    """Means over draws; the best hundred and the next three hundred, and what was promised of them."""
-    known = _ranked(catalogue, known, tried.where)
-    found = [_one_probability(catalogue, like, sought, tried.where) for like, sought in _draws(known, tried)]
-    return {"examples": tried.examples, "draws": tried.draws} | {
+def _probability(catalogue: Catalogue, known: Examples, settings: EvaluationSettings) -> dict[str, Any]:
+    """Average the best hundred and the next three hundred over draws, with the probabilities given for them."""
+    known = _ranked(catalogue, known, settings.where)
+    found = [_one_probability(catalogue, like, sought, settings.where) for like, sought in _draws(known, settings)]
+    return {"examples": settings.examples, "draws": settings.draws} | {
         name: float(np.mean([one[name] for one in found])) for name in found[0]
     }
 
 
 def _ranked(catalogue: Catalogue, known: Examples, where: str | None) -> Examples:
-    """Those that a ranking lists."""
+    """List the objects of a ranking."""
     everything = random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), 10**9)
     return known[np.isin(known.object_id, everything.object_id)]
 
@@ -162,19 +166,24 @@ def _log_loss(said: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
     return float(-np.mean(np.where(right, np.log(said), np.log1p(-said))))
 
 
-def _rounds(catalogue: Catalogue, known: Examples, tried: Trial) -> Iterator[dict[str, Any]]:
-    known = _ranked(catalogue, known, tried.where)
+def _rounds(catalogue: Catalogue, known: Examples, settings: EvaluationSettings) -> Iterator[dict[str, Any]]:
+    known = _ranked(catalogue, known, settings.where)
     for name, plan in PLANS.items():
-        found = [_searched(catalogue, like, sought, plan, tried.where) for like, sought in _draws(known, tried)]
-        yield {"next": name, "draws": tried.draws, "found": float(np.mean(found)), "of": len(known) - tried.examples}
+        found = [_searched(catalogue, like, sought, plan, settings.where) for like, sought in _draws(known, settings)]
+        yield {
+            "next": name,
+            "draws": settings.draws,
+            "found": float(np.mean(found)),
+            "of": len(known) - settings.examples,
+        }
 
 
 def _searched(
     catalogue: Catalogue, like: Examples, sought: Examples, plan: Sequence[rank.Next], where: str | None
 ) -> int:
-    """How many of the lenses sought are among what was kept, where all that is one of them is kept."""
+    """Count the lenses among the rows that were kept."""
     none = examples.none(catalogue.info.dim)
-    judged = Marks(none, none)
+    judged = Feedback(none, none)
     for judge in plan:
         listed = rank.rank(catalogue, like, feedback=judged, k=A_ROUND, where=where, next=judge)
         lens = sought.near(listed["ra"], listed["dec"])
@@ -182,18 +191,18 @@ def _searched(
             match_ids(catalogue.snapshot(), {int(one): str(one) for one in listed["object_id"][chosen]})
             for chosen in (lens, ~lens)
         )
-        judged = Marks(judged.kept.joined(kept), judged.rejected.joined(rejected))
+        judged = Feedback(judged.kept.join(kept), judged.rejected.join(rejected))
     if not len(judged.kept):
         return 0
-    return int(crossmatch.nearest(sought.ra, sought.dec, judged.kept.ra, judged.kept.dec, ONE_SYSTEM).found.sum())
+    return int(crossmatch.nearest(sought.ra, sought.dec, judged.kept.ra, judged.kept.dec, ONE_SYSTEM).matched.sum())
 
 
-def _outliers(catalogue: Catalogue, where: str | None, asker: Asker) -> Rows:
-    """A row for each method: the area under the curve for each way to be spoilt. It learns from half of the objects."""
+def _outliers(catalogue: Catalogue, where: str | None, builder: QueryBuilder) -> Rows:
+    """Make a row for each method: the area under the curve for each artefact. It is fitted to half of the objects."""
     everything = random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), outliers.SAMPLE)
     order = np.random.default_rng(0).permutation(len(everything))
     usual, unseen = everything[order[::2]], everything[order[1::2]]
-    bad = _spoilt_vectors(catalogue, unseen[np.arange(min(WINDOWS, len(unseen)))], asker)
+    bad = _spoilt_vectors(catalogue, unseen[np.arange(min(WINDOWS, len(unseen)))], builder)
     return [
         {
             "method": name,
@@ -206,8 +215,8 @@ def _outliers(catalogue: Catalogue, where: str | None, asker: Asker) -> Rows:
 
 def _methods(usual: Sample) -> dict[str, Callable[[NDArray[np.float32]], NDArray[np.floating]]]:
     found: dict[str, Any] = {}
-    for name in outliers.METHODS:
-        far = outliers.distance(name, usual, NEIGHBOUR)
+    for name in OUTLIER_METHODS:
+        far = outliers.fit_distance(name, usual, NEIGHBOUR)
         found[name] = lambda vectors, far=far: far(vectors, np.ones(len(vectors), np.float32))
     try:
         from sklearn.ensemble import IsolationForest
@@ -217,20 +226,20 @@ def _methods(usual: Sample) -> dict[str, Callable[[NDArray[np.float32]], NDArray
     return found | {"isolation forest": lambda vectors: -forest.score_samples(vectors)}
 
 
-def _spoilt_vectors(catalogue: Catalogue, some: Sample, asker: Asker) -> dict[str, NDArray[np.float32]]:
-    """Unit vectors of the windows of objects, spoilt in each way."""
-    at_hand = asker.stamps()
+def _spoilt_vectors(catalogue: Catalogue, some: Sample, builder: QueryBuilder) -> dict[str, NDArray[np.float32]]:
+    """Embed cutouts of objects with each artefact: unit vectors."""
+    at_hand = builder.windows()
     windows = [at_hand.at(float(ra), float(dec)) for ra, dec in zip(some.ra, some.dec, strict=True)]
     found = {}
     for kind, spoil in artefacts.KINDS.items():
         rng = np.random.default_rng(0)
-        vectors = asker.encoder.embed(np.stack([spoil(window, rng) for window in windows]))
+        vectors = builder.encoder.embed(np.stack([spoil(window, rng) for window in windows]))
         found[kind] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return found
 
 
 def _area(bad: NDArray[np.floating], good: NDArray[np.floating]) -> float:
-    """How often something spoilt is farther out than something whole: the area under the curve."""
+    """Compute how often an object with an artefact is farther out than one without: the area under the curve."""
     ordered = np.sort(good)
     below, upto = np.searchsorted(ordered, bad, "left"), np.searchsorted(ordered, bad, "right")
     return float((below + upto).mean() / 2 / len(good))

@@ -1,4 +1,4 @@
-"""The main job on real survey pixels: scan, count known positions that became objects, query at real lenses.
+"""Study of the main job on real survey pixels: scan, count known positions among the objects, query at real lenses.
 
 ``python -m studies.real_tiles DATA OUT`` builds the development tiles of DATA (see its README: 110.280 and 111.280 are
 CFHTLS MegaCam pixels with 48 known lenses, u and z missing; 112.280 is KiDS + VIKING in five bands, of 0.339 arcsec)
@@ -71,7 +71,7 @@ def _counted(table: Table) -> dict[str, int]:
 
 
 def _nearest(table: Table, rows: list[dict[str, str]]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """For each row the index of the nearest object of its own tile, and its distance in arcsec."""
+    """Find for each row the nearest object of its own tile: index and distance in arcsec."""
     ra, dec, tile = np.asarray(table["ra"]), np.asarray(table["dec"]), np.asarray(table["tile"])
     indices, distances = np.zeros(len(rows), np.intp), np.full(len(rows), np.inf)
     for number, row in enumerate(rows):
@@ -83,7 +83,7 @@ def _nearest(table: Table, rows: list[dict[str, str]]) -> tuple[NDArray[np.intp]
 
 
 def _found(table: Table, truth: list[dict[str, str]]) -> dict[str, dict[str, list[int]]]:
-    """Known positions that have an object within 1 arcsec, of how many, by tile and label."""
+    """Count known positions with an object within 1 arcsec, by tile and label."""
     _, distances = _nearest(table, truth)
     counts: dict[str, dict[str, list[int]]] = {}
     for row, distance in zip(truth, distances, strict=True):
@@ -93,7 +93,7 @@ def _found(table: Table, truth: list[dict[str, str]]) -> dict[str, dict[str, lis
 
 
 def _retrieval(table: Table, truth: list[dict[str, str]], negatives: list[dict[str, str]]) -> dict[str, Any]:
-    """Leave-one-out retrieval of the 48 lenses of 110.280 among the negatives, by cosine of the stored vectors."""
+    """Measure leave-one-out retrieval of the 48 lenses of 110.280 among the negatives, by stored embeddings."""
     lenses = [row for row in truth if row["tile"] == "110.280" and row["label"] == "lens"]
     vectors = np.asarray(table["embedding"], np.float64)
     positive, _ = _nearest(table, lenses)

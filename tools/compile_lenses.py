@@ -1,9 +1,9 @@
-"""How ``catalogs/lenses/known.csv.gz`` was made, to be repeated: ``python -m tools.compile_lenses SOURCE [-o OUT]``.
+"""Compile ``catalogs/lenses/known.csv.gz``: ``python -m tools.compile_lenses SOURCE [-o OUT]``.
 
 SOURCE is ``lenscat/data/catalog.csv`` (or the same, gzipped) of the PyPI package ``lenscat``. The same source gives the
-same bytes. What is done to it: redshifts are read out of their cells, references brought to one form, rows within
-``SAME_LENS`` of each other merged (every name, redshift and reference kept, the best grade wins), and what only
-catalogues of galaxy clusters report is set apart.
+same bytes. Redshifts are read out of their cells and references brought to one form. Rows within ``SAME_LENS`` of each
+other are merged: every name, redshift and reference is kept, and the best grade wins. Entries that only catalogues of
+galaxy clusters report are set apart.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _EMPTY = ("", "-", "nan")
 
 @dataclass(frozen=True)
 class Lens:
-    """A row: position in degrees, redshift (None: not known), and what may have several values."""
+    """One lens: position in degrees, redshift (None if not known), and fields that may have several values."""
 
     names: tuple[str, ...]
     ra: float
@@ -87,7 +87,7 @@ def main(source: Path, output: Path) -> None:
 
 
 def read(source: Path) -> list[Lens]:
-    """The rows of lenscat's table; ``ScannerError`` ``lenses.bad_source``."""
+    """Read the rows of lenscat's table; raises ``lenses.bad_source``."""
     data = source.read_bytes()
     text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
     try:
@@ -100,7 +100,7 @@ def read(source: Path) -> list[Lens]:
 
 
 def merged(rows: Sequence[Lens]) -> list[Lens]:
-    """One row a lens, by right ascension: rows within ``SAME_LENS`` of each other, or of a common one, are the same."""
+    """Merge rows within ``SAME_LENS`` of each other, or of a common one, into one lens; sorted by right ascension."""
     group = np.arange(len(rows))
     ra, dec = np.array([row.ra for row in rows]), np.array([row.dec for row in rows])
     for one, other in geometry.close_pairs(ra, dec, SAME_LENS):
@@ -112,7 +112,7 @@ def merged(rows: Sequence[Lens]) -> list[Lens]:
 
 
 def packed(lenses: Iterable[Lens]) -> bytes:
-    """The rows as gzipped CSV, without a time in it."""
+    """Format the rows as gzipped CSV, without a time stamp."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name" if field.name == "names" else field.name for field in fields(Lens)])
@@ -121,13 +121,13 @@ def packed(lenses: Iterable[Lens]) -> bytes:
 
 
 def redshifts(cell: str) -> tuple[tuple[str, ...], float | None]:
-    """What a cell says, and the first redshift in it: ``0.52 | 0.5245``, ``0.3?``, ``-``, ``nan``, ``not measured``.
+    """Parse a cell such as ``0.52 | 0.5245``, ``0.3?``, ``-``, ``nan``: its redshifts as written, and the first one.
 
-    Zero is no redshift of a lens; a number in doubt (``?``, ``*``) counts where no other is given.
+    Zero is no redshift of a lens; an uncertain number (``?``, ``*``) counts if no other is given.
     """
-    said = _unique(part for part in _split(cell) if _redshift(part) is not None)
-    first = min(said, key=lambda part: part[-1] in "?*" or " " in part, default="")
-    return said, _redshift(first)
+    written = _unique(part for part in _split(cell) if _redshift(part) is not None)
+    first = min(written, key=lambda part: part[-1] in "?*" or " " in part, default="")
+    return written, _redshift(first)
 
 
 def _redshift(text: str) -> float | None:
@@ -136,7 +136,7 @@ def _redshift(text: str) -> float | None:
 
 
 def references(cell: str) -> tuple[str, ...]:
-    """References of a cell, each once, an arXiv page as ``arXiv:<number>``; the one that names authors wins."""
+    """Parse the references of a cell, each once, an arXiv page as ``arXiv:<number>``; one with authors is preferred."""
     found: dict[str, str] = {}
     for text in _split(re.sub(r"\s(?=https?://)", " | ", cell)):
         for pattern, proper in _PROPER:
@@ -147,24 +147,27 @@ def references(cell: str) -> tuple[str, ...]:
 
 
 def identifier(reference: str) -> str:
-    """``arXiv:…``, ``doi:…``, or whatever else ends a reference."""
+    """Extract ``arXiv:…``, ``doi:…``, or the end of a reference."""
     return reference.rsplit(" - ", 1)[-1]
 
 
 def _lens(row: Mapping[str, str]) -> Lens:
-    said, zlens = redshifts(row["zlens"])
+    written, zlens = redshifts(row["zlens"])
     ra, dec = float(row["RA [deg]"]), float(row["DEC [deg]"])
     if row["type"] not in LENSES or row["grading"] not in GRADES or not (0 <= ra <= 360 and -90 <= dec <= 90):
         raise ValueError(row)
     names = _unique(part for part in _split(row["name"]) if part not in _EMPTY)
     cited = references(row["ref"])
     ra, dec = restored(" ".join(names), ra, dec, identifier(cited[0]))
-    return Lens(names, ra, dec, zlens, said, row["type"], row["grading"], cited)
+    return Lens(names, ra, dec, zlens, written, row["type"], row["grading"], cited)
 
 
 def _one(same: Sequence[Lens]) -> Lens:
-    """What several rows say of one lens. Position, kind and redshift are those of the surest that is in no cluster
-    catalogue; an entry that none but those report is set apart."""
+    """Merge the rows of one lens.
+
+    Position, kind and redshift are those of the surest row outside cluster catalogues. A lens that only those report is
+    set apart.
+    """
     order = sorted(same, key=lambda lens: (_apart(lens), GRADES.index(lens.grade)))
     best = order[0]
     cited = references(" | ".join(one for lens in order for one in lens.references))
@@ -195,7 +198,7 @@ def _cell(value: object) -> str:
 
 
 HOURS_LOST = ("arXiv:2205.05307", "https://web.physics.ucsb.edu/~tt/LSD/")
-"""References all of whose rows lost the hours of their right ascension (AGEL, Tran+22; LSD)."""
+"""References whose rows lost the hours of their right ascension (AGEL, Tran+22; LSD)."""
 
 DEGREES_LOST = ("arXiv:2205.05307",)
 
@@ -205,9 +208,9 @@ HOUR = 15.0
 
 
 def restored(name: str, ra: float, dec: float, reference: str) -> tuple[float, float]:
-    """The position with the hours (and degrees) that its source lost; unchanged for every other source.
+    """Restore the hours (and degrees) that the source of a position lost; other sources are unchanged.
 
-    The fraction is exact; the name says only how many whole hours and degrees to add. B1950 names are near enough.
+    The fraction is exact: the name only gives the whole hours and degrees to add, for which B1950 names suffice.
     """
     found = _IN_NAME.search(name)
     if reference not in HOURS_LOST or found is None or ra >= HOUR:

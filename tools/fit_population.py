@@ -2,10 +2,10 @@
 
 It writes ``training/simulate/population.json``.
 
-The table (F814W < 23.5 Sersic fits with Subaru g r i) is not shipped; what is fitted to it is: number counts, and one
+The table (F814W < 23.5 Sersic fits with Subaru g r i) is not shipped. Two things are fitted to it: number counts, and a
 Gaussian mixture over magnitude, size, Sersic index, axis ratio and two colours, which keeps their correlations (small
 red n = 4 spheroids, large blue discs). Colours of four template spectra (Coleman, Wu & Weedman 1980, as GalSim ships
-them) against redshift come along, so that u and z follow from type and redshift.
+them) against redshift are added, so that u and z follow from type and redshift.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ SEED = 54444
 
 
 def load(path: Path) -> dict[str, Array]:
-    """Usable rows of the table: sizes, indices and axis ratios inside the fitter's bounds, measured colours."""
+    """Read the rows of the table with sizes, indices and axis ratios inside the fitter's bounds, and with colours."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
     raw = {name: np.asarray(table[name], dtype=float) for name in table.column_names}
-    good = (raw["reff_pix"] > 0.3) & (raw["reff_pix"] < 60) & (raw["sersic_n"] > 0.15) & (raw["sersic_n"] < 5.99)
-    good &= (raw["b_a"] > 0.06) & (raw["b_a"] < 0.995)
-    good &= np.abs(raw["mag_auto"] - raw["mag_f814w_fit"]) < 1.5
+    valid = (raw["reff_pix"] > 0.3) & (raw["reff_pix"] < 60) & (raw["sersic_n"] > 0.15) & (raw["sersic_n"] < 5.99)
+    valid &= (raw["b_a"] > 0.06) & (raw["b_a"] < 0.995)
+    valid &= np.abs(raw["mag_auto"] - raw["mag_f814w_fit"]) < 1.5
     for band in ("g", "r", "i"):
-        good &= (raw[f"subaru_{band}"] > 15) & (raw[f"subaru_{band}"] < 27)
-    return {name: column[good] for name, column in raw.items()}
+        valid &= (raw[f"subaru_{band}"] > 15) & (raw[f"subaru_{band}"] < 27)
+    return {name: column[valid] for name, column in raw.items()}
 
 
 def features(rows: dict[str, Array]) -> Array:
-    """What the mixture describes, [N, 6] in the order of ``COLUMNS``; ``shape`` is logit(b/a)."""
+    """Compute the features of the mixture, [N, 6] in the order of ``COLUMNS``; ``shape`` is logit(b/a)."""
     q = rows["b_a"]
     columns = [
         rows["mag_auto"],
@@ -61,7 +61,7 @@ def features(rows: dict[str, Array]) -> Array:
 
 
 def counts(path: Path) -> dict[str, Any]:
-    """log10 of galaxies per mag and square degree, a parabola in F814W - 22, over the cells that the table covers."""
+    """Fit log10 of galaxies per mag and square degree by a parabola in F814W - 22, over the area of the table."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(path, columns=["ra", "dec", "mag_auto"])
@@ -77,7 +77,7 @@ def counts(path: Path) -> dict[str, Any]:
 
 
 def mixture(x: Array, components: int = COMPONENTS, steps: int = 200, seed: int = SEED) -> dict[str, Any]:
-    """Expectation-maximisation of a Gaussian mixture with full covariances; starts from random rows."""
+    """Fit a Gaussian mixture with full covariances by expectation-maximisation, from random rows."""
     rng = np.random.default_rng(seed)
     mean, scale = x.mean(axis=0), x.std(axis=0)
     z = (x - mean) / scale
@@ -109,10 +109,11 @@ def _log_normal(x: Array, mean: Array, cov: Array) -> Array:
 
 
 def templates() -> dict[str, Any]:
-    """Magnitudes (AB, LSST filters) of the templates against redshift: ``colours`` [T][Z][5] are u g r i z less r.
+    """Compute AB magnitudes of the templates in LSST filters against redshift.
 
-    ``k_correction`` [T][Z] is K of m = M + DM + K in r. GalSim's ``atRedshift`` keeps photons per second and nm at the
-    stretched wavelength; with the luminosity distance that is the physical dimming, so K is a plain difference.
+    ``colours`` [T][Z][5] are u g r i z less r. ``k_correction`` [T][Z] is K of m = M + DM + K in r. GalSim's
+    ``atRedshift`` keeps photons per second and nm at the stretched wavelength; with the luminosity distance that is the
+    physical dimming, so K is a plain difference.
     """
     bands = {
         band: galsim.Bandpass(f"LSST_{band}.dat", wave_type="nm").withZeropoint("AB").thin(1e-3) for band in "ugriz"

@@ -1,4 +1,4 @@
-"""The tile that ships with the scanner: ``python -m tools.make_demo_tile OUT``.
+"""Make the tile that ships with the scanner: ``python -m tools.make_demo_tile OUT``.
 
 OUT is ``scanner/demo`` by default.
 
@@ -33,7 +33,7 @@ SETTINGS = Settings(
 
 
 def conditions() -> tuple[BandConditions, ...]:
-    """A good night in every band, at the survey's depth."""
+    """Conditions of good seeing in every band, at the depth of the survey."""
     return tuple(
         BandConditions(b, SEEING[b], 3.0, 0.008, -0.006, pixel_rms(b), GAIN[b], SATURATION[b], OFFSET[b], True)
         for b in BANDS
@@ -41,7 +41,7 @@ def conditions() -> tuple[BandConditions, ...]:
 
 
 def demo_scene(seed: int = SEED) -> Scene:
-    """The scene of the demo in memory."""
+    """Render the scene of the demo in memory."""
     return simulate_tile(TILE, seed, SETTINGS, conditions())
 
 

@@ -1,4 +1,4 @@
-"""``python -m training``: from tiles to a trained masked autoencoder. Every command is imported when it is called."""
+"""``python -m training``: from tiles to a trained masked autoencoder. A command is imported when it is called."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ COMMANDS = {
     "reconstruct": (
         "training.cli.pretrain",
         "reconstruct_command",
-        "Draw what a checkpoint fills into masked cutouts.",
+        "Draw the reconstruction of masked cutouts by a checkpoint.",
     ),
-    "evaluate": ("training.cli.evaluate", "evaluate_command", "Measure encoders on real lenses, in one table."),
+    "evaluate": (
+        "training.cli.evaluate",
+        "evaluate_command",
+        "Measure encoders on real lenses, pictures and simulations.",
+    ),
 }
 
 
 class _Lazy(click.Group):
-    """Knows its commands by name, and loads torch or GalSim only for the one that is asked for."""
+    """A group that imports torch or GalSim only for the command that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -38,16 +42,16 @@ class _Lazy(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, said) for name, (_, _, said) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """Train the encoder: simulate or collect tiles, cut them into shards, pre-train, look at the result."""
+    """Train the encoder: simulate or collect tiles, cut them into shards, pre-train, evaluate."""
 
 
 def main() -> None:
-    """Run the command line; a failure the user can act on becomes two lines and exit code 1."""
+    """Run the command line; a ``ScannerError`` becomes its report on stderr and exit code 1."""
     try:
         cli(prog_name="python -m training")
     except ScannerError as error:

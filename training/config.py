@@ -1,4 +1,4 @@
-"""Configuration of a training run: TOML to frozen dataclasses, nothing unknown accepted."""
+"""Configuration of a training run: TOML to frozen dataclasses; unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.survey.bands import BANDS
 
 POOLINGS = ("mean", "cls", "central", "gaussian")
-"""Of patches to one vector: see ``training.model.pooling``."""
+"""Ways to pool patches to one vector; see ``training.model.pooling``."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """Shape of the masked autoencoder; ``dim`` must divide by 4 (sin-cos positions) and by ``heads``."""
+    """Shape of the masked autoencoder; ``dim`` is a multiple of 4 (sin-cos positions) and of ``heads``."""
 
     bands: tuple[str, ...] = BANDS
     pixel_scale: float = PIXEL_SCALE  # arcsec
@@ -43,9 +43,9 @@ class Model:
             raise _bad(f"window {self.window} is not a multiple of patch {self.patch}")
         for name, dim, heads in (("", self.dim, self.heads), ("decoder_", self.decoder_dim, self.decoder_heads)):
             if dim % 4 or dim % heads:
-                raise _bad(f"{name}dim {dim} must divide by 4 and by {name}heads {heads}")
+                raise _bad(f"{name}dim {dim} must be a multiple of 4 and of {name}heads {heads}")
         if not 0 < self.mask_ratio < 1 or int(self.patches * (1 - self.mask_ratio)) == 0:
-            raise _bad(f"mask_ratio {self.mask_ratio} must lie between 0 and 1 and leave a patch to see")
+            raise _bad(f"mask_ratio {self.mask_ratio} must lie between 0 and 1 and leave a visible patch")
 
     @property
     def patches(self) -> int:
@@ -54,13 +54,13 @@ class Model:
 
 @dataclass(frozen=True)
 class Augment:
-    """What the loader does to a stored cutout; all of it is drawn from (seed, epoch, row)."""
+    """Augmentation of a stored cutout; all of it is drawn from (seed, epoch, row)."""
 
     jitter: int = 4  # px: the crop's centre moves by up to this much along each axis
     flips: bool = True  # one of the 8 flips and quarter turns
     drop_band: float = 0.15  # chance that a band is hidden from the encoder; one band always stays
     drop_patch: float = 0.0  # chance that a patch of one band alone is hidden
-    noise: float = 0.0  # noise is added, of up to so many times the sky noise of the cutout's band
+    noise: float = 0.0  # most added noise, in units of the background noise of the cutout's band
 
     def __post_init__(self) -> None:
         _at_least(0, self, "jitter", "noise")
@@ -69,17 +69,17 @@ class Augment:
 
 @dataclass(frozen=True)
 class Objective:
-    """What is learned beside the reconstruction; with all weights 0 the model is a plain masked autoencoder.
+    """Weights of the terms beside the reconstruction; with all of them 0 the model is a plain masked autoencoder.
 
     ``contrast`` and ``simulated`` need two views of every cutout: a step then holds twice the images of ``batch``.
     """
 
-    contrast: float = 0.0  # weight of: views of an object are told from all others of the micro-batch (InfoNCE)
+    contrast: float = 0.0  # weight of telling views of an object from all others of the micro-batch (InfoNCE)
     temperature: float = 0.1
-    simulated: float = 0.0  # weight of: what the simulator put there (galaxy, star, look-alike, lens)
-    denoise: float = 0.0  # weight of: visible pixels too are predicted, as they were before ``noise`` was added
-    projection: int = 128  # dimensions in which views are compared; thrown away after the training
-    pooling: str = "gaussian"  # the vector that the terms see; export pools alike
+    simulated: float = 0.0  # weight of the kind of simulated objects (galaxy, star, look-alike, lens)
+    denoise: float = 0.0  # weight of predicting visible pixels as they were before ``noise`` was added
+    projection: int = 128  # dimensions in which views are compared; dropped after the training
+    pooling: str = "gaussian"  # of the vectors that the terms use; an export pools in the same way
 
     def __post_init__(self) -> None:
         _at_least(0, self, "contrast", "simulated", "denoise")
@@ -95,9 +95,9 @@ class Objective:
 
 @dataclass(frozen=True)
 class Data:
-    """Which cutouts an epoch holds: every training row of the shards once, some sources more often."""
+    """Cutouts of an epoch: every training row of the shards once, some sources more often."""
 
-    repeat: Mapping[str, int] = field(default_factory=dict)  # source of a shard in the manifest -> times an epoch
+    repeat: Mapping[str, int] = field(default_factory=dict)  # source in the manifest -> times in an epoch
 
     def __post_init__(self) -> None:
         for source, times in self.repeat.items():
@@ -107,7 +107,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Optimiser:
-    """AdamW with linear warm-up and cosine decay. One step sees ``batch`` cutouts, over all ranks and micro-batches."""
+    """AdamW with linear warm-up and cosine decay. A step takes ``batch`` cutouts, over all ranks and micro-batches."""
 
     steps: int = 4000
     batch: int = 128
@@ -118,7 +118,7 @@ class Optimiser:
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0
-    ema: float = 0.0  # decay a step of the averaged weights, which are then what is kept; 0: the last weights are
+    ema: float = 0.0  # decay a step of averaged weights, which are then kept; 0: the last weights are kept
 
     def __post_init__(self) -> None:
         _at_least(1, self, "steps", "batch", "accumulate")
@@ -132,13 +132,16 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How the run is carried out. ``seed``, ``precision`` and ``calibrate_rows`` (by the stretch of pixels) change the
-    weights, ``embed_rows`` changes what an export is centred and rotated by; the rest changes nothing that is kept."""
+    """Execution of the run.
+
+    ``seed``, ``precision`` and ``calibrate_rows`` (by the stretch of pixels) change the weights; ``embed_rows`` changes
+    how an export is centred and rotated. The other options change nothing that is kept.
+    """
 
     seed: int = 0
     precision: str = "float32"  # or "bfloat16": autocast
-    threads: int = 0  # of torch; 0 = its own choice
-    loaders: int = 0  # processes that make batches; 0 = one thread, enough for a CPU
+    threads: int = 0  # of torch; 0: its default
+    loaders: int = 0  # processes that make batches; 0: one thread, enough for a CPU
     log_every: int = 10
     validate_every: int = 500
     validate_rows: int = 2048
@@ -156,7 +159,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Config:
-    """One training run. ``name`` ends up in the model's contract."""
+    """Configuration of one training run; ``name`` is written into the model's contract."""
 
     name: str = "unnamed"
     model: Model = field(default_factory=Model)
@@ -210,10 +213,10 @@ def _share(part: object, *names: str) -> None:
     _refuse(part, names, lambda number: 0 <= number <= 1, "a share from 0 to 1")
 
 
-def _refuse(part: object, names: tuple[str, ...], good: Callable[[float], bool], must: str) -> None:
+def _refuse(part: object, names: tuple[str, ...], accept: Callable[[float], bool], must: str) -> None:
     """Raise ``config.bad`` for the first of the numbers ``names`` of ``part`` that is out of range, as NaN is."""
     for name in names:
-        if not good(number := getattr(part, name)):
+        if not accept(number := getattr(part, name)):
             raise _bad(f"{name} {number} must be {must}")
 
 

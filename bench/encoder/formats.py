@@ -22,7 +22,7 @@ from bench.harness.setup import Setup
 from bench.harness.timing import cost, in_turns, median_ratio, middle
 from export.int8 import add_gaps, block_products, quantise, quiet
 from export.precision import agree
-from scanner.encoder import session as runtime
+from scanner.encoder import session
 from scanner.encoder.contract import of_precision
 from scanner.encoder.encoder import CPU_BATCH, Encoder
 
@@ -61,14 +61,14 @@ def measure(setup: Setup) -> dict[str, Any]:
 
 
 def _variants(path: Path, folder: Path, flux: Vectors, threads: int) -> Iterator[tuple[str, Embed]]:
-    yield SHIPPED, partial(_embed, session(path), threads)
+    yield SHIPPED, partial(_embed, cpu_session(path), threads)
     if threads > 1:
-        yield f"fp32, {threads} threads inside", partial(_embed, session(path, inside=threads), 1)
-        yield "fp32, one thread", partial(_embed, session(path), 1)
+        yield f"fp32, {threads} threads inside", partial(_embed, cpu_session(path, inside=threads), 1)
+        yield "fp32, one thread", partial(_embed, cpu_session(path), 1)
     for name, level in LEVELS.items():
-        yield name, partial(_embed, session(path, level=level), threads)
+        yield name, partial(_embed, cpu_session(path, level=level), threads)
     for name, model in _files(path, folder, flux):
-        yield name, partial(_embed, session(model), threads)
+        yield name, partial(_embed, cpu_session(model), threads)
 
 
 def _files(path: Path, folder: Path, flux: Vectors) -> Iterator[tuple[str, Path]]:
@@ -112,13 +112,13 @@ def _fused_attention(path: Path, folder: Path, of: dict[str, int]) -> Path | Non
     return made
 
 
-def session(path: Path, level: str = "ORT_ENABLE_ALL", inside: int = 1) -> Any:
+def cpu_session(path: Path, level: str = "ORT_ENABLE_ALL", inside: int = 1) -> Any:
     """A session on the CPU with ``inside`` threads of its own."""
-    loaded = runtime.load()
+    loaded = session.load()
     options = loaded.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = inside, 1, 3
     options.graph_optimization_level = getattr(loaded.GraphOptimizationLevel, level)
-    return loaded.InferenceSession(str(path), options, providers=[runtime.CPU])
+    return loaded.InferenceSession(str(path), options, providers=[session.CPU])
 
 
 def _embed(running: Any, callers: int, flux: Vectors) -> Vectors:

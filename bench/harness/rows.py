@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import catalogs
 from catalogs.catalogue import Catalogue
-from catalogs.sky import unions_grid as grid
+from catalogs.sky import unions_grid
 from catalogs.store.provenance import Run
 from catalogs.store.schema import EMBEDDING
 from scanner.survey.bands import BANDS
@@ -40,7 +40,7 @@ def run(dim: int) -> Run:
 def columns(schema: pa.Schema, tile: str, embedding: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """Every column of ``schema`` for a tile: positions over its half degree, sorted by y, and noise elsewhere."""
     rng = np.random.default_rng(int(tile.replace(".", "")))
-    count, (ra, dec) = len(embedding), grid.centre(tile)
+    count, (ra, dec) = len(embedding), unions_grid.centre(tile)
     given = {
         "object_id": object_id(tile, 0) + np.arange(count),
         "tile": np.full(count, tile),

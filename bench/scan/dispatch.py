@@ -9,8 +9,8 @@ from typing import Any
 import catalogs
 from bench.harness.setup import Setup
 from bench.scan.window import UNIONS
-from scanner.cluster import run as cluster
-from scanner.cluster.job import Where
+from scanner.cluster.job import WorkerSource
+from scanner.cluster.run import scan_tiles
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
 from scanner.scan.progress import Quiet
@@ -43,7 +43,7 @@ def measure(setup: Setup) -> dict[str, Any]:
         listed = [Tile(name, {"r": folder / "no.fits"}) for name in names]
         run = make_run(UNIONS, encoder, options)
         catalogue = catalogs.create(folder / "embeddings", run)
-        cluster.scan_tiles(
-            listed, UNIONS, encoder, catalogue, run, options, Where(workers=1), device="cpu", progress=clock
+        scan_tiles(
+            listed, UNIONS, encoder, catalogue, run, options, WorkerSource(workers=1), device="cpu", progress=clock
         )
     return {"dispatch_cpu_ms": 1000 * (clock.at[-1] - clock.at[BEGINNING]) / (len(clock.at) - 1 - BEGINNING)}

@@ -27,8 +27,7 @@ from bench.search import latency as asked
 from bench.search import libraries as peers
 from bench.search import variants
 from catalogs.catalogue import Catalogue
-from catalogs.index import build as index
-from catalogs.index.build import Options
+from catalogs.index.build import IndexOptions, IndexReport, build_index
 from catalogs.search import candidates
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
@@ -131,21 +130,21 @@ def _drawn(source: Source, start: int, end: int) -> Iterator[tuple[int, Vectors]
         yield first // rows.TILE_ROWS, source.draw(min(BLOCK, end - first), stream=100 + first // rows.TILE_ROWS)
 
 
-def _indexing(filled: Catalogue, reports: list[index.IndexReport]) -> Cost:
-    return cost(lambda: reports.append(index.build(filled, Options(jobs=usable_cores()))))
+def _indexing(filled: Catalogue, reports: list[IndexReport]) -> Cost:
+    return cost(lambda: reports.append(build_index(filled, IndexOptions(jobs=usable_cores()))))
 
 
 def _built(
-    filled: Catalogue, count: int, steps: list[int], spent: list[Cost], reports: list[index.IndexReport]
+    filled: Catalogue, count: int, steps: list[int], spent: list[Cost], reports: list[IndexReport]
 ) -> dict[str, Any]:
     """Costs of building; of shards that were built again for the second half, too."""
-    recipe = reports[-1].recipe
+    settings = reports[-1].recipe
     files = [path for path in (filled.path / "index").iterdir() if path.name.startswith("shard-")]
     wall, cpu = sum(one.wall for one in spent), sum(one.cpu for one in spent)
     return {
-        "index_dims": recipe.dims if recipe else None,
-        "trees": recipe.trees if recipe else None,
-        "search_k": recipe.effort if recipe else None,
+        "index_dims": settings.dims if settings else None,
+        "trees": settings.trees if settings else None,
+        "search_k": settings.effort if settings else None,
         "shards": len(reports[-1].built) + len(reports[-1].kept),
         "bytes_per_row": sum(path.stat().st_size for path in files) / count,
         "build_s_per_million_rows": 1e6 * wall / count,

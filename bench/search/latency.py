@@ -13,12 +13,11 @@ import numpy as np
 from bench.harness.embeddings import Vectors
 from bench.harness.timing import Work, cost, middle, paired
 from catalogs.catalogue import Catalogue
-from catalogs.estimate import Estimate, interval, shared
+from catalogs.estimate import Estimate, estimate_mean, measure_recall
 from catalogs.index import searcher
 from catalogs.search.candidates import Candidates
 from catalogs.search.hits import Hits
-from catalogs.store import rows
-from catalogs.store import tile_reader as reading
+from catalogs.store import rows, tile_reader
 from catalogs.store.tile_reader import Selection
 
 K, COUNT = 10, 104
@@ -28,7 +27,7 @@ HALF, HUNDREDTH = "mag_r < 20.09", "mag_r > 205"
 """Of the invented magnitudes, which are log-normal."""
 
 
-def ask(filled: Catalogue, queries: Vectors, way: str, chosen: Selection = reading.EVERYTHING) -> list[Hits]:
+def ask(filled: Catalogue, queries: Vectors, way: str, chosen: Selection = tile_reader.EVERYTHING) -> list[Hits]:
     """The best rows for each query, all by index or none; ``RuntimeError`` where that is not what happened."""
     search = Candidates(filled.snapshot(), queries, chosen, way=way)
     found = search.best(COUNT)
@@ -47,7 +46,7 @@ def recall(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
         "index_recall_low": by_index.low,
         "index_recall_high": by_index.high,
         "queries": len(queries),
-        "nearest_cosine": float(np.median([hits.similarity[0] for hits in truth])),
+        "nearest_cosine": float(np.median([hits.score[0] for hits in truth])),
     }
 
 
@@ -97,8 +96,8 @@ def filtered(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
 
 
 def _found(truth: list[Hits], found: list[Hits]) -> Estimate:
-    shares = [shared(t.object_id[:K], f.object_id[:K]) for t, f in zip(truth, found, strict=True)]
-    return interval(np.array(shares))
+    shares = [measure_recall(t.object_id[:K], f.object_id[:K]) for t, f in zip(truth, found, strict=True)]
+    return estimate_mean(np.array(shares))
 
 
 def _median_ms(filled: Catalogue, queries: Vectors, chosen: Selection) -> float:

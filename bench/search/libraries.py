@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from bench.harness.embeddings import Source
 from bench.harness.setup import Setup
 from bench.harness.timing import cost, now
-from catalogs.estimate import shared
-from catalogs.index import engine as engines
-from catalogs.index import half_vectors as halves
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.estimate import measure_recall
+from catalogs.index import half_vectors
+from catalogs.index.engine import find_engine
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 
 Vectors = NDArray[np.float32]
 Search = Callable[[Vectors], Any]
@@ -69,13 +69,13 @@ def measure(setup: Setup, source: Source, count: int) -> list[dict[str, Any]]:
 
 
 def _asked(search: Search, queries: Vectors, truth: NDArray[np.int64]) -> dict[str, float]:
-    shares = [shared(nearest, search(query)) for nearest, query in zip(truth, queries, strict=True)]
+    shares = [measure_recall(nearest, search(query)) for nearest, query in zip(truth, queries, strict=True)]
     took = [cost(partial(search, query)).wall for query in queries]
     return {"recall_at_10": float(np.mean(shares)), "ms": 1000 * median(took)}
 
 
 def _exact(folder: Path, stored: Vectors) -> Iterator[tuple[str, int, Search]]:
-    rows = _halves(folder, stored)
+    rows = _half_vectors(folder, stored)
     size = (folder / "rows.f16").stat().st_size
     yield "exact, float16 map", size, lambda q: _first(*rows.best(q[None], K)[0])
     yield "exact, numpy float32", stored.nbytes, lambda q: np.argpartition(-(stored @ q), K)[:K]
@@ -83,19 +83,19 @@ def _exact(folder: Path, stored: Vectors) -> Iterator[tuple[str, int, Search]]:
 
 def _engine(name: str) -> Callable[[Path, Vectors], Iterator[tuple[str, int, Search]]]:
     def made(folder: Path, stored: Vectors) -> Iterator[tuple[str, int, Search]]:
-        rows, engine = _halves(folder, stored), engines.named(name)
-        recipe = Recipe(name, min(64, rows.dim), engine.TREES[0], 1, engine.EFFORT, 500)
+        rows, engine = _half_vectors(folder, stored), find_engine(name)
+        settings = IndexSettings(name, min(64, rows.dim), engine.TREES[0], 1, engine.EFFORT, 500)
         path = folder / name
-        engine.build(path, rows, recipe, on_disk=False)
-        loaded = engine.load(path, recipe)
+        engine.build(path, rows, settings, on_disk=False)
+        loaded = engine.load(path, settings)
         size = path.stat().st_size + (folder / "rows.f16").stat().st_size
 
         def search(query: Vectors, effort: int) -> Any:
-            numbers = engine.nearest(loaded, query[: recipe.dims], recipe.candidates, effort)
+            numbers = engine.nearest(loaded, query[: settings.dims], settings.candidates, effort)
             return _first(numbers, rows.cosines(numbers, query))
 
         for effort in (engine.EFFORT // 4, engine.EFFORT):
-            at = replace(recipe, effort=effort)
+            at = replace(settings, effort=effort)
             yield f"{name} engine, {at.dims} dims, effort {effort}", size, lambda q, effort=effort: search(q, effort)
 
     return made
@@ -136,13 +136,13 @@ def _hnswlib(folder: Path, stored: Vectors) -> Iterator[tuple[str, int, Search]]
     yield "hnswlib f32", (folder / "peer").stat().st_size, lambda q: index.knn_query(q, k=K, num_threads=1)[0][0]
 
 
-def _halves(folder: Path, stored: Vectors) -> Halves:
+def _half_vectors(folder: Path, stored: Vectors) -> HalfVectors:
     path = folder / "rows.f16"
     if not path.exists():
         with path.open("wb") as file:
             for start in range(0, len(stored), 65_536):
-                file.write(halves.packed(stored[start : start + 65_536]).data)
-    return Halves(path, stored.shape[1])
+                file.write(half_vectors.pack(stored[start : start + 65_536]).data)
+    return HalfVectors(path, stored.shape[1])
 
 
 def _first(numbers: NDArray[np.int64], cosine: Vectors) -> NDArray[np.int64]:

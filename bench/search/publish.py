@@ -21,7 +21,7 @@ def measure(setup: Setup) -> dict[str, Any]:
     with Encoder(setup.model, device="cpu") as encoder:
         dim = encoder.contract.embedding_dim
     count = FEW_ROWS if setup.quick else ROWS
-    made: list[hats.Published] = []
+    made: list[hats.PublishReport] = []
     with setup.scratch() as folder:
         filled = rows.catalogue(folder / "embeddings", Cloud(dim, count).draw(count))
         spent = cost(lambda: made.append(hats.publish(filled, folder / "one", hats.Options("bench"))))

@@ -25,10 +25,10 @@ from bench.harness.embeddings import Cloud, Vectors
 from bench.harness.setup import Setup
 from bench.harness.timing import cost, in_turns, middle
 from catalogs.catalogue import Catalogue
-from catalogs.estimate import shared
-from catalogs.index import build as index
-from catalogs.index import half_vectors as halves
-from catalogs.index.half_vectors import Halves
+from catalogs.estimate import measure_recall
+from catalogs.index import half_vectors
+from catalogs.index.build import build_index
+from catalogs.index.half_vectors import HalfVectors
 from catalogs.index.shards import VECTORS
 from catalogs.search.candidates import Candidates
 from catalogs.store import vectors
@@ -39,8 +39,8 @@ from scanner.encoder.encoder import Encoder
 ROWS, FEW_ROWS = 100_000, 3_000
 K = 20
 CANDIDATES = 500
-DOCS = Path(__file__).parents[2] / "docs" / "analysis.md"
-SECTION = "## Exact search without `scanner`"
+DOCS = Path(__file__).parents[2] / "docs" / "guide" / "search.md"
+SECTION = "## Search without this package"
 
 Answer = Callable[[], Sequence[int]]
 """Ids of the objects most like the one asked about, best first."""
@@ -56,7 +56,7 @@ def measure(setup: Setup) -> dict[str, Any]:
         plain = rows.catalogue(folder / "embeddings", drawn.draw(count))
         shutil.copytree(plain.path, folder / "indexed")
         indexed = catalogs.open(folder / "indexed")
-        index.build(indexed)
+        build_index(indexed)
         asked = int(plain.table(["object_id"])["object_id"].min())
         with chdir(folder):
             readers = _readers(asked, plain, indexed)
@@ -115,7 +115,7 @@ def _timed(readers: dict[str, Answer | None], asked: int, runs: int) -> list[dic
     spent = in_turns({name: partial(cost, answer) for name, answer in there.items()}, runs)
     return [
         {"reader": name, "cpu_s": middle(spent[name]).cpu, "wall_s": middle(spent[name]).wall,
-         "agrees": shared(truth, found[name])}
+         "agrees": measure_recall(truth, found[name])}
         if name in there
         else {"reader": f"{name}: not installed"}
         for name in readers
@@ -127,11 +127,11 @@ def _mapped(plain: Catalogue, indexed: Catalogue, query: Vectors, runs: int) -> 
     path = next((indexed.path / "index").glob(f"*{VECTORS}"))
     dim = indexed.info.dim
     rng = np.random.default_rng(0)
-    some = np.sort(rng.choice(path.stat().st_size // halves.record(dim).itemsize, CANDIDATES, replace=False))
+    some = np.sort(rng.choice(path.stat().st_size // half_vectors.record_type(dim).itemsize, CANDIDATES, replace=False))
     works: dict[str, Callable[[], object]] = {
         "exact_map": lambda: Candidates(indexed.snapshot(), query, way="exact").best(K),
         "exact_parquet": lambda: Candidates(plain.snapshot(), query).best(K),
-        "again_map": lambda: Halves(path, dim).cosines(some, query[0]),
+        "again_map": lambda: HalfVectors(path, dim).cosines(some, query[0]),
         "again_parquet": lambda: _from_parquet(plain, some) @ query[0],
     }
     for work in works.values():

@@ -12,15 +12,14 @@ import numpy as np
 from bench.harness.embeddings import Source, Vectors
 from bench.harness.setup import Setup
 from bench.harness.timing import Work, cost, paired
-from catalogs.estimate import shared
-from catalogs.index import annoy_engine
-from catalogs.index import half_vectors as halves
+from catalogs.estimate import measure_recall
+from catalogs.index import annoy_engine, half_vectors
 from catalogs.index.build import CANDIDATES, DIMS, SEED
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from catalogs.index.shards import ITEM
 
-DEFAULT = Recipe("annoy", DIMS, annoy_engine.TREES[0], SEED, annoy_engine.EFFORT, CANDIDATES)
+DEFAULT = IndexSettings("annoy", DIMS, annoy_engine.TREES[0], SEED, annoy_engine.EFFORT, CANDIDATES)
 BUILDS = ((6, 64), (4, 64), (10, 64), (6, 48))
 """Trees and dimensions; the first is the default, and is asked with each of ``EFFORTS``."""
 EFFORTS = (2000, 5000, 10_000)
@@ -54,20 +53,22 @@ def measure(setup: Setup, source: Source) -> list[dict[str, Any]]:
     return found
 
 
-def stored(path: Path, source: Source) -> Halves:
+def stored(path: Path, source: Source) -> HalfVectors:
     """All vectors of a source, in a float16 map."""
     with path.open("wb") as file:
         for number, start in enumerate(range(0, source.rows, 100_000)):
             some = source.draw(min(100_000, source.rows - start), stream=100 + number)
-            file.write(halves.packed(some).data)
-    return Halves(path, source.dim)
+            file.write(half_vectors.pack(some).data)
+    return HalfVectors(path, source.dim)
 
 
-def _asked(path: Path, rows: Halves, recipe: Recipe, queries: Vectors, truth: list[Any]) -> dict[str, float]:
-    loaded = annoy_engine.load(path, recipe)
+def _asked(
+    path: Path, rows: HalfVectors, settings: IndexSettings, queries: Vectors, truth: list[Any]
+) -> dict[str, float]:
+    loaded = annoy_engine.load(path, settings)
 
     def answer(query: Vectors) -> Any:
-        numbers = annoy_engine.nearest(loaded, query[: recipe.dims], recipe.candidates, recipe.effort)
+        numbers = annoy_engine.nearest(loaded, query[: settings.dims], settings.candidates, settings.effort)
         return numbers[np.argsort(-rows.cosines(numbers, query))]
 
     def timed(query: Vectors) -> tuple[Work, Work]:
@@ -76,8 +77,8 @@ def _asked(path: Path, rows: Halves, recipe: Recipe, queries: Vectors, truth: li
     answers = [answer(query) for query in queries]
     pairs = [paired(*timed(query), 1) for query in queries[:TIMED]]
     return {
-        "recall_at_10": float(np.mean([shared(t[:10], a[:10]) for t, a in zip(truth, answers, strict=True)])),
-        "recall_at_100": float(np.mean([shared(t, a[:100]) for t, a in zip(truth, answers, strict=True)])),
+        "recall_at_10": float(np.mean([measure_recall(t[:10], a[:10]) for t, a in zip(truth, answers, strict=True)])),
+        "recall_at_100": float(np.mean([measure_recall(t, a[:100]) for t, a in zip(truth, answers, strict=True)])),
         "cpu_ms": 1000 * median(pair.a[0].cpu for pair in pairs),
         "speedup": median(pair.wall_ratio for pair in pairs),
     }

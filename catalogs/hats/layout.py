@@ -1,4 +1,4 @@
-"""Names of the files and folders of a HATS collection, and its property files. They exist here and nowhere else."""
+"""Names of the files and folders of a HATS collection, and its property files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from catalogs.atomic import write_text
 
 HATS_VERSION, HATS_RELEASED = "v1.0", "2025-08-22"
 METADATA, COMMON_METADATA = "_metadata", "_common_metadata"
-_DIRECTORY = 10_000  # pixels that share a folder
+_DIRECTORY = 10_000
+"""Pixels that share a folder."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,17 @@ class Tables:
 
 
 def partition_path(order: int, pixel: int) -> Path:
-    """File of a HEALPix pixel, relative to the ``dataset`` folder of a table."""
+    """Name the file of a HEALPix pixel, relative to the ``dataset`` folder of a table."""
     return Path(f"Norder={order}", f"Dir={pixel // _DIRECTORY * _DIRECTORY}", f"Npix={pixel}.parquet")
 
 
 def dataset(table: Path) -> Path:
-    """Folder of the Parquet files of a table."""
+    """Name the folder of the Parquet files of a table."""
     return table / "dataset"
 
 
 def write_table_files(table: Path, pixels: Sequence[tuple[int, int]], properties: Mapping[str, object]) -> None:
-    """``partition_info.csv`` and the property file, under its two names (the standard's, and the older one)."""
+    """Write ``partition_info.csv``, and the property file under its two names (the standard's, and the older one)."""
     lines = ["Norder,Npix", *(f"{order},{pixel}" for order, pixel in pixels)]
     write_text(table / "partition_info.csv", "\n".join(lines) + "\n")
     for name in ("hats.properties", "properties"):
@@ -49,7 +50,7 @@ def write_table_files(table: Path, pixels: Sequence[tuple[int, int]], properties
 
 
 def write_collection(tables: Tables, properties: Mapping[str, object]) -> None:
-    """``collection.properties``: which table is the catalogue and which its margin."""
+    """Write ``collection.properties``, which names the catalogue and its margin."""
     members = {
         "obs_collection": tables.name,
         "hats_primary_table_url": tables.objects.name,
@@ -60,7 +61,7 @@ def write_collection(tables: Tables, properties: Mapping[str, object]) -> None:
 
 
 def write_properties(path: Path, properties: Mapping[str, object]) -> None:
-    """``key=value`` lines; line breaks and backslashes would end or alter a value, so they become spaces."""
+    """Write ``key=value`` lines, with spaces for line breaks and backslashes, which would end or alter a value."""
     lines = [f"{key}={_one_line(value)}" for key, value in properties.items()]
     write_text(path, "\n".join(lines) + "\n")
 

@@ -1,4 +1,4 @@
-"""What a collection says of itself: metadata over its files, property files, a map of where its rows are."""
+"""Metadata of a collection: property files, metadata over its Parquet files, and a map of its rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.hats import layout
-from catalogs.hats import parquet as files
+from catalogs.hats import layout, parquet
 from catalogs.hats.layout import Tables
 from catalogs.hats.partitions import LEAF, Partition
 from catalogs.store import voparquet
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Described:
-    """Rows that the files hold, by their own footers."""
+class RowCounts:
+    """Rows of the two tables, by the footers of their files."""
 
     rows: int
     margin_rows: int
@@ -39,8 +38,8 @@ def write(
     margins: Sequence[Partition],
     leaf_rows: NDArray[np.int32],
     options: Mapping[str, Any],
-) -> Described:
-    """Write all but the partitions themselves."""
+) -> RowCounts:
+    """Write all files of a collection but its partitions."""
     provenance = _provenance(catalogue, options)
     tile_width = max(map(len, catalogue.tiles()))
     schema = catalogue.schema
@@ -48,17 +47,17 @@ def write(
     counted = []
     for table, pieces in ((tables.objects, objects), (tables.margins, margins)):
         pixels = sorted((piece.order, piece.pixel) for piece in pieces)
-        counted.append(files.write_metadata(table, pixels, schema))
+        counted.append(parquet.write_metadata(table, pixels, schema))
         common = _common(table, catalogue, counted[-1], pieces or objects)
         kind = _object_facts(options) if table == tables.objects else _margin_facts(tables)
         layout.write_table_files(table, pixels, {**common, **kind, **provenance})
-    files.write_sky_map(tables.objects, leaf_rows, LEAF)
+    parquet.write_sky_map(tables.objects, leaf_rows, LEAF)
     layout.write_collection(tables, provenance)
-    return Described(*counted)
+    return RowCounts(*counted)
 
 
 def _common(table: Path, catalogue: TileStore, rows: int, pieces: Sequence[Partition]) -> dict[str, object]:
-    named = [name for name in catalogue.schema.names if name not in (EMBEDDING, f"_healpix_{HEALPIX_ORDER}")]
+    columns = [name for name in catalogue.schema.names if name not in (EMBEDDING, f"_healpix_{HEALPIX_ORDER}")]
     size = sum(path.stat().st_size for path in table.rglob("*.parquet"))
     return {
         "obs_collection": table.name,
@@ -67,7 +66,7 @@ def _common(table: Path, catalogue: TileStore, rows: int, pieces: Sequence[Parti
         "hats_col_dec": "dec",
         "hats_col_healpix": f"_healpix_{HEALPIX_ORDER}",
         "hats_col_healpix_order": HEALPIX_ORDER,
-        "hats_cols_default": named,
+        "hats_cols_default": columns,
         "hats_npix_suffix": ".parquet",
         "hats_order": max(piece.order for piece in pieces),
         "hats_estsize": size // 1024,
@@ -79,7 +78,7 @@ def _object_facts(options: Mapping[str, Any]) -> dict[str, object]:
     return {
         "dataproduct_type": "object",
         "hats_max_rows": options["rows_per_file"],
-        "hats_skymap_order": files.SKY_MAP_ORDER,
+        "hats_skymap_order": parquet.SKY_MAP_ORDER,
     }
 
 

@@ -1,4 +1,4 @@
-"""Rows to the Parquet files of a HATS table, and the metadata over all of them."""
+"""The Parquet files of a HATS table, and the metadata over all of them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from catalogs.hats import layout
 from catalogs.store.tile_writer import ROW_GROUP, parquet_writer
 
 SKY_MAP_ORDER = 8
-"""Of the map that says where the rows are: pixels of 14'."""
+"""HEALPix order of the map of rows: pixels of 14'."""
 
 
 def write_rows(path: Path, table: pa.Table, widths: Mapping[str, int], facts: Mapping[str, str]) -> None:
-    """Rows in the order of the sky (``_healpix_29``, then ``object_id``), stored as in a tile file, atomically.
+    """Write rows sorted by ``_healpix_29``, then ``object_id``, whole or not at all, encoded as in a tile file.
 
-    The embeddings are those of the tile files bit by bit: rounded already, split into byte streams, zstd. Beside
-    ``table`` a row group in its new order is held in memory.
+    Embeddings are those of the tile files, bit by bit. Besides ``table``, memory holds one sorted row group.
     """
     order = np.lexsort((table.column("object_id").to_numpy(), table.column("_healpix_29").to_numpy()))
     with replacing(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
@@ -34,13 +33,14 @@ def write_rows(path: Path, table: pa.Table, widths: Mapping[str, int], facts: Ma
 
 
 def write_metadata(table: Path, pixels: Sequence[tuple[int, int]], schema: pa.Schema) -> int:
-    """``_common_metadata`` (the schema) and ``_metadata`` (all footers in one); returns how many rows there are."""
+    """Write ``_common_metadata`` (the schema) and ``_metadata`` (all footers); returns the number of rows."""
     folder = layout.dataset(table)
     folder.mkdir(parents=True, exist_ok=True)
     footers = []
     for order, pixel in pixels:
         relative = layout.partition_path(order, pixel)
         footer = pq.read_metadata(folder / relative)
+        # Readers find a row group's file by its path relative to the metadata.
         footer.set_file_path(relative.as_posix())
         footers.append(footer)
     with replacing(folder / layout.COMMON_METADATA) as temporary:
@@ -51,7 +51,7 @@ def write_metadata(table: Path, pixels: Sequence[tuple[int, int]], schema: pa.Sc
 
 
 def write_sky_map(table: Path, leaf_rows: NDArray[np.int32], leaf_order: int) -> None:
-    """Rows by HEALPix pixel as FITS: ``skymap.fits``, and ``point_map.fits``, from which LSDB knows the coverage."""
+    """Write rows by HEALPix pixel as FITS: ``skymap.fits``, and ``point_map.fits``, LSDB's map of the coverage."""
     from astropy.io import fits
 
     rows = leaf_rows.reshape(-1, 4 ** (leaf_order - SKY_MAP_ORDER)).sum(axis=1, dtype=np.int64)

@@ -1,6 +1,6 @@
-"""Pixels of the sky that hold about as many rows each, and which rows lie just outside them.
+"""Partitions: HEALPix pixels with a bounded number of rows each, and the rows just outside them.
 
-All pixels are HEALPix, nested: a row's pixel at a lower order is its pixel at order 29 shifted by two bits an order.
+Pixels are nested: the pixel of a row at a lower order is its pixel at order 29, shifted by two bits an order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from catalogs.store.schema import HEALPIX_ORDER
 LEAF = 10
 """Order of the pixels that are counted, 3.4' wide: no partition is smaller."""
 SINGLE = 7
-"""A partition shrinks around the rows it has down to this order, 27' wide, about a tile."""
+"""Order down to which a partition shrinks to the part that has rows: 27' wide, about a tile."""
 MAX_MARGIN = 60.0
 """Arcsec: above it a margin would be wider than the smallest partition."""
 
@@ -25,7 +25,7 @@ Pixels = NDArray[np.int64]
 
 @dataclass(frozen=True, order=True)
 class Partition:
-    """A HEALPix pixel and how many rows it holds."""
+    """A HEALPix pixel, and its number of rows."""
 
     order: int
     pixel: int
@@ -43,10 +43,7 @@ class Partition:
 
 
 class Counts:
-    """Rows counted by ``LEAF`` pixel and by tile: 50 MB, and 12 bytes for each pixel that a tile touches.
-
-    A survey of 20,000 tiles of half a degree has 1.8 million of those: 22 MB.
-    """
+    """Rows counted by ``LEAF`` pixel and by tile: 50 MB, and 12 bytes for each pixel that a tile touches."""
 
     def __init__(self) -> None:
         self.rows = np.zeros(12 << 2 * LEAF, np.int32)
@@ -65,7 +62,8 @@ class Counts:
         return int(self.rows.sum(dtype=np.int64))
 
     def tiles(self, partition: Partition) -> list[int]:
-        """Numbers of the tiles that have rows in a partition, in order."""
+        """List the numbers of the tiles that have rows in a partition, in order."""
+        # Sorted by pixel at the first call, so that each call is a bisection.
         if len(self._pixels) > 1:
             order = np.argsort(np.concatenate(self._pixels), kind="stable")
             self._pixels = [np.concatenate(self._pixels)[order]]
@@ -76,28 +74,31 @@ class Counts:
 
 
 def split(rows: NDArray[np.int32], limit: int) -> list[Partition]:
-    """The largest pixels that hold at most ``limit`` rows, in the order of the sky (that of their ``start``).
+    """Find the largest pixels that hold at most ``limit`` rows, in the order of their ``start``.
 
-    ``rows`` counts those of each ``LEAF`` pixel; one that holds more than ``limit`` by itself stays whole. A pixel
-    whose rows all lie in one of its four children gives way to that child: a small catalogue is no twelfth of the sky.
+    ``rows`` counts those of each ``LEAF`` pixel; one with more than ``limit`` is not divided. A pixel whose rows all
+    lie in one of its four children is replaced by that child, so that a small catalogue does not fill a twelfth of the
+    sky.
     """
+    # From the whole sky down: pixels that hold few enough rows are done, the others are divided.
     left = np.flatnonzero(rows)
-    found: list[Partition] = []
+    partitions: list[Partition] = []
     for order in range(LEAF + 1):
         shift = 2 * (LEAF - order)
         pixels, inverse = np.unique(left >> shift, return_inverse=True)
         sums = np.bincount(inverse, rows[left], len(pixels)).astype(np.int64)
-        done = (sums <= limit) & _spread(left, inverse, len(pixels), order)
+        done = (sums <= limit) & _has_several_children(left, inverse, len(pixels), order)
         done |= order == LEAF
-        found += [Partition(order, int(p), int(n)) for p, n in zip(pixels[done], sums[done], strict=True)]
+        partitions += [Partition(order, int(p), int(n)) for p, n in zip(pixels[done], sums[done], strict=True)]
         left = left[~done[inverse]]
-    return sorted(found, key=lambda partition: partition.start)
+    return sorted(partitions, key=lambda partition: partition.start)
 
 
-def _spread(left: Pixels, inverse: Pixels, count: int, order: int) -> NDArray[np.bool_]:
-    """Which of the ``count`` pixels of an order have rows in several children, or may not shrink further."""
+def _has_several_children(left: Pixels, inverse: Pixels, count: int, order: int) -> NDArray[np.bool_]:
+    """Find which of the ``count`` pixels have rows in several children, or may not shrink further."""
     if order >= SINGLE:
         return np.ones(count, bool)
+    # Two bits of the pixel number name the child, 0 to 3.
     child = (left >> 2 * (LEAF - order - 1)) & 3
     lowest, highest = np.full(count, 4), np.full(count, -1)
     np.minimum.at(lowest, inverse, child)
@@ -106,16 +107,15 @@ def _spread(left: Pixels, inverse: Pixels, count: int, order: int) -> NDArray[np
 
 
 def margin_order(margin: float) -> int:
-    """The highest order whose pixels are nowhere narrower than ``margin`` arcsec.
-
-    The narrowest pixels are 0.6 of the mean width across (the standard's own estimate, 1 / 1.6, is used).
-    """
-    width = np.degrees(np.sqrt(np.pi / 3)) * 3600  # of a pixel of order 0, as the root of its area
+    """Find the highest order whose pixels are nowhere narrower than ``margin`` arcsec."""
+    # Width of a pixel of order 0, as the root of its area. The narrowest pixels are 0.6 of that across; 1 / 1.6 is the
+    # estimate of the standard.
+    width = np.degrees(np.sqrt(np.pi / 3)) * 3600
     return int(np.floor(np.log2(width / 1.6 / margin)))
 
 
 class Margins:
-    """Which rows belong to the margins of other partitions: those in an ``order`` pixel that touches one of them."""
+    """The rows in margins of other partitions: those in an ``order`` pixel that touches one of them."""
 
     def __init__(self, partitions: Sequence[Partition], order: int) -> None:
         self._partitions = list(partitions)
@@ -124,12 +124,13 @@ class Margins:
         self._stops = np.array([partition.stop for partition in partitions])
 
     def beyond(self, own: int, healpix29: Pixels) -> Iterable[tuple[int, Pixels]]:
-        """Numbers of the partitions in whose margins rows of partition number ``own`` lie, and which rows [n]."""
+        """Yield the partitions in whose margins rows of partition number ``own`` lie, and these rows [n]."""
         shift = 2 * (HEALPIX_ORDER - self._order)
         pixels, inverse = np.unique(healpix29 >> shift, return_inverse=True)
         rim = np.flatnonzero(_on_rim(pixels, self._partitions[own], self._order))
         if not len(rim):
             return
+        # Owners [8, R] of the neighbours of each rim pixel.
         owners = self._owners(_neighbours(pixels[rim], self._order) << shift)
         for other in np.unique(owners[(owners >= 0) & (owners != own)]).tolist():
             touching = np.zeros(len(pixels), bool)
@@ -137,13 +138,13 @@ class Margins:
             yield other, np.flatnonzero(touching[inverse])
 
     def _owners(self, healpix29: Pixels) -> Pixels:
-        """Number of the partition that holds each pixel of order 29, -1 where none does."""
+        """Find the number of the partition that holds each pixel of order 29, -1 where none does."""
         number = np.searchsorted(self._starts, healpix29, side="right") - 1
         return np.where((number >= 0) & (healpix29 < self._stops[number]), number, -1)
 
 
 def _neighbours(pixels: Pixels, order: int) -> Pixels:
-    """The eight pixels [8, N] around each; where a corner of the sphere lacks one, the pixel itself instead."""
+    """Find the eight pixels [8, N] around each; where one is missing, the pixel itself stands for it."""
     from astropy_healpix.core import neighbours
 
     with np.errstate(invalid="ignore"):
@@ -152,7 +153,7 @@ def _neighbours(pixels: Pixels, order: int) -> Pixels:
 
 
 def _on_rim(pixels: Pixels, partition: Partition, order: int) -> NDArray[np.bool_]:
-    """Which ``order`` pixels of a partition lie along its edge: even bits count east, odd bits north."""
+    """Find which ``order`` pixels of a partition lie along its edge: even bits count east, odd bits north."""
     bits = order - partition.order
     inside = pixels - (partition.pixel << 2 * bits)
     every = np.int64((1 << 2 * bits) - 1)

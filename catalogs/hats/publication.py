@@ -1,15 +1,8 @@
-"""Publishing: count the rows by pixel of the sky, write pixel after pixel, then margins, descriptions, and one rename.
+"""Publishing: count rows by HEALPix pixel, write the partitions and their margins, then the metadata, and rename.
 
-All is written beside the target, into ``.<name>.partial``; the same command after an interruption goes on there, as
-long as catalogue and options are the same. The collection takes its name when it is whole.
-
-A survey of 4e8 rows of 192 dimensions, on paper: partitions of up to 200,000 rows fill to half on average, so 4,000 of
-them, some 1.2 degrees wide. Counting reads 8 bytes a row (3 GB). A tile of half a degree touches two partitions on
-average, so writing decodes 2 x 200 GB and encodes 184 GB once; nothing else is on disk twice but the margins. A margin
-of 10" takes what lies in pixels of order 13 (26" wide) around each partition: 2.5 % of the rows, 5 GB. Memory: twice a
-partition (2 x 200 MB), a row group and the counts, about 0.7 GB however many tiles there are. Measured (``make bench``)
-at 240,000 rows: 13 CPU-seconds a million rows, so 1.4 hours of one core for the survey; 430 MB with partitions of
-56,000 rows.
+All files are written beside the target, into ``.<name>.partial``. The same command resumes an interrupted run there, as
+long as catalogue and options are the same. The collection gets its name when it is complete. Memory is twice a
+partition, a row group and the counts, whatever the number of tiles.
 """
 
 from __future__ import annotations
@@ -21,20 +14,16 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from catalogs.atomic import locked, output_errors, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.hats import metadata as describe
+from catalogs.hats import metadata
 from catalogs.hats.layout import Tables
 from catalogs.hats.partitions import MAX_MARGIN, Counts, split
 from catalogs.hats.writer import HEALPIX, Writer
 from catalogs.store import rows
 from catalogs.store.schema import IS_PRIMARY
-from catalogs.store.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from catalogs.store.tile_store import TileStore
+from catalogs.store.tile_store import Snapshot, TileStore
 
 Progress = Callable[[int, int], None]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -42,10 +31,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 @dataclass(frozen=True)
 class Options:
-    """What to publish and how.
+    """What to publish, and how.
 
-    ``name`` is that of the collection (``obs_collection``); a partition holds at most ``rows_per_file`` rows;
-    ``margin`` is in arcsec. Primary rows are taken, all with ``all_rows``, and of them those that pass ``where``.
+    ``name`` is that of the collection (``obs_collection``). A partition holds at most ``rows_per_file`` rows;
+    ``margin`` is in arcsec. Primary rows (with ``all_rows``: all) that pass ``where`` are published.
     """
 
     name: str
@@ -56,14 +45,15 @@ class Options:
 
     @property
     def filter(self) -> str:
-        """The filter's text; rows without a position (pixel -1) have no place in a map of the sky."""
+        """Text of the whole filter."""
+        # Rows without a position have pixel -1 and belong to no partition.
         parts = [f"({self.where})"] if self.where else []
         return " and ".join([*parts, *([] if self.all_rows else [IS_PRIMARY]), f"{HEALPIX} >= 0"])
 
 
 @dataclass(frozen=True)
-class Published:
-    """What was written: rows, of which ``margin_rows`` are in the margin again, files of the sky, and bytes."""
+class PublishReport:
+    """What was written: ``rows``, of which ``margin_rows`` are in the margin as well, partitions, and bytes."""
 
     path: Path
     rows: int
@@ -72,41 +62,59 @@ class Published:
     bytes: int
 
 
-def publish(catalogue: TileStore, out: Path, options: Options, progress: Progress | None = None) -> Published:
+def publish(catalogue: TileStore, out: Path, options: Options, progress: Progress | None = None) -> PublishReport:
     """Write ``catalogue`` to the folder ``out`` as a HATS collection: the objects, and their margin.
 
-    ``progress`` is told how many partitions of how many are written. Raises ``ScannerError``: ``publish.not_empty``,
-    ``publish.nothing``, ``publish.bad_option``, ``publish.damaged_tile``, ``publish.changed``, ``where.*``,
-    ``output.*``.
+    ``progress`` takes the number of partitions that are written, and of all.
+
+    Raises:
+        ScannerError: ``publish.not_empty``, ``publish.nothing``, ``publish.bad_option``, ``publish.damaged_tile``,
+            ``publish.changed``, ``where.*``, ``output.*``.
     """
-    _check(options)
+    if not _NAME.fullmatch(options.name):
+        hint = "Use letters, digits, and _ . + - after the first."
+        raise ScannerError(ErrorCode.PUBLISH_BAD_OPTION, f"{options.name!r} cannot name a collection.", hint)
+    if not 0 < options.margin <= MAX_MARGIN or options.rows_per_file < 1:
+        message = f'A margin of {options.margin}" with {options.rows_per_file} rows a file is not possible.'
+        hint = f'Give a margin up to {MAX_MARGIN:g}", and 1 row or more.'
+        raise ScannerError(ErrorCode.PUBLISH_BAD_OPTION, message, hint)
     out = out.absolute()
-    with locked(out.with_name(f".{out.name}.lock")), output_errors(out):
+    lock = out.with_name(f".{out.name}.lock")
+    with locked(lock), output_errors(out):
         try:
-            _check_free(out)
-            return _publish(catalogue, out, options, progress or (lambda done, of: None))
+            if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+                message = f"{out} exists and is not an empty folder."
+                hint = "Give another folder, or remove this one: a published collection is never changed."
+                raise ScannerError(ErrorCode.PUBLISH_NOT_EMPTY, message, hint)
+            return _write(catalogue, out, options, progress or (lambda done, of: None))
         finally:
-            out.with_name(f".{out.name}.lock").unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
 
 
-def _publish(catalogue: TileStore, out: Path, options: Options, progress: Progress) -> Published:
-    snapshot = _sound(catalogue)
+def _write(catalogue: TileStore, out: Path, options: Options, progress: Progress) -> PublishReport:
+    snapshot = catalogue.snapshot()
+    # A collection without a damaged tile would look complete.
+    if missing := sorted(set(catalogue.tiles()) - {footer.tile for footer in snapshot.footers}):
+        message = f"{len(missing)} tiles of {catalogue.path} cannot be read: {', '.join(missing[:10])}."
+        raise ScannerError(ErrorCode.PUBLISH_DAMAGED_TILE, message, "Scan them again, or remove their files.")
     counts = _count(snapshot, options)
+    # On the same disk as the target, so that the last step is a rename.
     partial = out.with_name(f".{out.name}.partial")
-    _begin(partial, _plan(snapshot, options))
+    _resume_or_clear(partial, snapshot, options)
     tables = Tables(partial / "collection", options.name, options.margin)
-    pieces = split(counts.rows, options.rows_per_file)
-    writer = Writer(snapshot, counts, pieces, tables, options.filter, partial / "margin")
-    for done in writer.objects():
-        progress(done, len(pieces))
-    margin = writer.margins()
-    found = describe.write(tables, catalogue, pieces, margin, counts.rows, asdict(options))
+    partitions = split(counts.rows, options.rows_per_file)
+    writer = Writer(snapshot, counts, partitions, tables, options.filter, partial / "margin")
+    for done in writer.write_objects():
+        progress(done, len(partitions))
+    margins = writer.write_margins()
+    written = metadata.write(tables, catalogue, partitions, margins, counts.rows, asdict(options))
+    # An empty folder is in the way of the rename; it was checked above that it is empty.
     if out.exists():
         out.rmdir()
     tables.folder.rename(out)
     shutil.rmtree(partial)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    return Published(out, found.rows, found.margin_rows, len(pieces), size)
+    return PublishReport(out, written.rows, written.margin_rows, len(partitions), size)
 
 
 def _count(snapshot: Snapshot, options: Options) -> Counts:
@@ -116,39 +124,23 @@ def _count(snapshot: Snapshot, options: Options) -> Counts:
         for table in rows.tile_groups(snapshot, footer, [HEALPIX], chosen):
             counts.add(number, table.column(HEALPIX).to_numpy())
     if not counts.total:
-        hint = "Try --all-rows, or another --where."
-        message = f"No row of {snapshot.catalogue.path} is chosen: there is nothing to write."
-        raise ScannerError(ErrorCode.PUBLISH_NOTHING, message, hint)
+        message = f"No row of {snapshot.catalogue.path} passes the filter: there is nothing to write."
+        raise ScannerError(ErrorCode.PUBLISH_NOTHING, message, "Try --all-rows, or another --where.")
     return counts
 
 
-def _sound(catalogue: TileStore) -> Snapshot:
-    """Footers of all tiles: a collection from which a tile is missing without a word is none."""
-    snapshot = catalogue.snapshot()
-    if missing := sorted(set(catalogue.tiles()) - {footer.tile for footer in snapshot.footers}):
-        raise ScannerError(
-            ErrorCode.PUBLISH_DAMAGED_TILE,
-            f"{len(missing)} tiles of {catalogue.path} cannot be read: {', '.join(missing[:10])}.",
-            "Scan them again, or remove their files.",
-        )
-    return snapshot
-
-
-def _plan(snapshot: Snapshot, options: Options) -> dict[str, Any]:
-    """What must be the same for work that is there to be gone on with."""
+def _resume_or_clear(partial: Path, snapshot: Snapshot, options: Options) -> None:
+    """Keep unfinished work of the same tiles, model and options; remove any other."""
+    # Footers have the size and time of each tile file.
     tiles = json.dumps([astuple(footer) for footer in snapshot.footers])
-    return {
+    inputs = {
         "options": asdict(options),
         "model_sha256": snapshot.catalogue.info.model_sha256,
         "tiles_sha256": hashlib.sha256(tiles.encode()).hexdigest(),
     }
-
-
-def _begin(partial: Path, plan: dict[str, Any]) -> None:
-    """Keep the unfinished work of the same plan, remove that of another."""
     path = partial / "plan.json"
     try:
-        same = json.loads(path.read_text(encoding="utf-8")) == plan
+        same = json.loads(path.read_text(encoding="utf-8")) == inputs
     except (OSError, ValueError):
         same = False
     if same:
@@ -156,26 +148,4 @@ def _begin(partial: Path, plan: dict[str, Any]) -> None:
             remove_stale(folder)
     else:
         shutil.rmtree(partial, ignore_errors=True)
-        write_json(path, plan)
-
-
-def _check(options: Options) -> None:
-    if not _NAME.fullmatch(options.name):
-        hint = "Use letters, digits, and _ . + - after the first."
-        raise ScannerError(ErrorCode.PUBLISH_BAD_OPTION, f"{options.name!r} cannot name a collection.", hint)
-    if not 0 < options.margin <= MAX_MARGIN or options.rows_per_file < 1:
-        message = f'A margin of {options.margin}" and {options.rows_per_file} rows a file cannot be.'
-        raise ScannerError(
-            ErrorCode.PUBLISH_BAD_OPTION, message, f'Give a margin up to {MAX_MARGIN:g}", and 1 row or more.'
-        )
-
-
-def _check_free(out: Path) -> None:
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if out.exists():
-        raise ScannerError(
-            ErrorCode.PUBLISH_NOT_EMPTY,
-            f"{out} is there already and not an empty folder.",
-            "Give another folder, or remove that one first: a collection that others may be reading is never changed.",
-        )
+        write_json(path, inputs)

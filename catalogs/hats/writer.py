@@ -1,4 +1,4 @@
-"""The two tables of a collection, partition by partition: each is pulled from the tiles that have rows in it."""
+"""The two tables of a collection, written partition by partition from the tiles that have rows in each."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ import pyarrow.parquet as pq
 
 from catalogs.atomic import replacing
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.hats import layout
-from catalogs.hats import parquet as files
+from catalogs.hats import layout, parquet
 from catalogs.hats.layout import Tables
 from catalogs.hats.partitions import Counts, Margins, Partition, margin_order
 from catalogs.store import rows
 from catalogs.store.schema import HEALPIX_ORDER
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.tile_writer import widths
 
 HEALPIX = f"_healpix_{HEALPIX_ORDER}"
-_OTHER = "partition"  # number of the partition in whose margin a row lies
+_OTHER = "partition"
+"""Number of the partition in whose margin a row lies."""
 
 
 class Writer:
-    """Writes the partitions that are not there yet.
+    """Writes the partitions that are missing.
 
-    ``filter_text`` chooses the rows; ``spill`` is a folder for the rows that are in margins of other partitions, noted
-    while their own partition is in memory, a few in a hundred.
+    ``filter_text`` chooses the rows. ``spill`` is a folder for rows in the margins of other partitions; they are stored
+    there while their own partition is in memory.
     """
 
     def __init__(
@@ -49,20 +49,22 @@ class Writer:
         self._widths = widths(self._catalogue.schema, max(len(footer.tile) for footer in snapshot.footers))
         self._facts = {"scanner.catalogue": json.dumps(asdict(self._catalogue.info), sort_keys=True)}
 
-    def objects(self) -> Iterator[int]:
-        """Write the partitions of the objects; yields how many are there after each."""
+    def write_objects(self) -> Iterator[int]:
+        """Write the partitions of the objects; yields the number of partitions written so far."""
         for number, partition in enumerate(self._partitions):
+            # Margin rows are spilled before the partition is written: where it exists, an earlier run has done both.
             path = self._path(self._tables.objects, partition)
             if not path.exists():
-                table = self._gathered(partition)
-                self._note_margins(number, table)
-                files.write_rows(path, table, self._widths, self._facts)
+                table = self._read(partition)
+                self._spill_margins(number, table)
+                parquet.write_rows(path, table, self._widths, self._facts)
             yield number + 1
 
-    def margins(self) -> list[Partition]:
-        """Write the margins; returns those that have rows, in the order of the sky."""
+    def write_margins(self) -> list[Partition]:
+        """Write the margins; returns those that have rows, in the order of the partitions."""
         sources: dict[int, list[Path]] = defaultdict(list)
         counts: dict[int, int] = defaultdict(int)
+        # Margins are pulled from the spilled rows of all neighbours, once every partition is written.
         for path in sorted(self._spill.glob("[!.]*.parquet")):
             for pair in pq.read_table(path, columns=[_OTHER]).column(_OTHER).value_counts().to_pylist():
                 sources[pair["values"]].append(path)
@@ -70,29 +72,29 @@ class Writer:
         for other in sorted(sources):
             path = self._path(self._tables.margins, self._partitions[other])
             if not path.exists():
-                files.write_rows(path, self._noted(other, sources[other]), self._widths, self._facts)
+                parquet.write_rows(path, self._read_spilled(other, sources[other]), self._widths, self._facts)
         return [Partition(p.order, p.pixel, counts[n]) for n, p in enumerate(self._partitions) if counts[n]]
 
     def _path(self, table: Path, partition: Partition) -> Path:
         return layout.dataset(table) / layout.partition_path(partition.order, partition.pixel)
 
-    def _gathered(self, partition: Partition) -> pa.Table:
+    def _read(self, partition: Partition) -> pa.Table:
         text = f"{self._filter} and {HEALPIX} >= {partition.start} and {HEALPIX} < {partition.stop}"
         chosen = rows.selection(self._catalogue, text, None)
         schema = self._catalogue.schema
         parts = [schema.empty_table()]
         for number in self._counts.tiles(partition):
-            found = rows.tile_groups(self._snapshot, self._snapshot.footers[number], schema.names, chosen)
-            parts += [table.select(schema.names).cast(schema) for table in found]
+            groups = rows.tile_groups(self._snapshot, self._snapshot.footers[number], schema.names, chosen)
+            parts += [table.select(schema.names).cast(schema) for table in groups]
         table = pa.concat_tables(parts)
+        # Rows were counted before: another number means that a scan has written meanwhile.
         if len(table) != partition.rows:
             message = f"{self._catalogue.path} changed while it was being published."
-            raise ScannerError(
-                ErrorCode.PUBLISH_CHANGED, message, "Run the same command again when no scan is writing to it."
-            )
+            hint = "Run the same command again when no scan is writing to it."
+            raise ScannerError(ErrorCode.PUBLISH_CHANGED, message, hint)
         return table.combine_chunks()
 
-    def _note_margins(self, number: int, table: pa.Table) -> None:
+    def _spill_margins(self, number: int, table: pa.Table) -> None:
         near = self._margins.beyond(number, table.column(HEALPIX).to_numpy())
         pieces = [
             table.take(chosen).append_column(_OTHER, pa.array([other] * len(chosen), pa.int32()))
@@ -102,7 +104,7 @@ class Writer:
             with replacing(self._spill / f"{number}.parquet") as temporary:
                 pq.write_table(pa.concat_tables(pieces), temporary, compression="zstd")
 
-    def _noted(self, other: int, paths: Sequence[Path]) -> pa.Table:
+    def _read_spilled(self, other: int, paths: Sequence[Path]) -> pa.Table:
         chosen = [pq.read_table(path, filters=pc.field(_OTHER) == other) for path in paths]
         schema = self._catalogue.schema
         return pa.concat_tables(chosen).select(schema.names).cast(schema).combine_chunks()

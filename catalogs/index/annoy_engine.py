@@ -1,9 +1,13 @@
-"""Annoy, angular: the default engine. One file of random-projection trees, mapped, 330 bytes a row at 64 numbers.
+"""Annoy, angular: the default engine. One memory-mapped file of random-projection trees.
 
-Its traps, and who minds them: another dimension reads garbage or crashes (``check``, and a sidecar beside every file);
-files of ``on_disk_build`` are of mode 0600 unless they are there already (``atomic.replacing`` makes them), and a full
-disk under one kills by SIGBUS (``index`` looks for room first, and only processes of their own build that way);
-numbers must have no gap (they are row numbers); a wheel compiled on another processor dies of SIGILL (``_works_here``).
+Its traps, and what guards against each:
+
+- A file of another dimension reads garbage or crashes: ``check``, and a sidecar beside every file.
+- ``on_disk_build`` makes files of mode 0600 unless they exist: ``atomic.replacing`` creates them first.
+- A full disk under ``on_disk_build`` kills the process by SIGBUS: ``build`` checks the free space first, and only
+  worker processes build that way.
+- Item numbers must have no gap: they are row numbers.
+- A wheel compiled for another processor is killed by SIGILL: ``_check_processor``.
 """
 
 from __future__ import annotations
@@ -23,45 +27,46 @@ from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from catalogs.store.vectors import Vectors
 
 TREES = (6, 4, 10, 16)
 EFFORT = 5000
 EFFORTS = (500, 1000, 2000, 3500, 5000, 7500, 10_000, 15_000, 20_000, 40_000, 80_000, 160_000)
 
-_NODE_HEADER = 12  # bytes before the vector of an angular node: descendants, children or norm
+_NODE_HEADER = 12
+"""Bytes before the vector of an angular node: descendants, children or norm."""
 _TRIAL = "import annoy; a = annoy.AnnoyIndex(8, 'angular'); [a.add_item(i, [i] * 8) for i in range(64)]; a.build(2)"
 
 
-def build(path: Path, rows: Halves, recipe: Recipe, on_disk: bool) -> None:
-    """By one thread: with more, the same rows would give another file each time."""
-    _works_here()
-    annoy = AnnoyIndex(recipe.dims, "angular")
-    annoy.set_seed(recipe.seed)
+def build(path: Path, rows: HalfVectors, settings: IndexSettings, on_disk: bool) -> None:
+    """Build by one thread: with more, the same rows would give another file each time."""
+    _check_processor()
+    annoy = AnnoyIndex(settings.dims, "angular")
+    annoy.set_seed(settings.seed)
     with _numbered_errors():
         if on_disk:
             annoy.on_disk_build(str(path))
         numbers = itertools.count()
-        for block in rows.leading(recipe.dims):
+        for block in rows.leading(settings.dims):
             for vector in block.tolist():
                 annoy.add_item(next(numbers), vector)
-        annoy.build(recipe.trees, n_jobs=1)
+        annoy.build(settings.trees, n_jobs=1)
         if not on_disk:
             annoy.save(str(path))
     annoy.unload()
 
 
-def check(path: Path, rows: int, recipe: Recipe) -> None:
-    nodes, rest = divmod(path.stat().st_size, _NODE_HEADER + 4 * recipe.dims)
+def check(path: Path, rows: int, settings: IndexSettings) -> None:
+    nodes, rest = divmod(path.stat().st_size, _NODE_HEADER + 4 * settings.dims)
     if rest or nodes < rows:
         raise ValueError("its size is not that of an Annoy file of this dimension")
 
 
-def load(path: Path, recipe: Recipe) -> AnnoyIndex:
-    _works_here()
-    annoy = AnnoyIndex(recipe.dims, "angular")
+def load(path: Path, settings: IndexSettings) -> AnnoyIndex:
+    _check_processor()
+    annoy = AnnoyIndex(settings.dims, "angular")
     with _numbered_errors():
         annoy.load(str(path))
     return annoy
@@ -72,8 +77,8 @@ def nearest(loaded: AnnoyIndex, query: Vectors, count: int, effort: int) -> NDAr
 
 
 @functools.cache
-def _works_here() -> None:
-    """Annoy is compiled for the processor at hand where it was built; on another one its code may kill the process."""
+def _check_processor() -> None:
+    """Try Annoy in a process of its own: it is compiled for the processor of its build, and another may kill it."""
     done = subprocess.run([sys.executable, "-c", _TRIAL], check=False, stderr=subprocess.DEVNULL)
     if done.returncode < 0:
         raise ScannerError(
@@ -85,7 +90,7 @@ def _works_here() -> None:
 
 @contextlib.contextmanager
 def _numbered_errors() -> Iterator[None]:
-    """Annoy writes the number of an error into its text and leaves ``errno`` empty."""
+    """Set ``errno`` of Annoy's errors, which have it in their text alone."""
     try:
         yield
     except OSError as error:

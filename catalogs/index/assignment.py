@@ -1,7 +1,7 @@
-"""Which tiles go to which shard of the index, and which shards a machine builds where several share the work.
+"""Which tiles belong to which shard of the index, and which shards a machine builds where several share the work.
 
-What was agreed on is written down while several build, since what stands changes under their hands: ``plan.json``
-beside the shards, which the next run that works alone takes up and removes.
+While several machines build, the shards on disk change. So the first machine writes the assignment to ``plan.json``
+beside them; the next run without a share reads it and removes it.
 """
 
 from __future__ import annotations
@@ -25,72 +25,74 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Plan = dict[str, list[Footer]]
+Assignment = dict[str, list[Footer]]
 """Names of shards, and their tiles in order."""
 Share = tuple[int, int]
 """Number, from 1, and count: the share ``(3, 8)`` is the third of eight."""
-AGREED = "plan.json"
+FILE = "plan.json"
 
 
-def standing(catalogue: TileStore, folder: Path, all_bytes: bool = False) -> dict[str, Shard]:
-    """Shards that are sound and of the catalogue's model, by name; with ``all_bytes``, every byte is read."""
-    found: dict[str, Shard] = {}
+def find_shards(catalogue: TileStore, folder: Path, all_bytes: bool = False) -> dict[str, Shard]:
+    """Find the undamaged shards of the catalogue's model, by name; with ``all_bytes``, every byte is read."""
+    by_name: dict[str, Shard] = {}
     for path in sorted(folder.glob("shard-*.json")):
         try:
             shard = read_whole(path, catalogue.info.dim)
             if shard and all_bytes:
                 shards.check_all(shard, folder)
         except ScannerError as error:
-            log.warning("%s It is built anew.", error.message)
+            log.warning("%s It is rebuilt.", error.message)
             continue
         if shard and shard.model_sha256 == catalogue.info.model_sha256:
-            found[shard.name] = shard
-    return found
+            by_name[shard.name] = shard
+    return by_name
 
 
-def assign(before: Mapping[str, Sequence[str]], found: Sequence[Footer], capacity: int) -> Plan:
-    """Which tiles go to which shard: each stays where it is; new ones fill the emptiest shard, then new shards.
+def assign(before: Mapping[str, Sequence[str]], footers: Sequence[Footer], capacity: int) -> Assignment:
+    """Assign tiles to shards: each stays where it is; new ones fill the emptiest shard, then new shards.
 
-    A tile with more rows than ``capacity`` has a shard of its own. Shards that lost all their tiles are left out.
+    A tile with more rows than ``capacity`` has a shard of its own. Shards that lost all their tiles are dropped.
     """
-    by_name = {footer.tile: footer for footer in found if footer.rows}
-    plan = {name: [by_name.pop(tile) for tile in tiles if tile in by_name] for name, tiles in before.items()}
-    numbers = (number for number in range(len(found) + len(plan) + 1) if f"shard-{number:05d}" not in plan)
-    room = {name: capacity - sum(footer.rows for footer in tiles) for name, tiles in plan.items() if tiles}
-    name = max(room, key=lambda name: room[name], default="")
+    by_name = {footer.tile: footer for footer in footers if footer.rows}
+    # Tiles stay in their shard, so that it need not be rebuilt.
+    assignment = {name: [by_name.pop(tile) for tile in tiles if tile in by_name] for name, tiles in before.items()}
+    names = (f"shard-{number:05d}" for number in range(len(footers) + len(assignment) + 1))
+    unused = (name for name in names if name not in assignment)
+    # New tiles go to the shard with most free rows, and to new shards after it.
+    free = {name: capacity - sum(footer.rows for footer in tiles) for name, tiles in assignment.items() if tiles}
+    name = max(free, key=lambda name: free[name], default="")
     for footer in by_name.values():
-        if room.get(name, 0) < footer.rows:
-            name = f"shard-{next(numbers):05d}"
-            plan[name], room[name] = [], capacity
-        plan[name].append(footer)
-        room[name] -= footer.rows
-    return {name: tiles for name, tiles in plan.items() if tiles}
+        if free.get(name, 0) < footer.rows:
+            name = next(unused)
+            assignment[name], free[name] = [], capacity
+        assignment[name].append(footer)
+        free[name] -= footer.rows
+    return {name: tiles for name, tiles in assignment.items() if tiles}
 
 
-def agreed(folder: Path, stand: Mapping[str, Shard], found: Sequence[Footer], capacity: int, share: Share) -> Plan:
-    """The shards of a share; the first machine that asks decides for all, whatever others have built meanwhile.
+def assign_all(folder: Path, existing: Mapping[str, Shard], footers: Sequence[Footer], capacity: int) -> Assignment:
+    """Assign all shards, as ``plan.json`` says where several machines have built."""
+    before = _read_file(folder) or {name: [tile.tile for tile in shard.tiles] for name, shard in existing.items()}
+    return assign(before, footers, capacity)
+
+
+def assign_share(
+    folder: Path, existing: Mapping[str, Shard], footers: Sequence[Footer], capacity: int, share: Share
+) -> Assignment:
+    """Assign the shards of a share; the first machine decides for all, whatever others have built meanwhile.
 
     Shards are dealt out by their place in the list, so that each is in exactly one share.
     """
     with locked(folder / ".plan.lock"):
-        plan = assign(_written(folder) or _tiles(stand), found, capacity)
-        write_json(folder / AGREED, {name: [footer.tile for footer in tiles] for name, tiles in plan.items()})
+        assignment = assign_all(folder, existing, footers, capacity)
+        write_json(folder / FILE, {name: [footer.tile for footer in tiles] for name, tiles in assignment.items()})
     number, count = share
-    return {name: plan[name] for name in sorted(plan)[number - 1 :: count]}
+    return {name: assignment[name] for name in sorted(assignment)[number - 1 :: count]}
 
 
-def whole(folder: Path, stand: Mapping[str, Shard], found: Sequence[Footer], capacity: int) -> Plan:
-    """All shards, as they were agreed on where several machines have built, for one that works alone."""
-    return assign(_written(folder) or _tiles(stand), found, capacity)
-
-
-def _tiles(stand: Mapping[str, Shard]) -> dict[str, list[str]]:
-    return {name: [tile.tile for tile in shard.tiles] for name, shard in stand.items()}
-
-
-def _written(folder: Path) -> dict[str, list[str]]:
-    """What was agreed on; nothing where that cannot be read."""
+def _read_file(folder: Path) -> dict[str, list[str]]:
+    """Read ``plan.json``; empty where it cannot be read."""
     with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-        found = json.loads((folder / AGREED).read_text(encoding="utf-8"))
-        return {str(name): [str(tile) for tile in tiles] for name, tiles in found.items()}
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return {str(name): [str(tile) for tile in tiles] for name, tiles in values.items()}
     return {}

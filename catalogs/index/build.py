@@ -1,8 +1,8 @@
 """The index of a catalogue: shards over bounded numbers of rows, brought up to date tile by tile.
 
-An index is never wrong, only incomplete: it vouches for tile files by their identity, and what it does not vouch for
-is searched exactly. A shard is rebuilt when a tile of its own changed or went, or when it has room for new tiles; all
-others are left alone.
+An index can be incomplete but not wrong: it covers tile files by their identity, and tiles that it does not cover are
+searched exactly. A shard is rebuilt when one of its tiles changed or was removed, or when it takes new tiles; all
+others are kept.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from catalogs import parallel as processes
+from catalogs import parallel
 from catalogs.atomic import locked, output_errors, remove_stale
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.index import assignment as plans
-from catalogs.index import engine as engines
-from catalogs.index import shards, tuning
-from catalogs.index.assignment import Share
-from catalogs.index.coverage import covering, same
-from catalogs.index.engine import Recipe
+from catalogs.index import ENGINES, assignment, shards, tuning
+from catalogs.index.assignment import Assignment, Share
+from catalogs.index.coverage import covering, is_same
+from catalogs.index.engine import find_engine
+from catalogs.index.settings import IndexSettings
 from catalogs.index.shards import Shard
 from catalogs.store import vectors
 from catalogs.store.footers import Footer
@@ -43,20 +42,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SEED = 1
-DIMS = 64  # leading numbers that are indexed, where they hold half of the variance
-CANDIDATES = 500  # ranked again in each shard
-SHARD_ROWS = 1_048_576  # half a minute and half a gigabyte to build
+DIMS = 64
+"""Leading numbers that are indexed, where they hold half of the variance."""
+CANDIDATES = 500
+"""Candidates of each shard that are ranked again."""
+SHARD_ROWS = 1_048_576
 _SAMPLE = 20_000
-_IN_THIS_PROCESS = 50_000  # rows below which a process would start for longer than it works
+_IN_THIS_PROCESS = 50_000
+"""Rows below which starting a process takes longer than the work."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """What is asked of an index; None keeps what the index has, or else what was measured to be good.
+class IndexOptions:
+    """How to build an index; None keeps the setting of the existing index, or takes the default.
 
-    ``target`` is a recall@10 for which trees and effort are then chosen by measurement. ``jobs`` processes build at
-    once (None: this one builds). ``share`` (3, 8): build only the shards of the third of eight machines.
-    ``all_bytes``: read all of what stands, to build anew what is damaged anywhere.
+    ``target`` is a recall@10 for which trees and effort are chosen by measurement. ``jobs`` processes build at once
+    (None: this one builds). ``share`` (3, 8) builds the shards of the third of eight machines. ``all_bytes`` verifies
+    every byte of the existing index and rebuilds damaged shards.
     """
 
     engine: str | None = None
@@ -73,12 +75,15 @@ class Options:
         if self.share is not None and not 1 <= self.share[0] <= self.share[1]:
             raise ValueError(f"There is no share {self.share[0]} of {self.share[1]}.")
         if self.share is not None and self.target is not None:
-            raise ValueError("What suits the whole index cannot be measured by a share of it.")
+            raise ValueError("A target recall is measured on the whole index, not on a share of it.")
 
 
 @dataclass(frozen=True)
 class IndexReport:
-    """What ``build`` did: ``rows`` are indexed now, ``skipped`` have no sound vector, ``bytes`` lie on disk."""
+    """What ``build_index`` did: ``rows`` are indexed, ``skipped`` have no valid vector, ``bytes`` are on disk.
+
+    ``recipe`` holds the settings, under the name that the command's JSON has for them.
+    """
 
     tiles: int
     rows: int
@@ -86,107 +91,117 @@ class IndexReport:
     bytes: int
     built: tuple[str, ...]
     kept: tuple[str, ...]
-    recipe: Recipe | None
+    recipe: IndexSettings | None
 
 
-def build(catalogue: TileStore, options: Options | None = None) -> IndexReport:
-    """Bring the index up to date; only shards with new, changed or vanished tiles are built.
+def build_index(catalogue: TileStore, options: IndexOptions | None = None) -> IndexReport:
+    """Bring the index up to date; only shards with new, changed or removed tiles are built.
 
-    A second process waits for the first, unless both build a ``share``. Killed at any moment it leaves an index that
-    answers; the next run finishes. A share is of its own shards alone; a run without one waits until all are through,
-    finds them built, makes what is missing and removes what is left over. Raises ``ScannerError`` ``output.full``,
-    ``output.read_only``, ``index.bad_engine``, ``index.no_engine``, ``index.bad_dims``, ``index.process_died``,
-    ``index.recall``.
+    A second process waits for the first, unless both build a ``share``. A killed build leaves an index that can be
+    searched; the next run finishes it. With a ``share``, only that share is built. Without one, the run waits for the
+    other shares, builds what is missing and removes what is no longer used.
+
+    Raises:
+        ScannerError: ``output.full``, ``output.read_only``, ``index.bad_engine``, ``index.no_engine``,
+            ``index.bad_dims``, ``index.process_died``, ``index.recall``.
     """
-    options = options or Options()
+    options = options or IndexOptions()
     folder = catalogue.path / "index"
     with locked(folder / ".lock", shared=options.share is not None):
-        _clean(folder)
-        found = catalogue.snapshot().footers
-        standing = plans.standing(catalogue, folder, options.all_bytes)
+        remove_stale(folder)
+        for scratch in folder.glob(f"{tuning.FOLDER}*"):
+            shutil.rmtree(scratch, ignore_errors=True)
+        footers = catalogue.snapshot().footers
+        existing = assignment.find_shards(catalogue, folder, options.all_bytes)
         if options.share is None:
-            plan = plans.whole(folder, standing, found, options.shard_rows)
+            assigned = assignment.assign_all(folder, existing, footers, options.shard_rows)
         else:
-            plan = plans.agreed(folder, standing, found, options.shard_rows, options.share)
-        recipe = _recipe(catalogue, options, _before(catalogue, folder), found)
-        run = _Run(catalogue, plan, standing)
-        if options.target is not None and plan:
-            recipe = run.tuned(recipe, options)
-        kept = run.rest(recipe, options.jobs)
-        done = list(run.done.values())
+            assigned = assignment.assign_share(folder, existing, footers, options.shard_rows, options.share)
+        settings = _choose_settings(catalogue, options, _earlier_settings(catalogue, folder), footers)
+        update = _Update(catalogue, assigned, existing)
+        if options.target is not None and assigned:
+            settings = update.tune(settings, options.target, options)
+        kept = update.finish(settings, options.jobs)
+        done = list(update.done.values())
         _remove_others(folder, done, whole=options.share is None)
     return IndexReport(
         tiles=sum(len(shard.tiles) for shard in done),
         rows=sum(shard.rows for shard in done),
-        skipped=run.skipped,
+        skipped=update.skipped,
         bytes=sum(shard.bytes for shard in done),
-        built=tuple(sorted(set(plan) - kept)),
+        built=tuple(sorted(set(assigned) - kept)),
         kept=tuple(sorted(kept)),
-        recipe=recipe if plan else None,
+        recipe=settings if assigned else None,
     )
 
 
-def coverage(catalogue: TileStore) -> int:
-    """How many rows the index answers for now; all others are read from their tiles. Raises as ``covering`` does."""
-    standing = covering(catalogue, catalogue.snapshot().footers)
-    return sum(c.rows for shard, tiles in standing for c, tile in zip(shard.tiles, tiles, strict=True) if tile)
+def count_indexed_rows(catalogue: TileStore) -> int:
+    """Count the rows that the index covers now; all others are read from their tiles.
+
+    Raises:
+        ScannerError: As ``covering``.
+    """
+    pairs = covering(catalogue, catalogue.snapshot().footers)
+    return sum(c.rows for shard, tiles in pairs for c, tile in zip(shard.tiles, tiles, strict=True) if tile)
 
 
-class _Run:
-    """One bringing up to date: the plan, what stands, and what is done so far."""
+class _Update:
+    """An update of the index: what is assigned to each shard, and the shards that are ``done`` so far."""
 
-    def __init__(
-        self, catalogue: TileStore, plan: Mapping[str, Sequence[Footer]], standing: Mapping[str, Shard]
-    ) -> None:
-        self._catalogue, self._plan = catalogue, plan
-        self.done = {name: shard for name, shard in standing.items() if name in plan and self._fresh(shard, plan[name])}
-        self._from_before = dict(self.done)
+    def __init__(self, catalogue: TileStore, assigned: Assignment, existing: Mapping[str, Shard]) -> None:
+        self._catalogue, self._assigned = catalogue, assigned
+        self.done = {name: shard for name, shard in existing.items() if self._is_current(name, shard)}
+        self._before = {name: shard.content for name, shard in self.done.items()}
         self.skipped = 0
 
-    def tuned(self, recipe: Recipe, options: Options) -> Recipe:
-        """The recipe that reaches the wanted recall in the largest shard, which is built first if it has to be."""
-        assert options.target is not None
-        name = max(self._plan, key=lambda name: sum(footer.rows for footer in self._plan[name]))
-        self._build([name], recipe, options.jobs)
-        trees = engines.named(recipe.engine).TREES if options.trees is None else (options.trees,)
-        return tuning.recipe_for(self.done[name], self._catalogue.path / "index", options.target, trees)
+    def _is_current(self, name: str, shard: Shard) -> bool:
+        tiles = self._assigned.get(name, [])
+        if not tiles or [tile.tile for tile in shard.tiles] != [footer.tile for footer in tiles]:
+            return False
+        return all(is_same(self._catalogue, footer, tile) for footer, tile in zip(tiles, shard.tiles, strict=True))
 
-    def rest(self, recipe: Recipe, jobs: int | None) -> set[str]:
-        """Build what is not as it should be; the names of the shards that were left alone."""
-        self._build(list(self._plan), recipe, jobs)
+    def tune(self, settings: IndexSettings, target: float, options: IndexOptions) -> IndexSettings:
+        """Choose trees and effort that reach a recall in the largest shard, which is built first if necessary."""
+        name = max(self._assigned, key=lambda name: sum(footer.rows for footer in self._assigned[name]))
+        self._build([name], settings, options.jobs)
+        trees = find_engine(settings.engine).TREES if options.trees is None else (options.trees,)
+        return tuning.tune(self.done[name], self._catalogue.path / "index", target, trees)
+
+    def finish(self, settings: IndexSettings, jobs: int | None) -> set[str]:
+        """Build all shards that are missing or outdated; returns the names of the shards that were kept."""
+        self._build(list(self._assigned), settings, jobs)
         folder = self._catalogue.path / "index"
         for name, shard in self.done.items():
-            if shard.recipe != recipe:  # made alike, asked otherwise: the sidecar alone changes
-                self.done[name] = replace(shard, recipe=recipe)
+            # Other settings of the search alone leave the data files as they are.
+            if shard.recipe != settings:
+                self.done[name] = replace(shard, recipe=settings)
                 self.done[name].save(folder)
-            shards.settle(shard, folder)
-        before = {name: shard.content for name, shard in self._from_before.items()}
-        return {name for name, shard in self.done.items() if before.get(name) == shard.content}
+            shards.mark_checked(shard, folder)
+        return {name for name, shard in self.done.items() if self._before.get(name) == shard.content}
 
-    def _build(self, names: Sequence[str], recipe: Recipe, jobs: int | None) -> None:
-        wanted = [n for n in names if n not in self.done or self.done[n].recipe.made != recipe.made]
-        rows = {name: sum(footer.rows for footer in self._plan[name]) for name in wanted}
+    def _build(self, names: Sequence[str], settings: IndexSettings, jobs: int | None) -> None:
+        outdated = [n for n in names if n not in self.done or self.done[n].recipe.file_key != settings.file_key]
+        rows = [sum(footer.rows for footer in self._assigned[name]) for name in outdated]
         folder = self._catalogue.path / "index"
-        if jobs is not None and sum(rows.values()) < _IN_THIS_PROCESS:
+        # Few rows are built here, without the start of a process.
+        if jobs is not None and sum(rows) < _IN_THIS_PROCESS:
             jobs = None
-        needed = sorted(shards.bytes_needed(count, self._catalogue.info.dim, recipe) for count in rows.values())
-        _look_for_room(folder, sum(needed[-(jobs or 1) :]))
+        # An engine that maps its file is killed by SIGBUS on a full disk, so the space is checked first.
+        sizes = sorted(shards.estimate_bytes(count, self._catalogue.info.dim, settings) for count in rows)
+        _check_space(folder, sum(sizes[-(jobs or 1) :]))
+        # Only worker processes build on disk: a full disk kills them, not this one.
         on_disk = jobs is not None
         works = [
-            partial(_build_shard, self._catalogue.path, name, self._plan[name], recipe, on_disk) for name in wanted
+            partial(_build_shard, self._catalogue.path, name, self._assigned[name], settings, on_disk)
+            for name in outdated
         ]
-        for name, (shard, skipped) in zip(wanted, processes.each(works, jobs, folder), strict=True):
+        for name, (shard, skipped) in zip(outdated, parallel.each(works, jobs, folder), strict=True):
             log.info("%s: %s objects of %s tiles", name, f"{shard.rows:,}", len(shard.tiles))
             self.done[name], self.skipped = shard, self.skipped + skipped
 
-    def _fresh(self, shard: Shard, tiles: Sequence[Footer]) -> bool:
-        if [tile.tile for tile in shard.tiles] != [footer.tile for footer in tiles]:
-            return False
-        return all(same(self._catalogue, footer, tile) for footer, tile in zip(tiles, shard.tiles, strict=True))
 
-
-def _before(catalogue: TileStore, folder: Path) -> Recipe | None:
-    """The recipe that the sidecars hold: damaged data files do not change how an index is to be made."""
+def _earlier_settings(catalogue: TileStore, folder: Path) -> IndexSettings | None:
+    """Read the settings from the sidecars: damaged data files do not change how an index is to be built."""
     for path in sorted(folder.glob("shard-*.json")):
         with contextlib.suppress(ScannerError):
             shard = shards.read(path, catalogue.info.dim)
@@ -195,18 +210,20 @@ def _before(catalogue: TileStore, folder: Path) -> Recipe | None:
     return None
 
 
-def _recipe(catalogue: TileStore, options: Options, before: Recipe | None, found: Sequence[Footer]) -> Recipe:
-    """The one asked for, else the one from ``before``, else the defaults of its engine."""
-    name = options.engine or (before.engine if before else "annoy")
-    engine = engines.named(name)
+def _choose_settings(
+    catalogue: TileStore, options: IndexOptions, before: IndexSettings | None, footers: Sequence[Footer]
+) -> IndexSettings:
+    """Take each setting from the options, else from ``before``, else from the defaults of the engine."""
+    name = options.engine or (before.engine if before else ENGINES[0])
+    engine = find_engine(name)
     if options.dims is not None and options.dims > catalogue.info.dim:
         message = f"{options.dims} leading dimensions cannot be indexed: the embeddings have {catalogue.info.dim}."
-        raise ScannerError(
-            ErrorCode.INDEX_BAD_DIMS, message, "Give fewer, or none: then they are chosen by what they hold."
-        )
+        hint = "Give fewer, or leave the choice to scanner index."
+        raise ScannerError(ErrorCode.INDEX_BAD_DIMS, message, hint)
+    # Trees and effort mean something else to another engine; the dimensions stay.
     if before is None or before.engine != name:
-        dims = before.dims if before else options.dims or _leading(catalogue, found)
-        before = Recipe(name, dims, engine.TREES[0], SEED, engine.EFFORT, CANDIDATES)
+        dims = before.dims if before else options.dims or _choose_dims(catalogue, footers)
+        before = IndexSettings(name, dims, engine.TREES[0], SEED, engine.EFFORT, CANDIDATES)
     return replace(
         before,
         dims=before.dims if options.dims is None else options.dims,
@@ -215,19 +232,19 @@ def _recipe(catalogue: TileStore, options: Options, before: Recipe | None, found
     )
 
 
-def _leading(catalogue: TileStore, found: Sequence[Footer]) -> int:
-    """64 dimensions, or twice that and so on, until they hold half of the variance of the first rows."""
+def _choose_dims(catalogue: TileStore, footers: Sequence[Footer]) -> int:
+    """Take 64 dimensions, doubled until they hold half of the variance of the first rows."""
     dims, dim = DIMS, catalogue.info.dim
     with contextlib.suppress(StopIteration):
-        share = np.cumsum(np.var(next(_samples(catalogue, found)), axis=0, dtype=np.float64))
+        share = np.cumsum(np.var(next(_samples(catalogue, footers)), axis=0, dtype=np.float64))
         while dims < dim and share[dims - 1] < share[-1] / 2:
             dims *= 2
     return min(dims, dim)
 
 
-def _samples(catalogue: TileStore, found: Sequence[Footer]) -> Iterator[Vectors]:
-    """Sound vectors of each row group that has any, at most ``_SAMPLE``."""
-    for footer in found:
+def _samples(catalogue: TileStore, footers: Sequence[Footer]) -> Iterator[Vectors]:
+    """Yield the valid vectors of each row group that has any, at most ``_SAMPLE``."""
+    for footer in footers:
         # A tile that cannot be read is named later, when it is to be indexed.
         with contextlib.suppress(ScannerError), TileFile(catalogue.tile_path(footer.tile)) as file:
             for table in file.groups([EMBEDDING]):
@@ -238,20 +255,21 @@ def _samples(catalogue: TileStore, found: Sequence[Footer]) -> Iterator[Vectors]
 
 
 def _build_shard(
-    catalogue_path: Path, name: str, tiles: Sequence[Footer], recipe: Recipe, on_disk: bool
+    catalogue_path: Path, name: str, tiles: Sequence[Footer], settings: IndexSettings, on_disk: bool
 ) -> tuple[Shard, int]:
-    """Build and commit one shard, here or in a process of its own; also how many rows had no sound vector."""
+    """Build and commit one shard, here or in a process of its own; also counts the rows without a valid vector."""
     from catalogs.store.tile_store import TileStore
 
     catalogue = TileStore.open(catalogue_path)
     paths = [catalogue.tile_path(footer.tile) for footer in tiles]
-    known = [[footer.tile, footer.size, footer.mtime_ns] for footer in tiles] + [recipe.made]
-    content = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:12]
+    # The name of the data files depends on all that they are built from.
+    inputs = [[footer.tile, footer.size, footer.mtime_ns] for footer in tiles] + [settings.file_key]
+    content = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12]
     info = catalogue.info
-    empty = Shard(name, content, info.dim, recipe, info.model_sha256, rows=0, files=(), tiles=())
+    empty = Shard(name, content, info.dim, settings, info.model_sha256, rows=0, files=(), tiles=())
     builder = shards.Builder(catalogue.path / "index", empty, on_disk)
-    given = [(path, partial(_groups, path)) for path in paths]
-    shard = builder.build(given, lambda error: log.warning("%s Not indexed. %s", error.message, error.hint))
+    readers = [(path, partial(_groups, path)) for path in paths]
+    shard = builder.build(readers, lambda error: log.warning("%s Not indexed. %s", error.message, error.hint))
     return shard, builder.skipped
 
 
@@ -260,31 +278,22 @@ def _groups(path: Path) -> Iterator[pa.Table]:
         yield from file.groups(shards.COLUMNS)
 
 
-def _look_for_room(folder: Path, needed: int) -> None:
-    """An engine that maps its file dies of SIGBUS on a full disk, so one that is nearly full is not begun on."""
+def _check_space(folder: Path, needed: int) -> None:
     with output_errors(folder):
         free = shutil.disk_usage(folder).free
     if free < needed:
-        raise ScannerError(
-            ErrorCode.OUTPUT_FULL,
-            f"There is no room to build in {folder}: {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free.",
-            "Free some space and run the same command again: what was finished is kept.",
-        )
-
-
-def _clean(folder: Path) -> None:
-    remove_stale(folder)
-    for left in folder.glob(f"{tuning.FOLDER}*"):
-        shutil.rmtree(left, ignore_errors=True)
+        message = f"The disk of {folder} has {free / 1e9:.2f} GB free; the index needs {needed / 1e9:.2f} GB."
+        hint = "Free some space and run the same command again: finished shards are kept."
+        raise ScannerError(ErrorCode.OUTPUT_FULL, message, hint)
 
 
 def _remove_others(folder: Path, kept: Sequence[Shard], whole: bool) -> None:
-    """What is no part of the index any more, its plan among it; if not of the ``whole``, earlier data of those kept."""
+    """Remove files that are not part of the index; if it is not ``whole``, only earlier data of the kept shards."""
     keep = {f"{shard.name}.json" for shard in kept}
     keep |= {shard.path(folder, suffix).name for shard in kept for suffix in shards.SUFFIXES}
     stems = ["*"] if whole else [f"{shard.name}-*" for shard in kept]
     patterns = [f"{stem}{suffix}" for stem in stems for suffix in shards.SUFFIXES]
-    for pattern in [*patterns, "shard-*.json", plans.AGREED] if whole else patterns:
+    for pattern in [*patterns, "shard-*.json", assignment.FILE] if whole else patterns:
         for path in folder.glob(pattern):
             if path.name not in keep:
                 path.unlink(missing_ok=True)

@@ -1,10 +1,8 @@
-"""Vectors at half precision in a memory map: what exact search runs over, and what candidates are ranked again from.
+"""Vectors at half precision in a memory map: exact search runs over them, and candidates are ranked again by them.
 
-A record a row: D float16 numbers, and the length they are to be divided by. The catalogue's numbers have a mantissa of
-10 bits, which is what float16 has, so nothing is lost but what lies below 2**-25 of a vector's length. Measured on one
-core, a million rows of 192 take 0.1 s a question, against 2.0 s to decode them from Parquet and 0.4 s by numpy, which
-converts first; eight questions at once take a third more than one. To rank 500 candidates again takes 0.2 ms; from rows
-of five Parquet files of 20,000 it took 166 ms.
+A row is a record of D float16 numbers and the length by which to divide them. The numbers of a catalogue have a
+mantissa of 10 bits, as float16 has, so only what lies below 2**-25 of a vector's length is lost. numkong multiplies
+float16 directly; numpy would have to convert every row first.
 """
 
 from __future__ import annotations
@@ -22,33 +20,37 @@ from catalogs.store.vectors import Vectors, along
 
 Numbers = NDArray[np.int64]
 
-_BLOCK = 65_536  # rows compared at a time
-_PRODUCTS = 4_194_304  # cosines held at a time
+_BLOCK = 65_536
+"""Rows compared at a time."""
+_PRODUCTS = 4_194_304
+"""Cosines held in memory at a time."""
 
 
-def record(dim: int) -> np.dtype[np.void]:
-    """The type of one row."""
+def record_type(dim: int) -> np.dtype[np.void]:
+    """Give the numpy type of one row."""
     return np.dtype([("length", "<f4"), ("vector", "<f2", (dim,))])
 
 
-def packed(embedding: Vectors) -> NDArray[np.void]:
-    """Sound vectors [N, D] as records. Each is brought to a length of 0.5 to 1 by a power of two, which is exact."""
-    rows = np.zeros(len(embedding), record(embedding.shape[1]))
+def pack(embedding: Vectors) -> NDArray[np.void]:
+    """Make records of valid vectors [N, D]. Each is scaled to a length of 0.5 to 1 by a power of two, exactly."""
+    rows = np.zeros(len(embedding), record_type(embedding.shape[1]))
+    # A power of two moves the exponent alone, so no digit of the mantissa is lost.
     length = np.sqrt(np.einsum("nd,nd->n", embedding, embedding, dtype=np.float64))
     rows["vector"] = np.ldexp(embedding, -np.frexp(length)[1][:, None])
+    # The length of the rounded vector, so that cosines of equal vectors are 1.
     kept = rows["vector"].astype(np.float32)
     rows["length"] = np.sqrt(np.einsum("nd,nd->n", kept, kept))
     return rows
 
 
-class Halves:
-    """The records of a file, mapped: only what is touched is read, and memory is the system's to take back."""
+class HalfVectors:
+    """The records of a file, memory-mapped: only the pages in use are read, and the system can reclaim them."""
 
     def __init__(self, path: Path, dim: int) -> None:
         size = path.stat().st_size
-        kind = record(dim)
+        kind = record_type(dim)
         if size % kind.itemsize:
-            raise ValueError(f"{path} holds no whole number of rows of {dim} numbers")
+            raise ValueError(f"the size of {path} is not a multiple of a row of {dim} numbers")
         self.dim = dim
         self._rows: NDArray[np.void] = np.memmap(path, kind, mode="r") if size else np.zeros(0, kind)
 
@@ -56,23 +58,23 @@ class Halves:
         return len(self._rows)
 
     def leading(self, dims: int, rows: Numbers | None = None) -> Iterator[Vectors]:
-        """The first ``dims`` numbers of all vectors, or of ``rows``, as [<= 65536, dims], in order."""
+        """Yield the first ``dims`` numbers of all vectors, or of ``rows``, as [<= 65536, dims], in order."""
         for _, block in self._blocks(rows, _BLOCK):
             yield np.ascontiguousarray(block["vector"][:, :dims], np.float32)
 
     def cosines(self, rows: Numbers, direction: Vectors) -> Vectors:
-        """Cosines of these rows [N] with a unit vector [D]."""
-        found = self._rows[rows]
-        cosine: Vectors = along(found["vector"].astype(np.float32), direction) / found["length"]
+        """Compute the cosines of these rows [N] with a unit vector [D]."""
+        records = self._rows[rows]
+        cosine: Vectors = along(records["vector"].astype(np.float32), direction) / records["length"]
         return cosine
 
     def best(self, directions: Vectors, count: int, rows: Numbers | None = None) -> list[tuple[Numbers, Vectors]]:
-        """For each of the unit vectors [Q, D] the ``count`` rows nearest to it, of all or of ``rows`` (ascending).
+        """Find for each unit vector [Q, D] the ``count`` nearest rows, of all or of ``rows`` (ascending), exactly.
 
-        Their numbers and cosines, in no order. Exact: rows are compared with the direction rounded to float16, which
-        moves a cosine by no more than the rounding is long; all that could still be among the best are compared again
-        at full precision.
+        Returns their numbers and cosines, in no order.
         """
+        # Rounding a direction to float16 moves a cosine by at most the length of the rounding. Rows that could still
+        # be among the best within that slack are compared again at full precision.
         rounded = directions.astype(np.float16)
         slack = 2 * np.linalg.norm(directions - rounded.astype(np.float32), axis=1) + 1e-6
         keepers = [_Keeper(count, float(one)) for one in slack]
@@ -81,29 +83,31 @@ class Halves:
             cosines = np.asarray(numkong.dots_packed(block["vector"], query)) / block["length"][:, None]
             for keeper, cosine in zip(keepers, cosines.T, strict=True):
                 keeper.offer(numbers, cosine)
-        return [self._ranked(*keeper.kept(), d, count) for keeper, d in zip(keepers, directions, strict=True)]
-
-    def _ranked(self, numbers: Numbers, _: Vectors, direction: Vectors, count: int) -> tuple[Numbers, Vectors]:
-        cosine = self.cosines(numbers, direction)
-        if len(cosine) > count:
-            best = np.argpartition(-cosine, count - 1)[:count]
-            return numbers[best], cosine[best]
-        return numbers, cosine
+        best: list[tuple[Numbers, Vectors]] = []
+        for keeper, direction in zip(keepers, directions, strict=True):
+            numbers, _ = keeper.rows()
+            cosine = self.cosines(numbers, direction)
+            if len(cosine) > count:
+                nearest = np.argpartition(-cosine, count - 1)[:count]
+                numbers, cosine = numbers[nearest], cosine[nearest]
+            best.append((numbers, cosine))
+        return best
 
     def _blocks(self, rows: Numbers | None, size: int) -> Iterator[tuple[Numbers, NDArray[np.void]]]:
         for start in range(0, len(self) if rows is None else len(rows), size):
             if rows is None:
                 block = self._rows[start : start + size]
                 yield np.arange(start, start + len(block)), block
-                self._let_go(start, start + len(block))
+                self._unmap(start, start + len(block))
             else:
                 chosen = rows[start : start + size]
                 yield chosen, self._rows[chosen]
 
-    def _let_go(self, start: int, end: int) -> None:
-        """Unmap the pages of rows that were read through: they stay in the page cache, not with this process."""
+    def _unmap(self, start: int, end: int) -> None:
+        """Unmap the pages of rows that were read; they stay in the page cache, and are not resident in this process."""
         mapped: Any = getattr(self._rows, "_mmap", None)
-        if hasattr(mapped, "madvise"):  # Windows has none
+        # Windows has no madvise.
+        if hasattr(mapped, "madvise"):
             first = start * self._rows.itemsize // mmap.PAGESIZE * mmap.PAGESIZE
             mapped.madvise(mmap.MADV_DONTNEED, first, end * self._rows.itemsize - first)
 
@@ -120,11 +124,12 @@ class _Keeper:
         here = np.flatnonzero(cosine >= self._floor)
         self._parts.append((numbers[here], cosine[here]))
         self._held += len(here)
+        # Sorting out now and then costs less than after each block.
         if self._held > 4 * self._count:
-            self._parts = [self.kept()]
+            self._parts = [self.rows()]
             self._held = len(self._parts[0][0])
 
-    def kept(self) -> tuple[Numbers, Vectors]:
+    def rows(self) -> tuple[Numbers, Vectors]:
         numbers, cosine = (np.concatenate(part) for part in zip(*self._parts, strict=True)) if self._parts else _NONE
         if len(cosine) > self._count:
             self._floor = float(np.partition(cosine, -self._count)[-self._count]) - self._slack

@@ -1,4 +1,4 @@
-"""Searches in the shards of an index: engine files are mapped once and kept open between questions."""
+"""Searches in the shards of an index. Engine files are mapped once and stay open between queries."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.index import engine as engines
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.index.engine import find_engine
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from catalogs.index.shards import ENGINE, ROWS, VECTORS, Shard
 from catalogs.store.vectors import Vectors
 
-_OPEN = 512  # shards whose engine's file stays mapped between questions
+_OPEN = 512
+"""Shards whose engine file stays mapped between queries."""
 
 
 class Searcher:
-    """An open shard. The files are mapped, not read: a question touches what it needs.
+    """An open shard. Its files are mapped, so a query reads only the pages it needs.
 
-    Only the engine's file stays mapped between questions. Mapping the vectors anew costs half a millisecond; kept, they
-    would be most of what is resident.
+    Only the engine file stays mapped between queries: the vectors would be most of the resident memory.
     """
 
     def __init__(self, shard: Shard, folder: Path) -> None:
-        self.recipe, self._dim = shard.recipe, shard.dim
+        self.settings, self._dim = shard.recipe, shard.dim
         self._vectors = shard.path(folder, VECTORS)
         self._path = shard.path(folder, ENGINE)
         self.items: NDArray[np.void] = np.load(shard.path(folder, ROWS), mmap_mode="r")
@@ -34,26 +34,28 @@ class Searcher:
     def best(
         self, directions: Vectors, count: int, rows: NDArray[np.int64] | None = None
     ) -> list[tuple[NDArray[np.int64], Vectors]]:
-        """The ``count`` best of all items, or of ``rows``, exactly, for each unit vector [Q, D]: numbers, cosines."""
-        return Halves(self._vectors, self._dim).best(directions, count, rows)
+        """Find the ``count`` best of all items, or of ``rows``, exactly: numbers and cosines for each vector [Q, D]."""
+        return HalfVectors(self._vectors, self._dim).best(directions, count, rows)
 
     def candidates(self, direction: Vectors, count: int, effort: int) -> tuple[NDArray[np.int64], Vectors]:
-        """The engine's ``count`` items for a unit vector [D]: their numbers and exact cosines.
+        """Ask the engine for ``count`` items near a unit vector [D]: their numbers and exact cosines.
 
-        Raises OSError, and ``ScannerError`` where the engine is not there.
+        Raises:
+            OSError: The file cannot be read.
+            ScannerError: ``index.no_engine``, ``index.processor``.
         """
         stat = self._path.stat()
-        loaded = _loaded(self._path, stat.st_ino, stat.st_mtime_ns, self.recipe)
-        found = engines.named(self.recipe.engine).nearest(loaded, direction[: self.recipe.dims], count, effort)
-        return found, Halves(self._vectors, self._dim).cosines(found, direction)
+        loaded = _loaded(self._path, stat.st_ino, stat.st_mtime_ns, self.settings)
+        numbers = find_engine(self.settings.engine).nearest(loaded, direction[: self.settings.dims], count, effort)
+        return numbers, HalfVectors(self._vectors, self._dim).cosines(numbers, direction)
 
 
 def close_all() -> None:
-    """Let go of every file that is still mapped."""
+    """Unmap the engine files that are still open."""
     _loaded.cache_clear()
 
 
 @functools.lru_cache(_OPEN)
-def _loaded(path: Path, inode: int, mtime_ns: int, recipe: Recipe) -> Any:
-    """Another file under the same name, as a repair makes it, is another entry."""
-    return engines.named(recipe.engine).load(path, recipe)
+def _loaded(path: Path, inode: int, mtime_ns: int, settings: IndexSettings) -> Any:
+    # A rebuilt file of the same name has another inode or time, and so another entry of the cache.
+    return find_engine(settings.engine).load(path, settings)

@@ -1,12 +1,12 @@
-"""One shard of the index: the vectors of some tiles, the engine's file over them, and a sidecar that vouches for all.
+"""One shard of the index: the vectors of some tiles, the engine's file over them, and a sidecar that describes both.
 
 ``<shard>.json``               the sidecar, and the point of commit: it names the files below, with their fingerprints
 ``<shard>-<content>.rows.npy`` object_id, ra, dec, tile (number in the sidecar's list) and row of each item
-``<shard>-<content>.f16``      its vector at half precision (``halves``): exact search, and exact re-ranking
-``<shard>-<content>.ann``      the engine's file over the leading numbers (``engines``), items 0..n-1 without a gap
+``<shard>-<content>.f16``      its vector at half precision (``half_vectors``): exact search, and exact re-ranking
+``<shard>-<content>.ann``      the engine's file over the leading numbers (``engine``), items 0..n-1 without a gap
 
-Engines know nothing about their own files: with another dimension Annoy reads garbage or crashes, so nothing is loaded
-that its sidecar does not vouch for.
+Engines do not check their own files, and Annoy crashes on one of another dimension. So a file is loaded only if its
+sidecar describes it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from numpy.typing import NDArray
 
 from catalogs.atomic import replacing, write_json
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.index import engine as engines
-from catalogs.index import half_vectors as halves
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.index import half_vectors
+from catalogs.index.engine import find_engine
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
+from catalogs.records import read_record
 from catalogs.store import vectors
 from catalogs.store.footers import checksum, fingerprint
 from catalogs.store.schema import EMBEDDING
@@ -47,8 +48,8 @@ _HINT = "Bring the index up to date: scanner index"
 
 
 @dataclass(frozen=True)
-class Covered:
-    """A tile file as it was when it was indexed; ``rows`` counts the vectors that entered."""
+class CoveredTile:
+    """A tile file as it was when it was indexed; ``rows`` counts the indexed vectors."""
 
     tile: str
     size: int
@@ -59,43 +60,46 @@ class Covered:
 
 @dataclass(frozen=True)
 class Shard:
-    """The sidecar. ``content`` names the data files; "" stands for a shard that is being built for the first time.
+    """The sidecar. ``content`` names the data files; it is "" while a shard is built for the first time.
 
-    ``files`` are size, fingerprint (of its ends) and checksum (CRC-32 of all of it) of each data file, in the order of
-    ``SUFFIXES``.
+    ``recipe`` holds the settings, under the name that the file has for them. ``files`` are the size, fingerprint (of
+    both ends) and checksum (CRC-32 of all bytes) of each data file, in the order of ``SUFFIXES``.
     """
 
     name: str
     content: str
     dim: int
-    recipe: Recipe
+    recipe: IndexSettings
     model_sha256: str
     rows: int
     files: tuple[tuple[int, str, int], ...]
-    tiles: tuple[Covered, ...]
+    tiles: tuple[CoveredTile, ...]
 
     @property
     def bytes(self) -> int:
         return sum(size for size, _, _ in self.files)
 
     def path(self, folder: Path, suffix: str) -> Path:
-        """Where one of its data files is."""
+        """Name one of its data files."""
         return folder / f"{self.name}-{self.content}{suffix}"
 
     def save(self, folder: Path) -> None:
-        """Write the sidecar: from here on this is the shard."""
+        """Write the sidecar, which commits the shard."""
         write_json(folder / f"{self.name}.json", asdict(self))
 
 
 def read(path: Path, dim: int) -> Shard:
-    """A sidecar; ``ScannerError`` ``index.damaged``, or ``index.dimension`` if it is not of length ``dim``."""
+    """Read a sidecar.
+
+    Raises:
+        ScannerError: ``index.damaged``; ``index.dimension`` if its embeddings have not ``dim`` numbers.
+    """
     try:
         stat = path.stat()
-        shard = _parsed(path, stat.st_size, stat.st_mtime_ns)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ScannerError(
-            ErrorCode.INDEX_DAMAGED, f"The index file {path} cannot be read ({error!r}).", _HINT
-        ) from error
+        shard = _read_sidecar(path, stat.st_size, stat.st_mtime_ns)
+    except (OSError, ValueError) as error:
+        message = f"The index file {path} cannot be read ({error})."
+        raise ScannerError(ErrorCode.INDEX_DAMAGED, message, _HINT) from error
     if shard.dim != dim:
         raise ScannerError(
             ErrorCode.INDEX_DIMENSION,
@@ -106,9 +110,10 @@ def read(path: Path, dim: int) -> Shard:
 
 
 def check(shard: Shard, folder: Path) -> None:
-    """Raise ``ScannerError`` ``index.damaged`` unless the data files are those of the sidecar.
+    """Compare the data files with the sidecar, by size and ends; a file newer than the sidecar is read as a whole.
 
-    By size and ends; a file that was written later than the sidecar, as copies and changes are, is read as a whole.
+    Raises:
+        ScannerError: ``index.damaged``.
     """
     path = folder
     try:
@@ -117,102 +122,115 @@ def check(shard: Shard, folder: Path) -> None:
             stat = path.stat()
             if stat.st_size != size or _fingerprint(path, stat.st_size, stat.st_mtime_ns) != mark:
                 raise ValueError("it is not the file that its sidecar describes")
-            if _later(path, shard, folder) and _checksum(path, stat.st_size, stat.st_mtime_ns) != whole:
+            if _is_newer(path, shard, folder) and _checksum(path, stat.st_size, stat.st_mtime_ns) != whole:
                 raise ValueError("it has changed since it was written")
-        if shard.files[1][0] != shard.rows * halves.record(shard.dim).itemsize:
-            raise ValueError("it has not as many rows as its sidecar says")
-        engines.named(shard.recipe.engine).check(shard.path(folder, ENGINE), shard.rows, shard.recipe)
+        if shard.files[1][0] != shard.rows * half_vectors.record_type(shard.dim).itemsize:
+            raise ValueError("its number of rows is not that of its sidecar")
+        find_engine(shard.recipe.engine).check(shard.path(folder, ENGINE), shard.rows, shard.recipe)
     except (OSError, ValueError) as error:
         raise ScannerError(ErrorCode.INDEX_DAMAGED, f"The index file {path} is refused: {error}.", _HINT) from error
 
 
-def settle(shard: Shard, folder: Path) -> None:
-    """Let data files that were found sound count as older than the sidecar, so that they are not read again."""
-    if any(_later(shard.path(folder, suffix), shard, folder) for suffix in SUFFIXES):
+def mark_checked(shard: Shard, folder: Path) -> None:
+    """Mark checked data files as older than the sidecar, so that they are not read again."""
+    if any(_is_newer(shard.path(folder, suffix), shard, folder) for suffix in SUFFIXES):
         os.utime(folder / f"{shard.name}.json")
 
 
 def check_all(shard: Shard, folder: Path) -> None:
-    """Read every byte: ``ScannerError`` ``index.damaged`` for a change that the ends of a file do not show."""
+    """Read every byte of the data files.
+
+    Raises:
+        ScannerError: ``index.damaged``.
+    """
     for suffix, (_, _, whole) in zip(SUFFIXES, shard.files, strict=True):
         path = shard.path(folder, suffix)
         if checksum(path) != whole:
-            raise ScannerError(
-                ErrorCode.INDEX_DAMAGED, f"The index file {path} has changed since it was written.", _HINT
-            )
+            message = f"The index file {path} has changed since it was written."
+            raise ScannerError(ErrorCode.INDEX_DAMAGED, message, _HINT)
 
 
-def bytes_needed(rows: int, dim: int, recipe: Recipe) -> int:
-    """Room that a shard of so many rows takes while it is built, rounded up."""
-    engine = rows * (4 * recipe.dims + 12 + 24 * recipe.trees) * 13 // 10  # Annoy grows its file by 1.3
-    return engine + rows * (ITEM.itemsize + halves.record(dim).itemsize) + 1_000_000
+def estimate_bytes(rows: int, dim: int, settings: IndexSettings) -> int:
+    """Estimate the disk space that a shard of ``rows`` takes while it is built, rounded up."""
+    # Annoy grows its file by a factor of 1.3 at a time.
+    engine = rows * (4 * settings.dims + 12 + 24 * settings.trees) * 13 // 10
+    return engine + rows * (ITEM.itemsize + half_vectors.record_type(dim).itemsize) + 1_000_000
 
 
 class Builder:
-    """Fills one shard, tile by tile. One row group at a time is in memory, 32 bytes a row, and unless it is built
-    ``on_disk`` the engine's file."""
+    """Builds one shard, tile by tile. Memory holds a row group, 32 bytes a row, and (unless ``on_disk``) the engine's
+    file."""
 
     def __init__(self, folder: Path, shard: Shard, on_disk: bool) -> None:
         self._folder, self._shard, self._on_disk = folder, shard, on_disk
         self._items: list[NDArray[np.void]] = []
-        self._tiles: list[Covered] = []
+        self._tiles: list[CoveredTile] = []
         self.rows = 0
         self.skipped = 0
 
     def build(self, tiles: Iterable[tuple[Path, Callable[[], Iterable[pa.Table]]]], skip: Callable[..., None]) -> Shard:
-        """Write all files and commit them by the sidecar. ``tiles`` are files with what reads their row groups;
-        ``skip`` is told the ``ScannerError`` of one that cannot be read. Raises OSError of the disk.
+        """Write all files and commit them by the sidecar.
+
+        ``tiles`` are files, each with a function that reads its row groups; ``skip`` takes the ``ScannerError`` of one
+        that cannot be read.
+
+        Raises:
+            OSError: The disk is full or fails.
         """
-        first = replace(self._shard, content="")
-        if not (self._folder / f"{first.name}.json").exists():  # no kill may leave data files without a sidecar
-            first.save(self._folder)
+        # A killed build must not leave data files without a sidecar.
+        if not (self._folder / f"{self._shard.name}.json").exists():
+            replace(self._shard, content="").save(self._folder)
         with ExitStack() as stack:
             temporary = [stack.enter_context(replacing(self._shard.path(self._folder, suffix))) for suffix in SUFFIXES]
             with temporary[1].open("wb") as file:
                 for path, groups in tiles:
-                    self._tile(path, groups, file, skip)
-            items = io.BytesIO()  # numpy's own writing loses the number of an error
+                    self._add_tile(path, groups, file, skip)
+            # Through memory: np.save loses the errno of a full disk.
+            items = io.BytesIO()
             np.save(items, np.concatenate([np.zeros(0, ITEM), *self._items]))
             temporary[0].write_bytes(items.getbuffer())
-            recipe = self._shard.recipe
-            engines.named(recipe.engine).build(
-                temporary[2], Halves(temporary[1], self._shard.dim), recipe, self._on_disk
-            )
+            settings, rows = self._shard.recipe, HalfVectors(temporary[1], self._shard.dim)
+            find_engine(settings.engine).build(temporary[2], rows, settings, self._on_disk)
             files = tuple((path.stat().st_size, fingerprint(path), checksum(path)) for path in temporary)
         shard = replace(self._shard, rows=self.rows, files=files, tiles=tuple(self._tiles))
         shard.save(self._folder)
         return shard
 
-    def _tile(self, path: Path, groups: Callable[[], Iterable[pa.Table]], file: Any, skip: Callable[..., None]) -> None:
-        """Add a tile's rows. Vectors with a NaN, or of length zero, never enter."""
+    def _add_tile(
+        self, path: Path, groups: Callable[[], Iterable[pa.Table]], file: Any, skip: Callable[..., None]
+    ) -> None:
         try:
             stat, mark, before = path.stat(), fingerprint(path), self.rows
-        except FileNotFoundError:  # it went away since it was listed
+        except FileNotFoundError:
+            # The tile was removed after it was listed.
             return
-        tile = Covered(path.stem, stat.st_size, stat.st_mtime_ns, mark, rows=0)
+        tile = CoveredTile(path.stem, stat.st_size, stat.st_mtime_ns, mark, rows=0)
         try:
             for table in groups():
-                self._rows(table, file)
+                self._add_rows(table, file)
         except ScannerError as error:
-            tile = replace(tile, size=-1)  # what it gave stays inside, and is never vouched for
+            # Rows read so far stay in the shard. With this size no file matches, so the tile never counts as covered.
+            tile = replace(tile, size=-1)
             skip(error)
         self._tiles.append(replace(tile, rows=self.rows - before))
 
-    def _rows(self, table: pa.Table, file: Any) -> None:
+    def _add_rows(self, table: pa.Table, file: Any) -> None:
         embedding = vectors.from_arrow(table.column(EMBEDDING))
+        # Vectors with a NaN or of length zero are not indexed.
         sound = np.flatnonzero(vectors.sound(embedding))
-        file.write(halves.packed(embedding[sound]).data)
-        self._items.append(_items(table, sound, len(self._tiles)))
+        file.write(half_vectors.pack(embedding[sound]).data)
+        items = np.zeros(len(sound), ITEM)
+        for name, column in (("object_id", "object_id"), ("ra", "ra"), ("dec", "dec"), ("row", "_row")):
+            items[name] = table.column(column).to_numpy()[sound]
+        items["tile"] = len(self._tiles)
+        self._items.append(items)
         self.rows += len(sound)
         self.skipped += len(embedding) - len(sound)
 
 
 @functools.lru_cache(4096)
-def _parsed(path: Path, size: int, mtime_ns: int) -> Shard:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    tiles = tuple(Covered(**tile) for tile in found["tiles"])
-    files = tuple((int(length), str(mark), int(whole)) for length, mark, whole in found["files"])
-    return Shard(**{**found, "recipe": Recipe(**found["recipe"]), "files": files, "tiles": tiles})
+def _read_sidecar(path: Path, size: int, mtime_ns: int) -> Shard:
+    return read_record(json.loads(path.read_text(encoding="utf-8")), Shard)
 
 
 @functools.lru_cache(4096)
@@ -222,17 +240,9 @@ def _fingerprint(path: Path, size: int, mtime_ns: int) -> str:
 
 @functools.lru_cache(4096)
 def _checksum(path: Path, size: int, mtime_ns: int) -> int:
-    log.info("%s is newer than its sidecar: reading all of it. (Spare that: scanner index)", path)
+    log.info("%s is newer than its sidecar, so all of it is read. To avoid that, run: scanner index", path)
     return checksum(path)
 
 
-def _later(path: Path, shard: Shard, folder: Path) -> bool:
+def _is_newer(path: Path, shard: Shard, folder: Path) -> bool:
     return path.stat().st_mtime_ns > (folder / f"{shard.name}.json").stat().st_mtime_ns
-
-
-def _items(table: pa.Table, sound: NDArray[np.int64], tile: int) -> NDArray[np.void]:
-    items = np.zeros(len(sound), ITEM)
-    for name, column in (("object_id", "object_id"), ("ra", "ra"), ("dec", "dec"), ("row", "_row")):
-        items[name] = table.column(column).to_numpy()[sound]
-    items["tile"] = tile
-    return items

@@ -1,7 +1,7 @@
-"""How an engine is asked, by measurement: the cheapest trees and effort that find the wanted share of the nearest.
+"""Tuning an engine by measurement: the cheapest trees and effort that reach a target recall.
 
-Measured within one shard, on rows of its own as questions, themselves left out. Over many shards recall can only be
-higher: of the nearest ten of all, each shard has to find but its very best.
+Recall is measured within one shard, on rows of its own as queries, each left out of its own answer. Over many shards it
+can only be higher: each shard then has to find fewer of the nearest ten.
 """
 
 from __future__ import annotations
@@ -18,98 +18,101 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.estimate import Estimate, interval, shared
-from catalogs.index import engine as engines
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
+from catalogs.estimate import Estimate, estimate_mean, measure_recall
+from catalogs.index.engine import Engine, find_engine
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from catalogs.index.shards import ENGINE, VECTORS, Shard
 from catalogs.store.vectors import Vectors, unit
 
 log = logging.getLogger(__name__)
 
-QUESTIONS = 200
+QUERIES = 200
 NEAREST = 10
 FOLDER = ".tuning-"
 _AS_QUICK = 0.1
 
 
-def recipe_for(shard: Shard, folder: Path, target: float, trees: Sequence[int]) -> Recipe:
-    """The recipe of ``shard`` with the trees and effort that reach ``target`` recall@10 in the least time.
+def tune(shard: Shard, folder: Path, target: float, trees: Sequence[int]) -> IndexSettings:
+    """Choose the trees and effort with which ``shard`` reaches ``target`` recall@10 in the least time.
 
-    The lower end of the interval has to reach it; of equally quick ones, that of the fewest trees. Raises
-    ``ScannerError`` ``index.recall`` where nothing does.
+    The lower end of the interval has to reach it. Of equally quick settings, those with the fewest trees are taken.
+
+    Raises:
+        ScannerError: ``index.recall``: no settings reach the target.
     """
-    rows = Halves(shard.path(folder, VECTORS), shard.dim)
-    trial = _Trial(rows, shard.recipe)
-    found: list[tuple[float, Recipe]] = []
-    best = 0.0
+    rows = HalfVectors(shard.path(folder, VECTORS), shard.dim)
+    test = _RecallTest(rows, shard.recipe)
+    candidates: list[tuple[float, IndexSettings]] = []
+    highest = 0.0
     with tempfile.TemporaryDirectory(prefix=FOLDER, dir=folder) as scratch:
         for count in trees:
-            recipe = replace(shard.recipe, trees=count)
+            settings = replace(shard.recipe, trees=count)
             path = shard.path(folder, ENGINE)
-            if recipe.made != shard.recipe.made:
+            # The shard's own file serves for its own number of trees; others are built in a scratch folder.
+            if settings.file_key != shard.recipe.file_key:
                 path = Path(scratch) / f"{count}{ENGINE}"
-                engines.named(recipe.engine).build(path, rows, recipe, on_disk=False)
-            reached, seconds, recall = trial.least(path, recipe, target)
-            best = max(best, recall.low)
-            told = f"{count} trees, effort {reached.effort}" if count else f"effort {reached.effort}"
-            log.info("%s: recall@10 %.3f [%.3f, %.3f], %.2f ms a shard", told, recall.value, recall.low, recall.high,
+                find_engine(settings.engine).build(path, rows, settings, on_disk=False)
+            settings, seconds, recall = test.least_effort(path, settings, target)
+            highest = max(highest, recall.low)
+            label = f"{count} trees, effort {settings.effort}" if count else f"effort {settings.effort}"
+            log.info("%s: recall@10 %.3f [%.3f, %.3f], %.2f ms a shard", label, recall.value, recall.low, recall.high,
                      1000 * seconds)  # fmt: skip
             if recall.low >= target:
-                found.append((seconds, reached))
-    if not found:
+                candidates.append((seconds, settings))
+    if not candidates:
         raise ScannerError(
             ErrorCode.INDEX_RECALL,
-            f"A recall of {target} cannot be had with {shard.recipe.dims} dimensions: at most {best:.3f} for certain.",
-            "Index more --index-dims, or ask for less; exact search needs no index to be right.",
+            f"No settings reach a recall of {target} with {shard.recipe.dims} dimensions: at most {highest:.3f}.",
+            "Index more --index-dims, or lower --target-recall; exact search does not depend on the index.",
         )
-    return cheapest(found)
+    return choose_cheapest(candidates)
 
 
-def cheapest(found: Sequence[tuple[float, Recipe]]) -> Recipe:
-    """Of recipes with their seconds, one that is as quick as the quickest within a tenth, with the fewest trees."""
-    enough = (1 + _AS_QUICK) * min(seconds for seconds, _ in found)
-    return min((recipe for seconds, recipe in found if seconds <= enough), key=lambda recipe: recipe.trees)
+def choose_cheapest(candidates: Sequence[tuple[float, IndexSettings]]) -> IndexSettings:
+    """Of settings with their seconds, take those of the fewest trees that are within a tenth of the quickest."""
+    enough = (1 + _AS_QUICK) * min(seconds for seconds, _ in candidates)
+    return min((settings for seconds, settings in candidates if seconds <= enough), key=lambda one: one.trees)
 
 
-class _Trial:
-    """Questions to one shard, and their true answers."""
+class _RecallTest:
+    """Queries to one shard, and their exact answers."""
 
-    def __init__(self, rows: Halves, recipe: Recipe) -> None:
+    def __init__(self, rows: HalfVectors, settings: IndexSettings) -> None:
         self._rows = rows
-        asked = np.sort(np.random.default_rng(recipe.seed).permutation(len(rows))[:QUESTIONS])
-        self._asked = asked
+        self._numbers = np.sort(np.random.default_rng(settings.seed).permutation(len(rows))[:QUERIES])
         nothing = np.zeros((0, rows.dim), np.float32)
-        self._questions: Vectors = unit(np.concatenate([nothing, *rows.leading(rows.dim, asked)]))
-        answers = rows.best(self._questions, NEAREST + 1) if len(asked) else []
-        self._truth = [self._others(number, *answer) for number, answer in zip(asked, answers, strict=True)]
+        self._queries: Vectors = unit(np.concatenate([nothing, *rows.leading(rows.dim, self._numbers)]))
+        answers = rows.best(self._queries, NEAREST + 1) if len(self._numbers) else []
+        self._truth = [_others(number, *answer) for number, answer in zip(self._numbers, answers, strict=True)]
 
-    def least(self, path: Path, recipe: Recipe, target: float) -> tuple[Recipe, float, Estimate]:
-        """The least effort that reaches ``target`` (else the most), its seconds a question, and its recall."""
-        engine = engines.named(recipe.engine)
-        loaded = engine.load(path, recipe)
+    def least_effort(self, path: Path, settings: IndexSettings, target: float) -> tuple[IndexSettings, float, Estimate]:
+        """Find the least effort that reaches ``target`` (else the most), its seconds a query, and its recall."""
+        engine = find_engine(settings.engine)
+        loaded = engine.load(path, settings)
         seconds, recall = 0.0, Estimate(1.0, 1.0, 1.0)
-        for effort in engine.EFFORTS if len(self._asked) else engine.EFFORTS[:1]:
-            recipe = replace(recipe, effort=effort)
-            if len(self._asked):
-                seconds, recall = self._measured(engine, loaded, recipe)
+        for effort in engine.EFFORTS if len(self._numbers) else engine.EFFORTS[:1]:
+            settings = replace(settings, effort=effort)
+            if len(self._numbers):
+                seconds, recall = self._measure(engine, loaded, settings)
             if recall.low >= target:
                 break
-        return recipe, seconds, recall
+        return settings, seconds, recall
 
-    def _measured(self, engine: engines.Engine, loaded: object, recipe: Recipe) -> tuple[float, Estimate]:
+    def _measure(self, engine: Engine, loaded: object, settings: IndexSettings) -> tuple[float, Estimate]:
         took, shares = [], []
-        for number, question, truth in zip(self._asked, self._questions, self._truth, strict=True):
+        for number, query, truth in zip(self._numbers, self._queries, self._truth, strict=True):
             began = time.perf_counter()
-            found = engine.nearest(loaded, question[: recipe.dims], recipe.candidates, recipe.effort)
-            cosine = self._rows.cosines(found, question)
+            # As a query does it: candidates of the engine, ranked again by exact cosines.
+            nearest = engine.nearest(loaded, query[: settings.dims], settings.candidates, settings.effort)
+            cosine = self._rows.cosines(nearest, query)
             took.append(time.perf_counter() - began)
-            shares.append(shared(truth, self._others(number, found, cosine)))
-        return median(took), interval(np.array(shares))
+            shares.append(measure_recall(truth, _others(number, nearest, cosine)))
+        return median(took), estimate_mean(np.array(shares))
 
-    @staticmethod
-    def _others(itself: int, numbers: NDArray[np.int64], cosine: Vectors) -> NDArray[np.int64]:
-        """The ten best besides the question itself; equals in the order of their numbers."""
-        ordered = numbers[np.lexsort((numbers, -cosine))]
-        others: NDArray[np.int64] = ordered[ordered != itself][:NEAREST]
-        return others
+
+def _others(itself: int, numbers: NDArray[np.int64], cosine: Vectors) -> NDArray[np.int64]:
+    """Order the ten best without the query itself; equal ones by their numbers."""
+    ordered = numbers[np.lexsort((numbers, -cosine))]
+    others: NDArray[np.int64] = ordered[ordered != itself][:NEAREST]
+    return others

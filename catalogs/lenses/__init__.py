@@ -1,10 +1,10 @@
-"""Strong lenses and candidates known from the literature, as data: where they are, how sure, who said so.
+"""Strong lenses and candidates from the literature: positions, grades and references.
 
 >>> from catalogs import lenses
 >>> table = lenses.known(grade="confident")                                # doctest: +SKIP
 >>> table["ra", "dec", "name", "zlens", "references"][:3]                  # doctest: +SKIP
 
-``README.md`` beside this file says where the list comes from, under which licence, and what was set apart.
+``README.md`` beside this file names the sources of the list and its licence.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ _DESCRIPTIONS = {
 
 
 def known(grade: str | None = None, kind: str | None = None) -> Table:
-    """Known lenses as an astropy table: name, ra, dec (degrees ICRS), zlens, zlens_all, kind, grade, references.
+    """Read the known lenses: name, ra, dec (degrees ICRS), zlens, zlens_all, kind, grade, references.
 
-    ``grade``: confident, probable, or both. ``kind``: galaxy, group, cluster, or all three; entries known only from
-    catalogues of galaxy clusters come for ``cluster-catalogue`` alone, and for nothing else. Raises ``ScannerError``
-    ``lenses.bad_grade``, ``lenses.bad_kind``.
+    ``grade`` is confident or probable (None: both). ``kind`` is galaxy, group or cluster (None: all three);
+    ``cluster-catalogue`` gives entries that only catalogues of galaxy clusters list, which no other kind includes.
+
+    Raises:
+        ScannerError: ``lenses.bad_grade``, ``lenses.bad_kind``.
     """
     import numpy as np
     from astropy.table import Table

@@ -1,9 +1,8 @@
-"""Maps from embeddings to the plane: PCA, t-SNE (openTSNE), UMAP (umap-learn). Fitted to a sample; others are placed.
+"""Projections of embeddings to the plane: PCA, t-SNE (openTSNE), UMAP (umap-learn), fitted to a sample.
 
-t-SNE and UMAP have no formula for a new object. It is placed at the weighted mean of the fitted objects that are most
-like it. The libraries' own transforms were not taken: their results depend on what else is in the batch (UMAP), and
-their state can only be kept by pickling it, whereas this is a function of the fitted sample alone: the same object gets
-the same place today, next year and on another machine, for one matrix product.
+t-SNE and UMAP have no formula for a new object: it is placed at the weighted mean of the most similar fitted objects.
+The transforms of the libraries are not used. UMAP's depends on the other objects of the batch, and their state can only
+be stored by pickling. Here the place of an object depends on the fitted sample alone, on any machine.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.vectors import Vectors
 
-METHODS = ("pca", "tsne", "umap")
 PRINCIPAL = 50
-"""Leading principal components that t-SNE and UMAP see: the common choice, and what distances are computed in."""
+"""Leading principal components that t-SNE and UMAP take, the usual choice; distances are computed in them."""
 NEAREST = 10
-PERPLEXITY, NEIGHBOURS, MIN_DISTANCE = 30.0, 15, 0.1  # the defaults of their authors
+PERPLEXITY, NEIGHBOURS, MIN_DISTANCE = 30.0, 15, 0.1
+"""The defaults of the libraries."""
 _BLOCK = 2048
 
 Places = NDArray[np.float32]
@@ -36,73 +35,78 @@ class Components:
     directions: Vectors
 
     def __call__(self, vectors: Vectors) -> Vectors:
-        """Coordinates [N, C] of unit vectors [N, D]."""
+        """Compute the coordinates [N, C] of unit vectors [N, D]."""
         return np.asarray((vectors - self.mean) @ self.directions, np.float32)
 
 
-def components(sample: Vectors, count: int = PRINCIPAL) -> Components:
-    """Of unit vectors [M, D]; at most ``count``, M and D."""
+def find_components(sample: Vectors, count: int = PRINCIPAL) -> Components:
+    """Find the principal components of unit vectors [M, D]: at most ``count``, M and D."""
     mean = sample.mean(axis=0, dtype=np.float64)
     centred = sample - mean
     _, directions = np.linalg.eigh(centred.T @ centred)
     leading = directions[:, ::-1][:, : min(count, len(sample))]
+    # Eigenvectors have no sign of their own: the largest entry of each is made positive.
     sign = np.sign(leading[np.abs(leading).argmax(axis=0), np.arange(leading.shape[1])])
     return Components(mean.astype(np.float32), (leading * sign).astype(np.float32))
 
 
 def fit(sample: Vectors, method: str, seed: int) -> Places:
-    """Places [M, 2] of a sample of unit vectors [M, D]; the same sample and seed give the same places.
+    """Find the places [M, 2] of a sample of unit vectors [M, D]; the same sample and seed give the same places.
 
-    Raises ``ScannerError`` ``map.too_few`` (fewer than 10 objects), ``map.not_installed``.
+    Raises:
+        ScannerError: ``map.too_few`` (fewer than 10 objects), ``map.not_installed``.
     """
     if len(sample) < NEAREST:
         hint = "Scan more tiles, or loosen --where."
         raise ScannerError(ErrorCode.MAP_TOO_FEW, f"{len(sample)} objects are too few for a map.", hint)
-    seen = components(sample)(sample)
+    leading = find_components(sample)(sample)
     if method == "pca":
-        return np.ascontiguousarray(seen[:, :2])
-    return np.asarray({"tsne": _tsne, "umap": _umap}[method](seen, seed), np.float32)
+        return np.ascontiguousarray(leading[:, :2])
+    return np.asarray({"tsne": _tsne, "umap": _umap}[method](leading, seed), np.float32)
 
 
 class Placer:
     """Places objects among the fitted ``sample`` [M, D] at ``places`` [M, 2]."""
 
     def __init__(self, sample: Vectors, places: Places, method: str) -> None:
-        self._components = components(sample)
+        self._components = find_components(sample)
         self._places, self._method = places, method
-        self._seen = self._components(sample)
-        self._squares = np.einsum("mc,mc->m", self._seen, self._seen)
+        self._sample = self._components(sample)
+        self._squares = np.einsum("mc,mc->m", self._sample, self._sample)
 
     def __call__(self, vectors: Vectors) -> Places:
-        """Places [N, 2] of unit vectors [N, D]: memory for a block of 2048 against the sample, 160 MB for 20,000."""
-        seen = self._components(vectors)
+        """Find the places [N, 2] of unit vectors [N, D]; a block of 2048 is compared with the sample at a time."""
+        leading = self._components(vectors)
         if self._method == "pca":
-            return np.ascontiguousarray(seen[:, :2])
-        blocks = [self._among(seen[start : start + _BLOCK]) for start in range(0, len(seen), _BLOCK)]
+            return np.ascontiguousarray(leading[:, :2])
+        blocks = [self._place(leading[start : start + _BLOCK]) for start in range(0, len(leading), _BLOCK)]
         return np.concatenate([np.zeros((0, 2), np.float32), *blocks])
 
-    def _among(self, seen: Vectors) -> Places:
-        """The mean of the nearest fitted objects, weighted by a Gaussian as wide as the farthest of them is away."""
-        squares = np.einsum("nc,nc->n", seen, seen)[:, None] + self._squares - 2 * seen @ self._seen.T
+    def _place(self, leading: Vectors) -> Places:
+        """Average the places of the nearest fitted objects, weighted by a Gaussian of the distance of the farthest."""
+        # Squared distances [N, M].
+        squares = np.einsum("nc,nc->n", leading, leading)[:, None] + self._squares - 2 * leading @ self._sample.T
         nearest = np.argpartition(squares, NEAREST - 1, axis=1)[:, :NEAREST]
         away = np.maximum(np.take_along_axis(squares, nearest, axis=1), 0)
+        # The farthest of the nearest has weight exp(-4). Duplicates of one object are all at distance zero.
         width = np.maximum(away.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
         weights = np.exp(-4 * away / width)
         placed: Places = np.einsum("nk,nkc->nc", weights, self._places[nearest]) / weights.sum(axis=1, keepdims=True)
         return placed.astype(np.float32)
 
 
-def _tsne(seen: Vectors, seed: int) -> Any:
+def _tsne(leading: Vectors, seed: int) -> Any:
     tsne: Callable[..., Any] = _library("openTSNE").TSNE
-    perplexity = min(PERPLEXITY, (len(seen) - 1) / 3)
-    return tsne(perplexity=perplexity, initialization="pca", random_state=seed, n_jobs=1).fit(seen)
+    # openTSNE needs three objects for each unit of perplexity. One thread, so that the result is reproducible.
+    perplexity = min(PERPLEXITY, (len(leading) - 1) / 3)
+    return tsne(perplexity=perplexity, initialization="pca", random_state=seed, n_jobs=1).fit(leading)
 
 
-def _umap(seen: Vectors, seed: int) -> Any:
+def _umap(leading: Vectors, seed: int) -> Any:
     umap: Callable[..., Any] = _library("umap").UMAP
-    neighbours = min(NEIGHBOURS, len(seen) - 1)
+    neighbours = min(NEIGHBOURS, len(leading) - 1)
     fitted = umap(n_neighbors=neighbours, min_dist=MIN_DISTANCE, init="pca", random_state=seed, n_jobs=1)
-    return fitted.fit_transform(seen)
+    return fitted.fit_transform(leading)
 
 
 def _library(name: str) -> Any:

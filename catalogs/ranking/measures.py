@@ -1,4 +1,4 @@
-"""How good a ranking is, from nothing but how many wrong objects stand above each right one; and how sure that is."""
+"""Measures of a ranking, from the number of wrong objects above each right one, and their estimates."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ Measure = Callable[[Places], Floats]
 
 
 def places(above: NDArray[np.int64]) -> Places:
-    """Places [..., n] in the ranking, from 1, of n right objects that have ``above`` [..., n] wrong ones above them."""
+    """Compute the places [..., n], from 1, of n right objects that have ``above`` [..., n] wrong ones above them."""
     return np.sort(above, axis=-1) + np.arange(1, above.shape[-1] + 1)
 
 
 def average_precision(found: Places) -> Floats:
-    """Mean over the right objects of the purity down to their places."""
+    """Compute the mean over the right objects of the purity down to their places."""
     return np.asarray((np.arange(1, found.shape[-1] + 1) / found).mean(axis=-1))
 
 
 def recall(k: int) -> Measure:
-    """Share of the right objects that are among the first ``k``."""
+    """Make the measure: share of the right objects that are among the first ``k``."""
     return lambda found: np.asarray((found <= k).mean(axis=-1))
 
 
 def purity(k: int) -> Measure:
-    """Share of the first ``k`` that is right: what others call precision at k."""
+    """Make the measure: share of the first ``k`` that is right, also called precision at k."""
     return lambda found: np.asarray((found <= k).sum(axis=-1) / k)
 
 
 def ndcg(k: int) -> Measure:
-    """Discounted cumulative gain of the first ``k`` over that of a perfect ranking; gains are 0 and 1."""
+    """Make the measure: discounted cumulative gain of the first ``k`` over that of a perfect ranking.
+
+    Source: Järvelin & Kekäläinen 2002, ACM TOIS 20, 422.
+    """
 
     def measured(found: Places) -> Floats:
         gain = np.where(found <= k, 1 / np.log2(found + 1.0), 0.0).sum(axis=-1)
@@ -45,10 +48,10 @@ def ndcg(k: int) -> Measure:
 
 
 def estimate(above: Sequence[NDArray[np.int64]], measure: Measure, seed: int = 0) -> Estimate:
-    """Mean of a measure over rankings (``above`` [n] of each), with its interval.
+    """Estimate the mean of a measure over rankings, ``above`` [n] of each.
 
-    Rankings are drawn again, and within each its right objects: the interval covers the choice of examples and the
-    luck of which objects there were to be found. Rankings of one set of objects share these: they are drawn alike.
+    Rankings are drawn again, and within each its right objects, so the interval covers the choice of the examples and
+    that of the objects to be found. Rankings of equal length draw the same objects.
     """
     rng = np.random.default_rng(seed)
     value = np.mean([measure(places(one)) for one in above])

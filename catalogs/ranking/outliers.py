@@ -1,74 +1,79 @@
-"""Which objects look least like all others? Their vectors are far from where those of the catalogue lie."""
+"""Outliers: objects whose embeddings are far from those of most objects of the catalogue."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.search import full_pass as passes
-from catalogs.search import random_sample as sampling
+from catalogs.ranking import OUTLIER_METHODS
+from catalogs.search import full_pass, random_sample
 from catalogs.search.hits import Hits
 from catalogs.search.random_sample import Sample
-from catalogs.store import tile_reader as reading
+from catalogs.store import tile_reader
 from catalogs.store.rows import primary
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from catalogs.store.tile_store import TileStore
 
-Method = Literal["mahalanobis", "knn"]
-METHODS: tuple[Method, ...] = ("mahalanobis", "knn")
 SAMPLE = 20_000
-NEIGHBOUR = 10  # whose distance counts
-ITSELF = 1 - 1e-6  # cosine above which an object of the sample is the one that is asked about
-RIDGE = 0.01  # of the mean variance, added to every direction's: some directions have none
-BROKEN = 2 | 16 | 64  # SEP: object or aperture cut by the edge, aperture without any pixel
-WHOLE = 0.98  # share of the pixels of the bands present below which the window has a hole or an edge in it
-_PRODUCTS = 4_000_000  # held at a time in each thread
+NEIGHBOUR = 10
+"""Rank of the neighbour whose distance is the score."""
+ITSELF = 1 - 1e-6
+"""Cosine above which an object of the sample is the object itself."""
+RIDGE = 0.01
+"""Share of the mean variance that is added to that of every direction, since some directions have none."""
+BROKEN = 2 | 16 | 64
+"""Flags of SEP: object or aperture truncated by the edge, aperture without a valid pixel."""
+WHOLE = 0.98
+"""Share of the pixels of the present bands below which a cutout has a hole or an edge."""
+_PRODUCTS = 4_000_000
+"""Products held in memory at a time in each thread."""
 
 
 @dataclass(frozen=True)
 class Mahalanobis:
-    """Distance from the mean [D] in units of what is usual in that direction, over the root of D: typically 1.
+    """Distance from the mean [D] in units of the scatter in that direction, over the root of D: typically 1.
 
-    ``axes`` [D, D] turn and scale a vector so that all directions are alike.
+    ``axes`` [D, D] rotate and scale a vector so that the scatter is 1 in all directions.
     """
 
     mean: Vectors
     axes: Vectors
 
     def __call__(self, embedding: Vectors, length: NDArray[np.float32]) -> NDArray[np.float32]:
-        found = np.empty(len(embedding), np.float32)
+        distances = np.empty(len(embedding), np.float32)
         for part in _parts(len(embedding), len(self.mean)):
             away = (embedding[part] / length[part, None] - self.mean) @ self.axes
-            found[part] = np.sqrt(np.einsum("nd,nd->n", away, away) / away.shape[1])
-        return found
+            distances[part] = np.sqrt(np.einsum("nd,nd->n", away, away) / away.shape[1])
+        return distances
 
 
 @dataclass(frozen=True)
 class Knn:
-    """Distance (of unit vectors: 0 to 2) to the ``neighbour``-th nearest of the sample [M, D], itself not counted."""
+    """Distance (of unit vectors: 0 to 2) to the ``neighbour``-th nearest of the sample [M, D] besides itself."""
 
     sample: Vectors
     neighbour: int
 
     def __call__(self, embedding: Vectors, length: NDArray[np.float32]) -> NDArray[np.float32]:
-        found = np.empty(len(embedding), np.float32)
+        distances = np.empty(len(embedding), np.float32)
         most = len(self.sample) - 1
+        # Ascending cosines: the nearest is last.
         places = [most - self.neighbour, most - self.neighbour + 1, most]
         for part in _parts(len(embedding), len(self.sample)):
             ordered = np.partition(embedding[part] @ self.sample.T, places, axis=1)
-            beyond, wanted, nearest = (ordered[:, place] / length[part] for place in places)
-            found[part] = np.sqrt(np.maximum(2 - 2 * np.where(nearest > ITSELF, beyond, wanted), 0))
-        return found
+            beyond, cosine, nearest = (ordered[:, place] / length[part] for place in places)
+            # An object of the sample is its own nearest neighbour, so the next one counts.
+            distances[part] = np.sqrt(np.maximum(2 - 2 * np.where(nearest > ITSELF, beyond, cosine), 0))
+        return distances
 
 
 def outliers(
@@ -81,81 +86,87 @@ def outliers(
     neighbour: int = NEIGHBOUR,
     seed: int = 0,
 ) -> Table:
-    """The ``k`` primary objects farthest out: ``rank``, ``distance``, ``rarer_than``, ``suspect``, then the columns.
+    """List the ``k`` most distant primary objects.
 
-    A seeded ``sample`` of the objects that pass ``where`` says what is usual; then all are compared with it in one
-    pass. ``distance`` is that of ``Mahalanobis`` or, by ``knn``, to the ``neighbour``-th nearest of the sample.
-    ``rarer_than`` is the share of the sample that is nearer in. ``suspect`` marks objects whose window has a hole or an
-    edge, or that detection flagged so. Raises ``ScannerError``: ``outliers.bad_method``, ``outliers.few_objects``,
-    ``query.bad_k``, ``where.*``, ``catalogue.changing``.
+    Columns: ``rank``, ``distance``, ``rarer_than``, ``suspect``, then those of the catalogue. All objects that pass
+    ``where`` are compared with a seeded ``sample`` of them in one pass. ``distance`` is that of ``Mahalanobis`` or, by
+    ``knn``, to the ``neighbour``-th nearest of the sample. ``rarer_than`` is the share of the sample with a smaller
+    distance. ``suspect`` flags objects whose cutout has a hole or an edge, or that detection flagged as truncated.
+
+    Raises:
+        ScannerError: ``outliers.bad_method``, ``outliers.few_objects``, ``query.bad_k``, ``where.*``,
+            ``catalogue.changing``.
     """
-    if method not in METHODS:
-        raise ScannerError(
-            ErrorCode.OUTLIERS_BAD_METHOD, f"There is no method {method!r}.", f"Give one of {', '.join(METHODS)}."
-        )
+    if method not in OUTLIER_METHODS:
+        hint = f"Give one of {', '.join(OUTLIER_METHODS)}."
+        raise ScannerError(ErrorCode.OUTLIERS_BAD_METHOD, f"There is no method {method!r}.", hint)
     if k < 1:
-        raise ScannerError(ErrorCode.QUERY_BAD_K, f"{k} outliers cannot be found.", "Ask for one or more.")
+        raise ScannerError(ErrorCode.QUERY_BAD_K, f"{k} outliers cannot be listed.", "Ask for one or more.")
     chosen = primary(catalogue, where)
     snapshot = catalogue.snapshot()
-    usual = sampling.draw(snapshot, chosen, sample, seed)
-    far = distance(method, usual, neighbour)
-    inside = np.sort(far(usual.vectors, np.ones(len(usual), np.float32)))
+    # Distances of the sample, ascending, tell how rare a distance is.
+    ordinary = random_sample.draw(snapshot, chosen, sample, seed)
+    distance = fit_distance(method, ordinary, neighbour)
+    usual = np.sort(distance(ordinary.vectors, np.ones(len(ordinary), np.float32)))
 
     def answer(current: Snapshot) -> Table:
+        # More than k, since copies of an object in overlapping tiles count once.
         count = 4 * k + 64
         while True:
-            best = passes.best(current, chosen, far, count)
+            best = full_pass.best(current, chosen, distance, count)
             hits = best.unique()
             if len(hits) >= k or len(best) < count:
-                return _table(current, hits[:k], inside)
+                return _table(current, hits[:k], usual)
+            # Copies left fewer than k: look further down.
             count *= 8
 
-    return passes.steady(snapshot, chosen, answer)
+    return full_pass.steady(snapshot, chosen, answer)
 
 
 def _parts(rows: int, width: int) -> Iterator[slice]:
-    """Rows in parts whose products of this width fit in memory."""
+    """Divide rows into parts whose products of this width fit in memory."""
     step = max(_PRODUCTS // width, 1)
     return (slice(start, start + step) for start in range(0, rows, step))
 
 
-def distance(method: str, usual: Sample, neighbour: int) -> Mahalanobis | Knn:
-    """How far out a vector is of what is ``usual``; ``outliers.few_objects``."""
-    dim = usual.vectors.shape[1]
-    if len(usual) <= max(neighbour, 2):
-        message = f"{len(usual)} objects are too few to say what is usual."
-        hint = "Let --where pass more, take a larger --sample or a smaller --neighbour, or scan more tiles."
+def fit_distance(method: str, sample: Sample, neighbour: int) -> Mahalanobis | Knn:
+    """Fit a distance to a sample of the catalogue.
+
+    Raises:
+        ScannerError: ``outliers.few_objects``.
+    """
+    dim = sample.vectors.shape[1]
+    if len(sample) <= max(neighbour, 2):
+        message = f"{len(sample)} objects are too few for a sample."
+        hint = "Loosen --where, give a larger --sample or a smaller --neighbour, or scan more tiles."
         raise ScannerError(ErrorCode.OUTLIERS_FEW_OBJECTS, message, hint)
     if method == "knn":
-        return Knn(usual.vectors, neighbour)
-    mean = usual.vectors.mean(axis=0, dtype=np.float64)
-    centred = usual.vectors - mean
-    variance, directions = np.linalg.eigh(centred.T @ centred / len(usual))
+        return Knn(sample.vectors, neighbour)
+    mean = sample.vectors.mean(axis=0, dtype=np.float64)
+    centred = sample.vectors - mean
+    # Eigenvectors of the covariance [D, D]: the scatter along them is uncorrelated.
+    variance, directions = np.linalg.eigh(centred.T @ centred / len(sample))
     scale = np.sqrt(np.maximum(variance, 0) + RIDGE * max(variance.sum(), 1e-12) / dim)
     return Mahalanobis(mean.astype(np.float32), (directions / scale).astype(np.float32))
 
 
-def _table(snapshot: Snapshot, hits: Hits, inside: NDArray[np.float32]) -> Table:
-    names = reading.checked_columns(None, snapshot.catalogue.schema)
-    found = reading.to_astropy(passes.rows_of(snapshot, hits, names))
-    rarer = np.searchsorted(inside, hits.similarity) / len(inside)
-    holed = found["valid_fraction"] < WHOLE * _share_of_bands(snapshot.catalogue, found)
-    suspect = holed | (found["flags"] & BROKEN != 0)
-    said = {
+def _table(snapshot: Snapshot, hits: Hits, usual: NDArray[np.float32]) -> Table:
+    """Tabulate hits; ``usual`` [M] are the distances of the sample, ascending."""
+    names = tile_reader.check_columns(None, snapshot.catalogue.schema)
+    table = tile_reader.to_astropy(full_pass.rows_of(snapshot, hits, names))
+    rarer = np.searchsorted(usual, hits.score) / len(usual)
+    # The share of the model's bands that an object has is the most that its valid_fraction can be.
+    info = snapshot.catalogue.info
+    bands = info.contract.get("bands", info.bands)
+    share = [sum(band in present for band in bands) / len(bands) for present in table["bands_present"].tolist()]
+    suspect = (table["valid_fraction"] < WHOLE * np.array(share)) | (table["flags"] & BROKEN != 0)
+    columns = {
         "rank": (np.arange(1, len(hits) + 1), "Place in the order of distance, from 1"),
-        "distance": (hits.similarity, "How far out: see the method"),
+        "distance": (hits.score, "How far out: see the method"),
         "rarer_than": (rarer, "Share of the sample that is nearer in"),
         "suspect": (np.asarray(suspect, bool), "A hole or an edge in the window, or flagged as truncated"),
     }
-    for index, (name, (values, description)) in enumerate(said.items()):
-        found.add_column(values, name=name, index=index)
-        found[name].description = description
-    return found
-
-
-def _share_of_bands(catalogue: TileStore, found: Table) -> NDArray[np.float64]:
-    """Share of the model's bands that each object has: the most that its ``valid_fraction`` can be."""
-    bands = catalogue.info.contract.get("bands", catalogue.info.bands)
-    return np.array(
-        [sum(band in present for band in bands) / len(bands) for present in found["bands_present"].tolist()]
-    )
+    for index, (name, (values, description)) in enumerate(columns.items()):
+        table.add_column(values, name=name, index=index)
+        table[name].description = description
+    return table

@@ -1,10 +1,10 @@
-"""The rows that may answer a search, ranked: all compared where that is quick enough, through the index elsewhere."""
+"""The candidates of a search, ranked: by a comparison with all rows where that is fast, by the index elsewhere."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,178 +14,185 @@ from catalogs.index.coverage import covering
 from catalogs.index.searcher import Searcher
 from catalogs.index.shards import Shard
 from catalogs.parallel import in_threads
-from catalogs.search import full_pass as passes
+from catalogs.search import full_pass
 from catalogs.search.full_pass import Block
 from catalogs.search.hits import Hits
-from catalogs.store import rows
-from catalogs.store import tile_reader as reading
+from catalogs.store import rows, tile_reader
 from catalogs.store.footers import Footer
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors, products
 
 log = logging.getLogger(__name__)
 
-EXACT_NUMBERS = 400_000_000  # rows x dimensions up to which all are compared: 0.2 s on one core, 0.8 GB mapped
-FEW_ROWS = 20_000  # of a shard, left by a filter: comparing them takes what asking the index does, a millisecond
-FEW_SHARE = 0.1  # of a shard, left by a filter: below it the index would have to be asked for ten times as many
-MOST = 10_000  # candidates above which an index has nothing to save
+# Limits between the two ways to search. Each is where both take about the same time.
+EXACT_NUMBERS = 400_000_000  # rows x dimensions up to which all rows are compared
+FEW_ROWS = 20_000  # rows of a shard that pass a filter, up to which they are compared
+FEW_SHARE = 0.1  # share of a shard's rows that pass a filter, up to which they are compared
+MOST = 10_000  # candidates of a shard, beyond which the engine saves nothing
 
 Numbers = NDArray[np.int64]
-Part = tuple[list[Hits], int, int]
-"""The best rows for each direction, how many rows were compared, and for how many an engine answered."""
+Answer = tuple[Numbers, Vectors]
+"""Items of a shard, and their exact cosines with a direction."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The best rows for each direction, the number of rows compared, and of rows that an engine answered for."""
+
+    best: list[Hits]
+    exactly: int
+    by_index: int
 
 
 class Candidates:
-    """One question to tiles of a catalogue: Q unit vectors [Q, D], and the selection of rows that may answer.
+    """A search for Q unit vectors [Q, D] among the selected rows of a snapshot.
 
-    ``way`` is ``auto``, or ``exact`` or ``index`` to have it so whatever the size; ``indexed_only`` leaves out tiles
-    that no shard covers. After ``best``, ``exactly`` and ``by_index`` count the rows that were compared and those that
-    an engine answered for.
+    ``way`` is ``auto``, or ``exact`` or ``index`` to force one whatever the size; ``indexed_only`` leaves out tiles
+    that no shard covers. After ``best``, ``exactly`` counts the rows that were compared, and ``by_index`` those that an
+    engine answered for.
     """
 
     def __init__(
         self,
         snapshot: Snapshot,
         directions: Vectors,
-        chosen: Selection = reading.EVERYTHING,
+        chosen: Selection = tile_reader.EVERYTHING,
         *,
         way: str = "auto",
         indexed_only: bool = False,
     ) -> None:
+        self.snapshot = snapshot.touching(chosen.near)
         self._directions, self._chosen = directions, chosen
         self._way, self._indexed_only = way, indexed_only
-        self.snapshot = snapshot.touching(chosen.near)
         self._numbers = {footer.tile: number for number, footer in enumerate(self.snapshot.footers)}
         self.exactly = self.by_index = 0
 
     @property
     def large(self) -> bool:
-        """Whether the tiles asked hold so many numbers that comparing all takes too long."""
+        """Whether the tiles hold so many numbers that a comparison with all takes too long."""
         return sum(footer.rows for footer in self.snapshot.footers) * self.snapshot.catalogue.info.dim > EXACT_NUMBERS
 
     def best(self, count: int) -> list[Hits]:
-        """For each direction the ``count`` best rows, best first, copies on the sky included."""
-        best = [Hits.joined([]) for _ in self._directions]
+        """Find for each direction the ``count`` best rows, best first, copies on the sky included."""
+        best = [Hits.join([]) for _ in self._directions]
         self.exactly = self.by_index = 0
+
+        def add(part: Part) -> None:
+            best[:] = [Hits.join([one, other]).best(count) for one, other in zip(best, part.best, strict=True)]
+            self.exactly, self.by_index = self.exactly + part.exactly, self.by_index + part.by_index
+
         covered: set[str] = set()
-        pairs = [
-            (shard, tiles) for shard, tiles in covering(self.snapshot.catalogue, self.snapshot.footers) if any(tiles)
-        ]
-        for (_, tiles), part in zip(pairs, in_threads(lambda pair: self._shard(*pair, count), pairs), strict=True):
+        standing = covering(self.snapshot.catalogue, self.snapshot.footers)
+        shards = [(shard, tiles) for shard, tiles in standing if any(tiles)]
+        parts = in_threads(lambda one: self._search_shard(*one, count), shards)
+        for (_, tiles), part in zip(shards, parts, strict=True):
             if part is not None:
-                best = self._with(best, part, count)
+                add(part)
                 covered |= {tile.tile for tile in tiles if tile}
-        rest = [footer for footer in self.snapshot.footers if footer.tile not in covered]
-        for part in self._compared([] if self._indexed_only else rest, count):
-            best = self._with(best, part, count)
+        if not self._indexed_only:
+            for part in self._search_tiles([one for one in self.snapshot.footers if one.tile not in covered], count):
+                add(part)
         return best
 
-    def _with(self, best: list[Hits], part: Part, count: int) -> list[Hits]:
-        self.exactly, self.by_index = self.exactly + part[1], self.by_index + part[2]
-        return [Hits.joined([one, other]).best(count) for one, other in zip(best, part[0], strict=True)]
-
-    def _shard(self, shard: Shard, tiles: Sequence[Footer | None], count: int) -> Part | None:
-        """The best of one shard; None where it went away meanwhile."""
+    def _search_shard(self, shard: Shard, tiles: Sequence[Footer | None], count: int) -> Part | None:
+        """Find the best rows of one shard; None if its files were removed meanwhile."""
+        nothing = Part([Hits.join([]) for _ in self._directions], 0, 0)
         if not shard.rows:
-            return [Hits.joined([]) for _ in self._directions], 0, 0
+            return nothing
         try:
             searcher = Searcher(shard, self.snapshot.catalogue.path / "index")
-            left = self._left(shard, tiles, searcher.items)
-            if left is not None and not len(left):
-                return [Hits.joined([]) for _ in self._directions], 0, 0
-            return self._searched(searcher, tiles, left, count)
+            total = len(searcher.items)
+            allowed = self._allowed(shard, tiles, searcher.items)
+            remaining = total if allowed is None else len(allowed)
+            if not remaining:
+                return nothing
+
+            # The engine answers where that is faster. It gives None for a direction that it has too few rows for.
+            share = remaining / total
+            faster = share == 1 or (remaining > FEW_ROWS and share >= FEW_SHARE)
+            auto = self.large and count / share <= MOST and faster
+            answers: list[Answer | None] = [None] * len(self._directions)
+            if self._way == "index" or (self._way == "auto" and auto):
+                answers = self._ask_engine(searcher, allowed, count)
+
+            # All other directions are compared with the remaining rows, in one pass over the memory map.
+            missing = [number for number, answer in enumerate(answers) if answer is None]
+            exact = searcher.best(self._directions[missing], count, allowed) if missing else []
+            for number, answer in zip(missing, exact, strict=True):
+                answers[number] = answer
+            numbers = np.array([self._numbers[tile.tile] if tile else -1 for tile in tiles])
+            best = [self._hits(searcher.items, numbers, *answer).best(count) for answer in answers if answer]
         except (OSError, ValueError) as error:
             log.warning("The index file %s cannot be read (%s). Its tiles are searched exactly.", shard.name, error)
             return None
+        indexed = len(missing) < len(answers)
+        return Part(best, 0 if indexed else remaining, remaining if indexed else 0)
 
-    def _searched(self, searcher: Searcher, tiles: Sequence[Footer | None], left: Numbers | None, count: int) -> Part:
-        """Through the engine where that pays, and exactly for those directions to which it has too little to say."""
-        remaining = len(searcher.items) if left is None else len(left)
-        hits: list[Hits | None] = [None] * len(self._directions)
-        by_engine = self._pays(len(searcher.items), remaining, count)
-        if by_engine:
-            hits = self._asked(searcher, tiles, left, count)
-        missing = [number for number, found in enumerate(hits) if found is None]
-        if missing:
-            exact = searcher.best(self._directions[missing], count, left)
-            for number, (items, cosine) in zip(missing, exact, strict=True):
-                hits[number] = self._hits(searcher, tiles, items, cosine).best(count)
-        indexed = by_engine and len(missing) < len(hits)
-        return [found for found in hits if found is not None], 0 if indexed else remaining, remaining if indexed else 0
+    def _ask_engine(self, searcher: Searcher, allowed: Numbers | None, count: int) -> list[Answer | None]:
+        """Ask the engine for candidates of each direction: items of the shard and their exact cosines.
 
-    def _pays(self, total: int, remaining: int, count: int) -> bool:
-        if self._way != "auto":
-            return self._way == "index"
-        if not self.large or count * total / remaining > MOST:
-            return False
-        return remaining == total or (remaining > FEW_ROWS and remaining >= FEW_SHARE * total)
-
-    def _asked(
-        self, searcher: Searcher, tiles: Sequence[Footer | None], left: Numbers | None, count: int
-    ) -> list[Hits | None]:
-        """The engine's candidates with their exact cosines: more of them where a filter will drop some.
-
-        None for a direction of which fewer than ``count`` passed the filter: those near it are what it drops.
+        It is None for a direction of which fewer than ``count`` are allowed: the filter drops what is near it.
         """
-        total = len(searcher.items)
-        share = 1.0 if left is None else len(left) / total
-        passes = None if left is None else np.bincount(left, minlength=total).astype(bool)
-        recipe = searcher.recipe
-        wanted = max(recipe.candidates, count)
-        times = wanted / recipe.candidates / share
-        found: list[Hits | None] = []
+        total, settings = len(searcher.items), searcher.settings
+        # A filter drops some of the candidates, so as many more are asked for, with as much more effort.
+        share = 1.0 if allowed is None else len(allowed) / total
+        passing = None if allowed is None else np.bincount(allowed, minlength=total).astype(bool)
+        wanted = max(settings.candidates, count)
+        effort = int(settings.effort * (wanted / settings.candidates / share))
+        answers: list[Answer | None] = []
         try:
             for direction in self._directions:
-                items, cosine = searcher.candidates(direction, int(wanted / share), int(recipe.effort * times))
-                if passes is not None:
-                    items, cosine = items[passes[items]], cosine[passes[items]]
-                enough = len(items) >= min(count, round(share * total))
-                found.append(self._hits(searcher, tiles, items, cosine) if enough else None)
+                items, cosine = searcher.candidates(direction, int(wanted / share), effort)
+                if passing is not None:
+                    items, cosine = items[passing[items]], cosine[passing[items]]
+                answers.append((items, cosine) if len(items) >= min(count, round(share * total)) else None)
         except ScannerError as error:
             log.warning("%s Searching exactly. %s", error.message, error.hint)
             return [None] * len(self._directions)
-        return found
+        return answers
 
-    def _hits(self, searcher: Searcher, tiles: Sequence[Footer | None], items: Numbers, cosine: Vectors) -> Hits:
-        numbers = np.array([self._numbers[tile.tile] if tile else -1 for tile in tiles])
-        item = searcher.items[items]
-        return Hits(
-            cosine, item["object_id"], item["ra"], item["dec"], numbers[item["tile"]], item["row"].astype(np.int64)
-        )
+    def _allowed(self, shard: Shard, tiles: Sequence[Footer | None], items: NDArray[np.void]) -> Numbers | None:
+        """List the items of a shard that may answer, ascending; None for all of them.
 
-    def _left(self, shard: Shard, tiles: Sequence[Footer | None], items: NDArray[np.void]) -> Numbers | None:
-        """Which items of a shard may answer, ascending: those of tiles that are as they were, and pass the filter.
-
-        None for all. A region is decided by the positions at hand; a filter takes its columns of the tiles' files.
+        They are those of tiles that did not change since, and that are selected.
         """
         if self._chosen.everything and all(tiles):
             return None
         starts = np.cumsum([0, *(tile.rows for tile in shard.tiles)])
         parts = [np.zeros(0, np.int64)]
-        for number, footer in enumerate(tiles):
-            if footer is not None:
-                passing = self._passing(footer, items[starts[number] : starts[number + 1]])
-                parts.append(np.flatnonzero(passing) + starts[number])
+        for footer, start, stop in zip(tiles, starts[:-1], starts[1:], strict=True):
+            if footer is None:
+                continue
+            mine = items[start:stop]
+            if self._chosen.row_filter is not None:
+                # A filter reads its columns, and those of the region, from the tile's file.
+                passing = np.zeros(footer.rows, bool)
+                for table in rows.tile_groups(self.snapshot, footer, (), self._chosen):
+                    passing[table.column(tile_reader.ROW).to_numpy()] = True
+                passing = passing[mine["row"]]
+            elif self._chosen.near is not None:
+                passing = self._chosen.near.contains(mine["ra"], mine["dec"])
+            else:
+                passing = np.ones(len(mine), bool)
+            parts.append(np.flatnonzero(passing) + start)
         return np.concatenate(parts)
 
-    def _passing(self, footer: Footer, items: NDArray[np.void]) -> NDArray[np.bool_]:
-        if self._chosen.where is None:
-            near = self._chosen.near
-            return near.contains(items["ra"], items["dec"]) if near else np.ones(len(items), bool)
-        passing = np.zeros(footer.rows, bool)
-        for table in rows.tile_groups(self.snapshot, footer, (), self._chosen):
-            passing[table.column(reading.ROW).to_numpy()] = True
-        chosen: NDArray[np.bool_] = passing[items["row"]]
-        return chosen
-
-    def _compared(self, footers: Sequence[Footer], count: int) -> Iterator[Part]:
-        """The best rows of each row group of tiles that no shard covers."""
+    def _search_tiles(self, footers: Sequence[Footer], count: int) -> Iterator[Part]:
+        """Find the best rows of each row group of tiles that no shard covers."""
         numbers = np.array([self._numbers[footer.tile] for footer in footers], np.int64)
 
-        def compared(block: Block) -> Part:
+        def search(block: Block) -> Part:
             cosines = block.scored(lambda vectors, length: products(vectors, self._directions) / length[:, None])
             best = [block.best(cosine, count) for cosine in cosines.T]
-            return [replace(hits, tile=numbers[hits.tile]) for hits in best], len(block), 0
+            # The pass numbers the tiles that it was given; the answer numbers those of the snapshot.
+            return Part([replace(hits, tile=numbers[hits.tile]) for hits in best], len(block), 0)
 
-        return passes.over(self.snapshot.only(footers), self._chosen, compared)
+        return full_pass.over(self.snapshot.only(footers), self._chosen, search)
+
+    @staticmethod
+    def _hits(items: NDArray[np.void], numbers: Numbers, chosen: Numbers, cosine: Vectors) -> Hits:
+        """Make hits of chosen items; ``numbers`` are those of the shard's tiles in the snapshot."""
+        item = items[chosen]
+        tile, row = numbers[item["tile"]], item["row"].astype(np.int64)
+        return Hits(cosine, item["object_id"], item["ra"], item["dec"], tile, row)

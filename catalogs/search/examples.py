@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from catalogs.errors import ErrorCode
-from catalogs.search.hits import ONE_SYSTEM, SAME_OBJECT
 from catalogs.sky import crossmatch
+from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
 from catalogs.store import vectors
 from catalogs.store.vectors import Vectors
 
@@ -23,8 +23,8 @@ _OF_EACH = ("name", "object_id", "ra", "dec", "tile")
 class Example:
     """One example: what the user calls it, and its ``vector`` [D].
 
-    ``object_id`` is None and ``tile`` empty for what is no object of the catalogue; ``ra`` and ``dec``, in degrees, are
-    None for a cutout. ``pixels`` [B, S, S] is the cutout in nJy of an example that was embedded now.
+    ``object_id`` is None and ``tile`` empty for what is not an object of the catalogue. ``ra`` and ``dec``, in degrees,
+    are None for a cutout. ``pixels`` [B, S, S] is the cutout in nJy of an example that was embedded now.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Unmatched:
-    """A position (degrees) that gave no example, what it was called, and the code of the reason."""
+    """A position (degrees) or id without an example: what the user calls it, and the code of the reason."""
 
     name: str
     ra: float
@@ -48,10 +48,11 @@ class Unmatched:
 
 @dataclass(frozen=True)
 class Examples:
-    """P examples and their V unit vectors [V, D]: one each, or several (turned and mirrored); ``owner`` [V] says whose.
+    """P examples, column by column, and their V unit vectors [V, D].
 
-    ``name``: what the user may know it by. ``object_id`` is -1, and ``tile`` empty, for a spot that is no object of
-    the catalogue. Positions are in degrees.
+    Each has one vector, or several where its cutout was turned and mirrored; ``owner`` [V] is the number of the example
+    that a vector belongs to. ``object_id`` is -1, and ``tile`` empty, for a spot that is no object of the catalogue.
+    Positions are in degrees.
     """
 
     name: NDArray[np.str_]
@@ -64,14 +65,14 @@ class Examples:
     unmatched: tuple[Unmatched, ...] = field(default=())
 
     @classmethod
-    def of(cls, found: Sequence[Example | Unmatched], dim: int) -> Examples:
+    def of(cls, matches: Sequence[Example | Unmatched], dim: int) -> Examples:
         """Collect objects of a catalogue, each once; ``dim`` is the length of a vector."""
         objects: dict[int | None, Example] = {}
-        for example in found:
+        for example in matches:
             if isinstance(example, Example):
                 objects.setdefault(example.object_id, example)
         each = list(objects.values())
-        unmatched = tuple(one for one in found if isinstance(one, Unmatched))
+        unmatched = tuple(one for one in matches if isinstance(one, Unmatched))
         if not each:
             return replace(none(dim), unmatched=unmatched)
         columns = {name: np.array([getattr(example, name) for example in each]) for name in _OF_EACH}
@@ -79,11 +80,12 @@ class Examples:
         return cls(**columns, vectors=stacked, owner=np.arange(len(each)), unmatched=unmatched)
 
     def one(self, number: int) -> Example:
-        """View one of them, with its first vector."""
+        """View one of them, with the first of its vectors."""
         identity = int(self.object_id[number])
+        own = self.vectors[self.owner == number]
         return Example(
             name=str(self.name[number]),
-            vector=self.vectors[np.flatnonzero(self.owner == number)[0]],
+            vector=own[0] if len(own) else np.full(self.vectors.shape[1], np.nan, np.float32),
             ra=float(self.ra[number]),
             dec=float(self.dec[number]),
             object_id=None if identity == NO_OBJECT else identity,
@@ -94,43 +96,43 @@ class Examples:
         return len(self.object_id)
 
     def __getitem__(self, chosen: NDArray[Any]) -> Examples:
-        """Those that ``chosen`` (bool [P], or indices) names, with all their vectors."""
-        kept = np.arange(len(self))[chosen]
-        here = np.isin(self.owner, kept)
+        """Choose some, by bool [P] or indices, with all their vectors."""
+        numbers = np.arange(len(self))[chosen]
+        here = np.isin(self.owner, numbers)
         place = np.full(len(self), -1)
-        place[kept] = np.arange(len(kept))
-        columns: dict[str, Any] = {name: getattr(self, name)[kept] for name in _OF_EACH}
+        place[numbers] = np.arange(len(numbers))
+        columns: dict[str, Any] = {name: getattr(self, name)[numbers] for name in _OF_EACH}
         return replace(self, **columns, vectors=self.vectors[here], owner=place[self.owner[here]])
 
     def near(self, ra: ArrayLike, dec: ArrayLike, radius: float = ONE_SYSTEM) -> NDArray[np.bool_]:
-        """Which positions lie within ``radius`` degrees of an example."""
-        return crossmatch.nearest(ra, dec, self.ra, self.dec, radius).found
+        """Tell which positions lie within ``radius`` degrees of an example."""
+        return crossmatch.nearest(ra, dec, self.ra, self.dec, radius).matched
 
     def without(self, others: Examples, radius: float = SAME_OBJECT) -> Examples:
-        """Those that are none of ``others``."""
+        """Drop those that are within ``radius`` degrees of one of ``others``."""
         return self[~others.near(self.ra, self.dec, radius)] if len(others) else self
 
-    def joined(self, others: Examples) -> Examples:
-        """Both; what is in both counts once."""
+    def join(self, others: Examples) -> Examples:
+        """Join both; what is in both counts once."""
         more = others.without(self) if len(self) else others
         names = (*_OF_EACH, "vectors")
         columns: dict[str, Any] = {name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in names}
         owner = np.concatenate([self.owner, more.owner + len(self)])
         return Examples(**columns, owner=owner, unmatched=self.unmatched + others.unmatched)
 
-    def seen_as(self, turned: Vectors, owner: NDArray[np.int64]) -> Examples:
-        """The same examples with other vectors."""
-        return replace(self, vectors=vectors.unit(turned), owner=owner)
+    def with_vectors(self, several: Vectors, owner: NDArray[np.int64]) -> Examples:
+        """Give the examples other vectors [V, D]; ``owner`` [V] has the number of the example of each."""
+        return replace(self, vectors=vectors.unit(several), owner=owner)
 
 
 def none(dim: int) -> Examples:
-    """No example at all, of vectors with ``dim`` numbers."""
+    """Make an empty list of examples, of vectors with ``dim`` numbers."""
     text, places, ids = np.zeros(0, "<U1"), np.zeros(0), np.zeros(0, np.int64)
     return Examples(text, ids, places, places, text, np.zeros((0, dim), np.float32), ids)
 
 
 def spot(name: str, ra: float, dec: float, vector: Vectors) -> Examples:
-    """One example that is no object of the catalogue: a ``vector`` [D] of the spot itself."""
+    """Make the one example of a spot that is not an object of the catalogue, with its ``vector`` [D]."""
     place = np.array([ra]), np.array([dec])
     unit = vectors.unit(np.asarray(vector, np.float32)[None])
     return Examples(np.array([name]), np.array([NO_OBJECT]), *place, np.array([""]), unit, np.zeros(1, np.int64))

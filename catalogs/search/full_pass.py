@@ -1,4 +1,4 @@
-"""One pass over all vectors of a catalogue: a few tiles at a time, a row group of each in memory."""
+"""A pass over all vectors of a catalogue: a few tiles at a time, with one row group of each in memory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.parallel import in_threads
 from catalogs.search.hits import Hits
-from catalogs.store import rows
-from catalogs.store import tile_reader as reading
+from catalogs.store import rows, tile_reader
 from catalogs.store.footers import Footer
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 COLUMNS = ("object_id", "ra", "dec")
 ATTEMPTS = 3
-_FEW = 0.8  # share of a row group from which on all of it is scored
+_MOST_OF_IT = 0.8  # share of a row group above which all of it is scored
 CHANGING = ErrorCode.CATALOGUE_CHANGING
 
 Answer = TypeVar("Answer")
@@ -32,10 +31,10 @@ Scores = Callable[[Vectors, NDArray[np.float32]], NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class Block:
-    """N rows of one row group that have a direction and may count, and their columns.
+    """N selected rows of one row group that have a direction, and their columns.
 
-    ``group`` [M, D] are all vectors of the row group, of ``lengths`` [M], and ``here`` [N] the numbers of the rows
-    among them. ``tile`` is the number of the tile in the snapshot.
+    ``group`` [M, D] are all vectors of the row group, ``lengths`` [M] their lengths, and ``here`` [N] the numbers of
+    the selected rows among them. ``tile`` is the number of the tile in the snapshot.
     """
 
     tile: int
@@ -48,20 +47,22 @@ class Block:
         return len(self.here)
 
     def scored(self, scores: Scores) -> NDArray[np.floating]:
-        """Scores [N] of the rows: of all of the group, unless few are wanted, since copying costs more than that."""
-        if len(self) < _FEW * len(self.group):
+        """Score the rows [N]. All of the group is scored unless few rows are selected: to copy those costs more."""
+        if len(self) < _MOST_OF_IT * len(self.group):
             return scores(self.group[self.here], self.lengths[self.here])
-        with np.errstate(all="ignore"):  # rows without a direction are not among those that are taken
+        # Rows without a direction are scored too, and dropped.
+        with np.errstate(all="ignore"):
             return scores(self.group, self.lengths)[self.here]
 
     def column(self, name: str) -> NDArray[Any]:
+        """Return a column of the rows [N]."""
         values: NDArray[Any] = self.table.column(name).to_numpy()
         return values
 
     def best(self, scores: NDArray[np.floating], count: int) -> Hits:
-        """The ``count`` rows that score highest; those without a finite score never do."""
+        """Return the ``count`` rows that score highest; a score that is not finite never does."""
         finite = np.isfinite(scores)
-        identity, ra, dec, row = (self.column(name)[finite] for name in ("object_id", "ra", "dec", reading.ROW))
+        identity, ra, dec, row = (self.column(name)[finite] for name in ("object_id", "ra", "dec", tile_reader.ROW))
         tile = np.full(len(row), self.tile)
         return Hits(scores[finite].astype(np.float32), identity, ra, dec, tile, row).best(count)
 
@@ -72,64 +73,79 @@ def over(
     work: Callable[[Block], Answer],
     columns: Sequence[str] = (),
 ) -> Iterator[Answer]:
-    """What ``work`` makes of each row group, in the order of the tiles; ``work`` is called in threads.
+    """Yield what ``work`` makes of each row group, in the order of the tiles; it is called in threads.
 
-    A tile that cannot be read is named in a warning and left out.
+    Damaged tiles are skipped with a warning.
     """
     names = list(dict.fromkeys([*COLUMNS, *columns]))
 
-    def tile(number: int) -> list[Answer]:
-        found = rows.tile_vectors(snapshot, snapshot.footers[number], names, chosen)
-        return [work(_block(number, *group)) for group in found]
+    def read_tile(number: int) -> list[Answer]:
+        answers = []
+        for table, group, here in rows.tile_vectors(snapshot, snapshot.footers[number], names, chosen):
+            lengths = np.sqrt(np.einsum("nd,nd->n", group, group))
+            sound = (np.isfinite(lengths) & (lengths > 0))[here]
+            if not sound.all():
+                here, table = here[sound], table.filter(pa.array(sound))
+            answers.append(work(Block(number, group, lengths, here, table)))
+        return answers
 
-    for answers in in_threads(tile, range(len(snapshot.footers))):
+    for answers in in_threads(read_tile, range(len(snapshot.footers))):
         yield from answers
 
 
 def best(snapshot: Snapshot, chosen: Selection, scores: Scores, count: int) -> Hits:
-    """The ``count`` rows of the tiles that score highest, best first, copies on the sky included."""
-    found = Hits.joined([])
+    """Return the ``count`` rows of the tiles that score highest, best first, copies on the sky included."""
+    best_so_far = Hits.join([])
     for hits in over(snapshot, chosen, lambda block: block.best(block.scored(scores), count)):
-        found = Hits.joined([found, hits]).best(count)
-    return found
+        best_so_far = Hits.join([best_so_far, hits]).best(count)
+    return best_so_far
 
 
-def taken(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
-    """The rows that were hit, tile by tile, and which of the hits they are.
+def take_rows(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+    """Yield the rows of hits, tile by tile, and which of the hits they are.
 
-    ``ScannerError`` ``catalogue.changing`` where a tile is no longer the file of its footer: row numbers mean
-    something else then.
+    Raises:
+        ScannerError: ``catalogue.changing`` where a tile is no longer the file of its footer, since row numbers have
+            another meaning then; ``tile.damaged``.
     """
     for number in np.unique(hits.tile):
         here, footer = np.flatnonzero(hits.tile == number), snapshot.footers[number]
         path = snapshot.catalogue.tile_path(footer.tile)
+        damage, table = None, None
         try:
             with snapshot.open(footer) as file:
-                found = file.take(columns, hits.row[here], snapshot.owners)
-        except ScannerError:
-            if _there(path, footer):
-                raise
-            raise _changing(snapshot, footer) from None
-        if not _there(path, footer):
-            raise _changing(snapshot, footer)
-        yield here, found
+                table = file.take(columns, hits.row[here], snapshot.owners)
+        except ScannerError as error:
+            damage = error
+        # The file is compared with its footer after it was read: it may be replaced at any moment.
+        if not _unchanged(path, footer):
+            raise ScannerError(
+                CHANGING,
+                f"Tile {footer.tile} of {snapshot.catalogue.path} was replaced while it was read, {ATTEMPTS} times.",
+                "Wait until the scan that writes it has finished. (New tiles do no harm.)",
+            ) from damage
+        if damage:
+            raise damage
+        yield here, table
 
 
 def rows_of(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> pa.Table:
-    """``columns`` of the rows that were hit, in the order of the hits."""
+    """Read ``columns`` of hits, in their order."""
     schema = pa.schema([snapshot.catalogue.schema.field(name) for name in columns])
     parts, places = [schema.empty_table()], [np.zeros(0, np.int64)]
-    for here, table in taken(snapshot, hits, columns):
+    for here, table in take_rows(snapshot, hits, columns):
         parts.append(table.cast(schema))
         places.append(here)
     return pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))
 
 
 def steady(snapshot: Snapshot, chosen: Selection, answer: Callable[[Snapshot], Answer]) -> Answer:
-    """``answer`` from the snapshot, and again from a new one where a tile that it took rows of was replaced meanwhile.
+    """Call ``answer`` with the snapshot, and with a new one if a tile that it took rows of was replaced meanwhile.
 
-    Other tiles may come, change and go: what was read of them is one version or the other. ``ScannerError``
-    ``catalogue.changing`` where that goes on.
+    Other tiles may come, change and go: what was read of them is one version or the other.
+
+    Raises:
+        ScannerError: ``catalogue.changing`` after ``ATTEMPTS`` attempts.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -141,24 +157,8 @@ def steady(snapshot: Snapshot, chosen: Selection, answer: Callable[[Snapshot], A
     raise AssertionError("there is at least one attempt")
 
 
-def _there(path: Path, footer: Footer) -> bool:
+def _unchanged(path: Path, footer: Footer) -> bool:
     try:
         return footer.unchanged(path.stat())
     except FileNotFoundError:
         return False
-
-
-def _changing(snapshot: Snapshot, footer: Footer) -> ScannerError:
-    return ScannerError(
-        CHANGING,
-        f"Tile {footer.tile} of {snapshot.catalogue.path} was replaced while it was read, {ATTEMPTS} times over.",
-        "Wait until the scan that writes it is done. (New tiles do no harm.)",
-    )
-
-
-def _block(number: int, table: pa.Table, group: Vectors, here: NDArray[np.int64]) -> Block:
-    lengths = np.sqrt(np.einsum("nd,nd->n", group, group))
-    sound = (np.isfinite(lengths) & (lengths > 0))[here]
-    if not sound.all():
-        here, table = here[sound], table.filter(pa.array(sound))
-    return Block(number, group, lengths, here, table)

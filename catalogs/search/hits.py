@@ -1,4 +1,4 @@
-"""Found objects on their way to an answer: ranked, cut, and freed of the copies that overlapping tiles hold."""
+"""Hits of a search: rows with a score, to be ranked and freed of the copies that overlapping tiles hold."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.sky import geometry as sky
-
-SAME_OBJECT = 1.0 / 3600  # degrees; as close as this in two tiles is one object
-ONE_SYSTEM = 3.0 / 3600  # degrees; as close as this to the query is a piece of it: an arc, a knot of a spiral
+from catalogs.sky import geometry
 
 
 @dataclass(frozen=True)
 class Hits:
-    """N candidates, column by column. ``tile`` is a number in the searcher's list, ``row`` the row in its file."""
+    """N rows, column by column. ``tile`` is the number of the tile in the snapshot, ``row`` the row in its file."""
 
-    similarity: NDArray[np.float32]
+    score: NDArray[np.float32]
     object_id: NDArray[np.int64]
     ra: NDArray[np.float64]
     dec: NDArray[np.float64]
@@ -27,32 +24,32 @@ class Hits:
     row: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.similarity)
+        return len(self.score)
 
     def __getitem__(self, chosen: Any) -> Hits:
         return Hits(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def best(self, count: int) -> Hits:
-        """The ``count`` most similar, best first; equals in the order of their ids, so that answers repeat."""
+        """Return the ``count`` highest scores, best first; ties are in the order of ids, so that answers repeat."""
         part = self
         if len(self) > count:
-            least = np.partition(self.similarity, len(self) - count)[len(self) - count]
-            part = self[self.similarity >= least]
-        return part[np.lexsort((part.object_id, -part.similarity))[:count]]
+            least = np.partition(self.score, len(self) - count)[len(self) - count]
+            part = self[self.score >= least]
+        return part[np.lexsort((part.object_id, -part.score))[:count]]
 
-    def unique(self, besides: sky.Circle | None = None) -> Hits:
-        """Without the copies of one object in other tiles, the best one kept, and without what lies in ``besides``."""
+    def unique(self, exclude: geometry.Circle | None = None) -> Hits:
+        """Drop what lies in ``exclude``, and of the copies that several tiles hold all but the best."""
         dropped = np.zeros(len(self), bool)
-        for better, worse in sky.close_pairs(self.ra, self.dec, SAME_OBJECT):
+        for better, worse in geometry.close_pairs(self.ra, self.dec, geometry.SAME_OBJECT):
             if self.tile[better] != self.tile[worse] and not dropped[better]:
                 dropped[worse] = True
-        if besides is not None:
-            dropped |= besides.contains(self.ra, self.dec)
+        if exclude is not None:
+            dropped |= exclude.contains(self.ra, self.dec)
         return self[~dropped]
 
     @staticmethod
-    def joined(parts: Sequence[Hits]) -> Hits:
-        """All of ``parts`` in order."""
+    def join(parts: Sequence[Hits]) -> Hits:
+        """Concatenate ``parts`` in order."""
         if not parts:
             floats = np.zeros(0)
             integers = np.zeros(0, np.int64)

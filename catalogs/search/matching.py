@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search.examples import Example, Examples, Unmatched
-from catalogs.search.hits import SAME_OBJECT
-from catalogs.sky import geometry as sky
-from catalogs.sky.geometry import Circle
+from catalogs.sky import geometry
+from catalogs.sky.geometry import SAME_OBJECT, Circle
 from catalogs.store import rows, vectors
 from catalogs.store.footers import Footer
-from catalogs.store.row_filter import Where
+from catalogs.store.row_filter import RowFilter
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import ROW, Selection
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 MATCH_RADIUS = 3.0  # arcsec between a position asked for and the object that is meant
@@ -28,7 +27,7 @@ _PLACES = ("object_id", "ra", "dec", "is_primary")
 
 
 class _Row(NamedTuple):
-    """Where an object is stored: its position in degrees, its tile, and the row in the tile's file."""
+    """The row of an object: its position in degrees, its tile, and its number in the tile's file."""
 
     object_id: int
     ra: float
@@ -44,7 +43,7 @@ def match(
     radius: float = MATCH_RADIUS,
     names: Sequence[str] | None = None,
 ) -> Examples:
-    """Match positions (degrees) to objects as ``match_each`` does, and collect the objects, each once."""
+    """Match positions (degrees) to objects as ``match_each`` does; each object becomes one example."""
     return Examples.of(match_each(snapshot, ra, dec, radius, names), snapshot.catalogue.info.dim)
 
 
@@ -57,14 +56,16 @@ def match_each(
 ) -> list[Example | Unmatched]:
     """Find for each position (degrees) the nearest object within ``radius`` arcsec; each tile is read once.
 
-    Of the copies of an object that overlapping tiles hold, it is the primary one. A position without an object has the
-    code of the reason: ``sky.out_of_range``, ``query.outside_coverage`` (no tile is there), ``query.no_object`` (a
-    tile, but no object), ``query.no_embedding``. Positions are called by their ``names``, or numbered from 1.
+    Of the copies of an object in overlapping tiles, the primary one is taken. A position without an object has the code
+    of the reason: ``sky.out_of_range``, ``query.outside_coverage`` (no tile is there), ``query.no_object`` (a tile, but
+    no object) or ``query.no_embedding``. ``names`` default to numbers from 1.
     """
     if not len(ra):
         return []
     right, up, reach = np.asarray(ra, float), np.asarray(dec, float), radius * rows.ARCSEC
     names = [str(number) for number in range(1, len(right) + 1)] if names is None else names
+
+    # The rows near each position, with their distance in degrees, from all tiles that reach it.
     on_sky = (right >= 0) & (right <= 360) & (np.abs(up) <= 90)
     covered = np.zeros(len(right), bool)
     nearby: list[list[tuple[float, bool, _Row]]] = [[] for _ in right]
@@ -73,10 +74,10 @@ def match_each(
         covered[places] = True
         for table in rows.tile_groups(snapshot, footer, _PLACES) if len(places) else ():
             columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in (*_PLACES, ROW)}
-            pairs = sky.pairs_within(right[places], up[places], columns["ra"], columns["dec"], reach)
+            pairs = geometry.pairs_within(right[places], up[places], columns["ra"], columns["dec"], reach)
             for place, number in zip(places[pairs[0]].tolist(), pairs[1].tolist(), strict=True):
                 identity, row_ra, row_dec, primary, row = (values[number].item() for values in columns.values())
-                away = float(sky.separation(right[place], up[place], row_ra, row_dec))
+                away = float(geometry.separation(right[place], up[place], row_ra, row_dec))
                 nearby[place].append((away, primary, _Row(identity, row_ra, row_dec, footer, row)))
 
     # Copies of one object lie within half an arcsec of each other: a primary one counts first, then the nearest.
@@ -91,28 +92,26 @@ def match_each(
             code = ErrorCode.QUERY_NO_OBJECT if covered[place] else ErrorCode.QUERY_OUTSIDE_COVERAGE
             code = code if on_sky[place] else ErrorCode.SKY_OUT_OF_RANGE
             unmatched[place] = Unmatched(names[place], float(right[place]), float(up[place]), code)
-    found = unmatched | _with_vectors(snapshot, chosen, names)
-    return [found[place] for place in range(len(right))]
+    matches = unmatched | _with_vectors(snapshot, chosen, names)
+    return [matches[place] for place in range(len(right))]
 
 
 def match_ids(snapshot: Snapshot, names: Mapping[int, str]) -> Examples:
-    """Find the objects with these ids, called by these names; an id that no tile holds is unmatched."""
+    """Find the objects with these ids, which get these names; an id that no tile holds is unmatched."""
     located: list[_Row] = []
     for footer in snapshot.footers:
         here = [identity for identity in names if footer.first_id <= identity <= footer.last_id]
         if here:
-            is_asked = pc.field("object_id").isin(here)
-            chosen = Selection(Where("object_id", is_asked, ("object_id",), is_asked))
+            among_them = pc.field("object_id").isin(here)
+            chosen = Selection(RowFilter("object_id", among_them, ("object_id",), among_them))
             for table in rows.tile_groups(snapshot, footer, ("object_id", "ra", "dec"), chosen):
                 columns = (table.column(name).to_pylist() for name in ("object_id", "ra", "dec", ROW))
                 for identity, ra, dec, row in zip(*columns, strict=True):
                     located.append(_Row(identity, ra, dec, footer, row))
-    known = {one.object_id for one in located}
-    unknown = [
-        Unmatched(names[one], np.nan, np.nan, ErrorCode.QUERY_UNKNOWN_OBJECT) for one in names if one not in known
-    ]
-    found = _with_vectors(snapshot, dict(enumerate(located)), [names[one.object_id] for one in located])
-    return Examples.of([*unknown, *found.values()], snapshot.catalogue.info.dim)
+    ids = {row.object_id for row in located}
+    unknown = [Unmatched(names[one], np.nan, np.nan, ErrorCode.QUERY_UNKNOWN_OBJECT) for one in names if one not in ids]
+    matches = _with_vectors(snapshot, dict(enumerate(located)), [names[one.object_id] for one in located])
+    return Examples.of([*unknown, *matches.values()], snapshot.catalogue.info.dim)
 
 
 def match_one(
@@ -129,39 +128,39 @@ def match_one(
         ScannerError: ``query.unknown_object``, or a code of ``match_each``.
     """
     if object_id is not None:
-        found = match_ids(snapshot, {object_id: str(object_id)})
+        matches = match_ids(snapshot, {object_id: str(object_id)})
     elif ra is not None and dec is not None:
-        found = match(snapshot, [ra], [dec], radius)
+        matches = match(snapshot, [ra], [dec], radius)
     else:
         raise TypeError("match_one() takes ra and dec, or object_id")
-    if found.unmatched:
-        raise unmatched_error(snapshot, found.unmatched[0], radius)
-    return found.one(0)
+    if matches.unmatched:
+        raise unmatched_error(snapshot, matches.unmatched[0], radius)
+    return matches.one(0)
 
 
 def unmatched_error(snapshot: Snapshot, missing: Unmatched, radius: float = MATCH_RADIUS) -> ScannerError:
-    """Say why there is no object for a position or an id."""
+    """Make the error that says why there is no object for a position or an id."""
     place = f"ra {missing.ra:.6f}, dec {missing.dec:+.6f}"
     path = snapshot.catalogue.path
     message, hint = {
         ErrorCode.QUERY_UNKNOWN_OBJECT: (
             f"The catalogue {path} has no object {missing.name}.",
-            "Ask by position instead: the object that is nearest is taken.",
+            "Ask by position instead; the nearest object is taken.",
         ),
         ErrorCode.QUERY_OUTSIDE_COVERAGE: (
-            f"No tile of the catalogue {path} is at {place}.",
-            "Scan the tile that covers it first, or ask elsewhere.",
+            f"No tile of the catalogue {path} covers {place}.",
+            "Scan the tile that covers it first, or give another position.",
         ),
         ErrorCode.QUERY_NO_OBJECT: (
             f"The catalogue {path} has no object within {radius} arcsec of {place}.",
-            "Widen the radius, or have the spot itself embedded from its tile.",
+            "Widen the radius, or give the folder of the images, so that the spot itself is embedded.",
         ),
         ErrorCode.QUERY_NO_EMBEDDING: (
-            f"The object at {place} has no embedding: there is no data in its window.",
-            "Ask for another object.",
+            f"The object at {place} has no embedding: its cutout has no data.",
+            "Give another object.",
         ),
         ErrorCode.SKY_OUT_OF_RANGE: (
-            f"{place} is no position on the sky.",
+            f"{place} is not a position on the sky.",
             "Give ra from 0 to 360 and dec from -90 to 90, in degrees.",
         ),
     }[missing.code]
@@ -169,10 +168,10 @@ def unmatched_error(snapshot: Snapshot, missing: Unmatched, radius: float = MATC
 
 
 def _reached(circle: Circle | None, ra: Degrees, dec: Degrees, reach: float) -> NDArray[np.bool_]:
-    """Which positions [N] lie within ``reach`` degrees of the circle that holds a tile's rows."""
+    """Tell which positions [N] lie within ``reach`` degrees of the circle that holds a tile's rows."""
     if circle is None:
         return np.zeros(len(ra), bool)
-    # Most tiles are far away: a cut in declination spares the trigonometry for all but the near ones.
+    # Most tiles are far away. A cut in declination saves the trigonometry for all but those nearby.
     reached = np.abs(dec - circle.dec) <= circle.radius + reach
     close = np.flatnonzero(reached)
     if len(close):
@@ -187,15 +186,15 @@ def _with_vectors(
     by_tile: dict[str, list[int]] = {}
     for place, row in located.items():
         by_tile.setdefault(row.tile.tile, []).append(place)
-    found: dict[int, Vectors] = {}
+    embedding: dict[int, Vectors] = {}
     for places in by_tile.values():
         numbers = np.array([located[place].row for place in places], np.int64)
         with rows.damage_logged(), snapshot.open(located[places[0]].tile) as file:
-            found |= zip(places, vectors.from_arrow(file.take([EMBEDDING], numbers).column(0)), strict=True)
+            embedding |= zip(places, vectors.from_arrow(file.take([EMBEDDING], numbers).column(0)), strict=True)
     matched: dict[int, Example | Unmatched] = {}
     for place, row in located.items():
-        if place in found and vectors.sound(found[place][None])[0]:
-            unit = vectors.unit(found[place][None])[0]
+        if place in embedding and vectors.sound(embedding[place][None])[0]:
+            unit = vectors.unit(embedding[place][None])[0]
             matched[place] = Example(names[place], unit, row.ra, row.dec, row.object_id, row.tile.tile)
         else:
             matched[place] = Unmatched(names[place], row.ra, row.dec, ErrorCode.QUERY_NO_EMBEDDING)

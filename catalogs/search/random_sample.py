@@ -1,8 +1,7 @@
-"""Objects drawn at random, to stand for the whole catalogue."""
+"""A random sample of objects that represents the whole catalogue."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +10,18 @@ from numpy.typing import NDArray
 
 from catalogs.store import rows, vectors
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 TILES = 32
-"""Tiles, at least, that a sample comes from, where so many have objects to draw."""
+"""The number of tiles that a sample comes from, at least, where that many have objects to draw."""
 _COLUMNS = ("object_id", "ra", "dec", EMBEDDING)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """M objects: ids, positions in degrees, unit vectors [M, D]."""
+    """M objects: ids, positions in degrees, and unit vectors [M, D]."""
 
     object_id: NDArray[np.int64]
     ra: NDArray[np.float64]
@@ -37,38 +36,33 @@ class Sample:
 
 
 def draw(snapshot: Snapshot, chosen: Selection, count: int, seed: int = 0) -> Sample:
-    """``count`` of the ``chosen`` objects (all, where there are fewer), each as likely as another of the tiles read.
+    """Draw ``count`` of the ``chosen`` objects, or all if there are fewer; in the tiles read all are equally likely.
 
-    Tiles are read in random order until there are enough objects from ``TILES`` of them. Holds ``count`` rows and one
-    row group in memory. The same catalogue and seed give the same sample.
+    Tiles are read in random order until there are enough objects from ``TILES`` of them. It holds ``count`` rows and
+    one row group in memory. The same catalogue and seed give the same sample.
     """
     rng = np.random.default_rng(seed)
-    key, kept = np.zeros(0), Sample(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros((0, 0), np.float32))
-    used = seen = 0
-    for found in _tiles(snapshot, chosen, rng):
-        for sample in found:
-            key = np.concatenate([key, rng.random(len(sample))])
-            kept = _joined(kept, sample) if seen else sample
-            seen += len(sample)
-            if len(key) > count:
-                lowest = np.sort(np.argpartition(key, count)[:count])
-                key, kept = key[lowest], kept[lowest]
-        used += bool(found)
-        if used >= TILES and seen >= count:
-            break
-    return (
-        kept
-        if seen
-        else Sample(kept.object_id, kept.ra, kept.dec, np.zeros((0, snapshot.catalogue.info.dim), np.float32))
-    )
-
-
-def _tiles(snapshot: Snapshot, chosen: Selection, rng: np.random.Generator) -> Iterator[list[Sample]]:
-    """The chosen objects of each tile, tiles in random order."""
     part = snapshot.touching(chosen.near)
+    # Each object gets a random key; the sample is the objects with the lowest keys.
+    keys, sample = np.zeros(0), _none(snapshot.catalogue.info.dim)
+    tiles = objects = 0
     for number in rng.permutation(len(part.footers)):
-        groups = (_sample(table) for table in rows.tile_groups(part, part.footers[number], _COLUMNS, chosen))
-        yield [sample for sample in groups if len(sample)]
+        before = objects
+        for table in rows.tile_groups(part, part.footers[number], _COLUMNS, chosen):
+            more = _sample(table)
+            objects += len(more)
+            keys, sample = np.concatenate([keys, rng.random(len(more))]), _joined(sample, more)
+            if len(keys) > count:
+                lowest = np.sort(np.argpartition(keys, count)[:count])
+                keys, sample = keys[lowest], sample[lowest]
+        tiles += objects > before
+        if tiles >= TILES and objects >= count:
+            break
+    return sample
+
+
+def _none(dim: int) -> Sample:
+    return Sample(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros((0, dim), np.float32))
 
 
 def _sample(table: pa.Table) -> Sample:

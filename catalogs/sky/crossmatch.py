@@ -1,4 +1,4 @@
-"""Which of these positions is nearest to each of those? A k-d tree on the sphere: RA 0 and poles are as any place."""
+"""Cross-match of positions, by a k-d tree of unit vectors: nothing special happens at RA 0 or at a pole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from catalogs.sky import geometry as sky
+from catalogs.sky import geometry
 
 NOTHING = -1
 
@@ -20,23 +20,26 @@ class Match:
     separation: NDArray[np.float64]
 
     @property
-    def found(self) -> NDArray[np.bool_]:
+    def matched(self) -> NDArray[np.bool_]:
+        """Which positions have a counterpart."""
         return np.asarray(self.index != NOTHING)
 
 
 def nearest(ra: ArrayLike, dec: ArrayLike, there_ra: ArrayLike, there_dec: ArrayLike, radius: float) -> Match:
-    """The nearest of ``there`` within ``radius`` degrees of each position; one that is not finite has none."""
+    """Find the nearest of ``there`` within ``radius`` degrees of each position; one that is not finite has none."""
     from scipy.spatial import cKDTree
 
     ra, dec = np.atleast_1d(np.asarray(ra, float)), np.atleast_1d(np.asarray(dec, float))
     there_ra, there_dec = np.atleast_1d(np.asarray(there_ra, float)), np.atleast_1d(np.asarray(there_dec, float))
     index, away = np.full(len(ra), NOTHING, np.int64), np.full(len(ra), np.inf)
     usable = np.flatnonzero(np.isfinite(there_ra) & np.isfinite(there_dec))
-    asked = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
-    if len(usable) and len(asked):
-        tree = cKDTree(sky.directions(there_ra[usable], there_dec[usable]))
-        length, neighbour = tree.query(sky.directions(ra[asked], dec[asked]), distance_upper_bound=sky.chord(radius))
+    finite = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+    if len(usable) and len(finite):
+        tree = cKDTree(geometry.directions(there_ra[usable], there_dec[usable]))
+        length, neighbour = tree.query(
+            geometry.directions(ra[finite], dec[finite]), distance_upper_bound=geometry.chord(radius)
+        )
         hit = np.isfinite(length)
-        here, there = asked[hit], usable[np.asarray(neighbour)[hit]]
-        index[here], away[here] = there, sky.separation(ra[here], dec[here], there_ra[there], there_dec[there])
+        here, there = finite[hit], usable[np.asarray(neighbour)[hit]]
+        index[here], away[here] = there, geometry.separation(ra[here], dec[here], there_ra[there], there_dec[there])
     return Match(index, away)

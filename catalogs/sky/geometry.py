@@ -1,4 +1,4 @@
-"""The little spherical geometry a catalogue needs, in degrees. Nothing special happens at RA 0 or at a pole."""
+"""Spherical geometry in degrees. Nothing special happens at RA 0 or at a pole."""
 
 from __future__ import annotations
 
@@ -9,41 +9,46 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
+SAME_OBJECT = 1.0 / 3600
+"""Degrees: two rows of different tiles that are as close as this are one object."""
+ONE_SYSTEM = 3.0 / 3600
+"""Degrees: what is as close as this to an object is a piece of it, such as an arc or a knot of a spiral."""
+
 _TOGETHER = 1000  # positions whose candidates are compared at a time
 
 
 @dataclass(frozen=True)
 class Circle:
-    """A spherical cap: all positions within ``radius`` degrees of (``ra``, ``dec``)."""
+    """A circle on the sky, with its inside: all positions within ``radius`` degrees of (``ra``, ``dec``)."""
 
     ra: float
     dec: float
     radius: float
 
     def touches(self, other: Circle) -> bool:
-        """Whether the two caps share a position."""
+        """Tell whether the two circles share a position."""
         return float(separation(self.ra, self.dec, other.ra, other.dec)) <= self.radius + other.radius
 
     def contains(self, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
-        """Which positions lie inside, the rim included."""
+        """Tell which positions lie inside, the rim included."""
         return np.asarray(separation(self.ra, self.dec, ra, dec) <= self.radius)
 
 
 def directions(ra: ArrayLike, dec: ArrayLike) -> Floats:
-    """Unit vectors [N, 3] of positions."""
+    """Compute the unit vectors [N, 3] of positions."""
     lon, lat = np.radians(np.atleast_1d(ra)), np.radians(np.atleast_1d(dec))
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
 def separation(ra0: ArrayLike, dec0: ArrayLike, ra1: ArrayLike, dec1: ArrayLike) -> Floats:
-    """Angle between positions (haversine: exact down to micro-arcseconds)."""
+    """Compute the angle between positions, by the haversine formula: exact down to micro-arcseconds."""
     lon0, lat0, lon1, lat1 = (np.radians(np.asarray(value, np.float64)) for value in (ra0, dec0, ra1, dec1))
     hav = np.sin((lat1 - lat0) / 2) ** 2 + np.cos(lat0) * np.cos(lat1) * np.sin((lon1 - lon0) / 2) ** 2
     return np.asarray(np.degrees(2 * np.arcsin(np.sqrt(np.minimum(hav, 1)))))
 
 
 def bounding_circle(ra: Floats, dec: Floats) -> Circle | None:
-    """A cap around the mean direction that holds every finite position; None where there is none."""
+    """Make a circle around the mean direction that holds every finite position; None if there is none."""
     finite = np.isfinite(ra) & np.isfinite(dec)
     if not finite.any():
         return None
@@ -63,7 +68,8 @@ def pairs_within(
     """
     finite = np.flatnonzero(np.isfinite(there_ra) & np.isfinite(there_dec))
     order = finite[np.argsort(there_dec[finite], kind="stable")]
-    reach = radius + 1e-9  # rounding must not cut the rim
+    # Candidates are those in a band of declination, a little wider than the radius so that rounding cuts no pair.
+    reach = radius + 1e-9
     starts = np.searchsorted(there_dec[order], dec - reach, side="left")
     stops = np.searchsorted(there_dec[order], dec + reach, side="right")
     firsts, seconds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -88,5 +94,5 @@ def close_pairs(ra: Floats, dec: Floats, radius: float) -> list[tuple[int, int]]
 
 
 def chord(angle: float) -> float:
-    """Distance of unit vectors that are ``angle`` degrees apart, rounded up: what a tree of directions is asked for."""
+    """Compute the distance of unit vectors that are ``angle`` degrees apart, rounded up, to search a tree of them."""
     return float(2 * np.sin(np.radians(min(angle, 180.0)) / 2) + 1e-12)

@@ -19,7 +19,7 @@ from catalogs.sky.geometry import separation
 
 PIXEL_SCALE = 0.18577
 HALF_SIZE = np.radians(10_000 / 2 * PIXEL_SCALE / 3600)
-"""Half a side of a tile's image in radians: neighbours overlap by 155 px a side."""
+"""Half a side of a tile's image in radians: neighbours overlap by 155 px on each side."""
 _DIAGONAL = float(np.degrees(np.sqrt(2) * HALF_SIZE))
 """Half the diagonal of a tile's image in degrees."""
 
@@ -30,10 +30,14 @@ _PAST_360 = 3
 
 
 def split(name: str) -> tuple[int, int]:
-    """xxx and yyy of a tile's name, 720 wrapped to 0; ``tile.off_grid`` where the grid has no such tile."""
-    found = _NAME.fullmatch(name)
-    if found:
-        x, y = int(found[1]) % 720, int(found[2])
+    """Split a tile's name into xxx and yyy, 720 wrapped to 0.
+
+    Raises:
+        ScannerError: ``tile.off_grid`` where the grid has no such tile.
+    """
+    parts = _NAME.fullmatch(name)
+    if parts:
+        x, y = int(parts[1]) % 720, int(parts[2])
         if y <= 360 and x < _end(y):
             return x, y
     raise ScannerError(
@@ -44,26 +48,27 @@ def split(name: str) -> tuple[int, int]:
 
 
 def centre(name: str) -> tuple[float, float]:
-    """RA and Dec of a tile's centre in degrees."""
+    """Return RA and Dec of a tile's centre in degrees."""
     x, y = split(name)
     return float(_ra(np.float64(x), np.float64(y))), y / 2 - 90
 
 
 def tile_at(ra: float, dec: float) -> str:
-    """Name of the tile that a position (degrees) belongs to."""
+    """Return the name of the tile that a position (degrees) belongs to."""
     x, y = _cells(np.atleast_1d(_checked(ra, 1e6)), np.atleast_1d(_checked(dec, 90)))
     return _name(int(x[0]), int(y[0]))
 
 
 def tiles_covering(ra: float, dec: float) -> list[str]:
-    """Every tile whose image holds a position (degrees): the one it belongs to, then the others, nearest first."""
+    """List the tiles whose images hold a position (degrees): the one it belongs to, then the others, nearest first."""
     own = tile_at(ra, dec)
-    found = [name for name in {own, *_around(split(own)[1], ra, reach=1)} if name == own or _covers(name, ra, dec)]
-    return sorted(found, key=lambda name: (name != own, *_offset(name, ra, dec)))
+    nearby = {own, *_around(split(own)[1], ra, reach=1)}
+    covering = [name for name in nearby if name == own or bool(contains(name, ra, dec))]
+    return sorted(covering, key=lambda name: (name != own, float(distance(name, ra, dec)), name))
 
 
 def neighbours(name: str) -> list[str]:
-    """Tiles whose images may share sky with that of a tile (some only touch it), sorted, without the tile itself."""
+    """List the other tiles whose images may overlap that of a tile, sorted; some only touch it."""
     ra, dec = centre(name)
     close = [other for other in _around(split(name)[1], ra, reach=3) if other != name]
     apart = separation(ra, dec, *np.transpose([centre(other) for other in close]))
@@ -71,19 +76,19 @@ def neighbours(name: str) -> list[str]:
 
 
 def distance(name: str, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
-    """How far positions (degrees, [N]) lie from a tile's centre, in its tangent plane (radians)."""
+    """Compute the distance of positions (degrees, [N]) from a tile's centre, in its tangent plane (radians)."""
     xi, eta, _ = _tangent(name, np.asarray(ra, float), np.asarray(dec, float))
     return np.hypot(xi, eta)
 
 
 def contains(name: str, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
-    """Whether a tile's image, 10000 px a side, holds positions (degrees): bool [N]."""
+    """Tell whether a tile's image, 10000 px a side, holds positions (degrees): bool [N]."""
     xi, eta, front = _tangent(name, np.asarray(ra, float), np.asarray(dec, float))
     return np.asarray(front & (np.abs(xi) <= HALF_SIZE) & (np.abs(eta) <= HALF_SIZE))
 
 
 def is_primary(name: str, ra: ArrayLike, dec: ArrayLike, grid: str | None = "unions") -> NDArray[np.bool_]:
-    """Whether positions (degrees, [N]) belong to this tile rather than to an overlapping one: bool [N].
+    """Tell whether positions (degrees, [N]) belong to this tile rather than to an overlapping one: bool [N].
 
     With ``grid`` None (a survey whose tiles follow no known grid) all do.
     """
@@ -96,24 +101,25 @@ def is_primary(name: str, ra: ArrayLike, dec: ArrayLike, grid: str | None = "uni
 
 
 def _cells(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """xxx and yyy of the tile each position belongs to; NaN positions belong to -1, -1."""
+    """Return xxx and yyy of the tile each position belongs to; -1, -1 for NaN."""
     good = np.isfinite(ra) & np.isfinite(dec)
     ra, dec = np.where(good, ra, 0.0) % 360, np.where(good, dec, 0.0)
     y = np.clip(np.rint(2 * (dec + 90)), 0, 360)
     step = 0.5 / np.maximum(np.cos(np.radians(y / 2 - 90)), _POLE)
     last = np.ceil(360 / step - 1e-6) - 1
     x = np.clip(np.rint(ra / step), 0, np.maximum(last, 0))
-    x = np.where(360 - ra < np.abs(ra - x * step), 0, x)  # the first tile, seen from the other side of RA 0
+    # Beyond the last tile the first one, on the other side of RA 0, may be nearer.
+    x = np.where(360 - ra < np.abs(ra - x * step), 0, x)
     return np.where(good, x, -1).astype(np.int64), np.where(good, y, -1).astype(np.int64)
 
 
 def _steps_around(y: int) -> float:
-    """How many half-degree steps row yyy is long: 720 cos(dec_c)."""
+    """Return the length of row yyy in half-degree steps: 720 cos(dec_c)."""
     return 720 * max(float(np.cos(np.radians(y / 2 - 90))), _POLE)
 
 
 def _end(y: int) -> float:
-    """The first xxx that row yyy has no tile for."""
+    """Return the first xxx that row yyy has no tile for."""
     return _steps_around(y) + _PAST_360 if 0 < y < 360 else 1.0
 
 
@@ -126,7 +132,7 @@ def _name(x: int, y: int) -> str:
 
 
 def _around(row: int, ra: float, reach: int) -> set[str]:
-    """Tiles of a row and of those beside it, up to ``reach`` steps from a right ascension, and those about RA 0."""
+    """List tiles of a row and its neighbours, up to ``reach`` steps from a right ascension, and those near RA 0."""
     names = set()
     for y in {max(row - 1, 0), row, min(row + 1, 360)}:
         around = _steps_around(y)
@@ -137,18 +143,10 @@ def _around(row: int, ra: float, reach: int) -> set[str]:
     return names
 
 
-def _covers(name: str, ra: float, dec: float) -> bool:
-    return bool(contains(name, ra, dec))
-
-
-def _offset(name: str, ra: float, dec: float) -> tuple[float, str]:
-    return float(distance(name, ra, dec)), name
-
-
 def _tangent(
     name: str, ra: NDArray[np.float64], dec: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Gnomonic projection about a tile's centre: xi, eta in radians, and whether the position is on this side."""
+    """Project gnomonically about a tile's centre: xi, eta in radians, and whether the position is on this side."""
     ra_c, dec_c = np.radians(centre(name))
     right, up = np.radians(ra) - ra_c, np.radians(dec)
     cosine = np.sin(dec_c) * np.sin(up) + np.cos(dec_c) * np.cos(up) * np.cos(right)
@@ -161,5 +159,6 @@ def _tangent(
 
 def _checked(angle: float, limit: float) -> float:
     if not abs(angle) <= limit:
-        raise ScannerError(ErrorCode.POSITION_OFF_SKY, f"{angle} is no angle on the sky.", "RA and Dec are in degrees.")
+        message = f"{angle} is not an angle on the sky."
+        raise ScannerError(ErrorCode.POSITION_OFF_SKY, message, "RA and Dec are in degrees.")
     return float(angle)

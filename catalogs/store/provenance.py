@@ -1,4 +1,4 @@
-"""What a catalogue's rows come from, as values: the run that makes them, what all its tiles share, what went wrong."""
+"""Provenance: the run that made the rows, what all tiles of a catalogue share, and why a tile failed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DISTRIBUTION = "unions-scanner"
 
 @dataclass(frozen=True)
 class Run:
-    """What makes rows: two runs with one digest give the same rows.
+    """Everything that makes rows: two runs with the same digest give the same rows.
 
-    ``bands`` are the survey's, in the order of the flux columns; ``contract`` is the model's ``scanner.contract``;
-    ``settings`` are JSON values (sources, min_snr, resample, precision, ...); ``grid`` is that of the tiles.
+    ``bands`` are the survey's, in the order of the flux columns. ``contract`` is the model's ``scanner.contract``.
+    ``settings`` are JSON values (sources, min_snr, resample, precision, ...). ``grid`` names the grid of the tiles.
     """
 
     survey: str
@@ -32,12 +32,12 @@ class Run:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of everything but the model's name: the same file may lie elsewhere."""
+        """SHA-256 (hex) of everything but the model's name: the same file may have another path."""
         facts = {**self._facts(), "contract": dict(self.contract)}
         return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def receipt(self, extra: Mapping[str, Any]) -> dict[str, Any]:
-        """What the footer of a tile says about the run that made it."""
+        """Make what the footer of a tile records about the run that made it."""
         return {**self._facts(), "digest": self.digest, "extra": dict(extra)}
 
     def _facts(self) -> dict[str, Any]:
@@ -51,9 +51,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Info:
-    """``catalogue.json``: what every tile of a catalogue shares. ``created`` is UTC, ISO 8601.
+    """What every tile of a catalogue shares, as stored in ``catalogue.json``.
 
-    ``keep``: how the rows that are stored were chosen, None where all are.
+    ``created`` is UTC in ISO 8601. ``keep`` records how the stored rows were chosen; it is None where all are stored.
     """
 
     survey: str
@@ -73,7 +73,7 @@ class Info:
 
     @classmethod
     def of(cls, run: Run) -> Info:
-        """What a new catalogue says, made now by this software for ``run``."""
+        """Describe a new catalogue, made now by this software for ``run``."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(
             survey=run.survey,
@@ -89,7 +89,7 @@ class Info:
 
 
 def software() -> str:
-    """Name and version of this software."""
+    """Return the name and version of this software."""
     try:
         return f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}"
     except metadata.PackageNotFoundError:
@@ -98,7 +98,7 @@ def software() -> str:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a tile gave nothing; ``attempts`` counts how often it was read in vain."""
+    """Why a tile has no rows; ``attempts`` counts how often it failed."""
 
     tile: str
     code: str

@@ -44,11 +44,11 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {"isnan": pc.is_nan, "abs": pc.abs
 
 
 @dataclass(frozen=True)
-class Where:
+class RowFilter:
     """A checked row filter: its text, the Arrow expression, and the columns it reads.
 
-    ``prunable`` is the part that may be held against row-group statistics (None: no part). Statistics do not know of
-    NaN: a group of magnitudes below 30 would be skipped for ``not mag < 30`` or ``isnan(mag)`` though its NaN pass.
+    ``prunable`` is the part that may be compared with row-group statistics (None: no part). Statistics leave out NaN: a
+    group of magnitudes below 30 would be skipped for ``not mag < 30`` or ``isnan(mag)`` although its NaN pass.
     """
 
     text: str
@@ -57,10 +57,11 @@ class Where:
     prunable: pc.Expression | None
 
 
-def parse(text: str, schema: pa.Schema) -> Where:
+def parse(text: str, schema: pa.Schema) -> RowFilter:
     """Parse and check a filter against the columns of ``schema``.
 
-    Raises ``ScannerError``: ``where.syntax``, ``where.column`` (lists the columns) or ``where.type``.
+    Raises:
+        ScannerError: ``where.syntax``, ``where.column`` (lists the columns), ``where.type``.
     """
     try:
         tree = ast.parse(text.strip()[: _MAX_LENGTH + 1], mode="eval").body
@@ -75,7 +76,7 @@ def parse(text: str, schema: pa.Schema) -> Where:
             f"The filter {text!r} cannot be read: {error.msg if isinstance(error, SyntaxError) else error}.",
             'Write it like: mag_r < 21 and is_primary and not isnan(mag_u) and tile in ("217.292", "218.292")',
         ) from error
-    return Where(text, _checked(text, expression, schema), columns, prunable)
+    return RowFilter(text, _checked(text, expression, schema), columns, prunable)
 
 
 def _columns(tree: ast.expr, schema: pa.Schema) -> tuple[str, ...]:
@@ -96,8 +97,8 @@ def _checked(text: str, expression: Any, schema: pa.Schema) -> pc.Expression:
         schema.empty_table().filter(expression)
     except (pa.ArrowException, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        hint = "Compare numbers with numbers and text with text; the whole must be true or false for each row."
-        raise ScannerError(ErrorCode.WHERE_TYPE, f"The filter {text!r} makes no sense: {reason}", hint) from error
+        hint = "Compare numbers with numbers and text with text; the filter must be true or false for each row."
+        raise ScannerError(ErrorCode.WHERE_TYPE, f"The filter {text!r} cannot be evaluated: {reason}", hint) from error
     return expression
 
 
@@ -121,22 +122,23 @@ def _expression(node: ast.expr) -> Any:
             return pc.field(name)
         case ast.Constant(value=bool() | int() | float() | str() as value):
             return pc.scalar(value)
-    raise ValueError(f"{ast.unparse(node)!r} is not one of the forms a filter knows")
+    raise ValueError(f"{ast.unparse(node)!r} is not one of the supported forms")
 
 
 def _prunable(tree: ast.expr) -> pc.Expression | None:
-    """Of the conditions joined by ``and``, those that NaN never passes and that do not ask which copy counts."""
+    """Join the conditions of an ``and`` that NaN never passes and that do not depend on which copy counts."""
     conditions = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
     passed_by_nan = (ast.Not, ast.NotEq, ast.NotIn, ast.Call)
+    # ``is_primary`` depends on which other tiles there are, so its statistics tell nothing.
     safe = [
-        one for one in conditions if not any(isinstance(node, passed_by_nan) or _moves(node) for node in ast.walk(one))
+        condition
+        for condition in conditions
+        if not any(
+            isinstance(node, passed_by_nan) or (isinstance(node, ast.Name) and node.id == IS_PRIMARY)
+            for node in ast.walk(condition)
+        )
     ]
-    return functools.reduce(operator.and_, [_expression(one) for one in safe]) if safe else None
-
-
-def _moves(node: ast.AST) -> bool:
-    """Whether it is the column that depends on which other tiles are there, so that its statistics say nothing."""
-    return isinstance(node, ast.Name) and node.id == IS_PRIMARY
+    return functools.reduce(operator.and_, [_expression(condition) for condition in safe]) if safe else None
 
 
 def _comparison(left: ast.expr, op: ast.cmpop, right: ast.expr) -> Any:
@@ -145,7 +147,7 @@ def _comparison(left: ast.expr, op: ast.cmpop, right: ast.expr) -> Any:
     if isinstance(op, ast.In | ast.NotIn):
         inside = _inside(left, right)
         return ~inside if isinstance(op, ast.NotIn) else inside
-    raise ValueError("'is' is no comparison here, write ==")
+    raise ValueError("'is' is not supported; use ==")
 
 
 def _inside(left: ast.expr, right: ast.expr) -> Any:
@@ -153,4 +155,4 @@ def _inside(left: ast.expr, right: ast.expr) -> Any:
         return _expression(left).isin(list(ast.literal_eval(right)))
     if isinstance(left, ast.Constant) and isinstance(left.value, str):
         return pc.match_substring(_expression(right), left.value)
-    raise ValueError(f"{ast.unparse(right)!r} is no list of values")
+    raise ValueError(f"{ast.unparse(right)!r} is not a list of values")

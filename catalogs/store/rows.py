@@ -1,4 +1,4 @@
-"""Questions that rows answer: all of them, or those around a position. Tiles are streamed, one at a time."""
+"""Rows of a catalogue: all of them, those of a filter, or those around a position. Tiles are read one at a time."""
 
 from __future__ import annotations
 
@@ -12,50 +12,57 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.sky import geometry as sky
-from catalogs.store import row_filter as where
-from catalogs.store import tile_reader as reading
+from catalogs.sky import geometry
+from catalogs.store import row_filter, tile_reader
 from catalogs.store.footers import Footer
-from catalogs.store.snapshot import Snapshot
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
 ARCSEC = 1 / 3600
 
 
-def selection(catalogue: TileStore, filter_text: str | None, near: tuple[float, float, float] | None) -> Selection:
-    """A filter's text and a region (ra, dec in degrees, radius in arcsec), checked.
+def selection(catalogue: TileStore, where: str | None, near: tuple[float, float, float] | None) -> Selection:
+    """Check a filter's text and a region (ra, dec in degrees, radius in arcsec).
 
-    Raises ``ScannerError`` ``where.*``, ``sky.out_of_range``.
+    Raises:
+        ScannerError: ``where.*``, ``sky.out_of_range``.
     """
-    parsed = where.parse(filter_text, catalogue.schema) if filter_text else None
+    parsed = row_filter.parse(where, catalogue.schema) if where else None
     return Selection(parsed, region(*near) if near else None)
 
 
-def region(ra: float, dec: float, radius: float) -> sky.Circle:
-    """The cap of ``radius`` arcsec around a position in degrees; ``ScannerError`` ``sky.out_of_range``."""
+def primary(catalogue: TileStore, where: str | None) -> Selection:
+    """Select the primary rows that pass a filter."""
+    return selection(catalogue, f"({where}) and is_primary" if where else "is_primary", None)
+
+
+def region(ra: float, dec: float, radius: float) -> geometry.Circle:
+    """Make the circle of ``radius`` arcsec around a position in degrees.
+
+    Raises:
+        ScannerError: ``sky.out_of_range``.
+    """
     if not (0 <= ra <= 360 and -90 <= dec <= 90 and radius >= 0):
         raise ScannerError(
             ErrorCode.SKY_OUT_OF_RANGE,
-            f"ra {ra}, dec {dec}, radius {radius} is no region of the sky.",
+            f"ra {ra}, dec {dec}, radius {radius} is not a region of the sky.",
             "Give ra from 0 to 360 and dec from -90 to 90 in degrees, and a radius in arcsec that is not negative.",
         )
-    return sky.Circle(ra, dec, radius * ARCSEC)
+    return geometry.Circle(ra, dec, radius * ARCSEC)
 
 
 def scan(
-    snapshot: Snapshot, columns: Sequence[str], chosen: Selection = reading.EVERYTHING
+    snapshot: Snapshot, columns: Sequence[str], chosen: Selection = tile_reader.EVERYTHING
 ) -> Iterator[tuple[Footer, pa.Table]]:
-    """Stream the chosen rows, tile by tile and row group by row group, with their row number ``_row``.
+    """Yield the chosen rows, tile by tile and row group by row group, with their row number ``_row``.
 
-    A tile that turns out to be damaged is named in a warning and left out.
+    Damaged tiles are skipped with a warning.
     """
     part = snapshot.touching(chosen.near)
     for footer in part.footers:
@@ -64,9 +71,9 @@ def scan(
 
 
 def tile_groups(
-    snapshot: Snapshot, footer: Footer, columns: Sequence[str], chosen: Selection = reading.EVERYTHING
+    snapshot: Snapshot, footer: Footer, columns: Sequence[str], chosen: Selection = tile_reader.EVERYTHING
 ) -> Iterator[pa.Table]:
-    """Stream the chosen rows of one tile, as ``TileFile.groups`` does; a damaged tile is left out with a warning."""
+    """Yield the chosen rows of one tile, as ``TileFile.groups`` does; a damaged tile is skipped with a warning."""
     with damage_logged(), snapshot.open(footer) as file:
         yield from file.groups(columns, chosen, snapshot.owners)
 
@@ -74,24 +81,24 @@ def tile_groups(
 def tile_vectors(
     snapshot: Snapshot, footer: Footer, columns: Sequence[str], chosen: Selection
 ) -> Iterator[tuple[pa.Table, Vectors, NDArray[np.int64]]]:
-    """Stream the chosen rows of one tile beside all its vectors, as ``TileFile.groups_beside_vectors`` does."""
+    """Yield the chosen rows of one tile beside all its vectors, as ``TileFile.groups_beside_vectors`` does."""
     with damage_logged(), snapshot.open(footer) as file:
         yield from file.groups_beside_vectors(columns, chosen, snapshot.owners)
 
 
 @contextlib.contextmanager
 def damage_logged() -> Iterator[None]:
-    """Turn the error of a damaged tile into a warning: its rows are left out."""
+    """Turn the error of a damaged tile into a warning: its rows are skipped."""
     try:
         yield
     except ScannerError as error:
-        log.warning("%s Left out. %s", error.message, error.hint)
+        log.warning("Skipped: %s %s", error.message, error.hint)
 
 
-def table(snapshot: Snapshot, columns: Sequence[str] | None = None, filter_text: str | None = None) -> Table:
-    """All rows that pass the filter, in the order of the tiles."""
-    names = reading.checked_columns(columns, snapshot.catalogue.schema)
-    return reading.to_astropy(_gathered(snapshot, names, selection(snapshot.catalogue, filter_text, None)))
+def table(snapshot: Snapshot, columns: Sequence[str] | None = None, where: str | None = None) -> Table:
+    """Return all rows that pass the filter, in the order of the tiles."""
+    names = tile_reader.check_columns(columns, snapshot.catalogue.schema)
+    return tile_reader.to_astropy(_gather(snapshot, names, selection(snapshot.catalogue, where, None)))
 
 
 def cone(
@@ -100,27 +107,22 @@ def cone(
     dec: float,
     radius: float,
     columns: Sequence[str] | None = None,
-    filter_text: str | None = None,
+    where: str | None = None,
 ) -> Table:
-    """Rows within ``radius`` arcsec of a position, nearest first; adds ``separation`` in arcsec."""
+    """Return the rows within ``radius`` arcsec of a position, nearest first, with their ``separation`` in arcsec."""
     from astropy.table import Column
 
-    names = reading.checked_columns(columns, snapshot.catalogue.schema)
-    chosen = selection(snapshot.catalogue, filter_text, (ra, dec, radius))
-    found = _gathered(snapshot, list(dict.fromkeys([*names, "ra", "dec"])), chosen)
-    away = sky.separation(ra, dec, found.column("ra").to_numpy(), found.column("dec").to_numpy()) / ARCSEC
-    answer = reading.to_astropy(found.select(names))
+    names = tile_reader.check_columns(columns, snapshot.catalogue.schema)
+    chosen = selection(snapshot.catalogue, where, (ra, dec, radius))
+    table = _gather(snapshot, list(dict.fromkeys([*names, "ra", "dec"])), chosen)
+    away = geometry.separation(ra, dec, table.column("ra").to_numpy(), table.column("dec").to_numpy()) / ARCSEC
+    answer = tile_reader.to_astropy(table.select(names))
     description = "Distance to the position asked for"
     answer.add_column(Column(away, name="separation", unit="arcsec", description=description), index=0)
     return answer[np.argsort(away, kind="stable")]
 
 
-def _gathered(snapshot: Snapshot, columns: Sequence[str], chosen: Selection) -> pa.Table:
+def _gather(snapshot: Snapshot, columns: Sequence[str], chosen: Selection) -> pa.Table:
     schema = pa.schema([snapshot.catalogue.schema.field(name) for name in columns])
     parts = [part.select(list(columns)).cast(schema) for _, part in scan(snapshot, columns, chosen)]
     return pa.concat_tables(parts) if parts else schema.empty_table()
-
-
-def primary(catalogue: TileStore, where: str | None) -> Selection:
-    """Primary rows that pass a filter."""
-    return selection(catalogue, f"({where}) and is_primary" if where else "is_primary", None)

@@ -1,4 +1,4 @@
-"""The columns of a catalogue: names, types, units, UCDs and what they mean. Names exist here and nowhere else."""
+"""The columns of a catalogue: names, types, units, UCDs and descriptions."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Column:
     description: str
 
     def field(self) -> pa.Field:
-        """The Arrow field, never null; unit, UCD and description travel as field metadata."""
+        """Make the Arrow field, never null; unit, UCD and description become field metadata."""
         facts = {"unit": self.unit, "ucd": self.ucd, "description": self.description}
         return pa.field(self.name, self.type, nullable=False, metadata={k: v for k, v in facts.items() if v})
 
 
 def catalogue_schema(bands: Sequence[str], dim: int) -> pa.Schema:
-    """Arrow schema of every tile file: ``bands`` in survey order, embeddings of ``dim`` float32."""
+    """Make the Arrow schema of every tile file: ``bands`` in survey order, embeddings of ``dim`` float32."""
     photometry = [column for band in bands for column in _band_columns(band)]
     return pa.schema([column.field() for column in (*_POSITION, *photometry, *_SHAPE, _embedding(dim))])
 
 
 def healpix29(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Nested HEALPix pixel at order 29 of positions in degrees ICRS, the spatial key of the HATS format."""
+    """Return the nested HEALPix pixels [N] at order 29 of positions in degrees ICRS, the spatial key of HATS."""
     from astropy import units
     from astropy_healpix.core import lonlat_to_healpix
 

@@ -1,4 +1,4 @@
-"""Rows out of tile files: filters pushed down into the Parquet read, embeddings read only where rows are left."""
+"""The reader of a tile: filters are pushed down into Parquet, embeddings are read only where rows are left."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import Circle
-from catalogs.sky.overlaps import Owners
+from catalogs.sky.overlaps import OverlapOwners
 from catalogs.store import vectors, voparquet
 from catalogs.store.footers import damaged
-from catalogs.store.row_filter import Where
+from catalogs.store.row_filter import RowFilter
 from catalogs.store.schema import EMBEDDING, IS_PRIMARY
 from catalogs.store.vectors import Vectors
 
@@ -31,24 +31,25 @@ ROW = "_row"
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows: a column filter, a region of the sky, both or neither."""
+    """A choice of rows: by a filter of columns, a region of the sky, both or neither."""
 
-    where: Where | None = None
+    row_filter: RowFilter | None = None
     near: Circle | None = None
 
     @property
     def everything(self) -> bool:
-        return self.where is None and self.near is None
+        return self.row_filter is None and self.near is None
 
     def columns(self) -> list[str]:
-        """Columns that deciding takes."""
-        return [*(self.where.columns if self.where else ()), *(("ra", "dec") if self.near else ())]
+        """List the columns that the choice depends on."""
+        return [*(self.row_filter.columns if self.row_filter else ()), *(("ra", "dec") if self.near else ())]
 
     def pushed_down(self) -> pc.Expression | None:
-        """The part that row-group statistics can answer. Of a region only ``dec``: RA wraps, and fails at a pole."""
-        parts = [self.where.prunable] if self.where and self.where.prunable is not None else []
+        """Return the part that row-group statistics can answer: of a region only ``dec``, because RA wraps."""
+        parts = [self.row_filter.prunable] if self.row_filter and self.row_filter.prunable is not None else []
         if self.near:
-            reach = self.near.radius + 1e-9  # rounding must not cut the rim
+            # Rounding must not cut the rim.
+            reach = self.near.radius + 1e-9
             low, high = self.near.dec - reach, self.near.dec + reach
             parts.append((pc.field("dec") >= low) & (pc.field("dec") <= high))
         return parts[0] & parts[1] if len(parts) == 2 else (parts[0] if parts else None)
@@ -92,7 +93,7 @@ class TileFile:
             return False
 
     def groups(
-        self, columns: Sequence[str], selection: Selection = EVERYTHING, owners: Owners | None = None
+        self, columns: Sequence[str], selection: Selection = EVERYTHING, owners: OverlapOwners | None = None
     ) -> Iterator[pa.Table]:
         """Yield the selected rows, a table for each row group that has any; ``_row`` is the row's number in the file.
 
@@ -103,7 +104,7 @@ class TileFile:
             ScannerError: ``tile.damaged``.
         """
         light = [name for name in columns if name != EMBEDDING]
-        for group, table, here in self._selected(light, selection, owners):
+        for group, table, here in self._select(light, selection, owners):
             if EMBEDDING in columns:
                 embedding = self._read(group, [EMBEDDING])
                 chosen = embedding if table.num_rows == embedding.num_rows else embedding.take(pa.array(here))
@@ -111,16 +112,16 @@ class TileFile:
             yield table.select([*columns, ROW])
 
     def groups_beside_vectors(
-        self, columns: Sequence[str], selection: Selection = EVERYTHING, owners: Owners | None = None
+        self, columns: Sequence[str], selection: Selection = EVERYTHING, owners: OverlapOwners | None = None
     ) -> Iterator[tuple[pa.Table, Vectors, NDArray[np.int64]]]:
         """Yield ``groups`` without the embedding, all vectors [N, D] of the row group, and which of them the rows are.
 
         Nothing is copied: most rows of a catalogue are selected, and to copy those costs more than to score all.
         """
-        for group, table, here in self._selected(columns, selection, owners):
+        for group, table, here in self._select(columns, selection, owners):
             yield table.select([*columns, ROW]), vectors.from_arrow(self._read(group, [EMBEDDING]).column(0)), here
 
-    def take(self, columns: Sequence[str], rows: NDArray[np.int64], owners: Owners | None = None) -> pa.Table:
+    def take(self, columns: Sequence[str], rows: NDArray[np.int64], owners: OverlapOwners | None = None) -> pa.Table:
         """Read these rows (numbers in the file), in the order given; only row groups that hold some are decoded.
 
         Raises:
@@ -129,12 +130,12 @@ class TileFile:
         order = np.argsort(rows, kind="stable")
         wanted = rows[order]
         if len(wanted) and wanted[-1] >= self._starts[-1]:
-            raise damaged(self.path, ValueError("it has fewer rows than it had when they were found"))
+            raise damaged(self.path, ValueError("it has fewer rows than its footer said"))
         parts = []
         for group, (first, end) in enumerate(zip(self._starts[:-1], self._starts[1:], strict=True)):
             here = wanted[(wanted >= first) & (wanted < end)]
             if len(here):
-                parts.append(self._resolved(group, columns, owners).take(here - first).combine_chunks())
+                parts.append(self._read_resolved(group, columns, owners).take(here - first).combine_chunks())
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return pa.concat_tables(parts).take(back).select(list(columns))
@@ -150,25 +151,27 @@ class TileFile:
             fragment = ParquetFileFormat().make_fragment(self._source)
             return [group.id for group in fragment.subset(filter=pushed_down).row_groups]
 
-    def _selected(
-        self, columns: Sequence[str], selection: Selection, owners: Owners | None
+    def _select(
+        self, columns: Sequence[str], selection: Selection, owners: OverlapOwners | None
     ) -> Iterator[tuple[int, pa.Table, NDArray[np.int64]]]:
         """Yield each row group that has selected rows: its number, those rows, and which of the group's they are."""
         names = list(dict.fromkeys([*columns, *selection.columns()]))
         for group in self.row_groups(selection):
-            table = self._resolved(group, names, owners)
+            table = self._read_resolved(group, names, owners)
             here = np.arange(table.num_rows, dtype=np.int64)
             table = table.append_column(ROW, pa.array(here + self._starts[group]))
-            if selection.where:
-                table = table.filter(selection.where.expression)
+            if selection.row_filter:
+                # Arithmetic of a filter may fail on the values of a tile, as a division by zero does.
+                with _damage_reported(self.path):
+                    table = table.filter(selection.row_filter.expression)
             if selection.near:
                 inside = selection.near.contains(table.column("ra").to_numpy(), table.column("dec").to_numpy())
                 table = table.filter(pa.array(inside))
             if table.num_rows:
                 yield group, table, table.column(ROW).to_numpy() - self._starts[group]
 
-    def _resolved(self, group: int, columns: Sequence[str], owners: Owners | None) -> pa.Table:
-        """Read columns of a row group, ``is_primary`` as the tiles that are there have it."""
+    def _read_resolved(self, group: int, columns: Sequence[str], owners: OverlapOwners | None) -> pa.Table:
+        """Read columns of a row group, with ``is_primary`` resolved among the tiles that are there."""
         if owners is None or IS_PRIMARY not in columns:
             return self._read(group, columns)
         table = self._read(group, list(dict.fromkeys([*columns, "ra", "dec"])))
@@ -196,30 +199,34 @@ def _damage_reported(path: Path) -> Iterator[None]:
 
 
 def to_astropy(table: pa.Table) -> Table:
-    """An astropy table: units, descriptions and UCDs (``meta["ucd"]``) from the schema, embeddings as [N, D]."""
+    """Convert to an astropy table, with the units, descriptions and UCDs (``meta["ucd"]``) of the schema."""
     from astropy.table import Column, Table
 
     columns = []
     for field, column in zip(table.schema, table.columns, strict=True):
-        known = voparquet.facts(field)
-        meta = {"ucd": known["ucd"]} if "ucd" in known else {}
-        described = {"unit": known.get("unit"), "description": known.get("description"), "meta": meta}
-        columns.append(Column(_numpy(field, column), name=field.name, **described))
+        facts = voparquet.facts(field)
+        values = vectors.from_arrow(column) if pa.types.is_fixed_size_list(field.type) else column.to_numpy()
+        columns.append(
+            Column(
+                values.astype(str) if pa.types.is_string(field.type) else values,
+                name=field.name,
+                unit=facts.get("unit"),
+                description=facts.get("description"),
+                meta={"ucd": facts["ucd"]} if "ucd" in facts else {},
+            )
+        )
     return Table(columns)
 
 
-def checked_columns(columns: Sequence[str] | None, schema: pa.Schema) -> list[str]:
-    """The columns asked for, all but the embedding by default; ``ScannerError`` ``column.unknown`` lists them."""
+def check_columns(columns: Sequence[str] | None, schema: pa.Schema) -> list[str]:
+    """Check the names of columns; the default is all but the embedding.
+
+    Raises:
+        ScannerError: ``column.unknown``, with the names of all columns.
+    """
     if columns is None:
         return [name for name in schema.names if name != EMBEDDING]
     if unknown := [name for name in columns if name not in schema.names]:
         message = f"The catalogue has no column {', '.join(unknown)}."
         raise ScannerError(ErrorCode.COLUMN_UNKNOWN, message, f"The columns are {', '.join(schema.names)}.")
     return list(dict.fromkeys(columns))
-
-
-def _numpy(field: pa.Field, column: Any) -> NDArray[Any]:
-    if pa.types.is_fixed_size_list(field.type):
-        return vectors.from_arrow(column)
-    values: NDArray[Any] = column.to_numpy()
-    return values.astype(str) if pa.types.is_string(field.type) else values

@@ -1,15 +1,16 @@
-"""A catalogue on disk: a folder with one Parquet file a tile. The file is the receipt of the work it took.
+"""A catalogue on disk: a folder with one Parquet file a tile, whose footer is the receipt of the run that made it.
 
 ``catalogue.json``            what every tile shares: survey, bands, model and its contract
 ``tiles/<tile>.parquet``      rows of one tile; the footer carries the digest of the run that made them
-``failures/<tile>.json``      why a tile gave nothing
+``failures/<tile>.json``      why a tile failed
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,20 +19,23 @@ import pyarrow.parquet as pq
 
 from catalogs.atomic import locked, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.sky.overlaps import Owners
+from catalogs.records import read_record
+from catalogs.sky.geometry import Circle
+from catalogs.sky.overlaps import OverlapOwners
 from catalogs.store import footers
-from catalogs.store.footers import SUFFIX, Footers
+from catalogs.store.footers import SUFFIX, Footer, Footers
 from catalogs.store.provenance import Failure, Info, Run
 from catalogs.store.schema import catalogue_schema
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_reader import TileFile
 from catalogs.store.tile_writer import RUN_KEY, TileWriter
 
 CATALOGUE_JSON = "catalogue.json"
 FORMAT_VERSION = 1
+_KEPT_OPEN = 32  # files; below it, all steps of a question together open each file once
 
 
 class TileStore:
-    """A folder of tiles. Opening it reads one small JSON file; nothing holds more than a tile in memory."""
+    """A folder of tiles. To open it reads one small JSON file; nothing holds more than a tile in memory."""
 
     def __init__(self, path: Path, info: Info) -> None:
         self.path = path
@@ -41,40 +45,46 @@ class TileStore:
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
-        """Open a catalogue. Raises ``ScannerError`` ``catalogue.missing`` or ``catalogue.damaged``."""
+        """Open a catalogue.
+
+        Raises:
+            ScannerError: ``catalogue.missing``, ``catalogue.damaged``.
+        """
         folder = Path(path)
         try:
-            found = json.loads((folder / CATALOGUE_JSON).read_text(encoding="utf-8"))
-            later = {name: found.get(name) for name in ("grid", "keep")}  # older catalogues do not say
-            known = {name: found[name] for name in Info.__dataclass_fields__ if name not in later}
-            return cls(folder, Info(**known | {"bands": tuple(found["bands"])} | later))
+            values = json.loads((folder / CATALOGUE_JSON).read_text(encoding="utf-8"))
+            # Earlier versions wrote fewer keys, which have defaults; later ones may write more.
+            values = {field.name: values[field.name] for field in fields(Info) if field.name in values}
+            return cls(folder, read_record(values, Info))
         except (FileNotFoundError, NotADirectoryError) as error:
             hint = "Make one with: scanner scan-tiles --tiles LIST --out CATALOGUE"
             raise ScannerError(ErrorCode.CATALOGUE_MISSING, f"There is no catalogue at {folder}.", hint) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ScannerError(
                 ErrorCode.CATALOGUE_DAMAGED,
-                f"{folder / CATALOGUE_JSON} cannot be read ({error!r}).",
-                "Remove that one file and scan again with the same model: tiles that are done are kept.",
+                f"{folder / CATALOGUE_JSON} cannot be read: {error}.",
+                "Remove that file and scan again with the same model: finished tiles are kept.",
             ) from error
 
     @classmethod
     def create(cls, path: Path | str, run: Run) -> Self:
-        """Make the catalogue's folder for a run, or open the one that is there.
+        """Make the catalogue's folder for a run, or open the existing one, and remove files of runs that were killed.
 
-        Raises ``ScannerError``: ``catalogue.other_model``, ``catalogue.other_survey``, ``catalogue.other_keep`` (a
-        catalogue never mixes two), ``catalogue.damaged``, ``output.full``, ``output.read_only``. Removes what killed
-        runs left half-written.
+        Raises:
+            ScannerError: ``catalogue.other_model``, ``catalogue.other_survey``, ``catalogue.other_keep`` (a catalogue
+                never mixes two), ``catalogue.damaged``, ``output.full``, ``output.read_only``.
         """
         folder = Path(path)
         if folder.exists() and not folder.is_dir():
             raise ScannerError(
-                ErrorCode.CATALOGUE_DAMAGED, f"{folder} is a file, not a catalogue's folder.", "Give another --out."
+                ErrorCode.CATALOGUE_DAMAGED,
+                f"{folder} is a file, not the folder of a catalogue.",
+                "Give another --out.",
             )
         with locked(folder / ".lock"):
             if (folder / CATALOGUE_JSON).exists():
                 catalogue = cls.open(folder)
-                _same_model(catalogue, run)
+                _check_run(catalogue, run)
             else:
                 catalogue = cls(folder, Info.of(run))
                 write_json(folder / CATALOGUE_JSON, {**asdict(catalogue.info), "version": FORMAT_VERSION})
@@ -86,12 +96,12 @@ class TileStore:
         return f"<{type(self).__name__} {self.path}: {self.info.survey}, model {self.info.model}>"
 
     def tiles(self) -> list[str]:
-        """Names of the tiles that have a file, sorted."""
+        """List the names of the tiles that have a file, sorted."""
         return sorted(path.stem for path in (self.path / "tiles").glob(f"[!.]*{SUFFIX}"))
 
     def tile_path(self, name: str) -> Path:
-        """Where the rows of a tile are, or will be."""
-        return self.path / "tiles" / f"{_checked(name)}{SUFFIX}"
+        """Return the path of a tile's file, which need not exist yet."""
+        return self.path / "tiles" / f"{_checked_name(name)}{SUFFIX}"
 
     def done(self, tile: str, digest: str) -> bool:
         """Whether the tile's file is whole and was made by the run with this digest."""
@@ -102,47 +112,97 @@ class TileStore:
         return bool(receipt.get("digest") == digest)
 
     def writer(self, tile: str, run: Run, extra: Mapping[str, Any] | None = None) -> TileWriter:
-        """A context manager that streams the tile's rows; ``extra`` are JSON values for the footer (no times)."""
-        _same_model(self, run)
+        """Make a context manager that writes the tile's rows; ``extra`` are JSON values for the footer (no times)."""
+        _check_run(self, run)
         return TileWriter(self.tile_path(tile), tile, self.schema, run.receipt(extra or {}))
 
     def record_failure(self, tile: str, code: str, message: str, hint: str = "") -> Failure:
-        """Keep why a tile gave nothing; counts the attempts."""
-        before = _failure(self._failure_path(tile))
+        """Record why a tile failed, and count the attempts."""
+        before = _read_failure(self._failure_path(tile))
         failure = Failure(tile, code, message, hint, attempts=before.attempts + 1 if before else 1)
         write_json(self._failure_path(tile), asdict(failure))
         return failure
 
     def clear_failure(self, tile: str) -> None:
-        """Forget the failures of a tile that is well now."""
+        """Remove the record of a tile that no longer fails."""
         self._failure_path(tile).unlink(missing_ok=True)
 
     def failures(self) -> list[Failure]:
-        """Tiles that gave nothing, sorted by name."""
-        found = (_failure(path) for path in sorted((self.path / "failures").glob("[!.]*.json")))
-        return [failure for failure in found if failure]
+        """List the tiles that failed, sorted by name."""
+        records = (_read_failure(path) for path in sorted((self.path / "failures").glob("[!.]*.json")))
+        return [failure for failure in records if failure]
 
     def rows(self, tile: str) -> int:
-        """Number of objects of a tile, from its footer; ``ScannerError`` ``tile.damaged``."""
+        """Count the objects of a tile, from its footer.
+
+        Raises:
+            ScannerError: ``tile.damaged``.
+        """
         return footers.read(self.tile_path(tile)).rows
 
     def snapshot(self) -> Snapshot:
-        """List the tiles once, for all steps of a question. Damaged tiles are left out with a warning."""
+        """List the tiles once, for all steps of a question. Damaged tiles are skipped with a warning."""
         current = self._footers.all()
-        owners = Owners(tuple(footer.tile for footer in current)) if self.info.grid is not None else None
+        owners = OverlapOwners(tuple(footer.tile for footer in current)) if self.info.grid is not None else None
         return Snapshot(self, current, owners)
 
     def _failure_path(self, tile: str) -> Path:
-        return self.path / "failures" / f"{_checked(tile)}.json"
+        return self.path / "failures" / f"{_checked_name(tile)}.json"
 
 
-def _same_model(catalogue: TileStore, run: Run) -> None:
+class Snapshot:
+    """The tiles of a catalogue at one moment, handed along a whole question.
+
+    ``footers`` are those of the tiles in question, sorted by tile. ``owners`` says which rows count, given all tiles of
+    the catalogue; it is None where tiles follow no grid.
+    """
+
+    def __init__(self, catalogue: TileStore, footers: Sequence[Footer], owners: OverlapOwners | None) -> None:
+        self.catalogue = catalogue
+        self.footers = tuple(footers)
+        self.owners = owners
+        self._idle: dict[str, TileFile] = {}
+
+    def touching(self, near: Circle | None = None) -> Snapshot:
+        """Restrict it to the tiles that have rows, and whose rows may lie in ``near``."""
+        filled = [footer for footer in self.footers if footer.rows]
+        return self.only([f for f in filled if near is None or (f.circle is not None and f.circle.touches(near))])
+
+    def only(self, footers: Sequence[Footer]) -> Snapshot:
+        """Restrict it to these of its tiles."""
+        part = Snapshot(self.catalogue, footers, self.owners)
+        part._idle = self._idle
+        return part
+
+    @contextlib.contextmanager
+    def open(self, footer: Footer) -> Iterator[TileFile]:
+        """Open a tile's file, or take the one that an earlier step of the question left open.
+
+        Raises:
+            ScannerError: ``tile.damaged``.
+        """
+        # A file that is being read is not in the dictionary, so that no two threads read through one handle.
+        file = self._idle.pop(footer.tile, None)
+        if file is not None and not file.current:
+            file.close()
+            file = None
+        file = file or TileFile(self.catalogue.tile_path(footer.tile))
+        try:
+            yield file
+        finally:
+            if len(self._idle) < _KEPT_OPEN:
+                self._idle[footer.tile] = file
+            else:
+                file.close()
+
+
+def _check_run(catalogue: TileStore, run: Run) -> None:
     info = catalogue.info
     if info.model_sha256 != run.model_sha256:
         raise ScannerError(
             ErrorCode.CATALOGUE_OTHER_MODEL,
-            f"The catalogue {catalogue.path} was made with model {_model(info)}, this run uses {_model(run)}: "
-            "their embeddings cannot be compared.",
+            f"The catalogue {catalogue.path} was made with model {_describe_model(info)}, this run uses "
+            f"{_describe_model(run)}: their embeddings cannot be compared.",
             "Give another --out for this model, or the --model that the catalogue was made with.",
         )
     if (info.survey, info.bands) != (run.survey, tuple(run.bands)):
@@ -155,30 +215,31 @@ def _same_model(catalogue: TileStore, run: Run) -> None:
     if info.keep != run.settings.get("keep"):
         raise ScannerError(
             ErrorCode.CATALOGUE_OTHER_KEEP,
-            f"The catalogue {catalogue.path} holds {_kept(info.keep)}, this run keeps "
-            f"{_kept(run.settings.get('keep'))}: what is missing in one tile would mean something else in the next.",
+            f"The catalogue {catalogue.path} holds {_describe_keep(info.keep)}, this run keeps "
+            f"{_describe_keep(run.settings.get('keep'))}: a row that is missing would mean different things.",
             "Give another --out for this run, or the --keep and --like that the catalogue was made with.",
         )
 
 
-def _kept(keep: Mapping[str, Any] | None) -> str:
+def _describe_keep(keep: Mapping[str, Any] | None) -> str:
     if keep is None:
         return "all rows"
     return f"the best {keep.get('best')} rows of each tile (like {str(keep.get('like'))[:12]})"
 
 
-def _model(of: Info | Run) -> str:
+def _describe_model(of: Info | Run) -> str:
     return f"{of.model} ({of.contract.get('precision', 'fp32')}, sha256 {of.model_sha256[:12]})"
 
 
-def _checked(tile: str) -> str:
+def _checked_name(tile: str) -> str:
     if not tile or tile.startswith(".") or "/" in tile or "\\" in tile:
-        raise ScannerError(ErrorCode.TILE_BAD_NAME, f"{tile!r} cannot be the name of a tile.", "Names hold no slash.")
+        hint = "Names of tiles have no slash and do not start with a dot."
+        raise ScannerError(ErrorCode.TILE_BAD_NAME, f"{tile!r} cannot be the name of a tile.", hint)
     return tile
 
 
-def _failure(path: Path) -> Failure | None:
+def _read_failure(path: Path) -> Failure | None:
     try:
-        return Failure(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return read_record(json.loads(path.read_text(encoding="utf-8")), Failure)
+    except (OSError, ValueError):
         return None

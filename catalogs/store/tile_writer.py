@@ -1,4 +1,4 @@
-"""One tile's rows, streamed to one Parquet file that appears whole or not at all."""
+"""The writer of a tile: rows go to one Parquet file that appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from catalogs.atomic import output_errors, replacing
-from catalogs.sky import geometry as sky
+from catalogs.sky import geometry
 from catalogs.store import vectors, voparquet
 from catalogs.store.schema import EMBEDDING, healpix29
 
@@ -26,38 +26,41 @@ ROW_GROUP = 65_536
 
 
 class TileWriter:
-    """Appends batches of rows in the order given; the file takes its name on a clean exit of the ``with`` block.
+    """Append batches of rows in the order given; the file gets its name on a clean exit of the ``with`` block.
 
-    The footer holds the receipt of the run (``scanner.run``), the cap of sky that holds every row (``scanner.sky``) and
-    the units (VOParquet). The bytes depend on the rows and the receipt alone, not on how the rows came in batches. At
-    most one row group (65,536 rows, 100 MB at 384 dimensions) is held in memory.
+    The footer holds the receipt of the run (``scanner.run``), the circle on the sky that holds every row
+    (``scanner.sky``) and the units (VOParquet). The bytes depend on the rows and the receipt alone, not on the size of
+    the batches. At most one row group (65,536 rows, 100 MB at 384 dimensions) is held in memory.
     """
 
     def __init__(self, path: Path, tile: str, schema: pa.Schema, receipt: Mapping[str, Any]) -> None:
         self._path, self._tile, self._schema, self._receipt = path, tile, schema, dict(receipt)
         self._pending: list[pa.RecordBatch] = []
-        self._positions: list[sky.Floats] = []
+        self._positions: list[geometry.Floats] = []
         self._exit = contextlib.ExitStack()
         self.rows = 0
 
     def __enter__(self) -> TileWriter:
         with contextlib.ExitStack() as entered:
             temporary = entered.enter_context(replacing(self._path))
-            # A sink of our own: after a failed write pyarrow keeps its own open, and with it the room it takes.
+            # After a failed write pyarrow keeps a sink that it opened, and with it the disk space. This one is closed.
             sink = entered.enter_context(pa.OSFile(str(temporary), "wb"))
             self._file = parquet_writer(sink, self._schema, widths(self._schema, len(self._tile)))
             self._exit = entered.pop_all()
         return self
 
     def write(self, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Append rows: every schema column as an array of N, ``embedding`` [N, D] float32.
+        """Append rows: every schema column as an array [N], ``embedding`` as [N, D] float32.
 
-        ``tile`` and ``_healpix_29`` are filled in where they are not given. ``ValueError`` names a column that is
-        missing, unknown or of another length.
+        ``tile`` and ``_healpix_29`` are filled in where they are not given.
+
+        Raises:
+            ValueError: A column is missing, unknown or of another length.
         """
         batch = self._batch(columns)
         self._positions.append(np.stack([_floats(batch, "ra"), _floats(batch, "dec")]))
-        if batch.num_rows:  # a row group without rows has no statistics to read back
+        # A row group without rows has no statistics to read back.
+        if batch.num_rows:
             self._pending.append(batch)
         self.rows += batch.num_rows
         while sum(len(pending) for pending in self._pending) >= ROW_GROUP:
@@ -86,7 +89,7 @@ class TileWriter:
 
     def _footer(self) -> dict[str, str]:
         ra, dec = np.concatenate([np.zeros((2, 0)), *self._positions], axis=1)
-        circle = sky.bounding_circle(ra, dec)
+        circle = geometry.bounding_circle(ra, dec)
         facts = {RUN_KEY: self._receipt, SKY_KEY: asdict(circle) if circle else None}
         return {key: json.dumps(value, sort_keys=True) for key, value in facts.items()}
 
@@ -119,19 +122,19 @@ def _array(values: NDArray[Any], field: pa.Field) -> pa.Array:
     return pa.array(np.ascontiguousarray(values, field.type.to_pandas_dtype()), field.type)
 
 
-def _floats(batch: pa.RecordBatch, name: str) -> sky.Floats:
+def _floats(batch: pa.RecordBatch, name: str) -> geometry.Floats:
     return np.asarray(batch.column(name).to_numpy(), np.float64)
 
 
 def widths(schema: pa.Schema, tile: int) -> dict[str, int]:
-    """The longest value of each string column, where the names of tiles have up to ``tile`` characters."""
+    """Return the longest value of each string column, where names of tiles have up to ``tile`` characters."""
     bands = [name.removeprefix("fluxerr_") for name in schema.names if name.startswith("fluxerr_")]
     longest, all_of_them = max(map(len, bands), default=1), max(len("".join(bands)), 1)
     return {"tile": tile, "detection_band": longest, "bands_present": all_of_them}
 
 
 def parquet_writer(sink: pa.NativeFile, schema: pa.Schema, widths: Mapping[str, int]) -> pq.ParquetWriter:
-    """Settings chosen by measurement: read by all, half the bytes of float32. Statistics let readers skip."""
+    """Open a Parquet writer that halves the bytes of float32; its statistics let readers skip row groups."""
     plain = [name for name in schema.names if name != EMBEDDING]
     return pq.ParquetWriter(
         sink,

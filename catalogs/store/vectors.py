@@ -1,4 +1,4 @@
-"""Embeddings as numbers: the precision they are stored with, and their passage between Arrow and numpy."""
+"""Embeddings as numbers: their precision on disk, products, and conversion between Arrow and numpy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DROPPED = 13  # of the 23 mantissa bits of float32; 10 stay, as in float16
 def round_mantissa(values: Vectors) -> Vectors:
     """Round float32 to a 10-bit mantissa, ties to even: half the bytes after compression, relative error 2**-11.
 
-    NaN and infinities stay what they are; a value beyond the largest representable rounds to infinity, as IEEE has it.
+    NaN and infinities stay as they are; a value beyond the largest representable one rounds to infinity.
     """
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     half = np.uint32((1 << (_DROPPED - 1)) - 1)
@@ -27,31 +27,29 @@ def round_mantissa(values: Vectors) -> Vectors:
 
 
 def unit(vectors: Vectors) -> Vectors:
-    """Rows of [N, D] scaled to length 1; a zero row stays zero."""
+    """Scale the rows of [N, D] to length 1; a zero row stays zero."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: Vectors = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
     return scaled
 
 
 def along(vectors: NDArray[Real], direction: NDArray[Real]) -> NDArray[Real]:
-    """Dot products [N] of rows [N, D] with one ``direction`` [D].
-
-    Not by BLAS: it wakes threads for a product that one core is through with in the time of reading the rows, and waits
-    for them. Where other work has the cores, that takes ten times as long.
-    """
-    found: NDArray[Real] = np.einsum("nd,d->n", vectors, direction)
-    return found
+    """Compute the dot products [N] of rows [N, D] with one ``direction`` [D]."""
+    # One core takes the product in the time it takes to read the rows. BLAS would start threads for it and wait for
+    # them, which takes ten times as long where other work has the cores.
+    product: NDArray[Real] = np.einsum("nd,d->n", vectors, direction)
+    return product
 
 
 def products(vectors: Vectors, directions: Vectors) -> Vectors:
-    """Dot products [N, Q] of rows [N, D] with ``directions`` [Q, D]."""
+    """Compute the dot products [N, Q] of rows [N, D] with ``directions`` [Q, D]."""
     if not 1 <= len(directions) <= _FEW:
         return vectors @ directions.T
     return np.stack([along(vectors, one) for one in directions], axis=1)
 
 
 def from_arrow(column: Any) -> Vectors:
-    """Embedding column (Arrow array, or chunked array) as [N, D]; no copy where it is one chunk."""
+    """View an embedding column (Arrow array, or chunked array) as [N, D]; several chunks are copied."""
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     dim = column.type.list_size
@@ -60,13 +58,13 @@ def from_arrow(column: Any) -> Vectors:
 
 
 def to_arrow(vectors: Vectors, kind: pa.DataType) -> pa.Array:
-    """[N, D] as an Arrow array of the fixed-size list type ``kind``; ``ValueError`` for another shape."""
+    """Convert [N, D] to an Arrow array of the fixed-size list type ``kind``; ``ValueError`` for another shape."""
     if vectors.ndim != 2 or vectors.shape[1] != kind.list_size:
         raise ValueError(f"embeddings of shape {vectors.shape} do not fit {kind}")
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), kind.value_type), type=kind)
 
 
 def sound(vectors: Vectors) -> NDArray[np.bool_]:
-    """Which rows of [N, D] have a direction: finite and not all zero."""
+    """Tell which rows of [N, D] have a direction: those that are finite and not all zero."""
     length = np.einsum("nd,nd->n", vectors, vectors)
     return np.asarray(np.isfinite(length) & (length > 0))

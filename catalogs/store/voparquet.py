@@ -1,4 +1,4 @@
-"""Units, UCDs and descriptions in a Parquet footer, in the two dialects that astronomy's readers know.
+"""Units, UCDs and descriptions in a Parquet footer, in the two forms that astronomical software reads.
 
 VOParquet (IVOA note "Parquet in the VO" 1.0), a VOTable header without data: TOPCAT, STILTS, and astropy's
 ``Table.read(path, format="parquet.votable")``. And astropy's own keys, so that a plain ``Table.read(path)`` has units.
@@ -16,7 +16,7 @@ _NAMES = {"float": "float32", "double": "float64"}
 
 
 def metadata(schema: pa.Schema, widths: Mapping[str, int]) -> dict[str, str]:
-    """Footer keys and values that describe the columns; ``widths`` has the longest value of each string column."""
+    """Make the footer entries that describe the columns; ``widths`` has the longest value of each string column."""
     return {
         "IVOA.VOTable-Parquet.version": "1.0",
         "IVOA.VOTable-Parquet.content": _votable(schema, widths),
@@ -26,7 +26,7 @@ def metadata(schema: pa.Schema, widths: Mapping[str, int]) -> dict[str, str]:
 
 
 def facts(field: pa.Field) -> dict[str, str]:
-    """``unit``, ``ucd`` and ``description`` of a column, where it has them."""
+    """Return the ``unit``, ``ucd`` and ``description`` of a column, if it has them."""
     return {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
 
 
@@ -40,24 +40,26 @@ def _votable(schema: pa.Schema, widths: Mapping[str, int]) -> str:
 
 
 def _votable_field(field: pa.Field, widths: Mapping[str, int]) -> str:
-    from xml.sax.saxutils import escape, quoteattr  # loads the HTTP client, which readers can do without
+    # Imported here because it loads an HTTP client, which no reader of a catalogue needs.
+    from xml.sax.saxutils import escape, quoteattr
 
-    known = facts(field)
+    about = facts(field)
     attributes = {"name": field.name, **_votable_type(field, widths)}
-    attributes |= {key: known[key] for key in ("unit", "ucd") if key in known}
+    attributes |= {key: about[key] for key in ("unit", "ucd") if key in about}
     written = " ".join(f"{key}={quoteattr(value)}" for key, value in attributes.items())
-    return f"<FIELD {written}><DESCRIPTION>{escape(known.get('description', ''))}</DESCRIPTION></FIELD>"
+    return f"<FIELD {written}><DESCRIPTION>{escape(about.get('description', ''))}</DESCRIPTION></FIELD>"
 
 
 def _votable_type(field: pa.Field, widths: Mapping[str, int]) -> dict[str, str]:
     if pa.types.is_fixed_size_list(field.type):
         return {"datatype": _DATATYPES[str(field.type.value_type)], "arraysize": str(field.type.list_size)}
-    if pa.types.is_string(field.type):  # of fixed size, because astropy cannot stack "*" on the Parquet column
+    # Text has a fixed size, because astropy cannot stack "*" on the Parquet column.
+    if pa.types.is_string(field.type):
         return {"datatype": "unicodeChar", "arraysize": str(widths[field.name])}
     return {"datatype": _DATATYPES[str(field.type)]}
 
 
 def _astropy(field: pa.Field) -> dict[str, str]:
     kind = field.type.value_type if pa.types.is_fixed_size_list(field.type) else field.type
-    known = {key: value for key, value in facts(field).items() if key in ("unit", "description")}
-    return {"name": field.name, "datatype": _NAMES.get(str(kind), str(kind)), **known}
+    about = {key: value for key, value in facts(field).items() if key in ("unit", "description")}
+    return {"name": field.name, "datatype": _NAMES.get(str(kind), str(kind)), **about}

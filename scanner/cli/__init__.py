@@ -1,4 +1,4 @@
-"""The ``scanner`` command: parse, make one library call, render. The only place where errors become exit codes."""
+"""The ``scanner`` command: parse, make one library call, render. Only here do errors become exit codes."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Commands that are imported when they are named, so that ``--help`` stays instant.
+    """Commands that are imported when they are run, so that ``--help`` is quick.
 
-    Turns a ``ScannerError`` into its message, hint and code on stderr and exit code 1; SIGINT or SIGTERM into 130.
+    A ``ScannerError`` becomes its message, hint and code on stderr and exit code 1; SIGINT and SIGTERM become 130.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -57,9 +57,10 @@ class Commands(click.Group):
             click.echo(error.report(), err=True)
             sys.exit(BAD_SETUP)
         except (click.Abort, KeyboardInterrupt):
-            click.echo("Interrupted. Finished tiles are kept; the same command goes on from here.", err=True)
+            click.echo("Interrupted. Finished tiles are kept; run the same command to resume.", err=True)
             sys.exit(INTERRUPTED)
-        except BrokenPipeError:  # the reader of our stdout has seen enough (| head)
+        except BrokenPipeError:
+            # The reader of stdout has closed it, as `| head` does.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         sys.exit(outcome if isinstance(outcome, int) else 0)

@@ -13,7 +13,11 @@ DEMO = Path(__file__).parents[1] / "demo"
 
 @click.command()
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), default="demo", show_default=True, help="Folder to make."
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="demo",
+    show_default=True,
+    help="Output folder.",
 )
 @click.pass_context
 def demo(ctx: click.Context, out: Path) -> None:
@@ -36,18 +40,18 @@ def demo(ctx: click.Context, out: Path) -> None:
         ("query", *where, "-k", "15", "--catalog", catalog, *root, "--gallery", gallery),
         ("info", "--catalog", catalog),
     ):
-        _type(ctx, arguments)
+        _run(ctx, arguments)
     click.echo(f"\nThe lens (first) and what looks most like it: {gallery}")
 
 
 def _brightest_lens() -> dict[str, str]:
-    """The row of the truth table to ask about: its first lens."""
+    """The first lens of the truth table."""
     with (DEMO / "truth.csv").open(newline="") as file:
         return next(row for row in csv.DictReader(file) if row["label"] == "lens")
 
 
-def _type(ctx: click.Context, arguments: tuple[str, ...]) -> None:
-    """Run one command exactly as if it had been typed."""
+def _run(ctx: click.Context, arguments: tuple[str, ...]) -> None:
+    """Print one command and run it as if it had been typed."""
     click.secho(f"\n$ scanner {shlex.join(arguments)}", bold=True)
     group = ctx.find_root().command
     assert isinstance(group, click.Group)

@@ -12,38 +12,39 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scanner.cli.options import ShareType, catalog_option
+from catalogs.index import ENGINES
+from scanner.cli.options import ShareType, catalog_option, report_format_option
 
 if TYPE_CHECKING:
     from catalogs.index.build import IndexReport
     from catalogs.search.index_recall import Verified
-    from scanner.scan.share import Shard
+    from scanner.scan.share import Share
 
 
 @click.command()
 @catalog_option("--catalog", "Catalogue to index.")
-@click.option("--engine", type=click.Choice(["annoy", "faiss"]), help="What finds candidates.  [default: annoy]")
+@click.option("--engine", type=click.Choice(ENGINES), help=f"Engine that finds candidates.  [default: {ENGINES[0]}]")
 @click.option(
     "--index-dims",
     type=click.IntRange(1),
-    help="Leading dimensions to index; answers are ranked again by all.  [default: 64, more if they hold too little]",
+    help="Leading dimensions to index; candidates are ranked again by all.  [default: 64, more if needed]",
 )
-@click.option("--trees", type=click.IntRange(1, 1000), help="Trees a shard, of Annoy alone.  [default: 6]")
+@click.option("--trees", type=click.IntRange(1, 1000), help="Trees of a shard (annoy only).  [default: 6]")
 @click.option(
     "--target-recall",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Choose trees and search_k by measurement, so that recall@10 reaches this.",
+    help="Recall@10 for which trees and effort are chosen by measurement.",
 )
-@click.option("--shard-rows", type=click.IntRange(1000), help="Objects a shard at most.  [default: 1048576]")
+@click.option("--shard-rows", type=click.IntRange(1000), help="Most objects of a shard.  [default: 1048576]")
 @click.option("--jobs", type=click.IntRange(1), help="Shards to build at once.  [default: cores]")
-@click.option("--shard", type=ShareType(), help="Build this share of the shards; auto asks SLURM or CANFAR.")
+@click.option("--shard", type=ShareType(), help="Share of the index to build; auto asks SLURM or CANFAR.")
 @click.option(
     "--verify",
     is_flag=True,
-    help="Read every byte of what stands and build anew what is damaged; then measure recall against exact search, and "
-    "the time a question takes.",
+    help="Check every byte of the index and rebuild damaged shards; then measure recall against exact search, and "
+    "the time of a query.",
 )
-@click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@report_format_option
 def index(
     catalog: Path,
     engine: str | None,
@@ -52,16 +53,16 @@ def index(
     target_recall: float | None,
     shard_rows: int | None,
     jobs: int | None,
-    shard: Shard | None,
+    shard: Share | None,
     verify: bool,
     fmt: str,
 ) -> None:
-    """Make a catalogue fast to search. Only shards with new or changed tiles are built again.
+    """Make a catalogue fast to search. Only shards with new or changed tiles are rebuilt.
 
-    What is chosen is kept with the index, and holds for later runs and for queries. A query works without an index too,
-    and always looks at every tile: those that the index does not cover are compared in full, more slowly.
+    Settings are kept with the index, for later runs and for queries. Queries work without an index too. They always
+    search every tile: tiles that the index does not cover are compared in full, which is slower.
 
-    With --shard, many machines build one index; run it once without when all are through, which finishes it.
+    With --shard, several machines build one index. When all have finished, run the command once without it.
 
     \b
     Examples:
@@ -71,37 +72,37 @@ def index(
       srun --ntasks 8 scanner index --shard auto && scanner index
     """
     import catalogs
-    from catalogs.index import build as indexes
-    from catalogs.search import index_recall as verifying
+    from catalogs.index.build import SHARD_ROWS, IndexOptions, build_index
+    from catalogs.search import index_recall
     from scanner.system.resources import usable_cores
 
     if shard and target_recall:
-        raise click.UsageError("--target-recall is measured when all is built: give it without --shard.")
+        raise click.UsageError("--target-recall is measured on the whole index: give it without --shard.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     began = time.perf_counter()
     catalogue = catalogs.open(catalog)
-    options = indexes.Options(
+    options = IndexOptions(
         engine=engine,
         dims=index_dims,
         trees=trees,
         target=target_recall,
-        shard_rows=shard_rows or indexes.SHARD_ROWS,
+        shard_rows=shard_rows or SHARD_ROWS,
         jobs=jobs or usable_cores(),
         share=(shard.number, shard.count) if shard else None,
         all_bytes=verify,
     )
-    report = indexes.build(catalogue, options)
+    report = build_index(catalogue, options)
     seconds = time.perf_counter() - began
-    verified = verifying.verify(catalogue) if verify else None
+    verified = index_recall.verify(catalogue) if verify else None
     if fmt == "json":
         click.echo(json.dumps({**asdict(report), "verified": asdict(verified) if verified else None}))
     else:
-        click.echo(_told(report, seconds))
+        click.echo(_report_text(report, seconds))
         if verified:
-            click.echo(_verified(verified))
+            click.echo(_recall_text(verified))
 
 
-def _told(report: IndexReport, seconds: float) -> str:
+def _report_text(report: IndexReport, seconds: float) -> str:
     text = (
         f"{report.rows:,} objects of {report.tiles:,} tiles indexed: {len(report.built)} shards built, "
         f"{len(report.kept)} kept, {report.bytes / 1e6:.1f} MB, {seconds:.1f} s"
@@ -109,15 +110,15 @@ def _told(report: IndexReport, seconds: float) -> str:
     return text + (f"; {report.skipped} objects have no sound vector" if report.skipped else "")
 
 
-def _verified(found: Verified) -> str:
-    recipe = found.recipe
-    trees = f"{recipe.trees} trees, " if recipe.engine == "annoy" else ""
+def _recall_text(verified: Verified) -> str:
+    settings = verified.recipe
+    trees = f"{settings.trees} trees, " if settings.engine == "annoy" else ""
     lines = [
-        f"{recipe.engine}, {recipe.dims} dimensions, {trees}effort {recipe.effort}; "
-        f"{found.questions} questions to {found.rows:,} objects"
+        f"{settings.engine}, {settings.dims} dimensions, {trees}effort {settings.effort}; "
+        f"{verified.questions} questions to {verified.rows:,} objects"
     ]
-    for name, recall in (("recall@10", found.recall_at_10), ("recall@100", found.recall_at_100)):
+    for name, recall in (("recall@10", verified.recall_at_10), ("recall@100", verified.recall_at_100)):
         lines.append(f"{name:10}  {recall.value:.3f}  [{recall.low:.3f}, {recall.high:.3f}]")
-    lines.append(f"a question  {found.index_ms:.1f} ms by the index, {found.exact_ms:.1f} ms exactly (median)")
-    lines.append(f"by default  {'through the index' if found.default == 'index' else 'exactly: small enough'}")
+    lines.append(f"a question  {verified.index_ms:.1f} ms by the index, {verified.exact_ms:.1f} ms exactly (median)")
+    lines.append(f"by default  {'through the index' if verified.default == 'index' else 'exactly: small enough'}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""``scanner info``: what a catalogue or a model is."""
+"""``scanner info``: facts about a catalogue or a model."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from pathlib import Path
 
 import click
 
+from catalogs.render import FACT_FORMATS
 from scanner.cli.options import catalog_option
 
 
 @click.command()
 @catalog_option("--catalog", "Catalogue to describe.")
-@click.option("--model", help="Describe this model instead: a file, or the name of a shipped one.")
-@click.option("-f", "--format", "fmt", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--model", metavar="NAME|FILE", help="Model to describe instead.")
+@click.option(
+    "-f",
+    "--format",
+    "fmt",
+    type=click.Choice(FACT_FORMATS),
+    default=FACT_FORMATS[0],
+    show_default=True,
+    help="Format of the output.",
+)
 def info(catalog: Path, model: str | None, fmt: str) -> None:
     """Describe a catalogue, or a model.
 

@@ -1,4 +1,4 @@
-"""``scanner lenses``: which lenses are known already, and on which tiles?"""
+"""``scanner lenses``: list the known lenses and their tiles."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 
 import click
 
+from catalogs.lenses import GRADES, KINDS
 from scanner.cli.options import emit, output_options
-
-GRADES = ("confident", "probable")
-KINDS = ("galaxy", "group", "cluster", "cluster-catalogue")
 
 
 @click.command()
-@click.option("--survey", default="unions", show_default=True, metavar="NAME|FILE.toml", help="Whose tiles.")
-@click.option("--grade", type=click.Choice(GRADES), help="Only these. [default: both]")
-@click.option("--kind", type=click.Choice(KINDS), help="Only these. [default: all lenses, no cluster catalogues]")
+@click.option(
+    "--survey", default="unions", show_default=True, metavar="NAME|FILE.toml", help="Survey whose tiles are named."
+)
+@click.option("--grade", type=click.Choice(GRADES), help="Grade of the lenses. [default: both]")
+@click.option("--kind", type=click.Choice(KINDS), help="Kind of the lenses. [default: all but cluster catalogues]")
 @click.option(
     "--catalog",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Only lenses on the tiles of this catalogue.",
+    help="Catalogue on whose tiles the lenses are.",
 )
-@click.option("--tiles", "tile_list", metavar="FILE", help="Only lenses on the tiles of this list; - is stdin.")
-@click.option("--min-dec", default=-90.0, type=click.FloatRange(-90, 90), help="Only from this declination up.")
-@click.option("--as-tile-list", is_flag=True, help="Print the tiles instead, each once: a list for scan-tiles.")
+@click.option("--tiles", "tile_list", metavar="FILE", help="List of tiles on which the lenses are; - is stdin.")
+@click.option("--min-dec", default=-90.0, type=click.FloatRange(-90, 90), help="Lowest declination, in degrees.")
+@click.option("--as-tile-list", is_flag=True, help="Print the tiles instead, each once, as a list for scan-tiles.")
 @output_options
 def lenses(
     survey: str,
@@ -40,10 +40,9 @@ def lenses(
 ) -> None:
     """List the known lenses of a survey, with the tile that each is on.
 
-    The list comes with the package: 18,965 lenses and candidates of the literature. What the survey has imaged does
-    not: without --catalog or --tiles every lens of the sky is listed, with the tile of the grid that its position
-    belongs to, imaged or not. UNIONS lies at about dec > 30, away from the Galactic plane: --min-dec 30 is a first
-    cut, a list of the tiles you have the right one.
+    The package includes 18,965 lenses and candidates from the literature, but no list of the imaged tiles. Without
+    --catalog or --tiles all lenses are listed, each with the tile of the grid at its position, imaged or not. UNIONS
+    covers about dec > 30, away from the Galactic plane: --min-dec 30 is a first cut, --tiles with your tiles is exact.
 
     \b
     Examples:
@@ -56,13 +55,13 @@ def lenses(
     from scanner.survey.survey import load
 
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    plan = load(survey)
+    chosen = load(survey)
     table = known_lenses.of_survey(
-        plan,
+        chosen,
         grade,
         kind,
         catalogue=catalogs.open(catalog) if catalog else None,
-        listed=known_lenses.listed_tiles(tile_list, plan) if tile_list else None,
+        listed=known_lenses.listed_tiles(tile_list, chosen) if tile_list else None,
         south=min_dec,
     )
     if as_tile_list:

@@ -1,4 +1,4 @@
-"""``scanner map``: what does the catalogue look like as a whole?"""
+"""``scanner map``: project a catalogue to two dimensions."""
 
 from __future__ import annotations
 
@@ -11,32 +11,42 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scanner.cli.options import catalog_option, image_options
+from catalogs.maps import METHODS
+from scanner.cli.options import catalog_option, image_options, report_format_option
 
 if TYPE_CHECKING:
     from catalogs.catalogue import Catalogue
     from scanner.windows.by_position import WindowReader
 
-METHODS = ("pca", "tsne", "umap")
 DRAWN = 100_000
 
 
 @click.command(name="map")
 @catalog_option("--catalog", "Catalogue to map.")
-@click.option("--method", type=click.Choice(METHODS), default="umap", show_default=True, help="How to map.")
+@click.option(
+    "--method", type=click.Choice(list(METHODS)), default="umap", show_default=True, help="Method of projection."
+)
 @click.option("--name", help="Name of the map, and of its columns NAME_x, NAME_y. [default: the method]")
-@click.option("--where", metavar="FILTER", default="is_primary", show_default=True, help="Only these objects.")
 @click.option(
-    "--sample", default=20_000, show_default=True, type=click.IntRange(10), help="Objects that the map is fitted to."
+    "--where", metavar="FILTER", default="is_primary", show_default=True, help="Filter of the objects on the map."
 )
-@click.option("--seed", default=0, show_default=True, type=int, help="Of the sample and the fit.")
-@click.option("--refit", is_flag=True, help="Fit anew, even if the map is there.")
 @click.option(
-    "--figure", type=click.Path(dir_okay=False, path_type=Path), help="PNG coloured by magnitude, colour, size."
+    "--sample",
+    default=20_000,
+    show_default=True,
+    type=click.IntRange(10),
+    help="Number of objects that the map is fitted to.",
 )
-@click.option("--cutouts", type=click.Path(dir_okay=False, path_type=Path), help="PNG with cutouts (with --root).")
+@click.option("--seed", default=0, show_default=True, type=int, help="Seed of the sample and the fit.")
+@click.option("--refit", is_flag=True, help="Replace the fit of an existing map.")
+@click.option(
+    "--figure", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the map by magnitude, colour and size."
+)
+@click.option(
+    "--cutouts", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the map with cutouts (needs --root)."
+)
 @image_options
-@click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@report_format_option
 def map_(
     catalog: Path,
     method: str,
@@ -51,11 +61,11 @@ def map_(
     survey: str | None,
     fmt: str,
 ) -> None:
-    """Map a catalogue to the plane, so that what looks alike lies together.
+    """Map a catalogue to the plane, so that objects of similar appearance lie together.
 
-    The map is fitted to a sample (PCA, t-SNE by openTSNE, UMAP by umap-learn); all other objects are placed among it.
-    Coordinates lie beside the tiles, in maps/NAME/tiles, a row for each of theirs. Run again after a scan, only new
-    tiles are placed. Needs pip install 'unions-scanner[maps]'.
+    The map is fitted to a sample (PCA, t-SNE by openTSNE, UMAP by umap-learn). All other objects are placed among it.
+    Coordinates are stored beside the tiles, in maps/NAME/tiles, in rows of the same order. When the command is repeated
+    after a scan, only new tiles are placed. It needs pip install 'unions-scanner[maps]'.
 
     \b
     Examples:
@@ -63,13 +73,14 @@ def map_(
       scanner map --method tsne --where "is_primary and mag_auto < 22" --root /data/unions --cutouts tsne_cutouts.png
     """
     import catalogs
-    from catalogs.maps import build as maps
+    from catalogs.maps.build import build_map
+    from catalogs.maps.read import MapSettings
 
     if cutouts and root is None:
         raise click.UsageError("--cutouts needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
-    report = maps.build(catalogue, maps.Plan(method, sample, seed, where), name, refit=refit)
+    report = build_map(catalogue, MapSettings(method, sample, seed, where), name, refit=refit)
     if fmt == "json":
         click.echo(json.dumps(asdict(report)))
     else:
@@ -80,8 +91,8 @@ def map_(
     if figure or cutouts:
         from scanner.windows.by_position import WindowReader
 
-        at_hand = WindowReader.of_catalogue(catalogue, root, survey) if root else None
-        _draw(catalogue, report.name, method, figure, cutouts, at_hand)
+        reader = WindowReader.of_catalogue(catalogue, root, survey) if root else None
+        _draw(catalogue, report.name, method, figure, cutouts, reader)
 
 
 def _draw(
@@ -90,17 +101,17 @@ def _draw(
     method: str,
     figure: Path | None,
     cutouts: Path | None,
-    at_hand: WindowReader | None,
+    reader: WindowReader | None,
 ) -> None:
     import numpy as np
 
-    from catalogs.maps import build as maps
+    from catalogs.maps.read import read_map
     from scanner.figures import map as map_figures
 
-    table = maps.table(catalogue, name, map_figures.columns(catalogue.schema.names), limit=DRAWN)
+    table = read_map(catalogue, name, map_figures.columns(catalogue.schema.names), limit=DRAWN)
     places = np.stack([table[f"{name}_x"], table[f"{name}_y"]], axis=1)
-    title = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}[method]
+    title = METHODS[method]
     if figure:
         map_figures.draw_quantities(places, map_figures.quantities(table, catalogue.info.bands), title, figure)
-    if cutouts and at_hand:
-        map_figures.draw_cutouts(places, table, at_hand, title, cutouts)
+    if cutouts and reader:
+        map_figures.draw_cutouts(places, table, reader, title, cutouts)

@@ -1,4 +1,4 @@
-"""What several commands share: parameter types, the catalogue option, output formats."""
+"""Parameter types and options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from catalogs.render import FORMATS, REPORT_FORMATS, render
+from scanner.encoder.session import DEVICES
+
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from scanner.scan.share import Shard
+    from scanner.scan.share import Share
 
 F = TypeVar("F", bound=Callable[..., Any])
-FORMATS = ("table", "csv", "json", "votable", "fits", "ds9")
 DEFAULT_CATALOG = "embeddings"
-DEVICES = "auto|cpu|cuda|cuda:N|tensorrt"
 
 
 class SkyAngle(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
@@ -70,7 +71,7 @@ class Region(click.ParamType):  # type: ignore[type-arg]
         except ValueError:
             radius = -1.0
         if not 0 <= radius <= 648_000:
-            self.fail(f"{parts[2]!r} is no radius in arcsec.", param, ctx)
+            self.fail(f"{parts[2]!r} is not a radius in arcsec.", param, ctx)
         return RA.convert(parts[0], param, ctx), DEC.convert(parts[1], param, ctx), radius
 
 
@@ -82,7 +83,7 @@ class ShareType(click.ParamType):  # type: ignore[type-arg]
 
     name = "i/n|auto"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Share:
         import os
 
         from scanner.scan import share
@@ -109,19 +110,39 @@ def catalog_option(flag: str, help_text: str) -> Callable[[F], F]:
 
 
 def image_options(command: F) -> F:
-    """``--root`` and ``--survey`` of every command that looks at pixels."""
+    """``--root`` and ``--survey`` of every command that reads pixels."""
     root = click.option(
-        "--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where the images are."
+        "--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of the images."
     )
-    named = "How files are named. [default: the catalogue's survey]"
+    named = "Survey of the images. [default: the catalogue's survey]"
     return root(click.option("--survey", metavar="NAME|FILE.toml", help=named)(command))
 
 
 def encoder_options(command: F) -> F:
-    """``--model`` and ``--device`` of every command that may embed a spot."""
-    what = "Encoder for new spots. [default: the catalogue's model]"
+    """``--model`` and ``--device`` of every command that may embed a position."""
+    what = "Encoder for new positions. [default: the catalogue's model]"
     model = click.option("--model", metavar="NAME|FILE", help=what)
-    return model(click.option("--device", default="auto", show_default=True, metavar=DEVICES)(command))
+    return model(device_option(command))
+
+
+def device_option(command: F) -> F:
+    """``--device`` of every command that runs the encoder."""
+    return click.option("--device", default=DEVICES[0], show_default=True, metavar="|".join(DEVICES), help="Device.")(
+        command
+    )
+
+
+def report_format_option(command: F) -> F:
+    """``--format`` of every command that reports what it did."""
+    return click.option(
+        "-f",
+        "--format",
+        "fmt",
+        type=click.Choice(REPORT_FORMATS),
+        default=REPORT_FORMATS[0],
+        show_default=True,
+        help="Format of the report.",
+    )(command)
 
 
 def output_options(command: F) -> F:
@@ -135,7 +156,7 @@ def output_options(command: F) -> F:
             type=click.Choice(FORMATS),
             default=FORMATS[0],
             show_default=True,
-            help="Form of the output.",
+            help="Format of the output.",
         ),
     ):
         command = option(command)
@@ -143,16 +164,15 @@ def output_options(command: F) -> F:
 
 
 def emit(table: Table, fmt: str, output: Path | None) -> None:
-    """Write a table in ``fmt`` to ``output`` (whole or not at all), or to stdout."""
-    from catalogs import render as formats
+    """Write a table in ``fmt`` to ``output`` (complete or not at all), or to stdout."""
     from catalogs.atomic import replacing
 
-    rendered = formats.render(table, fmt)
+    rendered = render(table, fmt)
     data = rendered.encode() if isinstance(rendered, str) else rendered
     if output is not None:
         with replacing(output) as temporary:
             temporary.write_bytes(data)
     elif fmt == "fits" and sys.stdout.isatty():
-        raise click.UsageError("FITS is binary: name a file with --output, or redirect stdout.")
+        raise click.UsageError("FITS is binary: give a file with --output, or redirect stdout.")
     else:
         click.echo(data, nl=fmt != "fits" and not data.endswith(b"\n"))

@@ -1,4 +1,4 @@
-"""``scanner outliers``: which objects look least like all others?"""
+"""``scanner outliers``: list the objects that look least like all others."""
 
 from __future__ import annotations
 
@@ -8,27 +8,37 @@ from pathlib import Path
 
 import click
 
+from catalogs.ranking import OUTLIER_METHODS
 from scanner.cli.options import catalog_option, emit, image_options, output_options
 
-METHODS = ("mahalanobis", "knn")
 DRAWN = 60
 
 
 @click.command()
-@catalog_option("--catalog", "Catalogue to look through.")
-@click.option("--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True, help="What far means.")
-@click.option("-k", default=100, show_default=True, type=click.IntRange(1), help="Objects to list.")
-@click.option("--where", metavar="FILTER", help='Only these rows, such as "valid_fraction > 0.98 and snr > 10".')
+@catalog_option("--catalog", "Catalogue to search.")
 @click.option(
-    "--sample", default=20_000, show_default=True, type=click.IntRange(3), help="Objects that say what is usual."
+    "--method",
+    type=click.Choice(OUTLIER_METHODS),
+    default=OUTLIER_METHODS[0],
+    show_default=True,
+    help="Measure of distance.",
+)
+@click.option("-k", default=100, show_default=True, type=click.IntRange(1), help="Number of objects to list.")
+@click.option("--where", metavar="FILTER", help='Filter of the rows, such as "valid_fraction > 0.98 and snr > 10".')
+@click.option(
+    "--sample", default=20_000, show_default=True, type=click.IntRange(3), help="Number of objects to compare with."
 )
 @click.option(
-    "--neighbour", default=10, show_default=True, type=click.IntRange(1), help="Whose distance counts, by knn."
+    "--neighbour",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Rank of the neighbour whose distance is the score (knn only).",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the sample.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the sample.")
 @image_options
 @click.option(
-    "--gallery", type=click.Path(dir_okay=False, path_type=Path), help=f"PNG of the first {DRAWN} (with --root)."
+    "--gallery", type=click.Path(dir_okay=False, path_type=Path), help=f"PNG of the first {DRAWN} (needs --root)."
 )
 @output_options
 def outliers(
@@ -47,12 +57,12 @@ def outliers(
 ) -> None:
     """List the primary objects whose embeddings are farthest from those of the others.
 
-    A random sample says what is usual, then every object is compared with it in one pass. mahalanobis: the distance
-    from the mean, each direction in units of its own scatter (1 is typical). knn: the distance to the 10th nearest of
-    the sample. Column rarer_than is the share of the sample that is nearer in.
+    Every object is compared with a random sample, in one pass. mahalanobis is the distance from the mean of the sample,
+    each direction in units of its own scatter (1 is typical). knn is the distance to the 10th nearest object of the
+    sample. Column rarer_than is the share of the sample with a smaller distance.
 
-    Unusual is mostly trouble: satellite trails, edges, saturated stars. Column suspect marks windows with a hole or an
-    edge; --where leaves them out (before what is usual is worked out).
+    Most outliers are artefacts: satellite trails, edges, saturated stars. Column suspect flags cutouts with a hole or
+    an edge. A filter with --where applies to the sample too.
 
     \b
     Examples:
@@ -60,16 +70,16 @@ def outliers(
       scanner outliers --method knn --root /data/unions --gallery outliers.png
     """
     import catalogs
-    from catalogs.ranking import outliers as far_out
+    from catalogs.ranking.outliers import outliers as list_outliers
 
     if gallery and root is None:
         raise click.UsageError("--gallery needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
-    table = far_out.outliers(catalogue, method=method, k=k, where=where, sample=sample, neighbour=neighbour, seed=seed)
+    table = list_outliers(catalogue, method=method, k=k, where=where, sample=sample, neighbour=neighbour, seed=seed)
     emit(table, fmt, output)
     if gallery is not None and root is not None:
-        from scanner.queries import answer_gallery as pictures
+        from scanner.queries import answer_gallery
         from scanner.windows.by_position import WindowReader
 
-        pictures.draw([None], [table[:DRAWN]], WindowReader.of_catalogue(catalogue, root, survey), gallery)
+        answer_gallery.draw([None], [table[:DRAWN]], WindowReader.of_catalogue(catalogue, root, survey), gallery)

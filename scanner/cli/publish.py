@@ -1,4 +1,4 @@
-"""``scanner publish``: a catalogue as a HATS collection."""
+"""``scanner publish``: write a catalogue as a HATS collection."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from pathlib import Path
 
 import click
 
-from scanner.cli.options import catalog_option
+from scanner.cli.options import catalog_option, report_format_option
 
 
 @click.command()
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @catalog_option("--catalog", "Catalogue to publish.")
 @click.option("--name", help="Name of the collection. [default: the survey's]")
-@click.option("--where", metavar="FILTER", help='Only these rows, such as "mag_auto < 23".')
-@click.option("--all-rows", is_flag=True, help="Also the copies in overlapping tiles. [default: each object once]")
+@click.option("--where", metavar="FILTER", help='Filter of the rows, such as "mag_auto < 23".')
+@click.option("--all-rows", is_flag=True, help="Include copies in overlapping tiles. [default: each object once]")
 @click.option(
-    "--rows-per-file", default=200_000, show_default=True, type=click.IntRange(1), help="Rows of a pixel of the sky."
+    "--rows-per-file",
+    default=200_000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Most rows of a file (a HEALPix pixel).",
 )
 @click.option(
     "--margin",
     default=10.0,
     show_default=True,
     type=click.FloatRange(0, 60, min_open=True),
-    help="How far outside a pixel its margin reaches, in arcsec.",
+    help="Width of the margin around a pixel, in arcsec.",
 )
-@click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@report_format_option
 def publish(
     out: Path,
     catalog: Path,
@@ -42,8 +46,9 @@ def publish(
 ) -> None:
     """Write a catalogue to the folder OUT as a HATS collection, which LSDB opens.
 
-    One file for each pixel of the sky, a margin for cross-matches, units and UCDs, and every object once. Readers leave
-    the embeddings out unless they are asked for. Interrupted, the same command goes on; OUT appears when it is whole.
+    It has a file for each HEALPix pixel, a margin for cross-matches, units and UCDs, and every object once. By default,
+    LSDB does not load the embeddings. OUT appears when it is complete: to resume an interrupted run, repeat the
+    command.
 
     \b
     Examples:
@@ -52,33 +57,17 @@ def publish(
     """
     import catalogs
     from catalogs import hats
+    from scanner.scan.progress import Bar, Quiet
 
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
     options = hats.Options(name or catalogue.info.survey, rows_per_file, margin, all_rows, where)
-    with _Bar() as bar:
-        made = hats.publish(catalogue, out, options, bar)
+    with Bar(unit="file") if sys.stderr.isatty() else Quiet() as bar:
+        report = hats.publish(catalogue, out, options, bar.reached)
     if fmt == "json":
-        click.echo(json.dumps({**asdict(made), "path": str(made.path)}))
+        click.echo(json.dumps({**asdict(report), "path": str(report.path)}))
     else:
         click.echo(
-            f"{made.path}: {made.rows:,} objects in {made.partitions:,} files, {made.margin_rows:,} in margins, "
-            f"{made.bytes / 1e6:,.1f} MB"
+            f"{report.path}: {report.rows:,} objects in {report.partitions:,} files, "
+            f"{report.margin_rows:,} in margins, {report.bytes / 1e6:,.1f} MB"
         )
-
-
-class _Bar:
-    """A bar of files on stderr, where that is a terminal."""
-
-    def __enter__(self) -> _Bar:
-        from tqdm import tqdm
-
-        self._bar = tqdm(unit="file", dynamic_ncols=True, disable=None)
-        return self
-
-    def __call__(self, done: int, of: int) -> None:
-        self._bar.total = of
-        self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()

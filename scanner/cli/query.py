@@ -1,4 +1,4 @@
-"""``scanner query``: what else looks like this?"""
+"""``scanner query``: the objects that look most like a given one."""
 
 from __future__ import annotations
 
@@ -17,26 +17,30 @@ SOME_UNANSWERED = 3
 @catalog_option("--catalog", "Catalogue to search.")
 @click.option("--ra", type=RA, help="Right ascension: degrees, or hours as 14:00:05.2.")
 @click.option("--dec", type=DEC, help="Declination: degrees, or -05:10:00.")
-@click.option("--name", help="Ask about the object of this name (looked up on-line through Sesame).")
-@click.option("--id", "object_id", type=int, help="Ask about the catalogued object with this object_id.")
+@click.option("--name", help="Name of an object, looked up on-line through Sesame.")
+@click.option("--id", "object_id", type=int, help="object_id of an object of the catalogue.")
 @click.option(
     "--positions",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Ask about each position of a table with ra and dec columns (CSV, FITS, VOTable, Parquet, .cat).",
+    help="Table of positions with columns ra and dec (CSV, FITS, VOTable, Parquet, .cat).",
 )
 @click.option(
     "--cutout",
     "cutouts",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Ask about a FITS cutout of your own; may be repeated.",
+    help="FITS cutout of your own; may be repeated.",
 )
-@click.option("-k", default=10, show_default=True, type=click.IntRange(1), help="Neighbours to find.")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1), help="Number of neighbours.")
 @click.option(
-    "--radius", default=3.0, show_default=True, type=click.FloatRange(0), help="How far the object may be, in arcsec."
+    "--radius",
+    default=3.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Largest distance of the object from the position, in arcsec.",
 )
-@click.option("--where", metavar="FILTER", help='Only these rows, such as "mag_r < 21 and is_primary".')
-@click.option("--near", type=REGION, metavar="RA,DEC,RADIUS", help="Only objects there; the radius in arcsec.")
+@click.option("--where", metavar="FILTER", help='Filter of the rows, such as "mag_r < 21 and is_primary".')
+@click.option("--near", type=REGION, metavar="RA,DEC,RADIUS", help="Region of the neighbours; the radius in arcsec.")
 @image_options
 @encoder_options
 @click.option("--gallery", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the cutouts (with --root).")
@@ -63,9 +67,8 @@ def query(
 ) -> int:
     """Find the objects that look most like the one at a position.
 
-    The nearest object within --radius is the question. Where the catalogue has none, the spot itself is embedded now
-    if its tile is under --root. With --positions or several questions the answers have a column "query". Exit code 3:
-    some questions had no answer.
+    The query is the nearest object within --radius. If the catalogue has none, the spot itself is embedded from its
+    tile under --root. The answers to several queries have a column "query". Exit code 3: some queries had no answer.
 
     \b
     Examples:
@@ -76,27 +79,27 @@ def query(
       scanner query --ra 194.0567 --dec 56.0333 --root /data/unions --gallery like.png
     """
     import catalogs
-    from scanner.queries import query as questions
+    from scanner.queries.query import QueryBuilder, ask, collect_positions, describe_query, join_answers
 
     if (ra is None) != (dec is None):
         raise click.UsageError("--ra and --dec go together.")
     if gallery and root is None:
         raise click.UsageError("--gallery needs --root, the folder of the images.")
     if all(given in (None, ()) for given in (ra, name, object_id, positions, cutouts)):
-        raise click.UsageError("Say what to look for: --ra and --dec, --name, --id, --positions or --cutout.")
+        raise click.UsageError("Give --ra and --dec, --name, --id, --positions or --cutout.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     snapshot = catalogs.open(catalog).snapshot()
-    asker = questions.Asker(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
-    places = list(questions.places(ra, dec, name, positions))
+    builder = QueryBuilder(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
+    places = list(collect_positions(ra, dec, name, positions))
     if not places and object_id is None and not cutouts:
-        raise click.UsageError(f"There is nothing to ask about: {positions} has no rows.")
-    asked, complete = asker.gather(places, [object_id] if object_id is not None else [], cutouts)
-    for one in asked:
-        click.echo(f"Asked: {questions.told(one)}", err=True)
-    answers = questions.ask(snapshot, asked, k, where, near)
-    emit(questions.joined(asked, answers), fmt, output)
+        raise click.UsageError(f"There is no position to search by: {positions} has no rows.")
+    queries, complete = builder.gather(places, [object_id] if object_id is not None else [], cutouts)
+    for one in queries:
+        click.echo(f"Asked: {describe_query(one)}", err=True)
+    answers = ask(snapshot, queries, k, where, near)
+    emit(join_answers(queries, answers), fmt, output)
     if gallery is not None and root is not None:
-        from scanner.queries import answer_gallery as pictures
+        from scanner.queries import answer_gallery
 
-        pictures.draw(asked, answers, asker.stamps(), gallery)
+        answer_gallery.draw(queries, answers, builder.windows(), gallery)
     return 0 if complete else SOME_UNANSWERED

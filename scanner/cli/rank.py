@@ -1,4 +1,4 @@
-"""``scanner rank``: which objects look most like these examples?"""
+"""``scanner rank``: list the objects that look most like examples."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from catalogs.ranking import AUTO, METHODS, NEXT
 from scanner.cli.options import catalog_option, emit, encoder_options, image_options, output_options
 
 if TYPE_CHECKING:
     from catalogs.catalogue import Catalogue
-    from catalogs.ranking.feedback import Marks
+    from catalogs.ranking.feedback import Feedback
     from catalogs.search.examples import Examples
 
-METHODS = ("auto", "centroid", "nearest", "probe")
-NEXT = ("best", "uncertain", "explore")
 DRAWN = 60
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -32,33 +31,37 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Table of examples, such as known lenses, with ra and dec (CSV, FITS, VOTable, Parquet, .cat).",
 )
 @click.option("--unlike", type=FILE, help="Table of counterexamples.")
-@click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="How to score.")
-@click.option("-k", default=100, show_default=True, type=click.IntRange(1), help="Objects to list.")
+@click.option(
+    "--method", type=click.Choice([AUTO, *METHODS]), default=AUTO, show_default=True, help="Method of scoring."
+)
+@click.option("-k", default=100, show_default=True, type=click.IntRange(1), help="Number of objects to list.")
 @click.option(
     "--radius",
     default=3.0,
     show_default=True,
     type=click.FloatRange(0),
-    help="How far an example's object may be, in arcsec.",
+    help="Largest distance from a position to its object, in arcsec.",
 )
-@click.option("--where", metavar="FILTER", help='Only these rows, such as "mag_r < 21".')
+@click.option("--where", metavar="FILTER", help='Filter of the rows, such as "mag_r < 21".')
 @click.option(
-    "--feedback", type=FILE, multiple=True, help="CSV of an earlier list, its column mark filled; may be repeated."
+    "--feedback", type=FILE, multiple=True, help="CSV of an earlier list with its column mark filled; may be repeated."
 )
-@click.option("--next", "judge", type=click.Choice(NEXT), help="List what to judge next, nothing known or marked.")
+@click.option(
+    "--next", "judge", type=click.Choice(NEXT), help="Candidates to judge next; known and marked objects are left out."
+)
 @click.option("--hide-known", is_flag=True, help="Leave out the examples and the lenses known from the literature.")
-@click.option("--augment", is_flag=True, help="Turn and mirror the examples, eight ways each (with --root).")
+@click.option("--augment", is_flag=True, help="Add the eight orientations of each example (needs --root).")
 @click.option(
     "--prevalence",
     default=0.001,
     show_default=True,
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Share of the ranked objects that you expect to be like the examples; probabilities hang on it.",
+    help="Share of the ranked objects that you expect to be like the examples; probabilities depend on it.",
 )
 @image_options
 @encoder_options
 @click.option(
-    "--gallery", type=click.Path(dir_okay=False, path_type=Path), help=f"PNG of the first {DRAWN} (with --root)."
+    "--gallery", type=click.Path(dir_okay=False, path_type=Path), help=f"PNG of the first {DRAWN} (needs --root)."
 )
 @output_options
 def rank(
@@ -84,16 +87,16 @@ def rank(
 ) -> None:
     """Rank every primary object of a catalogue by how much it looks like the examples.
 
-    centroid scores along the line from the mean of ordinary objects to that of the examples, nearest by the similarity
-    to the nearest example, probe by logistic regression; auto takes probe from 8 examples on, centroid below.
-    Examples where the catalogue has no object are embedded now if their tile is under --root, and reported if not.
+    centroid scores along the line from the mean of ordinary objects to the mean of the examples, nearest by the
+    similarity to the nearest example, probe by logistic regression. auto is probe from 8 examples on, else centroid.
+    Examples without an object in the catalogue are embedded if their tile is under --root, and otherwise reported.
 
-    From 5 examples on there is a probability, fitted to examples that were held out. It is that of being like the
-    examples rather than an ordinary object, on the condition that --prevalence of the objects are.
+    From 5 examples on there is a probability, fitted to held-out examples. It is that of being like the examples rather
+    than an ordinary object, if a share --prevalence of the objects is.
 
-    To search in rounds, write CSV, fill its column mark with kept or rejected, and give it back as --feedback. --next
-    says what to list then: the best; the most uncertain (probability nearest to one half); or, to explore, those of the
-    best 20 k that are least like each other and all that was judged.
+    To search in rounds, write CSV, fill its column mark with kept or rejected, and pass the file to --feedback. --next
+    chooses what to list: the best; the most uncertain (probability nearest to one half); or, to explore, those of the
+    best 20 k that are least like one another and all judged objects.
 
     \b
     Examples:
@@ -104,24 +107,25 @@ def rank(
     import catalogs
     from catalogs import lenses
     from catalogs.ranking import rank as ranking
-    from scanner.queries import examples
-    from scanner.queries import query as questions
+    from scanner.queries import examples, query
 
     for option, given in (("--gallery", gallery), ("--augment", augment)):
         if given and root is None:
             raise click.UsageError(f"{option} needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
-    asker = questions.Asker(catalogue.snapshot(), radius=radius, root=root, survey=survey, model=model, device=device)
+    builder = query.QueryBuilder(
+        catalogue.snapshot(), radius=radius, root=root, survey=survey, model=model, device=device
+    )
     read: list[Examples] = []
     for path in filter(None, (like, unlike)):
-        read.append(examples.read(path, asker, augment))
-        click.echo("\n".join(examples.told(path, read[-1])), err=True)
+        read.append(examples.read(path, builder, augment))
+        click.echo("\n".join(examples.describe_examples(path, read[-1])), err=True)
     table = ranking.rank(
         catalogue,
         read[0],
         read[1] if unlike else None,
-        _marks(catalogue, feedback),
+        _read_feedback(catalogue, feedback),
         method=method,
         k=k,
         where=where,
@@ -132,18 +136,18 @@ def rank(
     )
     emit(table, fmt, output)
     if gallery is not None and root is not None:
-        from scanner.queries import answer_gallery as pictures
+        from scanner.queries import answer_gallery
 
         # The first example stands before the list; there is none where all are marks.
         first = replace(read[0].one(0), name="example") if len(read[0]) else None
-        pictures.draw([first], [table[:DRAWN]], asker.stamps(), gallery)
+        answer_gallery.draw([first], [table[:DRAWN]], builder.windows(), gallery)
 
 
-def _marks(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Marks | None:
-    from catalogs.ranking import feedback as marks
+def _read_feedback(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Feedback | None:
+    from catalogs.ranking.feedback import match_marks, read_marks
 
     if not feedback:
         return None
-    found = marks.resolve(catalogue, [mark for path in feedback for mark in marks.read(path)])
-    click.echo(f"Feedback: {len(found.kept)} kept, {len(found.rejected)} rejected", err=True)
-    return found
+    matched = match_marks(catalogue, [mark for path in feedback for mark in read_marks(path)])
+    click.echo(f"Feedback: {len(matched.kept)} kept, {len(matched.rejected)} rejected", err=True)
+    return matched

@@ -33,14 +33,14 @@ def keep_options(command: F) -> F:
         click.option(
             "--like-catalog",
             type=click.Path(exists=True, file_okay=False, path_type=Path),
-            help="Take the examples' vectors from this catalogue. [default: embed them now, from --root]",
+            help="Catalogue with the embeddings of the examples. [default: embed them now, from --root]",
         ),
         click.option(
             "--like",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Table of examples to keep by (ra, dec).",
+            help="Table of examples (ra, dec) for --keep.",
         ),
-        click.option("--keep", type=BestOf(), help="Store only the N rows of each tile that look most like --like."),
+        click.option("--keep", type=BestOf(), help="Rows of each tile to store, the most like --like. [default: all]"),
     ):
         command = option(command)
     return command
@@ -49,17 +49,19 @@ def keep_options(command: F) -> F:
 def machine_options(command: F) -> F:
     """``--workers``, ``--dask``, ``--dask-config``, ``--shard`` and ``--scratch``."""
     for option in (
-        click.option("--scratch", type=click.Path(file_okay=False, path_type=Path), help="For copies of remote tiles."),
         click.option(
-            "--shard", "share", type=ShareType(), help="Scan this share of the list; auto asks SLURM or CANFAR."
+            "--scratch", type=click.Path(file_okay=False, path_type=Path), help="Folder for copies of remote tiles."
+        ),
+        click.option(
+            "--shard", "share", type=ShareType(), help="Share of the list to scan; auto asks SLURM or CANFAR."
         ),
         click.option(
             "--dask-config",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Get --workers from a batch system, or the GPUs here: Dask settings with a section jobqueue or cuda.",
+            help="Dask settings with a section jobqueue (workers of a batch system) or cuda (GPUs of this machine).",
         ),
-        click.option("--dask", metavar="ADDRESS", help="Scan with the workers of this Dask scheduler."),
-        click.option("--workers", type=click.IntRange(1), help="Scan with so many Dask workers."),
+        click.option("--dask", metavar="ADDRESS", help="Dask scheduler whose workers scan."),
+        click.option("--workers", type=click.IntRange(1), help="Number of Dask workers to start."),
     ):
         command = option(command)
     return command

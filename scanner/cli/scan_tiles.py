@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scanner.cli.options import catalog_option
+from scanner.cli.options import catalog_option, device_option, report_format_option
 from scanner.cli.scan_options import keep_options, machine_options
 from scanner.encoder.contract import DEFAULT_MODEL, PRECISIONS
-from scanner.scan.options import LOW, NORMAL, TIME_LIMIT
+from scanner.scan.options import DETECT, MEMORY, SOURCES, TIME_LIMIT
 
 if TYPE_CHECKING:
     from scanner.scan.report import ScanReport
@@ -23,31 +23,38 @@ SOME_TILES_FAILED = 3
 
 @click.command()
 @click.option("--tiles", required=True, metavar="FILE", help="List of tiles; - is stdin.")
-@click.option("--root", metavar="DIR|URL", default=".", help="Where the images are.")
-@click.option("--survey", default="unions", show_default=True, metavar="NAME|FILE.toml", help="How files are named.")
+@click.option("--root", metavar="DIR|URL", default=".", help="Folder or URL of the images. [default: .]")
+@click.option("--survey", default="unions", show_default=True, metavar="NAME|FILE.toml", help="Survey of the images.")
 @click.option("--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FILE", help="Encoder.")
-@catalog_option("--out", "Catalogue to make or go on with.")
+@catalog_option("--out", "Catalogue to make or to continue.")
 @click.option(
     "--sources",
-    default="detect",
+    default=DETECT,
     show_default=True,
-    metavar="detect|grid|FILE",
-    help="Where to look; FILE is a catalogue (SExtractor .cat, FITS, VOTable, CSV, Parquet), with {tile} one a tile.",
+    metavar="|".join((*SOURCES, "FILE")),
+    help="Positions to embed: detected objects, a grid, or those of a catalogue (SExtractor .cat, FITS, VOTable, CSV, "
+    "Parquet); {tile} in its path stands for the tile.",
 )
-@click.option("--stride", default=32, show_default=True, type=click.IntRange(1), help="Of the grid, in pixels.")
+@click.option("--stride", default=32, show_default=True, type=click.IntRange(1), help="Grid spacing in pixels.")
 @keep_options
 @click.option("--bands", metavar="BANDS", help="Bands to read, such as gri or g,r,i; the others count as missing.")
-@click.option("--min-snr", default=5.0, show_default=True, type=click.FloatRange(0), help="Of detected objects.")
-@click.option("--resample", is_flag=True, help="Bring windows of other pixel scales to the model's.")
+@click.option(
+    "--min-snr",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Minimum signal-to-noise ratio of detected objects.",
+)
+@click.option("--resample", is_flag=True, help="Resampling of cutouts to the model's pixel scale.")
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
-    default="fp32",
+    default=PRECISIONS[0],
     show_default=True,
-    help="Number format: fp32 is exact, int8 faster on a CPU, fp16 on a GPU. What it costs is printed.",
+    help="Number format of the weights: fp32 is exact, int8 faster on a CPU, fp16 on a GPU. The loss is printed.",
 )
-@click.option("--batch", type=click.IntRange(1), help="Windows a session call. [default: as measured for the device]")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|tensorrt")
+@click.option("--batch", type=click.IntRange(1), help="Cutouts per call of the encoder. [default: by device]")
+@device_option
 @click.option(
     "--readers",
     type=click.IntRange(0),
@@ -55,26 +62,26 @@ SOME_TILES_FAILED = 3
 )
 @click.option(
     "--memory",
-    type=click.Choice([NORMAL, LOW]),
-    default=NORMAL,
+    type=click.Choice(MEMORY),
+    default=MEMORY[0],
     show_default=True,
-    help="low reads each tile in strips, twice: the same rows, a third of the memory, one reader.",
+    help="Memory use; low reads each tile in strips, twice: the same rows, a third of the memory, one reader.",
 )
 @click.option(
     "--time-limit",
     default=TIME_LIMIT,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="Seconds to read a tile before its reading process counts as hung and is replaced.",
+    help="Seconds to read a tile, after which its reading process is killed and replaced.",
 )
 @machine_options
-@click.option("-f", "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@report_format_option
 def scan_tiles(tiles: str, catalog: Path, fmt: str, **options: Any) -> int:
-    """Find every object of every tile of a list, embed it, and keep it in a catalogue.
+    """Find every object of every tile of a list, embed it, and store it in a catalogue.
 
     A line of the list is a tile (217.292, 217 292, CFIS.217.292), the path or the URL of one of its files, or a glob;
-    # starts a comment. Tiles that are done are skipped, so the same command goes on after an interruption, and tries
-    again what failed. Exit code 3: some tiles failed, all others are in the catalogue.
+    # starts a comment. Run the same command to resume after an interruption: tiles that are done are skipped, tiles
+    that failed are retried. Exit code 3: some tiles failed, all others are in the catalogue.
 
     \b
     Examples:

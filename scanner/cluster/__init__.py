@@ -1,6 +1,6 @@
 """A scan by many workers, on one machine or many, with Dask. One tile is one task, and its file is its receipt.
 
-``deploy`` finds or starts the workers, ``dispatch`` gives them tiles, ``worker`` is what runs in each of them. Needs
+``deploy`` starts or finds the workers, ``dispatch`` gives them tiles, ``worker`` is what runs in each of them. It needs
 ``pip install 'unions-scanner[cluster]'``; Dask is imported when a scan starts.
 """
 
@@ -17,5 +17,5 @@ def __getattr__(name: str) -> Any:
 
         why = f"scanner.cluster.{name} is deprecated: scanner.scan_tiles(..., workers=4) scans with Dask"
         warnings.warn(why, DeprecationWarning, stacklevel=2)
-        return job.Where if name == "Where" else run.scan_tiles
+        return job.WorkerSource if name == "Where" else run.scan_tiles
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,8 @@
-"""Tiles to workers through Dask: few in hand at once, each exactly once, and none blamed for what another did.
+"""Tiles to workers through Dask: a few at once in each, every tile exactly once, and no innocent tile fails.
 
-Dask blames every task of a worker that dies. So a tile that was there when a worker died is a suspect, and a suspect is
-tried again alone in its worker: an innocent one is through then, and one that kills its worker three times is put aside
-(``tile.kills_workers``), whatever else was going on.
+Dask blames every task that a worker had when it was killed. Here such a tile is a suspect and is tried again alone in a
+worker: one that was not the cause then succeeds. A tile that kills its worker three times, the last time alone, is
+quarantined (``tile.kills_workers``).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import logging
 import queue
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +17,8 @@ from typing import Any
 
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.cluster.job import Work, placed
+from scanner.cluster.job import WorkerJob, absolute_tile
+from scanner.cluster.workers import LostError, Workers
 from scanner.scan.progress import Progress
 from scanner.scan.report import TileReport
 from scanner.survey.tile import Tile
@@ -27,23 +27,12 @@ from scanner.system.signals import POLL
 log = logging.getLogger(__name__)
 
 DEATHS = 3
-"""Workers that a tile may kill, alone in the last of them, before it is put aside."""
-
-KILLS_WORKERS = ErrorCode.TILE_KILLS_WORKERS
-LOOK = 1.0
-"""Seconds after which the scheduler is asked again which workers there are."""
-
-PATIENCE = 60.0
-"""Seconds between two words about workers that do not come."""
-
-
-class LostError(Exception):
-    """The scheduler is gone, and with it the memory of what was given to it."""
+"""Workers that a tile may kill, alone in the last of them, before it is quarantined."""
 
 
 @dataclass(frozen=True)
-class Flight:
-    """A tile that a worker has, or is about to get; ``worker`` is set where the tile is to be alone in it."""
+class Assignment:
+    """A tile that was given to the scheduler; ``worker`` is set where the tile is to be alone in it."""
 
     tile: Tile
     future: Any
@@ -51,120 +40,120 @@ class Flight:
 
 
 class Dispatch:
-    """Drives a scan through a Dask client, and through the next one where the scheduler was lost."""
+    """Drives a scan through a Dask client, and through the next client where the scheduler was lost."""
 
     def __init__(
         self,
         tiles: Iterable[Tile],
-        work: Work,
+        job: WorkerJob,
         catalogue: Catalogue,
         progress: Progress,
         check: Callable[[], None],
     ) -> None:
         self.reports: list[TileReport] = []
-        self._work, self._catalogue, self._progress, self._check = work, catalogue, progress, check
-        self._tiles = self._wanted(tiles)
-        self._again: deque[Tile] = deque()
-        self._suspects: deque[Tile] = deque()
-        self._deaths = {f.tile: DEATHS - 1 for f in catalogue.failures() if f.code == KILLS_WORKERS}
-        self._told: dict[str, TileReport] = {}
-        self._flights: dict[str, Flight] = {}
-        self._landed: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._counter = itertools.count()
+        self._job, self._catalogue, self._progress, self._check = job, catalogue, progress, check
+        self._tiles = self._triage(tiles)
         self._exhausted = False
+        self._retries: deque[Tile] = deque()
+        self._suspects: deque[Tile] = deque()
+        # A tile that was quarantined by an earlier scan has one more try, alone.
+        quarantined = [one.tile for one in catalogue.failures() if one.code == ErrorCode.TILE_KILLS_WORKERS]
+        self._deaths = dict.fromkeys(quarantined, DEATHS - 1)
+        self._assignments: dict[str, Assignment] = {}
+        self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._events: dict[str, TileReport] = {}
+        self._counter = itertools.count()
 
     def drive(self, client: Any, plugin: str) -> None:
-        """Until every tile has its report. ``LostError``: call again with another client."""
+        """Run until every tile has its report. After ``LostError`` call it again with another client."""
         try:
-            client.subscribe_topic(plugin, self._hear)
-            workers = Workers(client, self._work.at_once)
+            client.subscribe_topic(plugin, self._on_event)
+            # Reports come as events, futures as callbacks; both are taken in this thread only.
+            workers = Workers(client, self._job.at_once)
             while True:
                 self._check()
-                if workers.look():
+                if workers.update():
                     self._take_back(workers)
-                self._launch(client, plugin, workers)
-                if not self._flights and self._exhausted and not (self._again or self._suspects):
+                self._assign(client, plugin, workers)
+                if self._exhausted and not (self._assignments or self._retries or self._suspects):
                     return
-                self._land()
+                self._collect()
         except LostError:
-            self._lose()
+            # The next scheduler knows nothing of what this one was given.
+            for lost in self._assignments.values():
+                (self._suspects if lost.worker else self._retries).append(lost.tile)
+            self._assignments.clear()
             raise
 
-    def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
-        """A worker tells what became of a tile; its future follows."""
-        report = TileReport.from_dict(event[1]["report"])
-        self._told[report.tile] = report
-
-    def _wanted(self, tiles: Iterable[Tile]) -> Iterator[Tile]:
-        """Tiles of the list that want work; reports of the others go out on the way."""
+    def _triage(self, tiles: Iterable[Tile]) -> Iterator[Tile]:
+        """Tiles of the list that no worker was suspected for; reports of those that need no work go out on the way."""
         for tile in tiles:
             self._check()
             if tile.problem is not None:
-                self._refuse(TileReport.failed(tile.name, tile.problem))
-            elif self._catalogue.done(tile.name, self._work.run.digest):
+                self._fail(TileReport.failed(tile.name, tile.problem))
+            elif self._catalogue.done(tile.name, self._job.run.digest):
                 self._catalogue.clear_failure(tile.name)
                 self._finish(TileReport(tile.name, "skipped"))
             elif tile.name in self._deaths:
-                self._suspects.append(placed(tile))
+                self._suspects.append(absolute_tile(tile))
             else:
-                yield placed(tile)
+                yield absolute_tile(tile)
+        self._exhausted = True
 
-    def _launch(self, client: Any, plugin: str, workers: Workers) -> None:
-        while len(self._flights) < workers.room:
-            taken = {flight.worker for flight in self._flights.values()}
+    def _assign(self, client: Any, plugin: str, workers: Workers) -> None:
+        """Give out tiles while workers have room: a suspect to a worker that no suspect has, else the next tile."""
+        while len(self._assignments) < workers.capacity:
+            taken = {one.worker for one in self._assignments.values()}
             free = next((address for address in workers.addresses if address not in taken), None)
             if self._suspects and free is not None:
-                self._send(client, plugin, self._suspects.popleft(), free)
-            elif (tile := self._next()) is not None:
-                self._send(client, plugin, tile, None)
+                self._submit(client, plugin, self._suspects.popleft(), free)
+            elif (tile := self._retries.popleft() if self._retries else next(self._tiles, None)) is not None:
+                self._submit(client, plugin, tile, None)
             else:
                 return
 
-    def _next(self) -> Tile | None:
-        if self._again:
-            return self._again.popleft()
-        tile = next(self._tiles, None)
-        self._exhausted = tile is None
-        return tile
-
-    def _send(self, client: Any, plugin: str, tile: Tile, worker: str | None) -> None:
+    def _submit(self, client: Any, plugin: str, tile: Tile, worker: str | None) -> None:
         from scanner.cluster.worker import scan_tile
 
+        # A number makes the key new: Dask would answer a second try with the result of the first.
         key = f"scan_tile-{tile.name}-{next(self._counter)}-{plugin}"
-        where = {"workers": [worker], "allow_other_workers": False} if worker else {}
-        future = client.submit(scan_tile, plugin, tile, worker is not None, key=key, pure=False, **where)
-        self._flights[key] = Flight(tile, future, worker)
-        future.add_done_callback(self._landed.put)
+        bound = {"workers": [worker], "allow_other_workers": False} if worker else {}
+        future = client.submit(scan_tile, plugin, tile, worker is not None, key=key, pure=False, **bound)
+        self._assignments[key] = Assignment(tile, future, worker)
+        future.add_done_callback(self._finished.put)
 
-    def _land(self) -> None:
-        """Take what has come back, after a moment's wait."""
+    def _on_event(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        """Keep the report that a worker sends of a tile; the tile's future follows."""
+        report = TileReport.from_dict(event[1]["report"])
+        self._events[report.tile] = report
+
+    def _collect(self) -> None:
+        """Take one task that has ended, after a moment's wait."""
         try:
-            future = self._landed.get(timeout=POLL)
+            future = self._finished.get(timeout=POLL)
         except queue.Empty:
             return
-        if (flight := self._flights.get(future.key)) is None:  # taken back, or of a scheduler that was lost
+        if (done := self._assignments.get(future.key)) is None:  # taken back, or of a scheduler that was lost
             return
-        report = self._told.pop(flight.tile.name, None)
+        report = self._events.pop(done.tile.name, None)
         if future.status == "cancelled":
             raise LostError
         if report is None and future.status not in ("finished", "error"):
-            # Its worker died with the answer: Dask does it again.
-            future.add_done_callback(self._landed.put)
+            # The worker exited with the result: Dask runs the task again.
+            future.add_done_callback(self._finished.put)
             return
-        del self._flights[future.key]
+        del self._assignments[future.key]
         if future.status == "error":
-            self._crash(flight, future.exception())
-        else:
-            self._arrive(report or future.result())
-
-    def _arrive(self, report: TileReport) -> None:
+            self._on_error(done, future.exception())
+            return
+        report = report or future.result()
         if report.status == "skipped":
-            # It was not there when it was given out: the answer of the one who made it was lost, not the tile.
+            # The tile was not in the catalogue when it was given out: an earlier try wrote it, and its report was lost.
             report = replace(report, status="done", objects=self._catalogue.rows(report.tile))
         self._finish(report)
 
-    def _crash(self, flight: Flight, error: BaseException) -> None:
-        """A task that raised: its worker died, or the set-up is wrong and the scan ends."""
+    def _on_error(self, failed: Assignment, error: BaseException) -> None:
+        """A task raised: its worker exited, or the set-up is wrong and the scan ends."""
         from distributed import KilledWorker
 
         if isinstance(error, ScannerError):
@@ -172,32 +161,49 @@ class Dispatch:
         if not isinstance(error, KilledWorker):
             raise ScannerError(
                 ErrorCode.CLUSTER_TASK_FAILED,
-                f"A worker could not scan tile {flight.tile.name}: {error!r}.",
+                f"A worker could not scan tile {failed.tile.name}: {error!r}.",
                 "Every worker needs the same unions-scanner, and the same paths, as the machine that started the scan.",
             ) from error
-        # Of those that died while others were there too, however many a scheduler allows, one is counted.
-        self._blame(flight, error.allowed_failures + 1 if flight.worker else 1)
+        # Where other tiles were there too, one death counts, whatever number of them the scheduler allowed.
+        self._blame(failed, error.allowed_failures + 1 if failed.worker else 1)
 
-    def _blame(self, flight: Flight, deaths: int) -> None:
-        tile = flight.tile
+    def _blame(self, suspect: Assignment, deaths: int) -> None:
+        """Count workers that exited against a tile: retry it alone, or quarantine it."""
+        tile = suspect.tile
         deaths += self._deaths.get(tile.name, 0)
         self._deaths[tile.name] = deaths
-        if deaths < DEATHS or flight.worker is None:
-            log.warning("A worker died with tile %s in hand (%d of %d): tried again alone.", tile.name, deaths, DEATHS)
+        if deaths < DEATHS or suspect.worker is None:
+            log.warning(
+                "A worker exited while it had tile %s (%d of %d): retrying the tile alone.", tile.name, deaths, DEATHS
+            )
             self._suspects.append(tile)
             return
-        self._refuse(
+        self._fail(
             TileReport(
                 tile.name,
                 "failed",
-                code=KILLS_WORKERS,
-                message=f"Workers died {deaths} times while they had tile {tile.name} in hand, the last time alone.",
-                hint="Mostly memory: give workers more of it, or fewer --readers. Or scan this tile without a cluster.",
+                code=ErrorCode.TILE_KILLS_WORKERS,
+                message=f"Workers exited {deaths} times while they had tile {tile.name}, the last time alone.",
+                hint="Usually memory: give workers more of it, lower --readers, or scan this tile without a cluster.",
             )
         )
 
-    def _refuse(self, report: TileReport) -> None:
-        """The report of a failure that no worker has written down."""
+    def _take_back(self, workers: Workers) -> None:
+        """Tiles bound to a worker that is gone: Dask would wait for that worker without end."""
+        for key, bound in list(self._assignments.items()):
+            if bound.worker is None or bound.future.done() or not workers.gone(bound.worker):
+                continue
+            deaths = workers.deaths(key)
+            del self._assignments[key]
+            bound.future.cancel()
+            if deaths:
+                self._blame(bound, deaths)
+            else:
+                log.info("Worker %s was gone before it had tile %s.", bound.worker, bound.tile.name)
+                self._suspects.append(bound.tile)
+
+    def _fail(self, report: TileReport) -> None:
+        """The report of a failure that no worker has recorded."""
         self._catalogue.record_failure(report.tile, report.code, report.message, report.hint)
         self._finish(report)
 
@@ -205,74 +211,3 @@ class Dispatch:
         self.reports.append(report)
         self._progress.embedded(report.objects)
         self._progress.finished(report)
-
-    def _take_back(self, workers: Workers) -> None:
-        """Tiles bound to a worker that is no more: Dask would wait for it for ever."""
-        for key, flight in list(self._flights.items()):
-            if flight.worker is not None and workers.gone(flight.worker) and not flight.future.done():
-                deaths = workers.deaths(key)
-                del self._flights[key]
-                flight.future.cancel()
-                if deaths:
-                    self._blame(flight, deaths)
-                else:
-                    log.info("Worker %s was gone before it had tile %s.", flight.worker, flight.tile.name)
-                    self._suspects.append(flight.tile)
-
-    def _lose(self) -> None:
-        """Give out again what the scheduler had been given."""
-        for flight in self._flights.values():
-            (self._suspects if flight.worker else self._again).append(flight.tile)
-        self._flights.clear()
-
-
-class Workers:
-    """The workers there are, asked of the scheduler now and then; ``room`` is how many tiles all may have in hand."""
-
-    def __init__(self, client: Any, at_once: int) -> None:
-        self.room = 0
-        self.addresses: list[str] = []
-        self._client, self._at_once = client, at_once
-        self._missing: dict[str, int] = {}
-        self._looked = -LOOK
-        self._complained = time.monotonic()
-
-    def look(self) -> bool:
-        """Ask the scheduler, if that was some time ago; whether it was asked."""
-        if self._client.status != "running":
-            raise LostError
-        now = time.monotonic()
-        if now - self._looked < LOOK:
-            return False
-        self._looked = now
-        try:
-            threads: dict[str, int] = self._client.nthreads()
-        except OSError as error:
-            raise LostError from error
-        missing = {*self._missing, *self.addresses} - set(threads)
-        self._missing = {address: self._missing.get(address, 0) + 1 for address in missing}
-        room = sum(min(count, self._at_once) for count in threads.values())
-        if room != self.room:
-            log.info("%d workers, %d tiles at once.", len(threads), room)
-        self.addresses, self.room = list(threads), room
-        if room:
-            self._complained = now
-        elif now - self._complained > PATIENCE:
-            self._complained = now
-            log.warning("Still no worker; waiting.")
-        return True
-
-    def deaths(self, key: str) -> int:
-        """How many workers died while they had this task, where the scheduler has not given it up for that."""
-        try:
-            return int(
-                self._client.run_on_scheduler(
-                    lambda dask_scheduler: getattr(dask_scheduler.tasks.get(key), "suspicious", 0)
-                )
-            )
-        except OSError as error:
-            raise LostError from error
-
-    def gone(self, address: str) -> bool:
-        """Whether a worker was missing twice in a row: whatever Dask had to say of its tasks has come by then."""
-        return self._missing.get(address, 0) > 1

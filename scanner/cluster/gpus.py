@@ -1,8 +1,8 @@
-"""Which GPU of its machine a worker takes, whoever started it: of those it sees, the first that the fewest others have.
+"""Which GPU of its machine a worker takes: of those that it sees, the first that the fewest other workers have.
 
-Workers do not know of each other. The ones of a batch job see the same GPUs under the same numbers; dask-cuda shows
-each of its own all of them, another one first. What they share is the folder for temporary files: a GPU is taken by the
-lock of a file there, which the kernel frees when its owner dies.
+Workers have no connection to each other. Those of a batch job see the same GPUs under the same numbers; dask-cuda shows
+all GPUs to each worker, another one first. A worker takes a GPU by locking a file in the folder for temporary files.
+The kernel frees the lock when the worker exits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from scanner.encoder import session as runtime
+from scanner.encoder import session
 
 if sys.platform != "win32":
     import fcntl
@@ -24,8 +24,8 @@ _USER = "" if sys.platform == "win32" else f"{os.getuid()}-"  # on Windows the f
 
 
 @contextlib.contextmanager
-def taken(device: str, precision: str | None = None) -> Iterator[str]:
-    """``device`` with the number of a GPU, where it leaves open which, for as long as the block lasts.
+def take_device(device: str, precision: str | None = None) -> Iterator[str]:
+    """Yield ``device``, with the number of a GPU where it has none; the GPU is taken as long as the block lasts.
 
     ``auto`` is a GPU where there is one, but not for int8, which is for CPUs.
     """
@@ -34,7 +34,7 @@ def taken(device: str, precision: str | None = None) -> Iterator[str]:
     if not gpus:
         yield kind
         return
-    number, lock = _take(gpus)
+    number, lock = _lock_gpu(gpus)
     try:
         yield f"{kind}:{number}"
     finally:
@@ -42,21 +42,22 @@ def taken(device: str, precision: str | None = None) -> Iterator[str]:
 
 
 def visible() -> list[str]:
-    """The GPUs that this process sees, in CUDA's order, each by its UUID, which is the same in every process."""
-    driver, found = runtime.driver(), []
+    """UUIDs of the GPUs that this process sees, in CUDA's order; numbers may differ between processes, UUIDs do not."""
+    driver, uuids = session.driver(), []
     if driver is None:
         return []
-    for number in range(runtime.gpu_count()):
+    for number in range(session.gpu_count()):
         device, uuid = ctypes.c_int(0), ctypes.create_string_buffer(16)
         driver.cuDeviceGet(ctypes.byref(device), number)
         driver.cuDeviceGetUuid(uuid, device)
-        found.append(uuid.raw.hex())
-    return found
+        uuids.append(uuid.raw.hex())
+    return uuids
 
 
-def _take(gpus: Sequence[str]) -> tuple[int, int]:
-    """The number of a GPU, and the descriptor of its lock; where all are taken, of one that is taken again."""
+def _lock_gpu(gpus: Sequence[str]) -> tuple[int, int]:
+    """The number of a GPU, and the open descriptor of its lock; where all are taken, a GPU is shared."""
     folder, times = Path(tempfile.gettempdir()), 0
+    # First a GPU that nobody has, then one that one worker has, and so on.
     while True:
         for number, name in enumerate(gpus):
             lock = os.open(folder / f"unions-scanner-{_USER}gpu-{name}-{times}", os.O_RDWR | os.O_CREAT, 0o600)

@@ -1,4 +1,4 @@
-"""What travels to a cluster: which workers are asked for, and what each of them must know to scan tiles."""
+"""What travels to a cluster: where the workers of a scan come from, and what each of them must know to scan tiles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import Run, software
-from scanner.scan.options import DETECT, GRID, ScanOptions
+from scanner.scan.options import SOURCES, ScanOptions
 from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
 
@@ -15,11 +15,11 @@ INSTALL = "pip install 'unions-scanner[cluster]'"
 
 
 @dataclass(frozen=True)
-class Where:
-    """The workers of a scan: ``workers`` processes of this machine, or those of the Dask scheduler at ``address``.
+class WorkerSource:
+    """Where workers come from: ``workers`` processes of this machine, or the Dask scheduler at ``address``.
 
-    With ``config``, a file of Dask settings, its section ``jobqueue`` says of which batch system the ``workers`` are
-    asked; with ``cuda`` each has a GPU of this machine.
+    With ``config``, a file of Dask settings, the section ``jobqueue`` names the batch system that starts the
+    ``workers``; with the section ``cuda`` each of them has a GPU of this machine.
     """
 
     workers: int | None = None
@@ -28,7 +28,7 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkerJob:
     """What a worker must know; the same for every tile. Paths are absolute and lead to the same files everywhere.
 
     ``precision``: the number format of ``model`` (None: that of the file). ``cores``: those that a worker may take
@@ -48,23 +48,23 @@ class Work:
 
     @property
     def at_once(self) -> int:
-        """Tiles that a worker has in hand: one that is embedded, one for each reading process, one that is fetched."""
+        """Tiles in a worker at once: one is embedded, each reading process has one, and one is fetched."""
         return self.options.processes + 1 + (self.options.scratch is not None)
 
 
-def absolute(options: ScanOptions) -> ScanOptions:
+def absolute_options(options: ScanOptions) -> ScanOptions:
     """The same options for a process with another working folder."""
     scratch = options.scratch.absolute() if options.scratch else None
-    if options.sources in (DETECT, GRID):
+    if options.sources in SOURCES:
         return replace(options, scratch=scratch)
     return replace(options, sources=str(Path(options.sources).absolute()), scratch=scratch)
 
 
-def placed(tile: Tile) -> Tile:
+def absolute_tile(tile: Tile) -> Tile:
     """The same tile for a process with another working folder."""
     return replace(tile, files={band: path.absolute() for band, path in tile.files.items()})
 
 
 def not_installed(error: ImportError) -> ScannerError:
-    """Dask is not there."""
+    """The error for an environment without Dask."""
     return ScannerError(ErrorCode.CLUSTER_NOT_INSTALLED, f"Dask cannot be imported: {error}.", INSTALL)

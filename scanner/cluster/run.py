@@ -1,4 +1,4 @@
-"""A scan on a cluster, from its list to its report: what ``scanner.scan.scan_tiles`` is for one machine."""
+"""A scan on a cluster, from its list to its report: what ``scanner.scan.run`` is for one machine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import Run
 from scanner.cluster import deploy
-from scanner.cluster.dispatch import Dispatch, LostError
-from scanner.cluster.job import Where, Work, absolute
+from scanner.cluster.dispatch import Dispatch
+from scanner.cluster.job import WorkerJob, WorkerSource, absolute_options
+from scanner.cluster.workers import LostError
 from scanner.encoder.contract import MODELS, ModelFile
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
-from scanner.scan.prepare import Job
+from scanner.scan.prepare import ReaderJob
 from scanner.scan.progress import Progress, Quiet
 from scanner.scan.report import ScanReport
 from scanner.scan.run import check
@@ -39,13 +40,13 @@ def scan_tiles(
     catalogue: Catalogue,
     run: Run,
     options: ScanOptions,
-    where: Where,
+    source: WorkerSource,
     *,
     device: str = "auto",
     batch: int | None = None,
     progress: Progress | None = None,
 ) -> ScanReport:
-    """Embed every object of ``tiles`` into ``catalogue`` with the workers of ``where``; the list is taken lazily.
+    """Embed every object of ``tiles`` into ``catalogue`` with the workers of ``source``; the list is taken lazily.
 
     Rows, failures, reports and interrupts are those of a scan on one machine. The workers open their own sessions of
     ``model``, on ``device``. All machines see the same files. A tile in whose hands workers die is
@@ -53,27 +54,38 @@ def scan_tiles(
     for. Raises ``ScannerError`` for what is wrong with the set-up, here or on a worker (``cluster.*``).
     """
     began = time.perf_counter()
-    check(Job(survey, model.contract, options))
-    work = Work(
+    # The same checks as on one machine, before any worker is asked for.
+    check(ReaderJob(survey, model.contract, options))
+    job = WorkerJob(
         survey=survey,
-        options=absolute(options),
+        options=absolute_options(options),
         run=run,
         model=_portable(model.path),
         precision=model.precision,
         catalogue=catalogue.path.absolute(),
         device=device,
         batch=batch,
-        cores=max(1, usable_cores() // where.workers) if where.workers and not where.config else None,
+        cores=max(1, usable_cores() // source.workers) if source.workers and not source.config else None,
     )
     try:
-        with Interrupts() as interrupts, deploy.cluster(where, work) as connect:
-            dispatch = Dispatch(tiles, work, catalogue, progress or Quiet(), interrupts.check)
-            while not _driven(dispatch, connect, work):
-                if where.address is None:
-                    raise ScannerError(ErrorCode.CLUSTER_LOST, "The scheduler of this scan is gone.", "Run it again.")
-                log.warning("The scheduler at %s is lost: waiting for it to come back.", where.address)
+        with Interrupts() as interrupts, deploy.cluster(source, job) as connect:
+            dispatch = Dispatch(tiles, job, catalogue, progress or Quiet(), interrupts.check)
+            while True:
+                try:
+                    with _connected(connect, job) as (client, plugin):
+                        dispatch.drive(client, plugin)
+                    break
+                except LostError as error:
+                    if source.address is None:
+                        raise ScannerError(
+                            ErrorCode.CLUSTER_LOST,
+                            "The scheduler of this scan is gone.",
+                            "Run the same command to resume.",
+                        ) from error
+                    log.warning("The scheduler at %s is lost: waiting until it is back.", source.address)
     finally:
-        remove_stale(catalogue.path / "tiles")  # what workers that died left half-written
+        # Workers that were killed leave half-written files.
+        remove_stale(catalogue.path / "tiles")
     return ScanReport(tuple(dispatch.reports), time.perf_counter() - began)
 
 
@@ -82,27 +94,19 @@ def _portable(model: Path) -> str:
     return model.parent.name if model.parent.parent == MODELS else str(model.absolute())
 
 
-def _driven(dispatch: Dispatch, connect: deploy.Connect, work: Work) -> bool:
-    """Whether all is done; not if the scheduler was lost."""
-    try:
-        with _connected(connect, work) as (client, plugin):
-            dispatch.drive(client, plugin)
-    except LostError:
-        return False
-    return True
-
-
 @contextlib.contextmanager
-def _connected(connect: deploy.Connect, work: Work) -> Iterator[tuple[Any, str]]:
-    """A client whose workers know the work, under a name of its own; at the end they forget it and drop their tiles."""
+def _connected(connect: deploy.Connect, job: WorkerJob) -> Iterator[tuple[Any, str]]:
+    """A client whose workers have a plugin for the job, and its name; at the end they drop it and their tiles."""
     from scanner.cluster.worker import TileWorker
 
+    # Several scans may use the workers of one scheduler.
     plugin = f"unions-scanner-{secrets.token_hex(6)}"
     client = connect()
     try:
-        client.register_plugin(TileWorker(work), name=plugin)
+        client.register_plugin(TileWorker(job), name=plugin)
         yield client, plugin
         client.unregister_worker_plugin(plugin)
+    # A scheduler that is lost cannot be asked to drop the plugin.
     except LostError:
         raise
     except BaseException:

@@ -1,4 +1,4 @@
-"""The model file's contract: what ``encoder.onnx`` says about the pixels it wants and the vectors it gives."""
+"""The contract of a model file: what pixels ``encoder.onnx`` takes, and what vectors it gives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTRACT_VERSION = 1
 DEFAULT_MODEL = "small"
 PRECISIONS = ("fp32", "int8", "fp16")
 NEIGHBOURS = 10
-"""How many nearest neighbours are compared to say what a number format costs."""
+"""Number of nearest neighbours that are compared to measure the accuracy loss of a number format."""
 
 MODELS = Path(__file__).parents[1] / "models"
 
@@ -30,8 +30,8 @@ class Contract:
     ``bands`` are in channel order, ``pixel_scale`` is in arcsec, ``window`` is S in pixels, ``embedding_dim`` is D.
     ``mask_ratio`` is 0: an encoder that still hides patches would give another vector at every call.
 
-    ``precision`` is the number format of the weights; ``fidelity``, where that is not fp32, what it costs against fp32
-    as measured at export: ``centred_cosine``, ``least_centred_cosine``, ``neighbour_overlap``, of how many ``windows``.
+    ``precision`` is the number format of the weights; ``fidelity``, where that is not fp32, its agreement with fp32 as
+    measured at export: ``centred_cosine``, ``least_centred_cosine``, ``neighbour_overlap``, of how many ``windows``.
     """
 
     bands: tuple[str, ...]
@@ -56,7 +56,7 @@ class Contract:
 
     @property
     def cost(self) -> str:
-        """What the number format costs, in words; empty for fp32."""
+        """The accuracy loss of the number format, in words; empty for fp32."""
         if self.fidelity is None:
             return ""
         return (
@@ -68,18 +68,19 @@ class Contract:
         return json.dumps(self.to_dict(), sort_keys=True)
 
     def to_dict(self) -> dict[str, Any]:
-        found = {**asdict(self), "bands": list(self.bands), "stretch": dict(self.stretch)}
-        return found if self.fidelity else {name: value for name, value in found.items() if name != "fidelity"}
+        values = {**asdict(self), "bands": list(self.bands), "stretch": dict(self.stretch)}
+        return values if self.fidelity else {name: value for name, value in values.items() if name != "fidelity"}
 
     @classmethod
     def from_json(cls, text: str, source: str = "the model") -> Contract:
         """Parse and check ``metadata_props["scanner.contract"]``.
 
-        Raises ``ScannerError`` ``model.bad_contract`` (a key is missing or makes no sense) or ``model.version``.
+        Raises:
+            ScannerError: ``model.bad_contract`` (a key is missing or invalid), ``model.version``.
         """
         try:
-            found = json.loads(text)
-            version = found["version"]
+            values = json.loads(text)
+            version = values["version"]
             if version != CONTRACT_VERSION:
                 raise ScannerError(
                     ErrorCode.MODEL_VERSION,
@@ -87,7 +88,7 @@ class Contract:
                     "Export the checkpoint again with this release: python -m export CHECKPOINT encoder.onnx",
                 )
             # A later release may add keys. ``precision`` and ``fidelity`` are missing in files of the first one.
-            contract = read_record({f.name: found[f.name] for f in fields(cls) if f.name in found}, cls)
+            contract = read_record({f.name: values[f.name] for f in fields(cls) if f.name in values}, cls)
             contract.cost  # noqa: B018  (all its numbers are there)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _bad(source, f"its contract cannot be read: {error}") from error
@@ -102,9 +103,9 @@ class Contract:
         if self.flux_unit != "nJy":
             raise _bad(source, f"flux_unit is {self.flux_unit!r}; pixels here are in nJy")
         if self.mask_ratio != 0:
-            raise _bad(source, f"mask_ratio is {self.mask_ratio}: an encoder must see every patch")
+            raise _bad(source, f"mask_ratio is {self.mask_ratio}: an encoder must use every patch")
         if self.precision not in PRECISIONS or (self.fidelity is None) != (self.precision == "fp32"):
-            raise _bad(source, f"precision {self.precision!r} is unknown, or what it costs is not said")
+            raise _bad(source, f"precision {self.precision!r} is unknown, or its accuracy loss is missing")
 
 
 def _bad(source: str, why: str) -> ScannerError:
@@ -167,6 +168,7 @@ class ModelFile:
                 f"{path} is in {contract.precision}, not in {precision}.",
                 f"Say --precision {contract.precision}, or give the model's encoder.onnx.",
             )
+        # ``encoder_int8.onnx`` may be older than the ``encoder.onnx`` beside it.
         if path != full and read(full).weights_sha256 != contract.weights_sha256:
             raise ScannerError(
                 ErrorCode.MODEL_OTHER_WEIGHTS,
@@ -177,12 +179,12 @@ class ModelFile:
 
 
 def shipped() -> list[str]:
-    """Names of the models that come with the package."""
+    """Names of the models that ship with the package."""
     return sorted(path.parent.name for path in MODELS.glob("*/encoder.onnx"))
 
 
 def of_precision(path: Path, precision: str) -> Path:
-    """The file of another number format beside ``path``: ``encoder_int8.onnx`` beside ``encoder.onnx``."""
+    """Path of another number format beside ``path``: ``encoder_int8.onnx`` beside ``encoder.onnx``."""
     if precision == "fp32" or path.stem.endswith(f"_{precision}"):
         return path
     return path.with_stem(f"{path.stem}_{precision}")
@@ -191,14 +193,15 @@ def of_precision(path: Path, precision: str) -> Path:
 def resolve(name_or_path: str | Path, precision: str | None = None) -> Path:
     """Path of a model given as a file or as the name of a shipped one, or of its file in another number format.
 
-    Raises ``ScannerError`` ``model.missing`` where there is neither, ``model.no_precision`` without that file.
+    Raises:
+        ScannerError: ``model.missing``; ``model.no_precision`` where there is no file in that format.
     """
     path = _found(name_or_path)
     other = of_precision(path, precision or "fp32")
     if not other.is_file():
         raise ScannerError(
             ErrorCode.MODEL_NO_PRECISION,
-            f"{path.name} has no file {other.name} beside it: it is not there in {precision}.",
+            f"The model {path.name} does not exist in {precision}: there is no {other.name} beside it.",
             f"python -m export RUN FOLDER writes {other.name}; or scan with --precision fp32, which is exact.",
         )
     return other

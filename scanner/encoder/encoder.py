@@ -1,4 +1,4 @@
-"""The encoder: windows of flux to vectors, through one ONNX Runtime session."""
+"""The encoder: windows of flux to embeddings, through one ONNX Runtime session."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.encoder import session as runtime
+from scanner.encoder import session
 from scanner.encoder.buffers import INPUT, OUTPUT, Binding
 from scanner.encoder.contract import ModelFile
 from scanner.system.resources import usable_cores
@@ -22,20 +22,21 @@ Array = NDArray[np.float32]
 
 log = logging.getLogger(__name__)
 
-# Rows given to the session at once. On a CPU 16 keep the activations in the cache of a core; a GPU wants to be filled.
+# Rows per call of the session. On a CPU 16 keep the activations in the cache of a core; a GPU needs more to be busy.
 CPU_BATCH, GPU_BATCH = 16, 512
-CPU_SMALLEST = 4  # a matrix of one row takes another kernel, which adds up in another order
+# A matrix with one row takes another kernel, which adds up in another order.
+CPU_SMALLEST = 4
 GPU_CALLERS = 3
 UNIT_TOLERANCE = 1e-2
 
 
 class Encoder:
-    """A model file that was checked, and the session that runs it.
+    """A checked model file and the session that runs it.
 
-    ``path``: a file, or the name of a shipped model; ``precision``: in which number format (None: that of the file), an
-    int8 file being one for CPUs. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how many callers run at
-    once (None: one a core, or 3 on a GPU). ``batch``: rows the session sees at once, always padded to this number, so
-    that a row's vector depends neither on how many rows were asked for, nor on its neighbours, nor on the thread.
+    ``path``: a file, or the name of a shipped model; ``precision``: its number format (None: that of the file); int8
+    is for CPUs. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how many callers run at
+    once (None: one a core, or 3 on a GPU). ``batch``: rows per call of the session. Batches are always padded to
+    it, so that a row's vector depends neither on the number of rows, nor on its neighbours, nor on the thread.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ class Encoder:
         self.path, self.sha256, self.contract = file.path, file.sha256, file.contract
         if self.precision == "int8" and device == "auto":  # 8-bit products have no kernels on a GPU
             device = "cpu"
-        self._session, self.provider = runtime.open_session(self.path, device, lambda provider: _rows(batch, provider))
-        if self.precision == "int8" and self.provider != runtime.CPU:
+        self._session, self.provider = session.open_session(self.path, device, lambda provider: _rows(batch, provider))
+        if self.precision == "int8" and self.provider != session.CPU:
             raise ScannerError(
                 ErrorCode.DEVICE_PRECISION,
                 f"{self.path} is in int8, which is for CPUs.",
@@ -59,7 +60,8 @@ class Encoder:
             )
         self.batch = _rows(batch, self.provider)
         _check_graph(self._session, file, self.batch)
-        self.threads = threads or (usable_cores() if self.provider == runtime.CPU else GPU_CALLERS)
+        self.threads = threads or (usable_cores() if self.provider == session.CPU else GPU_CALLERS)
+        # Each calling thread has buffers of its own.
         self._own = threading.local()
         self._pool: ThreadPoolExecutor | None = None
         self._try_out()
@@ -71,48 +73,54 @@ class Encoder:
 
     @property
     def placement(self) -> dict[str, set[str]]:
-        """Operators by the provider that runs them, where that is a GPU: none may be on the CPU. Empty: not told."""
-        return runtime.placement(self._session) if self.provider != runtime.CPU else {}
+        """Operators by the provider that runs them, of a session on a GPU. Empty: on a CPU, or unknown."""
+        return session.placement(self._session) if self.provider != session.CPU else {}
 
     @property
     def page_locked(self) -> bool:
-        """Whether pixels go to a GPU from page-locked memory: not on a CPU, nor where the driver would not have it."""
+        """Whether pixels go to a GPU from page-locked memory: not on a CPU, nor where the driver refuses."""
         return self._binding().page_locked
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Bands, rows and columns of one window: [B, S, S]."""
+        """Shape of one window, [B, S, S]: bands, rows, columns."""
         return len(self.contract.bands), self.contract.window, self.contract.window
 
     def embed(self, flux: Array) -> Array:
-        """``flux`` [N, B, S, S] in nJy, NaN for no data, to unit vectors [N, D]; batches run in ``threads`` threads.
+        """Embed windows; batches run in ``threads`` threads.
 
-        A row whose vector is not finite or not of unit length comes back as NaN throughout.
+        ``flux`` is [N, B, S, S] in nJy, NaN for no data; returned are unit vectors [N, D]. A row whose vector is not
+        finite or not of unit length is all NaN.
+
+        Raises:
+            ValueError: The windows have another shape.
+            ScannerError: ``encoder.failed``.
         """
         if flux.ndim != 4 or flux.shape[1:] != self.shape:
             raise ValueError(f"flux has shape {flux.shape}, the model takes [N, {', '.join(map(str, self.shape))}]")
         out = np.empty((len(flux), self.contract.embedding_dim), np.float32)
+        # One thread per batch: the session itself runs in the thread that calls it.
         starts = range(0, len(flux), self.batch)
         if self.threads == 1 or len(starts) < 2:
             for start in starts:
-                self._into(flux, start, out)
+                self._embed_into(flux, start, out)
         else:
-            for _ in self._callers().map(lambda start: self._into(flux, start, out), starts):
+            for _ in self._callers().map(lambda start: self._embed_into(flux, start, out), starts):
                 pass
         return out
 
-    def room(self) -> Array:
-        """Room of the calling thread for a batch, [batch, B, S, S]: ``embed_batch`` takes what is there as it is."""
-        return self._binding().room
+    def buffer(self) -> Array:
+        """Memory of the calling thread for a batch, [batch, B, S, S], which ``embed_batch`` takes without a copy."""
+        return self._binding().flux
 
     def embed_batch(self, flux: Array) -> Array:
-        """As ``embed`` for at most ``batch`` rows, in the caller's own thread; any number of threads may call it."""
+        """As ``embed`` for at most ``batch`` windows, in the calling thread; any number of threads may call it."""
         try:
             vectors = self._binding().run(flux)
         except Exception as error:  # the binding raises a class of its own for each status code
             why = f"ONNX Runtime failed on {len(flux)} windows: {str(error).splitlines()[0]}"
-            raise ScannerError(ErrorCode.ENCODER_FAILED, why, "Out of memory? Give a smaller --batch.") from error
-        return _without_garbage(vectors)
+            raise ScannerError(ErrorCode.ENCODER_FAILED, why, "If memory is short, lower --batch.") from error
+        return _checked(vectors)
 
     def close(self) -> None:
         """Stop the threads that ``embed`` started."""
@@ -128,7 +136,7 @@ class Encoder:
     ) -> None:
         self.close()
 
-    def _into(self, flux: Array, start: int, out: Array) -> None:
+    def _embed_into(self, flux: Array, start: int, out: Array) -> None:
         out[start : start + self.batch] = self.embed_batch(flux[start : start + self.batch])
 
     def _binding(self) -> Binding:
@@ -136,8 +144,8 @@ class Encoder:
         if not hasattr(self._own, "binding"):
             dim = self.contract.embedding_dim
             self._own.binding = Binding(self._session, self.provider, self.batch, self.shape, dim)
-        found: Binding = self._own.binding
-        return found
+        binding: Binding = self._own.binding
+        return binding
 
     def _callers(self) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -145,8 +153,9 @@ class Encoder:
         return self._pool
 
     def _try_out(self) -> None:
-        """One batch of noise, gaps and nothing at all must give unit vectors; else ``model.bad_output``."""
+        """A batch of noise, of gaps and without any data must give unit vectors; else ``model.bad_output``."""
         flux = np.random.default_rng(0).normal(0.0, 100.0, (min(3, self.batch), *self.shape)).astype(np.float32)
+        # The second window has no data in its first band, the third none at all.
         flux[1:2, 0] = np.nan
         flux[2:3] = np.nan
         try:
@@ -158,47 +167,50 @@ class Encoder:
         if not np.isfinite(vectors).all():
             raise ScannerError(
                 ErrorCode.MODEL_BAD_OUTPUT,
-                f"{self.path} gives vectors that are not finite or not of unit length on windows with gaps.",
-                "The graph must deal with NaN and normalise: python -m export CHECKPOINT encoder.onnx",
+                f"{self.path} gives vectors that are not finite or not of unit length for cutouts with gaps.",
+                "The graph must replace NaN and normalise: export it with python -m export CHECKPOINT encoder.onnx",
             )
 
 
 def log_cost(model: Encoder | ModelFile) -> None:
-    """Say once what a number format other than fp32 costs, as the model's contract has it from its export."""
+    """Log the accuracy loss of a number format other than fp32, as the contract has it from the export."""
     contract = model.contract
     if contract.cost:
         log.info("%s: %s. A catalogue holds one format only.", contract.precision, contract.cost)
-    if contract.precision == "fp16" and isinstance(model, Encoder) and model.provider == runtime.CPU:
-        log.warning("On a CPU fp16 is slower than fp32; it is for GPUs.")
+    if contract.precision == "fp16" and isinstance(model, Encoder) and model.provider == session.CPU:
+        log.warning("On a CPU fp16 is slower than fp32; use it on GPUs.")
 
 
-def _without_garbage(vectors: Array) -> Array:
+def _checked(vectors: Array) -> Array:
+    """The vectors [n, D], with NaN for those that are not finite or not of unit length."""
     length = np.linalg.norm(vectors, axis=1)
-    good = np.abs(length - 1.0) < UNIT_TOLERANCE  # NaN and infinity compare false
+    good = np.abs(length - 1.0) < UNIT_TOLERANCE  # false for NaN and infinity
     if not good.all():
         vectors = np.where(good[:, None], vectors, np.float32(np.nan))
     return vectors
 
 
 def _rows(batch: int | None, provider: str) -> int:
-    """Rows of a session's batch, as asked for or as measured for the provider."""
-    return max(batch or CPU_BATCH, CPU_SMALLEST) if provider == runtime.CPU else batch or GPU_BATCH
+    """Rows per call of the session; by default as measured for the provider."""
+    return max(batch or CPU_BATCH, CPU_SMALLEST) if provider == session.CPU else batch or GPU_BATCH
 
 
-def _check_graph(session: Any, file: ModelFile, rows: int) -> None:
-    """The contract must describe the graph's own input and output; ``rows`` may be fixed in it."""
+def _check_graph(onnx_session: Any, file: ModelFile, rows: int) -> None:
+    """Compare the contract with the graph's own input and output; the graph may be fixed to ``rows``."""
     contract = file.contract
     expected = {
         INPUT: ["N", len(contract.bands), contract.window, contract.window],
         OUTPUT: ["N", contract.embedding_dim],
     }
-    found = {node.name: (node.type, list(node.shape)) for node in (*session.get_inputs(), *session.get_outputs())}
+    nodes = {
+        node.name: (node.type, list(node.shape)) for node in (*onnx_session.get_inputs(), *onnx_session.get_outputs())
+    }
     for name, shape in expected.items():
-        kind, dims = found.pop(name, ("nothing", []))
+        kind, dims = nodes.pop(name, ("nothing", []))
         if kind != "tensor(float)" or dims[1:] != shape[1:] or (isinstance(dims[0], int) and dims[0] != rows):
             raise _disagrees(file.path, f"{name} is {kind} {dims}, its contract says float32 {shape}")
-    if found:
-        raise _disagrees(file.path, f"it also has {', '.join(found)}")
+    if nodes:
+        raise _disagrees(file.path, f"it also has {', '.join(nodes)}")
 
 
 def _disagrees(path: Path, why: str) -> ScannerError:

@@ -26,17 +26,17 @@ def read_metadata(path: Path) -> dict[str, str]:
         ValueError: The file is not an ONNX model.
         OSError: The file cannot be read.
     """
-    found: dict[str, str] = {}
+    metadata: dict[str, str] = {}
     with path.open("rb") as file:
         numbers = set()
         for number, entry in _fields(file, path.stat().st_size, _METADATA):
             numbers.add(number)
             if number == _METADATA:
                 pair = dict(_fields(io.BytesIO(entry), len(entry), _KEY, _VALUE))
-                found[pair.get(_KEY, b"").decode()] = pair.get(_VALUE, b"").decode()
+                metadata[pair.get(_KEY, b"").decode()] = pair.get(_VALUE, b"").decode()
     if _GRAPH not in numbers:
         raise ValueError("it has no graph")
-    return found
+    return metadata
 
 
 def _fields(file: IO[bytes], size: int, *wanted: int) -> Iterator[tuple[int, bytes]]:

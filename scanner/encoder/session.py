@@ -1,4 +1,4 @@
-"""ONNX Runtime as it is installed here: which package, which device, and a session that runs where it was asked to."""
+"""ONNX Runtime as it is installed: its package, the devices, and sessions that run on the requested one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from scanner.system.signals import Interrupts
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
-DEVICES = "auto, cpu, cuda, cuda:N or tensorrt"
+DEVICES = ("auto", "cpu", "cuda", "cuda:N", "tensorrt")
 INSTALL_CUDA = "pip install 'unions-scanner[cuda]'"
 
 _ERROR, _FATAL = 3, 4  # ONNX Runtime's levels of logging
@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 def load() -> Any:
     """The ``onnxruntime`` module; ``runtime.missing`` or ``runtime.broken`` where it cannot be used."""
     try:
-        with Interrupts() as interrupts:  # in the middle of a compiled module, they would look like a broken one
+        # An interrupt in the middle of a compiled module would look like a broken installation.
+        with Interrupts() as interrupts:
             import onnxruntime
         interrupts.check()
     except ImportError as error:
@@ -42,21 +43,22 @@ def load() -> Any:
             "ONNX Runtime is not installed.",
             "pip install onnxruntime-gpu (Linux, Windows) or onnxruntime (macOS); not both.",
         ) from error
-    if not hasattr(onnxruntime, "InferenceSession"):  # what uninstalling one of two overlapping packages leaves behind
+    # Uninstalling one of two overlapping packages leaves an empty module.
+    if not hasattr(onnxruntime, "InferenceSession"):
         raise ScannerError(ErrorCode.RUNTIME_BROKEN, "The installed ONNX Runtime is incomplete.", _reinstall())
     return onnxruntime
 
 
 def distributions() -> list[str]:
-    """Names of the installed packages that own the module ``onnxruntime``."""
-    found = []
+    """Names of the installed packages that provide the module ``onnxruntime``."""
+    names = []
     for name in ("onnxruntime", "onnxruntime-gpu"):
         try:
             importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def open_session(
@@ -65,14 +67,14 @@ def open_session(
     rows: Callable[[str], int] | None = None,
     optimise: bool = True,
 ) -> tuple[Any, str]:
-    """A session on ``device`` and the name of the provider that really runs it.
+    """A session on ``device``, and the name of the provider that runs it.
 
-    ``auto`` is CUDA where there is a GPU that works, else the CPU. ``rows`` says how many a provider is given at once:
-    on a GPU the graph is fixed to it, so that nothing is left in it that asks for a shape, which a CPU would answer.
-    ``optimise``: False to read a file only.
+    ``auto`` is CUDA where there is a GPU that works, else the CPU. ``rows`` gives the rows of a batch for a provider:
+    on a GPU the graph is fixed to them, because operators that ask for a shape would run on the CPU. ``optimise``:
+    False to read a file only.
 
     Raises:
-        ScannerError: ``device.unknown``, ``device.unavailable`` (asked for a GPU that did not come),
+        ScannerError: ``device.unknown``, ``device.unavailable`` (there is no such GPU, or it does not work),
             ``model.unreadable``.
     """
     runtime = load()
@@ -88,52 +90,54 @@ def open_session(
         raise _unavailable(device, f"this ONNX Runtime has no {wanted}")
     if wanted == TENSORRT:
         engines().mkdir(parents=True, exist_ok=True)
-    with _overheard(runtime) as said:
-        if hasattr(runtime, "preload_dlls"):  # the CUDA libraries of the environment's own wheels
+    with _output_of(runtime) as output:
+        # Load the CUDA libraries of the environment's own wheels.
+        if hasattr(runtime, "preload_dlls"):
             runtime.preload_dlls()
         options = _options(runtime, rows(wanted) if rows else None, optimise)
         session = _session(runtime, path, [*providers, CPU], options)
     # ONNX Runtime falls back to the CPU: only the session itself knows.
     if wanted not in session.get_providers():
-        why = said.getvalue().strip().partition("\n")[0] or "its libraries did not load, or there is no such GPU"
+        why = output.getvalue().strip().partition("\n")[0] or "its libraries did not load, or there is no such GPU"
         raise _unavailable(device, why.rstrip("."))
-    if astray := placement(session).get(CPU):
-        log.warning("Slower than need be: %s run on the CPU, not on %s.", ", ".join(sorted(astray)), device)
+    if on_cpu := placement(session).get(CPU):
+        log.warning("Some operators run on the CPU, not on %s, which is slow: %s.", device, ", ".join(sorted(on_cpu)))
     return session, wanted
 
 
 def place(session: Any, provider: str) -> tuple[str, int]:
-    """Where a session's buffers are, in ONNX Runtime's words: ``("cpu", 0)``, ``("cuda", 1)``."""
+    """Device of a session's buffers, as ONNX Runtime names it: ``("cpu", 0)``, ``("cuda", 1)``."""
     if provider == CPU:
         return "cpu", 0
     return "cuda", int(session.get_provider_options()[provider].get("device_id", 0))
 
 
 def placement(session: Any) -> dict[str, set[str]]:
-    """Operators of a GPU's session by the provider that runs them; empty where this ONNX Runtime does not tell."""
-    found: dict[str, set[str]] = {}
+    """Operators of a GPU's session by the provider that runs them; empty where this ONNX Runtime cannot list them."""
+    operators: dict[str, set[str]] = {}
     if hasattr(session, "get_provider_graph_assignment_info"):
         for part in session.get_provider_graph_assignment_info():
-            found.setdefault(part.ep_name, set()).update(node.op_type for node in part.get_nodes())
-    return found
+            operators.setdefault(part.ep_name, set()).update(node.op_type for node in part.get_nodes())
+    return operators
 
 
 def driver() -> Any | None:
-    """NVIDIA's driver, ready to be called; None where there is none. Loads no CUDA runtime."""
+    """NVIDIA's driver, initialised; None where there is none. Loads no CUDA runtime."""
     if sys.platform == "darwin":
         return None
     try:
-        found = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
         return None
-    return found if found.cuInit(0) == 0 else None
+    return library if library.cuInit(0) == 0 else None
 
 
 def gpu_count() -> int:
     """Number of NVIDIA GPUs that the driver reports; 0 without a driver."""
-    count, asked = ctypes.c_int(0), driver()
-    ready = asked is not None and asked.cuDeviceGetCount(ctypes.byref(count)) == 0
-    return count.value if ready else 0
+    count, library = ctypes.c_int(0), driver()
+    if library is None or library.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value
 
 
 def _automatic(runtime: Any, path: Path, rows: Callable[[str], int] | None) -> tuple[Any, str]:
@@ -151,37 +155,38 @@ def gpu_providers(device: str, half: bool = False) -> list[tuple[str, dict[str, 
     """Providers of a GPU with their options, the wanted one first; ``half``: for a float16 file. ``device.unknown``."""
     name, _, number = device.partition(":")
     if name not in ("cuda", "tensorrt") or (number and not number.isdecimal()) or device.endswith(":"):
-        raise ScannerError(ErrorCode.DEVICE_UNKNOWN, f"There is no device {device!r}.", f"Choose {DEVICES}.")
+        hint = f"Choose one of {', '.join(DEVICES)}."
+        raise ScannerError(ErrorCode.DEVICE_UNKNOWN, f"There is no device {device!r}.", hint)
     place = {"device_id": int(number or 0)}
-    # TF32 would make "fp32" on a GPU something else than on a CPU. Memory grows by what is asked for: others share it.
+    # TF32 would make "fp32" on a GPU less exact than on a CPU. Memory grows by what is needed: others share the GPU.
     cuda = (CUDA, {**place, "use_tf32": 0, "arena_extend_strategy": "kSameAsRequested"})
-    # Engines take minutes to build, and are kept for the next scan.
-    kept = {"trt_engine_cache_enable": True, "trt_timing_cache_enable": True, "trt_engine_cache_path": str(engines())}
-    tensorrt = (TENSORRT, {**place, **kept, "trt_fp16_enable": half, "trt_timing_cache_path": str(engines())})
+    # Engines take minutes to build, so they are cached for the next scan.
+    cache = {"trt_engine_cache_enable": True, "trt_timing_cache_enable": True, "trt_engine_cache_path": str(engines())}
+    tensorrt = (TENSORRT, {**place, **cache, "trt_fp16_enable": half, "trt_timing_cache_path": str(engines())})
     return [cuda] if name == "cuda" else [tensorrt, cuda]
 
 
 def engines() -> Path:
-    """The user's folder for TensorRT engines."""
+    """Cache folder for TensorRT engines."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "unions-scanner" / "tensorrt"
 
 
 @contextlib.contextmanager
-def _overheard(runtime: Any) -> Iterator[io.StringIO]:
-    """Keep what ONNX Runtime prints to stdout, and silence its log: what matters of it goes into one error."""
-    said = io.StringIO()
+def _output_of(runtime: Any) -> Iterator[io.StringIO]:
+    """Capture what ONNX Runtime prints to stdout, and silence its log: what matters goes into one error."""
+    output = io.StringIO()
     runtime.set_default_logger_severity(_FATAL)
     try:
-        with contextlib.redirect_stdout(said):
-            yield said
+        with contextlib.redirect_stdout(output):
+            yield output
     finally:
         runtime.set_default_logger_severity(_ERROR)
 
 
 def _options(runtime: Any, rows: int | None, optimise: bool) -> Any:
     options = runtime.SessionOptions()
-    # One thread a call and as many callers as cores: faster than ONNX Runtime's own pool, and bit-stable.
+    # One thread per call and one caller per core: faster than ONNX Runtime's own pool, and reproducible to the bit.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERROR
@@ -215,6 +220,6 @@ def _unavailable(device: str, why: str) -> ScannerError:
 
 def _reinstall() -> str:
     return (
-        f"Installed: {' and '.join(distributions()) or 'nothing'}. Together they break each other: "
+        f"Installed: {' and '.join(distributions()) or 'nothing'}. They overwrite each other: "
         f"pip uninstall onnxruntime onnxruntime-gpu, then {INSTALL_CUDA}."
     )

@@ -1,10 +1,9 @@
-"""Figures of a map: coloured by magnitude, colour and size, and with the objects' own cutouts placed on it."""
+"""Figures of a map: its objects by magnitude, colour and size, and their cutouts placed on it."""
 
 from __future__ import annotations
 
-import importlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from catalogs.atomic import replacing
-from catalogs.errors import ErrorCode, ScannerError
-from scanner.figures.gallery import rgb
+from catalogs.errors import ScannerError
+from scanner.figures.canvas import open_figure, save_figure
+from scanner.figures.composite import compose_rgb
 from scanner.survey.bands import COLOURS
 from scanner.windows.by_position import Flux, WindowReader
 
@@ -26,131 +25,117 @@ log = logging.getLogger(__name__)
 Floats = npt.NDArray[np.floating]
 
 SCALES = ("viridis_r", "plasma", "cividis")
-"""Even in lightness and told apart with any colour vision."""
+"""Perceptually uniform, and distinct with any colour vision."""
 CELLS = 22
 """Cutouts across a map."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One number for each object (NaN: unknown) and what it is called."""
+    """One number for each object (NaN: unknown), and its label."""
 
     label: str
     values: Floats
 
 
 def columns(names: Sequence[str]) -> list[str]:
-    """Columns of a catalogue that the figures take."""
+    """List the columns of a catalogue that the figures need."""
     fluxes = [name for name in names if name.startswith("mag_")]
     return ["object_id", "tile", "ra", "dec", *fluxes, "flux_radius", "snr"]
 
 
 def quantities(table: Table, bands: Sequence[str]) -> list[Quantity]:
-    """Magnitude, colour and size; the colour is that of the first pair of bands in which most objects are known."""
-    found = [Quantity("magnitude (AB)", np.asarray(table["mag_auto"], float))]
+    """Take magnitude, colour and size; the colour is the first one that most objects have."""
+    taken = [Quantity("magnitude (AB)", np.asarray(table["mag_auto"], float))]
     for blue, red in COLOURS:
         if {blue, red} <= set(bands):
             colour = np.asarray(table[f"mag_{blue}"], float) - np.asarray(table[f"mag_{red}"], float)
             if np.isfinite(colour).mean() > 0.5:
-                found.append(Quantity(f"{blue} - {red} (mag)", colour))
+                taken.append(Quantity(f"{blue} - {red} (mag)", colour))
                 break
-    return [*found, Quantity("half-light radius (arcsec)", np.asarray(table["flux_radius"], float))]
+    return [*taken, Quantity("half-light radius (arcsec)", np.asarray(table["flux_radius"], float))]
 
 
 def draw_quantities(places: Floats, shown: Sequence[Quantity], title: str, path: Path) -> None:
-    """A panel for each quantity, every object a dot at ``places`` [N, 2]; a PNG at ``path``.
+    """Draw a panel for each quantity, with every object a dot at ``places`` [N, 2], as PNG.
 
     Colours span the 2nd to the 98th percentile; objects without a value are drawn first, in grey.
     """
     low, high = _extent(places)
-    figure, axes = _figure(len(shown), 5.4, 1.2 + 5.2 * float(np.clip((high - low)[1] / (high - low)[0], 0.5, 1.5)))
+    figure, axes = open_figure(len(shown), 5.4, 1.2 + 5.2 * float(np.clip((high - low)[1] / (high - low)[0], 0.5, 1.5)))
+    # Dots shrink with their number, so that dense regions stay readable.
     size = float(np.clip(25_000 / max(len(places), 1), 0.4, 16))
     for panel, quantity, scale in zip(axes, shown, SCALES, strict=False):
-        known = np.isfinite(quantity.values)
-        dark, light = np.percentile(quantity.values[known], [2, 98]) if known.any() else (0.0, 1.0)
-        panel.scatter(*places[~known].T, s=size, c="0.8", linewidths=0, rasterized=True)
-        colour = {"c": quantity.values[known], "cmap": scale, "vmin": dark, "vmax": light}
-        dots = panel.scatter(*places[known].T, s=size, linewidths=0, rasterized=True, **colour)
+        valid = np.isfinite(quantity.values)
+        dark, light = np.percentile(quantity.values[valid], [2, 98]) if valid.any() else (0.0, 1.0)
+        panel.scatter(*places[~valid].T, s=size, c="0.8", linewidths=0, rasterized=True)
+        colour = {"c": quantity.values[valid], "cmap": scale, "vmin": dark, "vmax": light}
+        dots = panel.scatter(*places[valid].T, s=size, linewidths=0, rasterized=True, **colour)
         figure.colorbar(dots, ax=panel, location="bottom", shrink=0.85, pad=0.03, extend="both", label=quantity.label)
         _bare(panel, low, high)
     figure.suptitle(f"{title}: {len(places):,} objects")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def draw_cutouts(places: Floats, table: Table, stamps: WindowReader, title: str, path: Path) -> int:
-    """The map with cutouts where the objects are, as many as fit side by side; returns how many were drawn.
+def draw_cutouts(places: Floats, table: Table, reader: WindowReader, title: str, path: Path) -> int:
+    """Draw the map with cutouts at the places of objects, as many as fit side by side; returns their number.
 
-    Of the objects in a cell of the map the one of the highest signal to noise stands for all. Those whose pixels are
-    not at hand leave their cell empty.
+    In each cell of the map the object of the highest signal to noise is drawn. A cell is empty if there are no pixels
+    of it.
     """
-    figure, (panel,) = _figure(1, 11, 11.4)
+    figure, (panel,) = open_figure(1, 11, 11.4)
     panel.set_facecolor("0.07")
     panel.scatter(*places.T, s=2, c="0.45", linewidths=0, rasterized=True)
     drawn = 0
     corner, step = _cells(places)
     for row, cell in _representatives(places, np.asarray(table["snr"], float), corner, step):
-        flux = _window(table[row], stamps)
+        flux = _window(table[row], reader)
         if flux is None or not np.isfinite(flux).any():
             continue
         left, low = corner + cell * step
+        # A gap between neighbouring cutouts.
         inset = 0.04 * step
         extent = (left + inset[0], left + step[0] - inset[0], low + inset[1], low + step[1] - inset[1])
-        panel.imshow(rgb(flux, stamps.bands), extent=extent, interpolation="bicubic", zorder=2)
+        panel.imshow(compose_rgb(flux, reader.bands), extent=extent, interpolation="bicubic", zorder=2)
         drawn += 1
-    _bare(panel, corner, corner + CELLS * step)  # imshow has set limits of its own
+    # After imshow, which sets limits of its own.
+    _bare(panel, corner, corner + CELLS * step)
     figure.suptitle(f"{title}: {drawn:,} of {len(places):,} objects, each for its neighbourhood")
-    _save(figure, path)
+    save_figure(figure, path)
     return drawn
 
 
 def _extent(places: Floats) -> tuple[Floats, Floats]:
-    """Corners of a rectangle around all places, a little wider than they are."""
+    """Find the corners of a rectangle around all places, with a small edge."""
     low, high = places.min(axis=0), places.max(axis=0)
     edge = 0.03 * np.maximum(high - low, 1e-6)
     return low - edge, high + edge
 
 
 def _cells(places: Floats) -> tuple[Floats, Floats]:
-    """Lower left corner of a square around all places, and the sides of one of its ``CELLS`` by ``CELLS`` cells."""
+    """Find the lower left corner of a square around all places, and the sides of one of its cells."""
     low, high = _extent(places)
     side = float((high - low).max())
     return (low + high - side) / 2, np.full(2, side / CELLS)
 
 
 def _representatives(places: Floats, snr: Floats, corner: Floats, step: Floats) -> list[tuple[int, npt.NDArray[Any]]]:
-    """For each cell that has objects, the number of the one with the highest signal to noise, and the cell."""
+    """Find for each cell with objects the number of the one with the highest signal to noise, and the cell."""
     cells = np.clip(((places - corner) / step).astype(int), 0, CELLS - 1)
+    # By cell, and within it by falling signal to noise: the first of each cell is drawn.
     order = np.lexsort((-np.nan_to_num(snr), cells[:, 1], cells[:, 0]))
     _, first = np.unique(cells[order], axis=0, return_index=True)
     return [(int(order[index]), cells[order[index]]) for index in first]
 
 
-def _window(row: Row, stamps: WindowReader) -> Flux | None:
+def _window(row: Row, reader: WindowReader) -> Flux | None:
     try:
-        return stamps.of(str(row["tile"]), float(row["ra"]), float(row["dec"]))
+        return reader.of(str(row["tile"]), float(row["ra"]), float(row["dec"]))
     except ScannerError as error:
         log.debug("object %s is not drawn: %s", row["object_id"], error.message)
         return None
 
 
-def _figure(panels: int, width: float, height: float) -> tuple[Any, list[Any]]:
-    """A matplotlib figure without a display, and its panels in a row."""
-    try:
-        module = importlib.import_module("matplotlib.figure")
-        importlib.import_module("matplotlib.backends.backend_agg")
-    except ImportError as error:
-        hint = "pip install 'unions-scanner[maps]'"
-        raise ScannerError(ErrorCode.MAP_NOT_INSTALLED, "matplotlib is not installed.", hint) from error
-    make: Callable[..., Any] = module.Figure
-    figure = make(figsize=(width * panels, height), layout="constrained")
-    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
-
-
 def _bare(panel: Any, low: Floats, high: Floats) -> None:
-    """No ticks: the axes of a map have no unit. Equal scales, from one corner to the other."""
+    """Remove the ticks, since the axes of a map have no unit, and set equal scales from one corner to the other."""
     panel.set(xticks=[], yticks=[], xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
-
-
-def _save(figure: Any, path: Path) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)

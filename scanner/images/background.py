@@ -62,6 +62,7 @@ class Background:
             return None
         typical = mesh.typical
         smooth = filtered.typical / typical if filtered and typical > 0 else WHITE
+        # Cells filled with one value have a level, but their noise says nothing.
         uniform = (mesh.noise < _WEAK * typical) & (mesh.same > _SAME)
         parts = (mesh.level, usable), (mesh.noise, usable & ~uniform)
         level, noise = (median_filter(_fill(*part), 3, mode="nearest") for part in parts)
@@ -77,6 +78,7 @@ class Background:
             down, across = (_place(at[some], length) for at, length in zip((y, x), self.level.shape, strict=True))
             # The spline is separable: its values down the columns [N, columns] times its weights across them.
             level[some] = (_spline(self.level, down) * _spline(np.eye(self.level.shape[1]), across)).sum(axis=1)
+            # Noise: bilinear between the four nearest cells.
             top, left = down.astype(np.intp), across.astype(np.intp)
             lower, right = (np.minimum(cell + 1, n - 1) for cell, n in zip((top, left), self.noise.shape, strict=True))
             down, across = down - top, across - left
@@ -96,6 +98,7 @@ class Background:
             for part, length in zip(region, self.level.shape, strict=True)
         )
         (high, wide), (height, width) = self.level.shape, (part.stop - part.start for part in region)
+        # Both are separable, so the values of all blocks are products of small matrices: [blocks down, blocks across].
         levels = _spline(self.level, down) @ _spline(np.eye(wide), across).T
         noises = _line(down, high) @ self.noise @ _line(across, wide).T
         for row, pair in enumerate(zip(levels.astype(np.float32), noises.astype(np.float32), strict=True)):

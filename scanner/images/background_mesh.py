@@ -92,11 +92,12 @@ class Mesh:
         side = MESH // STEP, MESH // STEP
         weights = None if variance is None else variance[::STEP, ::STEP]
         parts = _rows_of_cells(data[::STEP, ::STEP], weights, side[0])
-        return cls.joined([_measure(part, side) for part in parts])
+        return cls.join([_measure(part, side) for part in parts])
 
     @classmethod
     def of_filtered(cls, data: Image, variance: Image | None = None) -> Mesh:
         """Measure the cells after the detection filter, on fewer pixels."""
+        # Only the rows and columns that are used are filtered: first along the columns, then along the rows.
         down, across = _FILTERED_STEPS
         side = MESH // down, MESH // across
         meshes = []
@@ -105,7 +106,7 @@ class Mesh:
             lines: Image = sum(weight * part[at : height + at : down] for at, weight in enumerate(FILTER))
             image: Image = sum(weight * lines[:, at : width + at : across] for at, weight in enumerate(FILTER))
             meshes.append(_measure(image, side))
-        return cls.joined(meshes)
+        return cls.join(meshes)
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -120,7 +121,7 @@ class Mesh:
         return float(np.median(noise)) if len(noise) else 0.0
 
     @classmethod
-    def joined(cls, parts: Sequence[Mesh]) -> Mesh:
+    def join(cls, parts: Sequence[Mesh]) -> Mesh:
         """The cells of an image of which ``parts`` are whole rows of cells, from the first to the last."""
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
@@ -151,10 +152,12 @@ def _measure(image: Image, side: tuple[int, int]) -> Mesh:
                 whole[: cells.shape[0], : cells.shape[1]] = cells
                 cells = whole
             cells = cells.reshape(high, -1, wide)  # [rows of a cell, N, columns of a cell]
+            # Each cell has a scale of its own, so that 16 bits resolve its noise and reach its objects.
             middle[some], width[some] = _scales(cells)
             coded, without_data = _code(cells, middle[some], width[some])
             codes[some] = coded.swapaxes(0, 1)
             count[some] -= without_data
+    # Stable means radix sort for 16-bit integers.
     flat = codes.reshape(rows * columns, size)
     flat.sort(axis=1, kind="stable")
     level, noise, same = (values.reshape(rows, columns) for values in modes(flat, count.ravel()))
@@ -209,6 +212,7 @@ def modes(cells: Codes, count: Counts) -> tuple[Floats, Floats, Floats]:
     filled = np.flatnonzero(count)
     if not len(filled):
         return level, noise, same
+    # Pixels that have the median's code, as a share: 1 for a cell that was filled with one value.
     usual = cells[filled, count[filled] // 2].astype(np.float64)
     below, through = (_place(cells, filled, count[filled], code) for code in (usual, usual + 1))
     same[filled] = (through - below) / count[filled]
@@ -229,6 +233,7 @@ def modes(cells: Codes, count: Counts) -> tuple[Floats, Floats, Floats]:
 
     first, last = first[filled], last[filled]
     median, sigma = _median_and_width(cells, filled, first, last)
+    # Source Extractor's estimate of the mode; the median where objects crowd the cell and the two disagree.
     mean = _sums(cells, filled, first, last) / (last - first)
     crowded = np.abs(mean - median) > _CROWDED * sigma
     level[filled], noise[filled] = np.where(crowded, median, 2.5 * median - 1.5 * mean), sigma
@@ -237,6 +242,7 @@ def modes(cells: Codes, count: Counts) -> tuple[Floats, Floats, Floats]:
 
 def _sums(cells: Codes, each: Counts, first: Counts, last: Counts) -> Floats:
     """The sum of some cells' pixels from ``first`` to ``last``."""
+    # reduceat sums from each edge to the next: every second sum is of pixels between two cells, and is dropped.
     begin = each * cells.shape[1]
     edges = np.stack([begin + first, begin + last], axis=1).ravel()
     if edges[-1] == cells.size:
@@ -259,6 +265,7 @@ def _quantile(cells: Codes, each: Counts, first: Counts, last: Counts, share: fl
     before, after = np.maximum(middle - many, first), np.minimum(middle + many, last - 1)
     frequent = np.flatnonzero((cells[each, before] == code) | (cells[each, after] == code))
     if len(frequent):
+        # Rounded values stand for all that were rounded to them: evenly from halfway below to halfway above.
         some, low, high, this = each[frequent], first[frequent], last[frequent], code[frequent]
         left, right = np.maximum(_place(cells, some, high, this), low), _place(cells, some, high, this + 1)
         below, above = (cells[some, np.clip(at, low, high - 1)].astype(np.float64) for at in (left - 1, right))

@@ -77,6 +77,7 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
         )
     check_size(image, path)
     wcs = read_wcs(image, path)
+    # Mask and variance must be on the image's pixels.
     mask = _open_plane(stack, band.mask, _names(band, band.variance), hdus, path, image.shape)
     # An inverse variance is read in any case: where it is 0 there is no data.
     is_weight = band.variance is not None and band.variance.inverse
@@ -179,6 +180,7 @@ def _read_mask(source: BandFile) -> Iterator[tuple[slice, NDArray[np.bool_]]]:
     plane, hdu = source.band.mask, source.mask
     if plane is None or hdu is None:
         return
+    # MP_NAME cards number the bits of a mask plane in LSST and HSC files.
     numbers = {int(hdu.header.get(f"MP_{name}", number)) for name, number in plane.bits.items()}
     bits = np.uint64(sum(1 << number for number in numbers if 0 <= number < MASK_BITS))
     for rows, values in read_rows(hdu, source.region):

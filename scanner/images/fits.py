@@ -99,13 +99,13 @@ def _expand(path: Path, stream: Any) -> bytes:
 def find_image(hdus: fits.HDUList, hdu_names: Hdu, other_planes: Collection[int | str] = ()) -> Any | None:
     """The first HDU of ``hdu_names`` (an index, an EXTNAME or an EXTTYPE) that is a two-dimensional image, or None.
 
-    An HDU with a name of ``other_planes`` is not found by its index: it says itself that it is another plane.
+    An HDU with a name of ``other_planes`` is not found by its index: its header says that it is another plane.
     """
     others = {str(name).upper() for name in other_planes}
-    for wanted in hdu_names:
+    for place in hdu_names:
         for index, hdu in enumerate(hdus):
             names = {hdu.name, _type(hdu)}
-            matches = not names & others if wanted == index else str(wanted).upper() in names
+            matches = not names & others if place == index else str(place).upper() in names
             if matches and hdu.is_image and len(hdu.shape) == 2 and 0 not in hdu.shape:
                 return hdu
     return None

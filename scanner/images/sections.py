@@ -89,6 +89,7 @@ def cut_sections(shape: tuple[int, int]) -> Iterator[Section]:
 def cut_strips(shape: tuple[int, int], margin: int) -> list[Strip]:
     """The strips of a tile [H, W], from the first row to the last, with ``margin`` rows of their neighbours."""
     rows, height = edges(shape[0], SECTION[0]), shape[0]
+    # The same edges as the sections have, so that every section lies in one strip.
     cores = [slice(top, bottom) for top, bottom in pairwise(rows)]
     return [Strip(core, wider((core, core), margin, (height, height))[0], height) for core in cores]
 
@@ -104,6 +105,7 @@ def wider(core: tuple[slice, slice], margin: int, shape: tuple[int, int]) -> tup
 
 def edges(length: int, size: int) -> list[int]:
     """Edges of parts of about ``size`` pixels, at whole cells of the background."""
+    # Equal parts, each edge moved to the nearest cell.
     count = max(1, round(length / size))
     inner = (MESH * round(length * step / count / MESH) for step in range(1, count))
     return sorted({0, *inner, length})

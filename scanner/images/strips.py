@@ -101,7 +101,7 @@ def _summarise(tile: Tile, band: Band, shape: tuple[int, int]) -> _BandSummary:
         if variance is not None:
             has_variance = has_variance or not np.isnan(variance[core]).all()
             weighed.append((Mesh.of(flux[core], variance[core]), Mesh.of_filtered(flux[core], variance[core])))
-    mesh, filtered = (Mesh.joined(parts) for parts in zip(*(weighed if has_variance else alone), strict=True))
+    mesh, filtered = (Mesh.join(parts) for parts in zip(*(weighed if has_variance else alone), strict=True))
     return _BandSummary(count / math.prod(shape), has_variance, Background.over(mesh, filtered))
 
 

@@ -145,6 +145,7 @@ def region_around(survey: Survey, tile: Tile, ra: float, dec: float, radius: flo
         files = open_bands(stack, tile, bands_of(survey, None), with_variance=False)
         rows, columns = common_shape(files)
         first = next(iter(files.values()))
+        # Bands are on one grid, so the first one places the region for all of them.
         x, y = (float(p[0]) for p in sky_to_pixels(first.wcs, np.array([ra]), np.array([dec])))
     if not (-0.5 <= x < columns - 0.5 and -0.5 <= y < rows - 0.5):
         return None
@@ -170,22 +171,23 @@ def open_tile(
     Raises:
         ScannerError: With a code that starts with ``tile.``, or ``survey.unknown_band``.
     """
-    wanted = bands_of(survey, bands)
+    tile_bands = bands_of(survey, bands)
     with ExitStack() as stack:
-        files = open_bands(stack, tile, wanted, with_variance)
-        common_shape(files)
+        files = open_bands(stack, tile, tile_bands, with_variance)
+        common_shape(files)  # before memory is allocated
         if region is not None:
             files = {band: file.cut(region) for band, file in files.items()}
-        flux = allocate((len(wanted), *common_shape(files)), room)
+        flux = allocate((len(tile_bands), *common_shape(files)), room)
+        # Each band is decoded straight into its part of flux.
         valid, variance = zip(
-            *(read_band(files.get(band.name), out) for band, out in zip(wanted, flux, strict=True)), strict=True
+            *(read_band(files.get(band.name), out) for band, out in zip(tile_bands, flux, strict=True)), strict=True
         )
-    detection = choose_detection_band(survey, tile, [band.name for band in wanted], valid)
+    detection = choose_detection_band(survey, tile, [band.name for band in tile_bands], valid)
     return TileImages.of(
         tile.name,
-        [band.name for band in wanted],
+        [band.name for band in tile_bands],
         flux,
-        [files[band.name].wcs if band.name in files else None for band in wanted],
+        [files[band.name].wcs if band.name in files else None for band in tile_bands],
         files[detection].pixel_scale,
         variance=[one if with_variance and _is_known(one) else None for one in variance],
         valid=valid,
@@ -250,7 +252,7 @@ def allocate(shape: tuple[int, int, int], room: Room | None) -> Image:
         return np.empty(shape, np.float32)
     out = room(shape)
     if out.shape != shape or out.dtype != np.float32:
-        raise ValueError(f"there is room for {out.dtype} {out.shape}, the tile needs float32 {shape}")
+        raise ValueError(f"the memory is {out.dtype} {out.shape}, the tile needs float32 {shape}")
     return out
 
 
@@ -268,6 +270,7 @@ def choose_detection_band(survey: Survey, tile: Tile, bands: Sequence[str], vali
             f"Tile {tile.name} has no pixel with data in any band.",
             "Remove the tile from the list: its images hold only NaN, zeros or masked pixels.",
         )
+    # Bands of the survey's preference first; any other band is better than none.
     share = dict(zip(bands, valid, strict=True))
     order = [*(band for band in survey.detection if band in share), *bands]
     return next(band for band in order if share[band] >= MIN_COVERAGE * max(valid))

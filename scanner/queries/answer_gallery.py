@@ -1,4 +1,4 @@
-"""The gallery of an answer: each query's cutout, then its neighbours', labelled with their similarity."""
+"""The gallery of an answer: the cutout of each query, then those of its neighbours, with their similarity."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from catalogs.errors import ScannerError
 from catalogs.search.examples import Example
-from scanner.figures.gallery import Panel, gallery
+from scanner.figures.gallery import Panel, draw_gallery
 from scanner.windows.by_position import Flux, WindowReader
 
 if TYPE_CHECKING:
@@ -20,31 +20,32 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def draw(queries: Sequence[Example | None], answers: Sequence[Table], stamps: WindowReader, path: Path) -> None:
-    """Draw the windows that the model saw: a row for each query and its answer; a list that answers none has None."""
+def draw(queries: Sequence[Example | None], answers: Sequence[Table], windows: WindowReader, path: Path) -> None:
+    """Draw the cutouts that the model saw: a row for each query and its answer; the query is None for a mere list."""
     rows = []
     for query, answer in zip(queries, answers, strict=True):
-        panels = [Panel(_window(row, stamps), stamps.bands, _caption(row)) for row in answer]
+        panels = [Panel(_row_cutout(row, windows), windows.bands, _caption(row)) for row in answer]
         if query is not None:
-            panels.insert(0, Panel(_query_window(query, stamps), stamps.bands, _query_caption(query), highlighted=True))
+            cutout = _query_cutout(query, windows)
+            panels.insert(0, Panel(cutout, windows.bands, _query_caption(query), highlighted=True))
         rows.append(panels)
-    gallery(rows, path)
+    draw_gallery(rows, path)
 
 
-def _window(row: Row, stamps: WindowReader) -> Flux | None:
-    """The window of a row of the answer, None (and a warning) where its pixels are not at hand."""
+def _row_cutout(row: Row, windows: WindowReader) -> Flux | None:
+    """Read the cutout of a row of the answer; None, with a warning, where it has no pixels."""
     try:
-        return stamps.of(str(row["tile"]), float(row["ra"]), float(row["dec"]))
+        return windows.of(str(row["tile"]), float(row["ra"]), float(row["dec"]))
     except ScannerError as error:
         log.warning("Object %s is not drawn: %s", row["object_id"], error.message)
         return None
 
 
-def _query_window(query: Example, stamps: WindowReader) -> Flux | None:
+def _query_cutout(query: Example, windows: WindowReader) -> Flux | None:
     if query.pixels is not None or query.ra is None or query.dec is None:
         return query.pixels
     try:
-        return stamps.at(query.ra, query.dec)
+        return windows.at(query.ra, query.dec)
     except ScannerError as error:
         log.warning("The query is not drawn: %s", error.message)
         return None

@@ -1,4 +1,4 @@
-"""Facts about a catalogue or a model, as JSON values with names a person can read."""
+"""Descriptions of a catalogue or a model, as JSON values with readable names."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import catalogs
-from catalogs.index import build as index
+from catalogs.index.build import count_indexed_rows
 from scanner.encoder.encoder import Encoder
 
 
 def model(name_or_path: str) -> dict[str, Any]:
-    """What a model file says of itself: its contract, digest and size in bytes."""
+    """Describe a model file: its contract, digest and size in bytes."""
     with Encoder(name_or_path, device="cpu") as encoder:
         return {
             "model": str(encoder.path),
@@ -22,7 +22,7 @@ def model(name_or_path: str) -> dict[str, Any]:
 
 
 def catalogue(path: Path) -> dict[str, Any]:
-    """What a catalogue holds: survey, model, tiles, objects, failures, bytes on disk, and how much its index covers."""
+    """Describe a catalogue: survey, model, tiles, objects, failures, bytes on disk, and the rows in its index."""
     opened = catalogs.open(path)
     info = opened.info
     tiles = opened.tiles()
@@ -37,7 +37,7 @@ def catalogue(path: Path) -> dict[str, Any]:
         "software": info.software,
         "tiles": len(tiles),
         "objects": sum(footer.rows for footer in opened.snapshot().footers),
-        "objects_indexed": index.coverage(opened),
+        "objects_indexed": count_indexed_rows(opened),
         "bytes": sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()),
         "failures": [{"tile": failure.tile, "code": failure.code} for failure in opened.failures()],
     }

@@ -5,104 +5,96 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import examples
 from catalogs.search.examples import Examples, Unmatched
 from catalogs.search.matching import match
 from scanner.queries import query
-from scanner.queries.query import Asker, Position
+from scanner.queries.query import Position, QueryBuilder
 from scanner.sources import position_files
 from scanner.windows.orientations import ORIENTATIONS, orientations
 
-if TYPE_CHECKING:
-    from scanner.windows.by_position import WindowReader
-
-Flux = NDArray[np.float32]
-_AT_ONCE = 64
-_NO_HARM = ("query.", "tile.", ErrorCode.MODEL_MISSING)
+_AT_ONCE = 64  # cutouts embedded at a time, in eight orientations each
+_NO_SPOT = query.NO_CUTOUT | {ErrorCode.QUERY_NO_EMBEDDING, ErrorCode.MODEL_MISSING}
 
 
-def read(
-    path: Path,
-    asker: Asker,
-    augment: bool = False,
-    label: str | None = None,
-) -> Examples:
-    """The examples of a table of positions, named ``FILE:ROW`` with rows from 1; only those of a ``label``, if given.
+def read(path: Path, builder: QueryBuilder, augment: bool = False, label: str | None = None) -> Examples:
+    """Read examples from a table of positions; each is called ``FILE:ROW``, with rows from 1.
 
-    A position within the radius of the asker is that of an object; another is embedded from its tile, where the asker
-    knows of images; what is left is ``unmatched``. With ``augment`` each has the vectors of all eight orientations of
-    its window. Raises ``ScannerError``: ``rank.no_pixels`` (to augment takes every window), ``sources.*``, those of
-    the encoder.
+    A position within the builder's radius of an object stands for that object. Another one is embedded from its tile,
+    if the builder has images; the rest is ``unmatched``. With ``augment`` each example has the vectors of all eight
+    orientations of its cutout. ``label`` chooses the rows with this word in the column ``label``.
+
+    Raises:
+        ScannerError: ``rank.no_pixels`` (to augment needs every cutout), ``sources.*``, ``catalogue.other_model``,
+            ``model.*``, ``device.*``.
     """
-    places = list(query.places(None, None, None, path))
+    positions = list(query.collect_positions(None, None, None, path))
     if label is not None:
         labels = position_files.read_words(path, "label")
-        places = [one for one, word in zip(places, labels, strict=True) if word == label]
-        if not places:
+        positions = [position for position, word in zip(positions, labels, strict=True) if word == label]
+        if not positions:
             hint = f"Its labels are {', '.join(sorted(set(labels))[:20])}."
             raise ScannerError(ErrorCode.SOURCES_NO_LABEL, f"No row of {path} has the label {label!r}.", hint)
-    names = [f"{path.name}:{one.name}" for one in places]
-    found = match(asker.snapshot, [one.ra for one in places], [one.dec for one in places], asker.radius, names)
-    if asker.at_hand:
-        found = _with_spots(found, asker)
-    return augmented(found, asker) if augment and len(found) else found
+    ra, dec = [position.ra for position in positions], [position.dec for position in positions]
+    names = [f"{path.name}:{position.name}" for position in positions]
+    matched = match(builder.snapshot, ra, dec, builder.radius, names)
+    if builder.has_images:
+        matched = _embed_unmatched(matched, builder)
+    return augment_examples(matched, builder) if augment and len(matched) else matched
 
 
-def augmented(found: Examples, asker: Asker) -> Examples:
-    """The examples with eight vectors each, those of their windows turned and mirrored; ``rank.no_pixels``."""
-    stamps = asker.stamps()
-    turned = []
-    for start in range(0, len(found), _AT_ONCE):
-        windows = [_window(stamps, found, place) for place in range(start, min(start + _AT_ONCE, len(found)))]
-        turned.append(asker.encoder.embed(np.concatenate([orientations(window) for window in windows])))
-    vectors = np.concatenate(turned)
-    sound = np.isfinite(vectors).all(axis=1)
-    return found.seen_as(vectors[sound], np.repeat(np.arange(len(found)), ORIENTATIONS)[sound])
+def augment_examples(some: Examples, builder: QueryBuilder) -> Examples:
+    """Give each example eight vectors, those of its cutout turned and mirrored.
+
+    Raises:
+        ScannerError: ``rank.no_pixels``.
+    """
+    windows = builder.windows()
+    blocks = []
+    for start in range(0, len(some), _AT_ONCE):
+        cutouts = []
+        for number in range(start, min(start + _AT_ONCE, len(some))):
+            ra, dec, tile = float(some.ra[number]), float(some.dec[number]), str(some.tile[number])
+            try:
+                cutouts.append(windows.of(tile, ra, dec) if tile else windows.at(ra, dec))
+            except ScannerError as error:
+                message = f"Example {some.name[number]} at {ra:.6f} {dec:+.6f} has no pixels: {error.message}"
+                hint = "Give the folder of its images with --root, or leave out --augment."
+                raise ScannerError(ErrorCode.RANK_NO_PIXELS, message, hint) from error
+        blocks.append(builder.encoder.embed(np.concatenate([orientations(cutout) for cutout in cutouts])))
+    vectors = np.concatenate(blocks)
+    finite = np.isfinite(vectors).all(axis=1)
+    return some.with_vectors(vectors[finite], np.repeat(np.arange(len(some)), ORIENTATIONS)[finite])
 
 
-def _with_spots(found: Examples, asker: Asker) -> Examples:
-    """Unmatched positions embedded from their tiles; those that cannot be are said why."""
-    left: list[Unmatched] = []
-    joined = replace(found, unmatched=())
-    for one in found.unmatched:
+def _embed_unmatched(matched: Examples, builder: QueryBuilder) -> Examples:
+    """Embed unmatched positions from their tiles; those that cannot be embedded get the code of the reason."""
+    unmatched: list[Unmatched] = []
+    joined = replace(matched, unmatched=())
+    for one in matched.unmatched:
+        if one.code not in query.NOT_CATALOGUED:
+            unmatched.append(one)
+            continue
         try:
-            joined = joined.joined(_spot(one, asker))
+            spot = builder.spot(Position(one.ra, one.dec, one.name))
+            if not np.isfinite(spot.vector).all():
+                raise ScannerError(ErrorCode.QUERY_NO_EMBEDDING, f"The model gives no vector for {one.name}.")
         except ScannerError as error:
-            if not error.code.startswith(_NO_HARM) and error.code != one.code:
+            if error.code not in _NO_SPOT | {one.code}:
                 raise
-            left.append(replace(one, code=error.code))
-    return replace(joined, unmatched=tuple(left))
+            unmatched.append(replace(one, code=error.code))
+        else:
+            joined = joined.join(examples.spot(one.name, one.ra, one.dec, spot.vector))
+    return replace(joined, unmatched=tuple(unmatched))
 
 
-def _spot(one: Unmatched, asker: Asker) -> Examples:
-    if one.code not in query.NOT_CATALOGUED:
-        raise ScannerError(one.code, f"{one.name} is no position.")
-    vector = asker.spot(Position(one.ra, one.dec, one.name)).vector
-    if not np.isfinite(vector).all():
-        raise ScannerError(ErrorCode.QUERY_NO_EMBEDDING, f"The model gives no vector for {one.name}.")
-    return examples.spot(one.name, one.ra, one.dec, vector)
-
-
-def _window(stamps: WindowReader, found: Examples, place: int) -> Flux:
-    """The window [B, S, S] of an example, from its own tile."""
-    ra, dec, tile = float(found.ra[place]), float(found.dec[place]), str(found.tile[place])
-    try:
-        return stamps.of(tile, ra, dec) if tile else stamps.at(ra, dec)
-    except ScannerError as error:
-        message = f"The pixels of example {found.name[place]} at {ra:.6f} {dec:+.6f} are not at hand: {error.message}"
-        hint = "Turning and mirroring take the images of every example: give --root, or leave --augment away."
-        raise ScannerError(ErrorCode.RANK_NO_PIXELS, message, hint) from error
-
-
-def told(path: Path, found: Examples) -> Sequence[str]:
-    """What became of the positions of a table, a line each."""
-    spots = int((found.object_id == examples.NO_OBJECT).sum())
-    words = f"{path}: {len(found) - spots} objects" + (f", {spots} spots embedded now" if spots else "")
-    lines = [f"{words}, {len(found.unmatched)} positions are no example"] if found.unmatched else [words]
-    return [*lines, *(f"  {one.name} at {one.ra:.6f} {one.dec:+.6f} [{one.code}]" for one in found.unmatched)]
+def describe_examples(path: Path, some: Examples) -> Sequence[str]:
+    """Describe what became of the positions of a table, a line each."""
+    spots = int((some.object_id == examples.NO_OBJECT).sum())
+    words = f"{path}: {len(some) - spots} objects" + (f", {spots} spots embedded now" if spots else "")
+    lines = [f"{words}, {len(some.unmatched)} positions are no example"] if some.unmatched else [words]
+    return [*lines, *(f"  {one.name} at {one.ra:.6f} {one.dec:+.6f} [{one.code}]" for one in some.unmatched)]

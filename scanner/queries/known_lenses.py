@@ -1,4 +1,4 @@
-"""Which tile each known lens is on, and which lenses are on given tiles."""
+"""Known lenses with their tiles: the tile that each is on, and the lenses on given tiles."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from catalogs import lenses
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.sky import unions_grid as grid
+from catalogs.sky import unions_grid
 from catalogs.store import rows
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-NEAR_AN_OBJECT = 30.0  # arcsec: a lens so near to an object of a tile is on that tile
+NEAR_AN_OBJECT = 30.0  # arcsec; a lens as near as this to an object of a tile is on that tile
 
 
 def of_survey(
@@ -32,21 +32,23 @@ def of_survey(
     listed: Collection[str] | None = None,
     south: float = -90.0,
 ) -> Table:
-    """Known lenses with their ``tile`` of ``survey``, those at ``dec`` >= ``south`` degrees.
+    """List the known lenses at ``dec`` >= ``south`` degrees, each with its ``tile`` of ``survey``.
 
-    The tile is the one of the grid that the position belongs to, whether or not the survey imaged it: which tiles it
-    has is known only of a ``catalogue`` (its tiles) or of ``listed`` (names), and both restrict the answer. A survey
-    without a grid needs the catalogue. Raises ``ScannerError`` ``survey.no_grid``, and those of ``lenses.known``.
+    The tile is the one of the grid that the position belongs to, whether or not the survey imaged it. A ``catalogue``
+    restricts the answer to its tiles, and ``listed`` to these names. A survey without a grid needs the catalogue.
+
+    Raises:
+        ScannerError: ``survey.no_grid``, ``lenses.*``.
     """
     table = lenses.known(grade, kind)
     table = table[table["dec"] >= south]
     if survey.grid is not None:
-        names = [grid.tile_at(ra, dec) for ra, dec in zip(table["ra"], table["dec"], strict=True)]
+        names = [unions_grid.tile_at(ra, dec) for ra, dec in zip(table["ra"], table["dec"], strict=True)]
     elif catalogue is not None:
         snapshot = catalogue.snapshot()
         names = [_nearest_tile(snapshot, float(row["ra"]), float(row["dec"])) for row in table["ra", "dec"]]
     else:
-        message = f"The tiles of {survey.name} follow no grid, so a position alone does not tell its tile."
+        message = f"The tiles of {survey.name} follow no grid, so a position does not tell its tile."
         raise ScannerError(ErrorCode.SURVEY_NO_GRID, message, "Give a catalogue of its tiles with --catalog.")
     table.add_column(np.array(names, str), name="tile", index=1)
     table["tile"].description = "Tile that the position belongs to"
@@ -58,18 +60,22 @@ def of_survey(
 
 
 def listed_tiles(source: str | Path, survey: Survey) -> list[str]:
-    """Names of the tiles of a list, their files at hand or not. Raises what ``tile_list.read_list`` raises."""
-    found = tile_list.read_list(source, survey)
-    for tile in found:
+    """Read the names of the tiles of a list, whether or not they have files.
+
+    Raises:
+        ScannerError: ``list.*``, ``tile.off_grid``, ``tile.bad_name``.
+    """
+    tiles = tile_list.read_list(source, survey)
+    for tile in tiles:
         if tile.problem is not None and tile.problem.code != ErrorCode.TILE_MISSING_FILE:
             raise tile.problem
-    return [tile.name for tile in found]
+    return [tile.name for tile in tiles]
 
 
 def _nearest_tile(snapshot: Snapshot, ra: float, dec: float) -> str:
-    """The tile of the nearest object within ``NEAR_AN_OBJECT``, '' where there is none."""
+    """Return the tile of the nearest object within ``NEAR_AN_OBJECT``, '' if there is none; primary copies first."""
     region = rows.region(ra, dec, NEAR_AN_OBJECT)
     if not snapshot.touching(region).footers:
         return ""
-    found = rows.cone(snapshot, ra, dec, NEAR_AN_OBJECT, ["tile", "is_primary"])
-    return str(found["tile"][np.argmax(found["is_primary"])]) if len(found) else ""
+    objects = rows.cone(snapshot, ra, dec, NEAR_AN_OBJECT, ["tile", "is_primary"])
+    return str(objects["tile"][np.argmax(objects["is_primary"])]) if len(objects) else ""

@@ -1,1 +1,1 @@
-"""Remote files: copies of tiles that lie behind a URL or in VOSpace, made in a scratch folder ahead of the scan."""
+"""Remote files: tiles behind a URL or in VOSpace are copied to a scratch folder ahead of the scan."""

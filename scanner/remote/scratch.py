@@ -1,4 +1,4 @@
-"""Room for copies on a local disk: a folder of this process' own, gone with it, or swept up by the next one."""
+"""Scratch folders for copies on a local disk: each belongs to one process and is removed with it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LOCK = ".lock"
 
 
 class Scratch:
-    """A folder below ``parent`` (default: that for temporary files) as long as the ``with`` block lasts.
+    """A folder in ``parent`` (default: that for temporary files) as long as the ``with`` block lasts.
 
-    Folders of processes that were killed are removed first: nobody holds their locks.
+    Folders of processes that were killed, whose locks are free, are removed first.
     """
 
     def __init__(self, parent: Path | None = None) -> None:
@@ -39,23 +39,25 @@ class Scratch:
         os.close(self._lock)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def room(self) -> Path:
-        """A new folder in it."""
+    def new_folder(self) -> Path:
+        """Make a folder in it."""
         folder = self._folder / str(next(self._counter))
         with output_errors(folder):
             folder.mkdir()
         return folder
 
-    def clear(self, room: Path) -> None:
+    def remove(self, folder: Path) -> None:
         """Remove one of its folders."""
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep(parent: Path) -> None:
+    """Remove the folders of processes that are gone."""
     for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
+        # The kernel frees the lock of a process that is gone.
         try:
             descriptor = os.open(lock, os.O_RDWR)
-        except OSError:  # somebody else's
+        except OSError:  # of another user
             continue
         try:
             if sys.platform != "win32":
@@ -68,16 +70,17 @@ def _sweep(parent: Path) -> None:
 
 
 def _own_folder(parent: Path) -> tuple[Path, int]:
-    """A new folder, and the descriptor of its lock, which is held."""
+    """A new folder, and the open descriptor of its lock."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        lock = _locked(folder / _LOCK)
-        if (folder / _LOCK).exists():  # a sweeper may have taken it between its creation and its lock
+        lock = _open_locked(folder / _LOCK)
+        # Another process may have removed it between its creation and its lock.
+        if (folder / _LOCK).exists():
             return folder, lock
         os.close(lock)
 
 
-def _locked(path: Path) -> int:
+def _open_locked(path: Path) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     if sys.platform != "win32":
         fcntl.flock(descriptor, fcntl.LOCK_EX)

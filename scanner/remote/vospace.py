@@ -1,7 +1,7 @@
-"""CANFAR's VOSpace through its own programs, ``vls`` and ``vcp``, where the user has them: run, never imported.
+"""Files of CANFAR's VOSpace, through its own programs ``vls`` and ``vcp``, which are run, never imported.
 
-``vcp`` says the same of a file that is not there and of one that may not be read. What is there is told by ``vls``,
-once for each folder: an expired certificate must not look like a survey without a band.
+``vcp`` gives the same error for a missing file and for one that may not be read. So ``vls`` lists each folder once: an
+expired certificate must not look like a missing band.
 """
 
 from __future__ import annotations
@@ -18,34 +18,36 @@ from catalogs.errors import ErrorCode, ScannerError
 from scanner.system.signals import POLL
 
 _NOT_THERE = re.compile(r"node ?not ?found|notfoundexception|(?<![\w./])404(?![\w./])", re.IGNORECASE)
-"""A missing node as the service and ``vls`` put it; a missing host, library or program is said in other words, and the
-404 of a tile's name has a neighbour."""
+"""Messages of the service and of ``vls`` for a missing node, not for a missing host, nor a name with 404 in it."""
 _DENIED = ("permission", "forbidden", "unauthorized", "not authorized", "certificate", "can't access")
 _turn = threading.Lock()
 listings: dict[str, frozenset[str]] = {}
-"""What folders hold, as ``vls`` said it."""
+"""Names in each folder that was listed."""
 
 
 def copy(url: str, target: Path, wait: Callable[[float], None]) -> None:
-    """Copy a file of VOSpace; ``vcp`` checks its sum. ``FileNotFoundError`` where its folder does not list it.
+    """Copy a file of VOSpace; ``vcp`` verifies its checksum.
 
-    Raises ``ScannerError`` ``remote.denied`` and ``remote.not_installed``; ``OSError`` where it broke.
+    Raises:
+        FileNotFoundError: Its folder does not list it.
+        ScannerError: ``remote.denied``, ``remote.not_installed``.
+        OSError: The transfer failed.
     """
     folder, _, name = url.rpartition("/")
     with _turn:  # one listing at a time, and each only once
-        listed = names(_program("vls"), folder, wait)
-    if name not in listed:
+        listing = names(_program("vls"), folder, wait)
+    if name not in listing:
         raise FileNotFoundError(url)
     try:
         _run([_program("vcp"), url, str(target)], url, wait)
-    except FileNotFoundError as error:  # it was listed, so this is something else, or it was just removed
+    except FileNotFoundError as error:  # it is in the listing, so something else is wrong
         raise OSError(str(error)) from error
     if not target.is_file():
         raise OSError("vcp left no file")
 
 
 def names(program: str, folder: str, wait: Callable[[float], None]) -> frozenset[str]:
-    """Names of what a folder holds, none if there is no such folder; asked once."""
+    """Names in a folder, none if there is no such folder; each folder is listed once."""
     if folder not in listings:
         try:
             listings[folder] = frozenset(_run([program, folder], folder, wait).splitlines())
@@ -55,7 +57,8 @@ def names(program: str, folder: str, wait: Callable[[float], None]) -> frozenset
 
 
 def _run(command: list[str], url: str, wait: Callable[[float], None]) -> str:
-    """Standard output of a program, which is ended if ``wait`` raises."""
+    """Standard output of a program, which is killed if ``wait`` raises."""
+    # Files, not pipes: a program that writes much must not block while nothing reads.
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         try:
@@ -67,26 +70,24 @@ def _run(command: list[str], url: str, wait: Callable[[float], None]) -> str:
         out.seek(0)
         err.seek(0)
         if process.returncode:
-            raise _failed(url, " ".join(err.read().split()) or f"exit status {process.returncode}")
+            raise _error(url, " ".join(err.read().split()) or f"exit status {process.returncode}")
         return out.read()
 
 
-def _failed(url: str, said: str) -> Exception:
-    plain = said.lower()
-    if any(sign in plain for sign in _DENIED):
+def _error(url: str, message: str) -> Exception:
+    """What the message of a program means."""
+    if any(sign in message.lower() for sign in _DENIED):
         hint = "Get a new certificate with cadc-get-cert, and check that you may read the folder."
-        return ScannerError(ErrorCode.REMOTE_DENIED, f"{url} may not be read: {said}.", hint)
-    if _NOT_THERE.search(said):
-        return FileNotFoundError(said)
-    return OSError(said)
+        return ScannerError(ErrorCode.REMOTE_DENIED, f"{url} may not be read: {message}.", hint)
+    return FileNotFoundError(message) if _NOT_THERE.search(message) else OSError(message)
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    program = shutil.which(name)
+    if program is None:
         raise ScannerError(
             ErrorCode.REMOTE_NOT_INSTALLED,
-            f"vos: addresses need the program {name}, which is not on the PATH.",
-            "pip install vos brings vcp and vls (a separate program, under its own licence: AGPL).",
+            f"vos: URLs need the program {name}, which is not on the PATH.",
+            "pip install vos installs vcp and vls (separate programs under their own licence, AGPL).",
         )
-    return found
+    return program

@@ -1,4 +1,4 @@
-"""Keeping only the rows that look most like examples: for sweeps, such as dense grids, too large to store."""
+"""The rows of a tile that look most like examples: all that is stored of a sweep, such as a dense grid."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = Mapping[str, NDArray[Any]]
+_SCORE = ""  # a column that no catalogue has
 
 
 @dataclass(frozen=True)
 class Keep:
     """The ``best`` rows of each tile, by the dot product of embedding and ``weights`` [D].
 
-    ``like`` is the digest of what the weights were learned from, not of the weights: their last bits depend on the
-    processor, and the same scan goes on on another one.
+    ``like`` is the digest of what the weights were learned from. The weights themselves may differ in their last bits
+    on another processor, where the same scan can be resumed.
 
-    It is a number of rows a tile, not of the whole scan, so that a tile's file depends on nothing but the tile: tiles
-    are scanned anywhere, in any order, and again. The best N of the whole scan are among them.
+    The number is per tile, not per scan, so that a tile's file depends on the tile alone: tiles are scanned anywhere,
+    in any order. The best N of the whole scan are among these rows.
     """
 
     best: int
@@ -29,47 +30,54 @@ class Keep:
     like: str
 
     def settings(self) -> dict[str, Any]:
-        """What of this makes rows, as JSON values."""
+        """The settings that determine rows, as JSON values."""
         return {"best": self.best, "like": self.like}
 
     def scores(self, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Scores [N] of vectors [N, D]; each row's own, to the last bit, whatever rows it comes with."""
+        """Scores [N] of vectors [N, D]; a row's score does not depend on the other rows, to the last bit."""
+        # A matrix product would add up in an order that depends on the number of rows.
         return np.asarray((embedding.astype(np.float64) * np.array(self.weights)).sum(axis=1))
 
 
 class Best:
-    """The best rows of a tile so far, while its rows stream by; at most three times as many are held."""
+    """The best rows of a tile while its rows stream by; at most three times as many are in memory."""
 
     def __init__(self, keep: Keep) -> None:
         self._keep = keep
-        self._held: list[dict[str, NDArray[Any]]] = []
+        self._pending: list[dict[str, NDArray[Any]]] = []
         self._count = 0
 
     def add(self, rows: Rows) -> None:
-        """More rows of the tile: columns by name, ``embedding`` and ``object_id`` among them."""
-        self._held.append({**rows, "": self._keep.scores(rows["embedding"])})
+        """Add rows of the tile: columns by name, ``embedding`` and ``object_id`` among them."""
+        self._pending.append({**rows, _SCORE: self._keep.scores(rows["embedding"])})
         self._count += len(rows["ra"])
+        # Sorting now and then costs less than with every batch.
         if self._count >= 2 * self._keep.best:
-            self._held = [self._sifted()]
-            self._count = len(self._held[0]["ra"])
+            self._pending = [self._reduced()]
+            self._count = len(self._pending[0]["ra"])
 
     def rows(self) -> Iterator[Rows]:
-        """What is left, in the order of the tile."""
-        if self._held:
-            best = self._sifted()
-            del best[""]
+        """The best rows, in the order of the tile."""
+        if self._pending:
+            best = self._reduced()
+            del best[_SCORE]
             yield best
 
-    def _sifted(self) -> dict[str, NDArray[Any]]:
+    def _reduced(self) -> dict[str, NDArray[Any]]:
         """The best rows; of equal ones the first in the tile."""
-        joined = {name: np.concatenate([held[name] for held in self._held]) for name in self._held[0]}
-        chosen = np.sort(np.lexsort((joined["object_id"], -joined[""]))[: self._keep.best])
+        joined = {name: np.concatenate([rows[name] for rows in self._pending]) for name in self._pending[0]}
+        # By score, then by id; sorted back into the order of the tile.
+        chosen = np.sort(np.lexsort((joined["object_id"], -joined[_SCORE]))[: self._keep.best])
         return {name: values[chosen] for name, values in joined.items()}
 
 
 def parse(text: str) -> int:
-    """The N of ``best:N``; ``ValueError``."""
-    found = re.fullmatch("best:([1-9][0-9]{0,8})", text)
-    if not found:
+    """Parse the N of ``best:N``.
+
+    Raises:
+        ValueError: The text has another form.
+    """
+    match = re.fullmatch("best:([1-9][0-9]{0,8})", text)
+    if not match:
         raise ValueError(f"{text!r} is not best:N, such as best:100")
-    return int(found[1])
+    return int(match[1])

@@ -89,10 +89,11 @@ class StoppableQueue(Generic[Item]):
 
     def get(self, check: Callable[[], None] = _nothing) -> Item:
         """Take the oldest item; ``check`` is called while there is none, and raises to give up."""
-        found: Item = self._wait(partial(self._queue.get, timeout=POLL), check)
-        return found
+        item: Item = self._wait(partial(self._queue.get, timeout=POLL), check)
+        return item
 
     def _wait(self, attempt: Callable[[], Any], check: Callable[[], None]) -> Any:
+        # Wait in short turns: a condition that both a stop and a signal wake does not exist in Python.
         while True:
             self._stop.wait()
             check()

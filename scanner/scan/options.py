@@ -1,4 +1,4 @@
-"""What a scan may be told, apart from where its tiles, model and catalogue are."""
+"""Options of a scan, apart from where its tiles, model and catalogue are."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from scanner.sources import DETECTION_VERSION
 if TYPE_CHECKING:
     from scanner.scan.best_rows import Keep
 
-DETECT, GRID = "detect", "grid"
-NORMAL, LOW = "normal", "low"
+SOURCES = DETECT, GRID = "detect", "grid"
+MEMORY = NORMAL, LOW = "normal", "low"
 TIME_LIMIT = 1800.0
 TILE_GB, READER_GB = 2.0, 1.0
-"""Memory of a tile's pixels, of which there is one for each reader and one for the encoder, and of a reader itself."""
+"""Memory of the pixels of a tile, one for each reader and one for the encoder, and of a reading process itself."""
 
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """``sources``: detect, grid, or a catalogue file (a path; ``{tile}`` in it stands for the tile's name).
+    """What is embedded, and how; ``readers``, ``memory``, ``time_limit`` and ``scratch`` do not change the rows.
 
-    ``bands``: those to read (None: all of the survey). ``min_snr``: of detected objects. ``stride``: of the grid, in
-    pixels. ``keep``: which rows are stored (None: all). ``resample``: bring windows to the model's pixel scale.
-    ``readers``: processes that read ahead, 0 reads in this one; they do not change the rows. ``memory``: normal, or
-    low, by which one of them reads each tile in strips, twice; the rows are the same. ``time_limit``: seconds that a
-    process may take to read a tile (or a strip) before it counts as hung. ``scratch``: the folder for copies of remote
-    tiles (None: that for temporary files).
+    ``sources``: detect, grid, or a catalogue file (a path; ``{tile}`` in it stands for the tile's name). ``bands``:
+    those to read (None: all of the survey). ``min_snr``: signal-to-noise ratio of detected objects. ``stride``: grid
+    spacing in pixels. ``keep``: which rows are stored (None: all). ``resample``: bring cutouts to the model's pixel
+    scale. ``readers``: processes that read ahead, 0 reads in this one. ``memory``: normal, or low, where one process
+    reads each tile in strips, twice. ``time_limit``: seconds after which a process that reads a tile (or a strip)
+    counts as hung. ``scratch``: the folder for copies of remote tiles (None: that for temporary files).
     """
 
     sources: str = DETECT
@@ -44,48 +44,50 @@ class ScanOptions:
 
     @property
     def processes(self) -> int:
-        """Reading processes: strips come in order from one."""
+        """Number of reading processes; strips come in order from one."""
         return min(self.readers, 1) if self.memory == LOW else self.readers
 
     def settings(self) -> dict[str, Any]:
-        """What of this makes rows, as JSON values."""
-        found: dict[str, Any] = {
+        """The options that determine rows, as JSON values."""
+        settings: dict[str, Any] = {
             "recipe": DETECTION_VERSION,
             "resample": self.resample,
             "bands_read": list(self.bands) if self.bands else None,
         }
         if self.keep is not None:
-            found |= {"keep": self.keep.settings()}
+            settings |= {"keep": self.keep.settings()}
+        # Only what the chosen sources depend on: another --stride leaves detected rows as they are.
         if self.sources == DETECT:
-            return found | {"sources": DETECT, "min_snr": self.min_snr}
+            return settings | {"sources": DETECT, "min_snr": self.min_snr}
         if self.sources == GRID:
-            return found | {"sources": GRID, "stride": self.stride}
-        return found | {"sources": "file", "file": _identity(self.sources)}
+            return settings | {"sources": GRID, "stride": self.stride}
+        return settings | {"sources": "file", "file": _identity(self.sources)}
 
 
 def _identity(path: str) -> str:
-    """Digest of one file; of a pattern the pattern itself, for its files are as many as the tiles."""
+    """Digest of one file; a pattern itself, because it has a file for each tile."""
     from catalogs.digest import file_sha256
 
     if "{" in path:
         return path
     if not Path(path).is_file():
-        hint = "Say detect or grid, or give a catalogue file; {tile} in its path stands for the name of each tile."
+        hint = "Give detect, grid, or a catalogue file; {tile} in its path stands for the name of each tile."
         raise ScannerError(ErrorCode.SOURCES_MISSING, f"There is no catalogue {path}.", hint)
     return file_sha256(Path(path))
 
 
 def default_readers(device: str, precision: str, workers: int = 1, of_this_machine: bool = True) -> int:
-    """How many processes read ahead in each of ``workers`` scans that share the cores and the memory of this machine.
+    """Number of reading processes for each of ``workers`` scans that share the cores and the memory of this machine.
 
-    Beside a GPU all cores but two read; on a CPU one of eight, as there it is the encoder that takes the time. How the
-    machines of a cluster are made is not known here: one.
+    Beside a GPU, all cores but two read. On a CPU, where the encoder takes most of the time, one core of eight reads.
+    Scans on other machines, whose cores are unknown here, have one reader.
     """
     from scanner.encoder.session import gpu_count
     from scanner.system.resources import usable_cores, usable_memory
 
     if not of_this_machine:
         return 1
+    # 8-bit weights run on CPUs only.
     on_gpu = device != "cpu" and (device != "auto" or (precision != "int8" and gpu_count() > 0))
     cores = usable_cores() // workers
     room = usable_memory() / workers - TILE_GB

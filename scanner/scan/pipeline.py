@@ -43,6 +43,7 @@ class Pipeline:
     ) -> None:
         self._encoder, self._check = encoder, check
         self._stop = Stop()
+        # The writer takes from this queue in order, so that callers may finish in any order.
         self._queue: Queue = StoppableQueue(self._stop, AHEAD * encoder.threads)
         self._rows = RowWriter(self._queue, catalogue, run, encoder.provider, progress, keep)
         self._callers = ThreadPoolExecutor(encoder.threads, thread_name_prefix="embed")
@@ -61,6 +62,7 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # On success everything that was fed is written; an interrupt may still come while this waits.
         try:
             if error is None:
                 self._queue.put(Mark.END, self.look)
@@ -95,13 +97,13 @@ class Pipeline:
     def _embed(self, prepared: Prepared, start: int, stop: int) -> Batch:
         """One batch in a caller's thread: gather its windows, run the session."""
         began = time.perf_counter()
-        flux = self._encoder.room()[: stop - start]  # [n, B, S, S]
+        flux = self._encoder.buffer()[: stop - start]  # [n, B, S, S]
         try:
             prepared.windows.gather(start, stop, flux)
         except Exception as error:  # one tile's pixels or positions, whatever is wrong with them
             raise TileError(TileReport.failed(prepared.tile.name, error)) from error
         there = np.isfinite(flux)
-        # Most windows are whole, which is sooner found out than shares are counted.
+        # Most windows are whole, and that is faster to check than the share of each band is to count.
         whole = there.all()
         valid = np.ones(flux.shape[:2], np.float32) if whole else there.mean(axis=(2, 3), dtype=np.float32)
         cut = time.perf_counter()
@@ -118,6 +120,7 @@ class Pipeline:
             self._error = error
 
     def _abort(self) -> None:
+        # The writer drops its tile at its next wait, also at one for a batch that is cancelled here.
         self._stop.set()
         self._callers.shutdown(cancel_futures=True)
         self._writer.join()

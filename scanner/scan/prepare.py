@@ -35,7 +35,7 @@ ROWS_A_TILE = 1_000_000
 
 
 @dataclass(frozen=True)
-class Job:
+class ReaderJob:
     """What a reader needs besides the tile; the same for every tile of a scan."""
 
     survey: Survey
@@ -107,7 +107,7 @@ class Prepared:
         return replace(self, windows=self.windows.over(flux))
 
 
-def prepare(job: Job, tile: Tile, room: Room | None = None) -> Iterator[Prepared | TileReport]:
+def prepare(job: ReaderJob, tile: Tile, room: Room | None = None) -> Iterator[Prepared | TileReport]:
     """Read a tile and find its objects; one part for each strip, the last one marked as such.
 
     Any error becomes a report, and nothing follows it. ``room`` gives the memory for the pixels of a part, of a shape
@@ -119,7 +119,7 @@ def prepare(job: Job, tile: Tile, room: Room | None = None) -> Iterator[Prepared
         yield TileReport.failed(tile.name, error)
 
 
-def _parts(job: Job, tile: Tile, room: Room | None) -> Iterator[Prepared]:
+def _parts(job: ReaderJob, tile: Tile, room: Room | None) -> Iterator[Prepared]:
     """The parts of a tile, strip by strip; the whole tile is one strip unless memory is low."""
     options, rows, began = job.options, 0, time.perf_counter()
     if options.bands is not None:  # the columns of the other bands stay, without data
@@ -144,7 +144,9 @@ def _parts(job: Job, tile: Tile, room: Room | None) -> Iterator[Prepared]:
     yield _part(job, tile, images, time.perf_counter() - began, rows, room)
 
 
-def _part(job: Job, tile: Tile, images: TileImages, read_seconds: float, before: int, room: Room | None) -> Prepared:
+def _part(
+    job: ReaderJob, tile: Tile, images: TileImages, read_seconds: float, before: int, room: Room | None
+) -> Prepared:
     """What is in a strip that was read; ``before``: rows of the tile's earlier strips."""
     began = time.perf_counter()
     options = job.options
@@ -167,7 +169,7 @@ def _part(job: Job, tile: Tile, images: TileImages, read_seconds: float, before:
     )
 
 
-def _rows(job: Job, name: str, sources: Sources, before: int) -> Columns:
+def _rows(job: ReaderJob, name: str, sources: Sources, before: int) -> Columns:
     """Columns of the catalogue that are known before the encoder has run."""
     count = before + len(sources)
     if count > ROWS_A_TILE:
@@ -182,7 +184,7 @@ def _rows(job: Job, name: str, sources: Sources, before: int) -> Columns:
     }
 
 
-def _reach(job: Job, pixel_scale: float) -> int:
+def _reach(job: ReaderJob, pixel_scale: float) -> int:
     """How far from a position its pixels are needed: half a window, half an aperture or half a step of the grid."""
     window = job.frame.window * max(job.frame.pixel_scale / pixel_scale, 1.0) / 2 + MARGIN
     aperture = DIAMETER / 2 / pixel_scale

@@ -1,4 +1,4 @@
-"""What people see of a scan while it runs, on stderr: a bar on a terminal, else one log line a tile."""
+"""Progress of a scan on stderr: a bar on a terminal, else one log line per tile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger("scanner.scan")
 
 
 class Progress(Protocol):
-    """Told of a scan's steps, always from one thread."""
+    """Called at the steps of a scan, always from one thread."""
 
     def started(self, tile: str, objects: int) -> None: ...
 
@@ -23,7 +23,7 @@ class Progress(Protocol):
 
 
 class Quiet:
-    """Says nothing. Like its children, a context manager: a bar is closed at the end."""
+    """Shows nothing. A context manager like its subclasses: a bar is closed at the end."""
 
     def __enter__(self) -> Self:
         return self
@@ -40,9 +40,12 @@ class Quiet:
     def finished(self, report: TileReport) -> None:
         pass
 
+    def reached(self, done: int, of: int) -> None:
+        """Take the number of pieces that are ``done``, of work that counts by itself."""
+
 
 class Lines(Quiet):
-    """One log line a tile, with its place in the list, and the time left where that is some minutes."""
+    """One log line per tile, with its place in the list, and the time left where that is at least two minutes."""
 
     def __init__(self, total: int | None = None) -> None:
         self._total = total
@@ -58,20 +61,21 @@ class Lines(Quiet):
         log.log(level, "[%s] %s", place, line(report))
 
     def _left(self) -> str:
-        """As long for each tile that is left as for those that were not done before."""
+        """The time left, if each tile takes as long as those that this scan has finished."""
         if not self._worked or not self._total:
             return ""
+        # Tiles that were done before take no time.
         minutes = (time.monotonic() - self._began) / self._worked * (self._total - self._ended) / 60
         return "" if minutes < 2 else f", {duration(minutes)} left"
 
 
 class Bar(Quiet):
-    """A bar of tiles with the time left, the tile at hand and objects a second."""
+    """A bar of tiles with the time left, the current tile and objects per second."""
 
-    def __init__(self, total: int | None = None) -> None:
+    def __init__(self, total: int | None = None, unit: str = "tile") -> None:
         from tqdm import tqdm
 
-        self._bar: Any = tqdm(total=total, unit="tile", dynamic_ncols=True, smoothing=0.1)
+        self._bar: Any = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1)
         self._objects = 0
 
     def __exit__(self, *_: object) -> None:
@@ -82,6 +86,7 @@ class Bar(Quiet):
 
     def embedded(self, objects: int) -> None:
         self._objects += objects
+        # Objects, not tiles: a tile takes minutes, in which the bar moves too.
         elapsed = self._bar.format_dict["elapsed"]
         if elapsed > 0:
             self._bar.set_postfix_str(f"{self._objects / elapsed:,.0f} objects/s", refresh=False)
@@ -91,6 +96,10 @@ class Bar(Quiet):
         if report.status == "failed":
             self._bar.write(line(report), file=self._bar.fp)
         self._bar.update(1)
+
+    def reached(self, done: int, of: int) -> None:
+        self._bar.total = of
+        self._bar.update(done - self._bar.n)
 
 
 def visible(total: int | None = None) -> Quiet:

@@ -9,10 +9,10 @@ from functools import partial
 from types import TracebackType
 
 from scanner.scan.handoff import LocalTile, Outcome, Ready, Stop, StoppableQueue, StoppedError
-from scanner.scan.prepare import Job, prepare
+from scanner.scan.prepare import ReaderJob, prepare
 from scanner.scan.reader_process import Reader
 from scanner.scan.report import TileReport
-from scanner.system.shared_memory import Slot
+from scanner.system.shared_memory import SharedArray
 from scanner.system.signals import POLL
 
 Listed = Iterable[LocalTile | TileReport | None]
@@ -22,7 +22,7 @@ Listed = Iterable[LocalTile | TileReport | None]
 class InProcess:
     """Reads each tile when it is asked for, in this process: for notebooks, debugging, and where nothing is shared."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ReaderJob) -> None:
         self._job = job
 
     def __enter__(self) -> InProcess:
@@ -38,8 +38,8 @@ class InProcess:
             if isinstance(tile, TileReport):
                 yield tile
             elif tile is not None:
-                for found in prepare(self._job, tile.tile):
-                    yield tile.by_url(found) if isinstance(found, TileReport) else Ready(found, lambda: None)
+                for outcome in prepare(self._job, tile.tile):
+                    yield tile.by_url(outcome) if isinstance(outcome, TileReport) else Ready(outcome, lambda: None)
                 tile.release()
 
 
@@ -49,8 +49,9 @@ class Prefetcher:
     The list is taken one tile at a time, so it may be endless.
     """
 
-    def __init__(self, job: Job, readers: int) -> None:
-        self._slots = [Slot() for _ in range(readers + 1)]
+    def __init__(self, job: ReaderJob, readers: int) -> None:
+        # One slot per process that reads, and one whose tile is embedded.
+        self._slots = [SharedArray() for _ in range(readers + 1)]
         self._readers = [Reader(job, self._slots, job.options.time_limit) for _ in range(readers)]
         self._stop = Stop()
         self._free: StoppableQueue[int] = StoppableQueue(self._stop)
@@ -67,6 +68,7 @@ class Prefetcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        # A thread that waits for its process ends when the process does.
         while any(thread.is_alive() for thread in self._threads):
             if error is not None:  # again and again: a thread may just be starting one
                 for reader in self._readers:
@@ -114,22 +116,25 @@ class Prefetcher:
     def _read(self, reader: Reader, tile: LocalTile, slot: int) -> None:
         """One tile into a slot, or its parts each into a slot of its own."""
         while True:
-            found = reader.read(tile.tile, slot)
-            if isinstance(found, TileReport):
+            answer = reader.read(tile.tile, slot)
+            if isinstance(answer, TileReport):
                 self._free.put(slot)
-                outcome: Outcome = tile.by_url(found)
+                outcome: Outcome = tile.by_url(answer)
                 break
-            pixels = self._slots[slot].array(found.shape)
-            outcome = Ready(found.over(pixels), partial(self._free.put, slot))
-            if found.last:
+            # The pixels [B, H, W] are in shared memory already; only their description came through the pipe.
+            pixels = self._slots[slot].array(answer.shape)
+            outcome = Ready(answer.over(pixels), partial(self._free.put, slot))
+            if answer.last:
                 break
             self._out.put(outcome)
             slot = self._free.get()
+        # The copies are not needed once the pixels are in memory.
         tile.release()
         self._out.put(outcome)
 
     def _next(self, source: Iterator[LocalTile | TileReport | None]) -> LocalTile | None:
         """The next tile to read; reports of the others go out on the way."""
+        # The list is one iterator for all threads.
         with self._turn:
             for tile in source:
                 self._stop.wait()

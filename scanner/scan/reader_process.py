@@ -1,7 +1,7 @@
-"""A reading process: takes tiles from its parent, leaves their pixels in shared slots, sends back what it found.
+"""A reading process: takes tiles from its parent, leaves their pixels in shared memory, and sends back their objects.
 
-Started as a program of its own, not through ``multiprocessing``: nothing is imported from the caller's script, which
-needs no ``__main__`` guard, and a daemonic cluster worker may start it too.
+It is started as a program of its own, not through ``multiprocessing``: nothing is imported from the caller's script,
+which needs no ``__main__`` guard, and a daemonic cluster worker may start it too.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.scan.prepare import Job, Prepared, prepare
+from scanner.scan.prepare import Prepared, ReaderJob, prepare
 from scanner.scan.report import TileReport
 from scanner.survey.tile import Tile
-from scanner.system.shared_memory import Array, Slot
+from scanner.system.shared_memory import Array, SharedArray
 
 READY = "ready"
 GRACE = 10.0
-"""Seconds that a killed process may take to go."""
+"""Seconds that a killed process may take to exit."""
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "PYTHONWARNINGS": "ignore",
-    # By default glibc takes the memory of each array anew from the kernel, which clears it first. Now it keeps some for
-    # the next one; 32 MB, enough for an array of a section, is the largest block that all its versions allow.
+    # By default glibc gets the memory of each array from the kernel, which clears it first. Now it keeps memory for the
+    # next array; 32 MB, enough for an array of a section, is the largest threshold that all versions allow.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
 }
@@ -40,21 +40,23 @@ _PROGRAM = "import sys; sys.path[:] = {path!r}; from scanner.scan.reader_process
 
 
 class Reader:
-    """One reading process, seen from its parent. It is started by its first tile, and again after it died.
+    """One reading process, seen from its parent. It is started for its first tile, and again after it exited.
 
-    ``limit``: seconds that one tile may take before the process counts as hung and is killed.
+    ``limit``: seconds after which a process that reads a tile counts as hung and is killed.
     """
 
-    def __init__(self, job: Job, slots: Sequence[Slot], limit: float) -> None:
+    def __init__(self, job: ReaderJob, slots: Sequence[SharedArray], limit: float) -> None:
         self._job, self._slots, self._limit = job, slots, limit
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
 
     def read(self, tile: Tile, slot: int) -> Prepared | TileReport:
-        """Read a tile, or the next part of the one at hand, into a slot.
+        """Read a tile, or the next part of the current one, into a slot.
 
-        A process that dies or hangs on it is a failed tile: ``tile.reader_died``, ``tile.reader_hung``.
-        Raises ``ScannerError`` ``reader.not_started`` where no process comes up at all.
+        If the process exits or hangs, the tile has failed: ``tile.reader_died``, ``tile.reader_hung``.
+
+        Raises:
+            ScannerError: ``reader.not_started``, where no process starts at all.
         """
         pipe = self._pipe or self._start()
         try:
@@ -62,16 +64,16 @@ class Reader:
             if not pipe.poll(self._limit):
                 self.kill()
                 self.stop()
-                return _hung(tile, self._limit)
+                return _timeout_report(tile, self._limit)
             answer: Prepared | TileReport = pipe.recv()
         except (EOFError, OSError):
-            return _died(tile, self.stop())
+            return _exit_report(tile, self.stop())
         return answer
 
     def stop(self) -> int | None:
-        """End the process; its exit status (negative: a signal), None where there was none.
+        """End the process; returns its exit status (negative: a signal), None where there was none.
 
-        One that the kernel keeps even when it is killed (a dead network disk) is left to it: None.
+        A process that the kernel does not end even when it is killed (it waits for a network disk) is abandoned: None.
         """
         if self._process is None:
             return None
@@ -79,7 +81,8 @@ class Reader:
             self._pipe.close()
         status = None
         try:
-            status = self._process.wait(timeout=1.0)  # it may be dying by itself: its own status tells why
+            # It may be about to exit by itself: then its own status shows why.
+            status = self._process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -88,7 +91,7 @@ class Reader:
         return status
 
     def kill(self) -> None:
-        """End the process now, from any thread; ``read`` returns."""
+        """Kill the process, from any thread; ``read`` then returns."""
         if self._process is not None:
             self._process.kill()
 
@@ -113,37 +116,35 @@ class Reader:
             status = self.stop()
             raise ScannerError(
                 ErrorCode.READER_NOT_STARTED,
-                f"A reading process ended before its first tile (status {status}).",
-                "Its message is above; --readers 0 reads in the main process.",
+                f"A reading process exited before its first tile (status {status}).",
+                "See its message above; --readers 0 reads in the main process.",
             ) from error
         return ours
 
 
 def serve(pipe: int, slots: Sequence[int]) -> None:
-    """The reading process itself: one tile at a time until the parent closes the pipe or is gone.
-
-    A batch system that ends a job signals all of its processes. This one leaves it to the parent, which drops the tile
-    in hand: else it would seem to have died of it.
-    """
+    """Run in the reading process: one tile at a time until the parent closes the pipe or is gone."""
+    # A batch system that ends a job signals all its processes. The parent acts on it and drops the current tile, which
+    # would otherwise seem to have ended this process.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = Connection(pipe)
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     try:
-        job: Job = parent.recv()
-        rooms = [Slot(descriptor) for descriptor in slots]
+        job: ReaderJob = parent.recv()
+        memory = [SharedArray(descriptor) for descriptor in slots]
         parent.send(READY)
         while True:
             tile, slot = parent.recv()
-            _answer(parent, job, rooms, tile, slot)
+            _answer(parent, job, memory, tile, slot)
     except (EOFError, OSError):
         os._exit(0)
 
 
-def _answer(parent: Connection, job: Job, rooms: Sequence[Slot], tile: Tile, slot: int) -> None:
-    """Send the parts of a tile. The first is left in ``slot``, each other in the one that the parent names next."""
+def _answer(parent: Connection, job: ReaderJob, memory: Sequence[SharedArray], tile: Tile, slot: int) -> None:
+    """Send the parts of a tile. The first is left in ``slot``, each other in the slot that the parent names next."""
 
     def room(shape: tuple[int, ...]) -> Array:
-        return rooms[slot].array(shape)
+        return memory[slot].array(shape)
 
     for part in prepare(job, tile, room):
         parent.send(part)
@@ -152,14 +153,14 @@ def _answer(parent: Connection, job: Job, rooms: Sequence[Slot], tile: Tile, slo
 
 
 def _end_with_parent(pipe: int) -> None:
-    """End when the parent does. If it was killed, all there is to notice is that its end of the pipe hangs up."""
+    """Exit with the parent. If the parent was killed, the only sign is that its end of the pipe is closed."""
     watch = select.poll()
     watch.register(pipe, select.POLLHUP)
     watch.poll()
     os._exit(1)
 
 
-def _died(tile: Tile, status: int | None) -> TileReport:
+def _exit_report(tile: Tile, status: int | None) -> TileReport:
     how = f"exit status {status}"
     if status is not None and status < 0:
         how = signal.strsignal(-status) or f"signal {-status}"
@@ -167,16 +168,16 @@ def _died(tile: Tile, status: int | None) -> TileReport:
         tile.name,
         "failed",
         code=ErrorCode.TILE_READER_DIED,
-        message=f"The process that read tile {tile.name} died ({how}).",
-        hint="Killed mostly means out of memory: fewer --readers. The same command tries the tile again.",
+        message=f"The process that read tile {tile.name} exited ({how}).",
+        hint="If it was killed, memory was usually short: lower --readers. The tile is retried on the next run.",
     )
 
 
-def _hung(tile: Tile, limit: float) -> TileReport:
+def _timeout_report(tile: Tile, limit: float) -> TileReport:
     return TileReport(
         tile.name,
         "failed",
         code=ErrorCode.TILE_READER_HUNG,
         message=f"Tile {tile.name} was not read within {limit:g} s; the process that read it was killed.",
-        hint="Does its disk answer? The same command tries the tile again; --time-limit gives it longer.",
+        hint="Check the file system; raise --time-limit if it is slow. The tile is retried on the next run.",
     )

@@ -1,4 +1,4 @@
-"""What a scan says about itself: one value a tile, and their sum."""
+"""Reports of a scan: one per tile, and their sum."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Seconds:
 
 @dataclass(frozen=True)
 class TileReport:
-    """What became of one tile. ``objects`` are the rows stored; ``dropped`` positions had no pixels or gave no vector.
+    """The outcome of one tile. ``objects`` are rows stored; ``dropped`` positions had no pixels or gave no vector.
 
     ``done``: its file is in the catalogue. ``skipped``: it was there already. ``failed``: ``code``, ``message`` and
     ``hint`` say why, and the catalogue keeps them.
@@ -46,20 +46,21 @@ class TileReport:
 
     @classmethod
     def failed(cls, tile: str, error: BaseException) -> TileReport:
-        """The report of a tile that gave nothing. An error that nobody foresaw says where in the code it arose."""
+        """The report of a tile that could not be scanned. An unexpected error comes with its place in the code."""
         if isinstance(error, ScannerError):
             return cls(tile, "failed", code=error.code, message=error.message, hint=error.hint)
         if isinstance(error, MemoryError):
-            why = f"Tile {tile} needs more memory than there is."
-            return cls(tile, "failed", code=ErrorCode.TILE_OUT_OF_MEMORY, message=why, hint="Give fewer --readers.")
+            why = f"Tile {tile} needs more memory than is available."
+            return cls(tile, "failed", code=ErrorCode.TILE_OUT_OF_MEMORY, message=why, hint="Lower --readers.")
+        # A list of a thousand tiles must not end with one odd tile, nor hide a bug: name the line.
         frames = traceback.extract_tb(error.__traceback__)
         where = f" ({frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
         return cls(
             tile,
             "failed",
             code=ErrorCode.TILE_UNEXPECTED,
-            message=f"Tile {tile} met an error that was not foreseen: {error!r}{where}.",
-            hint="Please report this message with the tile's name; the other tiles are not affected.",
+            message=f"Tile {tile} raised an unexpected error: {error!r}{where}.",
+            hint="Report this message with the name of the tile; other tiles are not affected.",
         )
 
     @classmethod
@@ -74,7 +75,7 @@ class TileReport:
 
 @dataclass(frozen=True)
 class ScanReport:
-    """What became of every tile, in the order in which they ended; ``wall`` is the time of all of it in seconds."""
+    """The outcome of every tile, in the order in which they ended; ``wall`` is the time of the scan in seconds."""
 
     tiles: tuple[TileReport, ...]
     wall: float

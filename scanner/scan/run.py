@@ -1,4 +1,4 @@
-"""Tiles to a catalogue: read ahead, embed, write; one bad tile is a value and hurts no other."""
+"""A scan of many tiles: read ahead, embed, write. A bad tile is a report and does not affect others."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ from scanner.encoder.contract import ModelFile
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
 from scanner.scan.pipeline import Pipeline
-from scanner.scan.prepare import Job
+from scanner.scan.prepare import ReaderJob
 from scanner.scan.progress import Progress, Quiet
 from scanner.scan.read_ahead import InProcess, Prefetcher
-from scanner.scan.report import ScanReport, Seconds, TileReport
+from scanner.scan.report import ScanReport, TileReport
 from scanner.scan.staging import Staging
 from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
 from scanner.system.signals import Interrupts
 
-__all__ = ["ScanOptions", "ScanReport", "Seconds", "TileReport", "check", "make_run", "scan_tiles"]
-
 
 def make_run(survey: Survey, encoder: Encoder | ModelFile, options: ScanOptions, model: str = "") -> Run:
-    """What makes the rows of a scan. ``model`` is the name to show, the file's name where it is not given."""
+    """The provenance of the rows of a scan. ``model`` is the name to show, by default that of the file."""
     settings: dict[str, Any] = {
         "survey_digest": survey.digest,
         "precision": encoder.precision,
@@ -55,17 +53,21 @@ def scan_tiles(
 ) -> ScanReport:
     """Embed every object of ``tiles`` into ``catalogue``; ``tiles`` may be a generator and is taken lazily.
 
-    A generator that waits for tiles says None now and then, for "nothing yet": so the scan can be stopped meanwhile.
+    A generator that waits for tiles yields ``None`` at intervals, so that the scan can stop while it waits. A tile that
+    is done with this run's digest is skipped; one that fails is recorded, and is retried by the next scan.
 
-    A tile that is done with this run's digest is skipped, one that fails is recorded and tried again next time. Raises
-    ``ScannerError`` for what is wrong with the set-up (``output.full``, ``encoder.failed``, ``reader.not_started``...).
-    SIGINT or SIGTERM raise ``KeyboardInterrupt``: the tile at hand is dropped, finished ones are kept.
+    Raises:
+        ScannerError: What is wrong with the set-up: ``output.full``, ``encoder.failed``, ``reader.not_started``...
+        KeyboardInterrupt: SIGINT or SIGTERM was received. The current tile is dropped, finished ones are kept.
     """
     began = time.perf_counter()
-    job = Job(survey, encoder.contract, options)
+    # What would be wrong with every tile must not become a list of failed tiles.
+    job = ReaderJob(survey, encoder.contract, options)
     check(job)
 
     def triage() -> Iterator[Tile | TileReport | None]:
+        """The tiles to scan, and the reports of all others."""
+        # Asked once for each tile, before anything of it is fetched or read.
         for tile in tiles:
             if tile is not None and tile.problem is not None:
                 yield TileReport.failed(tile.name, tile.problem)
@@ -75,22 +77,24 @@ def scan_tiles(
                 yield tile
 
     bands = options.bands or survey.band_names
-    rooms = options.processes + 2  # for the tiles that are read, one that is ready, and one that is coming
-    # Windows has no file descriptors to inherit.
+    # Copies on the disk: of the tiles that are read, of one that is ready, and of one that is fetched.
+    copies = options.processes + 2
+    # On Windows a process inherits no file descriptors.
     ahead = options.processes and sys.platform != "win32"
     with (
         Interrupts() as interrupts,
         Prefetcher(job, options.processes) if ahead else InProcess(job) as source,
-        Staging(survey, bands, options.scratch, rooms) as staging,
+        Staging(survey, bands, options.scratch, copies) as staging,
         Pipeline(encoder, catalogue, run, progress or Quiet(), interrupts.check, options.keep) as pipeline,
     ):
+        # List -> what is not done yet -> local copies -> pixels and objects -> embeddings and rows.
         for outcome in source.stream(staging.stream(triage()), pipeline.look):
             pipeline.feed(outcome)
     return ScanReport(tuple(pipeline.reports), time.perf_counter() - began)
 
 
-def check(job: Job) -> None:
-    """Refuse what would be wrong with every tile: ``survey.unknown_band``, ``model.other_bands``."""
+def check(job: ReaderJob) -> None:
+    """Raise what is wrong with every tile: ``survey.unknown_band``, ``model.other_bands``."""
     read = job.options.bands or job.survey.band_names
     for band in read:
         job.survey.band(band)
@@ -98,12 +102,12 @@ def check(job: Job) -> None:
     if foreign := [band for band in wanted if band not in job.survey.band_names]:
         raise ScannerError(
             ErrorCode.MODEL_OTHER_BANDS,
-            f"The model sees the bands {', '.join(wanted)}; survey {job.survey.name} has no {', '.join(foreign)}.",
-            f"Its bands are {', '.join(job.survey.band_names)}: choose a model made for them.",
+            f"The model needs the bands {', '.join(wanted)}; survey {job.survey.name} has no {', '.join(foreign)}.",
+            f"Choose a model for the bands {', '.join(job.survey.band_names)}.",
         )
     if not set(wanted) & set(read):
         raise ScannerError(
             ErrorCode.MODEL_OTHER_BANDS,
-            f"The model sees the bands {', '.join(wanted)}, none of which is read ({', '.join(read)}).",
+            f"The model needs the bands {', '.join(wanted)}, none of which is read ({', '.join(read)}).",
             "Give other --bands.",
         )

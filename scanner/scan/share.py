@@ -1,7 +1,7 @@
-"""A share of a list of tiles, for people who have arrays of jobs and no scheduler: ``3/8`` is the third of eight.
+"""A share of a list of tiles, for arrays of jobs without a scheduler: ``3/8`` is the third of eight.
 
-Which tiles a shard has follows from the names in the list alone, not from their order or from what is done already, so
-that shards agree without speaking to each other. Two shards that meet on a tile would write the same file.
+The names in the list alone decide which tiles a share has, not their order or what is done already. So all jobs agree
+without communication. Two jobs with the same tile would write the same file.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _FORM = re.compile("([0-9]{1,9})/([0-9]{1,9})")
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Shard ``number`` of ``count``; both count from 1."""
+class Share:
+    """Share ``number`` of ``count``; both count from 1."""
 
     number: int
     count: int
@@ -31,62 +31,71 @@ class Shard:
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.count:
             raise ValueError(
-                f"There is no shard {self}: shards count from 1/{self.count} to {self.count}/{self.count}."
+                f"There is no share {self}: shares count from 1/{self.count} to {self.count}/{self.count}."
             )
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
 
     def of(self, tiles: Sequence[Tile]) -> list[Tile]:
-        """The tiles of this shard, in the order of the list.
+        """The tiles of this share, in the order of the list.
 
-        Every tile is in exactly one shard and their numbers differ by one at most. Dealt out in the order of a hash of
-        their names, crowded fields, which are neighbours in the list, go to different shards.
+        Every tile is in exactly one share; the sizes of shares differ by one at most.
         """
-        dealt = sorted({tile.name for tile in tiles}, key=_hash)
-        mine = set(dealt[self.number - 1 :: self.count])
-        return [tile for tile in tiles if tile.name in mine]
+        # In the order of a hash, crowded fields, which are neighbours in the list, go to different shares.
+        shuffled = sorted({tile.name for tile in tiles}, key=_hash)
+        names = set(shuffled[self.number - 1 :: self.count])
+        return [tile for tile in tiles if tile.name in names]
 
 
-def parse(text: str) -> Shard:
-    """``i/n`` as a shard; ``ValueError`` says what is wrong with it."""
-    found = _FORM.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"{text!r} is no shard: say 3/8 for the third of eight, or {AUTO}.")
-    if int(found[2]) == 0:
-        raise ValueError("There is no shard of nothing: the number of shards is at least 1.")
-    return Shard(int(found[1]), int(found[2]))
+def parse(text: str) -> Share:
+    """Parse ``i/n``.
+
+    Raises:
+        ValueError: What is wrong with the text.
+    """
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a share; give 3/8 for the third of eight, or {AUTO}.")
+    if int(match[2]) == 0:
+        raise ValueError("The number of shares must be at least 1, not 0.")
+    return Share(int(match[1]), int(match[2]))
 
 
-def from_environment(environment: Mapping[str, str]) -> Shard:
-    """The shard that a batch system gave this process.
+def from_environment(environment: Mapping[str, str]) -> Share:
+    """The share that a batch system gave this process.
 
-    SLURM arrays (``SLURM_ARRAY_TASK_ID`` with ``_MIN``, ``_MAX``, ``_STEP``, ``_COUNT``), tasks of ``srun``
-    (``SLURM_PROCID`` of ``SLURM_NTASKS``), one within the other, or CANFAR sessions (``REPLICA_ID``, from 1, of
-    ``REPLICA_COUNT``). Raises ``ScannerError``: ``shard.no_environment``, ``shard.bad_environment``.
+    It comes from a SLURM array (``SLURM_ARRAY_TASK_ID`` with ``_MIN``, ``_MAX``, ``_COUNT``), from tasks of ``srun``
+    (``SLURM_PROCID`` of ``SLURM_NTASKS``), from tasks within an array, or from CANFAR sessions (``REPLICA_ID``, from 1,
+    of ``REPLICA_COUNT``).
+
+    Raises:
+        ScannerError: ``shard.no_environment``, ``shard.bad_environment``.
     """
     facts = _Facts(environment)
     parts = [part for part in (_slurm_array(facts), _slurm_task(facts)) if part is not None]
+    # CANFAR counts replicas from 1, SLURM tasks from 0.
     if not parts and "REPLICA_ID" in environment:
         parts = [(facts.number("REPLICA_ID") - 1, facts.number("REPLICA_COUNT"))]
     if not parts:
         raise ScannerError(
             ErrorCode.SHARD_NO_ENVIRONMENT,
             "--shard auto finds neither a SLURM array, nor tasks of srun, nor CANFAR replicas here.",
-            "Submit with sbatch --array=0-7, start with srun, or give the shard yourself: --shard 3/8.",
+            "Submit with sbatch --array=0-7, start with srun, or give the share yourself: --shard 3/8.",
         )
+    # Tasks of srun within an array: share ``part`` of each of the outer shares.
     index, count = 0, 1
     for part, of in parts:
         if not 0 <= part < of:
-            raise _bad(f"{facts} makes no share: {part + 1} of {of}.", "Give the shard yourself: --shard 3/8.")
+            raise _bad(f"{facts} is not a share: {part + 1} of {of}.", "Give the share yourself: --shard 3/8.")
         index, count = index * of + part, count * of
-    shard = Shard(index + 1, count)
-    log.info("Shard %s, from %s.", shard, facts)
-    return shard
+    share = Share(index + 1, count)
+    log.info("Share %s of the list, from %s.", share, facts)
+    return share
 
 
 class _Facts:
-    """The environment, and what was read of it, to be said."""
+    """The environment, and the variables that were read, for messages."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -103,10 +112,10 @@ class _Facts:
         if text is None:
             if default is not None:
                 return default
-            raise _bad(f"{self} is set, but {name} is not.", "Give the shard yourself: --shard 3/8.")
+            raise _bad(f"{self} is set, but {name} is not.", "Give the share yourself: --shard 3/8.")
         self._read[name] = text
         if not re.fullmatch("[0-9]{1,9}", text):
-            raise _bad(f"{name} is {text!r}, which is no number.", "Give the shard yourself: --shard 3/8.")
+            raise _bad(f"{name} is {text!r}, which is not a number.", "Give the share yourself: --shard 3/8.")
         return int(text)
 
 
@@ -116,6 +125,7 @@ def _slurm_array(facts: _Facts) -> tuple[int, int] | None:
     task, first = facts.number("SLURM_ARRAY_TASK_ID"), facts.number("SLURM_ARRAY_TASK_MIN")
     count = facts.number("SLURM_ARRAY_TASK_COUNT")
     last = facts.number("SLURM_ARRAY_TASK_MAX", default=first + count - 1)
+    # SLURM does not give the list of an array: only one with equal steps can be reconstructed.
     step = (last - first) // (count - 1) if count > 1 else 1
     if step < 1 or first + step * (count - 1) != last or (task - first) % step:
         raise _bad(
@@ -134,9 +144,9 @@ def _slurm_task(facts: _Facts) -> tuple[int, int] | None:
     if count == 1 and task == 0:
         return None
     if task == 0 and not in_step and "SLURM_STEP_ID" not in facts:
-        # The batch script itself has rank 0 of all the tasks it asked for, and nobody would do the others' work.
+        # The batch script itself has rank 0 of all the tasks it asked for: the other shares would not be scanned.
         raise _bad(
-            f"This is not a task of srun, but its job has several ({facts}): all shares but one would be left out.",
+            f"This is not a task of srun, but its job has several ({facts}): only one share would be scanned.",
             "Start the command with srun, ask for --ntasks=1, or give --shard yourself.",
         )
     return task, count

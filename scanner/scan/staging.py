@@ -1,4 +1,4 @@
-"""Remote tiles brought to a local disk before they are read: the next while this one is scanned, and few at once."""
+"""Staging: remote tiles are copied to a local disk before they are read, a few ahead of the scan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from scanner.survey.tile import Tile
 from scanner.survey.urls import Remote, file_name, sibling
 
 STREAMS = 8
-"""Files that are fetched at once."""
+"""Number of files that are fetched at once."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,26 @@ class _Order:
 
 
 class Staging:
-    """Fetches the files of remote tiles into ``scratch``, for at most ``rooms`` tiles at once; others pass through.
+    """Fetches the files of remote tiles into ``scratch``; local tiles pass through.
 
-    ``stream`` goes between the list and who reads it, and releases each tile. ``bands``: those to fetch.
+    ``bands``: those to fetch. ``most``: number of tiles whose copies are on the disk at once.
     """
 
-    def __init__(self, survey: Survey, bands: Iterable[str], scratch: Path | None, rooms: int) -> None:
+    def __init__(self, survey: Survey, bands: Iterable[str], scratch: Path | None, most: int) -> None:
         self._survey, self._bands = survey, tuple(bands)
         self._scratch = Scratch(scratch)
         self._stop = Stop()
-        self._rooms: StoppableQueue[None] = StoppableQueue(self._stop)
+        # Each item is a place for the copies of a tile: who fetches takes one, who has read puts it back.
+        self._places: StoppableQueue[None] = StoppableQueue(self._stop)
         self._orders: StoppableQueue[_Order | LocalTile | TileReport | BaseException | None] = StoppableQueue(
-            self._stop, rooms
+            self._stop, most
         )
+        # By band, which of its possible URLs the last tile had.
         self._best: dict[str, int] = {}
         self._thread: threading.Thread | None = None
         self._pool: ThreadPoolExecutor | None = None
-        for _ in range(rooms):
-            self._rooms.put(None)
+        for _ in range(most):
+            self._places.put(None)
 
     def __enter__(self) -> Staging:
         return self
@@ -73,11 +75,14 @@ class Staging:
             self._scratch.__exit__()
 
     def stream(self, tiles: Iterable[Tile | TileReport | None]) -> Iterator[LocalTile | TileReport | None]:
-        """The tiles in their order, with files that are all here; a report where one could not be fetched.
+        """The tiles in their order, all of whose files are local; a report where one could not be fetched.
 
-        Reports and None, which stands for "nothing yet", pass through. Raises what is wrong with the set-up
-        (``remote.not_installed``, ``output.full``).
+        Reports and None, which stands for "nothing yet", pass through.
+
+        Raises:
+            ScannerError: What is wrong with the set-up: ``remote.not_installed``, ``output.full``...
         """
+        # Scans of local tiles, which are most, need no threads and no scratch folder.
         source = iter(tiles)
         for tile in source:
             if isinstance(tile, Tile) and tile.remote is not None:
@@ -86,11 +91,12 @@ class Staging:
             yield LocalTile(tile) if isinstance(tile, Tile) else tile
 
     def _fetched(self, tiles: Iterable[Tile | TileReport | None]) -> Iterator[LocalTile | TileReport]:
-        """The same from the first remote tile on: a thread orders files ahead, those of one tile are waited for."""
+        """From the first remote tile on: a thread orders files ahead; the files of one tile are waited for."""
         self._scratch.__enter__()
         self._pool = ThreadPoolExecutor(STREAMS, thread_name_prefix="fetch")
         self._thread = threading.Thread(target=self._order_all, args=(tiles, self._pool), name="staging", daemon=True)
         self._thread.start()
+        # Orders are in the order of the list, whatever arrives first.
         while (item := self._orders.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
@@ -112,59 +118,63 @@ class Staging:
                 self._orders.put(error)
 
     def _order(self, tile: Tile, remote: Remote, pool: ThreadPoolExecutor) -> _Order:
-        self._rooms.get()
-        folder = self._scratch.room()
+        # Wait here until an earlier tile was read.
+        self._places.get()
+        folder = self._scratch.new_folder()
         wanted = [band for band in self._bands if band in remote.candidates]
         return _Order(tile, folder, {band: pool.submit(self._fetch, remote, band, folder) for band in wanted})
 
     def _arrived(self, order: _Order) -> LocalTile | TileReport:
-        """The tile with its files here, or the report of one that could not be fetched."""
+        """The tile with its copies, or the report of one that could not be fetched."""
+        # Also if one band failed: the folder must not be removed while another is written to.
         tile = order.tile
         wait(order.copies.values())
         try:
-            found = {band: copy for band, future in order.copies.items() if (copy := future.result())}
-            if not found and not tile.files:
+            copies = {band: copy for band, future in order.copies.items() if (copy := future.result())}
+            if not copies and not tile.files:
                 raise _nothing(tile)
         except CancelledError as error:
             raise StoppedError from error
         except ScannerError as error:
+            # Without the package, or on a full disk, every tile would fail.
             if error.code in SETUP:
                 raise
             self._leave(order.folder)
             return TileReport.failed(tile.name, error)
-        files = {**tile.files, **{band: copy.path for band, copy in found.items()}}
+        files = {**tile.files, **{band: copy.path for band, copy in copies.items()}}
         return LocalTile(
             replace(tile, files=files, remote=None),
             partial(self._leave, order.folder),
-            {copy.path: copy.url for copy in found.values()},
+            {copy.path: copy.url for copy in copies.values()},
         )
 
     def _leave(self, folder: Path) -> None:
-        """Remove the copies of a tile; another may take their place."""
-        self._scratch.clear(folder)
-        self._rooms.put(None)
+        """Remove the copies of a tile, so that another can take their place."""
+        self._scratch.remove(folder)
+        self._places.put(None)
 
-    def _fetch(self, remote: Remote, band: str, room: Path) -> _Copy | None:
-        """A band's file, from the first of its URLs that has one; where the last tile's was is tried first."""
+    def _fetch(self, remote: Remote, band: str, folder: Path) -> _Copy | None:
+        """A band's file, from the first of its URLs that has one; the one that the last tile had is tried first."""
         urls = remote.candidates[band]
         best = self._best.get(band, 0)
         for number in sorted(range(len(urls)), key=lambda number: number != best):
             self._stop.wait()
-            copy = _Copy(room / file_name(urls[number]), urls[number])
+            copy = _Copy(folder / file_name(urls[number]), urls[number])
             try:
                 fetch(copy.url, copy.path, self._stop.wait)
             except FileNotFoundError:
                 continue
+            # A URL that the list gave says nothing about the layout of other tiles.
             if band not in remote.given:
                 self._best[band] = number
             self._fetch_planes(band, copy)
             return copy
         if band in remote.given:
-            raise ScannerError(ErrorCode.TILE_MISSING_FILE, f"There is no file {urls[0]}.", "Check the address.")
+            raise ScannerError(ErrorCode.TILE_MISSING_FILE, f"There is no file {urls[0]}.", "Check the URL.")
         return None
 
     def _fetch_planes(self, band: str, image: _Copy) -> None:
-        """Masks and variances that the survey keeps in files of their own beside the image."""
+        """Fetch masks and variances that the survey keeps in files of their own beside the image."""
         of = self._survey.band(band)
         for plane in (of.mask, of.variance):
             if plane is None or (name := plane.name_beside(image.path.name)) is None:
@@ -180,5 +190,5 @@ class Staging:
 def _nothing(tile: Tile) -> ScannerError:
     assert tile.remote is not None
     first = next((urls[0] for urls in tile.remote.candidates.values() if urls), "")
-    hint = f"Looked for addresses such as {first}; give --root where the files are."
+    hint = f"Looked for URLs such as {first}; give the --root of the files."
     return ScannerError(ErrorCode.TILE_MISSING_FILE, f"No file of tile {tile.name} was found.", hint)

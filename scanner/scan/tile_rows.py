@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
@@ -19,6 +19,9 @@ from scanner.scan.handoff import Outcome, Ready, StoppableQueue
 from scanner.scan.prepare import Prepared
 from scanner.scan.progress import Progress
 from scanner.scan.report import Seconds, TileReport
+
+BLOCK = 1024
+"""Rows that are handed to the file at once: a column costs the same for 16 rows as for 1,000."""
 
 
 class Mark(Enum):
@@ -38,6 +41,18 @@ class Batch:
     valid: NDArray[np.float32]
     cut: float
     infer: float
+
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> Batch:
+        """Batches that follow each other as one."""
+        return cls(
+            start=batches[0].start,
+            stop=batches[-1].stop,
+            vectors=np.concatenate([batch.vectors for batch in batches]),
+            valid=np.concatenate([batch.valid for batch in batches]),
+            cut=sum(batch.cut for batch in batches),
+            infer=sum(batch.infer for batch in batches),
+        )
 
 
 class TileError(Exception):
@@ -64,6 +79,7 @@ class RowWriter:
 
     def write(self) -> None:
         """Write until ``Mark.END``. A tile that breaks is a report; what breaks every tile (a full disk) is raised."""
+        # Between tiles the queue holds parts and reports only: a tile takes its batches and marks itself.
         while (item := self._queue.get()) is not Mark.END:
             assert isinstance(item, Ready | TileReport)
             report = self._written(item) if isinstance(item, Ready) else item
@@ -97,6 +113,7 @@ class RowWriter:
                     future.cancel()
             finally:
                 ready.release()
+            # With little memory the tile has further parts, each with its batches.
             if ready.prepared.last:
                 return
             item = self._queue.get()
@@ -110,6 +127,18 @@ class RowWriter:
         while isinstance(item := self._queue.get(), Future):
             yield item
 
+    def _blocks(self, futures: Iterator[Future[Batch]]) -> Iterator[Batch]:
+        """The batches of a part, joined to blocks."""
+        batches: list[Batch] = []
+        for future in futures:
+            batches.append(future.result())
+            self._progress.embedded(batches[-1].stop - batches[-1].start)
+            if batches[-1].stop - batches[0].start >= BLOCK:
+                yield Batch.joined(batches)
+                batches = []
+        if batches:
+            yield Batch.joined(batches)
+
     def _write_tile(self, tile: str, parts: Iterator[tuple[Prepared, Iterator[Future[Batch]]]]) -> TileReport:
         positions, sound, seconds = 0, 0, Seconds()
         best = Best(self._keep) if self._keep else None
@@ -118,9 +147,7 @@ class RowWriter:
                 self._progress.started(tile, len(prepared))
                 seconds += prepared.seconds
                 positions += prepared.dropped + len(prepared)
-                for future in futures:
-                    batch = future.result()
-                    self._progress.embedded(batch.stop - batch.start)
+                for batch in self._blocks(futures):
                     began = time.perf_counter()
                     columns = prepared.columns(batch.start, batch.stop, batch.valid, batch.vectors)
                     sound += len(columns["ra"])

@@ -81,6 +81,7 @@ def find_objects(images: TileImages, min_snr: float = 0.0) -> Detections:
     if background is None or not background.typical > 0:
         return _none()
     sep.set_sub_object_limit(_SUB_OBJECTS)
+    # Sections whose core begins in the strip's own rows; their views reach into the rows around it.
     parts = [
         _find_in(images, section, background, min_snr)
         for section in cut_sections(images.shape)
@@ -99,14 +100,17 @@ def _find_in(images: TileImages, section: Section, background: Background, min_s
     if variance is not None:
         masked |= np.isnan(variance[local])
         data[masked] = significance[masked] = 0
+    # Noise after the filter, in units of the noise before it: the threshold holds for correlated noise as well.
     objects, segments = _extract(significance, THRESHOLD * background.filtered)
 
     # Damaged pixels near 1e38 give objects without moments, and with one such sep would measure none.
     good = np.isfinite(objects["a"]) & np.isfinite(objects["b"]) & np.isfinite(objects["theta"])
     good &= _snr(objects) >= min_snr
+    # The section whose core holds the centroid owns the object; pixels of the tile.
     (rows, columns), (core_rows, core_columns) = section.view, section.core
     x, y = nearest(objects["x"] + columns.start), nearest(objects["y"] + rows.start)
     good &= (y >= core_rows.start) & (y < core_rows.stop) & (x >= core_columns.start) & (x < core_columns.stop)
+    # sep numbers objects from 1 in the segmentation map.
     own = np.flatnonzero(good)
     detections = _measure(data, masked, segments, objects[own], own + 1)
     return replace(detections, x=detections.x + columns.start, y=detections.y + rows.start)
@@ -175,6 +179,7 @@ def _measure(
     a, b = np.maximum(objects["a"], 0.5), np.maximum(objects["b"], 0.5)
     theta = np.clip(objects["theta"], -np.pi / 2, np.pi / 2)
     around = {"mask": masked, "segmap": segments, "seg_id": ids.astype(np.int32)}
+    # Within 6 half-axes, as Source Extractor does; radii are in units of the half-axes.
     radius, kron_flags = sep.kron_radius(data, x, y, a, b, theta, 6.0, **around)
     radius = np.maximum(KRON_FACTOR * np.nan_to_num(radius), MIN_KRON_RADIUS)
     flux, _, flux_flags = sep.sum_ellipse(data, x, y, a, b, theta, radius, subpix=1, **around)

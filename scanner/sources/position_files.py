@@ -78,6 +78,7 @@ def read_positions(path: Path) -> PositionTable:
             raise ScannerError(
                 ErrorCode.SOURCES_UNREADABLE, f"{path} cannot be read as a catalogue: {error}.", hint
             ) from error
+    # Sky positions first: they do not depend on the pixels of one band.
     for pairs, offset, on_sky in ((SKY, 0.0, True), (ONE_BASED, 1.0, False), (ZERO_BASED, 0.0, False)):
         if (names := _pair(table, pairs)) is not None:
             first, second = (_numbers(table[name], path) - offset for name in names)
@@ -99,6 +100,7 @@ def read_words(path: Path, column: str) -> NDArray[np.str_]:
         table = _read(path, column)
     except Exception as error:  # every format has exceptions of its own
         raise ScannerError(ErrorCode.SOURCES_UNREADABLE, f"{path} cannot be read as a catalogue: {error}.") from error
+    # Of columns that differ only in case the first one wins.
     names = {name.lower(): name for name in reversed(_names(table))}
     if column.lower() not in names:
         message = f"{path} has no column {column} among {', '.join(list(names.values())[:20])}."

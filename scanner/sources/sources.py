@@ -23,10 +23,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Sources:
-    """Positions in one tile, sorted by y, then x, with the catalogue columns that are known of them.
+    """Positions in one tile, sorted by y, then x, with their columns of the catalogue.
 
     ``x``, ``y`` are 0-based pixels of ``detection_band`` and ``ra``, ``dec`` degrees ICRS, float64 [N]. ``pixels`` are
-    x and y in each band of the images, as their sky positions give them (NaN in a missing band). ``columns`` holds the
+    x and y in each band of the images, computed from ``ra`` and ``dec`` (NaN in a missing band). ``columns`` holds the
     others by their catalogue names (flux_r, fluxerr_r, mag_r, ..., snr, flags), each [N]. ``dropped`` counts positions
     of a file that lie outside the tile or are not numbers.
     """
@@ -42,9 +42,9 @@ class Sources:
 
     @classmethod
     def at(cls, images: TileImages, x: Floats, y: Floats, sky: tuple[Floats, Floats] | None = None) -> Sources:
-        """Sources at pixels of the detection band; ``sky``: their RA and Dec in degrees, where these are known better.
+        """Sources at pixels of the detection band; ``sky``: their RA and Dec in degrees, if they were given by these.
 
-        This is where positions are projected, once for each band.
+        Positions are projected here and nowhere else, once for each band.
         """
         ra, dec = images.to_sky(x, y) if sky is None else sky
         pixels = tuple(images.to_pixels(band, ra, dec) for band in range(len(images.bands)))
@@ -99,6 +99,7 @@ def grid(images: TileImages, stride: int) -> Sources:
     """Positions every ``stride`` pixels, where any band has data within half a stride."""
     if stride < 1:
         raise ValueError(f"stride is {stride}")
+    # Positions are those of the whole tile, of which the strip keeps its own rows.
     height, width = images.shape
     rows, columns = np.arange(stride // 2, height, stride), np.arange(stride // 2, width, stride)
     rows = rows[images.strip.owns(rows.astype(float))]
@@ -123,6 +124,7 @@ def from_file(path: str | Path, images: TileImages) -> Sources:
     if table.on_sky:
         x, y = images.to_pixels(images.detection, table.first, table.second)
     on_tile = inside(images.shape, x, y)
+    # Rows of the catalogue are sorted by y, then x, whatever the order of the file.
     own = np.flatnonzero(on_tile & images.strip.owns(y))
     own = own[np.lexsort((x[own], y[own]))]
     sky = (table.first[own], table.second[own]) if table.on_sky else None
@@ -131,8 +133,8 @@ def from_file(path: str | Path, images: TileImages) -> Sources:
     return replace(_with_photometry(images, Sources.at(images, x[own], y[own], sky), {}), dropped=dropped)
 
 
-def _with_photometry(images: TileImages, sources: Sources, known: Mapping[str, NDArray[Any]]) -> Sources:
-    """The sources with the columns of their apertures, and with what is ``known`` of objects that were detected."""
+def _with_photometry(images: TileImages, sources: Sources, detected: Mapping[str, NDArray[Any]]) -> Sources:
+    """The sources with the columns of their apertures, and with those of a detection where there was one."""
     columns: dict[str, NDArray[Any]] = {}
     for band, name in enumerate(images.bands):
         aperture = apertures.measure_band(images, band, *sources.pixels[band])
@@ -146,11 +148,11 @@ def _with_photometry(images: TileImages, sources: Sources, known: Mapping[str, N
     columns |= dict.fromkeys(shape, np.full(len(sources), np.nan, np.float32))
     with np.errstate(divide="ignore", invalid="ignore"):
         columns |= {"snr": flux / error, "flags": np.zeros(len(sources), np.int32)}
-    return replace(sources, columns={**columns, **known})
+    return replace(sources, columns={**columns, **detected})
 
 
 def _holds_data(flux: NDArray[np.float32], rows: NDArray[np.int64], stride: int) -> NDArray[np.bool_]:
     """For each stride x stride block that starts at one of ``rows``, whether any of its pixels holds data."""
     columns = np.arange(0, flux.shape[1], stride)
-    there = [np.isfinite(flux[row : row + stride]).any(axis=0) for row in rows]
-    return np.logical_or.reduceat(np.array(there), columns, axis=1)
+    finite = [np.isfinite(flux[row : row + stride]).any(axis=0) for row in rows]
+    return np.logical_or.reduceat(np.array(finite), columns, axis=1)

@@ -15,7 +15,7 @@ _INTEGER_SPEC = re.compile("(0[1-9])?d?")
 _TEXT_SPEC = re.compile("([.][0-9]{1,2})?")
 
 
-def check(template: str, known: Mapping[str, str]) -> None:
+def check(template: str, kinds: Mapping[str, str]) -> None:
     """Refuse a template with an unknown field, or with more of the format language than a width.
 
     Raises:
@@ -24,9 +24,9 @@ def check(template: str, known: Mapping[str, str]) -> None:
     for _, name, spec, conversion in Formatter().parse(template):
         if name is None:
             continue
-        if name not in known:
-            raise ValueError(f"{{{name}}} is not one of {', '.join(sorted(known))}")
-        allowed = _INTEGER_SPEC if known[name] == INTEGER else _TEXT_SPEC
+        if name not in kinds:
+            raise ValueError(f"{{{name}}} is not one of {', '.join(sorted(kinds))}")
+        allowed = _INTEGER_SPEC if kinds[name] == INTEGER else _TEXT_SPEC
         if conversion or not allowed.fullmatch(spec or ""):
             raise ValueError(f"{{{name}}} has a format other than {{{name}}}, {{{name}:03d}} or {{{name}:.3}}")
 
@@ -48,11 +48,11 @@ def read(template: str, kinds: Mapping[str, str], text: str) -> Fields | None:
 def _pattern(template: str, kinds: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
     """A regular expression for ``template``; ``kinds`` gives ``"int"`` or a regular expression for each field."""
     forms = {name: "[0-9]{1,9}" if kind == INTEGER else kind for name, kind in kinds}
-    seen: set[str] = set()
+    names: set[str] = set()
     parts = []
     for literal, name, _, _ in Formatter().parse(template):
         parts.append(re.escape(literal))
         if name is not None:
-            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>{forms[name]})")
-            seen.add(name)
+            parts.append(f"(?P={name})" if name in names else f"(?P<{name}>{forms[name]})")
+            names.add(name)
     return re.compile("".join(parts))

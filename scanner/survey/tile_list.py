@@ -62,14 +62,14 @@ def read_lines(source: str | Path) -> Lines:
 
 def clean(lines: Iterable[str]) -> Lines:
     """Drop comments (from # on, at the start or after a space) and blank lines; the other lines keep their numbers."""
-    kept = []
+    result = []
     for number, raw in enumerate(lines, 1):
         if raw.lstrip().startswith("#"):
             continue
         text = raw.split(" #")[0].split("\t#")[0].strip(" \t\r\n")
         if text:
-            kept.append(Line(number, text if "/" in text else " ".join(text.split()), _complaint(text)))
-    return kept
+            result.append(Line(number, text if "/" in text else " ".join(text.split()), _complaint(text)))
+    return result
 
 
 def _complaint(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Memory that two processes share and that no death of either can leak: a file without a name.
+"""Memory that two processes share and that is never leaked, even where one of them is killed: a file without a name.
 
-A named segment in /dev/shm outlives a parent that is killed, and containers give /dev/shm 64 MB. A memfd has no name,
-no such limit, and is gone with the last process that holds it.
+A named segment in /dev/shm stays when its process is killed, and containers limit /dev/shm to 64 MB. A memfd has
+neither a name nor that limit, and is freed with the last process that has it open.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Array = NDArray[np.float32]
 ITEM = np.dtype(np.float32).itemsize
 
 
-class Slot:
-    """Room for the pixels of one tile, reached through a file descriptor that a child process inherits.
+class SharedArray:
+    """Memory for the pixels of one tile, reached through a file descriptor that a child process inherits.
 
-    Both sides ask for ``array(shape)``: the file grows to the largest tile so far and is mapped again only then. Who
-    may use it when is the business of the caller.
+    Both sides call ``array(shape)``: the file grows to the largest tile so far and is mapped again only then. The
+    caller decides which side may use it when.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
@@ -30,16 +30,17 @@ class Slot:
         self._map: mmap.mmap | None = None
 
     def array(self, shape: tuple[int, ...]) -> Array:
-        """A float32 array over the start of the slot; its contents are what the last writer left."""
+        """A float32 array over the start of the memory; it holds what the last writer left."""
         size = max(math.prod(shape), 1) * ITEM
+        # The other side may have grown the file meanwhile: map all that is there.
         if self._map is None or len(self._map) < size:
             self._reserve(size)
-            # An older mapping lives as long as arrays over it do.
+            # Arrays over the older mapping keep it alive.
             self._map = mmap.mmap(self.descriptor, os.fstat(self.descriptor).st_size)
         return np.frombuffer(self._map, np.float32, math.prod(shape)).reshape(shape)
 
     def close(self) -> None:
-        """Let go of the descriptor; the memory goes when the last array over it does."""
+        """Close the descriptor; the memory is freed with the last array over it."""
         self._map = None
         if self.descriptor >= 0:
             os.close(self.descriptor)
@@ -51,7 +52,8 @@ class Slot:
         if hasattr(os, "memfd_create"):
             os.ftruncate(self.descriptor, size)
             return
-        os.lseek(self.descriptor, 0, os.SEEK_SET)  # on disk: take the room now, a full disk must not be a bus error
+        # The file is on disk. Write it now: a full disk would otherwise be a bus error at some later access.
+        os.lseek(self.descriptor, 0, os.SEEK_SET)
         block = bytes(1 << 20)
         for start in range(0, size, len(block)):
             os.write(self.descriptor, block[: size - start])

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request that is looked at where stopping is safe."""
+"""SIGINT and SIGTERM as requests that are acted on where stopping is safe."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import threading
 from types import FrameType
 
 POLL = 0.1
-"""Seconds after which a wait looks whether it is to end."""
+"""Seconds between two checks of a wait whether it must end."""
 
-_OURS = {
+_REPLACED = {
     signal.SIGINT: (signal.default_int_handler,),
     signal.SIGTERM: (signal.SIG_DFL, signal.default_int_handler),
 }
-"""What a signal does where nobody installed a handler, and what ``raise_on_termination`` makes of SIGTERM."""
+"""Handlers by default, and the one of ``raise_on_termination``."""
 
 
 def raise_on_termination() -> None:
-    """From now on SIGTERM is a ``KeyboardInterrupt``, as SIGINT is, wherever it finds the program."""
+    """Make SIGTERM raise ``KeyboardInterrupt`` from now on, as SIGINT does."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
@@ -25,8 +25,8 @@ def raise_on_termination() -> None:
 class Interrupts:
     """While the ``with`` block runs in the main thread, the first SIGINT or SIGTERM is kept until ``check`` raises it.
 
-    A ``KeyboardInterrupt`` that fell between two instructions could leave a lock held or a file half-closed. A second
-    signal acts at once, as it would have without this. Handlers that somebody else installed are left alone.
+    A ``KeyboardInterrupt`` between two instructions could leave a lock held or a file half-closed. A second signal acts
+    at once, as it would without this class. Handlers that somebody else installed are kept.
     """
 
     def __init__(self) -> None:
@@ -34,22 +34,24 @@ class Interrupts:
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interrupts:
+        # Only the main thread may install handlers.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                if (before := signal.getsignal(number)) in _OURS[number]:
+                if (before := signal.getsignal(number)) in _REPLACED[number]:
                     self._before[number] = before
-                    signal.signal(number, self._note)
+                    signal.signal(number, self._remember)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._restore()
 
     def check(self) -> None:
-        """Raise ``KeyboardInterrupt`` if a signal came."""
+        """Raise ``KeyboardInterrupt`` if a signal was received."""
         if self._raised:
             raise KeyboardInterrupt
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        # The second signal finds the handlers that were there before.
         self._raised = True
         self._restore()
 

@@ -55,7 +55,9 @@ class WindowReader:
         """
         if self._survey.grid is None:
             hint = f"Scan the tile, or ask with --cutout: tiles of {self._survey.name} do not lie on a grid."
-            raise ScannerError(ErrorCode.QUERY_NO_GRID, f"The tile that holds {ra}, {dec} is not known.", hint)
+            raise ScannerError(
+                ErrorCode.QUERY_NO_GRID, f"Without a grid, the tile that holds {ra}, {dec} cannot be found.", hint
+            )
         names = unions_grid.tiles_covering(ra, dec)
         missing = None
         for name in names:
@@ -78,6 +80,7 @@ class WindowReader:
             ScannerError: ``query.outside_coverage``, or as ``open_tile`` does.
         """
         tile = self._tiles.setdefault(name, find(self._survey, name, self._root))
+        # Twice the half side in arcsec: room for any rotation and for the resampler's margin.
         radius = self._frame.window * self._frame.pixel_scale
         region = region_around(self._survey, tile, ra, dec, radius)
         if region is None:

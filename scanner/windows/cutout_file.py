@@ -47,6 +47,7 @@ def read(path: Path, survey: Survey, frame: WindowFrame) -> TileImages:
         ScannerError: ``cutout.unknown_bands``, ``cutout.shape_mismatch``, ``cutout.no_pixels``, or as ``open_fits``.
     """
     with open_fits(path) as hdus, errors_of(path):
+        # Of several planes of a band the first one counts.
         by_band: dict[str, _Plane] = {}
         for plane in _planes(hdus, frame.bands):
             by_band.setdefault(plane.band, plane)
@@ -68,6 +69,7 @@ def read(path: Path, survey: Survey, frame: WindowFrame) -> TileImages:
             zero_point = _zero_point(plane.header, default=band.zero_point)
             calibrate(plane.counts, zero_point, band.zero_is_missing, out=flux[frame.bands.index(band.name)])
         scale = _pixel_scale([plane.header for plane in planes]) or frame.pixel_scale
+    # Cutouts are looked at, not placed: an invented WCS serves all bands, since they have one shape.
     images = TileImages.of(path.name, frame.bands, flux, (flat_wcs(flux.shape, scale),) * len(flux), scale)
     if not any(images.valid):
         raise ScannerError(ErrorCode.CUTOUT_NO_PIXELS, f"{path} has no pixel with data.", "Give another cutout.")
@@ -118,6 +120,7 @@ def _zero_point(header: fits.Header, default: float) -> float:
 def _pixel_scale(headers: Sequence[fits.Header]) -> float | None:
     """Pixel scale in arcsec from a WCS or a card; None where the headers have neither."""
     for header in headers:
+        # Without these cards a WCS has pixels of one degree by default.
         wcs = WCS(header, naxis=2)
         if wcs.has_celestial and any(card in header for card in ("CDELT1", "CD1_1")):
             return float(np.sqrt(proj_plane_pixel_area(wcs))) * 3600

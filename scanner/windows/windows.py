@@ -90,9 +90,9 @@ class Windows:
 
     def over(self, flux: NDArray[np.float32]) -> Windows:
         """The same cutouts over another copy of the tile's pixels [B, H, W]: one that this process can reach."""
-        moved = copy.copy(self)
-        moved._flux = flux
-        return moved
+        windows = copy.copy(self)
+        windows._flux = flux
+        return windows
 
     def valid_fraction(self, batch: Batch) -> NDArray[np.float32]:
         """Share of pixels with data in each cutout [n], over the bands that the tile has."""
@@ -120,11 +120,13 @@ class Windows:
     def _place(self, images: TileImages, sources: Sources, band: int) -> NDArray[np.int64]:
         """First pixels and phases of the cutouts in a band: int [4, N] of x, y, phase of x, phase of y."""
         x, y = (sources.x, sources.y) if band == images.detection else sources.pixels[band]
+        # Far off the image is as good as unknown, and must not overflow an integer.
         unknown = ~(np.isfinite(x) & np.isfinite(y) & (np.abs(x) < 1e6) & (np.abs(y) < 1e6))
         x, y = np.where(unknown, 0.0, x), np.where(unknown, 0.0, y)
         if self._resampler is not None:
             (first_x, phase_x), (first_y, phase_y) = self._resampler.place(x), self._resampler.place(y)
         else:
+            # So that the source lies within half a pixel of the centre (S - 1) / 2.
             half = (self._frame.window - 1) / 2 - 0.5 - _TIE
             first_x, first_y = np.floor(x - half).astype(np.int64), np.floor(y - half).astype(np.int64)
             phase_x = phase_y = np.zeros(len(x), np.int64)
@@ -165,6 +167,7 @@ def _copy(image: NDArray[np.float32], x: int, y: int, out: NDArray[np.float32]) 
         out[:] = image[:, y : y + side, x : x + side]
         return
     out.fill(np.nan)
+    # The part of the cutout that lies on the image, if any.
     top, bottom, left, right = max(y, 0), min(y + side, rows), max(x, 0), min(x + side, columns)
     if top < bottom and left < right:
         out[:, top - y : bottom - y, left - x : right - x] = image[:, top:bottom, left:right]

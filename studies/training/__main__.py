@@ -1,4 +1,4 @@
-"""``python -m studies.training``: what each choice in training and baking an encoder is worth, on development data.
+"""``python -m studies.training``: the effect of each choice in training and exporting an encoder.
 
 Not a section of ``python -m bench``: it needs torch, real pixels and hours rather than minutes.
 """
@@ -32,7 +32,7 @@ NOTE = "[low, high]: 95 % bootstrap interval. *: the paired difference to the fi
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """Compare ways to train an encoder, and to bake it."""
+    """Compare ways to train an encoder, and to make embeddings of it."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads
 
 
@@ -42,7 +42,7 @@ def cli() -> None:
 @click.option("--data", type=_HERE, required=True, help="Folder of development data.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the runs and of compare.md.")
 def compare_command(plan: Path | None, shards: Path, data: Path, out: Path) -> None:
-    """Train every variant of a plan from random weights, for the same compute, and measure all alike.
+    """Train every variant of a plan from random weights, for the same compute, and measure all of them.
 
     Interrupted, the same command goes on where it stopped.
 
@@ -73,7 +73,7 @@ def compare_command(plan: Path | None, shards: Path, data: Path, out: Path) -> N
 @click.option("--data", type=_HERE, required=True, help="Folder of development data.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder for bake.md.")
 def bake_command(run: Path, shards: Path, rows: int, data: Path, out: Path) -> None:
-    """Bake the finished RUN by many recipes, measure all alike, and how well trees find their neighbours.
+    """Measure the finished RUN with many embedding options, and the recall of an index of trees.
 
     \b
     Example: python -m studies.training bake build/model/run --shards build/model/shards --data DATA --out build/recipes
@@ -96,7 +96,7 @@ def bake_command(run: Path, shards: Path, rows: int, data: Path, out: Path) -> N
 @click.option("--data", type=_HERE, required=True, help="Folder of development data.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder for limits.md and contradicted.png.")
 def limits_command(run: Path, data: Path, out: Path) -> None:
-    """What keeps the probes of a finished RUN from doing better: other probes, fewer labels, other vectors, the labels.
+    """Measure what limits the probes of a finished RUN: their form, fewer labels, other embeddings, wrong labels.
 
     \b
     Example: python -m studies.training limits build/model/run --data DATA --out build/recipes
@@ -119,17 +119,17 @@ def limits_command(run: Path, data: Path, out: Path) -> None:
 
 
 def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A Markdown table with its note."""
+    """Write a Markdown table with its note."""
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
     write_text(path, "\n".join(lines) + f"\n\n{NOTE}\n")
 
 
-def _say(said: str) -> None:
-    click.echo(said, err=True)
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def main() -> None:
-    """Run the command line; a failure the user can act on becomes two lines and exit code 1."""
+    """Run the command line; a ``ScannerError`` becomes its report on stderr and exit code 1."""
     try:
         cli(prog_name="python -m studies.training")
     except ScannerError as error:

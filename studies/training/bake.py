@@ -1,4 +1,4 @@
-"""One trained network, baked in different ways: pooling, whitening, steadiness, emphasis, fewer dimensions, 8 turns."""
+"""One trained network with different embeddings: pooling, whitening, steadiness, emphasis, dimensions, 8 turns."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ VARIANTS = (
     *(EmbeddingOptions(emphasis=k) for k in (0.0, 1.0)),
     EmbeddingOptions(whitening=0.0, steadiness=0.0, emphasis=0.0),
 )
-"""The shipped one first: others are compared with it."""
+"""Options that are compared, the shipped ones first."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """``trees``: recall@10 of an index of trees over 64 leading dimensions; NaN where it was not measured."""
+    """``trees`` is the recall@10 of an index of trees over 64 leading dimensions; NaN if it was not measured."""
 
     name: str
     results: Results
@@ -61,7 +61,7 @@ def bake(
     say: Callable[[str], None],
     variants: tuple[EmbeddingOptions, ...] = VARIANTS,
 ) -> Iterator[Row]:
-    """A row for every options, then for the first one as pooled, shortened, and averaged over eight turns.
+    """Yield a row for each variant, then for the first one as pooled, shortened, and averaged over eight turns.
 
     ``most`` cutouts of ``shards`` are what the trees are grown over.
     """

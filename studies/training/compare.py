@@ -1,4 +1,4 @@
-"""Ways to train, each from random weights and for the same compute, measured on the same windows."""
+"""Comparison of ways to train, each from random weights and for the same compute, on the same cutouts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DIGITS = 5
 
 @dataclass(frozen=True)
 class Plan:
-    """``variants``: complete configurations by name, the first being the one that others are compared with."""
+    """``variants`` are complete configurations by name; the others are compared with the first."""
 
     variants: Mapping[str, Config]
     flops: float
@@ -44,7 +44,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trained:
-    """A variant that is trained and measured. ``minutes`` are what its steps take on this machine, undisturbed."""
+    """A variant after training and measuring; ``minutes`` is the time of its steps on this machine."""
 
     name: str
     steps: int
@@ -54,7 +54,7 @@ class Trained:
 
 
 class StoppedError(Exception):
-    """A signal ended the training; the same command goes on."""
+    """A signal ended the training; the same command resumes it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -62,7 +62,11 @@ class StoppedError(Exception):
 
 
 def read(path: Path = PLAN) -> Plan:
-    """The plan of a TOML file, with the steps that ``flops`` pay for. Raises ``ScannerError`` ``config.bad``."""
+    """Read the plan of a TOML file, with the number of steps that ``flops`` allow.
+
+    Raises:
+        ScannerError: ``config.bad``.
+    """
     plan = tomllib.loads(path.read_text("utf-8"))
     variants = {
         name: spending(Config.from_dict(_merged(plan["config"], {"name": name}, differs), str(path)), plan["flops"])
@@ -81,7 +85,7 @@ def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compare(plan: Plan, shards: Path, data: Path, out: Path, say: Callable[[str], None]) -> Iterator[Trained]:
-    """Train and measure every variant in a folder of its own below ``out``; what is finished is not done again.
+    """Train and measure every variant in its own folder below ``out``; finished ones are skipped.
 
     Raises ``StoppedError`` where a signal ends it, and what ``pretrain`` and the tasks raise.
     """
@@ -97,15 +101,15 @@ def compare(plan: Plan, shards: Path, data: Path, out: Path, say: Callable[[str]
         yield Trained(name, o.steps, images, _step_seconds(folder) * o.steps / 60, results)
 
 
-def _measured(bench: Bench, checkpoint: Checkpoint, options: EmbeddingOptions, kept: Path) -> Results:
-    """Results of a checkpoint, from the file ``kept`` where it answers the same question."""
-    asked = {"weights": checkpoint.weights_sha256, "recipe": asdict(options), "tasks": list(bench.tasks)}
-    if kept.is_file() and (said := json.loads(kept.read_text("utf-8")))["asked"] == asked:
-        return _restored(said["results"])
+def _measured(bench: Bench, checkpoint: Checkpoint, options: EmbeddingOptions, path: Path) -> Results:
+    """Measure a checkpoint, or read the results from the file ``path`` if they are of the same weights and options."""
+    question = {"weights": checkpoint.weights_sha256, "recipe": asdict(options), "tasks": list(bench.tasks)}
+    if path.is_file() and (stored := json.loads(path.read_text("utf-8")))["asked"] == question:
+        return _restored(stored["results"])
     encoded = Encoded(checkpoint)
     rows = Embeddings(lambda _: encoded, encoded.side)
     results = bench.measured(checkpoint.config.name, Baked(rows, baked(checkpoint, options)))
-    write_text(kept, json.dumps({"asked": asked, "results": _stored(results)}) + "\n")
+    write_text(path, json.dumps({"asked": question, "results": _stored(results)}) + "\n")
     return results
 
 
@@ -116,15 +120,15 @@ def _stored(results: Results) -> dict[str, Any]:
     }
 
 
-def _restored(said: Mapping[str, Any]) -> Results:
+def _restored(stored: Mapping[str, Any]) -> Results:
     return {
         task: TaskResult({name: PairedEstimate.of(value, np.array(draws)) for name, (value, draws) in found.items()})
-        for task, found in said.items()
+        for task, found in stored.items()
     }
 
 
 def _step_seconds(folder: Path) -> float:
-    """What a step takes: the median between the lines of the log, so that pauses do not count."""
+    """Compute the time of a step: the median between lines of the log, which ignores pauses."""
     steps = [(record["step"], record["seconds"]) for record in read_log(folder) if "seconds" in record]
     pairs = pairwise(steps)
     return median([(t1 - t0) / (s1 - s0) for (s0, t0), (s1, t1) in pairs] or [steps[-1][1] / steps[-1][0]])

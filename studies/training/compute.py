@@ -1,4 +1,4 @@
-"""What a step of a training costs, counted from its operators: what can be equal on any machine."""
+"""Compute of a training step, counted from its operators, which is the same on any machine."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from training.loop.batches import Batch
 from training.loop.objective import TrainingObjective
 
 COUNTED = 2
-"""Objects in the step that is counted; all matrix products but those of the comparison are proportional to them."""
+"""Objects in the counted step; all matrix products but those of the comparison are proportional to them."""
 WARM = 10
-"""One step in so many warms up."""
+"""Share of steps that warm up: one in this number."""
 
 
 def step_flops(config: Config) -> float:
-    """Floating point operations of the matrix products of one step of ``config``, forward and backward."""
+    """Count the floating point operations of the matrix products of one step of ``config``, forward and backward."""
     model, images = TrainingObjective(config), COUNTED * config.objective.views
     for module in model.modules():
         if hasattr(module, "fused_attn"):
@@ -29,7 +29,7 @@ def step_flops(config: Config) -> float:
 
 
 def spending(config: Config, flops: float) -> Config:
-    """``config`` with as many steps as ``flops`` pay for."""
+    """Set the number of steps of ``config`` that ``flops`` allow."""
     steps = max(round(flops / step_flops(config)), 2)
     return replace(config, optimiser=replace(config.optimiser, steps=steps, warmup=max(steps // WARM, 1)))
 

@@ -1,4 +1,4 @@
-"""What limits the probes: their form, the number of labels, the pooling, the scale, the network, or the labels.
+"""Limits of the probes: their form, the number of labels, the pooling, the scale, the network, or the labels.
 
 Everything is a probe of frozen vectors, judged out of fold on one stratified split into five: no network is trained on
 labelled objects.
@@ -41,7 +41,7 @@ from training.loop.checkpoint import Checkpoint, load
 
 FOLDS = 5
 FEWER = (8, 4, 2)
-"""One label in so many of a training part, for the learning curve."""
+"""Shares of the labels of a training part, one in this number, for the learning curve."""
 Rows = NDArray[np.intp]
 Make = Callable[[], Any]
 
@@ -66,8 +66,8 @@ FORMS: Mapping[str, Make] = {
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Objects with a yes-or-no label: ``flux`` [N, 5, S, S], ``label`` bool [N]; ``close``: their middle, enlarged."""
+class Question:
+    """Objects with a binary label: ``flux`` [N, 5, S, S], ``label`` bool [N], and ``close``, their middle enlarged."""
 
     name: str
     flux: Flux
@@ -75,19 +75,19 @@ class Asked:
     close: Flux | None = None
 
 
-def questions(checkpoint: Checkpoint, data: Path) -> tuple[Asked, Asked]:
-    """Lenses among galaxies of equal magnitude, and galaxies among stars, blends and artefacts."""
+def questions(checkpoint: Checkpoint, data: Path) -> tuple[Question, Question]:
+    """Read lenses among galaxies of equal magnitude, and galaxies among stars, blends and artefacts."""
     side = checkpoint.config.model.window
     lenses, galaxies, large = load_lenses(data, side), pictures.galaxies(data, side), pictures.galaxies(data, 2 * side)
     some = subsets(lenses)["matched"]
     return (
-        Asked("lens, matched", lenses.flux[some], lenses.is_lens[some]),
-        Asked("galaxy or not", galaxies.flux, galaxies.label == "galaxy", central(large.flux, side)),
+        Question("lens, matched", lenses.flux[some], lenses.is_lens[some]),
+        Question("galaxy or not", galaxies.flux, galaxies.label == "galaxy", central(large.flux, side)),
     )
 
 
 def out_of_fold(vectors: Vectors, label: Bools, make: Make = probes.classifier, share: float = 1.0) -> Floats:
-    """Scores [N] of objects by what was learned from ``share`` of those in the other folds."""
+    """Score objects [N] by a probe fitted to ``share`` of those in the other folds."""
     score = np.empty(len(label))
     for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(vectors, label):
         some = train if share == 1 else _drawn(train, label, share)
@@ -103,48 +103,48 @@ def _drawn(rows: Rows, label: Bools, share: float) -> Rows:
 
 
 def limits(run: Path, data: Path, say: Callable[[str], None]) -> Iterator[tuple[str, dict[str, PairedEstimate]]]:
-    """Ways to read a label out of frozen vectors, linear unless they say so, with the AUC of every question."""
+    """Yield ways to read a label out of frozen embeddings, most of them linear, with the AUC of each question."""
     checkpoint = load(run)
     encoded, both = Encoded(checkpoint), questions(checkpoint, data)
-    features = [dict(_features(asked, checkpoint, encoded)) for asked in both]
+    features = [dict(_features(question, checkpoint, encoded)) for question in both]
     shipped = next(iter(features[0]))
     ways: list[tuple[str, str, Make, float]] = [(name, name, probes.classifier, 1.0) for name in features[1]]
     ways += [(f"{shipped}, one label in {few}", shipped, probes.classifier, 1 / few) for few in FEWER]
     ways += [(f"{shipped}, {form}", shipped, make, 1.0) for form, make in FORMS.items()]
     for way, name, make, share in ways:
         say(way)
-        able = [(asked, vectors[name]) for asked, vectors in zip(both, features, strict=True) if name in vectors]
+        able = [(question, vectors[name]) for question, vectors in zip(both, features, strict=True) if name in vectors]
         yield way, {a.name: estimate_auc(out_of_fold(v, a.label, make, share), a.label) for a, v in able}
 
 
-def _features(asked: Asked, checkpoint: Checkpoint, encoded: Encoded) -> Iterator[tuple[str, Vectors]]:
+def _features(question: Question, checkpoint: Checkpoint, encoded: Encoded) -> Iterator[tuple[str, Vectors]]:
     bake, dim = baked(checkpoint, EmbeddingOptions()), checkpoint.config.model.dim
-    rows = encoded.embed(asked.flux)
-    vectors, photographs = bake(rows), baselines.fit(baselines.IMAGENET, asked.flux).embed(asked.flux)
+    rows = encoded.embed(question.flux)
+    vectors, photographs = bake(rows), baselines.fit(baselines.IMAGENET, question.flux).embed(question.flux)
     yield "as exported", vectors
     yield "all poolings side by side", rows[:, : len(POOLINGS) * dim]
-    if asked.close is not None:
-        yield "and the middle of the picture, enlarged twice", np.hstack([vectors, bake(encoded.embed(asked.close))])
+    if question.close is not None:
+        yield "and the middle of the picture, enlarged twice", np.hstack([vectors, bake(encoded.embed(question.close))])
     yield "a network trained on photographs", photographs
     yield "both networks side by side", np.hstack([vectors, photographs])
-    yield "pixels, PCA-64", baselines.fit(baselines.PIXEL_PCA, asked.flux).embed(asked.flux)
+    yield "pixels, PCA-64", baselines.fit(baselines.PIXEL_PCA, question.flux).embed(question.flux)
 
 
 def by_type(run: Path, data: Path) -> dict[str, PairedEstimate]:
-    """AUC of the linear probe for lenses that are single galaxies, and for groups, against all matched negatives."""
+    """Estimate the AUC of the linear probe for single-galaxy lenses and for groups, against all matched negatives."""
     checkpoint = load(run)
-    asked = questions(checkpoint, data)[0]
-    score = out_of_fold(baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(asked.flux)), asked.label)
+    question = questions(checkpoint, data)[0]
+    score = out_of_fold(baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(question.flux)), question.label)
     with (data / "tiles_dev" / "truth.csv").open(newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["tile"] == LENS_TILE and row["label"] == "lens"]
-    kinds = np.array([row["kind"] for row in rows] + [""] * int((~asked.label).sum()))
-    chosen = {kind: (kinds == kind) | ~asked.label for kind in sorted({row["kind"] for row in rows})}
-    return {kind: estimate_auc(score[some], asked.label[some]) for kind, some in chosen.items()}
+    kinds = np.array([row["kind"] for row in rows] + [""] * int((~question.label).sum()))
+    chosen = {kind: (kinds == kind) | ~question.label for kind in sorted({row["kind"] for row in rows})}
+    return {kind: estimate_auc(score[some], question.label[some]) for kind, some in chosen.items()}
 
 
 @dataclass(frozen=True)
 class Contradicted:
-    """Pictures [n, 3, S, S] (i, r, g) of ``total``, whose label no probe believes, and that label: galaxy or not."""
+    """Pictures [n, 3, S, S] (i, r, g), out of ``total``, whose label (galaxy or not) contradicts all probes."""
 
     total: int
     flux: Flux
@@ -152,18 +152,20 @@ class Contradicted:
 
 
 def contradicted(run: Path, data: Path) -> Contradicted:
-    """Pictures on whose other side of the border the linear probe and every one of ``FORMS`` put them."""
+    """Find the pictures that the linear probe and all of ``FORMS`` put on the other side of the boundary."""
     checkpoint = load(run)
-    asked = questions(checkpoint, data)[1]
-    vectors = baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(asked.flux))
-    scores = [out_of_fold(vectors, asked.label, make) for make in (probes.classifier, *FORMS.values())]
+    question = questions(checkpoint, data)[1]
+    vectors = baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(question.flux))
+    scores = [out_of_fold(vectors, question.label, make) for make in (probes.classifier, *FORMS.values())]
     votes = np.stack([score > (0.5 if score.min() >= 0 else 0.0) for score in scores])
-    rows = np.flatnonzero((votes != asked.label).all(axis=0))
-    return Contradicted(len(votes[0]), asked.flux[rows][:, [BANDS.index(band) for band in "irg"]], asked.label[rows])
+    rows = np.flatnonzero((votes != question.label).all(axis=0))
+    return Contradicted(
+        len(votes[0]), question.flux[rows][:, [BANDS.index(band) for band in "irg"]], question.label[rows]
+    )
 
 
 def draw(doubted: Contradicted, out: Path, across: int = 12) -> None:
-    """All those pictures, with a red frame where the label says galaxy."""
+    """Draw these pictures, with a red frame where the label is galaxy."""
     down = -(-len(doubted.flux) // across)
     figure = Figure(figsize=(across, down + 0.1))
     width, height = 1 / across, 1 / down

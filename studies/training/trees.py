@@ -1,4 +1,4 @@
-"""What an index of trees finds: whitening makes all directions count alike, and trees live from a few that matter."""
+"""Recall of an index of trees, which needs a few dominant directions, while whitening levels them."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from catalogs.estimate import shared
+from catalogs.estimate import measure_recall
 from catalogs.index import half_vectors
-from catalogs.index.engine import Recipe, named
-from catalogs.index.half_vectors import Halves
+from catalogs.index.engine import find_engine
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
 from training.evaluate.models import Vectors
 
 DIMS, CANDIDATES, NEAREST = 64, 500, 10
 EFFORT = 1000
-"""Annoy's ``search_k``: a fifth of its default, which is made for many more rows than a few ten thousand."""
+"""Annoy's ``search_k``: a fifth of the default, which is meant for many more rows."""
 ASKED, SEED = 300, 1
 
 
 def recall(vectors: Vectors) -> float:
-    """Recall@10 of the catalogue's index: trees over the leading dimensions, candidates ranked again by all.
+    """Measure recall@10 of the catalogue's index: trees over the leading dimensions, candidates ranked by all of them.
 
     ``ASKED`` of the unit vectors [N, D] ask for their nearest among the others.
     """
     order = np.random.default_rng(SEED).permutation(len(vectors))
     asked, stored = vectors[order[:ASKED]], vectors[order[ASKED:]]
-    engine = named("annoy")
-    recipe = Recipe("annoy", min(DIMS, vectors.shape[1]), engine.TREES[0], SEED, EFFORT, CANDIDATES)
+    engine = find_engine("annoy")
+    settings = IndexSettings("annoy", min(DIMS, vectors.shape[1]), engine.TREES[0], SEED, EFFORT, CANDIDATES)
     with TemporaryDirectory(prefix="trees_") as folder:
         path = Path(folder) / "rows"
-        path.write_bytes(half_vectors.packed(stored).tobytes())
-        rows, trees = Halves(path, vectors.shape[1]), Path(folder) / "trees"
-        engine.build(trees, rows, recipe, on_disk=False)
-        loaded, found = engine.load(trees, recipe), []
+        path.write_bytes(half_vectors.pack(stored).tobytes())
+        rows, trees = HalfVectors(path, vectors.shape[1]), Path(folder) / "trees"
+        engine.build(trees, rows, settings, on_disk=False)
+        loaded, found = engine.load(trees, settings), []
         for query, truth in zip(asked, np.argsort(-(asked @ stored.T), axis=1)[:, :NEAREST], strict=True):
-            numbers = engine.nearest(loaded, query[: recipe.dims], recipe.candidates, recipe.effort)
+            numbers = engine.nearest(loaded, query[: settings.dims], settings.candidates, settings.effort)
             best = numbers[np.argsort(-rows.cosines(numbers, query))[:NEAREST]]
-            found.append(shared(truth, best))
+            found.append(measure_recall(truth, best))
     return float(np.mean(found))

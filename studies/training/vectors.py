@@ -29,7 +29,7 @@ Bake = Callable[[Vectors], Vectors]
 
 
 class Encoded:
-    """The network of a checkpoint: windows to rows [N, 4 D + B] of what embeddings start from.
+    """The network of a checkpoint, from cutouts to rows [N, 4 D + B] that all embeddings are made of.
 
     That is the vectors of every pooling, in the order of ``POOLINGS``, and the share of every band that is missing.
     """
@@ -50,7 +50,7 @@ class Encoded:
 
 
 def baked(checkpoint: Checkpoint, options: EmbeddingOptions) -> Bake:
-    """What ``export.graph.EmbeddingGraph`` does behind the pooling."""
+    """Make the steps of ``export.graph.EmbeddingGraph`` behind the pooling."""
     statistics, dim = checkpoint.statistics[options.pooling], checkpoint.config.model.dim
     matrix = projection(statistics, options).numpy()
     first, mean, missing = POOLINGS.index(options.pooling) * dim, statistics.mean.numpy(), statistics.missing.numpy()
@@ -62,7 +62,7 @@ def baked(checkpoint: Checkpoint, options: EmbeddingOptions) -> Bake:
 
 
 class Baked(Embeddings):
-    """Another's rows, baked: nothing is embedded again."""
+    """Embeddings made of the rows of others, without another run of the network."""
 
     def __init__(self, whole: Embeddings, bake: Bake) -> None:
         self._whole, self._bake, self.side = whole, bake, whole.side
@@ -72,7 +72,7 @@ class Baked(Embeddings):
 
 
 def windows_of(shards: Path, config: Config, most: int) -> Iterator[Flux]:
-    """Windows [n, 5, S, S] of at most ``most`` training cutouts, centred, a few at a time; absent bands are NaN."""
+    """Yield at most ``most`` training cutouts, centred, in parts [n, 5, S, S]; absent bands are NaN."""
     cutouts = open_cutouts(shards, replace(config, data=Data()))
     channels = [BANDS.index(band) for band in config.model.bands]
     keys = draw_keys(cutouts, most, config.run.seed)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from bench import gpu
 from bench.encoder import torch_loop
 from bench.harness.setup import Setup
-from scanner.encoder import session as runtime
+from scanner.encoder import session
 from scanner.encoder.contract import resolve
 from tests.support import tiny_encoder
 from tests.support.waiting import until
@@ -29,7 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_encoder.write(folder / "encoder.onnx", tiny_encoder.contract())
 
 
-@pytest.mark.skipif(runtime.gpu_count() > 0, reason="a GPU is here: it would be measured")
+@pytest.mark.skipif(session.gpu_count() > 0, reason="a GPU is here: it would be measured")
 def test_without_a_gpu_it_says_so_and_writes_nothing(tmp_path: Path) -> None:
     done = CliRunner().invoke(gpu.main, ["--out", str(tmp_path / "gpu.json")])
     assert done.exit_code == 1
@@ -48,7 +48,7 @@ def test_every_step_runs(model: Path, tmp_path: Path) -> None:
         assert min(row["objects"], row["fill_s"], row["objects_per_s"], row["of_bare_encoder"]) > 0
         assert row["encoder"] + row["slowed"] + row["cut"] + row["waiting"] == pytest.approx(1)
     assert {row["stage"] for row in found["stages"]} == {"read", "detect", "cut", "infer", "write"}
-    assert found["provider"] == runtime.CPU
+    assert found["provider"] == session.CPU
     assert found["on_the_cpu"] == {"fp32": None, "fp16": None}  # not told: no GPU was asked for
 
 
@@ -58,8 +58,8 @@ def test_readers_double_up_to_all_cores_but_two() -> None:
 
 def test_what_is_not_told_is_not_nothing() -> None:
     assert gpu._astray({}) is None
-    assert gpu._astray({runtime.CUDA: {"Conv"}}) == []
-    assert gpu._astray({runtime.CUDA: {"Conv"}, runtime.CPU: {"Shape", "Gather"}}) == ["Gather", "Shape"]
+    assert gpu._astray({session.CUDA: {"Conv"}}) == []
+    assert gpu._astray({session.CUDA: {"Conv"}, session.CPU: {"Shape", "Gather"}}) == ["Gather", "Shape"]
 
 
 @pytest.mark.parametrize(("astray", "code"), [(["Shape"], 1), ([], 0), (None, 0)])
@@ -67,7 +67,7 @@ def test_operators_on_the_cpu_are_an_error_once_all_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, astray: list[str] | None, code: int
 ) -> None:
     found = {"on_the_cpu": {"fp32": [], "fp16": astray}, "variants": []}
-    monkeypatch.setattr(runtime, "gpu_count", lambda: 1)
+    monkeypatch.setattr(session, "gpu_count", lambda: 1)
     monkeypatch.setattr(gpu, "measure", lambda setup, device: found)
     done = CliRunner().invoke(gpu.main, ["--out", str(tmp_path / "gpu.json")])
     assert done.exit_code == code
@@ -85,10 +85,10 @@ def test_a_gpu_is_watched_by_its_address_on_the_bus(monkeypatch: pytest.MonkeyPa
             said.value = f"0000:{handle.value}:00.0".encode()
             return 0
 
-    monkeypatch.setattr(runtime, "driver", Driver)
+    monkeypatch.setattr(session, "driver", Driver)
     assert gpu._address("cuda:2") == "0000:12:00.0"
     assert gpu._address("tensorrt") == "0000:10:00.0"
-    monkeypatch.setattr(runtime, "driver", lambda: None)
+    monkeypatch.setattr(session, "driver", lambda: None)
     assert gpu._address("cuda:2") == "2"
 
 

@@ -22,6 +22,7 @@ from astropy.table import Table
 from PIL import Image
 
 import catalogs
+import scanner
 from tests.docs.pages import PAGES, REPOSITORY, blocks, name
 
 DEMO = REPOSITORY / "scanner" / "demo"
@@ -34,7 +35,7 @@ Names = dict[str, Any]
 Run = Callable[[Path], tuple[Path, Names]]
 
 
-def scanner(*arguments: object, cwd: Path) -> None:
+def run_command(*arguments: object, cwd: Path) -> None:
     program = "from scanner.cli import main; main()"
     subprocess.run([sys.executable, "-c", program, *map(str, arguments)], check=True, cwd=cwd)
 
@@ -43,8 +44,8 @@ def scanner(*arguments: object, cwd: Path) -> None:
 def demo_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The catalogue of the tile that comes with the package."""
     folder = tmp_path_factory.mktemp("demo")
-    scanner("scan-tiles", "--tiles", DEMO / "list.txt", "--root", DEMO, cwd=folder)
-    scanner("index", cwd=folder)
+    run_command("scan-tiles", "--tiles", DEMO / "list.txt", "--root", DEMO, cwd=folder)
+    run_command("index", cwd=folder)
     return folder / "embeddings"
 
 
@@ -76,7 +77,7 @@ def run(demo_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
                     names["answers"].append(duckdb.sql(block.text).fetchnumpy())
                 elif block.mark == "run":
                     for line in block.text.splitlines():
-                        scanner(*shlex.split(line)[1:], cwd=folder)
+                        run_command(*shlex.split(line)[1:], cwd=folder)
         ran[page] = folder, names
         return ran[page]
 
@@ -87,6 +88,15 @@ def run(demo_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_every_block_runs(run: Run, page: Path) -> None:
     _, names = run(page)
     assert len(names) > 1
+
+
+def test_the_survey_file_of_the_reference_is_read(tmp_path: Path) -> None:
+    (block,) = (one for one in blocks(REPOSITORY / "docs" / "reference" / "survey-file.md") if one.language == "toml")
+    path = tmp_path / "mine.toml"
+    path.write_text(block.text)
+    survey = scanner.load_survey(path)
+    assert survey.band_names == ("r", "g")
+    assert survey.read_file_name("AB_007_g.fits") == ("g", {"field": "AB", "number": 7})
 
 
 def test_the_guide_ends_in_a_plot_a_map_and_an_archive(run: Run) -> None:

@@ -25,6 +25,14 @@ def test_lines_fit_a_window(page: Path) -> None:
     assert not [line for line in lines if len(line) > 132 and not line.startswith("|")]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_and_pictures_of_the_repository_exist(page: Path) -> None:
+    """Sphinx checks the links of its pages to pages; pages are read on a code host too, pictures included."""
+    targets = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text())]
+    local = [target for target in targets if target and not re.match("[a-z]+:", target)]
+    assert not [target for target in local if not (page.parent / target).exists()]
+
+
 def test_nothing_is_misspelt() -> None:
     done = subprocess.run([sys.executable, "-m", "codespell_lib"], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.stdout == ""

@@ -82,7 +82,7 @@ def test_a_signal_to_all_and_then_the_same_command_again(
     assert process.returncode == 130, stderr
     assert stdout == ""
     assert "Traceback" not in stderr
-    assert "died" not in stderr
+    assert "exited" not in stderr
     until(lambda: not group(process.pid))
     kept = {path.name: path.read_bytes() for path in (out / "tiles").glob("*.parquet")}
     assert kept

@@ -102,7 +102,7 @@ def test_sexagesimal_and_negative_positions_are_understood(scanner: Scanner, cat
         (("--ra", "nan", "--dec", "0"), "outside"),
         (("--ra", "ten", "--dec", "0"), "neither degrees"),
         (("--ra", "10"), "go together"),
-        ((), "Say what to look for"),
+        ((), "Give --ra and --dec, --name"),
         (("--ra", "10", "--dec", "0", "--gallery", "x.png"), "--root"),
         (("--ra", "10", "--dec", "0", "-k", "0"), "-k"),
     ],

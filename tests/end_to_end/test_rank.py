@@ -111,9 +111,9 @@ def test_turned_examples_have_eight_vectors_the_first_as_catalogued(
     catalogue: Path, field: Path, model: Path, objects: Table, tmp_path: Path
 ) -> None:
     opened = catalogs.open(catalogue)
-    asker = query.Asker(opened.snapshot(), root=field, model=str(model), device="cpu")
+    builder = query.QueryBuilder(opened.snapshot(), root=field, model=str(model), device="cpu")
     like = listed(tmp_path / "like.csv", objects[:4])
-    plain, turned = (examples.read(like, asker, augment=augment) for augment in (False, True))
+    plain, turned = (examples.read(like, builder, augment=augment) for augment in (False, True))
     assert turned.object_id.tolist() == plain.object_id.tolist()
     assert np.bincount(turned.owner).tolist() == [8] * 4
     first = turned.vectors[::8]
@@ -129,21 +129,23 @@ def test_a_spot_without_an_object_is_embedded_where_its_tile_is(
     empty = float(row["dec"]) + 4.5 / 3600
     lone = not len(opened.cone(float(row["ra"]), empty, 3.0))
     like = listed(tmp_path / "like.csv", [], f"{row['ra']},{empty}", "10.0,-20.0", f"{row['ra']},{row['dec']}")
-    without = examples.read(like, query.Asker(opened.snapshot()))
-    found = examples.read(like, query.Asker(opened.snapshot(), root=field, model=str(model), device="cpu"))
+    without = examples.read(like, query.QueryBuilder(opened.snapshot()))
+    found = examples.read(like, query.QueryBuilder(opened.snapshot(), root=field, model=str(model), device="cpu"))
     assert len(found) == len(without) + lone
     if lone:
         assert sorted(found.object_id.tolist())[0] == -1
         assert [one.name for one in found.unmatched] == ["like.csv:2"]
-        assert examples.told(like, found)[0].endswith("1 objects, 1 spots embedded now, 1 positions are no example")
+        assert examples.describe_examples(like, found)[0].endswith(
+            "1 objects, 1 spots embedded now, 1 positions are no example"
+        )
         assert np.linalg.norm(found.vectors, axis=1) == pytest.approx(1, abs=1e-5)
 
 
 def test_another_model_is_refused(catalogue: Path, field: Path, objects: Table, tmp_path: Path) -> None:
     opened = catalogs.open(catalogue)
-    asker = query.Asker(opened.snapshot(), root=field, model="small", device="cpu")
+    builder = query.QueryBuilder(opened.snapshot(), root=field, model="small", device="cpu")
     with pytest.raises(ScannerError) as caught:
-        examples.read(listed(tmp_path / "like.csv", objects[:1]), asker, augment=True)
+        examples.read(listed(tmp_path / "like.csv", objects[:1]), builder, augment=True)
     assert caught.value.code == "catalogue.other_model"
 
 

@@ -181,7 +181,7 @@ def test_the_card_tells_of_the_run_that_came_before(run: Path, shards: Path, tmp
     for said in (
         before,
         "averaged over the last steps (decay 0.5)",
-        "noise added of up to 2 times that of their sky",
+        "with added noise of up to 2 times that of their background",
     ):
         assert said in card
     old = replace(second, data={key: value for key, value in second.data.items() if key != "stages"})

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import scanner
-from export.precision import BARS, agree
+from export.precision import THRESHOLDS, agree
 from export.release import load
 from scanner.encoder.contract import DEFAULT_MODEL, resolve
 from scanner.encoder.encoder import Encoder
@@ -43,8 +43,8 @@ def test_other_formats_come_with_it_and_agree(flux: NDArray[np.float32], precisi
     ):
         found = agree(exact.embed(flux), other.embed(flux))
         assert other.contract.weights_sha256 == exact.contract.weights_sha256
-    assert found.centred_cosine >= BARS[precision].centred_cosine, found
-    assert found.neighbour_overlap >= BARS[precision].neighbour_overlap, found
+    assert found.centred_cosine >= THRESHOLDS[precision].centred_cosine, found
+    assert found.neighbour_overlap >= THRESHOLDS[precision].neighbour_overlap, found
 
 
 def test_the_weights_beside_it_give_its_vectors(flux: NDArray[np.float32]) -> None:

@@ -125,10 +125,40 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    code = "from scanner.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    code = (
+        "from scanner.cli import COMMANDS, main\n"
+        "for name in [[], *([name] for name in COMMANDS)]:\n"
+        "    try: main([*name, '--help'])\n"
+        "    except SystemExit: pass"
+    )
     assert not loaded_by(code) & {"numpy", "astropy", "pyarrow", "onnxruntime", "scipy", "PIL", "torch"}
 
 
 def test_importing_the_core_loads_no_torch() -> None:
     core = [module for module in FILES if module.startswith(("catalogs", "scanner")) and "__main__" not in module]
     assert not loaded_by("\n".join(f"import {module}" for module in core)) & {"torch", "timm", "torchvision", "onnx"}
+
+
+COMMAND_FILES = [path for module, path in FILES.items() if module.startswith(("scanner.cli.", "training.cli."))]
+
+
+@pytest.mark.parametrize("path", COMMAND_FILES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_choices_come_from_the_library(path: Path) -> None:
+    """A choice is spelt once, where it is acted on."""
+    tree = ast.parse(path.read_text())
+    local = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for whole in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        for target in ast.walk(whole)
+        if isinstance(target, ast.Name)
+    }
+    calls = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Choice")
+    ]
+    for call in calls:
+        inside = [node for argument in call.args for node in ast.walk(argument)]
+        spelt = [ast.unparse(node) for node in inside if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        spelt += [node.id for node in inside if isinstance(node, ast.Name) and node.id in local]
+        assert not spelt, f"line {call.lineno}: take {spelt} from the library"

@@ -87,14 +87,14 @@ def test_the_names_of_version_0_1_are_forwarded() -> None:
     import scanner.scan
     import scanner.survey
     from scanner.cluster import job, run
-    from scanner.scan import run as scan
+    from scanner.scan.run import scan_tiles
 
     with pytest.warns(DeprecationWarning, match=r"scanner\.scan_tiles"):
-        assert scanner.scan.scan_tiles is scan.scan_tiles
+        assert scanner.scan.scan_tiles is scan_tiles
     with pytest.warns(DeprecationWarning, match=r"scanner\.load_survey"):
         assert scanner.survey.load is surveys.load
     with pytest.warns(DeprecationWarning, match="workers"):
-        assert (scanner.cluster.scan_tiles, scanner.cluster.Where) == (run.scan_tiles, job.Where)
+        assert (scanner.cluster.scan_tiles, scanner.cluster.Where) == (run.scan_tiles, job.WorkerSource)
     for room in (scanner, scanner.scan, scanner.survey, scanner.cluster):
         with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
             _ = room.nonsense

@@ -247,7 +247,7 @@ def judge(folder: Path, seed: int) -> Verdict:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     options = ScanOptions(memory=LOW if seed % 3 == 0 else NORMAL)
     band = "g" if "calexp" in name else "r"
-    job = prepare.Job(survey.load("unions"), tiny_encoder.contract(), options)
+    job = prepare.ReaderJob(survey.load("unions"), tiny_encoder.contract(), options)
     parts = list(prepare.prepare(job, Tile(NAME, {band: path})))
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
     last = parts[-1]

@@ -17,22 +17,23 @@ from pathlib import Path
 from types import TracebackType
 
 import catalogs
-from scanner.encoder import encoder
-from scanner.encoder import session as runtime
-from scanner.scan import run as scan
+from scanner.encoder import encoder, session
+from scanner.scan.options import ScanOptions
+from scanner.scan.report import ScanReport
+from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey, tile_list
 from tests.support.waiting import until
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-def scan_list(folder: Path, model: Path, out: Path, readers: int) -> scan.ScanReport:
+def scan_list(folder: Path, model: Path, out: Path, readers: int) -> ScanReport:
     """Scan the tiles of ``folder/list.txt`` in this process."""
-    unions, options = survey.load("unions"), scan.ScanOptions(readers=readers)
+    unions, options = survey.load("unions"), ScanOptions(readers=readers)
     with encoder.Encoder(model, device="cpu", threads=2) as loaded:
-        run = scan.make_run(unions, loaded, options)
+        run = make_run(unions, loaded, options)
         wanted = tile_list.read_list(folder / "list.txt", unions, folder)
-        return scan.scan_tiles(wanted, unions, loaded, catalogs.create(out, run), run, options)
+        return scan_tiles(wanted, unions, loaded, catalogs.create(out, run), run, options)
 
 
 class Nursery:
@@ -90,7 +91,7 @@ def alive(pid: int) -> bool:
 
 
 def main(folder: Path, model: Path) -> None:
-    runtime.load()
+    session.load()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who ends is forgotten
     for line in sys.stdin:
         readers, out = line.rstrip("\n").split(" ", 1)

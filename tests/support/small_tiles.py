@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from catalogs.sky import unions_grid as grid
+from catalogs.sky import unions_grid
 
 ZERO_POINTS = {"u": 30.0, "g": 27.0, "r": 30.0, "i": 30.0, "z": 27.0}
 NOISE = 15.0  # nJy a pixel
@@ -58,9 +58,9 @@ def wcs(name: str, size: int, shift: float = 0.0) -> WCS:
     """Tangent projection about the tile's centre, as if the tile were ``size`` pixels a side."""
     projection = WCS(naxis=2)
     projection.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    projection.wcs.crval = list(grid.centre(name))
+    projection.wcs.crval = list(unions_grid.centre(name))
     projection.wcs.crpix = [(size + 1) / 2 + shift, (size + 1) / 2]
-    projection.wcs.cdelt = [-grid.PIXEL_SCALE / 3600, grid.PIXEL_SCALE / 3600]
+    projection.wcs.cdelt = [-unions_grid.PIXEL_SCALE / 3600, unions_grid.PIXEL_SCALE / 3600]
     return projection
 
 

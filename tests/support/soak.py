@@ -13,9 +13,10 @@ from pathlib import Path
 
 import catalogs
 from scanner.encoder import encoder
-from scanner.scan import run as scan
+from scanner.scan.options import ScanOptions
 from scanner.scan.progress import Quiet
 from scanner.scan.report import TileReport
+from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey
 from scanner.survey.tile import Tile
 from tests.support import small_tiles
@@ -83,11 +84,11 @@ def listed(folder: Path, count: int) -> list[Tile]:
 
 
 def main(folder: Path, model: Path, count: int, readers: int) -> None:
-    unions, options, notes = survey.load("unions"), scan.ScanOptions(readers=readers), Notes()
+    unions, options, notes = survey.load("unions"), ScanOptions(readers=readers), Notes()
     with encoder.Encoder(model, device="cpu", threads=2) as loaded:
-        run = scan.make_run(unions, loaded, options)
+        run = make_run(unions, loaded, options)
         catalogue = catalogs.create(folder / "out", run)
-        report = scan.scan_tiles(listed(folder, count), unions, loaded, catalogue, run, options, notes)
+        report = scan_tiles(listed(folder, count), unions, loaded, catalogue, run, options, notes)
     codes = sorted({tile.code for tile in report.failed})
     found = {"done": report.count("done"), "failed": len(report.failed), "codes": codes, "objects": report.objects}
     sys.stdout.write(json.dumps({**found, "samples": [asdict(sample) for sample in notes.samples]}))

@@ -1,12 +1,13 @@
-"""The command ``cutouts``: real fields, simulated scenes, tiles and ready-made cutouts to training shards."""
+"""The command ``cutouts``: training shards of real fields, simulated scenes, tiles and ready-made cutouts."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
-from training.cutouts.shards import WINDOW
+from training.cutouts.shards import SPLITS, TRAIN, WINDOW
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -15,22 +16,28 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command("cutouts")
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--fields", type=_FOLDER, help="Folder of the real fields that training/cutouts/fields.toml names.")
-@click.option("--simulate", type=click.IntRange(min=1), metavar="N", help="Cut N simulated scenes as well.")
-@click.option("--size", type=click.IntRange(min=160), default=1024, show_default=True, help="Side of a scene in px.")
-@click.option("--tiles", type=click.Path(dir_okay=False, path_type=Path), help="List of survey tiles to cut as well.")
-@click.option("--root", type=_FOLDER, default=".", show_default=True, help="Where the files of --tiles are.")
-@click.option("--hdf5", type=_FILE, multiple=True, metavar="FILE", help="HDF5 cutouts of unionsdata; may be repeated.")
-@click.option("--survey", default="unions", show_default=True, help="Of --tiles and --hdf5: a name or a TOML file.")
+@click.option("--simulate", type=click.IntRange(min=1), metavar="N", help="Number of simulated scenes to cut.")
+@click.option(
+    "--size", type=click.IntRange(min=160), default=1024, show_default=True, help="Side of a scene in pixels."
+)
+@click.option("--tiles", type=click.Path(dir_okay=False, path_type=Path), help="List of survey tiles to cut.")
+@click.option("--root", type=_FOLDER, default=".", show_default=True, help="Folder of the files of --tiles.")
+@click.option("--hdf5", type=_FILE, multiple=True, metavar="FILE", help="HDF5 cutouts of unionsdata. May be repeated.")
+@click.option(
+    "--survey", default="unions", show_default=True, help="Survey of --tiles and --hdf5: a name or a TOML file."
+)
 @click.option(
     "--split",
-    type=click.Choice(["train", "validate"]),
-    default="train",
+    type=click.Choice(SPLITS),
+    default=TRAIN,
     show_default=True,
-    help="What --tiles and --hdf5 are for.",
+    help="Split of --tiles and --hdf5.",
 )
-@click.option("--window", type=click.IntRange(min=8), default=WINDOW, show_default=True, help="Side of a cutout in px.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides every random choice.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--window", type=click.IntRange(min=8), default=WINDOW, show_default=True, help="Side of a cutout in pixels."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random choices.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes.")
 def cutouts_command(
     out: Path,
     fields: Path | None,
@@ -45,14 +52,14 @@ def cutouts_command(
     seed: int,
     workers: int,
 ) -> None:
-    """Cut objects out of images into the shards of folder OUT, for `pretrain`.
+    """Cut objects out of images into shards in the folder OUT, for `pretrain`.
 
-    Every cutout is centred on a detection (one in ten on a random spot) and holds u g r i z in nJy, NaN for no data.
+    A cutout is centred on a detection (one in ten on a random position) and holds u g r i z in nJy, NaN for no data.
     A model of 64 px needs cutouts a few pixels larger, so that training can shift them.
-    Shards that are there are kept: the same command goes on after an interruption, another one adds to the folder.
+    Existing shards are kept: run the same command to resume, or another one to add to the folder.
 
-    Of fields and simulated scenes a part is held out, to validate with. Tiles and HDF5 cutouts are all for training:
-    a folder of nothing else has no validation loss, unless other tiles are added with --split validate.
+    A part of the fields and simulated scenes is held out for validation. Tiles and HDF5 cutouts are for training:
+    add others with --split validate to get a validation loss from them.
 
     \b
     Examples:
@@ -76,6 +83,6 @@ def cutouts_command(
 
         tasks += file_tasks(hdf5, survey, window, split)
     if not tasks:
-        raise click.UsageError("Nothing to cut: give --fields, --simulate, --tiles or --hdf5.")
-    made = production.produce(out, tasks, seed, workers, lambda said: click.echo(said, err=True), window)
+        raise click.UsageError("Nothing to cut. Give --fields, --simulate, --tiles or --hdf5.")
+    made = production.produce(out, tasks, seed, workers, partial(click.echo, err=True), window)
     click.echo(made)

@@ -16,31 +16,34 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("config", type=_FILE)
 @click.option("--shards", type=_FOLDER, required=True, help="Folder that `python -m training cutouts` made.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the run: checkpoint, log.jsonl, loss.png.")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out, if there is one.")
+@click.option("--resume", is_flag=True, help="Resume from the checkpoint in --out, if there is one.")
 @click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train about this long in all, not by steps."
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Length of the run in minutes, over all calls, in place of steps.",
 )
 @click.option(
-    "--begin", type=click.Path(exists=True, path_type=Path), help="Checkpoint to take the first weights from."
+    "--begin", type=click.Path(exists=True, path_type=Path), help="Checkpoint whose weights the run begins with."
 )
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's events too (needs the package tensorboard).")
+@click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard too (needs the package tensorboard).")
 def pretrain_command(
     config: Path, shards: Path, out: Path, resume: bool, minutes: float | None, begin: Path | None, tensorboard: bool
 ) -> None:
-    """Train a masked autoencoder as CONFIG (TOML) says.
+    """Train a masked autoencoder by the configuration CONFIG (TOML).
 
-    Killed at any moment, the same command with --resume goes on to the very same result. Several processes:
-    torchrun --nproc-per-node N -m training pretrain ...
+    The run can be killed at any moment: the same command with --resume gives the same result. For several processes
+    use torchrun --nproc-per-node N -m training pretrain ...
 
-    With --minutes, steps, validations and checkpoints of all calls together take about that long; what is needed before
-    the first step and after the last one is not counted.
+    With --minutes, the steps, validations and checkpoints of all calls take about that long. The time before the first
+    step and after the last one is not counted.
 
     Example: python -m training pretrain training/configs/small.toml --shards shards --out run --minutes 60
     """
     from training.config import read
 
     settings = read(config)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost 5x as soon as another job has a core
+    # Idle threads sleep: busy-waiting ones slow the run down several times when another job shares the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from training.loop.pretrain import pretrain
 
     stopped_by = pretrain(settings, shards, out, resume, minutes, begin, tensorboard)
@@ -53,9 +56,13 @@ def pretrain_command(
 @click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
 @click.option("--shards", type=_FOLDER, required=True, help="Folder that `python -m training cutouts` made.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG file to write.")
-@click.option("--rows", type=click.IntRange(1, 32), default=4, show_default=True, help="Objects to draw.")
-@click.option("--mask-ratio", type=click.FloatRange(0, 1, True, True), help="Instead of the checkpoint's.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Chooses the objects.")
+@click.option("--rows", type=click.IntRange(1, 32), default=4, show_default=True, help="Number of objects to draw.")
+@click.option(
+    "--mask-ratio",
+    type=click.FloatRange(0, 1, True, True),
+    help="Share of masked patches, in place of the checkpoint's.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice of objects.")
 def reconstruct_command(
     checkpoint: Path, shards: Path, out: Path, rows: int, mask_ratio: float | None, seed: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""``python -m training simulate``: tiles with lenses in them, in parallel."""
+"""The command ``simulate``: survey-like tiles with lenses, in parallel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Job = tuple[str, int, Settings, Path, bool]
 
 
 def _one(job: Job) -> tuple[str, int, int]:
-    """Simulate and write a tile; its name, number of lenses and of all objects."""
+    """Simulate and write a tile; returns its name, the number of lenses and of all objects."""
     from training.simulate.scene import simulate_tile
     from training.simulate.write import write_tile
 
@@ -29,7 +29,7 @@ def _one(job: Job) -> tuple[str, int, int]:
 
 
 def _run(jobs: list[Job], workers: int) -> Iterator[tuple[str, int, int]]:
-    """Results in the order of the jobs."""
+    """Yield results in the order of the jobs."""
     if workers <= 1:
         yield from map(_one, jobs)
         return
@@ -39,22 +39,32 @@ def _run(jobs: list[Job], workers: int) -> Iterator[tuple[str, int, int]]:
 
 @click.command(short_help="Render survey-like tiles with lenses in them.")
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--tiles", type=click.IntRange(min=1), default=4, show_default=True, help="How many.")
-@click.option("--size", type=click.IntRange(min=32), default=1024, show_default=True, help="Pixels a side.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--tiles", type=click.IntRange(min=1), default=4, show_default=True, help="Number of tiles.")
+@click.option("--size", type=click.IntRange(min=32), default=1024, show_default=True, help="Side of a tile in pixels.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the simulation.")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=lambda: os.cpu_count() or 1,
-    help="Processes.  [default: all cores]",
+    help="Number of processes.  [default: all cores]",
 )
-@click.option("--lenses", default=0.05, show_default=True, help="Lenses for each galaxy brighter than i = 23.5.")
-@click.option("--lookalikes", default=0.05, show_default=True, help="Look-alikes for each such galaxy.")
-@click.option("--compress", is_flag=True, help="Write RICE-compressed .fits.fz.")
+@click.option(
+    "--lenses",
+    default=Settings.lens_fraction,
+    show_default=True,
+    help="Number of lenses per galaxy brighter than i = 23.5.",
+)
+@click.option(
+    "--lookalikes",
+    default=Settings.lookalike_fraction,
+    show_default=True,
+    help="Number of look-alikes per such galaxy.",
+)
+@click.option("--compress", is_flag=True, help="Write RICE-compressed files (.fits.fz).")
 def simulate(
     out: Path, tiles: int, size: int, seed: int, workers: int | None, lenses: float, lookalikes: float, compress: bool
 ) -> None:
-    """Render TILES simulated tiles with UNIONS names into OUT, with a truth-<tile>.csv each and a list.txt.
+    """Render simulated tiles with UNIONS names into OUT, with a truth-<tile>.csv each and a list.txt.
 
     \b
     Example: python -m training simulate build/sky --tiles 8 --size 1024 --seed 1

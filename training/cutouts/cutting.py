@@ -1,4 +1,4 @@
-"""Objects of an image to cutouts: found and cut by the scanner's own code, so training sees what a scan will see."""
+"""Cutting of objects, which are detected and cut by the scanner's own code: training then sees what a scan sees."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 from training.cutouts import selection
 from training.cutouts.selection import Rule
-from training.cutouts.shards import AT_ONCE, WINDOW, Shard, rows
+from training.cutouts.shards import AT_ONCE, WINDOW, Shard, make_table
 
 Array = NDArray[np.float64]
 
 SUPPORT = 8
-"""px of the image around a window that still enter it when it is resampled."""
+"""Pixels of the image around a cutout that still enter it when it is resampled."""
 
 NEAR = 5.0
-"""arcsec: no window comes closer to a position that is to be avoided."""
+"""Least distance in arcsec of a cutout from a position to avoid."""
 
 MATCH = 1.0
-"""arcsec: a detection this close to a simulated object is that object."""
+"""Largest distance in arcsec of a detection from the simulated object that it is."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What was simulated: positions (px), what each is, and the Einstein radius (arcsec, NaN for no lens)."""
+    """Simulated objects: positions (px), label of each, and the Einstein radius (arcsec, NaN for no lens)."""
 
     x: Array
     y: Array
@@ -45,7 +45,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Plate:
-    """An image to cut. Its columns are [first, end) of the file's; where they are given, no window leaves them."""
+    """An image to cut. It holds the columns [first, end) of its file; with these given, no cutout leaves them."""
 
     source: str
     images: TileImages
@@ -59,41 +59,39 @@ class Plate:
 
     @property
     def half(self) -> float:
-        """Half a window, in px of the image."""
+        """Half the side of a cutout, in pixels of the image."""
         return self.window / 2 * PIXEL_SCALE / self.images.pixel_scale
 
 
 def cut(plate: Plate, rule: Rule, seed: int) -> Iterator[Shard]:
-    """The cutouts of one plate, in parts, objects first. Its random numbers depend on ``seed`` and on its name, not on
-    what was cut before."""
+    """Cut one plate in parts, objects first, then random positions.
+
+    Its random numbers depend on ``seed`` and on its name, whatever else is cut.
+    """
     random = np.random.default_rng([seed, zlib.crc32(f"{plate.source}/{plate.images.name}".encode())])
-    found = detect(plate.images, min_snr=rule.min_snr)
-    found = found.take(_allowed(plate, found.x, found.y))
-    label, theta = _named(plate, found.x, found.y)
-    mag, radius = found.columns["mag_auto"], found.columns["flux_radius"]
-    some = selection.chosen(rule, mag, radius, plate.seeing, theta > 0, plate.most, random)
-    x, y = selection.sky(rule, len(some), plate.images.flux.shape[1:], random)
-    clear = _allowed(plate, x, y)
-    objects, label, theta = found.take(some), label[some], theta[some]
-    spots = _spots(plate.images, x[clear], y[clear])
-    yield from _windows(plate, rule, objects, kind="object", label=label, theta_e=theta, **_measured(objects))
-    yield from _windows(plate, rule, spots, kind="sky")
 
-
-def _spots(images: TileImages, x: Array, y: Array) -> Sources:
-    """Positions (px of the detection band) of which nothing is known."""
-    return Sources.at(images, x, y)
-
-
-def _measured(found: Sources) -> dict[str, NDArray[np.float32]]:
+    # Objects: detected as in a scan, matched to what was simulated, and thinned by the rule.
+    sources = detect(plate.images, min_snr=rule.min_snr)
+    sources = sources.take(_is_allowed(plate, sources.x, sources.y))
+    label, theta = _match_truth(plate, sources.x, sources.y)
+    mag, radius = sources.columns["mag_auto"], sources.columns["flux_radius"]
+    rows = selection.select_rows(rule, mag, radius, plate.seeing, theta > 0, plate.most, random)
+    objects, label, theta = sources.take(rows), label[rows], theta[rows]
     names = {"mag": "mag_auto", "mag_r": "mag_r", "flux_radius": "flux_radius", "snr": "snr"}
-    return {name: found.columns[known] for name, known in names.items()}
+    columns = {name: objects.columns[column] for name, column in names.items()}
+    yield from _cut(plate, rule, objects, kind="object", label=label, theta_e=theta, **columns)
+
+    # Random positions, so that the network also sees empty background.
+    x, y = selection.draw_positions(rule, len(rows), plate.images.flux.shape[1:], random)
+    clear = _is_allowed(plate, x, y)
+    spots = Sources.at(plate.images, x[clear], y[clear])
+    yield from _cut(plate, rule, spots, kind="sky")
 
 
-def _windows(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> Iterator[Shard]:
-    """Windows around sources, less those that are mostly without data."""
+def _cut(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> Iterator[Shard]:
+    """Cut around sources; cutouts that are mostly without data are dropped."""
     windows = Windows(plate.images, sources, WindowFrame(BANDS, plate.window, PIXEL_SCALE))
-    table = rows(
+    table = make_table(
         len(sources),
         frame=plate.images.name,
         x=sources.x + plate.columns[0],
@@ -106,30 +104,30 @@ def _windows(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> I
     for first in range(0, len(sources), AT_ONCE):
         pixels = windows.gather(first, first + AT_ONCE)
         valid = windows.valid_fraction(pixels)
-        good = valid >= rule.min_valid
-        some = table.slice(first, AT_ONCE).set_column(column, table.schema.field(column), pa.array(valid))
-        yield Shard(pixels[good], some.filter(good))
+        enough = valid >= rule.min_valid
+        part = table.slice(first, AT_ONCE).set_column(column, table.schema.field(column), pa.array(valid))
+        yield Shard(pixels[enough], part.filter(enough))
 
 
-def _allowed(plate: Plate, x: Array, y: Array) -> NDArray[np.bool_]:
-    """Whether a window, and what is interpolated for it, keeps within the columns and off what it must not see."""
+def _is_allowed(plate: Plate, x: Array, y: Array) -> NDArray[np.bool_]:
+    """Check that a cutout, with the margin of its resampling, stays within the columns and off positions to avoid."""
     reach = plate.half + SUPPORT
-    good = np.ones(len(x), np.bool_)
+    allowed = np.ones(len(x), np.bool_)
     if plate.columns != (0, 0):
-        good &= (x - reach >= 0) & (x + reach <= plate.images.flux.shape[2] - 1)
+        allowed &= (x - reach >= 0) & (x + reach <= plate.images.flux.shape[2] - 1)
     for there_x, there_y in plate.avoid:
         far = reach + NEAR / plate.images.pixel_scale
-        good &= (np.abs(x - there_x) > far) | (np.abs(y - there_y) > far)
-    return good
+        allowed &= (np.abs(x - there_x) > far) | (np.abs(y - there_y) > far)
+    return allowed
 
 
-def _named(plate: Plate, x: Array, y: Array) -> tuple[NDArray[np.str_], Array]:
-    """Label and Einstein radius of the simulated object at each position; of the lens, where several are near."""
+def _match_truth(plate: Plate, x: Array, y: Array) -> tuple[NDArray[np.str_], Array]:
+    """Find label and Einstein radius of the simulated object at each position; a lens wins over other objects."""
     label, theta = np.full(len(x), "", dtype=object), np.full(len(x), np.nan)
     truth = plate.truth
     if truth is not None and len(truth.x) and len(x):
         lens = np.isfinite(truth.theta_e)
-        for some in (np.flatnonzero(~lens), np.flatnonzero(lens)):
+        for some in (np.flatnonzero(~lens), np.flatnonzero(lens)):  # lenses last, so that they overwrite others
             if len(some):
                 tree = KDTree(np.stack([truth.x[some], truth.y[some]], axis=1))
                 far, nearest = (np.asarray(part) for part in tree.query(np.stack([x, y], axis=1)))

@@ -1,4 +1,4 @@
-"""Shards from tasks: each task makes one shard by itself, so any number of processes gives the same bytes."""
+"""Production of shards: each task makes one shard on its own, so any number of processes gives the same bytes."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from training.cutouts.shards import WINDOW, Shard
 log = logging.getLogger(__name__)
 
 VERSION = 1
-"""Raise it when the same task gives other cutouts than before: shards of an older version are then made again."""
+"""Raise it when the same task gives other cutouts than before: shards of older versions are then rebuilt."""
 
 REAL = Rule(least=1.0)
-"""Real pixels are few: faint objects of real images are not thinned."""
+"""Faint objects of real images are not thinned, since real images are few."""
 
 TILE_SEEING = 0.8  # arcsec, about that of UNIONS
 
 
 class Task(Protocol):
-    """One shard to make. Everything that decides its cutouts is in its fields, the recipe of ``detection`` too."""
+    """One shard to make. Its fields hold all that its cutouts depend on, including the version of ``detection``."""
 
     @property
     def name(self) -> str: ...
@@ -54,7 +54,7 @@ class Task(Protocol):
     def window(self) -> int: ...
 
     def parts(self) -> Iterator[Shard]:
-        """The cutouts, at most ``shards.AT_ONCE`` in a part."""
+        """Make the cutouts, at most ``shards.AT_ONCE`` in a part."""
 
 
 @dataclass(frozen=True)
@@ -108,26 +108,30 @@ class TileTask:
 
 
 def field_tasks(root: Path, seed: int, window: int = WINDOW) -> list[Task]:
-    """A task for every source and split of the real fields below ``root``."""
-    found = sorted(real_fields.frames(root), key=lambda frame: (frame.source, frame.split))
-    groups = groupby(found, key=lambda frame: (frame.source, frame.split))
-    return [FieldTask(source, split, tuple(frames), seed, window) for (source, split), frames in groups]
+    """List a task for each source and split of the real fields below ``root``."""
+    frames = sorted(real_fields.frames(root), key=lambda frame: (frame.source, frame.split))
+    groups = groupby(frames, key=lambda frame: (frame.source, frame.split))
+    return [FieldTask(source, split, tuple(group), seed, window) for (source, split), group in groups]
 
 
 def tile_tasks(
     listed: Path, root: Path, survey: str, seed: int, window: int = WINDOW, split: str = "train"
 ) -> list[Task]:
-    """A task for every tile of a list. Raises ``ScannerError`` for a line that stands for no tile."""
-    known = load(survey)
-    found = read_list(listed, known, root)
-    for tile in found:
+    """List a task for each tile of a list.
+
+    Raises:
+        ScannerError: A line of the list does not name a tile.
+    """
+    described = load(survey)
+    tiles = read_list(listed, described, root)
+    for tile in tiles:
         if tile.problem is not None:
             raise tile.problem
-    return [TileTask(known, tile, seed, window, split=split) for tile in found]
+    return [TileTask(described, tile, seed, window, split=split) for tile in tiles]
 
 
 def digest(task: Task) -> str:
-    """What was asked for, as a SHA-256: a shard is made again when it changes. Where files lie does not matter."""
+    """Compute the SHA-256 of a task: a shard is rebuilt when it changes. The folder of its files does not count."""
     content = {"version": VERSION, "kind": type(task).__name__, **asdict(task)}  # type: ignore[call-overload]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=_plain).encode()).hexdigest()
 
@@ -139,23 +143,25 @@ def _plain(value: Any) -> Any:
 
 
 def make(folder: Path, task: Task) -> dict[str, Any]:
-    """Make one shard, unless it is there already; its entry of the manifest."""
-    asked = digest(task)
-    if (entry := shards.finished(folder, task.name, asked)) is not None:
+    """Make one shard unless it is finished already; returns its entry of the manifest."""
+    task_digest = digest(task)
+    if (entry := shards.finished_entry(folder, task.name, task_digest)) is not None:
         return entry
-    about = {"source": task.source, "split": task.split, "task": asked}
-    return shards.write(folder, task.name, task.parts(), about, task.window)
+    about = {"source": task.source, "split": task.split, "task": task_digest}
+    return shards.write_shard(folder, task.name, task.parts(), about, task.window)
 
 
 def produce(
     folder: Path, tasks: Sequence[Task], seed: int, workers: int = 1, tell: Callable[[str], None] = log.info,
     window: int = WINDOW,
 ) -> Path:  # fmt: skip
-    """Make every shard that is missing, in ``workers`` processes, then the manifest; its path.
+    """Make every shard that is missing in ``workers`` processes, then the manifest; returns its path.
 
-    Interrupted, the same call goes on where it stopped, and the files come out the same. Raises ``ScannerError``
-    ``shards.other_seed`` and ``shards.other_pixels``: shards that somebody may be training on are not replaced by
-    others, and all cutouts of a folder have the same ``window`` (px), which is that of its tasks.
+    After an interruption the same call resumes, and gives the same files. All cutouts of a folder have the same
+    ``window`` (px), which is that of its tasks.
+
+    Raises:
+        ScannerError: ``shards.other_seed`` or ``shards.other_pixels``, since a training may be using the shards there.
     """
     shards.check_seed(folder, seed)
     shards.check_window(folder, window)
@@ -173,7 +179,7 @@ def _made(folder: Path, tasks: Sequence[Task], workers: int) -> Iterator[dict[st
         yield from (make(folder, task) for task in tasks)
         return
     for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(threads, "1")  # of each new process: a BLAS with more of them spins where cores are busy
+        os.environ.setdefault(threads, "1")  # one BLAS thread per process; more would busy-wait on loaded cores
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         pending: set[Future[dict[str, Any]]] = {pool.submit(make, folder, task) for task in tasks}
         try:

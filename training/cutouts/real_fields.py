@@ -1,11 +1,11 @@
-"""Real fields to learn from: which frames there are, which split may see which pixels, and how to read them.
+"""Real fields for training: the frames, the pixels that each split may see, and how to read them.
 
-``fields.toml`` holds the rules as data. A frame's pixels outside its split's columns never enter memory.
+``fields.toml`` holds the rules as data. Pixels of a frame outside the columns of its split never enter memory.
 
-Windows of images with larger pixels are interpolated by the scanner's cubic spline: flux is kept, but the noise of
+Images with larger pixels are resampled by the scanner's cubic spline. That keeps the flux, but the noise of
 neighbouring pixels becomes correlated, over about the ratio of the two scales (KiDS 1.8, DES 1.4, SDSS 2.1), and the
-sharpest detail is that of the survey. Real cutouts are few: ``[data] repeat`` of a training configuration says how
-often each source occurs in an epoch. They are stored once, and nothing else is copied.
+resolution is that of the survey. ``[data] repeat`` of a training configuration says how often each source occurs in an
+epoch; its cutouts are stored once.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ from scanner.images.wcs import flat_wcs
 from scanner.survey.bands import BANDS
 
 DETECTION = ("r", "i", "g", "z", "u")
+"""Bands in the order in which they are tried for detection."""
 HELD_BACK = ("lens", "lens_candidate", "sim_lens")
-"""Labels of frames that no model may be fitted to."""
+"""Labels of frames that must not be trained on."""
 
 FIELDS = Path(__file__).with_name("fields.toml")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One image in several bands, and what of it one split may see: columns [first, end), end 0 for all."""
+    """One image in several bands, and the columns [first, end) of it that one split may see; end 0 is all."""
 
     name: str
     source: str
@@ -52,13 +53,13 @@ class Frame:
     seeing: float  # arcsec
     sky: bool  # whether its WCS is real
     columns: tuple[int, int] = (0, 0)
-    avoid: tuple[tuple[float, float], ...] = ()  # x, y that no window may come near
+    avoid: tuple[tuple[float, float], ...] = ()  # x, y that no cutout may come near
     most: int = 0  # objects to cut at most, 0 for all
 
 
 @dataclass(frozen=True)
 class _Field:
-    """A table of fields.toml."""
+    """One table of fields.toml."""
 
     path: str
     bands: tuple[str, ...]
@@ -76,9 +77,10 @@ class _Field:
 
 
 def frames(root: Path, table: Path = FIELDS) -> list[Frame]:
-    """Every frame below ``root`` that the table allows, once for each of its splits, in the order of the table.
+    """List the frames below ``root`` that the table allows, once for each split, in the order of the table.
 
-    Raises ``ScannerError`` ``fields.missing`` where a file is not there.
+    Raises:
+        ScannerError: ``fields.missing`` if a file does not exist.
     """
     found = []
     for name, one in _read_fields(table).items():
@@ -93,7 +95,7 @@ def frames(root: Path, table: Path = FIELDS) -> list[Frame]:
 
 
 def about(table: Path = FIELDS) -> dict[str, str]:
-    """What every source is, in a few words."""
+    """Describe each source in a few words."""
     return {name: one.about for name, one in _read_fields(table).items()}
 
 
@@ -124,7 +126,7 @@ def _frames(name: str, table: _Field, root: Path) -> Iterator[Frame]:
 
 
 def _labelled(labels: Path) -> Iterator[tuple[str, str]]:
-    """Name and file of every frame that holds no lens: neither by its label, nor by the object it is known to show."""
+    """Yield name and file of each frame without a lens, by its label and by the object that it shows."""
     if not labels.is_file():
         raise ScannerError(
             ErrorCode.FIELDS_MISSING, f"There is no file {labels}.", "Give the folder of the real fields."
@@ -141,10 +143,10 @@ def _planes(path: Path) -> int:
 
 
 def read(frame: Frame) -> TileImages:
-    """The pixels of a frame that its split may see: nJy in the slots u, g, r, i, z; NaN for no data and absent bands.
+    """Read the pixels of a frame that its split may see, in nJy, channels u g r i z, NaN for no data and absent bands.
 
-    Positions in it are those of the file less the first column. An exact zero is no data. A frame without a place on
-    the sky gets an invented WCS, which serves to find the same pixel in every band.
+    Positions are those of the file less the first column. An exact zero is no data. A frame without a position on the
+    sky gets an invented WCS, which serves to find the same pixel in every band.
     """
     images = {band: _image(frame, band, path) for band, path in frame.files.items()}
     shape = next(iter(images.values()))[0].shape
@@ -162,7 +164,7 @@ def read(frame: Frame) -> TileImages:
 
 
 def _image(frame: Frame, band: str, path: Path) -> tuple[NDArray[np.float32], WCS]:
-    """One band in nJy, cut to the columns of its split, with its WCS."""
+    """Read one band in nJy, cut to the columns of its split, with its WCS."""
     hdu = frame.hdu.format(BAND=band.upper()) if isinstance(frame.hdu, str) else frame.hdu
     first, end = frame.columns
     with fits.open(path) as hdus:
@@ -173,7 +175,7 @@ def _image(frame: Frame, band: str, path: Path) -> tuple[NDArray[np.float32], WC
         zero_point = header[frame.zero_point] if isinstance(frame.zero_point, str) else frame.zero_point
         wcs = _wcs(header) if frame.sky else flat_wcs(counts.shape, frame.pixel_scale)
     if frame.sky:
-        wcs.wcs.crpix[0] -= first
+        wcs.wcs.crpix[0] -= first  # the columns before were cut off
     return calibrate(counts, zero_point, zero_is_missing=True), wcs
 
 

@@ -1,4 +1,4 @@
-"""Which objects become cutouts: all that are extended and bright, fewer of the rest, and some empty sky."""
+"""Selection of objects for cutouts: all that are extended and bright, fewer of the rest, and random positions."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
 Column = NDArray[np.floating[Any]]
-Spots = tuple[NDArray[np.float64], NDArray[np.float64]]
+Positions = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 STAR_SIZE = 0.65
-"""Half-light radius of a star, at most, in FWHM of the seeing (Moffat beta 3: 0.63, Gauss: 0.50)."""
+"""Largest half-light radius of a star in FWHM of the seeing (Moffat beta 3: 0.63, Gauss: 0.50)."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What to cut of an image. Lenses are always cut; everything is drawn with the frame's own random numbers.
+    """Rule that says which objects of an image are cut. Lenses always are.
 
-    An extended object of magnitude m is cut with the probability 10**(-slope (m - bright)), at least ``least``: without
-    it half of all cutouts would be within a magnitude of the limit. Star-like ones follow the same rule, and then are
-    thinned to at most the share ``stars`` of the objects. Random positions are added: the share ``sky`` of all cutouts.
-    A window with data in less than ``min_valid`` of its pixels is dropped.
+    An extended object of magnitude m is cut with the probability 10**(-slope (m - bright)), at least ``least``; without
+    this half of all cutouts would be within a magnitude of the limit. Stars follow the same rule and are then thinned
+    to at most the share ``stars`` of the objects. Random positions are added: the share ``sky`` of all cutouts. Cutouts
+    with data in less than ``min_valid`` of their pixels are dropped.
     """
 
     min_snr: float = 10.0
@@ -35,7 +35,7 @@ class Rule:
     min_valid: float = 0.5
 
 
-def chosen(
+def select_rows(
     rule: Rule,
     mag: Column,
     radius: Column,
@@ -44,10 +44,15 @@ def chosen(
     most: int,
     random: np.random.Generator,
 ) -> Rows:
-    """Rows to cut, sorted. ``mag`` AB, ``radius`` (half-light) and ``seeing`` (FWHM) in arcsec; ``wanted`` are kept."""
+    """Select the rows to cut, sorted; ``wanted`` ones always are.
+
+    ``mag`` [N] is AB, ``radius`` [N] (half-light) and ``seeing`` (FWHM) are in arcsec.
+    """
+    # Drawn for all objects first, so that a choice does not depend on the others.
     draw, order = random.random(len(mag)), random.random(len(mag))
     faint = np.nan_to_num(mag, nan=99.0) - rule.bright
     keep = (draw < np.clip(10 ** (-rule.slope * faint), rule.least, 1)) | wanted
+    # Small ones are stars; few of them are enough.
     star = keep & (radius < STAR_SIZE * seeing) & ~wanted
     galaxies = np.flatnonzero(keep & ~star)
     stars = _some(np.flatnonzero(star), int(len(galaxies) * rule.stars / (1 - rule.stars)), order)
@@ -59,8 +64,8 @@ def _some(rows: Rows, count: int, order: Column) -> Rows:
     return rows[np.argsort(order[rows], kind="stable")[:count]]
 
 
-def sky(rule: Rule, objects: int, shape: tuple[int, int], random: np.random.Generator) -> Spots:
-    """x, y of random positions in an image [H, W] from which so many objects are cut."""
+def draw_positions(rule: Rule, objects: int, shape: tuple[int, int], random: np.random.Generator) -> Positions:
+    """Draw x, y of random positions in an image [H, W] of which ``objects`` objects are cut."""
     count = round(objects * rule.sky / (1 - rule.sky))
     height, width = shape
     return random.uniform(0, width - 1, count), random.uniform(0, height - 1, count)

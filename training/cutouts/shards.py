@@ -1,7 +1,7 @@
-"""Shards: cutouts [N, B, W, W] in a memory-mapped file, what they show in a table beside it, and one manifest for all.
+"""Shards: cutouts [N, B, W, W] in a memory-mapped file, a table that describes them beside it, and one manifest.
 
-A shard is finished when its table is there: the table's footer is its receipt and holds the checksum of the pixels and
-the digest of what was asked for. A rerun keeps what answers the same question and makes the rest again.
+A shard is finished when its table exists. The footer of the table is the receipt: it holds the checksum of the pixels
+and the digest of the task. A rerun keeps the shards of the same task and rebuilds the others.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.survey.bands import BANDS
 
 MANIFEST = "manifest.json"
-WINDOW = 80  # px of a cutout, unless others are asked for; the loader crops 64 of them, with jitter
-AT_ONCE = 256  # cutouts in memory, of those that are being made
+SPLITS = TRAIN, VALIDATE = "train", "validate"
+WINDOW = 80  # px of a cutout by default; the loader crops 64 of them, with jitter
+AT_ONCE = 256  # cutouts of a shard in memory while it is made
 UNIT = "nJy"
 
 _COLUMNS = (
@@ -46,8 +47,8 @@ _COLUMNS = (
 )
 SCHEMA = pa.schema(
     [
-        pa.field(name, kind, metadata={"unit": unit, "description": said} if unit else {"description": said})
-        for name, kind, unit, said in _COLUMNS
+        pa.field(name, kind, metadata={"unit": unit, "description": text} if unit else {"description": text})
+        for name, kind, unit, text in _COLUMNS
     ]
 )
 _RECEIPT = b"shard"
@@ -55,15 +56,14 @@ _RECEIPT = b"shard"
 
 @dataclass(frozen=True)
 class Shard:
-    """A part of a shard in memory: ``pixels`` float32 [N, B, W, W] in nJy, NaN for no data; ``table`` describes each
-    (SCHEMA)."""
+    """Part of a shard in memory: ``pixels`` float32 [N, B, W, W] in nJy, NaN for no data; ``table`` of SCHEMA."""
 
     pixels: NDArray[np.float32]
     table: pa.Table
 
 
-def rows(count: int, **columns: Any) -> pa.Table:
-    """A table of ``count`` rows: a text, a number or an array for every column, blank or NaN where there is none."""
+def make_table(count: int, **columns: Any) -> pa.Table:
+    """Make a table of ``count`` rows of a text, number or array for each column; absent ones are blank or NaN."""
     arrays = []
     for field in SCHEMA:
         blank: Any = "" if pa.types.is_string(field.type) else np.nan
@@ -74,14 +74,15 @@ def rows(count: int, **columns: Any) -> pa.Table:
     return pa.table(arrays, schema=SCHEMA)
 
 
-def write(
+def write_shard(
     folder: Path, name: str, parts: Iterable[Shard], about: Mapping[str, Any], window: int = WINDOW
 ) -> dict[str, Any]:
-    """Write the pixels of all parts, one after the other, then their table; returns the manifest's entry.
+    """Write the pixels of all parts, then their table; returns the entry of the manifest, which holds ``about`` too.
 
-    ``about`` (source, split, task, ...) goes into the entry. One part is in memory at a time.
+    One part is in memory at a time.
     """
     file, tables = folder / f"{name}.npy", [SCHEMA.empty_table()]
+    # The number of rows is known at the end: the header is written twice, and is of the same length both times.
     with atomic.replacing(file) as temporary, temporary.open("wb") as stream:
         _write_header(stream, 0, window)
         for part in parts:
@@ -90,6 +91,7 @@ def write(
         count = sum(map(len, tables))
         _write_header(stream, count, window)
     entry = {"file": file.name, "rows": count, "sha256": file_sha256(file), **about}
+    # The table is written last: with it the shard is finished.
     table = pa.concat_tables(tables).combine_chunks()
     table = table.replace_schema_metadata({_RECEIPT: json.dumps(entry, sort_keys=True)})
     with atomic.replacing(folder / f"{name}.parquet") as temporary:
@@ -98,15 +100,15 @@ def write(
 
 
 def _write_header(stream: BinaryIO, count: int, window: int) -> None:
-    """That of ``np.save``, which has room for any number of rows."""
+    """Write the header of ``np.save``, whose padding leaves space for any number of rows."""
     stream.seek(0)
     shape = (count, len(BANDS), window, window)
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, header)
 
 
-def finished(folder: Path, name: str, task: str) -> dict[str, Any] | None:
-    """The entry of a shard that is there, whole, and was made for this task (a digest); None if it must be made."""
+def finished_entry(folder: Path, name: str, task: str) -> dict[str, Any] | None:
+    """Read the entry of a shard that is complete and was made for this task (a digest); None if it must be made."""
     try:
         metadata = pq.read_metadata(folder / f"{name}.parquet").metadata or {}
         entry: dict[str, Any] = json.loads(metadata[_RECEIPT])
@@ -118,7 +120,7 @@ def finished(folder: Path, name: str, task: str) -> dict[str, Any] | None:
 
 
 def write_manifest(folder: Path, entries: Iterable[Mapping[str, Any]], seed: int, window: int = WINDOW) -> Path:
-    """List the shards: these ones, and those of an earlier manifest here that still exist under other names."""
+    """Write the manifest of these shards and of those in an earlier manifest whose files still exist."""
     path = folder / MANIFEST
     listed = {entry["file"]: entry for entry in _earlier(path, window) if (folder / entry["file"]).is_file()}
     listed.update({entry["file"]: entry for entry in entries})
@@ -136,7 +138,7 @@ def write_manifest(folder: Path, entries: Iterable[Mapping[str, Any]], seed: int
 
 
 def check_seed(folder: Path, seed: int) -> None:
-    """Raise where a finished folder was made with another seed."""
+    """Raise ``shards.other_seed`` if the folder was made with another seed."""
     path = folder / MANIFEST
     before = json.loads(path.read_text(encoding="utf-8"))["seed"] if path.is_file() else seed
     if before != seed:
@@ -145,7 +147,7 @@ def check_seed(folder: Path, seed: int) -> None:
 
 
 def check_window(folder: Path, window: int) -> None:
-    """Raise where a finished folder holds cutouts of another size."""
+    """Raise ``shards.other_pixels`` if the folder holds cutouts of another size."""
     _earlier(folder / MANIFEST, window)
 
 
@@ -155,9 +157,8 @@ def _earlier(path: Path, window: int) -> list[dict[str, Any]]:
     manifest = json.loads(path.read_text(encoding="utf-8"))
     same = (tuple(manifest["bands"]), manifest["pixel_scale"], manifest["window"]) == (BANDS, PIXEL_SCALE, window)
     if not same:
-        raise ScannerError(
-            ErrorCode.SHARDS_OTHER_PIXELS, f"{path} lists shards of another kind.", "Give another folder."
-        )
+        message = f"{path} lists shards of other bands, pixel scale or window."
+        raise ScannerError(ErrorCode.SHARDS_OTHER_PIXELS, message, "Give another folder.")
     return list(manifest["shards"])
 
 
@@ -168,15 +169,12 @@ def _software() -> str:
         return "unions-scanner"
 
 
-def damaged(folder: Path) -> list[str]:
-    """Files of the manifest whose bytes are not those that were written."""
+def damaged_files(folder: Path) -> list[str]:
+    """List the files of the manifest whose checksum differs."""
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return [entry["file"] for entry in manifest["shards"] if not _intact(folder / entry["file"], entry["sha256"])]
-
-
-def _intact(path: Path, digest: str) -> bool:
-    return path.is_file() and file_sha256(path) == digest
+    files = ((folder / entry["file"], entry["sha256"]) for entry in manifest["shards"])
+    return [path.name for path, digest in files if not path.is_file() or file_sha256(path) != digest]
 
 
 KINDS = ("galaxy", "star", "lookalike", "lens")
-"""What a simulated object may be, as the tables beside the shards call it."""
+"""Kinds of simulated objects, as the column ``label`` of shards names them."""

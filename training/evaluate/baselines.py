@@ -52,7 +52,8 @@ class PixelPca:
         pixels = self._stretched(flux)
         self._mean = pixels.mean(axis=0)
         pixels -= self._mean
-        variance, axes = np.linalg.eigh(pixels @ pixels.T)  # of the cutouts, which are fewer than pixels
+        # Principal axes from the Gram matrix (N, N), which is smaller than the covariance of pixels.
+        variance, axes = np.linalg.eigh(pixels @ pixels.T)
         top = slice(-1, -1 - min(components, len(axes)), -1)
         self._axes = pixels.T @ (axes[:, top] / np.sqrt(np.maximum(variance[top], 1e-6)))
 
@@ -157,6 +158,7 @@ class MagnitudeAlone:
             plane = central(flux[here, BANDS.index(band)], self.side)
             known = np.isfinite(plane).any(axis=(1, 2))
             measured[here] = np.where(known, magnitudes(plane), np.nan)
+        # On a circle, cosine falls with the difference of the magnitudes.
         angle = np.nan_to_num(measured) / self.PER_RADIAN
         return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 

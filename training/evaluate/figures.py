@@ -56,20 +56,20 @@ def _panel(axes: Axes, task: str, lines: list[tuple[str, list[PairedEstimate | N
 
 def curves(results: Mapping[str, Results], out: Path) -> None:
     """Draw the recall among the first k (logarithmic): a panel for each question, a line for each model."""
-    asked: dict[str, dict[str, np.ndarray]] = {}
+    curves_of: dict[str, dict[str, np.ndarray]] = {}
     for model, found in results.items():
         for measured in found.values():
             for question, curve in measured.curves.items():
-                asked.setdefault(question, {})[model] = curve
-    columns = min(len(asked), 3)
-    lines = -(-len(asked) // columns)
+                curves_of.setdefault(question, {})[model] = curve
+    columns = min(len(curves_of), 3)
+    lines = -(-len(curves_of) // columns)
     figure = Figure(figsize=(3.6 * columns, 3.1 * lines + 0.6), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes in panels[len(asked) :]:
+    for axes in panels[len(curves_of) :]:
         axes.set_visible(False)
     names = list(results)
-    for axes, (question, found_curves) in zip(panels, asked.items(), strict=False):
-        for model, curve in found_curves.items():
+    for axes, (question, curve_of) in zip(panels, curves_of.items(), strict=False):
+        for model, curve in curve_of.items():
             colour = COLOURS[names.index(model) % 8]
             axes.plot(np.arange(1, len(curve) + 1), curve, color=colour, lw=1.5, label=model)
         axes.set(xscale="log", xlabel="k", ylim=(0, 1.01), xlim=(1, None))

@@ -1,4 +1,4 @@
-"""The picture of a masked autoencoder at work: input, masked input, reconstruction and residual of held-out cutouts."""
+"""Figure of a reconstruction: input, masked input, reconstruction and residual of held-out cutouts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from catalogs.atomic import replacing
 from scanner.survey.bands import RECONSTRUCTION_WEIGHTS, TRIPLES
 from training.config import Config
-from training.loop.batches import CENTRED, TRAIN, VALIDATE, Batch, Cutouts, make_batch, open_cutouts
+from training.cutouts.shards import TRAIN, VALIDATE
+from training.loop.batches import CENTRED, Batch, Cutouts, make_batch, open_cutouts
 from training.loop.checkpoint import load
 from training.loop.statistics import draw_keys
 from training.model.mae import MaskedAutoencoder, moments, patchify, unpatchify
@@ -25,20 +26,20 @@ if TYPE_CHECKING:
 
 COLUMNS = ("input", "masked", "reconstruction", "residual")
 HIDDEN, MISSING = "#2f4858", "#d9d2c5"
-RESIDUAL_RANGE = 5  # sky noise
+RESIDUAL_RANGE = 5  # in units of the background noise
 GIVEN = "given each patch's mean and spread"
-"""Said where a model predicts patches of mean 0 and deviation 1: the true ones, which it never saw, are lent to it, and
-the picture is better than what it knows."""
+"""Note on models that predict patches of mean 0 and deviation 1. They are given the true mean and deviation, so the
+figure shows more than they know."""
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """``flux`` and ``completed`` [N, B, S, S] in units of the band's sky noise; ``masked`` bool [N, 1, S, S].
+    """``flux`` and ``completed`` [N, B, S, S] in units of the band's background noise; ``masked`` bool [N, 1, S, S].
 
-    ``completed`` shows the prediction where patches were masked, and the input elsewhere: the loss asks for no more.
-    ``given`` tells what of the hidden pixels was lent to the prediction (``GIVEN``), if anything.
+    ``completed`` holds the prediction where patches were masked, and the input elsewhere, which the loss ignores.
+    ``given`` is ``GIVEN`` if the prediction was given moments of the masked pixels.
     """
 
     bands: tuple[str, ...]
@@ -51,7 +52,7 @@ class Reconstruction:
 
 @torch.no_grad()
 def complete(model: MaskedAutoencoder, batch: Batch) -> Reconstruction:
-    """Mask, predict, and put the predicted patches into the picture."""
+    """Mask, predict, and put the predicted patches in place of the masked ones."""
     patch, noise = model.config.patch, model.pixels.softening
     output = model(batch.flux, batch.noise)
     prediction, masked = output.prediction, output.masked
@@ -59,6 +60,7 @@ def complete(model: MaskedAutoencoder, batch: Batch) -> Reconstruction:
     if given:
         mean, deviation = moments(*(patchify(part, patch) for part in model.pixels.stretch(batch.flux)))
         prediction = prediction * deviation + mean
+    # The mask of patches (N, L) as one of pixels (N, 1, S, S).
     values = len(model.config.bands) * patch**2
     hidden = unpatchify(masked[..., None].expand(-1, -1, values), patch)[:, :1]
     predicted = model.pixels.unstretch(unpatchify(prediction, patch))
@@ -70,7 +72,7 @@ def complete(model: MaskedAutoencoder, batch: Batch) -> Reconstruction:
 def reconstruct(
     checkpoint: Path, shards: Path, out: Path, rows: int = 4, mask_ratio: float | None = None, seed: int = 0
 ) -> Path:
-    """Draw ``rows`` bright objects that were held out (training ones where none are), in colour and band by band."""
+    """Draw ``rows`` bright held-out objects, in colour and band by band; training ones if none were held out."""
     source = load(checkpoint)
     held = open_cutouts(shards, source.config, VALIDATE)
     cutouts = held if len(held) else open_cutouts(shards, source.config, TRAIN)
@@ -82,7 +84,7 @@ def reconstruct(
 
 
 def bright(cutouts: Cutouts, config: Config, count: int, seed: int) -> NDArray[np.int64]:
-    """Keys [count, 2] from the brightest sixth of 300 random cutouts, those with all their bands first."""
+    """Choose keys [count, 2] from the brightest sixth of 300 random cutouts, those with all bands first."""
     keys = draw_keys(cutouts, 300, seed)
     flux = make_batch(cutouts, keys, CENTRED, config).flux.numpy()
     middle = slice(config.model.window * 3 // 8, config.model.window * 5 // 8)
@@ -94,7 +96,7 @@ def bright(cutouts: Cutouts, config: Config, count: int, seed: int) -> NDArray[n
 
 
 def draw(found: Reconstruction, out: Path) -> Path:
-    """Write a PNG: one block in colour and one for every band; objects down, input to residual across."""
+    """Write a PNG: a block in colour and one for each band, with a row for each object."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -132,7 +134,7 @@ def _block(block: SubFigure, found: Reconstruction, view: tuple[str, ...]) -> No
 
 
 def _object(axes: Sequence[Axes], found: Reconstruction, row: int, channels: list[int]) -> None:
-    """Four panels of one object."""
+    """Draw the four panels of one object."""
     flux, completed, masked = found.flux[row, channels], found.completed[row, channels], found.masked[row, 0]
     paint = _rgb(found, channels, flux) if len(channels) == 3 else _grey(flux[0])
     missing = ~np.isfinite(flux).any(axis=0)
@@ -148,7 +150,7 @@ def _object(axes: Sequence[Axes], found: Reconstruction, row: int, channels: lis
 
 
 def _show(axes: Axes, image: Array | None, cover: NDArray[np.bool_], colour: str) -> None:
-    """An image (RGB or grey in 0 .. 1), with the pixels of ``cover`` painted over."""
+    """Show an image (RGB or grey in 0 .. 1), with the pixels of ``cover`` painted over."""
     from matplotlib.colors import to_rgba
 
     if image is not None:
@@ -159,14 +161,17 @@ def _show(axes: Axes, image: Array | None, cover: NDArray[np.bool_], colour: str
 
 
 def _grey(flux: Array) -> Callable[[Array], Array]:
-    """asinh of signal to noise, with limits from ``flux`` [S, S] for input and reconstruction alike."""
+    """Make a map to grey: asinh of signal to noise, with limits from ``flux`` [S, S], also for the reconstruction."""
     finite = np.arcsinh(flux[np.isfinite(flux)])
     low, high = -1.5, max(float(np.percentile(finite, 99.7)), 2.5) if finite.size else 2.5
     return lambda image: np.nan_to_num((np.arcsinh(image[0]) - low) / (high - low)).clip(0, 1)
 
 
 def _rgb(found: Reconstruction, channels: list[int], flux: Array) -> Callable[[Array], Array]:
-    """Colours after Lupton et al. 2004 (PASP 116, 133), on the scale of ``flux`` [3, S, S] for both."""
+    """Make a map to colour on the scale of ``flux`` [3, S, S], also for the reconstruction.
+
+    Source: Lupton et al. 2004, PASP 116, 133.
+    """
     from astropy.visualization import make_lupton_rgb
 
     gain = np.array([found.noise[c] * RECONSTRUCTION_WEIGHTS.get(found.bands[c], 1.0) for c in channels])[:, None, None]

@@ -22,9 +22,8 @@ from torch import Tensor
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.windows.orientations import ORIENTATIONS, orient
 from training.config import Augment, Config, Model
-from training.cutouts.shards import KINDS
+from training.cutouts.shards import KINDS, TRAIN
 
-TRAIN, VALIDATE = "train", "validate"
 CENTRED = Augment(jitter=0, flips=False, drop_band=0.0, drop_patch=0.0, noise=0.0)
 
 MAD_TO_SIGMA = 1.4826
@@ -77,7 +76,7 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
         ScannerError: ``shards.missing``; ``shards.bad`` if a file differs from the manifest; ``shards.other_pixels`` if
             bands, scale or window do not suit the model; ``config.bad`` if ``repeat`` names an unknown source.
     """
-    manifest, digest = _manifest(folder)
+    manifest, digest = _manifest(folder)  # the digest ties a run to its cutouts
     channels = _channels(manifest, config.model)
     entries = [entry for entry in manifest["shards"] if entry.get("split", TRAIN) == split]
     arrays, rows, kinds, sources = [], [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)], {}
@@ -173,6 +172,7 @@ def sample(
 
 def _more_noise(flux: NDArray[np.float32], amount: float, random: np.random.Generator) -> NDArray[np.float32]:
     """Draw Gaussian noise of ``amount`` times the noise of each band, which steps between pixels of [B, S, S] show."""
+    # The median step between neighbours is robust to sources; it is sqrt(2) times the noise. Every fourth row suffices.
     steps = np.abs(np.diff(flux[:, ::4], axis=2)).reshape(len(flux), -1)
     with no_warnings():
         sigma = np.nan_to_num(np.nanmedian(steps, axis=1)) * np.float32(MAD_TO_SIGMA / math.sqrt(2) * amount)
@@ -192,8 +192,9 @@ def make_batch(cutouts: Cutouts, keys: NDArray[np.int64], augment: Augment, conf
     flux = np.empty((n, len(model.bands), model.window, model.window), np.float32)
     noise = np.empty((n, model.patches), np.float32)
     hidden = np.empty((n, len(model.bands), model.patches), np.bool_)
-    clean = np.empty_like(flux if config.objective.denoise else flux[:0])
+    clean = np.empty_like(flux if config.objective.denoise else flux[:0])  # empty, so that it costs no copy
     for i, key in enumerate(keys):
+        # A generator for each sample: it does not depend on the batch, the process or the order.
         random = np.random.default_rng([config.run.seed, *key])
         flux[i], noise[i], hidden[i], before = sample(cutouts[key[1]], random, augment, model)
         if len(clean):
@@ -204,7 +205,7 @@ def make_batch(cutouts: Cutouts, keys: NDArray[np.int64], augment: Augment, conf
 
 def _in_pixels(hidden: NDArray[np.bool_], model: Model) -> NDArray[np.bool_]:
     side = model.window // model.patch
-    square = hidden.reshape(*hidden.shape[:2], side, side)
+    square = hidden.reshape(*hidden.shape[:2], side, side)  # (N, B, rows of patches, columns)
     return square.repeat(model.patch, axis=2).repeat(model.patch, axis=3)
 
 

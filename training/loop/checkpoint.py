@@ -58,6 +58,7 @@ class Checkpoint:
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint; ``path`` appears when it is complete."""
+    # One flat name space, as safetensors has; the prefix tells the parts apart again.
     tensors = {f"weights/{name}": tensor for name, tensor in checkpoint.weights.items()}
     tensors |= {f"state/{name}": tensor for name, tensor in checkpoint.state.items()}
     tensors |= {f"optimiser/{name}": tensor for name, tensor in checkpoint.optimiser.items()}
@@ -65,6 +66,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         tensors |= {f"statistics/{pooling}/{name}": tensor for name, tensor in statistics._asdict().items()}
     parts = {"config": checkpoint.config.to_dict(), "progress": checkpoint.progress, "data": checkpoint.data}
     metadata = {key: json.dumps(value, sort_keys=True) for key, value in parts.items()}
+    # The device does not matter to the file: a run can be resumed on another one.
     with replacing(path) as temporary:
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         temporary.write_bytes(to_bytes(on_cpu, metadata))
@@ -133,6 +135,7 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Restore the state that ``optimiser_tensors`` flattened."""
+    # Parameters are numbered in the order of the groups, which depends on the model alone.
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         number, name = key.split("/")

@@ -67,6 +67,7 @@ class Journal:
         figure = Figure(figsize=(7, 4), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot(xlabel="step", ylabel="loss (masked, valid pixels)", yscale="log")
+        # Log scale: the loss falls quickly at first and slowly for most of the run.
         for key, style in (("loss", {"lw": 0.8, "alpha": 0.7}), ("validation", {"marker": "o", "ms": 3})):
             points = [(record["step"], record[key]) for record in read_log(self.folder) if key in record]
             if points:

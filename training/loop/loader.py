@@ -39,6 +39,7 @@ class Stream:
 def prefetched(make: Make, first: int, depth: int = AHEAD) -> Iterator[Batch]:
     """Make batches ahead in one thread, which numpy lets run while it copies."""
     with ThreadPoolExecutor(1) as pool:
+        # A queue of futures keeps the order, and bounds how far the thread runs ahead.
         pending = deque(pool.submit(make, first + i) for i in range(depth))
         try:
             while True:

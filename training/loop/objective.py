@@ -60,6 +60,7 @@ class TrainingObjective(nn.Module):
 
     def forward(self, flux: Tensor, noise: Tensor, hidden: Tensor, kind: Tensor, clean: Tensor) -> Losses:
         """Compute the losses of a ``Batch``, whose N = views x objects rows are ordered view after view."""
+        # Reconstruction of every view: tokens (N, 1 + K, D) of the visible patches come with it.
         out = self.mae(flux, noise, hidden, clean if self.options.denoise else None)
         nothing = torch.zeros((), device=flux.device)
         contrast = simulated = denoise = nothing
@@ -73,6 +74,7 @@ class TrainingObjective(nn.Module):
                 simulated = self._simulated(vectors, kind)
         if self.options.denoise:
             denoise = out.seen_loss
+        # A term of weight 0 adds an exact 0, so a plain autoencoder has the same loss with and without this sum.
         terms = self.options.contrast * contrast + self.options.simulated * simulated + self.options.denoise * denoise
         parts = (out.loss, contrast, simulated, denoise)
         return Losses(out.loss + terms, *(part.detach() for part in parts))
@@ -95,6 +97,7 @@ def info_nce(vectors: Tensor, temperature: float) -> Tensor:
     # Without autocast, which would round the similarities to three digits.
     with torch.autocast(vectors.device.type, enabled=False):
         similarity = vectors @ vectors.T / temperature  # (2 N, 2 N)
+    # A view is not compared with itself; its target is the row half the batch further on.
     similarity = similarity.masked_fill(torch.eye(len(vectors), dtype=torch.bool, device=vectors.device), -torch.inf)
     other = torch.arange(len(vectors), device=vectors.device).roll(len(vectors) // 2)
     return functional.cross_entropy(similarity, other)

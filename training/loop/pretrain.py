@@ -91,12 +91,14 @@ def pretrain(
     if progress.finished:
         return 0
     with join_processes() as world:
+        # Every process maps the shards; only the first one writes.
         cutouts = open_cutouts(shards, config)
         _check_data(cutouts, start, shards)
         first = load(begin) if begin and start is None else None
         trainer = Trainer(config, world, cutouts, shards, start, first)
         journal = Journal(out, progress.step, tensorboard) if world.first else None
         progress = _loop(trainer, progress, journal, out / NAME)
+        # The last checkpoint is final: it has the statistics of the embeddings, and cannot be continued.
         if not world.stopped_by:
             progress = replace(progress, finished=True)
         if world.first:

@@ -67,6 +67,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, mine: Tensor) -> Tensor:
+        # all_gather of torch.distributed cuts the graph, so forward and backward are written here.
         parts = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, mine.contiguous())
         return torch.stack(parts)
@@ -89,6 +90,7 @@ def join_processes() -> Iterator[World]:
         dist.init_process_group("nccl" if world.device.type == "cuda" else "gloo")
         world.rank, world.size = dist.get_rank(), dist.get_world_size()
 
+    # A signal is only noted: the loop ends after a whole step, in all processes at the same one.
     def stop(number: int, frame: FrameType | None) -> None:
         world.stopped_by = number
 

@@ -39,7 +39,7 @@ def background_noise(flux: NDArray[np.float32]) -> NDArray[np.float64]:
         return MAD_TO_SIGMA * np.nanmedian(below, axis=2)
 
 
-def calibrate(model: MaskedAutoencoder, cutouts: Cutouts, config: Config) -> None:
+def calibrate_pixels(model: MaskedAutoencoder, cutouts: Cutouts, config: Config) -> None:
     """Set softening (the typical background noise), mean and standard deviation of each band from training cutouts.
 
     A band that is in none of them keeps softening 1, mean 0 and deviation 1.
@@ -74,6 +74,7 @@ def fit_embedding_statistics(
     keys = draw_keys(cutouts, config.run.embed_rows, config.run.seed)
     random, kinds = np.random.default_rng(config.run.seed), cutouts.kinds[keys[:, 1]]
     pooled: list[list[dict[str, Pooled]]] = [[], [], []]
+    # Three views of the same objects, in the same order, are pooled in every way at once.
     for start in range(0, len(keys), 256):
         some = keys[start : start + 256]
         flux, otherwise = (make_batch(cutouts, some, how, config).flux for how in (CENTRED, OTHERWISE))
@@ -86,6 +87,7 @@ def fit_embedding_statistics(
 
 def drop_bands(flux: Tensor, random: np.random.Generator) -> Tensor:
     """Drop each band of cutouts [N, B, S, S] with probability ``DROPPED``, but never the last one with data."""
+    # (N, B): bands to drop; a cutout that would lose all its data keeps them.
     away = torch.from_numpy(random.random(flux.shape[:2]) < DROPPED)
     there = flux.isfinite().flatten(2).any(dim=2)
     away &= (there & ~away).any(dim=1, keepdim=True)

@@ -15,13 +15,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from catalogs.errors import ErrorCode, ScannerError
 from training.config import Config
-from training.cutouts.shards import KINDS
-from training.loop.batches import CENTRED, VALIDATE, Batch, Cutouts, make_batch, open_cutouts, sample_keys, views
+from training.cutouts.shards import KINDS, VALIDATE
+from training.loop.batches import CENTRED, Batch, Cutouts, make_batch, open_cutouts, sample_keys, views
 from training.loop.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser, stages
 from training.loop.loader import Stream
 from training.loop.objective import Losses, TrainingObjective
 from training.loop.processes import World
-from training.loop.statistics import calibrate, draw_keys, fit_embedding_statistics
+from training.loop.statistics import calibrate_pixels, draw_keys, fit_embedding_statistics
 from training.model.mae import MaskedAutoencoder
 
 
@@ -75,7 +75,7 @@ class Trainer:
         elif first is not None:
             _load_first(self.model.mae, first)
         else:
-            calibrate(self.model.mae, cutouts, config)
+            calibrate_pixels(self.model.mae, cutouts, config)
         self.model.to(world.device)
         self.wrapped = world.wrap(self.model)
 
@@ -103,6 +103,7 @@ class Trainer:
                 losses = self.losses(self.wrapped, next(stream))
                 (losses.total / accumulate).backward()
             parts.append(torch.stack(losses[1:]))
+        # Clipped over all micro-batches and processes together: gradients are averaged by now.
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimiser.clip)
         for group in self.optimiser.param_groups:
             group["lr"] = lr

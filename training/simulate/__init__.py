@@ -1,4 +1,4 @@
-"""Survey-like scenes with strong lenses in them: GalSim galaxies and stars, lenstronomy lenses, UNIONS pixels.
+"""Simulation of survey-like scenes with strong lenses: galaxies and stars by GalSim, lenses by lenstronomy.
 
-``scene.simulate_tile(name, seed, Settings(...))`` renders one tile in memory; ``write.write_tile`` makes files of it.
+``scene.simulate_tile(name, seed, Settings(...))`` renders one tile in memory; ``write.write_tile`` writes its files.
 """

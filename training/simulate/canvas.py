@@ -1,4 +1,4 @@
-"""The five images of a tile while objects are drawn on them: GalSim stamps, and fine grids of any brightness."""
+"""Canvas: the five images of a tile, on which objects are drawn as GalSim profiles or as fine grids of brightness."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Array = NDArray[np.float64]
 FINE = 4
 """Cells of a fine grid along one pixel."""
 INDICES = np.array([0.5, 0.7, 1.0, 1.3, 1.7, 2.2, 2.8, 3.5, 4.0, 4.7, 5.5])
-"""Sersic indices that are drawn: GalSim tabulates each one anew, which costs more than a hundred galaxies."""
+"""Sersic indices that are drawn; GalSim tabulates each index once, which takes longer than to draw many galaxies."""
 FAINT = 0.05
-"""A stamp ends where the surface brightness falls below this part of the noise of a pixel."""
+"""Surface brightness at which a stamp ends, in units of the noise of a pixel."""
 PARAMETERS = galsim.GSParams(folding_threshold=1e-2, maxk_threshold=3e-3, kvalue_accuracy=1e-4, maximum_fft_size=8192)
 SIDES = (24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 640)
 """Sides in pixels of the stamps that profiles are drawn on."""
@@ -31,18 +31,18 @@ HALF_PSF = 24  # px, half the stamp of a PSF that fine grids are convolved with
 
 @cache
 def sersic(index: float) -> galsim.Sersic:
-    """A Sersic profile of half-light radius 1 arcsec and the nearest tabulated index."""
+    """Make a Sersic profile of half-light radius 1 arcsec and the nearest tabulated index."""
     nearest = float(INDICES[np.argmin(np.abs(INDICES - index))])
     return galsim.Sersic(nearest, half_light_radius=1.0, gsparams=PARAMETERS)
 
 
 def fluxes(mag: Array) -> Array:
-    """AB magnitudes to nJy."""
+    """Convert AB magnitudes to nJy."""
     return np.asarray(10 ** (-0.4 * (np.asarray(mag) - AB_NANOJANSKY)))
 
 
 def ab_magnitude(flux: Array) -> Array:
-    """Fluxes in nJy to AB magnitudes."""
+    """Convert fluxes in nJy to AB magnitudes."""
     return np.asarray(-2.5 * np.log10(flux) + AB_NANOJANSKY)
 
 
@@ -69,8 +69,8 @@ class Canvas:
     def profile(self, x: float, y: float, flux: Array, profile: galsim.GSObject, reach: float) -> None:
         """Add any GalSim profile of unit flux out to ``reach`` arcsec.
 
-        Its transform is computed once and multiplied by each band's PSF and pixel: ten times faster than
-        ``drawImage`` for each band, and equal to it but for aliasing (a test says how far).
+        Its transform is computed once and multiplied by the PSF and pixel of each band. That is much faster than
+        ``drawImage`` for each band, and equal to it but for aliasing, which a test bounds.
         """
         side = next((s for s in SIDES if s >= 2 * reach / PIXEL_SCALE), SIDES[-1])
         column, row = round(x), round(y)
@@ -87,7 +87,7 @@ class Canvas:
         self.profile(x, y, flux, galsim.DeltaFunction(gsparams=PARAMETERS), reach)
 
     def _pixel_kernels(self, side: int) -> list[Array]:
-        """Transform of each band's PSF, pixel and offset on stamps of ``side``."""
+        """Compute the transform of each band's PSF, pixel and offset on stamps of ``side``."""
         if side not in self._spectra:
             pixel = galsim.Pixel(PIXEL_SCALE, gsparams=PARAMETERS)
             seen = zip(self.psf, self.seen, strict=True)
@@ -104,17 +104,19 @@ class Canvas:
             self.flux[band, y0:y1, x0:x1] += stamp[y0 - bottom : y1 - bottom, x0 - left : x1 - left]
 
     def fine_grid(self, x: float, y: float, reach: float) -> tuple[Array, Array]:
-        """Offsets in arcsec from (x, y), each [S, S], of the cells of a fine grid that reaches ``reach`` arcsec."""
+        """Compute offsets in arcsec from (x, y), each [S, S], of the cells of a fine grid out to ``reach`` arcsec."""
         half = ceil(reach / PIXEL_SCALE) + 1
         cells = (np.arange((2 * half + 1) * FINE) + 0.5) / FINE - 0.5 - half
         dx, dy = np.meshgrid((cells + round(x) - x) * PIXEL_SCALE, (cells + round(y) - y) * PIXEL_SCALE)
         return dx, dy
 
     def convolve(self, parts: Sequence[Array], weights: Array) -> Array:
-        """Stamps float64 [B, N, N] of fine brightnesses ([S, S] each, nJy a cell at unit weight) after PSF and pixels.
+        """Convolve fine brightnesses, [S, S] each, with PSF and pixels to stamps float64 [B, N, N] in nJy.
 
-        ``weights`` [parts, B] are the parts' fluxes; the stamp is wider than the grid by the PSF.
+        A cell of unit weight holds 1 nJy; ``weights`` [parts, B] are the fluxes of the parts. A stamp is wider than the
+        grid by the PSF.
         """
+        # Convolution by transforms of the same size, padded so that it does not wrap around.
         side = parts[0].shape[0]
         padded = fft.next_fast_len(side + 2 * HALF_PSF * FINE, real=True)
         kernels = self._kernels(padded)
@@ -153,7 +155,7 @@ class Canvas:
 
 
 def _spectrum(profile: galsim.GSObject, side: int) -> Array:
-    """Transform of a profile on the half plane that ``irfft2`` wants, [side, side / 2 + 1]."""
+    """Compute the transform of a profile on the half plane of ``irfft2``, [side, side / 2 + 1]."""
     step = 2 * np.pi / (side * PIXEL_SCALE)
     image = profile.drawKImage(nx=side, ny=side, scale=step).array
     return np.asarray(fft.ifftshift(image)[:, : side // 2 + 1])
@@ -165,9 +167,11 @@ def _bin(fine: Array) -> Array:
 
 
 def _sersic_reach(signal: Array, size: float, n: float) -> float:
-    """Radius in arcsec where a galaxy of flux ``signal`` (in units of a pixel's noise) falls below ``FAINT``.
+    """Compute the radius in arcsec where a galaxy of flux ``signal``, in units of a pixel's noise, ends (``FAINT``).
 
-    b = 2n - 1/3 (Ciotti & Bertin 1999); the mean brightness inside the half-light radius stands for that at it.
+    Half of the mean brightness inside the half-light radius stands for the brightness at it.
+
+    Source: b = 2n - 1/3 of Ciotti & Bertin 1999, A&A 352, 447.
     """
     b = 2 * n - 1 / 3
     at_half = np.max(signal) / 2 / (np.pi * size**2 / PIXEL_SCALE**2) / 2
@@ -177,7 +181,7 @@ def _sersic_reach(signal: Array, size: float, n: float) -> float:
 
 
 def _moffat_reach(signal: float, seen: BandConditions) -> float:
-    """Radius in arcsec where a star of flux ``signal`` (in units of a pixel's noise) falls below ``FAINT``."""
+    """Compute the radius in arcsec where a star of flux ``signal``, in units of a pixel's noise, ends (``FAINT``)."""
     scale = seen.fwhm / (2 * np.sqrt(2 ** (1 / seen.beta) - 1))
     peak = signal * (seen.beta - 1) / (np.pi * scale**2) * PIXEL_SCALE**2
     return float(np.clip(scale * np.sqrt(max((peak / FAINT) ** (1 / seen.beta) - 1, 0.0)), 1.8, 60.0))

@@ -1,4 +1,4 @@
-"""What a scene is made of and seen through: settings, and each band's seeing, depth and geometry in one tile."""
+"""Settings of a scene, and the conditions of each band in one tile: seeing, depth and geometry."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ DEPTH = {"u": 23.7, "g": 24.5, "r": 24.2, "i": 23.8, "z": 23.3}
 SEEING = {"u": (0.90, 0.10), "g": (0.80, 0.09), "r": (0.70, 0.08), "i": (0.78, 0.10), "z": (0.72, 0.09)}
 """Median FWHM in arcsec and its scatter from tile to tile."""
 BETAS = (2.5, 3.0, 3.0, 3.5)
-"""Moffat exponents: half integers, whose transform GalSim has in closed form (others are 20 times slower)."""
+"""Moffat exponents: half integers, whose transform GalSim has in closed form."""
 GAIN = {"u": 1.2, "g": 4.0, "r": 5.0, "i": 4.0, "z": 3.0}
 """Detected electrons per nJy in the stack: the photon noise of the objects themselves."""
 SATURATION = {"u": 4e5, "g": 1.5e5, "r": 1.5e5, "i": 2.5e5, "z": 2.5e5}
-"""nJy in one pixel at which it is full: stars of about magnitude 17."""
+"""Flux in nJy at which a pixel saturates: stars of about magnitude 17."""
 OFFSET = {"u": 0.0, "g": 0.0, "r": 0.0, "i": 0.672, "z": 0.0}
-"""Pixels along x by which a band's grid lies off that of r."""
+"""Offset in pixels along x of the grid of a band from that of r."""
 NEIGHBOUR = 0.10
-"""Weight of the neighbours in the kernel that resampling leaves in the noise: correlation of 0.2 one pixel away."""
+"""Weight of the neighbours in the noise kernel of resampled images: a correlation of 0.2 at one pixel."""
 WIDEST = 3.2
-"""arcsec: no galaxy below 370 km/s bends light farther."""
+"""Largest Einstein radius in arcsec, of a galaxy of 370 km/s."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a tile holds. Fractions of lenses and look-alikes are of the galaxies brighter than i = 23.5."""
+    """Contents of a tile. Fractions of lenses and look-alikes refer to the galaxies brighter than i = 23.5."""
 
     size: int = 1024  # px
     lens_fraction: float = 0.05
@@ -43,10 +43,10 @@ class Settings:
     faintest: float = 26.0  # i of the galaxies drawn
     density: float = 1.3  # times the counts of the COSMOS table, which misses about a quarter of the galaxies
     star_density: float = 3.0  # per square arcmin with 14 < r < 25
-    missing_band: float = 0.06  # chance a band; one band always stays
-    gaps: float = 0.3  # chance a band
-    trails: float = 0.03  # chance a band
-    cosmic_rays: float = 0.02  # per square arcmin and band: what rejection left over
+    missing_band: float = 0.06  # chance of each band; one band always stays
+    gaps: float = 0.3  # chance of each band
+    trails: float = 0.03  # chance of each band
+    cosmic_rays: float = 0.02  # per square arcmin and band, after rejection
     depth_scatter: float = 0.12  # mag
 
     def __post_init__(self) -> None:
@@ -76,15 +76,13 @@ class BandConditions:
 
 
 def _bad(why: str) -> ScannerError:
-    return ScannerError(
-        ErrorCode.CONFIG_BAD, f"Bad settings of a simulated scene: {why}.", "The defaults are a good start."
-    )
+    return ScannerError(ErrorCode.CONFIG_BAD, f"Bad settings of a simulated scene: {why}.", "Start from the defaults.")
 
 
 def pixel_rms(band: str, deeper: float = 0.0) -> float:
-    """Noise of one pixel in nJy, such that a 2 arcsec aperture has the survey's depth.
+    """Compute the noise of one pixel in nJy that gives the depth of the survey in a 2 arcsec aperture.
 
-    Correlated noise adds up faster than white noise: by the sum of the kernel, squared, over the sum of its squares.
+    Correlated noise adds up faster than white noise, by the sum of the kernel, squared, over the sum of its squares.
     """
     aperture = 10 ** (-0.4 * (DEPTH[band] + deeper - AB_NANOJANSKY)) / 10
     area = np.pi / PIXEL_SCALE**2
@@ -93,7 +91,7 @@ def pixel_rms(band: str, deeper: float = 0.0) -> float:
 
 
 def draw_conditions(rng: np.random.Generator, settings: Settings) -> tuple[BandConditions, ...]:
-    """Seeing, depth and presence of every band of one tile."""
+    """Draw seeing, depth and presence of each band of one tile."""
     present = rng.random(len(BANDS)) >= settings.missing_band
     present[rng.integers(len(BANDS))] = True
     seen = []

@@ -1,4 +1,4 @@
-"""What the sky and the camera add: noise, saturation, satellite trails, cosmic rays, gaps without data."""
+"""Exposure: noise, saturation, satellite trails, cosmic rays, and gaps without data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Image = NDArray[np.float32]
 
 
 def correlated_noise(rng: np.random.Generator, shape: tuple[int, int], rms: float) -> Image:
-    """Gaussian noise of ``rms`` per pixel whose neighbours correlate by about 0.2, as resampling leaves it."""
+    """Draw Gaussian noise of ``rms`` per pixel with a correlation of about 0.2 at one pixel, as in resampled images."""
     noise = rng.standard_normal((shape[0] + 2, shape[1] + 2), dtype=np.float32)
     a = np.float32(NEIGHBOUR)
     noise = noise[1:-1] + a * (noise[:-2] + noise[2:])
@@ -21,7 +21,7 @@ def correlated_noise(rng: np.random.Generator, shape: tuple[int, int], rms: floa
 
 
 def expose(rng: np.random.Generator, flux: Image, seen: BandConditions, settings: Settings) -> Image:
-    """One band's noiseless flux [H, W] in nJy to what the survey delivers: NaN for no data."""
+    """Expose the noiseless flux [H, W] in nJy of one band; the result has NaN for no data."""
     if not seen.present:
         return np.full_like(flux, np.nan)
     rms = np.sqrt(seen.rms**2 + np.maximum(flux, 0) / np.float32(seen.gain))
@@ -38,14 +38,14 @@ def expose(rng: np.random.Generator, flux: Image, seen: BandConditions, settings
 
 
 def _background(rng: np.random.Generator, shape: tuple[int, ...], seen: BandConditions) -> Image:
-    """What sky subtraction leaves: a plane of at most a few tenths of the noise."""
+    """Draw the residual of background subtraction: a plane of at most a few tenths of the noise."""
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j].astype(np.float32)
     a, b, c = rng.normal(0, 0.05 * seen.rms, 3)
     return np.asarray(a + b * x + c * y, np.float32)
 
 
 def saturate(image: Image, seen: BandConditions) -> Image:
-    """Clip full pixels; what they lose runs along their columns (charge bleeds up and down alike)."""
+    """Clip saturated pixels; their excess charge bleeds up and down their columns."""
     full = np.float32(seen.saturation)
     over = image > full
     if not over.any():
@@ -61,7 +61,7 @@ def saturate(image: Image, seen: BandConditions) -> Image:
 
 
 def _cosmic_ray(rng: np.random.Generator, image: Image, seen: BandConditions) -> None:
-    """A short straight track, one pixel wide: no PSF has seen it."""
+    """Draw a short straight track, one pixel wide, without PSF."""
     length, angle = rng.integers(2, 18), rng.uniform(0, np.pi)
     x0, y0 = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])
     step = np.arange(0, length, 0.7)
@@ -71,7 +71,7 @@ def _cosmic_ray(rng: np.random.Generator, image: Image, seen: BandConditions) ->
 
 
 def _trail(rng: np.random.Generator, image: Image, seen: BandConditions) -> None:
-    """A satellite: a straight line through the tile, as wide as the seeing and out of focus."""
+    """Draw a satellite trail: a straight line through the tile, as wide as the seeing and out of focus."""
     angle = rng.uniform(0, np.pi)
     x0, y0 = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])
     y, x = np.ogrid[: image.shape[0], : image.shape[1]]
@@ -81,7 +81,7 @@ def _trail(rng: np.random.Generator, image: Image, seen: BandConditions) -> None
 
 
 def _gap(rng: np.random.Generator, image: Image) -> None:
-    """Between the chips: a strip without data along a column or a row, or a corner out of the footprint."""
+    """Remove a strip along a column or row, as between chips, or a corner outside the footprint."""
     height, width = image.shape
     at, wide = rng.uniform(0.05, 0.95), int(rng.integers(4, 40))
     match rng.integers(3):

@@ -1,4 +1,4 @@
-"""Draw one galaxy of the field: a plain Sersic when faint; bulge, disc and knots when there is light to see them."""
+"""Images of field galaxies: a Sersic profile if faint; bulge, disc and knots if bright."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLUER = 10 ** (0.4 * np.array([0.45, 0.25, 0.0, -0.1, -0.15]))
 
 
 def draw_galaxy(rng: np.random.Generator, canvas: Canvas, x: float, y: float, drawn: Galaxies, k: int) -> None:
-    """Draw galaxy ``k`` at pixel (x, y); its total flux is that of its magnitudes, however it is split up."""
+    """Draw galaxy ``k`` at pixel (x, y); the sum of its parts has the flux of its magnitudes."""
     flux = fluxes(drawn.mag[k])
     size, n, q, angle = (float(v[k]) for v in (drawn.size, drawn.n, drawn.q, drawn.angle))
     if drawn.mag[k, 3] > DETAILED or drawn.late[k] < 0.25:
@@ -24,8 +24,7 @@ def draw_galaxy(rng: np.random.Generator, canvas: Canvas, x: float, y: float, dr
     bulge = flux * np.clip((n - 0.7) / 4, 0.02, 0.6) * REDDER
     knots = flux * rng.uniform(0.05, 0.25) * drawn.late[k] * BLUER
     disc = flux - bulge - knots
-    small = (disc < 0.3 * flux).any()
-    if small:
+    if (disc < 0.3 * flux).any():  # too little is left for a disc
         canvas.galaxy(x, y, flux, size, n, q, angle)
         return
     canvas.galaxy(x, y, bulge, 0.3 * size, 2.2, max(q, 0.6), angle)
@@ -36,7 +35,7 @@ def draw_galaxy(rng: np.random.Generator, canvas: Canvas, x: float, y: float, dr
 def _knots(
     rng: np.random.Generator, canvas: Canvas, x: float, y: float, flux: np.ndarray, size: float, q: float, angle: float
 ) -> None:
-    """Star-forming regions: points scattered like the disc."""
+    """Draw star-forming regions: points scattered like the disc."""
     shear = galsim.Shear(q=q, beta=angle * galsim.radians)
     noise = galsim.BaseDeviate(int(rng.integers(1, 2**31)))
     knots = galsim.RandomKnots(int(rng.integers(8, 30)), profile=sersic(1.0), rng=noise)

@@ -1,4 +1,4 @@
-"""Strong lenses as the camera sees them: images of a source traced by lenstronomy, on top of the lens galaxy."""
+"""Images of strong lenses: those of a source, traced by lenstronomy, on top of the lens galaxy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CELL = (PIXEL_SCALE / FINE) ** 2  # square arcsec
 
 @dataclass(frozen=True)
 class LensedLight:
-    """Stamps [B, N, N] of the images in nJy, their signal to noise in the better of g and r, magnification."""
+    """Stamps [B, N, N] of the images in nJy, their signal to noise in the better of g and r, and the magnification."""
 
     stamps: Array
     snr: float
@@ -33,11 +33,16 @@ class LensedLight:
 
 
 def lensed_light(canvas: Canvas, x: float, y: float, deflector: Deflector, source: Source) -> LensedLight:
-    """Trace the source through the deflector onto stamps around pixel (x, y)."""
+    """Trace the source through the deflector onto stamps around pixel (x, y).
+
+    Source: the lens equation beta = theta - alpha(theta) at each cell; surface brightness is conserved (Schneider,
+    Ehlers & Falco 1992, Gravitational Lenses).
+    """
     reach = 2.2 * deflector.theta_e + 4 * source.size + 0.8
     dx, dy = canvas.fine_grid(x, y, reach)
     model, parameters = deflector.model, deflector.parameters
     beta_x, beta_y = (v.reshape(dx.shape) for v in model.ray_shooting(dx.ravel(), dy.ravel(), parameters))
+    # Body and clumps of the source in the image plane; clumps are bluer, and hold up to 45 % of the flux.
     parts, weights = [], []
     total = fluxes(source.mag)
     clumpy = 0.45 * len(source.clumps) / 5
@@ -50,6 +55,7 @@ def lensed_light(canvas: Canvas, x: float, y: float, deflector: Deflector, sourc
     stamps = canvas.convolve(parts, np.array(weights))
     over = _deflector_brightness(canvas, x, y, deflector, stamps.shape[-1])
     magnification = float(parts[0].sum())
+    # A quasar is a point: its images are found by solving the lens equation.
     if source.quasar is not None:
         images = _images(model, parameters, source)
         stamps, magnification = _add_points(canvas, x, y, stamps, images, fluxes(source.quasar)), images[:, 2].sum()
@@ -57,7 +63,7 @@ def lensed_light(canvas: Canvas, x: float, y: float, deflector: Deflector, sourc
 
 
 def _brightness(source: Source, beta_x: Array, beta_y: Array) -> Array:
-    """The Sersic body in the image plane, as part of its unlensed flux in each cell."""
+    """Compute the Sersic body in the image plane, as share of its unlensed flux in each cell."""
     e1, e2 = phi_q2_ellipticity(source.angle, source.q)
     light = LightModel(["SERSIC_ELLIPSE"])
     shape = {"R_sersic": source.size, "n_sersic": source.n, "e1": e1, "e2": e2}
@@ -75,7 +81,7 @@ def _clump_brightness(source: Source, beta_x: Array, beta_y: Array) -> Array:
 
 
 def _images(model: LensModel, parameters: list[dict[str, float]], source: Source) -> Array:
-    """Positions in arcsec and absolute magnifications of a point source's images, [K, 3]."""
+    """Solve for the images of a point source: positions in arcsec and absolute magnification, [K, 3]."""
     solver = LensEquationSolver(model)
     reach = parameters[0]["theta_E"]
     x, y = solver.image_position_from_source(
@@ -87,7 +93,7 @@ def _images(model: LensModel, parameters: list[dict[str, float]], source: Source
 
 
 def _add_points(canvas: Canvas, x: float, y: float, stamps: Array, images: Array, flux: Array) -> Array:
-    """Stamps with point images added, each drawn as one cell spread over its four nearest."""
+    """Add point images to stamps, each spread over its four nearest cells."""
     side = (stamps.shape[-1] // 2 - HALF_PSF) * 2 + 1
     grid = np.zeros((side * FINE, side * FINE))
     for dx, dy, magnification in images:
@@ -101,19 +107,22 @@ def _add_points(canvas: Canvas, x: float, y: float, stamps: Array, images: Array
 
 
 def _deflector_brightness(canvas: Canvas, x: float, y: float, deflector: Deflector, side: int) -> Array:
-    """Light of the lens galaxy in nJy a pixel [B, N, N]: de Vaucouleurs, round, its core as wide as the seeing."""
+    """Compute the light of the lens galaxy in nJy per pixel [B, N, N]: round de Vaucouleurs, with a core of the seeing.
+
+    Source: de Vaucouleurs 1948, Annales d'Astrophysique 11, 247; total flux = 7.215 pi R^2 I(R), 7.215 pi = 22.666.
+    """
     steps = np.arange(side) - side // 2
     dx, dy = (steps + round(x) - x) * PIXEL_SCALE, (steps + round(y) - y) * PIXEL_SCALE
     r = np.hypot(np.hypot(dx[None, :], dy[:, None]), 0.4 * canvas.seen[2].fwhm) / (deflector.size * deflector.q**0.5)
     profile = np.exp(-7.669 * (r**0.25 - 1))
-    at_half = fluxes(deflector.mag) / (22.666 * deflector.size**2 * deflector.q) * PIXEL_SCALE**2  # 22.666 = 7.215 pi
+    at_half = fluxes(deflector.mag) / (22.666 * deflector.size**2 * deflector.q) * PIXEL_SCALE**2
     return np.asarray(at_half[:, None, None] * profile)
 
 
 def _snr(canvas: Canvas, stamps: Array, over: Array) -> float:
-    """Matched-filter signal to noise of the lensed light in the better of g and r, or of the bands that are there.
+    """Compute the matched-filter signal to noise of the lensed light in the better of g and r, else of all bands.
 
-    Beside the sky, a fifth of the lens galaxy's own light ``over`` is noise: images that drown in it are not seen.
+    A fifth of the light ``over`` of the lens galaxy counts as noise, beside that of the background.
     """
     clear = stamps**2 / (np.array([seen.rms for seen in canvas.seen])[:, None, None] ** 2 + (0.2 * over) ** 2)
     snr = np.sqrt(clear.sum(axis=(1, 2)))
@@ -124,27 +133,29 @@ def _snr(canvas: Canvas, stamps: Array, over: Array) -> float:
 def draw_lens(
     rng: np.random.Generator, settings: Settings, canvas: Canvas, x: float, y: float
 ) -> tuple[Deflector, Source, LensedLight]:
-    """Draw a lens on the canvas: the first of ``TRIES`` whose images stand out (else the best of them).
+    """Draw a lens on the canvas: the first of ``TRIES`` whose images can be detected, else the best of them.
 
-    Seen are images of enough signal whose ring is wider than the seeing: theta_E^2 > (FWHM / 2)^2 + size^2, and a
-    magnification above 2.5 (Collett 2015, ApJ 811, 20, with our own limits).
+    They need enough signal, a ring wider than the seeing, theta_E^2 > (FWHM / 2)^2 + size^2, and a magnification above
+    2.5.
+
+    Source: Collett 2015, ApJ 811, 20, with other limits.
     """
     best: tuple[float, Deflector, Source, LensedLight] | None = None
     quasar = rng.random() < settings.quasar_fraction
     for attempt in range(TRIES):
-        hopeful = attempt < TRIES - 1
+        may_skip = attempt < TRIES - 1  # the last try is always rendered
         deflector, z_source = draw_deflector(rng, settings)
         source = draw_source(rng, settings, deflector.theta_e, z_source, quasar)
         seeing = min(s.fwhm for s in canvas.seen if s.present)
         hidden = deflector.theta_e**2 < (0.5 * seeing) ** 2 + source.size**2
-        if hopeful and (hidden or deflector.mag[2] < BRIGHTEST):
+        if may_skip and (hidden or deflector.mag[2] < BRIGHTEST):
             continue
         light = lensed_light(canvas, x, y, deflector, source)
         if best is None or light.snr > best[0]:
             best = (light.snr, deflector, source, light)
         if light.snr > settings.least_snr and light.magnification > 2.5:
             break
-    assert best is not None  # the last try is always rendered
+    assert best is not None
     _, deflector, source, light = best
     canvas.galaxy(x, y, fluxes(deflector.mag), deflector.size, 4.0, deflector.q, deflector.angle)
     canvas.add(x, y, light.stamps)

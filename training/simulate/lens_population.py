@@ -1,4 +1,4 @@
-"""What makes a strong lens: a massive red galaxy and a blue source or a quasar far behind it, nearly in line."""
+"""Population of strong lenses: massive red galaxies, with blue galaxies or quasars far behind them, nearly in line."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ LIGHT_SPEED = 299_792.458  # km/s
 
 @dataclass(frozen=True)
 class Deflector:
-    """The lens galaxy: ``theta_e`` and ``size`` in arcsec, ``sigma`` in km/s, ``angle`` of its major axis in radians,
-    external ``shear`` (g1, g2), AB ``mag`` [5] in u g r i z."""
+    """Lens galaxy: ``theta_e`` and ``size`` in arcsec, ``sigma`` in km/s, ``angle`` of its major axis in radians.
+
+    ``shear`` is external, (g1, g2); ``mag`` [5] is AB in u g r i z.
+    """
 
     z: float
     sigma: float
@@ -46,9 +48,10 @@ class Deflector:
 
 @dataclass(frozen=True)
 class Source:
-    """What is lensed: a Sersic galaxy with blue clumps, at (``x``, ``y``) arcsec behind the lens, or a quasar in it.
+    """Lensed source: a Sersic galaxy with blue clumps at (``x``, ``y``) arcsec behind the lens, or a quasar in it.
 
-    ``mag`` [5] is before magnification; ``clumps`` [K, 4] are x, y, size (arcsec) and share of the flux."""
+    ``mag`` [5] is before magnification; ``clumps`` [K, 4] are x, y, size (arcsec) and share of the flux.
+    """
 
     z: float
     x: float
@@ -70,17 +73,20 @@ def _distances() -> tuple[Array, Array]:
 
 
 def _comoving(z: float) -> float:
-    """Comoving distance in Mpc."""
+    """Interpolate the comoving distance in Mpc."""
     return float(np.interp(z, *_distances()))
 
 
 def draw_deflector(rng: np.random.Generator, settings: Settings) -> tuple[Deflector, float]:
-    """A lens galaxy and the redshift of its source: theta_E first, then redshifts that a real galaxy can do it at.
+    """Draw a lens galaxy and the redshift of its source: theta_E first, then redshifts that give a real galaxy.
 
-    Velocity dispersion from theta_E = 4 pi (sigma / c)^2 D_ls / D_s; luminosity and size from it (Faber & Jackson 1976;
-    zero points of SLACS, Auger et al. 2010), with passive evolution of one magnitude a unit redshift.
+    Luminosity and size follow from the velocity dispersion, with passive evolution of one magnitude per unit redshift.
+
+    Source: theta_E = 4 pi (sigma / c)^2 D_ls / D_s of the isothermal sphere (Narayan & Bartelmann 1996,
+    arXiv:astro-ph/9606001); Faber & Jackson 1976, ApJ 204, 668; zero points of Auger et al. 2010, ApJ 724, 511.
     """
     low, high = settings.theta_e
+    # Redraw until the velocity dispersion is that of a massive galaxy.
     while True:
         theta_e = float(low + (high - low) * rng.beta(1.3, 2.0))
         z = float(np.clip(rng.normal(0.48, 0.15), 0.18, 0.95))
@@ -110,7 +116,7 @@ def draw_deflector(rng: np.random.Generator, settings: Settings) -> tuple[Deflec
 
 
 def draw_source(rng: np.random.Generator, settings: Settings, theta_e: float, z: float, quasar: bool) -> Source:
-    """A source behind a deflector, near enough to its axis to be imaged more than once."""
+    """Draw a source behind a deflector, near enough to its axis for more than one image."""
     radius, angle = theta_e * np.sqrt(rng.uniform(0.0, 0.55**2)), rng.uniform(0, 2 * np.pi)
     bright, faint = settings.source_mag
     r = float(faint + np.log10(10 ** (0.4 * (bright - faint)) * (1 - (u := rng.random())) + u) / 0.4)
@@ -136,7 +142,7 @@ def draw_source(rng: np.random.Generator, settings: Settings, theta_e: float, z:
 
 
 def _quasar(rng: np.random.Generator, z: float, r: float) -> Array:
-    """u g r i z of a quasar of r magnitude ``r``: a blue power law, u dimmed by the Lyman forest beyond z = 2.5."""
+    """Draw u g r i z of a quasar of r magnitude ``r``: a blue power law; the Lyman forest dims u beyond z = 2.5."""
     slope = rng.normal(0.0, 0.12)
     colours = np.array([0.25 + 0.8 * max(z - 2.5, 0), 0.18, 0.0, -0.1, -0.15]) + slope * np.array([2, 1, 0, -0.7, -1])
     return np.asarray(r + colours + rng.normal(0, 0.05, 5))

@@ -1,4 +1,4 @@
-"""What is taken for a lens and is none: rings, face-on spirals, mergers, red galaxies with blue companions."""
+"""Look-alikes of lenses: rings, face-on spirals, mergers, and red galaxies with blue companions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = ("ring", "spiral", "merger", "companion")
 
 
 def draw_lookalike(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple[str, Array, float, float]:
-    """Draw one on the canvas; its kind, AB magnitudes [5], size in arcsec and redshift."""
+    """Draw one on the canvas; returns its kind, AB magnitudes [5], size in arcsec and redshift."""
     kind = KINDS[rng.integers(len(KINDS))]
     painters: dict[str, Callable[..., tuple[Array, float, float]]] = {
         "ring": _ring,
@@ -29,7 +29,7 @@ def draw_lookalike(rng: np.random.Generator, canvas: Canvas, x: float, y: float)
 
 
 def _red(rng: np.random.Generator, low: float, high: float) -> tuple[Array, float]:
-    """Flux [5] and redshift of an early-type galaxy between two r magnitudes, farther the fainter."""
+    """Draw flux [5] and redshift of an early-type galaxy between two r magnitudes; fainter ones are farther."""
     r = rng.uniform(low, high)
     z = float(np.clip(0.12 + 0.11 * (r - 18) + rng.normal(0, 0.05), 0.05, 0.9))
     return fluxes(r + template(0.0, z) + rng.normal(0, 0.04, 5)), z
@@ -40,13 +40,13 @@ def _blue(rng: np.random.Generator, r: float, z: float, late: tuple[float, float
 
 
 def _tilted(dx: Array, dy: Array, q: float, angle: float) -> tuple[Array, Array]:
-    """Elliptical radius and azimuth of offsets."""
+    """Compute elliptical radius and azimuth of offsets."""
     u, v = dx * np.cos(angle) + dy * np.sin(angle), (dy * np.cos(angle) - dx * np.sin(angle)) / q
     return np.hypot(u, v), np.arctan2(v, u)
 
 
 def _ring(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple[Array, float, float]:
-    """A ring galaxy: a red core in a clumpy blue ring at its own redshift."""
+    """Draw a ring galaxy: a red core in a clumpy blue ring of the same redshift."""
     core, z = _red(rng, 18.8, 21.2)
     radius, q, angle = rng.uniform(0.9, 2.8), rng.uniform(0.55, 1.0), rng.uniform(0, np.pi)
     canvas.galaxy(x, y, core, 0.35 * radius, 3.5, rng.uniform(0.7, 1.0), angle)
@@ -58,7 +58,7 @@ def _ring(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple
 
 
 def _uneven(rng: np.random.Generator, phi: Array) -> Array:
-    """Light around a ring, about 1: a few waves and knots."""
+    """Draw the light around a ring, about 1: a few waves and knots."""
     wave = 1 + sum(rng.uniform(0, 0.25) * np.cos(m * phi + rng.uniform(0, 2 * np.pi)) for m in (1, 2, 3))
     for _ in range(rng.integers(2, 8)):
         away = np.angle(np.exp(1j * (phi - rng.uniform(0, 2 * np.pi))))
@@ -67,7 +67,7 @@ def _uneven(rng: np.random.Generator, phi: Array) -> Array:
 
 
 def _spiral(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple[Array, float, float]:
-    """A disc with logarithmic arms, seen nearly from above, about a bulge."""
+    """Draw a nearly face-on disc with logarithmic arms about a bulge."""
     r_mag = rng.uniform(17.8, 20.8)
     z = float(np.clip(0.05 + 0.05 * (r_mag - 17.5) + rng.normal(0, 0.02), 0.03, 0.4))
     scale = float(10 ** (-0.13 * (r_mag - 19) + rng.normal(0, 0.06)))
@@ -82,7 +82,7 @@ def _spiral(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tup
 
 
 def spiral_disc(rng: np.random.Generator, r: Array, phi: Array, scale: float, arms: int) -> tuple[Array, Array]:
-    """Exponential disc and its arms with knots, each of unit flux, on offsets ``r`` (arcsec) and ``phi``."""
+    """Draw an exponential disc and its arms with knots, each of unit flux, on offsets ``r`` (arcsec) and ``phi``."""
     smooth = np.exp(-r / scale)
     pitch = np.tan(np.radians(rng.uniform(12, 28))) * rng.choice([-1, 1])
     phase = arms * (phi - np.log(np.maximum(r, 0.1 * scale) / scale) / pitch + rng.uniform(0, 2 * np.pi))
@@ -98,7 +98,7 @@ def spiral_disc(rng: np.random.Generator, r: Array, phi: Array, scale: float, ar
 
 
 def _merger(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple[Array, float, float]:
-    """Two galaxies in contact with a curved tail or two."""
+    """Draw two galaxies in contact, with one or two curved tails."""
     r = rng.uniform(18.5, 21.2)
     z = float(np.clip(0.1 + 0.1 * (r - 18) + rng.normal(0, 0.03), 0.04, 0.7))
     apart, angle = rng.uniform(0.8, 2.6), rng.uniform(0, 2 * np.pi)
@@ -120,7 +120,7 @@ def _merger(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tup
 
 
 def _tail(rng: np.random.Generator, dx: Array, dy: Array, apart: float) -> Array:
-    """A tidal tail of unit flux: a piece of a spiral that fades outwards."""
+    """Draw a tidal tail of unit flux: a piece of a spiral that fades outwards."""
     r, phi = np.hypot(dx, dy), np.arctan2(dy, dx)
     start, turn, sign = rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 2.2), rng.choice([-1, 1])
     along = np.mod(sign * (phi - start), 2 * np.pi)
@@ -130,7 +130,7 @@ def _tail(rng: np.random.Generator, dx: Array, dy: Array, apart: float) -> Array
 
 
 def _companion(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple[Array, float, float]:
-    """A red elliptical with one to three small blue galaxies about it, at no common centre of curvature."""
+    """Draw a red elliptical with one to three small blue galaxies around it."""
     core, z = _red(rng, 18.5, 21.0)
     size = float(np.clip(10 ** (-0.12 * (ab_magnitude(core[2]) - 19.5) + rng.normal(0, 0.08)), 0.4, 2.5))
     canvas.galaxy(x, y, core, size, 4.0, rng.uniform(0.6, 0.95), rng.uniform(0, np.pi))

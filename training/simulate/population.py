@@ -1,4 +1,4 @@
-"""Draw galaxies and stars from the fitted population: magnitudes in u g r i z, sizes, shapes, redshifts."""
+"""Population of galaxies and stars, as fitted: magnitudes in u g r i z, sizes, shapes and redshifts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 BRIGHTEST, COMPLETE = 16.0, 23.25
-"""Range in i that counts are drawn in, and where the table ends: beyond it the counts go on with ``FAINT_SLOPE``."""
+"""Brightest i of the counts, and the i where the table ends; beyond it counts continue with ``FAINT_SLOPE``."""
 FAINT_SLOPE = 0.28
 TYPES = 31  # steps from E through Sbc and Scd to Im
-AT_ONCE = 500  # galaxies matched to the templates at a time: 10 MB
+AT_ONCE = 500  # galaxies matched to the templates at a time, to bound memory
 COLOUR_SCATTER = 0.08  # mag, of u - g and i - z about the template
 
 # Stellar locus in AB magnitudes, after Covey et al. 2007 (AJ 134, 2398): g - r, u - g, r - i, i - z.
@@ -58,7 +58,7 @@ class Galaxies:
 
 @cache
 def fitted() -> dict[str, Any]:
-    """The committed fit, as arrays."""
+    """Read the fit of ``population.json``, as arrays."""
     read = json.loads(resources.files(__package__).joinpath("population.json").read_text("utf-8"))
     for part in ("mixture", "templates"):
         read[part] = {key: np.array(value) for key, value in read[part].items()}
@@ -66,30 +66,29 @@ def fitted() -> dict[str, Any]:
 
 
 def density(mag: Array) -> Array:
-    """Galaxies per magnitude and square degree at i (F814W) ``mag``: the fitted parabola, then a straight line."""
+    """Compute galaxies per magnitude and square degree at i (F814W): the fitted parabola, then a straight line."""
     counts = fitted()["counts"]
     x = np.minimum(mag, COMPLETE) - counts["pivot"]
     return np.asarray(10 ** (np.polyval(counts["log_density"][::-1], x) + FAINT_SLOPE * np.maximum(mag - COMPLETE, 0)))
 
 
 def expected(area: float, brightest: float, faintest: float) -> float:
-    """How many galaxies ``area`` (square degrees) holds between two i magnitudes."""
+    """Compute the mean number of galaxies in ``area`` (square degrees) between two i magnitudes."""
     mag = np.linspace(brightest, faintest, 400)
     return float(np.trapezoid(density(mag), mag) * area)
 
 
 def magnitudes(rng: np.random.Generator, number: int, faintest: float) -> Array:
-    """i magnitudes [N] after the counts."""
+    """Draw i magnitudes [N] from the counts."""
     grid = np.linspace(BRIGHTEST, faintest, 600)
     cumulative = np.concatenate([[0.0], np.cumsum((density(grid)[1:] + density(grid)[:-1]) / 2)])
     return np.interp(rng.random(number), cumulative / cumulative[-1], grid)
 
 
 def galaxies(rng: np.random.Generator, i_mag: Array) -> Galaxies:
-    """Galaxies with given i magnitudes [N]: everything else is drawn from the mixture at that magnitude.
+    """Draw galaxies of given i magnitudes [N]; all other properties come from the mixture at that magnitude.
 
-    Fainter than the table, the mixture of its faint end is used, with sizes that go on shrinking by 0.07 dex a
-    magnitude.
+    Beyond the faint end of the table its last mixture is used, and sizes shrink further by 0.07 dex per magnitude.
     """
     anchored = np.clip(i_mag, 19.5, 23.0)
     log_size, log_n, shape, g_r, r_i = _conditional(rng, anchored).T
@@ -107,10 +106,11 @@ def galaxies(rng: np.random.Generator, i_mag: Array) -> Galaxies:
 
 
 def _conditional(rng: np.random.Generator, mag: Array) -> Array:
-    """Draw the mixture's other columns [N, 5] given its first, magnitude."""
+    """Draw the other columns [N, 5] of the mixture given its first, magnitude."""
     mix = fitted()["mixture"]
     mean, cov = mix["means"], mix["covariances"]
     variance = cov[:, 0, 0]
+    # Component of each galaxy, by its probability at this magnitude; then a normal conditioned on the magnitude.
     log = np.log(mix["weights"]) - 0.5 * (np.log(variance) + (mag[:, None] - mean[:, 0]) ** 2 / variance)
     share = np.exp(log - log.max(axis=1, keepdims=True))
     cumulative = np.cumsum(share / share.sum(axis=1, keepdims=True), axis=1)
@@ -124,7 +124,7 @@ def _conditional(rng: np.random.Generator, mag: Array) -> Array:
 
 @cache
 def _grid() -> tuple[Array, Array, Array]:
-    """Template colours [TYPES, Z, 5] (u g r i z less r) interpolated in type, their redshifts, and types 0 to 1."""
+    """Interpolate template colours [TYPES, Z, 5] (u g r i z less r) in type; returns redshifts and types 0 to 1 too."""
     templates = fitted()["templates"]
     late = np.linspace(0, 1, TYPES)
     at = late * (len(templates["colours"]) - 1)
@@ -135,9 +135,10 @@ def _grid() -> tuple[Array, Array, Array]:
 
 
 def _complete_colours(rng: np.random.Generator, i_mag: Array, g_r: Array, r_i: Array) -> tuple[Array, Array, Array]:
-    """u g r i z less i [N, 5], redshift and type, of the template that a galaxy's g - r and r - i make likely.
+    """Draw u g r i z less i [N, 5], redshift and type, from templates that are likely for g - r and r - i.
 
-    Redshifts have the prior z^2 exp(-z / z0), z0 = 0.0417 i - 0.744 (LSST science book, section 3.7).
+    Source: the prior of redshifts z^2 exp(-z / z0), z0 = 0.0417 i - 0.744, of the LSST Science Book, arXiv:0912.0201,
+    section 3.7.
     """
     parts = [slice(k, k + AT_ONCE) for k in range(0, max(len(i_mag), 1), AT_ONCE)]
     like, z, late = (
@@ -151,33 +152,33 @@ def _complete_colours(rng: np.random.Generator, i_mag: Array, g_r: Array, r_i: A
 
 
 def _likely_templates(rng: np.random.Generator, i_mag: Array, g_r: Array, r_i: Array) -> tuple[Array, Array, Array]:
-    """Template colours [N, 5], redshifts and types, drawn from their posterior given two colours and the prior."""
+    """Draw template colours [N, 5], redshifts and types from their posterior given two colours and the prior."""
     grid, redshifts, late = _grid()
     prior_z = np.maximum(0.0417 * i_mag - 0.744, 0.04)
     prior = 2 * np.log(redshifts) - redshifts / prior_z[:, None]
     miss = (g_r[:, None, None] - (grid[..., 1] - grid[..., 2])) ** 2
     miss += (r_i[:, None, None] - (grid[..., 2] - grid[..., 3])) ** 2
     log = (prior[:, None, :] - miss / (2 * 0.1**2)).reshape(len(i_mag), grid.shape[0] * grid.shape[1])
-    chosen = np.argmax(log + rng.gumbel(size=log.shape), axis=1)
+    chosen = np.argmax(log + rng.gumbel(size=log.shape), axis=1)  # a draw from exp(log): the Gumbel-max trick
     kind, step = np.unravel_index(chosen, grid.shape[:2])
     return grid[kind, step], redshifts[step], late[kind]
 
 
 def template(late: float, z: float) -> Array:
-    """u g r i z less r [5] of type ``late`` (0 = E, 1 = Im) at redshift ``z``."""
+    """Interpolate u g r i z less r [5] of type ``late`` (0 = E, 1 = Im) at redshift ``z``."""
     grid, redshifts, types = _grid()
     kind = round(late * (len(types) - 1))
     return np.array([np.interp(z, redshifts, grid[kind, :, band]) for band in range(5)])
 
 
 def k_correction(z: float) -> float:
-    """K in r of the early-type template."""
+    """Interpolate K in r of the early-type template."""
     templates = fitted()["templates"]
     return float(np.interp(z, templates["redshifts"], templates["k_correction"][0]))
 
 
 def stars(rng: np.random.Generator, number: int, brightest: float, faintest: float) -> Array:
-    """AB magnitudes [N, 5] of stars on the locus: counts in r rise by 0.13 dex a magnitude (high galactic latitude)."""
+    """Draw AB magnitudes [N, 5] of stars on the locus; counts in r rise by 0.13 dex a magnitude (high latitude)."""
     slope = 0.13 * np.log(10)
     low, high = np.exp(slope * brightest), np.exp(slope * faintest)
     r = np.log(low + rng.random(number) * (high - low)) / slope

@@ -1,4 +1,4 @@
-"""One tile in memory: draw conditions, lenses, look-alikes, galaxies and stars, and expose them.
+"""Scene: one tile in memory, with its conditions, lenses, look-alikes, galaxies and stars.
 
 >>> scene = simulate_tile("217.292", seed=1, settings=Settings(size=512))
 >>> scene.flux.shape  # nJy, NaN where there is no data
@@ -28,16 +28,17 @@ from training.simulate.population import Galaxies, expected, galaxies, magnitude
 from training.simulate.star_images import BRIGHT, draw_star
 
 Image = NDArray[np.float32]
-EDGE = 45  # px: lenses and look-alikes keep this far inside the tile
-LENS_HOSTS = 23.5  # i: fractions of lenses are of the galaxies brighter than this
+EDGE = 45  # px between lenses or look-alikes and the edge of the tile
+LENS_HOSTS = 23.5  # i of the faintest galaxies that fractions of lenses refer to
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One tile: ``flux`` float32 [B, H, W] in nJy, NaN for no data (a missing band is all NaN); a ``wcs`` a band.
+    """One tile: ``flux`` float32 [B, H, W] in nJy, NaN for no data and missing bands; a ``wcs`` for each band.
 
-    ``truth`` has a row an object: x, y (0-based pixels of r), ra, dec (deg), label (lens, lookalike, galaxy,
-    star), kind, z, theta_e (arcsec), z_source, mag_u to mag_z (AB; a lens without its images), size (arcsec), ..."""
+    ``truth`` has a row for each object: x, y (0-based pixels of r), ra, dec (deg), label (lens, lookalike, galaxy,
+    star), kind, z, theta_e (arcsec), z_source, mag_u to mag_z (AB; a lens without its images), size (arcsec), ...
+    """
 
     name: str
     seed: int
@@ -50,7 +51,7 @@ class Scene:
 
 
 def tile_wcs(name: str, size: int, offset: float = 0.0) -> WCS:
-    """TAN about the centre of a tile of the UNIONS grid, north up; ``offset`` px moves the sky along x."""
+    """Make the WCS of a tile of the UNIONS grid: TAN about its centre, north up, shifted by ``offset`` px along x."""
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.cunit = ["deg", "deg"]
@@ -68,7 +69,7 @@ def simulate_tile(
 ) -> Scene:
     """Render tile ``name`` of the UNIONS grid; the same name, seed and settings give the same bits in any process.
 
-    ``seen`` fixes the conditions that are else drawn (seeing, depth, bands that are there).
+    ``seen`` fixes the conditions (seeing, depth, present bands), which are drawn by default.
     """
     settings = settings or Settings()
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
@@ -85,12 +86,12 @@ def simulate_tile(
 
 
 def _area(settings: Settings) -> float:
-    """Square degrees of a tile."""
+    """Compute the area of a tile in square degrees."""
     return (settings.size * PIXEL_SCALE / 3600) ** 2
 
 
 def _special(rng: np.random.Generator, settings: Settings, canvas: Canvas, rows: list[dict[str, object]]) -> None:
-    """Lenses and look-alikes, spread over the tile without overlap."""
+    """Draw lenses and look-alikes, spread over the tile without overlap."""
     hosts = expected(_area(settings), 16.0, LENS_HOSTS) * settings.density
     lenses = rng.poisson(settings.lens_fraction * hosts)
     others = rng.poisson(settings.lookalike_fraction * hosts)
@@ -103,7 +104,7 @@ def _special(rng: np.random.Generator, settings: Settings, canvas: Canvas, rows:
 
 
 def _lens(rng: np.random.Generator, settings: Settings, canvas: Canvas, x: float, y: float) -> list[dict[str, object]]:
-    """One lens, and for wide ones the red neighbours of its group."""
+    """Draw one lens, and for wide ones red neighbours of its group; returns their rows."""
     deflector, source, light = draw_lens(rng, settings, canvas, x, y)
     row = _row("lens", "galaxy" if source.quasar is None else "quasar", x, y, deflector.mag)
     row |= {"size": deflector.size, "n": 4.0, "q": deflector.q, "angle": deflector.angle, "z": deflector.z}
@@ -145,7 +146,7 @@ def _stars(rng: np.random.Generator, settings: Settings, canvas: Canvas, rows: l
 
 
 def _apart(rng: np.random.Generator, size: int, number: int, least: float = 70.0) -> list[tuple[float, float]]:
-    """Places at least ``least`` px from each other where that can be had."""
+    """Draw positions at least ``least`` px apart, as far as 40 tries each allow."""
     places: list[tuple[float, float]] = []
     margin = min(EDGE, size / 4)
     for _ in range(number):
@@ -172,7 +173,7 @@ NUMBERS = ("z", "theta_e", "z_source", "source_mag_r", "magnification", "snr", "
 
 
 def _table(rows: list[dict[str, object]], wcs: WCS) -> Table:
-    """Truth rows as a table, what does not apply NaN."""
+    """Make the table of truth; values that do not apply are NaN."""
     columns: dict[str, NDArray[np.generic]] = {}
     for name in ("label", "kind"):
         columns[name] = np.array([row[name] for row in rows], dtype="U12")

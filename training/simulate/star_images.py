@@ -1,4 +1,4 @@
-"""Bright stars: the spikes of the secondary's vanes and the ghost disc, which no Moffat profile has."""
+"""Images of stars: a Moffat profile, and for bright ones diffraction spikes and a ghost of the pupil."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from training.simulate.canvas import Canvas
 Array = NDArray[np.float64]
 
 BRIGHT = 18.0
-"""r magnitude above which a star gets spikes and a disc."""
+"""r magnitude of the faintest stars with spikes and a disc."""
 SPIKES, DISC = 0.012, 0.006
-"""Parts of a star's flux in its four spikes and in its disc."""
+"""Shares of the flux of a star in its four spikes and in its disc."""
 CORE = 9.0  # px, where a spike begins to fall as 1 / distance^2
 REACH = 220  # px
 DISC_RADIUS = {"u": 48.0, "g": 56.0, "r": 40.0, "i": 36.0, "z": 44.0}  # px
-VARIANTS = 4.0  # a star's spikes are up to this factor weaker
+VARIANTS = 4.0  # the spikes of a star are weaker by up to this factor
 
 
 def draw_star(rng: np.random.Generator, canvas: Canvas, x: float, y: float, flux: Array, bright: bool) -> None:
@@ -31,7 +31,7 @@ def draw_star(rng: np.random.Generator, canvas: Canvas, x: float, y: float, flux
 
 
 def _spikes(offset: float) -> Array:
-    """A cross along rows and columns, of unit sum, [2 REACH + 1] squared."""
+    """Draw a cross along rows and columns, of unit sum, [2 REACH + 1] squared."""
     d = np.arange(-REACH, REACH + 1)
     along = 1 / (1 + (d / CORE) ** 2) * (1 - (d / (REACH + 1)) ** 2)
     cross = np.zeros((len(d), len(d)))
@@ -42,7 +42,7 @@ def _spikes(offset: float) -> Array:
 
 
 def _disc(radius: float) -> Array:
-    """A ghost of the pupil: a flat disc with the hole of the secondary, of unit sum."""
+    """Draw a ghost of the pupil: a flat disc with the hole of the secondary mirror, of unit sum."""
     d = np.arange(-REACH, REACH + 1)
     r = np.hypot(d[None, :], d[:, None])
     disc = np.clip(radius - r, 0, 2) / 2 * (0.6 + 0.4 * np.clip(r - 0.4 * radius, 0, 2) / 2)

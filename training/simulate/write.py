@@ -1,4 +1,4 @@
-"""Write a scene as the files of a UNIONS tile, with the survey's names, HDUs and zero points, and its truth table."""
+"""Files of a scene: those of a UNIONS tile, with the survey's names, HDUs and zero points, and the truth table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.simulate.conditions import BandConditions
 from training.simulate.scene import Scene
 
 ZERO_POINT = {"u": 30.0, "g": 27.0, "r": 30.0, "i": 30.0, "z": 27.0}
-WITH_PLANES = ("g", "z")  # IMAGE, MASK and VARIANCE, as the LSST pipeline writes
+WITH_PLANES = ("g", "z")  # with HDUs IMAGE, MASK and VARIANCE, as of the LSST pipeline
 ZERO_IS_MISSING = ("u", "r")
 NO_DATA_BIT = 8
 SOFTER = 0.25
@@ -24,7 +24,7 @@ SOFTER = 0.25
 
 
 def file_name(tile: str, band: str) -> str:
-    """Name of a band's file; g and z are not zero-padded."""
+    """Name the file of a band; numbers of g and z are not zero-padded."""
     x, y = tile.split(".")
     names = {
         "u": f"CFIS.{tile}.u.fits",
@@ -37,7 +37,7 @@ def file_name(tile: str, band: str) -> str:
 
 
 def write_tile(scene: Scene, folder: Path, compress: bool = False) -> list[Path]:
-    """Write the bands that are there and ``truth-<tile>.csv``; with ``compress``, RICE ``.fits.fz``. Paths written."""
+    """Write the present bands and ``truth-<tile>.csv``, with ``compress`` as RICE ``.fits.fz``; returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for index, band in enumerate(BANDS):
@@ -53,7 +53,7 @@ def write_tile(scene: Scene, folder: Path, compress: bool = False) -> list[Path]
 
 
 def write_truth(scene: Scene, path: Path) -> None:
-    """The truth table as CSV: positions to a milliarcsecond, the rest to four digits after the point."""
+    """Write the truth table as CSV: positions to a milliarcsecond, other numbers to four decimals."""
     table = scene.truth.copy()
     for name in table.colnames:
         if table[name].dtype.kind == "f":
@@ -89,7 +89,7 @@ def _mask_header(wcs: WCS) -> fits.Header:
 
 
 def _packed(data: NDArray[np.generic], header: fits.Header, name: str | None = None) -> fits.CompImageHDU:
-    """RICE, images quantised at a quarter of the noise with a fixed dither; zeros and NaN stay what they are."""
+    """Compress by RICE; images are quantised at a quarter of the noise with a fixed dither that keeps zeros and NaN."""
     if data.dtype.kind == "i":
         return fits.CompImageHDU(data, header, name=name, compression_type="RICE_1")
     if name == "VARIANCE":  # an absolute step (negative), no dither: a smooth plane in a few bytes a row, and no gzip
@@ -109,5 +109,5 @@ def _packed(data: NDArray[np.generic], header: fits.Header, name: str | None = N
 
 
 def tile_names(number: int) -> list[str]:
-    """Tiles of rows 240 to 260 of the UNIONS grid (declination 30 to 40), in a fixed order."""
+    """List tiles of rows 240 to 260 of the UNIONS grid (declination 30 to 40), in a fixed order."""
     return [f"{100 + k % 400:03d}.{240 + k // 400:03d}" for k in range(number)]

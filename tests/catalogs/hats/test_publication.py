@@ -23,11 +23,9 @@ import catalogs
 from catalogs import hats
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.hats import parquet as files
-from catalogs.hats import partitions
+from catalogs.hats import parquet, partitions
 from catalogs.hats.partitions import Partition
-from catalogs.sky import geometry as sky
-from catalogs.sky import unions_grid as grid
+from catalogs.sky import geometry, unions_grid
 from catalogs.store import vectors
 from catalogs.store.schema import healpix29
 
@@ -44,13 +42,13 @@ def write_tiles(folder: Path, names: list[str], run, make_rows, write_tile) -> C
     """Tiles that overlap: the same objects are in each tile whose image holds them, measured a little differently."""
     catalogue = catalogs.create(folder, run)
     rng = np.random.default_rng(3)
-    centres = np.array([grid.centre(name) for name in names])
+    centres = np.array([unions_grid.centre(name) for name in names])
     ra = np.concatenate([c[0] + rng.uniform(-0.27, 0.27, 500) / np.cos(np.radians(c[1])) for c in centres]) % 360
     dec = np.concatenate([c[1] + rng.uniform(-0.27, 0.27, 500) for c in centres])
     for name in names:
-        there = grid.contains(name, ra, dec)
+        there = unions_grid.contains(name, ra, dec)
         rows = make_rows(int(name.replace(".", "")), ra[there], dec[there])
-        rows["is_primary"] = grid.is_primary(name, ra[there], dec[there])
+        rows["is_primary"] = unions_grid.is_primary(name, ra[there], dec[there])
         write_tile(catalogue, name, rows, run)
     return catalogue
 
@@ -73,7 +71,7 @@ def collection(catalogue, tmp_path_factory) -> Path:
     return out
 
 
-def parquet(table: Path) -> dict[tuple[int, int], pa.Table]:
+def read_tables(table: Path) -> dict[tuple[int, int], pa.Table]:
     """Rows of each pixel of a table, by order and pixel."""
     found = {}
     for path in sorted((table / "dataset").rglob("*.parquet")):
@@ -83,7 +81,7 @@ def parquet(table: Path) -> dict[tuple[int, int], pa.Table]:
 
 
 def test_every_primary_object_is_published_once_with_all_its_values(catalogue, collection) -> None:
-    published = pa.concat_tables(parquet(collection / "unions").values())
+    published = pa.concat_tables(read_tables(collection / "unions").values())
     expected = catalogue.table([*catalogue.schema.names], where="is_primary")
     assert len(published) == len(expected) > 1500
     published = published.take(np.argsort(published["object_id"].to_numpy()))
@@ -107,7 +105,7 @@ def test_copies_in_overlaps_are_left_out_unless_all_rows_are_asked_for(catalogue
 
 
 def test_partitions_hold_their_pixel_in_the_order_of_the_sky(collection) -> None:
-    pixels = parquet(collection / "unions")
+    pixels = read_tables(collection / "unions")
     assert len(pixels) > 5
     assert len({order for order, _ in pixels}) > 1
     for (order, pixel), table in pixels.items():
@@ -120,7 +118,7 @@ def test_partitions_hold_their_pixel_in_the_order_of_the_sky(collection) -> None
 
 
 def test_the_margin_of_a_pixel_has_all_that_lies_near_it_and_nothing_in_it(collection) -> None:
-    pixels, margins = parquet(collection / "unions"), parquet(collection / "unions_10arcs")
+    pixels, margins = read_tables(collection / "unions"), read_tables(collection / "unions_10arcs")
     everything = pa.concat_tables(pixels.values())
     ra, dec, index = (everything[name].to_numpy() for name in ("ra", "dec", "_healpix_29"))
     assert sum(len(table) for table in margins.values()) > 50
@@ -128,9 +126,9 @@ def test_the_margin_of_a_pixel_has_all_that_lies_near_it_and_nothing_in_it(colle
     for order, pixel in pixels:
         inside = index >> 2 * (29 - order) == pixel
         lon, lat = HEALPix(2**order, "nested").boundaries_lonlat([pixel], step=2**16 >> order)
-        edge = sky.directions(lon.deg.ravel(), lat.deg.ravel())
+        edge = geometry.directions(lon.deg.ravel(), lat.deg.ravel())
         outside = np.flatnonzero(~inside)
-        cosine = (sky.directions(ra[outside], dec[outside]) @ edge.T).max(axis=1)
+        cosine = (geometry.directions(ra[outside], dec[outside]) @ edge.T).max(axis=1)
         away = np.degrees(np.arccos(np.minimum(cosine, 1))) * 3600
         margin = margins.get((order, pixel))
         ids = set() if margin is None else set(margin["object_id"].to_pylist())
@@ -161,7 +159,7 @@ def test_margins_hold_at_the_odd_places_of_the_sphere(ra0: float, dec0: float) -
         here = np.flatnonzero(own == number)
         for other, chosen in margins.beyond(number, index[here]):
             covered |= {(int(row), other) for row in here[chosen]}
-    pairs = sky.close_pairs(ra, dec, MARGIN / 3600)
+    pairs = geometry.close_pairs(ra, dec, MARGIN / 3600)
     across = [(i, j) for i, j in pairs if own[i] != own[j]]
     assert len(across) > 20
     for i, j in across:
@@ -230,7 +228,7 @@ def test_hats_finds_the_collection_valid_by_its_strict_rules(collection, caplog)
 
 
 def parquet_rows(table: Path) -> pa.Table:
-    return pa.concat_tables(parquet(table).values())
+    return pa.concat_tables(read_tables(table).values())
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -243,7 +241,7 @@ def test_lsdb_opens_searches_and_cross_matches(catalogue, collection) -> None:
     row = everything[everything["object_id"] == expected["object_id"][7]].iloc[0]
     assert np.array_equal(np.asarray(row["embedding"], np.float32), expected["embedding"][7])
 
-    ra, dec = grid.centre("000.292")
+    ra, dec = unions_grid.centre("000.292")
     cone = opened.cone_search(ra, dec, 1200).compute()
     here = catalogue.cone(ra, dec, 1200, columns=["object_id"], where="is_primary")
     assert sorted(cone["object_id"]) == sorted(here["object_id"])
@@ -262,7 +260,7 @@ def test_lsdb_opens_searches_and_cross_matches(catalogue, collection) -> None:
 def test_an_interrupted_publication_leaves_nothing_under_its_name_and_goes_on(
     catalogue, tmp_path, monkeypatch, killed_at
 ) -> None:
-    out, write_rows, written = tmp_path / "archive", files.write_rows, []
+    out, write_rows, written = tmp_path / "archive", parquet.write_rows, []
 
     def write(path, *rest):
         if len(written) == killed_at:
@@ -270,12 +268,12 @@ def test_an_interrupted_publication_leaves_nothing_under_its_name_and_goes_on(
         written.append(path.name)
         write_rows(path, *rest)
 
-    monkeypatch.setattr(files, "write_rows", write)
+    monkeypatch.setattr(parquet, "write_rows", write)
     with pytest.raises(KeyboardInterrupt):
         hats.publish(catalogue, out, SMALL)
     assert not out.exists()
     again: list[str] = []
-    monkeypatch.setattr(files, "write_rows", lambda path, *rest: (again.append(path.name), write_rows(path, *rest)))
+    monkeypatch.setattr(parquet, "write_rows", lambda path, *rest: (again.append(path.name), write_rows(path, *rest)))
     made = hats.publish(catalogue, out, SMALL)
     objects = again[: made.partitions - killed_at]
     assert not set(objects) & set(written)
@@ -291,7 +289,7 @@ def test_unfinished_work_of_other_options_is_not_gone_on_with(catalogue, tmp_pat
             hats.publish(catalogue, out, SMALL)
     made = hats.publish(catalogue, out, dataclasses.replace(SMALL, where="mag_r < 10"))
     assert made.rows == len(catalogue.table(where="mag_r < 10 and is_primary"))
-    assert all((table["mag_r"].to_numpy() < 10).all() for table in parquet(out / "unions").values())
+    assert all((table["mag_r"].to_numpy() < 10).all() for table in read_tables(out / "unions").values())
 
 
 def test_a_full_disk_says_so_and_the_next_run_goes_on(catalogue, tmp_path) -> None:
@@ -370,12 +368,12 @@ def test_a_catalogue_of_one_small_tile_is_one_small_pixel_with_an_empty_margin(
     tmp_path, on_grid, make_rows, write_tile
 ) -> None:
     catalogue = catalogs.create(tmp_path / "embeddings", on_grid)
-    ra, dec = grid.centre("100.180")
+    ra, dec = unions_grid.centre("100.180")
     rows = make_rows(100180, ra + np.linspace(0.01, 0.02, 40), dec + np.linspace(0.01, 0.02, 40))
     write_tile(catalogue, "100.180", rows, on_grid)
     made = hats.publish(catalogue, tmp_path / "out", hats.Options("one"))
     assert (made.rows, made.partitions, made.margin_rows) == (40, 1, 0)
-    assert [order for order, _ in parquet(tmp_path / "out" / "one")] == [partitions.SINGLE]
+    assert [order for order, _ in read_tables(tmp_path / "out" / "one")] == [partitions.SINGLE]
     if validation := pytest.importorskip("hats.io.validation", reason="hats is not installed"):
         assert validation.is_valid_collection(tmp_path / "out", strict=True)
 

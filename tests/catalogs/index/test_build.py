@@ -16,11 +16,9 @@ import pytest
 
 import catalogs
 from catalogs.errors import ScannerError
-from catalogs.index import assignment as plan
-from catalogs.index import build as index
-from catalogs.index import searcher, shards
-from catalogs.index.build import Options
-from catalogs.index.engine import Recipe
+from catalogs.index import assignment, searcher, shards
+from catalogs.index.build import IndexOptions, IndexReport, build_index, count_indexed_rows
+from catalogs.index.settings import IndexSettings
 from catalogs.search import candidates
 from catalogs.store.footers import Footer
 
@@ -30,7 +28,7 @@ def folder(survey, monkeypatch):
     """The folder of an index with three shards of two tiles each; searches use it whatever their size."""
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     monkeypatch.setattr(candidates, "FEW_ROWS", 0)
-    report = index.build(survey, Options(shard_rows=700))
+    report = build_index(survey, IndexOptions(shard_rows=700))
     assert (report.tiles, report.rows, report.skipped) == (6, 1800, 0)
     assert (report.built, report.kept) == (("shard-00000", "shard-00001", "shard-00002"), ())
     data = [path for path in (survey.path / "index").glob("shard-*") if path.suffix != ".json"]
@@ -50,7 +48,7 @@ def answer(survey):
 
 def test_the_sidecar_says_what_the_file_is(survey, folder, run):
     sidecar = json.loads((folder / "shard-00000.json").read_text())
-    assert Recipe(**sidecar["recipe"]) == Recipe("annoy", 16, 6, seed=1, effort=5000, candidates=500)
+    assert IndexSettings(**sidecar["recipe"]) == IndexSettings("annoy", 16, 6, seed=1, effort=5000, candidates=500)
     assert sidecar["dim"] == 16
     assert sidecar["model_sha256"] == run.model_sha256
     assert [tile["tile"] for tile in sidecar["tiles"]] == ["100.240", "101.240"]
@@ -59,7 +57,7 @@ def test_the_sidecar_says_what_the_file_is(survey, folder, run):
 
 def test_nothing_new_touches_nothing(survey, folder):
     before = contents(folder)
-    report = index.build(survey, Options(shard_rows=700))
+    report = build_index(survey, IndexOptions(shard_rows=700))
     assert (report.built, len(report.kept)) == ((), 3)
     assert contents(folder) == before
 
@@ -67,10 +65,10 @@ def test_nothing_new_touches_nothing(survey, folder):
 def test_a_changed_tile_touches_its_shard_alone(survey, folder, make_rows, write_tile):
     before = contents(folder)
     write_tile(survey, "102.240", make_rows(102, np.linspace(0, 0.4, 250), np.linspace(30, 30.4, 250)))
-    assert index.coverage(survey) == 1500
-    report = index.build(survey, Options(shard_rows=700))
+    assert count_indexed_rows(survey) == 1500
+    report = build_index(survey, IndexOptions(shard_rows=700))
     assert (report.built, report.kept) == (("shard-00001",), ("shard-00000", "shard-00002"))
-    assert index.coverage(survey) == 1750
+    assert count_indexed_rows(survey) == 1750
     after = contents(folder)
     assert {name for name in before if before[name] != after.get(name)} == {
         name for name in before if name.startswith("shard-00001")
@@ -80,24 +78,24 @@ def test_a_changed_tile_touches_its_shard_alone(survey, folder, make_rows, write
 
 def test_a_new_tile_fills_a_shard_that_has_room_or_opens_one(survey, folder, make_rows, write_tile):
     write_tile(survey, "200.240", make_rows(200, np.linspace(3, 4, 90), np.linspace(30, 31, 90)))
-    assert len(index.build(survey, Options(shard_rows=700)).built) == 1
+    assert len(build_index(survey, IndexOptions(shard_rows=700)).built) == 1
     write_tile(survey, "201.240", make_rows(201, np.linspace(3, 4, 300), np.linspace(31, 32, 300)))
-    report = index.build(survey, Options(shard_rows=700))
+    report = build_index(survey, IndexOptions(shard_rows=700))
     assert (report.built, len(report.kept)) == (("shard-00003",), 3)
 
 
 def test_a_tile_that_went_leaves_the_index(survey, folder):
     survey.tile_path("104.240").unlink()
-    assert index.build(survey, Options(shard_rows=700)).rows == 1500
+    assert build_index(survey, IndexOptions(shard_rows=700)).rows == 1500
     survey.tile_path("105.240").unlink()
-    assert index.build(survey, Options(shard_rows=700)).rows == 1200
+    assert build_index(survey, IndexOptions(shard_rows=700)).rows == 1200
     assert sorted(path.name for path in folder.glob("*.json")) == ["shard-00000.json", "shard-00001.json"]
     assert all(len(list(folder.glob(f"*{suffix}"))) == 2 for suffix in shards.SUFFIXES)
 
 
 def test_other_settings_build_anew(survey, folder):
-    assert len(index.build(survey, Options(trees=5, shard_rows=700)).built) == 3
-    assert len(index.build(survey, Options(trees=5, shard_rows=700)).built) == 0
+    assert len(build_index(survey, IndexOptions(trees=5, shard_rows=700)).built) == 3
+    assert len(build_index(survey, IndexOptions(trees=5, shard_rows=700)).built) == 0
     assert len(list(folder.glob("*.ann"))) == 3
 
 
@@ -105,14 +103,14 @@ def test_a_copied_catalogue_keeps_its_index(survey, folder):
     for path in (survey.path / "tiles").iterdir():
         os.utime(path, (1e9, 1e9))
     assert answer(survey)[1] == 1800
-    assert index.build(survey, Options(shard_rows=700)).built == ()
+    assert build_index(survey, IndexOptions(shard_rows=700)).built == ()
 
 
 def test_the_same_rows_give_the_same_files(survey, folder):
     before = {name: content for name, (content, _) in contents(folder).items()}
     for path in folder.iterdir():
         path.unlink()
-    index.build(survey, Options(shard_rows=700))
+    build_index(survey, IndexOptions(shard_rows=700))
     assert {name: content for name, (content, _) in contents(folder).items()} == before
 
 
@@ -139,7 +137,7 @@ def test_without_its_sidecar_an_annoy_file_is_refused_and_a_build_mends_it(surve
     assert refused.value.code == "index.no_sidecar"
     assert "shard-00001" in refused.value.message
     assert "scanner index" in refused.value.hint
-    index.build(survey, Options(shard_rows=700))
+    build_index(survey, IndexOptions(shard_rows=700))
     assert answer(survey) == expected
 
 
@@ -159,7 +157,7 @@ def test_another_dimension_is_refused_and_a_build_mends_it(survey, folder):
     assert refused.value.code == "index.dimension"
     assert "32" in refused.value.message
     assert "16" in refused.value.message
-    index.build(survey, Options(shard_rows=700))
+    build_index(survey, IndexOptions(shard_rows=700))
     assert answer(survey) == expected
 
 
@@ -190,7 +188,7 @@ def test_a_corrupt_shard_is_named_searched_around_and_rebuilt(survey, folder, da
     damage(path)
     assert answer(survey) == (ids, 1200)
     assert "shard-00001" in caplog.text
-    report = index.build(survey, Options(shard_rows=700))
+    report = build_index(survey, IndexOptions(shard_rows=700))
     assert report.built == ("shard-00001",)
     assert answer(survey) == (ids, 1800)
 
@@ -200,7 +198,7 @@ def larger(catalogue, make_rows, write_tile, monkeypatch):
     """A catalogue whose index has files with a middle: more than the ends that are looked at."""
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     write_tile(catalogue, "1.1", make_rows(1, np.linspace(0, 1, 5000), np.linspace(0, 1, 5000)))
-    index.build(catalogue)
+    build_index(catalogue)
     return catalogue
 
 
@@ -220,7 +218,7 @@ def test_a_file_that_was_changed_in_the_middle_is_never_asked(larger, suffix, ca
     assert answer(larger) == (expected[0], 0)
     assert path.name in caplog.text
     assert "scanner index" in caplog.text
-    assert index.build(larger).built == ("shard-00000",)
+    assert build_index(larger).built == ("shard-00000",)
     assert answer(larger) == expected
 
 
@@ -231,12 +229,12 @@ def test_a_bit_that_flipped_on_the_disk_is_found_by_reading_every_byte(larger, s
     stat = path.stat()
     damage_middle(path)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert index.build(larger).built == ()
-    assert index.build(larger, Options(all_bytes=True)).built == ("shard-00000",)
+    assert build_index(larger).built == ()
+    assert build_index(larger, IndexOptions(all_bytes=True)).built == ("shard-00000",)
     assert path.name in caplog.text
     after = contents(larger.path / "index")
     assert {name: old for name, (old, _) in before.items()} == {name: new for name, (new, _) in after.items()}
-    assert index.build(larger, Options(all_bytes=True)).built == ()
+    assert build_index(larger, IndexOptions(all_bytes=True)).built == ()
 
 
 def test_a_copied_index_is_read_once_and_then_trusted(larger, tmp_path, caplog):
@@ -246,21 +244,21 @@ def test_a_copied_index_is_read_once_and_then_trusted(larger, tmp_path, caplog):
     for path in (copy.path / "index").glob("shard-*-*"):
         os.utime(path, (4e9, 4e9))  # as if copied after the sidecar
     assert answer(copy) == expected
-    assert "reading all of it" in caplog.text
+    assert "so all of it is read" in caplog.text
     for path in (copy.path / "index").glob("shard-*-*"):
         os.utime(path)
-    assert index.build(copy).built == ()
+    assert build_index(copy).built == ()
     caplog.clear()
     shards._checksum.cache_clear()
     assert answer(copy) == expected
-    assert "reading all of it" not in caplog.text
+    assert "so all of it is read" not in caplog.text
 
 
 def test_an_index_is_mended_as_it_was_made(survey, folder):
-    index.build(survey, Options(trees=3))
+    build_index(survey, IndexOptions(trees=3))
     for path in folder.glob("*.ann"):
         damage_truncate(path)
-    report = index.build(survey)
+    report = build_index(survey)
     assert report.kept == ()
     assert report.recipe is not None
     assert report.recipe.trees == 3
@@ -271,7 +269,7 @@ def test_a_corrupt_sidecar_is_named_searched_around_and_rebuilt(survey, folder, 
     (folder / "shard-00001.json").write_text("{")
     assert answer(survey) == (ids, 1200)
     assert "shard-00001.json" in caplog.text
-    assert index.build(survey, Options(shard_rows=700)).built == ("shard-00001",)
+    assert build_index(survey, IndexOptions(shard_rows=700)).built == ("shard-00001",)
 
 
 @pytest.mark.parametrize("moment", [*shards.SUFFIXES, ".json"])
@@ -283,14 +281,14 @@ def test_killed_at_any_moment_the_old_index_answers(survey, folder, make_rows, w
     script = """
 import os, sys
 from pathlib import Path
-from catalogs.index import build as index; import catalogs
+from catalogs.index.build import IndexOptions, build_index; import catalogs
 real = Path.replace
 def replace(self, target):
     if str(target).endswith(sys.argv[2]) and "shard-0000" + sys.argv[3] in str(target):
         os.kill(os.getpid(), 9)
     return real(self, target)
 Path.replace = replace
-index.build(catalogs.open(sys.argv[1]), index.Options(shard_rows=700))
+build_index(catalogs.open(sys.argv[1]), IndexOptions(shard_rows=700))
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     for shard in "13":
@@ -299,7 +297,7 @@ index.build(catalogs.open(sys.argv[1]), index.Options(shard_rows=700))
         ids, indexed = answer(survey)
         assert ids == expected
         assert indexed >= 1500
-    index.build(survey, Options(shard_rows=700))
+    build_index(survey, IndexOptions(shard_rows=700))
     assert answer(survey) == (expected, 2350)
     assert list(folder.glob(".*.tmp")) == []
 
@@ -308,8 +306,8 @@ def test_two_processes_at_once_build_once(survey, monkeypatch):
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     script = """
 import sys
-from catalogs.index import build as index; import catalogs
-print(len(index.build(catalogs.open(sys.argv[1]), index.Options(shard_rows=700)).built))
+from catalogs.index.build import IndexOptions, build_index; import catalogs
+print(len(build_index(catalogs.open(sys.argv[1]), IndexOptions(shard_rows=700)).built))
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", script, str(survey.path)]
@@ -322,10 +320,10 @@ def test_asking_while_indexing_is_always_right(survey, folder):
     expected = answer(survey)[0]
     script = """
 import sys
-from catalogs.index import build as index; import catalogs
+from catalogs.index.build import IndexOptions, build_index; import catalogs
 catalogue = catalogs.open(sys.argv[1])
 for trees in range(2, 12):
-    index.build(catalogue, index.Options(trees=trees, shard_rows=700))
+    build_index(catalogue, IndexOptions(trees=trees, shard_rows=700))
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     process = subprocess.Popen([sys.executable, "-c", script, str(survey.path)], env=environment)
@@ -339,12 +337,12 @@ def test_a_full_disk_during_a_build_keeps_the_old_index(survey, folder, make_row
     expected = answer(survey)
     script = """
 import resource, sys
-from catalogs.index import build as index; import catalogs
-from catalogs.index.engine import Recipe
+from catalogs.index.build import IndexOptions, build_index; import catalogs
+from catalogs.index.settings import IndexSettings
 from catalogs.errors import ScannerError
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 try:
-    index.build(catalogs.open(sys.argv[1]), index.Options(shard_rows=700))
+    build_index(catalogs.open(sys.argv[1]), IndexOptions(shard_rows=700))
 except ScannerError as error:
     print(error.code)
 """
@@ -356,17 +354,17 @@ except ScannerError as error:
 
 
 def test_an_empty_catalogue_and_empty_tiles_index_to_nothing(catalogue, run):
-    assert index.build(catalogue) == index.IndexReport(0, 0, 0, 0, (), (), None)
+    assert build_index(catalogue) == IndexReport(0, 0, 0, 0, (), (), None)
     with catalogue.writer("1.1", run):
         pass
-    assert index.build(catalogue).rows == 0
+    assert build_index(catalogue).rows == 0
 
 
 def test_a_tile_without_a_single_sound_vector_can_be_indexed(catalogue, make_rows, write_tile, monkeypatch):
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     write_tile(catalogue, "1.1", make_rows(1, [1.0, 2.0], [1.0, 2.0], np.full((2, 16), np.nan)))
-    assert index.build(catalogue).skipped == 2
-    assert index.build(catalogue).built == ()
+    assert build_index(catalogue).skipped == 2
+    assert build_index(catalogue).built == ()
     assert len(catalogue.neighbours(vector=np.ones(16))) == 0
 
 
@@ -376,10 +374,10 @@ def footer(tile: str, rows: int) -> Footer:
 
 def test_tiles_stay_in_their_shards_and_large_ones_have_their_own():
     found = [footer("a", 5), footer("b", 3), footer("c", 20), footer("d", 4), footer("e", 0)]
-    first = plan.assign({}, found, capacity=10)
+    first = assignment.assign({}, found, capacity=10)
     assert [[tile.tile for tile in tiles] for tiles in first.values()] == [["a", "b"], ["c"], ["d"]]
     names = {name: [tile.tile for tile in tiles] for name, tiles in first.items()}
-    again = plan.assign(names, [*found, footer("aa", 6)], capacity=10)
+    again = assignment.assign(names, [*found, footer("aa", 6)], capacity=10)
     assert {name: [tile.tile for tile in tiles] for name, tiles in again.items()} == {
         **names,
         "shard-00002": ["d", "aa"],
@@ -399,7 +397,7 @@ def test_a_tile_of_another_model_never_enters(survey, folder, run, make_rows, wr
     other = dataclasses.replace(run, model_sha256="b" * 64)
     write_tile(catalogs.create(tmp_path / "other", other), "300.240", make_rows(300, [0.3], [30.3]), other)
     shutil.copy(tmp_path / "other" / "tiles" / "300.240.parquet", survey.path / "tiles")
-    report = index.build(survey, Options(shard_rows=700))
+    report = build_index(survey, IndexOptions(shard_rows=700))
     assert (report.tiles, report.rows, report.built) == (6, 1800, ())
     assert "300.240" in caplog.text
     assert answer(survey)[1] == 1800
@@ -410,7 +408,7 @@ def test_an_index_of_another_model_answers_for_nothing_and_is_replaced(survey, f
     for path in folder.glob("shard-*.json"):
         path.write_text(path.read_text().replace("a" * 64, "b" * 64))
     assert answer(survey) == (ids, 0)
-    assert len(index.build(survey, Options(shard_rows=700)).built) == 3
+    assert len(build_index(survey, IndexOptions(shard_rows=700)).built) == 3
     assert answer(survey) == (ids, 1800)
 
 
@@ -421,4 +419,4 @@ def test_the_sidecar_of_an_earlier_version_is_refused_and_replaced(survey, folde
     path.write_text(json.dumps(old | {"metric": "angular", "trees": 10}))
     assert answer(survey) == (ids, 1200)
     assert "shard-00001.json" in caplog.text
-    assert index.build(survey, Options(shard_rows=700)).built == ("shard-00001",)
+    assert build_index(survey, IndexOptions(shard_rows=700)).built == ("shard-00001",)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import catalogs
-from catalogs import parallel as processes
+from catalogs import parallel
 from catalogs.errors import ScannerError
-from catalogs.index import build as index
-from catalogs.index.build import Options
+from catalogs.index import build
+from catalogs.index.build import IndexOptions, build_index
 from tests.support.waiting import until
 
 
@@ -25,13 +25,13 @@ def die() -> None:
 
 
 def test_processes_build_the_same_index(survey, monkeypatch):
-    index.build(survey, Options(shard_rows=700))
+    build_index(survey, IndexOptions(shard_rows=700))
     folder = survey.path / "index"
     alone = {path.name: path.read_bytes() for path in folder.glob("shard-*")}
     for path in folder.glob("shard-*"):
         path.unlink()
-    monkeypatch.setattr(index, "_IN_THIS_PROCESS", 0)
-    report = index.build(survey, Options(shard_rows=700, jobs=2))
+    monkeypatch.setattr(build, "_IN_THIS_PROCESS", 0)
+    report = build_index(survey, IndexOptions(shard_rows=700, jobs=2))
     assert len(report.built) == 3
     assert {path.name: path.read_bytes() for path in folder.glob("shard-*")} == alone
     before = os.umask(0)
@@ -40,13 +40,13 @@ def test_processes_build_the_same_index(survey, monkeypatch):
 
 
 def test_answers_come_in_order(tmp_path):
-    assert list(processes.each([partial(pow, 2, n) for n in range(5)], 2, tmp_path)) == [1, 2, 4, 8, 16]
-    assert list(processes.each([], 2, tmp_path)) == []
+    assert list(parallel.each([partial(pow, 2, n) for n in range(5)], 2, tmp_path)) == [1, 2, 4, 8, 16]
+    assert list(parallel.each([], 2, tmp_path)) == []
 
 
 def test_a_process_that_was_killed_is_an_error_with_a_way_out(tmp_path):
     with pytest.raises(ScannerError) as refused:
-        list(processes.each([die, die], 2, tmp_path))
+        list(parallel.each([die, die], 2, tmp_path))
     assert refused.value.code in ("index.process_died", "output.full")
     assert "same command again" in refused.value.hint
 
@@ -58,9 +58,9 @@ import sys
 from functools import partial
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
-from catalogs import parallel as processes
+from catalogs import parallel
 import workers
-list(processes.each([partial(workers.wait, Path(sys.argv[1]))], 1, Path(".")))
+list(parallel.each([partial(workers.wait, Path(sys.argv[1]))], 1, Path(".")))
 """
     (tmp_path / "workers.py").write_text(
         "import os, time\ndef wait(path):\n    path.write_text(str(os.getpid()))\n    time.sleep(3600)\n"
@@ -104,11 +104,11 @@ def test_a_full_disk_harms_nothing(tiny_disk, run, make_rows, write_tile, monkey
     catalogue = catalogs.create(tiny_disk / "embeddings", run)
     write_tile(catalogue, "1.1", make_rows(1, np.linspace(0, 1, 3000), np.linspace(0, 1, 3000)))
     expected = list(catalogue.neighbours(vector=np.ones(16), k=5)["object_id"])
-    monkeypatch.setattr(index, "_IN_THIS_PROCESS", 0)
+    monkeypatch.setattr(build, "_IN_THIS_PROCESS", 0)
     if not looked:
-        monkeypatch.setattr(index, "_look_for_room", lambda *_: None)
+        monkeypatch.setattr(build, "_check_space", lambda *_: None)
     (tiny_disk / "ballast").write_bytes(bytes(300_000))
     with pytest.raises(ScannerError) as refused:
-        index.build(catalogue, Options(jobs=jobs))
+        build_index(catalogue, IndexOptions(jobs=jobs))
     assert refused.value.code == "output.full"
     assert list(catalogue.neighbours(vector=np.ones(16), k=5)["object_id"]) == expected

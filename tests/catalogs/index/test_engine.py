@@ -13,15 +13,12 @@ import pytest
 
 import catalogs
 from catalogs.errors import ScannerError
-from catalogs.index import annoy_engine, searcher
-from catalogs.index import build as index
-from catalogs.index import engine as engines
-from catalogs.index import half_vectors as halves
-from catalogs.index.build import Options
-from catalogs.index.engine import Recipe
-from catalogs.index.half_vectors import Halves
-from catalogs.search import candidates
-from catalogs.search import neighbours as search
+from catalogs.index import annoy_engine, half_vectors, searcher
+from catalogs.index.build import IndexOptions, build_index
+from catalogs.index.engine import find_engine
+from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.settings import IndexSettings
+from catalogs.search import candidates, neighbours
 from catalogs.store import vectors
 
 ENGINES = [
@@ -39,20 +36,20 @@ def stored(tmp_path):
     centres = rng.normal(size=(30, DIM)) * scale
     found = centres[rng.integers(30, size=3000)] + 0.3 * rng.normal(size=(3000, DIM)) * scale
     embedding = vectors.round_mantissa(vectors.unit(found.astype(np.float32)))
-    (tmp_path / "rows.f16").write_bytes(halves.packed(embedding).tobytes())
-    return embedding, Halves(tmp_path / "rows.f16", DIM)
+    (tmp_path / "rows.f16").write_bytes(half_vectors.pack(embedding).tobytes())
+    return embedding, HalfVectors(tmp_path / "rows.f16", DIM)
 
 
-def recipe(name: str, **other: int) -> Recipe:
-    engine = engines.named(name)
-    return Recipe(**{"engine": name, "dims": 16, "trees": engine.TREES[0], "seed": 1, "effort": engine.EFFORT,
+def recipe(name: str, **other: int) -> IndexSettings:
+    engine = find_engine(name)
+    return IndexSettings(**{"engine": name, "dims": 16, "trees": engine.TREES[0], "seed": 1, "effort": engine.EFFORT,
                      "candidates": 300, **other})  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_an_engine_finds_the_nearest_by_leading_numbers(stored, tmp_path, name):
     embedding, rows = stored
-    engine = engines.named(name)
+    engine = find_engine(name)
     engine.build(tmp_path / "file", rows, recipe(name), on_disk=False)
     engine.check(tmp_path / "file", len(rows), recipe(name))
     loaded = engine.load(tmp_path / "file", recipe(name))
@@ -67,7 +64,7 @@ def test_an_engine_finds_the_nearest_by_leading_numbers(stored, tmp_path, name):
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_same_rows_give_the_same_file_on_disk_or_in_memory(stored, tmp_path, name):
-    engine = engines.named(name)
+    engine = find_engine(name)
     for file, on_disk in (("a", False), ("b", True), ("c", False)):
         engine.build(tmp_path / file, stored[1], recipe(name), on_disk=on_disk)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
@@ -75,7 +72,7 @@ def test_the_same_rows_give_the_same_file_on_disk_or_in_memory(stored, tmp_path,
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_file_that_cannot_be_it_is_told_before_it_is_opened(stored, tmp_path, name):
-    engine = engines.named(name)
+    engine = find_engine(name)
     engine.build(tmp_path / "file", stored[1], recipe(name), on_disk=False)
     with pytest.raises(ValueError, match="it"):
         engine.check(tmp_path / "file", 500_000, recipe(name))
@@ -87,16 +84,16 @@ def test_a_file_that_cannot_be_it_is_told_before_it_is_opened(stored, tmp_path, 
 @pytest.mark.parametrize("count", [0, 1, 2, 40])
 def test_few_rows_or_none_are_no_special_case(tmp_path, name, count):
     embedding = vectors.unit(np.random.default_rng(1).normal(size=(count, DIM)).astype(np.float32))
-    (tmp_path / "rows").write_bytes(halves.packed(embedding).tobytes())
-    engine = engines.named(name)
-    engine.build(tmp_path / "file", Halves(tmp_path / "rows", DIM), recipe(name), on_disk=False)
+    (tmp_path / "rows").write_bytes(half_vectors.pack(embedding).tobytes())
+    engine = find_engine(name)
+    engine.build(tmp_path / "file", HalfVectors(tmp_path / "rows", DIM), recipe(name), on_disk=False)
     if count:
         found = engine.nearest(engine.load(tmp_path / "file", recipe(name)), embedding[0][:16], 100, 1000)
         assert sorted(found) == list(range(count))
 
 
 def test_annoy_compiled_for_another_processor_is_an_error_not_a_crash(monkeypatch, stored, tmp_path):
-    annoy_engine._works_here.cache_clear()
+    annoy_engine._check_processor.cache_clear()
     monkeypatch.setattr(annoy_engine, "_TRIAL", f"import os; os.kill(os.getpid(), {signal.SIGILL.value})")
     with pytest.raises(ScannerError) as refused:
         annoy_engine.load(tmp_path / "file", recipe("annoy"))
@@ -105,10 +102,10 @@ def test_annoy_compiled_for_another_processor_is_an_error_not_a_crash(monkeypatc
 
 
 def test_where_the_engine_does_not_run_search_is_exact_and_says_so(survey, monkeypatch, caplog):
-    index.build(survey)
+    build_index(survey)
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     expected = list(survey.neighbours(vector=np.arange(16.0), k=8)["object_id"])
-    annoy_engine._works_here.cache_clear()
+    annoy_engine._check_processor.cache_clear()
 
     searcher.close_all()
     monkeypatch.setattr(annoy_engine, "_TRIAL", "import os; os.abort()")
@@ -121,15 +118,18 @@ def test_where_the_engine_does_not_run_search_is_exact_and_says_so(survey, monke
 def test_without_faiss_it_says_what_to_install(survey, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(ScannerError) as refused:
-        index.build(survey, Options(engine="faiss"))
+        build_index(survey, IndexOptions(engine="faiss"))
     assert refused.value.code == "index.no_engine"
     assert "[faiss]" in refused.value.hint
 
 
 def test_an_unknown_engine_and_too_many_dimensions_are_refused(survey):
-    for options, code in ((Options(engine="scann"), "index.bad_engine"), (Options(dims=17), "index.bad_dims")):
+    for options, code in (
+        (IndexOptions(engine="scann"), "index.bad_engine"),
+        (IndexOptions(dims=17), "index.bad_dims"),
+    ):
         with pytest.raises(ScannerError) as refused:
-            index.build(survey, options)
+            build_index(survey, options)
         assert refused.value.code == code
 
 
@@ -138,7 +138,7 @@ def test_engines_can_be_changed_and_changed_back(survey, monkeypatch):
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     expected = list(survey.neighbours(vector=np.arange(16.0), k=8)["object_id"])
     for name in ("annoy", "faiss", "faiss", "annoy"):
-        report = index.build(survey, Options(engine=name))
+        report = build_index(survey, IndexOptions(engine=name))
         assert report.recipe is not None
         assert report.recipe.engine == name
         found = survey.neighbours(vector=np.arange(16.0), k=8)
@@ -148,11 +148,11 @@ def test_engines_can_be_changed_and_changed_back(survey, monkeypatch):
 
 
 def test_what_was_chosen_once_holds_for_later_runs(survey, make_rows, write_tile):
-    index.build(survey, Options(trees=9, dims=8, shard_rows=700))
+    build_index(survey, IndexOptions(trees=9, dims=8, shard_rows=700))
     write_tile(survey, "300.240", make_rows(300, [0.3], [30.3]))
-    report = index.build(survey, Options(shard_rows=700))
+    report = build_index(survey, IndexOptions(shard_rows=700))
     assert len(report.built) == 1
-    assert report.recipe == Recipe("annoy", 8, 9, 1, 5000, 500)
+    assert report.recipe == IndexSettings("annoy", 8, 9, 1, 5000, 500)
 
 
 def test_the_first_dimensions_are_taken_if_they_hold_half_of_the_variance(tmp_path, run, make_rows, write_tile):
@@ -162,7 +162,7 @@ def test_the_first_dimensions_are_taken_if_they_hold_half_of_the_variance(tmp_pa
         catalogue = catalogs.create(tmp_path / name, wide)
         embedding = rng.normal(size=(400, 192)) * (np.arange(192) + 1.0) ** -decay
         write_tile(catalogue, "1.1", make_rows(1, np.linspace(0, 1, 400), np.linspace(0, 1, 400), embedding), wide)
-        report = index.build(catalogue)
+        report = build_index(catalogue)
         assert report.recipe is not None
         assert report.recipe.dims == expected
 
@@ -176,12 +176,12 @@ def test_leading_dimensions_find_and_all_of_them_rank(tmp_path, run, make_rows, 
     for number in range(2):
         ra, dec = rng.uniform(0, 360, 3000), rng.uniform(-80, 80, 3000)
         write_tile(catalogue, f"{number}.1", make_rows(number, ra, dec, embedding[number::2]), wide)
-    exact = search.neighbours_of_many(catalogue.snapshot(), embedding[:30], 10)
-    index.build(catalogue, Options(dims=8))
+    exact = neighbours.neighbours_of_many(catalogue.snapshot(), embedding[:30], 10)
+    build_index(catalogue, IndexOptions(dims=8))
     sidecar = json.loads((catalogue.path / "index" / "shard-00000.json").read_text())
     assert (sidecar["dim"], sidecar["recipe"]["dims"]) == (64, 8)
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
-    found = search.neighbours_of_many(catalogue.snapshot(), embedding[:30], 10)
+    found = neighbours.neighbours_of_many(catalogue.snapshot(), embedding[:30], 10)
     assert found[0].meta["rows_indexed"] == 6000
     shares = []
     for truth, answer in zip(exact, found, strict=True):

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalogs.index import half_vectors as halves
-from catalogs.index.half_vectors import Halves
+from catalogs.index import half_vectors
+from catalogs.index.half_vectors import HalfVectors
 from catalogs.store import vectors
 
 
@@ -17,7 +17,7 @@ def stored(path: Path, count: int, dim: int, mean: float = 0.0) -> np.ndarray:
     rng = np.random.default_rng([count, dim])
     given = rng.normal(size=(count, dim)) * (np.arange(dim) + 1.0) ** -0.5 + mean
     rounded = vectors.round_mantissa((given * rng.uniform(1e-3, 1e3, (count, 1))).astype(np.float32))
-    path.write_bytes(halves.packed(rounded).tobytes())
+    path.write_bytes(half_vectors.pack(rounded).tobytes())
     return rounded
 
 
@@ -32,7 +32,7 @@ def directions(count: int, dim: int) -> np.ndarray:
 
 def test_nothing_is_lost_but_the_smallest_numbers(tmp_path):
     embedding = stored(tmp_path / "f16", 500, 48)
-    found = Halves(tmp_path / "f16", 48)
+    found = HalfVectors(tmp_path / "f16", 48)
     back = np.concatenate(list(found.leading(48)))
     scale = np.median(back / embedding, axis=1, keepdims=True)
     assert np.all(np.log2(scale) % 1 == 0)
@@ -49,7 +49,7 @@ def test_nothing_is_lost_but_the_smallest_numbers(tmp_path):
 def test_the_best_are_the_best(tmp_path, count, dim, k, asked, mean):
     embedding = stored(tmp_path / "f16", count, dim, mean)
     queries = directions(asked, dim)
-    answers = Halves(tmp_path / "f16", dim).best(queries, k)
+    answers = HalfVectors(tmp_path / "f16", dim).best(queries, k)
     assert len(answers) == asked
     for query, (numbers, cosine) in list(zip(queries, answers, strict=True))[:20]:
         truth = cosines(embedding, query)
@@ -62,9 +62,9 @@ def test_a_selection_of_rows_is_all_that_is_looked_at(tmp_path):
     embedding = stored(tmp_path / "f16", 5000, 16)
     rows = np.flatnonzero(np.random.default_rng(1).random(5000) < 0.1)
     query = directions(1, 16)
-    numbers, _ = Halves(tmp_path / "f16", 16).best(query, 10, rows)[0]
+    numbers, _ = HalfVectors(tmp_path / "f16", 16).best(query, 10, rows)[0]
     assert set(numbers) == set(rows[np.argsort(-cosines(embedding[rows], query[0]))[:10]])
-    assert len(Halves(tmp_path / "f16", 16).best(query, 10, np.zeros(0, np.int64))[0][0]) == 0
+    assert len(HalfVectors(tmp_path / "f16", 16).best(query, 10, np.zeros(0, np.int64))[0][0]) == 0
 
 
 def test_equals_are_all_kept_until_they_are_told_apart(tmp_path):
@@ -72,17 +72,17 @@ def test_equals_are_all_kept_until_they_are_told_apart(tmp_path):
     better = directions(1, 16)[0]
     embedding = vectors.round_mantissa(np.tile(better + np.float32(2e-3) * directions(2, 16)[1], (5000, 1)))
     embedding[3210] = vectors.round_mantissa(better)
-    (tmp_path / "f16").write_bytes(halves.packed(embedding).tobytes())
+    (tmp_path / "f16").write_bytes(half_vectors.pack(embedding).tobytes())
     truth = cosines(embedding, better)
-    numbers, cosine = Halves(tmp_path / "f16", 16).best(vectors.unit(better[None]), 3)[0]
+    numbers, cosine = HalfVectors(tmp_path / "f16", 16).best(vectors.unit(better[None]), 3)[0]
     assert truth[3210] > np.delete(truth, 3210).max()
     assert numbers[np.argmax(cosine)] == 3210
 
 
 def test_an_empty_file_and_one_of_another_dimension(tmp_path):
     (tmp_path / "f16").write_bytes(b"")
-    assert len(Halves(tmp_path / "f16", 16)) == 0
-    assert len(Halves(tmp_path / "f16", 16).best(directions(2, 16), 3)[0][0]) == 0
+    assert len(HalfVectors(tmp_path / "f16", 16)) == 0
+    assert len(HalfVectors(tmp_path / "f16", 16).best(directions(2, 16), 3)[0][0]) == 0
     stored(tmp_path / "f16", 7, 16)
-    with pytest.raises(ValueError, match="whole number"):
-        Halves(tmp_path / "f16", 24)
+    with pytest.raises(ValueError, match="not a multiple"):
+        HalfVectors(tmp_path / "f16", 24)

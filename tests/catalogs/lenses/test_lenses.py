@@ -7,7 +7,7 @@ import pytest
 
 from catalogs import lenses
 from catalogs.errors import ScannerError
-from catalogs.sky import geometry as sky
+from catalogs.sky import geometry
 
 LOPES = "Lopes et al. (2004) - doi:10.1086/423038"
 
@@ -21,7 +21,7 @@ def test_famous_lenses_are_where_they_are() -> None:
         ("J1004+4112", 151.1450, 41.2119),
         ("cosmic horseshoe", 177.1381, 19.5009),
     ):
-        assert sky.separation(ra, dec, table["ra"], table["dec"]).min() * 3600 < 10, name
+        assert geometry.separation(ra, dec, table["ra"], table["dec"]).min() * 3600 < 10, name
 
 
 def test_grades_and_kinds_choose_and_clusters_stay_apart() -> None:
@@ -38,7 +38,7 @@ def test_grades_and_kinds_choose_and_clusters_stay_apart() -> None:
 
 def test_no_lens_is_listed_twice() -> None:
     table = lenses.known()
-    assert sky.close_pairs(table["ra"].value, table["dec"].value, 2.9 / 3600) == []
+    assert geometry.close_pairs(table["ra"].value, table["dec"].value, 2.9 / 3600) == []
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalogs.errors import ScannerError
-from catalogs.maps import build as maps
 from catalogs.maps import projections
+from catalogs.maps.build import build_map
+from catalogs.maps.read import MapSettings, list_maps, read_map
 
 DIM = 16
 KINDS = 3
@@ -49,19 +50,19 @@ def purity(places: np.ndarray, kind: np.ndarray) -> float:
 @pytest.mark.filterwarnings("ignore")
 def test_objects_of_a_kind_lie_together_fitted_or_placed(three_kinds, method, library) -> None:
     pytest.importorskip(library, reason="needs the extra [maps]")
-    report = maps.build(three_kinds, maps.Plan(method, sample=120, seed=3))
+    report = build_map(three_kinds, MapSettings(method, sample=120, seed=3))
     assert (report.fitted, report.placed, report.objects) == (120, 2, 2 * 134)
-    table = maps.table(three_kinds, method, ["flags"])
+    table = read_map(three_kinds, method, ["flags"])
     places = np.stack([table[f"{method}_x"], table[f"{method}_y"]], axis=1)
     assert len(table) == report.objects
     assert purity(places, np.asarray(table["flags"])) > 0.95
-    again = maps.build(three_kinds, maps.Plan(method, sample=120, seed=3), refit=True)
+    again = build_map(three_kinds, MapSettings(method, sample=120, seed=3), refit=True)
     assert again.placed == 0  # the same sample and seed made the same map, bit by bit
 
 
 def test_coordinates_lie_row_by_row_beside_the_tile(three_kinds) -> None:
     before = three_kinds.tile_path("1.1").read_bytes()
-    maps.build(three_kinds, maps.Plan("pca"), "overview")
+    build_map(three_kinds, MapSettings("pca"), "overview")
     beside = pq.read_table(three_kinds.path / "maps" / "overview" / "tiles" / "1.1.parquet")
     tile = pq.read_table(three_kinds.tile_path("1.1"))
     assert beside.column_names == ["object_id", "overview_x", "overview_y"]
@@ -71,45 +72,45 @@ def test_coordinates_lie_row_by_row_beside_the_tile(three_kinds) -> None:
     expected[7] = False  # it has no vector
     assert np.array_equal(on_it, expected)
     assert three_kinds.tile_path("1.1").read_bytes() == before
-    assert maps.names(three_kinds) == ["overview"]
+    assert list_maps(three_kinds) == ["overview"]
 
 
 def test_a_new_tile_joins_a_map_that_stays_what_it_was(three_kinds, make_rows, write_tile) -> None:
-    maps.build(three_kinds, maps.Plan("pca", sample=100))
-    before = maps.table(three_kinds, "pca")
+    build_map(three_kinds, MapSettings("pca", sample=100))
+    before = read_map(three_kinds, "pca")
     add_tile(three_kinds, 3, make_rows, write_tile)
-    report = maps.build(three_kinds, maps.Plan("pca", sample=100))
+    report = build_map(three_kinds, MapSettings("pca", sample=100))
     assert (report.placed, report.kept) == (1, 2)
-    after = maps.table(three_kinds, "pca")
+    after = read_map(three_kinds, "pca")
     assert len(after) == len(before) + 134
     assert np.array_equal(after["pca_x"][: len(before)], before["pca_x"])
-    other = maps.build(three_kinds, maps.Plan("pca", sample=100, where="flags == 1"))
+    other = build_map(three_kinds, MapSettings("pca", sample=100, where="flags == 1"))
     assert (other.placed, other.objects) == (3, 3 * 49)  # another plan is another map
 
 
 def test_a_tile_that_changed_is_left_out_until_it_is_placed_again(three_kinds, make_rows, write_tile, caplog) -> None:
-    maps.build(three_kinds, maps.Plan("pca"))
+    build_map(three_kinds, MapSettings("pca"))
     write_tile(three_kinds, "1.1", make_rows(1, [10.0, 10.1], [20.0, 20.1]))
-    assert len(maps.table(three_kinds, "pca")) == 134
+    assert len(read_map(three_kinds, "pca")) == 134
     assert "1.1 is not on the map" in caplog.text
-    assert maps.build(three_kinds, maps.Plan("pca")).placed == 1
-    assert len(maps.table(three_kinds, "pca")) == 136
+    assert build_map(three_kinds, MapSettings("pca")).placed == 1
+    assert len(read_map(three_kinds, "pca")) == 136
 
 
 def test_tables_of_a_map_can_be_chosen_from_and_thinned(three_kinds) -> None:
-    maps.build(three_kinds, maps.Plan("pca"))
-    whole = maps.table(three_kinds, "pca", ["mag_r", "ra"])
+    build_map(three_kinds, MapSettings("pca"))
+    whole = read_map(three_kinds, "pca", ["mag_r", "ra"])
     assert whole.colnames == ["object_id", "pca_x", "pca_y", "mag_r", "ra"]
     assert whole["ra"].unit == "deg"
-    bright = maps.table(three_kinds, "pca", filter_text="mag_r < 10 and is_primary")
+    bright = read_map(three_kinds, "pca", filter_text="mag_r < 10 and is_primary")
     assert 0 < len(bright) == np.sum(whole["mag_r"] < 10)
-    assert 60 < len(maps.table(three_kinds, "pca", limit=100)) < 140
+    assert 60 < len(read_map(three_kinds, "pca", limit=100)) < 140
 
 
 def test_a_limit_counts_what_is_on_the_map(three_kinds) -> None:
-    some = maps.build(three_kinds, maps.Plan("pca", where="flags == 0"), "some").objects
+    some = build_map(three_kinds, MapSettings("pca", where="flags == 0"), "some").objects
     assert some < 150
-    assert len(maps.table(three_kinds, "some", limit=some)) == some
+    assert len(read_map(three_kinds, "some", limit=some)) == some
 
 
 def test_where_an_object_is_placed_depends_on_nothing_but_the_sample() -> None:
@@ -127,25 +128,37 @@ def test_where_an_object_is_placed_depends_on_nothing_but_the_sample() -> None:
 
 def test_principal_components_are_those_of_the_singular_values() -> None:
     sample = vectors_of(np.arange(90) % KINDS, 4)
-    seen = projections.components(sample, 4)(sample)
+    seen = projections.find_components(sample, 4)(sample)
     _, _, expected = np.linalg.svd(sample - sample.mean(axis=0), full_matrices=False)
     np.testing.assert_allclose(np.abs(seen), np.abs((sample - sample.mean(axis=0)) @ expected[:4].T), atol=1e-5)
 
 
-def code_of(catalogue, plan: maps.Plan, name: str | None = None) -> str:
+def code_of(catalogue, settings: MapSettings, name: str | None = None) -> str:
     with pytest.raises(ScannerError) as refused:
-        maps.build(catalogue, plan, name)
+        build_map(catalogue, settings, name)
     assert refused.value.hint
     return refused.value.code
 
 
 def test_what_cannot_be_mapped_is_said(three_kinds, monkeypatch) -> None:
-    assert code_of(three_kinds, maps.Plan("pca"), "a/b") == "map.bad_name"
-    assert code_of(three_kinds, maps.Plan("lda")) == "map.bad_method"
-    assert code_of(three_kinds, maps.Plan("pca", where="flags > 100")) == "map.too_few"
-    assert code_of(three_kinds, maps.Plan("pca", where="nothing > 1")) == "where.column"
+    assert code_of(three_kinds, MapSettings("pca"), "a/b") == "map.bad_name"
+    assert code_of(three_kinds, MapSettings("lda")) == "map.bad_method"
+    assert code_of(three_kinds, MapSettings("pca", where="flags > 100")) == "map.too_few"
+    assert code_of(three_kinds, MapSettings("pca", where="nothing > 1")) == "where.column"
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
-    assert code_of(three_kinds, maps.Plan("umap")) == "map.not_installed"
+    assert code_of(three_kinds, MapSettings("umap")) == "map.not_installed"
     with pytest.raises(ScannerError) as refused:
-        maps.table(three_kinds, "umap")
+        read_map(three_kinds, "umap")
     assert refused.value.code == "map.missing"
+
+
+def test_a_map_whose_description_is_damaged_is_fitted_again(three_kinds) -> None:
+    build_map(three_kinds, MapSettings("pca"))
+    path = three_kinds.path / "maps" / "pca" / "map.json"
+    written = path.read_text()
+    path.write_text(written[:-20])
+    with pytest.raises(ScannerError) as refused:
+        read_map(three_kinds, "pca")
+    assert refused.value.code == "map.missing"
+    assert build_map(three_kinds, MapSettings("pca")).kept == 2
+    assert path.read_text() == written

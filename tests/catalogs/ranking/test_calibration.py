@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from catalogs.errors import ScannerError
-from catalogs.ranking import calibration, scorers
+from catalogs.ranking import METHODS, Method, calibration, scorers
 from catalogs.ranking.calibration import Calibration
 from catalogs.search.examples import Examples, none, spot
 
@@ -22,18 +22,18 @@ def drawn(rng: np.random.Generator, count: int, away: float) -> np.ndarray:
 def examples_of(vectors: np.ndarray) -> Examples:
     found = none(DIM)
     for number, vector in enumerate(vectors):
-        found = found.joined(spot(str(number), 10 + number, 0.0, vector))
+        found = found.join(spot(str(number), 10 + number, 0.0, vector))
     return found
 
 
-@pytest.mark.parametrize("method", scorers.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("prevalence", [0.3, 0.03])
-def test_what_is_said_to_be_likely_happens_as_often(method: scorers.Method, prevalence: float) -> None:
+def test_what_is_said_to_be_likely_happens_as_often(method: Method, prevalence: float) -> None:
     rng = np.random.default_rng(4)
     like, ordinary = drawn(rng, 60, 2.0), drawn(rng, 3000, 0.0)
     fitted = calibration.calibrate(method, examples_of(like), ordinary[:0], ordinary)
     assert fitted is not None
-    scorer = scorers.learned(method, like, ordinary[:0], ordinary)
+    scorer = scorers.fit_scorer(method, like, ordinary[:0], ordinary)
     right = rng.random(40_000) < prevalence
     tested = np.where(right[:, None], drawn(rng, 40_000, 2.0), drawn(rng, 40_000, 0.0))
     said = fitted.probability(scorer(tested), prevalence)
@@ -49,13 +49,13 @@ def test_examples_that_look_like_anything_give_the_prevalence() -> None:
     ordinary = drawn(rng, 2000, 0.0)
     fitted = calibration.calibrate("centroid", examples_of(drawn(rng, 40, 0.0)), ordinary[:0], ordinary)
     assert fitted is not None
-    said = fitted.probability(scorers.centroid(ordinary[:40], ordinary)(ordinary), 0.01)
+    said = fitted.probability(scorers.fit_centroid(ordinary[:40], ordinary)(ordinary), 0.01)
     assert np.quantile(said, [0.05, 0.95]) == pytest.approx([0.01, 0.01], abs=0.012)
 
 
 def test_a_slope_that_points_the_wrong_way_counts_as_none() -> None:
     rng = np.random.default_rng(0)
-    fitted = calibration.curve(rng.normal(-1, 1, 50), rng.normal(1, 1, 500))
+    fitted = calibration.fit_curve(rng.normal(-1, 1, 50), rng.normal(1, 1, 500))
     assert fitted == Calibration(0.0, 0.0)
     assert fitted.probability(np.array([-5.0, 5.0]), 0.25).tolist() == [0.25, 0.25]
 
@@ -63,7 +63,7 @@ def test_a_slope_that_points_the_wrong_way_counts_as_none() -> None:
 def test_fewer_than_five_examples_have_no_probability_however_often_they_are_turned() -> None:
     rng = np.random.default_rng(1)
     ordinary, four = drawn(rng, 500, 0.0), examples_of(drawn(rng, 4, 2.0))
-    turned = four.seen_as(np.repeat(four.vectors, 8, axis=0), np.repeat(np.arange(4), 8))
+    turned = four.with_vectors(np.repeat(four.vectors, 8, axis=0), np.repeat(np.arange(4), 8))
     assert calibration.calibrate("probe", turned, ordinary[:0], ordinary) is None
 
 
@@ -71,7 +71,7 @@ def test_an_example_is_never_scored_by_itself_turned_another_way() -> None:
     """Eight equal vectors of each example: were folds drawn over vectors, each would be its own nearest at cosine 1."""
     rng = np.random.default_rng(2)
     ordinary, some = drawn(rng, 500, 0.0), examples_of(drawn(rng, 10, 2.0))
-    turned = some.seen_as(np.repeat(some.vectors, 8, axis=0), np.repeat(np.arange(10), 8))
+    turned = some.with_vectors(np.repeat(some.vectors, 8, axis=0), np.repeat(np.arange(10), 8))
     once, eight = (calibration.calibrate("nearest", one, ordinary[:0], ordinary) for one in (some, turned))
     assert once is not None
     assert eight is not None
@@ -79,7 +79,7 @@ def test_an_example_is_never_scored_by_itself_turned_another_way() -> None:
 
 
 def test_parted_scores_give_a_finite_curve() -> None:
-    fitted = calibration.curve(np.full(10, 5.0), np.zeros(100))
+    fitted = calibration.fit_curve(np.full(10, 5.0), np.zeros(100))
     assert np.isfinite([fitted.slope, fitted.offset]).all()
     assert fitted.slope > 0
 
@@ -87,5 +87,5 @@ def test_parted_scores_give_a_finite_curve() -> None:
 @pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.1, float("nan")])
 def test_a_prevalence_is_a_share(prevalence: float) -> None:
     with pytest.raises(ScannerError) as caught:
-        calibration.checked_prevalence(prevalence)
+        calibration.check_prevalence(prevalence)
     assert caught.value.code == "rank.bad_prevalence"

@@ -10,7 +10,7 @@ import pytest
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.ranking import measures, rank
-from catalogs.ranking.evaluation import Trial, evaluate
+from catalogs.ranking.evaluation import EvaluationSettings, evaluate
 from tests.catalogs.conftest import Rows
 from tests.support import planted
 
@@ -59,7 +59,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 
 def test_counts_of_one_pass_are_the_places_in_the_list(lenses: Catalogue) -> None:
     truth = planted.matched(lenses, planted.is_lens, 40)
-    trial = Trial(examples=6, draws=3, seed=5)
+    trial = EvaluationSettings(examples=6, draws=3, seed=5)
     evaluation = evaluate(lenses, truth, trial)
     assert (evaluation.objects, evaluation.lenses, evaluation.not_ranked) == (760, 40, 0)
     assert set(evaluation.above) == {"centroid", "nearest", "probe", "magnitude", "chance"}
@@ -73,7 +73,7 @@ def test_counts_of_one_pass_are_the_places_in_the_list(lenses: Catalogue) -> Non
 
 def test_good_examples_beat_chance_and_magnitude_does_not(lenses: Catalogue) -> None:
     truth = planted.matched(lenses, planted.is_lens, 40)
-    found = evaluate(lenses, truth, Trial(draws=5)).estimates(measures.average_precision)
+    found = evaluate(lenses, truth, EvaluationSettings(draws=5)).estimates(measures.average_precision)
     assert found["centroid"].low > 0.9
     assert found["magnitude"].value < 0.2
     assert found["chance"].value < 0.2
@@ -81,7 +81,7 @@ def test_good_examples_beat_chance_and_magnitude_does_not(lenses: Catalogue) -> 
 
 def test_given_examples_rank_once_and_are_not_sought(lenses: Catalogue) -> None:
     truth = planted.matched(lenses, planted.is_lens, 30)
-    evaluation = evaluate(lenses, truth, Trial(methods=("centroid",)), truth[np.arange(4)])
+    evaluation = evaluate(lenses, truth, EvaluationSettings(methods=("centroid",)), truth[np.arange(4)])
     assert [len(one) for one in evaluation.above["centroid"]] == [26]
     assert "magnitude" not in evaluation.above
 
@@ -90,29 +90,29 @@ def test_pieces_of_a_lens_are_neither_right_nor_wrong(
     lenses: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]
 ) -> None:
     truth = planted.matched(lenses, planted.is_lens, 40)
-    before = evaluate(lenses, truth, Trial(draws=2))
+    before = evaluate(lenses, truth, EvaluationSettings(draws=2))
     pieces = make_rows(1, truth.ra, truth.dec + 2 / 3600, truth.vectors.astype(float))
     write_tile(lenses, "001.240", pieces)
-    after = evaluate(lenses, truth, Trial(draws=2))
+    after = evaluate(lenses, truth, EvaluationSettings(draws=2))
     assert after.objects == before.objects
     assert after.estimates(measures.average_precision)["nearest"].value > 0.9
 
 
 def test_lenses_that_the_filter_drops_are_counted_apart(lenses: Catalogue) -> None:
     truth = planted.matched(lenses, planted.is_lens, 40)
-    evaluation = evaluate(lenses, truth, Trial(where="tile != '020.240'", draws=2))
+    evaluation = evaluate(lenses, truth, EvaluationSettings(where="tile != '020.240'", draws=2))
     assert (evaluation.lenses, evaluation.not_ranked) == (30, 10)
 
 
 @pytest.mark.parametrize("count", [0, 1, 10])
 def test_too_few_lenses_are_refused(lenses: Catalogue, count: int) -> None:
     with pytest.raises(ScannerError) as caught:
-        evaluate(lenses, planted.matched(lenses, planted.is_lens, count), Trial(examples=10))
+        evaluate(lenses, planted.matched(lenses, planted.is_lens, count), EvaluationSettings(examples=10))
     assert caught.value.code == "rank.few_lenses"
 
 
 def test_nothing_left_to_find_by_given_examples_is_refused(lenses: Catalogue) -> None:
     truth = planted.matched(lenses, planted.is_lens, 5)
     with pytest.raises(ScannerError) as caught:
-        evaluate(lenses, truth, Trial(), truth)
+        evaluate(lenses, truth, EvaluationSettings(), truth)
     assert caught.value.code == "rank.few_lenses"

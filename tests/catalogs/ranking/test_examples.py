@@ -86,9 +86,9 @@ def test_joined_and_chosen_examples_keep_their_own_vectors(
 ) -> None:
     planted.plant(catalogue, make_rows, write_tile, tiles=1)
     some = planted.matched(catalogue, planted.is_lens, 4)
-    three_each = some.seen_as(np.repeat(some.vectors, 3, axis=0), np.repeat(np.arange(4), 3))
+    three_each = some.with_vectors(np.repeat(some.vectors, 3, axis=0), np.repeat(np.arange(4), 3))
     others = planted.matched(catalogue, lambda ids: ~planted.is_lens(ids), 2)
-    both = three_each[np.array([True, False, True, True])].joined(others).joined(some[np.array([0])])
+    both = three_each[np.array([True, False, True, True])].join(others).join(some[np.array([0])])
     assert both.object_id.tolist() == [*some.object_id[[0, 2, 3]].tolist(), *others.object_id.tolist()]
     assert both.owner.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 4]
     for place, identity in enumerate(some.object_id[[0, 2, 3]]):
@@ -106,7 +106,7 @@ def test_crossmatch_is_that_of_all_distances_at_ra_0_and_at_the_pole() -> None:
         found = crossmatch.nearest(ra1, dec1, ra2, dec2, 3 / 3600)
         away = np.array([geometry.separation(a, d, ra2, dec2) for a, d in zip(ra1, dec1, strict=True)])
         near = away.min(axis=1) <= 3 / 3600
-        assert found.found.tolist() == near.tolist()
+        assert found.matched.tolist() == near.tolist()
         np.testing.assert_allclose(found.separation[near], away.min(axis=1)[near], rtol=1e-6)
     lost = crossmatch.nearest([np.nan, 1.0], [0.0, 1.0], [1.0, np.nan], [1.0, 1.0], 1.0)
     assert lost.index.tolist() == [-1, 0]

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalogs import render as formats
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.ranking import feedback as marks
 from catalogs.ranking import rank
-from catalogs.ranking.feedback import Mark
+from catalogs.ranking.feedback import Feedback, Mark, match_marks, read_marks
+from catalogs.render import render
 from tests.catalogs.conftest import Rows
 from tests.support import planted
 
@@ -28,7 +27,7 @@ def lenses(catalogue: Catalogue, make_rows: Callable[..., Rows], write_tile: Cal
 def read(tmp_path: Path, text: str | bytes) -> list[Mark]:
     path = tmp_path / "marks.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return marks.read(path)
+    return read_marks(path)
 
 
 def test_words_of_either_kind_are_marks_and_the_rest_waits(tmp_path: Path) -> None:
@@ -82,7 +81,7 @@ def test_marks_both_ways_and_marks_of_nothing_are_named_and_count_for_nothing(
     lines = [f"{rows['ra'][n]},{rows['dec'][n]},{word}" for n, word in ((1, "kept"), (2, "kept"), (2, "no"), (3, "no"))]
     text = "ra,dec,mark\n" + "\n".join([*lines, "nan,30,kept", "200,-20,rejected"]) + "\n"
     with caplog.at_level(logging.WARNING):
-        found = marks.resolve(lenses, read(tmp_path, text))
+        found = match_marks(lenses, read(tmp_path, text))
     assert found.kept.object_id.tolist() == [rows["object_id"][1]]
     assert found.rejected.object_id.tolist() == [rows["object_id"][3]]
     for said in ("both kept and rejected", "line 6", "sky.out_of_range", "line 7", "query.outside_coverage"):
@@ -96,8 +95,8 @@ def test_a_ranking_comes_back_with_marks_and_changes(lenses: Catalogue, tmp_path
     assert set(first["mark"]) == {""}
     first["mark"] = ["kept" if one else "rejected" for one in planted.is_lens(first["object_id"])]
     path = tmp_path / "round1.csv"
-    path.write_text(str(formats.render(first, "csv")))
-    judged = marks.resolve(lenses, marks.read(path))
+    path.write_text(str(render(first, "csv")))
+    judged = match_marks(lenses, read_marks(path))
     again = rank.rank(lenses, like, None, judged, k=40)
     assert planted.is_lens(again["object_id"]).sum() >= planted.is_lens(first["object_id"]).sum()
     said = dict(zip(first["object_id"].tolist(), first["mark"].tolist(), strict=True))
@@ -113,7 +112,7 @@ def test_a_rejected_kind_sinks_by_every_method(lenses: Catalogue, method: str) -
     sunk = before["object_id"][[not one for one in before["known"]]][0]
     table = lenses.table(["object_id", "ra", "dec"], where=f"object_id == {sunk}")
     mark = Mark("x", False, float(table["ra"][0]), float(table["dec"][0]), None)
-    after = rank.rank(lenses, like, None, marks.resolve(lenses, [mark]), method=method, k=800)
+    after = rank.rank(lenses, like, None, match_marks(lenses, [mark]), method=method, k=800)
     place = {int(row["object_id"]): int(row["rank"]) for row in after}
     assert place[int(sunk)] > int(before["rank"][before["object_id"] == sunk][0])
 
@@ -125,7 +124,7 @@ def test_a_mark_counts_more_than_the_lists(lenses: Catalogue) -> None:
     )
     mistaken = Mark("a", False, float(like.ra[0]), float(like.dec[0]), None)
     overlooked = Mark("b", True, float(unlike.ra[0]), float(unlike.dec[0]), None)
-    judged = marks.resolve(lenses, [mistaken, overlooked])
+    judged = match_marks(lenses, [mistaken, overlooked])
     found = rank.rank(lenses, like, unlike, judged, k=800, method="nearest")
     known = set(found["object_id"][found["known"]].tolist())
     assert int(like.object_id[0]) not in known
@@ -137,7 +136,7 @@ def test_a_mark_counts_more_than_the_lists(lenses: Catalogue) -> None:
 
 def test_rejecting_every_example_leaves_nothing_to_rank_by(lenses: Catalogue) -> None:
     like = planted.matched(lenses, planted.is_lens, 1)
-    judged = marks.resolve(lenses, [Mark("a", False, float(like.ra[0]), float(like.dec[0]), None)])
+    judged = match_marks(lenses, [Mark("a", False, float(like.ra[0]), float(like.dec[0]), None)])
     with pytest.raises(ScannerError) as caught:
         rank.rank(lenses, like, None, judged)
     assert caught.value.code == "rank.no_example"
@@ -145,5 +144,5 @@ def test_rejecting_every_example_leaves_nothing_to_rank_by(lenses: Catalogue) ->
 
 def test_marks_say_what_they_are_of(lenses: Catalogue) -> None:
     like = planted.matched(lenses, planted.is_lens, 2)
-    judged = marks.Marks(like[np.array([0])], like[np.array([1])])
-    assert judged.of([*like.ra, 200.0], [*like.dec, 0.0]).tolist() == ["kept", "rejected", ""]
+    judged = Feedback(like[np.array([0])], like[np.array([1])])
+    assert judged.words([*like.ra, 200.0], [*like.dec, 0.0]).tolist() == ["kept", "rejected", ""]

@@ -9,8 +9,8 @@ import pytest
 
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.ranking import outliers
-from catalogs.search import random_sample as sampling
+from catalogs.ranking import OUTLIER_METHODS, outliers
+from catalogs.search import random_sample
 from catalogs.store import rows
 from tests.catalogs.conftest import DIM, Rows
 
@@ -35,7 +35,7 @@ def unit(catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(table["object_id"]), vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("method", outliers.METHODS)
+@pytest.mark.parametrize("method", OUTLIER_METHODS)
 def test_what_stands_out_comes_first_with_its_flags(odd: Catalogue, method: str) -> None:
     found = outliers.outliers(odd, method=method, k=20)
     assert {0, 1_000_000, 2_000_000} <= set(found["object_id"][:5].tolist())
@@ -141,7 +141,7 @@ def test_a_sample_draws_each_object_alike(odd: Catalogue) -> None:
     chosen = rows.primary(odd, None)
     counts: dict[int, int] = {}
     for seed in range(60):
-        drawn = sampling.draw(odd.snapshot(), chosen, 90, seed)
+        drawn = random_sample.draw(odd.snapshot(), chosen, 90, seed)
         assert len(set(drawn.object_id.tolist())) == 90
         for one in drawn.object_id.tolist():
             counts[one] = counts.get(one, 0) + 1
@@ -153,7 +153,7 @@ def test_a_sample_draws_each_object_alike(odd: Catalogue) -> None:
 
 
 def test_a_sample_finds_the_one_tile_that_a_filter_leaves(survey: Catalogue) -> None:
-    drawn = sampling.draw(survey.snapshot(), rows.primary(survey, "tile == '104.240'"), 5000)
+    drawn = random_sample.draw(survey.snapshot(), rows.primary(survey, "tile == '104.240'"), 5000)
     assert len(drawn) == 300
     assert set((drawn.object_id // 1_000_000).tolist()) == {104}
     np.testing.assert_allclose(np.linalg.norm(drawn.vectors, axis=1), 1, atol=1e-6)

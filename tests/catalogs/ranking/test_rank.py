@@ -10,12 +10,12 @@ from astropy.table import Table
 
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.ranking import rank, scorers
-from catalogs.search import full_pass as passes
+from catalogs.ranking import Method, rank, scorers
+from catalogs.search import full_pass
 from catalogs.search.examples import Examples
 from catalogs.search.matching import match
 from catalogs.store import rows
-from catalogs.store.snapshot import Snapshot
+from catalogs.store.tile_store import Snapshot
 from tests.catalogs.conftest import DIM, Rows
 from tests.support import planted as lenses
 
@@ -123,9 +123,9 @@ def test_the_probe_stands_at_its_minimum() -> None:
     """At the minimum the gradient vanishes: penalty * weights equals the pull of the residuals."""
     rng = np.random.default_rng(0)
     like, unlike = rng.normal(0.5, 1, (20, 4)).astype(np.float32), rng.normal(0, 1, (300, 4)).astype(np.float32)
-    found = scorers.probe(like, unlike, penalty=0.1)
-    pull = (1 - scorers.probability(found(like))) @ like / 40 - scorers.probability(found(unlike)) @ unlike / 600
-    assert found.weights * 0.1 == pytest.approx(pull, abs=1e-4)
+    found = scorers.fit_probe(like, unlike)
+    pull = (1 - scorers.to_probability(found(like))) @ like / 40 - scorers.to_probability(found(unlike)) @ unlike / 600
+    assert found.weights * scorers.PENALTY == pytest.approx(pull, abs=1e-4)
 
 
 def test_one_example_is_enough_but_not_for_a_probability(planted: Catalogue) -> None:
@@ -199,8 +199,8 @@ def test_explore_lists_good_candidates_that_differ(planted: Catalogue) -> None:
 
 def test_spread_takes_the_farthest_first() -> None:
     pool = np.eye(4, dtype=np.float32)[[0, 0, 1, 2]]
-    assert rank.spread(pool, np.eye(4, dtype=np.float32)[[1]], 3).tolist() == [0, 3, 1]
-    assert rank.spread(pool, pool[:1], 9).tolist()[:2] == [2, 3]
+    assert rank.choose_diverse(pool, np.eye(4, dtype=np.float32)[[1]], 3).tolist() == [0, 3, 1]
+    assert rank.choose_diverse(pool, pool[:1], 9).tolist()[:2] == [2, 3]
 
 
 def test_an_object_on_both_lists_counts_on_neither(planted: Catalogue) -> None:
@@ -210,11 +210,11 @@ def test_an_object_on_both_lists_counts_on_neither(planted: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("method", ["centroid", "nearest", "probe"])
-def test_vectors_of_another_length_score_as_unit_vectors(method: scorers.Method) -> None:
+def test_vectors_of_another_length_score_as_unit_vectors(method: Method) -> None:
     rng = np.random.default_rng(1)
     points = rng.normal(size=(40, 6)).astype(np.float32)
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
-    scorer = scorers.learned(method, unit[:3], unit[3:6], unit[6:])
+    scorer = scorers.fit_scorer(method, unit[:3], unit[3:6], unit[6:])
     np.testing.assert_allclose(scorer(points, np.linalg.norm(points, axis=1)), scorer(unit), atol=1e-5)
 
 
@@ -222,25 +222,25 @@ def test_tiles_replaced_while_reading_are_read_again(
     planted: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]
 ) -> None:
     like, calls, chosen = examples(planted, 3), [], rows.primary(planted, None)
-    scores = scorers.centroid(like.vectors, -like.vectors)
+    scores = scorers.fit_centroid(like.vectors, -like.vectors)
 
     def answer(snapshot: Snapshot) -> int:
-        hits = passes.best(snapshot, chosen, scores, 900)
+        hits = full_pass.best(snapshot, chosen, scores, 900)
         calls.append(len(hits))
         if len(calls) <= replaced:
             count = 30 + len(calls)
             write_tile(planted, "022.240", make_rows(22240, 11 + 0.01 * np.arange(count), np.full(count, 30.2)))
-        found = passes.rows_of(snapshot, hits, ["object_id"])
+        found = full_pass.rows_of(snapshot, hits, ["object_id"])
         assert found.column("object_id").to_pylist() == hits.object_id.tolist()
         return len(calls)
 
     replaced = 1
-    assert passes.steady(planted.snapshot(), chosen, answer) == 2
+    assert full_pass.steady(planted.snapshot(), chosen, answer) == 2
     calls, replaced = [], 99
     with pytest.raises(ScannerError) as caught:
-        passes.steady(planted.snapshot(), chosen, answer)
+        full_pass.steady(planted.snapshot(), chosen, answer)
     assert caught.value.code == "catalogue.changing"
-    assert len(calls) == passes.ATTEMPTS
+    assert len(calls) == full_pass.ATTEMPTS
     assert len(rank.rank(planted, like, k=2000)) == 633
 
 
@@ -250,12 +250,12 @@ def test_a_tile_that_went_away_is_left_out(planted: Catalogue) -> None:
 
     def answer(snapshot: Snapshot) -> int:
         attempts.append(len(snapshot.footers))
-        chosen, scores = rows.primary(planted, None), scorers.centroid(like.vectors, -like.vectors)
-        hits = passes.best(snapshot, chosen, scores, 1200)
+        chosen, scores = rows.primary(planted, None), scorers.fit_centroid(like.vectors, -like.vectors)
+        hits = full_pass.best(snapshot, chosen, scores, 1200)
         planted.tile_path("023.240").unlink(missing_ok=True)
-        return len(passes.rows_of(snapshot, hits, ["ra"]))
+        return len(full_pass.rows_of(snapshot, hits, ["ra"]))
 
-    assert passes.steady(planted.snapshot(), rows.primary(planted, None), answer) == 600
+    assert full_pass.steady(planted.snapshot(), rows.primary(planted, None), answer) == 600
     assert attempts == [4, 3]
 
 

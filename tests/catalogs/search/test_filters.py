@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from catalogs.index import build as index
-from catalogs.index.build import Options
+from catalogs.index.build import IndexOptions, build_index
 from catalogs.search import candidates
 from catalogs.search.candidates import Candidates
 from catalogs.store.rows import selection
@@ -15,7 +14,7 @@ from catalogs.store.rows import selection
 @pytest.fixture
 def indexed(survey, monkeypatch):
     """Six tiles in three shards, always searched through the index unless a filter says otherwise."""
-    index.build(survey, Options(shard_rows=700))
+    build_index(survey, IndexOptions(shard_rows=700))
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     monkeypatch.setattr(candidates, "FEW_ROWS", 0)
     return survey
@@ -76,7 +75,7 @@ def test_a_filter_that_drops_all_that_is_near_falls_back_to_comparing(indexed, m
     mag = np.r_[np.full(2000, 25.0), np.full(2000, 15.0)]
     ra, dec = rng.uniform(10, 11, 4000), rng.uniform(30, 31, 4000)
     write_tile(indexed, "300.240", make_rows(300, ra, dec, np.r_[near, far], mag_r=mag))
-    index.build(indexed, Options(shard_rows=700))
+    build_index(indexed, IndexOptions(shard_rows=700))
     for path in (indexed.path / "index").glob("shard-*.json"):
         path.write_text(path.read_text().replace('"candidates": 500', '"candidates": 50'))
     found = indexed.neighbours(vector=np.ones(16), k=10, where='mag_r < 20 and tile == "300.240"')

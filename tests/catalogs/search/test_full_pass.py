@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from catalogs.search import full_pass as passes
+from catalogs.search import full_pass
 from catalogs.store import rows
 
 
@@ -27,7 +27,7 @@ def test_the_best_of_a_pass_are_those_of_brute_force(catalogue, make_rows, write
         return vectors @ direction / length
 
     with np.errstate(all="raise"):  # what has no direction is no division by zero
-        found = passes.best(catalogue.snapshot(), chosen, score, 20)
+        found = full_pass.best(catalogue.snapshot(), chosen, score, 20)
     table = catalogue.table(["object_id", "snr", "embedding"])
     vectors = np.asarray(table["embedding"], np.float64)
     length = np.linalg.norm(vectors, axis=1)
@@ -35,6 +35,6 @@ def test_the_best_of_a_pass_are_those_of_brute_force(catalogue, make_rows, write
     cosine = np.where(able, vectors @ direction / np.where(able, length, 1), -np.inf)
     expected = np.argsort(-cosine)[: min(20, able.sum())]
     assert found.object_id.tolist() == table["object_id"][expected].tolist()
-    np.testing.assert_allclose(found.similarity, cosine[expected], rtol=1e-5)
+    np.testing.assert_allclose(found.score, cosine[expected], rtol=1e-5)
     if least == 29.5:
         assert sum(len(vectors) for vectors in seen) == able.sum()  # where few are left, only those are scored

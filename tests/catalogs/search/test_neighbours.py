@@ -9,11 +9,8 @@ import pytest
 
 import catalogs
 from catalogs.errors import ScannerError
-from catalogs.index import build as index
-from catalogs.index.build import Options
-from catalogs.search import candidates
-from catalogs.search import full_pass as passes
-from catalogs.search import neighbours as search
+from catalogs.index.build import IndexOptions, build_index
+from catalogs.search import candidates, full_pass, neighbours
 from catalogs.search.matching import match_one
 
 
@@ -31,7 +28,7 @@ def searchable(request, survey, monkeypatch, make_rows, write_tile):
     if request.param != "exact":
         monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
         monkeypatch.setattr(candidates, "FEW_ROWS", 0)
-        index.build(survey, Options(shard_rows=700))
+        build_index(survey, IndexOptions(shard_rows=700))
     if request.param == "half indexed":
         rng = np.random.default_rng(1)
         for number, tile in ((105, "105.240"), (106, "106.240"), (107, "107.240")):
@@ -90,7 +87,7 @@ def test_regions_and_filters_restrict_the_answer(searchable):
 
 def test_many_questions_are_answered_as_one_by_one(searchable):
     vectors = np.random.default_rng(4).normal(size=(5, 16))
-    together = search.neighbours_of_many(searchable.snapshot(), vectors, 7)
+    together = neighbours.neighbours_of_many(searchable.snapshot(), vectors, 7)
     for vector, table in zip(vectors, together, strict=True):
         assert list(table["object_id"]) == list(searchable.neighbours(vector=vector, k=7)["object_id"])
 
@@ -114,7 +111,7 @@ def overlapping(catalogue, make_rows, write_tile, monkeypatch, request):
 def test_copies_in_overlapping_tiles_count_once(overlapping, monkeypatch, indexed):
     if indexed:
         monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
-        index.build(overlapping)
+        build_index(overlapping)
     found = overlapping.neighbours(vector=np.ones(16), k=1000)
     assert len(found) == 200
     whole = overlapping.table(["object_id", "ra", "dec", "is_primary"])
@@ -157,7 +154,7 @@ def test_broken_embeddings_are_never_found(catalogue, make_rows, write_tile, mon
     rows["embedding"][11, 2] = np.inf
     write_tile(catalogue, "1.1", rows)
     if indexed:
-        assert index.build(catalogue).skipped == 4
+        assert build_index(catalogue).skipped == 4
     found = catalogue.neighbours(vector=np.ones(16), k=100)
     assert sorted(found["object_id"] % 1_000_000) == sorted(set(range(60)) - {3, 7, 9, 11})
     assert np.isfinite(found["similarity"]).all()
@@ -207,11 +204,11 @@ def test_a_tile_replaced_between_search_and_answer_is_searched_again(
     """Rows are found by number: of a file that was replaced meanwhile they would be other objects."""
     if indexed:
         monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
-        index.build(survey)
+        build_index(survey)
     question, tile = np.random.default_rng(3).normal(size=16), "103.240"
     before = survey.neighbours(vector=question, k=900, columns=["object_id", "tile"])
     assert tile in before["tile"]
-    rows_of, searches, times = passes.rows_of, [], 1
+    rows_of, searches, times = full_pass.rows_of, [], 1
 
     def replaced_first(snapshot, hits, columns):
         searches.append(len(hits))
@@ -221,7 +218,7 @@ def test_a_tile_replaced_between_search_and_answer_is_searched_again(
             write_tile(snapshot.catalogue, tile, replacement)
         return rows_of(snapshot, hits, columns)
 
-    monkeypatch.setattr(passes, "rows_of", replaced_first)
+    monkeypatch.setattr(full_pass, "rows_of", replaced_first)
     found = survey.neighbours(vector=question, k=900, columns=["object_id", "tile", "embedding"])
     assert len(searches) == 2
     ids, cosine = brute_force(survey, question, 900)
@@ -253,18 +250,18 @@ def test_the_index_recalls_what_exact_search_finds(tmp_path, run, make_rows, wri
         ra, dec = rng.uniform(0, 360, 3000), rng.uniform(-80, 80, 3000)
         write_tile(catalogue, f"{number}.1", make_rows(number, ra, dec, draw(3000)), wide)
     queries = draw(40)
-    exact = search.neighbours_of_many(catalogue.snapshot(), queries, 10, columns=["object_id"])
-    index.build(catalogue)
+    exact = neighbours.neighbours_of_many(catalogue.snapshot(), queries, 10, columns=["object_id"])
+    build_index(catalogue)
     for path in (catalogue.path / "index").glob("shard-*.json"):  # so that Annoy has to choose among 9,000
         path.write_text(path.read_text().replace('"effort": 5000', '"effort": 3000'))
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
-    found = search.neighbours_of_many(catalogue.snapshot(), queries, 10, columns=["object_id"])
+    found = neighbours.neighbours_of_many(catalogue.snapshot(), queries, 10, columns=["object_id"])
     assert found[0].meta == {"rows_exact": 0, "rows_indexed": 9000}
     shared = [len(set(a["object_id"]) & set(b["object_id"])) / 10 for a, b in zip(exact, found, strict=True)]
     assert np.mean(shared) >= 0.95
 
 
 def test_small_catalogues_are_searched_exactly_though_indexed(survey):
-    index.build(survey)
+    build_index(survey)
     found = catalogs.open(survey.path).neighbours(vector=np.ones(16), k=3)
     assert found.meta == {"rows_exact": 1800, "rows_indexed": 0}

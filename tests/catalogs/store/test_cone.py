@@ -10,9 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalogs.errors import ScannerError
-from catalogs.sky import geometry as sky
-from catalogs.store import snapshot
-from catalogs.store import tile_reader as reading
+from catalogs.sky import geometry
+from catalogs.store import tile_reader, tile_store
 
 
 def brute_force(ra, dec, centre, radius):
@@ -71,7 +70,7 @@ def test_a_cone_finds_what_brute_force_finds(odd_catalogue, odd_places, ra, dec,
 
 def test_only_tiles_that_a_cone_touches_are_read(odd_catalogue, monkeypatch):
     read = []
-    monkeypatch.setattr(snapshot, "TileFile", lambda path: read.append(path.stem) or reading.TileFile(path))
+    monkeypatch.setattr(tile_store, "TileFile", lambda path: read.append(path.stem) or tile_reader.TileFile(path))
     odd_catalogue.cone(0.0, 0.0, 60)
     odd_catalogue.cone(123.0, 90.0, 60)
     assert read == ["100.180", "100.360"]
@@ -82,8 +81,8 @@ def test_row_groups_outside_the_declinations_are_skipped(catalogue, run, make_ro
     dec = np.linspace(10, 10.5, 1000)
     with catalogue.writer("1.200", run) as writer:
         writer.write(make_rows(1, np.full(1000, 20.0), dec))
-    near = reading.Selection(near=sky.Circle(20.0, 10.26, 0.02))
-    with reading.TileFile(catalogue.tile_path("1.200")) as file:
+    near = tile_reader.Selection(near=geometry.Circle(20.0, 10.26, 0.02))
+    with tile_reader.TileFile(catalogue.tile_path("1.200")) as file:
         assert file.row_groups(near) == [4, 5]
     assert len(catalogue.cone(20.0, 10.26, 36)) == len(brute_force(np.full(1000, 20.0), dec, (20.0, 10.26), 36))
 
@@ -104,7 +103,7 @@ def test_a_cone_off_the_sky_is_refused(catalogue, where):
 
 
 def test_footers_are_remembered_and_a_changed_tile_is_noticed(catalogue, run, make_rows, write_tile, monkeypatch):
-    monkeypatch.setattr("catalogs.store.footers._KEEP_FROM", 1)
+    monkeypatch.setattr("catalogs.store.footers._WORTH_SAVING", 1)
     write_tile(catalogue, "1.200", make_rows(1, [10.0], [10.0]))
     assert len(catalogue.cone(10.0, 10.0, 10)) == 1
     assert (catalogue.path / "index" / "footers.json").exists()
@@ -125,7 +124,7 @@ positions = st.lists(st.tuples(st.floats(0, 360), st.floats(-90, 90)), min_size=
 @settings(deadline=None)
 def test_a_bounding_circle_holds_all_its_positions(places):
     ra, dec = np.array(places).T
-    circle = sky.bounding_circle(ra, dec)
+    circle = geometry.bounding_circle(ra, dec)
     assert circle is not None
     assert circle.contains(ra, dec).all()
 
@@ -138,6 +137,6 @@ def test_close_pairs_are_those_of_brute_force(places, radius):
         (i, j)
         for i in range(len(ra))
         for j in range(i + 1, len(ra))
-        if sky.separation(ra[i], dec[i], ra[j], dec[j]) <= radius
+        if geometry.separation(ra[i], dec[i], ra[j], dec[j]) <= radius
     ]
-    assert sky.close_pairs(ra, dec, radius) == expected
+    assert geometry.close_pairs(ra, dec, radius) == expected

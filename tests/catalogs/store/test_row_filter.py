@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 import catalogs
 from catalogs.errors import ScannerError
-from catalogs.store import row_filter as where
-from catalogs.store import tile_reader as reading
+from catalogs.store import row_filter, tile_reader
 from catalogs.store.schema import catalogue_schema
 
 SCHEMA = catalogue_schema(("u", "g", "r"), 16)
@@ -56,7 +55,7 @@ def test_a_filter_selects_what_it_says(varied, text, expected):
 
 def test_a_number_too_large_for_a_column_is_refused():
     with pytest.raises(ScannerError) as refused:
-        where.parse("object_id == 99999999999999999999", SCHEMA)
+        row_filter.parse("object_id == 99999999999999999999", SCHEMA)
     assert refused.value.code == "where.syntax"
 
 
@@ -68,7 +67,7 @@ def test_an_id_too_large_for_a_column_is_unknown(varied):
 
 def test_an_unknown_column_is_named_with_those_there_are():
     with pytest.raises(ScannerError) as refused:
-        where.parse("mag_r < 21 and magnitude < 20", SCHEMA)
+        row_filter.parse("mag_r < 21 and magnitude < 20", SCHEMA)
     assert refused.value.code == "where.column"
     assert "magnitude" in refused.value.message
     assert "mag_r" in refused.value.hint
@@ -79,7 +78,7 @@ def test_an_unknown_column_is_named_with_those_there_are():
 )
 def test_a_filter_without_sense_is_refused(text):
     with pytest.raises(ScannerError) as refused:
-        where.parse(text, SCHEMA)
+        row_filter.parse(text, SCHEMA)
     assert refused.value.code in ("where.type", "where.syntax")
 
 
@@ -106,7 +105,7 @@ def test_a_filter_without_sense_is_refused(text):
 )
 def test_what_is_not_a_filter_is_refused(text):
     with pytest.raises(ScannerError) as refused:
-        where.parse(text, SCHEMA)
+        row_filter.parse(text, SCHEMA)
     assert refused.value.code in ("where.syntax", "where.column")
 
 
@@ -115,8 +114,8 @@ def test_row_groups_that_cannot_pass_are_not_read(catalogue, run, make_rows, mon
     snr = np.linspace(0, 100, 1000).astype(np.float32)
     with catalogue.writer("1.1", run) as writer:
         writer.write(make_rows(1, np.full(1000, 20.0), np.linspace(0, 1, 1000), snr=snr))
-    selection = reading.Selection(where.parse("snr > 85", SCHEMA))
-    with reading.TileFile(catalogue.tile_path("1.1")) as file:
+    selection = tile_reader.Selection(row_filter.parse("snr > 85", SCHEMA))
+    with tile_reader.TileFile(catalogue.tile_path("1.1")) as file:
         assert file.row_groups(selection) == [8, 9]
     assert len(catalogue.table(["snr"], where="snr > 85")) == np.sum(snr > 85)
 

@@ -109,7 +109,7 @@ def test_a_file_that_may_not_grow_is_a_full_output(catalogue):
     _, stderr = process.communicate()
     assert process.returncode == 1
     assert "ScannerError: " in stderr
-    assert "no room left" in stderr
+    assert "no space left" in stderr
     assert catalogue.tiles() == []
     assert temporaries(catalogue) == []
 

@@ -18,13 +18,13 @@ pytest.importorskip("dask_jobqueue")
 import catalogs
 from catalogs.errors import ScannerError
 from scanner.cluster import deploy
-from scanner.cluster.job import Where, Work
+from scanner.cluster.job import WorkerJob, WorkerSource
 from scanner.cluster.run import scan_tiles as scan_on_cluster
 from scanner.cluster.worker import Gate
-from scanner.encoder import session as runtime
+from scanner.encoder import session
 from scanner.encoder.encoder import Encoder
-from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions
+from scanner.scan.run import make_run
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles
 
@@ -86,7 +86,7 @@ def test_slurm_is_asked_for_workers(encoder: Encoder, tmp_path: Path, slurm: Pat
     for name in names:
         small_tiles.write(tmp_path / "unions", name, size=160, objects=10)
     options = ScanOptions(readers=2)
-    run = scan.make_run(UNIONS, encoder, options)
+    run = make_run(UNIONS, encoder, options)
     report = scan_on_cluster(
         [tile_list.find(UNIONS, name, tmp_path / "unions") for name in names],
         UNIONS,
@@ -94,7 +94,7 @@ def test_slurm_is_asked_for_workers(encoder: Encoder, tmp_path: Path, slurm: Pat
         catalogs.create(tmp_path / "out", run),
         run,
         options,
-        Where(workers=1, config=settings(tmp_path, SLURM)),
+        WorkerSource(workers=1, config=settings(tmp_path, SLURM)),
         device="cpu",
     )
     assert report.count("done") == 3, (slurm / "log").read_text()
@@ -117,7 +117,7 @@ def test_slurm_is_asked_for_workers(encoder: Encoder, tmp_path: Path, slurm: Pat
         ("jobqueue: {{slurm: null}}", "has nothing under jobqueue.slurm"),
         (
             "jobqueue: {{slurm: {{cores: 4, memory: 1GB, wall-time: 1}}}}",
-            "jobqueue.slurm.wall-time, which is no option; walltime?",
+            "jobqueue.slurm.wall-time, which is not an option; is it walltime?",
         ),
         ("jobqueue: {{slurm: {{memory: 1GB}}}}", "must say jobqueue.slurm.cores"),
         ("jobqueue: {{slurm: {{cores: 4}}}}", "must say jobqueue.slurm.memory"),
@@ -125,11 +125,11 @@ def test_slurm_is_asked_for_workers(encoder: Encoder, tmp_path: Path, slurm: Pat
     ],
 )
 def test_a_file_that_asks_for_nonsense_is_refused(
-    work: Work, tmp_path: Path, slurm: Path, text: str, said: str
+    work: WorkerJob, tmp_path: Path, slurm: Path, text: str, said: str
 ) -> None:
     with (
         pytest.raises(ScannerError) as caught,
-        deploy.cluster(Where(workers=2, config=settings(tmp_path, text)), work),
+        deploy.cluster(WorkerSource(workers=2, config=settings(tmp_path, text)), work),
     ):
         pass
     assert caught.value.code == "cluster.bad_config"
@@ -143,10 +143,10 @@ def test_dask_is_missed_only_when_it_is_needed(
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     options = ScanOptions()
-    run = scan.make_run(UNIONS, encoder, options)
+    run = make_run(UNIONS, encoder, options)
     catalogue = catalogs.create(tmp_path, run)
     with pytest.raises(ScannerError) as caught:
-        scan_on_cluster([], UNIONS, encoder, catalogue, run, options, Where(workers=2))
+        scan_on_cluster([], UNIONS, encoder, catalogue, run, options, WorkerSource(workers=2))
     assert caught.value.code == "cluster.not_installed"
     assert "unions-scanner[cluster]" in caught.value.hint
 
@@ -176,16 +176,16 @@ class LocalCUDACluster:
 
 
 @pytest.fixture
-def work(encoder: Encoder, tmp_path: Path) -> Work:
+def work(encoder: Encoder, tmp_path: Path) -> WorkerJob:
     options = ScanOptions(readers=4)
-    return Work(UNIONS, options, scan.make_run(UNIONS, encoder, options), str(encoder.path), tmp_path)
+    return WorkerJob(UNIONS, options, make_run(UNIONS, encoder, options), str(encoder.path), tmp_path)
 
 
 @pytest.fixture
 def dask_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for dask-cuda, on a machine with two GPUs."""
     monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=LocalCUDACluster))
-    monkeypatch.setattr(runtime, "gpu_count", lambda: 2)
+    monkeypatch.setattr(session, "gpu_count", lambda: 2)
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,10 @@ def dask_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 @pytest.mark.usefixtures("dask_cuda")
-def test_dask_cuda_is_asked_for_a_worker_a_gpu(work: Work, tmp_path: Path, text: str, given: dict[str, Any]) -> None:
-    with deploy.cluster(Where(workers=2, config=settings(tmp_path, text)), work):
+def test_dask_cuda_is_asked_for_a_worker_a_gpu(
+    work: WorkerJob, tmp_path: Path, text: str, given: dict[str, Any]
+) -> None:
+    with deploy.cluster(WorkerSource(workers=2, config=settings(tmp_path, text)), work):
         asked = dict(LocalCUDACluster.asked)
     assert given.items() <= asked.items()
     assert (asked["n_workers"], asked["threads_per_worker"], asked["memory_limit"]) == (2, 5, 0)
@@ -210,9 +212,13 @@ def test_dask_cuda_is_asked_for_a_worker_a_gpu(work: Work, tmp_path: Path, text:
 @pytest.mark.parametrize(
     ("workers", "text", "said"),
     [
-        (2, "cuda: {{cuda-visible: 1}}", "cuda.cuda-visible, which is no option"),
-        (2, "cuda: {{local_directroy: /local}}", "cuda.local_directroy, which is no option; local_directory?"),
-        (2, "cuda: {{n_workers: 4}}", "cuda.n_workers, which is no option"),
+        (2, "cuda: {{cuda-visible: 1}}", "cuda.cuda-visible, which is not an option"),
+        (
+            2,
+            "cuda: {{local_directroy: /local}}",
+            "cuda.local_directroy, which is not an option; is it local_directory?",
+        ),
+        (2, "cuda: {{n_workers: 4}}", "cuda.n_workers, which is not an option"),
         (2, "cuda: 4", "has nothing under cuda"),
         (3, "cuda:\n", "is refused by dask-cuda: Can not scale beyond visible devices"),
         (2, "{{cuda: {{}}, jobqueue: {{slurm: {{cores: 1, memory: 1GB}}}}}}", "must have a section jobqueue"),
@@ -220,11 +226,11 @@ def test_dask_cuda_is_asked_for_a_worker_a_gpu(work: Work, tmp_path: Path, text:
 )
 @pytest.mark.usefixtures("dask_cuda")
 def test_a_file_that_asks_nonsense_of_dask_cuda_is_refused(
-    work: Work, tmp_path: Path, workers: int, text: str, said: str
+    work: WorkerJob, tmp_path: Path, workers: int, text: str, said: str
 ) -> None:
     with (
         pytest.raises(ScannerError) as caught,
-        deploy.cluster(Where(workers=workers, config=settings(tmp_path, text)), work),
+        deploy.cluster(WorkerSource(workers=workers, config=settings(tmp_path, text)), work),
     ):
         pass
     assert caught.value.code == "cluster.bad_config"
@@ -232,16 +238,16 @@ def test_a_file_that_asks_nonsense_of_dask_cuda_is_refused(
 
 
 @pytest.mark.usefixtures("dask_cuda")
-def test_gpus_that_are_not_there(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_that_are_not_there(work: WorkerJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def code() -> str:
         with (
             pytest.raises(ScannerError) as caught,
-            deploy.cluster(Where(workers=1, config=settings(tmp_path, "cuda:\n")), work),
+            deploy.cluster(WorkerSource(workers=1, config=settings(tmp_path, "cuda:\n")), work),
         ):
             pass
         return f"{caught.value.code}: {caught.value.hint}"
 
-    monkeypatch.setattr(runtime, "gpu_count", lambda: 0)
+    monkeypatch.setattr(session, "gpu_count", lambda: 0)
     assert code().startswith("device.unavailable")
     monkeypatch.setitem(sys.modules, "dask_cuda", None)
     assert code() == "cluster.not_installed: pip install dask-cuda"

@@ -24,15 +24,16 @@ from distributed import Client, LocalCluster, SchedulerPlugin
 
 import catalogs
 from catalogs.errors import ScannerError
-from scanner.cluster import deploy, dispatch
-from scanner.cluster.dispatch import Workers
-from scanner.cluster.job import Where
+from scanner.cluster import deploy
+from scanner.cluster import workers as cluster_workers
+from scanner.cluster.job import WorkerSource
 from scanner.cluster.run import scan_tiles as scan_on_cluster
+from scanner.cluster.workers import Workers
 from scanner.encoder.encoder import Encoder
-from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions
 from scanner.scan.progress import Quiet
 from scanner.scan.report import ScanReport, TileReport
+from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles
 from tests.support.deadly import Deadly
@@ -73,10 +74,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain(folder: Path, encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Every tile's file as a scan in this process makes it."""
     out = tmp_path_factory.mktemp("plain")
-    run = scan.make_run(UNIONS, encoder, OPTIONS)
+    run = make_run(UNIONS, encoder, OPTIONS)
     listed = [tile_list.find(UNIONS, name, folder) for name in NAMES]
     options = ScanOptions(readers=0)
-    scan.scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
+    scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
     return contents(out)
 
 
@@ -129,8 +130,8 @@ class Bench:
         self.folder, self.encoder, self.out = folder, encoder, out
         self.notes = Notes()
 
-    def scan(self, where: Where, names: list[str] = NAMES, options: ScanOptions = OPTIONS) -> ScanReport:
-        run = scan.make_run(UNIONS, self.encoder, options)
+    def scan(self, where: WorkerSource, names: list[str] = NAMES, options: ScanOptions = OPTIONS) -> ScanReport:
+        run = make_run(UNIONS, self.encoder, options)
         catalogue = catalogs.create(self.out, run)
         listed = (tile_list.find(UNIONS, name, self.folder) for name in names)
         return scan_on_cluster(
@@ -157,7 +158,7 @@ def test_every_healthy_tile_exactly_once_whatever_dies(
     with Client(workers, set_as_default=False) as client:
         client.register_plugin(Deadly(DEADLY), name="deadly")
         killer.start()
-        report = bench.scan(Where(address=workers.scheduler_address))
+        report = bench.scan(WorkerSource(address=workers.scheduler_address))
         killer.join()
         client.unregister_worker_plugin("deadly")
     assert sorted(tile.tile for tile in report.tiles) == sorted(NAMES)
@@ -174,7 +175,7 @@ def test_every_healthy_tile_exactly_once_whatever_dies(
     assert failures[CUT_SHORT].attempts <= 2  # a worker that dies between writing it down and saying so: read again
     assert not list(bench.out.rglob("*.tmp"))
 
-    again = bench.scan(Where(address=workers.scheduler_address))  # and now it does not kill
+    again = bench.scan(WorkerSource(address=workers.scheduler_address))  # and now it does not kill
     assert (again.count("done"), again.count("skipped")) == (1, len(NAMES) - 2)
     assert contents(bench.out) == plain
     assert [failure.tile for failure in catalogs.open(bench.out).failures()] == [CUT_SHORT]
@@ -187,7 +188,7 @@ def test_a_scheduler_of_others_with_the_settings_of_dask(bench: Bench, plain: di
     with two_workers(theirs) as others, Client(others, set_as_default=False) as client:
         assert others.scheduler.allowed_failures == 3
         client.register_plugin(Deadly(DEADLY), name="deadly")
-        report = bench.scan(Where(address=others.scheduler_address), names)
+        report = bench.scan(WorkerSource(address=others.scheduler_address), names)
     assert sorted(tile.tile for tile in report.tiles) == names
     assert {tile.tile: tile.code for tile in report.failed} == {
         CUT_SHORT: "tile.truncated",
@@ -202,20 +203,20 @@ def test_a_tile_is_not_blamed_for_a_worker_that_was_gone_before_it_came(
 ) -> None:
     """The scheduler is asked once a second who is there. One more death, and this tile would be put aside."""
     looks = []
-    look = Workers.look
+    update = Workers.update
 
     def late(found: Workers) -> bool:
-        asked = look(found)
+        asked = update(found)
         looks.append(asked)
         if asked and sum(looks) <= 2:
             found.addresses.insert(0, f"tcp://127.0.0.1:{free_port()}")
         return asked
 
-    monkeypatch.setattr(Workers, "look", late)
-    catalogue = catalogs.create(bench.out, scan.make_run(UNIONS, bench.encoder, OPTIONS))
+    monkeypatch.setattr(Workers, "update", late)
+    catalogue = catalogs.create(bench.out, make_run(UNIONS, bench.encoder, OPTIONS))
     catalogue.record_failure(NAMES[0], "tile.kills_workers", "Workers died.", "")
     monkeypatch.setitem(workers.scheduler.__dict__, "allowed_failures", 3)
-    report = bench.scan(Where(address=workers.scheduler_address), NAMES[:2])
+    report = bench.scan(WorkerSource(address=workers.scheduler_address), NAMES[:2])
     assert report.count("done") == 2
     assert contents(bench.out) == {name: plain[name] for name in NAMES[:2]}
 
@@ -236,7 +237,7 @@ def test_a_worker_has_few_tiles_in_hand(bench: Bench, workers: LocalCluster) -> 
     """One that is embedded and one that is read: what dies with a worker is no more than that."""
     crowd = Crowd(workers.scheduler)
     workers.scheduler.add_plugin(crowd, name="crowd")
-    report = bench.scan(Where(address=workers.scheduler_address))
+    report = bench.scan(WorkerSource(address=workers.scheduler_address))
     workers.scheduler.remove_plugin("crowd")
     assert report.count("done") == len(NAMES) - 1
     assert (crowd.most, crowd.most_of_all) == (2, 4)
@@ -245,28 +246,28 @@ def test_a_worker_has_few_tiles_in_hand(bench: Bench, workers: LocalCluster) -> 
 def test_threads_of_a_worker_are_no_reason_for_more_tiles() -> None:
     client = SimpleNamespace(status="running", nthreads=lambda: {"tcp://a": 64, "tcp://b": 2, "tcp://c": 1})
     found = Workers(client, at_once=3)
-    assert found.look()
-    assert found.room == 3 + 2 + 1
+    assert found.update()
+    assert found.capacity == 3 + 2 + 1
 
 
 def test_a_worker_that_is_back_at_its_address_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with ``--worker-port``. Else each tile for it alone would be taken back at every look."""
-    monkeypatch.setattr(dispatch, "LOOK", 0.0)
+    monkeypatch.setattr(cluster_workers, "LOOK", 0.0)
     there = {"tcp://a": 1}
     found = Workers(SimpleNamespace(status="running", nthreads=lambda: there), at_once=1)
-    found.look()
+    found.update()
     there = {}
-    found.look()
+    found.update()
     assert not found.gone("tcp://a")
-    found.look()
+    found.update()
     assert found.gone("tcp://a")
     there = {"tcp://a": 1}
-    found.look()
+    found.update()
     assert not found.gone("tcp://a")
 
 
 def test_a_set_up_that_is_wrong_on_a_worker_ends_the_scan(bench: Bench, workers: LocalCluster) -> None:
-    run = scan.make_run(UNIONS, bench.encoder, OPTIONS)
+    run = make_run(UNIONS, bench.encoder, OPTIONS)
     listed = [tile_list.find(UNIONS, name, bench.folder) for name in NAMES]
     catalogue = catalogs.create(bench.out, run)
     with pytest.raises(ScannerError) as caught:
@@ -277,7 +278,7 @@ def test_a_set_up_that_is_wrong_on_a_worker_ends_the_scan(bench: Bench, workers:
             catalogue,
             run,
             OPTIONS,
-            Where(address=workers.scheduler_address),
+            WorkerSource(address=workers.scheduler_address),
             device="cuda",
         )
     assert caught.value.code == "device.unavailable"
@@ -288,7 +289,7 @@ def test_a_set_up_that_is_wrong_on_a_worker_ends_the_scan(bench: Bench, workers:
 def test_a_scheduler_that_is_not_there(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deploy, "CONNECT", 0.5)
     with pytest.raises(ScannerError) as caught:
-        bench.scan(Where(address=f"tcp://127.0.0.1:{free_port()}"))
+        bench.scan(WorkerSource(address=f"tcp://127.0.0.1:{free_port()}"))
     assert caught.value.code == "cluster.no_scheduler"
 
 
@@ -299,7 +300,7 @@ def test_a_scheduler_that_comes_back(bench: Bench, plain: dict[str, bytes]) -> N
     found: list[ScanReport] = []
     bench.notes = held = Held(3)
     address = f"tcp://127.0.0.1:{port}"
-    scanning = threading.Thread(target=lambda: found.append(bench.scan(Where(address=address))), daemon=True)
+    scanning = threading.Thread(target=lambda: found.append(bench.scan(WorkerSource(address=address))), daemon=True)
     try:
         until(lambda: listens(port))
         scanning.start()

@@ -18,15 +18,15 @@ pytest.importorskip("distributed")
 
 from catalogs.errors import ScannerError
 from scanner.cluster import gpus, worker
-from scanner.cluster.job import Work
-from scanner.encoder import session as runtime
+from scanner.cluster.job import WorkerJob
+from scanner.encoder import session
 
 FOUR = ["a", "b", "c", "d"]
 HOLDER = """
 import sys
 from scanner.cluster import gpus
 gpus.visible = lambda: sys.argv[1].split(",")
-with gpus.taken("cuda") as device:
+with gpus.take_device("cuda") as device:
     print(device, flush=True)
     sys.stdin.read()
 """
@@ -51,7 +51,7 @@ def test_each_takes_one_that_the_fewest_have(sees: Callable[[list[str]], None], 
     sees(FOUR)
     kind = "tensorrt" if device == "tensorrt" else "cuda"
     with contextlib.ExitStack() as workers:
-        found = [workers.enter_context(gpus.taken(device, "fp32")) for _ in range(6)]
+        found = [workers.enter_context(gpus.take_device(device, "fp32")) for _ in range(6)]
     assert found == [f"{kind}:{number}" for number in (0, 1, 2, 3, 0, 1)]
 
 
@@ -60,15 +60,15 @@ def test_workers_of_dask_cuda_take_the_first_they_see(sees: Callable[[list[str]]
     with contextlib.ExitStack() as workers:
         for first in (2, 0, 3, 1):
             sees(FOUR[first:] + FOUR[:first])
-            assert workers.enter_context(gpus.taken("cuda")) == "cuda:0"
+            assert workers.enter_context(gpus.take_device("cuda")) == "cuda:0"
 
 
 def test_one_that_is_free_again_is_taken_again(sees: Callable[[list[str]], None]) -> None:
     sees(FOUR[:2])
-    with gpus.taken("cuda") as first:
-        with gpus.taken("cuda") as second:
+    with gpus.take_device("cuda") as first:
+        with gpus.take_device("cuda") as second:
             assert (first, second) == ("cuda:0", "cuda:1")
-        with gpus.taken("cuda") as second:
+        with gpus.take_device("cuda") as second:
             assert second == "cuda:1"
 
 
@@ -116,7 +116,7 @@ def test_what_is_settled_is_not_shared_out(
     sees: Callable[[list[str]], None], tmp_path: Path, device: str, precision: str, names: list[str], expected: str
 ) -> None:
     sees(names)
-    with gpus.taken(device, precision) as found:
+    with gpus.take_device(device, precision) as found:
         assert found == expected
     assert not list(tmp_path.iterdir())
 
@@ -131,8 +131,8 @@ def test_gpus_are_told_apart_by_what_they_are(monkeypatch: pytest.MonkeyPatch) -
         return 0
 
     driver = SimpleNamespace(cuDeviceGet=device_get, cuDeviceGetUuid=uuid_of)
-    monkeypatch.setattr(runtime, "gpu_count", lambda: 2)
-    monkeypatch.setattr(runtime, "driver", lambda: driver)
+    monkeypatch.setattr(session, "gpu_count", lambda: 2)
+    monkeypatch.setattr(session, "driver", lambda: driver)
     assert gpus.visible() == ["05" * 16, "06" * 16]
 
 
@@ -147,7 +147,7 @@ def test_a_gpu_that_does_not_work_is_a_cpu_only_where_the_choice_was_free(monkey
 
     monkeypatch.setattr(worker, "Encoder", encoder)
     made: dict[str, Any] = dict.fromkeys(("survey", "options", "run", "model", "catalogue"))
-    assert worker.open_encoder(Work(**made, device="auto", cores=3), "cuda:1") == "session"
+    assert worker.open_encoder(WorkerJob(**made, device="auto", cores=3), "cuda:1") == "session"
     assert opened == [("cuda:1", None), ("cpu", 3)]
     with pytest.raises(ScannerError):
-        worker.open_encoder(Work(**made, device="cuda", cores=3), "cuda:1")
+        worker.open_encoder(WorkerJob(**made, device="cuda", cores=3), "cuda:1")

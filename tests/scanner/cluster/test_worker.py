@@ -14,11 +14,11 @@ pytest.importorskip("distributed")
 import catalogs
 from catalogs.errors import ScannerError
 from scanner.cluster import worker
-from scanner.cluster.job import Work
+from scanner.cluster.job import WorkerJob
 from scanner.cluster.worker import TileWorker
 from scanner.encoder.encoder import Encoder
-from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions
+from scanner.scan.run import make_run
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles
 from tests.support.waiting import until
@@ -31,11 +31,11 @@ NAMES = small_tiles.names(3)
 def station(encoder: Encoder, tmp_path: Path) -> Iterator[TileWorker]:
     """A plugin as Dask would set it up; its catalogue is ``tmp_path / "out"``, and it has no tiles yet."""
     options = ScanOptions(readers=0)
-    run = scan.make_run(UNIONS, encoder, options)
+    run = make_run(UNIONS, encoder, options)
     catalogs.create(tmp_path / "out", run)
     for name in NAMES:
         small_tiles.write(tmp_path, name, size=120, objects=6, bands="r")
-    plugin = TileWorker(Work(UNIONS, options, run, str(encoder.path), tmp_path / "out", device="cpu", cores=1))
+    plugin = TileWorker(WorkerJob(UNIONS, options, run, str(encoder.path), tmp_path / "out", device="cpu", cores=1))
     plugin.setup(SimpleNamespace(address="tcp://10.0.0.1:1", name=0))
     yield plugin
     plugin.teardown(None)
@@ -54,9 +54,9 @@ def test_a_worker_that_is_given_nothing_lets_go_and_can_begin_again(
 ) -> None:
     """Who asked for the scan may have been killed; the workers of a shared cluster, and their GPUs, are others' too."""
     assert scanned(station, tmp_path, NAMES[0]) == "done"
-    assert "station" in threads()
+    assert "endless-scan" in threads()
     monkeypatch.setattr(worker, "IDLE", 0.3)
-    until(lambda: not threads() & {"station", "writer"})
+    until(lambda: not threads() & {"endless-scan", "writer"})
     assert [scanned(station, tmp_path, name) for name in NAMES] == ["skipped", "done", "done"]
 
 
@@ -66,7 +66,7 @@ def test_nothing_is_begun_after_the_scan_was_stopped(station: TileWorker, tmp_pa
     with pytest.raises(ScannerError) as caught:
         scanned(station, tmp_path, NAMES[0])
     assert caught.value.code == "cluster.stopped"
-    assert station._station is None
+    assert station._scan is None
 
 
 def test_a_scan_that_fails_at_once_says_why(station: TileWorker, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from catalogs.errors import ScannerError
-from scanner.encoder import session as runtime
+from scanner.encoder import session
 from scanner.encoder.contract import shipped
 from scanner.encoder.encoder import Encoder
 from tests.support import tiny_encoder
@@ -159,7 +159,7 @@ def test_an_unknown_device_is_named(model: Path, device: str) -> None:
     assert refusal(model, device).code == "device.unknown"
 
 
-@pytest.mark.skipif(runtime.gpu_count() > 0, reason="a GPU is here: nothing to refuse")
+@pytest.mark.skipif(session.gpu_count() > 0, reason="a GPU is here: nothing to refuse")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt"])
 def test_a_gpu_that_did_not_come_is_an_error_not_a_slow_scan(
     model: Path, device: str, capfd: pytest.CaptureFixture[str]
@@ -170,7 +170,7 @@ def test_a_gpu_that_did_not_come_is_an_error_not_a_slow_scan(
     assert "unions-scanner[cuda]" in error.hint
 
 
-@pytest.mark.skipif(runtime.gpu_count() > 0, reason="a GPU is here: auto takes it")
+@pytest.mark.skipif(session.gpu_count() > 0, reason="a GPU is here: auto takes it")
 def test_auto_takes_the_cpu_where_there_is_no_gpu(model: Path) -> None:
     assert Encoder(model).provider == "CPUExecutionProvider"
 

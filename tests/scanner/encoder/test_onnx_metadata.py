@@ -13,8 +13,7 @@ import pytest
 from onnx import helper
 
 from catalogs.errors import ScannerError
-from scanner.encoder import contract
-from scanner.encoder import session as runtime
+from scanner.encoder import contract, session
 from scanner.encoder.contract import CONTRACT_KEY, Contract, ModelFile, shipped
 from scanner.encoder.onnx_metadata import read_metadata
 from tests.support import tiny_encoder
@@ -37,8 +36,8 @@ def test_says_what_the_session_says(model: Path, tmp_path: Path) -> None:
     loaded.doc_string = "between"
     onnx.save(loaded, tmp_path / "many.onnx")
     for path in (model, tmp_path / "many.onnx"):
-        session, _ = runtime.open_session(path, "cpu", optimise=False)
-        assert read_metadata(path) == session.get_modelmeta().custom_metadata_map
+        onnx_session, _ = session.open_session(path, "cpu", optimise=False)
+        assert read_metadata(path) == onnx_session.get_modelmeta().custom_metadata_map
 
 
 def test_reads_the_model_that_ships_without_onnx_and_without_onnx_runtime() -> None:

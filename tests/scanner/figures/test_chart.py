@@ -1,30 +1,48 @@
-"""The chart shows what it was given: lines where their values are, each in its colour, named."""
+"""The chart shows what it was given: curves where their values are, each in its colour, named."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+import pytest
+from PIL import Image, ImageColor
 
-from scanner.figures import chart as charts
-from scanner.figures.chart import Line
+from scanner.figures import chart
+from scanner.figures.chart import COLOURS, Curve, draw_chart
+
+pytest.importorskip("matplotlib", reason="needs the extra [maps]")
 
 
-def test_a_line_lies_at_its_values(tmp_path: Path) -> None:
+def flat(name: str, value: float, count: int) -> Curve:
+    return Curve(name, *(np.full(count, value + step) for step in (0, -0.1, 0.1)))
+
+
+def test_a_curve_lies_at_its_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[Any] = []
+    keep = chart.save_figure
+    monkeypatch.setattr(chart, "save_figure", lambda figure, path: (saved.append(figure), keep(figure, path)))
     x = np.geomspace(1, 1000, 50)
-    lines = [Line("high", np.full(50, 0.8)), Line("low", np.full(50, 0.2), np.full(50, 0.1), np.full(50, 0.3))]
-    charts.draw(x, lines, "title", "objects", "recall", tmp_path / "curve.png")
+    draw_chart(x, [flat("high", 0.8, 50), flat("low", 0.2, 50)], "title", "objects", "recall", tmp_path / "curve.png")
     pixels = np.asarray(Image.open(tmp_path / "curve.png").convert("RGB")).astype(int)
-    assert pixels.shape == (charts.HEIGHT, charts.WIDTH, 3)
-    column = pixels[:, 600]  # clear of the legend
-    for value, colour in ((0.8, charts.COLOURS[0]), (0.2, charts.COLOURS[1])):
-        row = round(charts.HEIGHT - charts.BOTTOM - value * (charts.HEIGHT - charts.TOP - charts.BOTTOM))
-        assert np.abs(column[row] - colour).max() < 30
-    veiled = round(charts.HEIGHT - charts.BOTTOM - 0.27 * (charts.HEIGHT - charts.TOP - charts.BOTTOM))
-    assert 20 < np.abs(column[veiled] - charts.PAPER).max() < 120
+    assert pixels.shape == (600, 900, 3)
+    panel = saved[0].axes[0]
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["high", "low"]
+
+    def pixel(value: float) -> Any:
+        across, up = panel.transData.transform((300, value))  # clear of the legend and of the grid
+        return pixels[600 - round(up), round(across)]
+
+    for value, name in ((0.8, COLOURS[0]), (0.2, COLOURS[1])):
+        colour = np.array(ImageColor.getrgb(name))
+        assert np.abs(pixel(value) - colour).max() < 30
+        veiled = 255 + 0.18 * (colour - 255)
+        assert np.abs(pixel(value + 0.07) - veiled).max() < 5
+        assert np.abs(pixel(value - 0.07) - veiled).max() < 5
+    assert pixel(0.5).min() == 255
 
 
-def test_more_lines_than_colours_and_a_single_point_are_drawn(tmp_path: Path) -> None:
-    charts.draw(np.array([3.0]), [Line(str(n), np.array([0.5])) for n in range(9)], "", "", "", tmp_path / "one.png")
+def test_more_curves_than_colours_and_a_single_point_are_drawn(tmp_path: Path) -> None:
+    draw_chart(np.array([3.0]), [flat(str(n), 0.5, 1) for n in range(9)], "", "", "", tmp_path / "one.png")
     assert (tmp_path / "one.png").stat().st_size > 1000

@@ -89,7 +89,7 @@ def test_parts_of_whole_cells_are_joined_to_the_same_mesh(cut: int) -> None:
     data = noise()
     data[100:300, 50:170] = np.nan
     for of in (Mesh.of, Mesh.of_filtered):
-        whole, parts = of(data), Mesh.joined([of(data[:cut]), of(data[cut:])])
+        whole, parts = of(data), Mesh.join([of(data[:cut]), of(data[cut:])])
         for name in FIELDS:
             np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 

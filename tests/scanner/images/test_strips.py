@@ -13,12 +13,11 @@ from astropy.io import fits
 import catalogs
 from scanner.encoder.encoder import Encoder
 from scanner.images import sections
-from scanner.scan import prepare
-from scanner.scan import reader_process as reader
-from scanner.scan import run as scan
+from scanner.scan import prepare, reader_process
 from scanner.scan.options import LOW, NORMAL, ScanOptions
 from scanner.scan.prepare import Prepared
 from scanner.scan.report import ScanReport, TileReport
+from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles
 
@@ -51,9 +50,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scanned(folder: Path, encoder: Encoder, out: Path, options: ScanOptions) -> ScanReport:
-    run = scan.make_run(UNIONS, encoder, options)
+    run = make_run(UNIONS, encoder, options)
     listed = [tile_list.find(UNIONS, name, folder) for name in NAMES]
-    return scan.scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
+    return scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
 
 
 def assert_same_bytes(folder: Path) -> None:
@@ -90,13 +89,13 @@ def test_a_reading_process_hands_over_strip_by_strip(
         with fits.open(small_tiles.band_file(tmp_path / "tall", name, "r"), mode="update") as file:
             file[0].data = np.tile(file[0].data, (7, 1))
     answers: list[Prepared] = []
-    original = reader.Reader.read
+    original = reader_process.Reader.read
 
     def read(self: Any, tile: Any, slot: int) -> Any:
         answers.append(answer := original(self, tile, slot))
         return answer
 
-    monkeypatch.setattr(reader.Reader, "read", read)
+    monkeypatch.setattr(reader_process.Reader, "read", read)
     low = scanned(tmp_path / "tall", encoder, tmp_path / LOW, ScanOptions(readers=3, memory=LOW))
     normal = scanned(tmp_path / "tall", encoder, tmp_path / NORMAL, ScanOptions(readers=0))
     assert [tile.status for tile in low.tiles] == ["done", "done"]
@@ -135,7 +134,7 @@ def test_a_tile_without_pixels_is_said_to_be_empty(folder: Path, encoder: Encode
     small_tiles.write(tmp_path, "200.292", size=SIZE, bands="r")
     with fits.open(small_tiles.band_file(tmp_path, "200.292", "r"), mode="update") as file:
         file[0].data[:] = 0
-    job = prepare.Job(UNIONS, encoder.contract, ScanOptions(memory=LOW))
+    job = prepare.ReaderJob(UNIONS, encoder.contract, ScanOptions(memory=LOW))
     (report,) = prepare.prepare(job, tile_list.find(UNIONS, "200.292", tmp_path))
     assert isinstance(report, TileReport)
     assert report.code == "tile.all_nan"

@@ -15,12 +15,11 @@ from catalogs.ranking import rank
 from scanner.encoder.encoder import Encoder
 from scanner.images.tile_images import open_tile
 from scanner.queries import keep_weights
-from scanner.scan import best_rows as keep
-from scanner.scan import prepare
-from scanner.scan import run as scan
+from scanner.scan import best_rows, prepare
 from scanner.scan.best_rows import Best, Keep
 from scanner.scan.options import LOW, ScanOptions
 from scanner.scan.report import ScanReport
+from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles, tiny_encoder
 
@@ -55,9 +54,9 @@ def like(folder: Path, swept: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def scanned(folder: Path, encoder: Encoder, out: Path, options: ScanOptions) -> ScanReport:
-    run = scan.make_run(UNIONS, encoder, options)
+    run = make_run(UNIONS, encoder, options)
     listed = [tile_list.find(UNIONS, name, folder) for name in NAMES]
-    return scan.scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
+    return scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
 
 
 def rows(out: Path, name: str) -> tuple[list[int], np.ndarray]:
@@ -93,7 +92,7 @@ def test_examples_of_a_catalogue_give_the_score_of_rank(
 
     catalogue = catalogs.open(swept)
     chosen = keep_weights.from_catalogue(5, like, catalogue, encoder)
-    found = examples.read(like, query.Asker(catalogue.snapshot()))
+    found = examples.read(like, query.QueryBuilder(catalogue.snapshot()))
     table = rank.rank(catalogue, found, method="centroid", k=5)
     embedded = dict(
         zip(*(np.concatenate(part) for part in zip(*(rows(swept, name) for name in NAMES), strict=True)), strict=True)
@@ -108,7 +107,7 @@ def test_what_is_kept_is_recorded_and_not_mixed(folder: Path, encoder: Encoder, 
     assert catalogs.open(tmp_path).info.keep == {"best": 5, "like": five.keep.like}  # type: ignore[union-attr]
     assert scanned(folder, encoder, tmp_path, five).count("skipped") == 2
     for other in (GRID, replace(GRID, keep=replace(five.keep, best=6))):  # type: ignore[type-var]
-        assert scan.make_run(UNIONS, encoder, other).digest != scan.make_run(UNIONS, encoder, five).digest
+        assert make_run(UNIONS, encoder, other).digest != make_run(UNIONS, encoder, five).digest
         with pytest.raises(ScannerError) as caught:
             scanned(folder, encoder, tmp_path, other)
         assert caught.value.code == "catalogue.other_keep"
@@ -200,5 +199,5 @@ def test_examples_without_pixels_or_of_another_model_are_refused(
 @pytest.mark.parametrize("text", ["best:0", "best", "best:-1", "all", "best:1.5", "best:5 "])
 def test_only_best_n_can_be_kept(text: str) -> None:
     with pytest.raises(ValueError, match="best:N"):
-        keep.parse(text)
-    assert keep.parse("best:12") == 12
+        best_rows.parse(text)
+    assert best_rows.parse("best:12") == 12

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from scanner.encoder import session as runtime
+from scanner.encoder import session
 from scanner.scan import options
-from scanner.system import resources as machine
+from scanner.system import resources
 
 DEFAULTS: dict[str, Any] = {"device": "auto", "precision": "fp32"}
 
@@ -40,7 +40,7 @@ DEFAULTS: dict[str, Any] = {"device": "auto", "precision": "fp32"}
 def test_readers_where_nobody_said(
     monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], cores: int, gpus: int, memory: float, expected: int
 ) -> None:
-    monkeypatch.setattr(machine, "usable_cores", lambda: cores)
-    monkeypatch.setattr(runtime, "gpu_count", lambda: gpus)
-    monkeypatch.setattr(machine, "usable_memory", lambda: memory)
+    monkeypatch.setattr(resources, "usable_cores", lambda: cores)
+    monkeypatch.setattr(session, "gpu_count", lambda: gpus)
+    monkeypatch.setattr(resources, "usable_memory", lambda: memory)
     assert options.default_readers(**DEFAULTS | asked) == expected

@@ -8,8 +8,8 @@ import pytest
 
 import catalogs
 from scanner.encoder.encoder import Encoder
-from scanner.scan import run as scan
 from scanner.scan.options import LOW, ScanOptions
+from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles, tiny_encoder
 
@@ -29,9 +29,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def scanned(folder: Path, out: Path, names: list[str], options: ScanOptions, **session: int) -> dict[str, bytes]:
     with Encoder(folder / "encoder.onnx", device="cpu", **session) as encoder:
-        run = scan.make_run(UNIONS, encoder, options)
+        run = make_run(UNIONS, encoder, options)
         listed = [tile_list.find(UNIONS, name, folder) for name in names]
-        report = scan.scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
+        report = scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
     assert report.count("done") == len(names)
     return {path.stem: path.read_bytes() for path in (out / "tiles").glob("*.parquet")}
 

@@ -39,7 +39,7 @@ def test_scale_and_positions_are_worked_out_once(
 
     counted(prepare, "check_scale")
     counted(tile_images, "sky_to_pixels")
-    job = prepare.Job(UNIONS, tiny_encoder.contract(), ScanOptions(memory=memory, sources=sources, stride=64))
+    job = prepare.ReaderJob(UNIONS, tiny_encoder.contract(), ScanOptions(memory=memory, sources=sources, stride=64))
     parts = list(prepare.prepare(job, tile_list.find(UNIONS, "200.292", tmp_path)))
     assert [len(part) > 10 for part in parts if isinstance(part, prepare.Prepared)] == [True] * strips
     assert calls == {"check_scale": 1, "sky_to_pixels": strips * len(BANDS)}

@@ -47,6 +47,13 @@ def test_lines_say_how_long_it_will_take(caplog: pytest.LogCaptureFixture, monke
     assert places == ["[1/1000", "[2/1000, 8 h 19 min left", "[3/1000, 8 h 18 min left"]
 
 
+def test_a_bar_of_other_work_takes_its_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar(unit="file") as progress:
+        progress.reached(2, 5)
+        progress.reached(5, 5)
+    assert "5/5" in capsys.readouterr().err
+
+
 def test_a_bar_leaves_stdout_to_the_data(capsys: pytest.CaptureFixture[str]) -> None:
     with Bar(total=3) as progress:
         progress.started("217.292", 1234)

@@ -19,11 +19,10 @@ from catalogs.errors import ScannerError
 from catalogs.store.tile_writer import RUN_KEY
 from scanner.encoder.encoder import Encoder
 from scanner.images.tile_images import open_tile
-from scanner.scan import prepare
-from scanner.scan import reader_process as reader
-from scanner.scan import run as scan
+from scanner.scan import prepare, reader_process
 from scanner.scan.options import ScanOptions
 from scanner.scan.report import ScanReport, TileReport
+from scanner.scan.run import make_run, scan_tiles
 from scanner.sources import DETECTION_VERSION
 from scanner.survey import survey, tile_list
 from scanner.survey.tile import Tile
@@ -57,7 +56,7 @@ class Bench:
         self.folder, self.out, self.encoder = folder, out, encoder
 
     def run(self, options: ScanOptions = IN_PROCESS) -> catalogs.Run:
-        return scan.make_run(UNIONS, self.encoder, options, "tiny")
+        return make_run(UNIONS, self.encoder, options, "tiny")
 
     def tile(self, name: str) -> Tile:
         return tile_list.find(UNIONS, name, self.folder)
@@ -68,7 +67,7 @@ class Bench:
 
     def scan_tiles(self, listed: Any, options: ScanOptions = IN_PROCESS, progress: Any = None) -> ScanReport:
         run = self.run(options)
-        return scan.scan_tiles(listed, UNIONS, self.encoder, catalogs.create(self.out, run), run, options, progress)
+        return scan_tiles(listed, UNIONS, self.encoder, catalogs.create(self.out, run), run, options, progress)
 
     def rows(self, name: str) -> dict[str, Any]:
         table = pq.read_table(self.out / "tiles" / f"{name}.parquet")
@@ -168,15 +167,15 @@ def test_reading_processes_give_the_same_bytes(bench: Bench, tmp_path: Path, rea
 
 def test_one_process_serves_many_tiles(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     starts = []
-    original = reader.Reader._start
-    monkeypatch.setattr(reader.Reader, "_start", lambda self: (starts.append(1), original(self))[1])
+    original = reader_process.Reader._start
+    monkeypatch.setattr(reader_process.Reader, "_start", lambda self: (starts.append(1), original(self))[1])
     bench.scan(["200.292", "201.292", "202.292", "203.292"], ScanOptions(readers=1))
     assert len(starts) == 1
 
 
 def test_nothing_is_started_where_all_is_done(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.scan(["200.292"])
-    monkeypatch.setattr(reader.Reader, "_start", lambda self: pytest.fail("a process was started"))
+    monkeypatch.setattr(reader_process.Reader, "_start", lambda self: pytest.fail("a process was started"))
     report = bench.scan(["200.292"], ScanOptions(readers=1))
     assert report.count("skipped") == 1
 
@@ -330,7 +329,7 @@ def test_it_runs_in_a_thread_too(bench: Bench) -> None:
 
 
 def test_a_process_that_does_not_start_ends_the_scan(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_PROGRAM", "raise SystemExit(7)")
+    monkeypatch.setattr(reader_process, "_PROGRAM", "raise SystemExit(7)")
     with pytest.raises(ScannerError) as caught:
         bench.scan(["200.292"], ScanOptions(readers=1))
     assert caught.value.code == "reader.not_started"

@@ -22,12 +22,12 @@ import fsspec
 import catalogs
 from catalogs.errors import ScannerError
 from scanner.encoder.encoder import Encoder
-from scanner.remote import download as transfer
-from scanner.remote import scratch, vospace
+from scanner.remote import download, scratch, vospace
 from scanner.remote.scratch import Scratch
-from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions
+from scanner.scan.progress import Quiet
 from scanner.scan.report import ScanReport
+from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey, tile_list
 from scanner.survey.tile_list import clean
 from tests.support import small_tiles
@@ -58,7 +58,7 @@ def server(folder: Path) -> Iterator[BadServer]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "PAUSES", (0.01, 0.02, 0.04))
+    monkeypatch.setattr(download, "PAUSES", (0.01, 0.02, 0.04))
 
 
 class Bench:
@@ -69,10 +69,10 @@ class Bench:
         self, lines: list[str], root: str | Path, out: Path | None = None, readers: int = 0, **rest: object
     ) -> ScanReport:
         options = replace(ScanOptions(readers=readers, scratch=self.scratch), **rest)  # type: ignore[arg-type]
-        run = scan.make_run(UNIONS, self.encoder, options)
+        run = make_run(UNIONS, self.encoder, options)
         listed = tile_list.parse(clean(lines), UNIONS, root)
         catalogue = catalogs.create(out or self.out, run)
-        report = scan.scan_tiles(listed, UNIONS, self.encoder, catalogue, run, options)
+        report = scan_tiles(listed, UNIONS, self.encoder, catalogue, run, options)
         assert not self.scratch.exists() or not list(self.scratch.iterdir())
         return report
 
@@ -225,17 +225,17 @@ def test_an_interrupt_does_not_wait_for_a_server(bench: Bench, server: BadServer
 
     server.on_get = stall
     options = ScanOptions(readers=1, scratch=bench.scratch)
-    run = scan.make_run(UNIONS, bench.encoder, options)
+    run = make_run(UNIONS, bench.encoder, options)
     listed = tile_list.parse(clean(NAMES), UNIONS, server.url)
 
-    class Stop(scan.Quiet):
+    class Stop(Quiet):
         def finished(self, report: object) -> None:
             reached.wait()
             raise KeyboardInterrupt
 
     try:
         with pytest.raises(KeyboardInterrupt):
-            scan.scan_tiles(listed, UNIONS, bench.encoder, catalogs.create(bench.out, run), run, options, Stop())
+            scan_tiles(listed, UNIONS, bench.encoder, catalogs.create(bench.out, run), run, options, Stop())
     finally:
         hangs.set()  # which the scan did not wait for: it would be waiting still
     assert not list(bench.scratch.iterdir())
@@ -273,7 +273,7 @@ def test_copies_of_a_process_that_was_killed_are_swept_up(tmp_path: Path) -> Non
     (tmp_path / "unions-scanner-dead" / ".lock").touch()
     (tmp_path / "unions-scanner-notes").mkdir()
     with Scratch(tmp_path) as living:
-        room = living.room()
+        room = living.new_folder()
         with Scratch(tmp_path):
             assert room.is_dir()
         assert not (tmp_path / "unions-scanner-dead").exists()
@@ -284,7 +284,7 @@ def test_a_folder_that_was_swept_up_as_it_was_made_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between its creation and its lock it looks like one of the dead."""
-    original, swept = scratch._locked, []
+    original, swept = scratch._open_locked, []
 
     def late(path: Path) -> int:
         if not swept:
@@ -296,9 +296,9 @@ def test_a_folder_that_was_swept_up_as_it_was_made_is_made_again(
             return descriptor
         return original(path)
 
-    monkeypatch.setattr(scratch, "_locked", late)
+    monkeypatch.setattr(scratch, "_open_locked", late)
     with Scratch(tmp_path) as living:
-        room = living.room()
+        room = living.new_folder()
         with Scratch(tmp_path):
             assert room.is_dir()
         assert room.parent != swept[0]

@@ -15,10 +15,10 @@ import catalogs
 from scanner.encoder.encoder import Encoder
 from scanner.images.tile_images import open_tile
 from scanner.scan import prepare
-from scanner.scan import run as scan
 from scanner.scan.options import ScanOptions
 from scanner.scan.reader_process import Reader
 from scanner.scan.report import ScanReport
+from scanner.scan.run import make_run, scan_tiles
 from scanner.sources import sources
 from scanner.survey import survey, tile_list
 from scanner.survey.tile import Tile
@@ -35,8 +35,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def scanned(listed: list[Tile], encoder: Encoder, out: Path, options: ScanOptions) -> ScanReport:
-    run = scan.make_run(UNIONS, encoder, options)
-    return scan.scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
+    run = make_run(UNIONS, encoder, options)
+    return scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
 
 
 def test_a_reader_that_hangs_is_killed_and_the_next_tile_is_read(
@@ -112,7 +112,7 @@ def test_an_error_that_a_change_caused_is_called_a_change(folder: Path) -> None:
         path.write_bytes(path.read_bytes()[:9000])
         return _room(shape)
 
-    job = prepare.Job(UNIONS, tiny_encoder.contract(), ScanOptions())
+    job = prepare.ReaderJob(UNIONS, tiny_encoder.contract(), ScanOptions())
     (report,) = prepare.prepare(job, tile_list.find(UNIONS, "200.292", folder), cut_short)
     assert report.code == "tile.changed"  # type: ignore[union-attr]
 
@@ -121,6 +121,6 @@ def test_the_pixel_scale_is_checked_before_objects_are_looked_for(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "detect", lambda *_, **__: pytest.fail("it looked for objects"))
-    job = prepare.Job(UNIONS, replace(tiny_encoder.contract(), pixel_scale=0.3), ScanOptions())
+    job = prepare.ReaderJob(UNIONS, replace(tiny_encoder.contract(), pixel_scale=0.3), ScanOptions())
     (report,) = prepare.prepare(job, tile_list.find(UNIONS, "200.292", folder))
     assert report.code == "tile.pixel_scale"  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scanner.system import resources as machine
+from scanner.system import resources
 
 GIB = 2**30
 
@@ -17,8 +17,8 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine of 64 cores and much memory, where this process is in no group yet."""
     root = tmp_path / "cgroup"
     root.mkdir()
-    monkeypatch.setattr(machine, "_GROUPS", root)
-    monkeypatch.setattr(machine, "_MEMBERSHIP", tmp_path / "membership")
+    monkeypatch.setattr(resources, "_GROUPS", root)
+    monkeypatch.setattr(resources, "_MEMBERSHIP", tmp_path / "membership")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
     pages = {"SC_PHYS_PAGES": 512 * GIB // 4096, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr(os, "sysconf", pages.__getitem__)
@@ -34,11 +34,11 @@ def member(groups: Path, lines: str, files: dict[str, str]) -> None:
 
 
 def test_all_of_it_where_nothing_limits(groups: Path) -> None:
-    assert machine.usable_cores() == 64
-    assert machine.usable_memory() == pytest.approx(512 * GIB / 1e9)
+    assert resources.usable_cores() == 64
+    assert resources.usable_memory() == pytest.approx(512 * GIB / 1e9)
     member(groups, "0::/\n", {"cpu.max": "max 100000\n", "memory.max": "max\n"})
-    assert machine.usable_cores() == 64
-    assert machine.usable_memory() == pytest.approx(512 * GIB / 1e9)
+    assert resources.usable_cores() == 64
+    assert resources.usable_memory() == pytest.approx(512 * GIB / 1e9)
 
 
 def test_the_tightest_of_the_groups_above(groups: Path) -> None:
@@ -51,14 +51,14 @@ def test_the_tightest_of_the_groups_above(groups: Path) -> None:
         "system.slice/job_8/memory.max": "1\n",
     }
     member(groups, "0::/system.slice/job_7/step_0\n", files)
-    assert machine.usable_cores() == 8
-    assert machine.usable_memory() == pytest.approx(32 * GIB / 1e9)
+    assert resources.usable_cores() == 8
+    assert resources.usable_memory() == pytest.approx(32 * GIB / 1e9)
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("150000", 1), ("50000", 1), ("250000", 2)])
 def test_parts_of_cores(quota: str, cores: int, groups: Path) -> None:
     member(groups, "0::/\n", {"cpu.max": f"{quota} 100000\n"})
-    assert machine.usable_cores() == cores
+    assert resources.usable_cores() == cores
 
 
 def test_a_container_that_is_not_where_its_group_is_said_to_be(groups: Path) -> None:
@@ -70,8 +70,8 @@ def test_a_container_that_is_not_where_its_group_is_said_to_be(groups: Path) -> 
         "cpu,cpuacct/cpu.cfs_period_us": "100000\n",
     }
     member(groups, lines, files)
-    assert machine.usable_cores() == 4
-    assert machine.usable_memory() == pytest.approx(16 * GIB / 1e9)
+    assert resources.usable_cores() == 4
+    assert resources.usable_memory() == pytest.approx(16 * GIB / 1e9)
 
 
 def test_version_1_without_limits(groups: Path) -> None:
@@ -81,8 +81,8 @@ def test_version_1_without_limits(groups: Path) -> None:
         "cpu/cpu.cfs_period_us": "100000\n",
     }
     member(groups, "4:memory:/\n3:cpu,cpuacct:/\n", files)
-    assert machine.usable_cores() == 64
-    assert machine.usable_memory() == pytest.approx(512 * GIB / 1e9)
+    assert resources.usable_cores() == 64
+    assert resources.usable_memory() == pytest.approx(512 * GIB / 1e9)
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,10 @@ def test_version_1_without_limits(groups: Path) -> None:
 )
 def test_files_that_say_nothing_sensible(files: dict[str, str], groups: Path) -> None:
     member(groups, "0::/\n", files)
-    assert machine.usable_cores() == 64
-    assert machine.usable_memory() == pytest.approx(512 * GIB / 1e9)
+    assert resources.usable_cores() == 64
+    assert resources.usable_memory() == pytest.approx(512 * GIB / 1e9)
 
 
 def test_this_machine() -> None:
-    assert 1 <= machine.usable_cores() <= (os.cpu_count() or 1)
-    assert machine.usable_memory() > 0.1
+    assert 1 <= resources.usable_cores() <= (os.cpu_count() or 1)
+    assert resources.usable_memory() > 0.1

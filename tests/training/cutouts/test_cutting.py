@@ -21,7 +21,7 @@ from training.__main__ import cli
 from training.cutouts import production, real_fields
 from training.cutouts.cutting import Plate, cut
 from training.cutouts.real_fields import Frame
-from training.cutouts.selection import Rule, chosen
+from training.cutouts.selection import Rule, select_rows
 
 HALF_KIDS = 40 * PIXEL_SCALE / 0.339
 
@@ -157,7 +157,7 @@ def test_extended_galaxies_dominate() -> None:
     random = np.random.default_rng(1)
     mag, radius = random.uniform(18, 25, 4000), np.where(random.random(4000) < 0.8, 0.4, 0.8)
     lens = random.random(4000) < 0.01
-    rows = chosen(Rule(), mag, radius, 0.7, lens, 0, np.random.default_rng(0))
+    rows = select_rows(Rule(), mag, radius, 0.7, lens, 0, np.random.default_rng(0))
     assert (radius[rows] < 0.45).mean() < 0.2
     assert set(np.flatnonzero(lens)) <= set(rows)
     kept = np.isin(np.arange(4000), rows)

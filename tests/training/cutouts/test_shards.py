@@ -101,11 +101,11 @@ def test_some_cutouts_show_a_random_spot(made: Path) -> None:
 def test_a_changed_byte_is_noticed(made: Path, tmp_path: Path) -> None:
     for name, content in contents(made).items():
         (tmp_path / name).write_bytes(content)
-    assert shards.damaged(tmp_path) == []
+    assert shards.damaged_files(tmp_path) == []
     with (tmp_path / "s1.npy").open("r+b") as stream:
         stream.seek(5000)
         stream.write(b"\x07")
-    assert shards.damaged(tmp_path) == ["s1.npy"]
+    assert shards.damaged_files(tmp_path) == ["s1.npy"]
 
 
 def test_any_number_of_workers_gives_the_same_bytes(made: Path, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_larger_cutouts_show_the_same_objects_and_do_not_mix(made: Path, tmp_pat
     assert len(both) > 5
     for one, other in both:
         np.testing.assert_allclose(large[one, :, 12:92, 12:92], small[other], atol=1e-4)
-    with pytest.raises(ScannerError, match="another kind"):
+    with pytest.raises(ScannerError, match="pixel scale or window"):
         production.produce(tmp_path, TASKS, seed=0)
     assert json.loads((tmp_path / shards.MANIFEST).read_text())["window"] == 104
 
@@ -171,9 +171,9 @@ ABOUT = {"source": "x", "split": "train", "task": "t"}
 
 
 def test_a_shard_without_cutouts_is_a_shard(tmp_path: Path) -> None:
-    entry = shards.write(tmp_path, "none", [], ABOUT, window=104)
+    entry = shards.write_shard(tmp_path, "none", [], ABOUT, window=104)
     assert entry["rows"] == 0
-    assert shards.finished(tmp_path, "none", "t") == entry
+    assert shards.finished_entry(tmp_path, "none", "t") == entry
     assert np.load(tmp_path / "none.npy").shape == (0, 5, 104, 104)
 
 
@@ -192,11 +192,11 @@ def test_memory_is_that_of_a_part_not_of_the_shard(tmp_path: Path) -> None:
 
     def parts() -> Iterator[Shard]:
         for number in range(60):
-            yield Shard(np.full((16, 5, 80, 80), number, np.float32), shards.rows(16, frame=str(number)))
+            yield Shard(np.full((16, 5, 80, 80), number, np.float32), shards.make_table(16, frame=str(number)))
 
     tracemalloc.start()
     try:
-        entry = shards.write(tmp_path, "many", parts(), ABOUT)
+        entry = shards.write_shard(tmp_path, "many", parts(), ABOUT)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -75,7 +75,7 @@ def test_one_detection_is_the_lens_and_its_neighbours_are_pieces_of_it() -> None
         | {name: [19.0, 20.0, 21.0] for name in simulated.TRUE}
     )
     x = np.array([51.0, 48.0, 70.0, 200.0, 400.0])
-    label, values = simulated._known(truth, x, np.full(5, 50.0))
+    label, values = simulated._match_truth(truth, x, np.full(5, 50.0))
     assert label.tolist() == ["lens", FRAGMENT, FRAGMENT, "galaxy", ""]
     assert values["mag_r"][3] == 21
     assert np.isnan(values["mag_r"][4])

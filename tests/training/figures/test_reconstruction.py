@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from training.config import Config
+from training.cutouts.shards import VALIDATE
 from training.figures.reconstruction import GIVEN, bright, colours, complete, draw, reconstruct
-from training.loop.batches import CENTRED, VALIDATE, make_batch, open_cutouts
+from training.loop.batches import CENTRED, make_batch, open_cutouts
 from training.loop.pretrain import pretrain
 from training.model.mae import MaskedAutoencoder
 

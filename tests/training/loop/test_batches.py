@@ -12,7 +12,8 @@ import pytest
 
 from catalogs.errors import ScannerError
 from training.config import Augment, Config, Data
-from training.loop.batches import CENTRED, VALIDATE, make_batch, open_cutouts, sample, sample_keys
+from training.cutouts.shards import VALIDATE
+from training.loop.batches import CENTRED, make_batch, open_cutouts, sample, sample_keys
 
 
 def keys(n: int, epoch: int = 0) -> np.ndarray:

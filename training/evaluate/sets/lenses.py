@@ -69,6 +69,7 @@ def load_lenses(data: Path, side: int) -> LabelledWindows:
     lenses = [row for row in truth if row["tile"] == LENS_TILE and row["label"] == "lens"]
     with tempfile.TemporaryDirectory(prefix="tiles_dev_") as built:
         _build(folder / "build_tiles.py", built)
+        # Lenses of one tile, negatives of both; rows and cutouts keep the same order.
         wanted = [(LENS_TILE, lenses), *((tile, [r for r in negatives if r["tile"] == tile]) for tile in TILES)]
         flux = np.concatenate([_cut(Path(built), tile, rows, side) for tile, rows in wanted if rows])
     rows = [row for _, part in wanted for row in part]

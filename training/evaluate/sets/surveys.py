@@ -53,6 +53,7 @@ def load(data: Path, side: int) -> ThreeSurveys:
     images = [*(_survey(data / FOLDER, name) for name in SURVEYS), *_others(data)]
     flux = np.concatenate([_window(image, frame) for image in images])
     magnitude = magnitudes(flux[:, BANDS.index("r")])
+    # All objects get the mean brightness of the galaxy in the three surveys.
     brighter = 10 ** (0.4 * (magnitude - magnitude[: len(SURVEYS)].mean()))
     brighter[: len(SURVEYS)] = 1
     return ThreeSurveys(flux * brighter.astype(np.float32)[:, None, None, None])
@@ -60,6 +61,7 @@ def load(data: Path, side: int) -> ThreeSurveys:
 
 def _window(images: TileImages, frame: WindowFrame) -> Flux:
     r = np.nan_to_num(images.flux[BANDS.index("r")])
+    # The nucleus is the brightest pixel near the middle.
     middle = np.array(r.shape) // 2
     part = r[middle[0] - SEARCHED : middle[0] + SEARCHED + 1, middle[1] - SEARCHED : middle[1] + SEARCHED + 1]
     y, x = (np.array(np.unravel_index(part.argmax(), part.shape)) + middle - SEARCHED).astype(np.float64)

@@ -30,18 +30,18 @@ def places(hits: Bools) -> Places:
 
 
 def ranked(score: Floats, is_lens: Bools) -> Bools:
-    """``is_lens`` by falling score. Of equal scores the later object comes first: lenses are stored first."""
+    """Sort ``is_lens`` by falling score; of equal scores the later comes first, since lenses are stored first."""
     return np.asarray(is_lens[::-1][np.argsort(-score[::-1], kind="stable")])
 
 
 def leave_one_out(similarity: Floats, is_lens: Bools) -> list[Bools]:
-    """Hits of every lens as query against all other objects; ``similarity`` [N, N]."""
+    """Rank all other objects for each lens as query; ``similarity`` is [N, N]."""
     everyone = np.arange(len(is_lens))
     others = ((query, everyone != query) for query in np.flatnonzero(is_lens))
     return [ranked(similarity[query, rest], is_lens[rest]) for query, rest in others]
 
 
 def recall_curve(hits: Sequence[Bools], most: int = 500) -> Floats:
-    """Mean over queries of the recall among the first 1, 2, ..., ``most`` candidates: [most]."""
+    """Average the recall among the first 1, 2, ..., ``most`` candidates over queries: [most]."""
     curves = [np.cumsum(row)[:most] / row.sum() for row in hits]
     return np.asarray(np.mean(curves, axis=0), np.float64)

@@ -1,4 +1,4 @@
-"""What can be read out of vectors with few labels: linear models that are judged on objects they never saw."""
+"""Linear probes of embeddings, which are scored on objects that they were not fitted to."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sklearn.preprocessing import StandardScaler
 
 from training.evaluate.statistics.metrics import Bools, Floats
 
-STRENGTH = 0.1  # inverse weight of the L2 penalty, on standardised dimensions; fixed, never tuned to a model
+STRENGTH = 0.1  # inverse weight of the L2 penalty on standardised dimensions, the same for all models
 FOLDS, REPEATS = 5, 3
-PENALTIES = np.logspace(-1, 4, 6)  # of the ridge, chosen within the training folds
+PENALTIES = np.logspace(-1, 4, 6)  # of the ridge regression; chosen within the training folds
 
 Vectors = NDArray[np.floating]
 Groups = NDArray[np.integer]
 
 
 def scores(vectors: Vectors, label: NDArray[np.generic]) -> Floats:
-    """Out-of-fold decision values of a logistic probe: [N], or [N, C] for C > 2 labels in sorted order.
+    """Compute out-of-fold decision values of a logistic probe: [N], or [N, C] for C > 2 labels in sorted order.
 
-    The mean over ``REPEATS`` shuffled stratified splits into ``FOLDS``.
+    They are the mean over ``REPEATS`` shuffled stratified splits into ``FOLDS``.
     """
     splits = [StratifiedKFold(FOLDS, shuffle=True, random_state=seed) for seed in range(REPEATS)]
     found = [cross_val_predict(classifier(), vectors, label, cv=split, method="decision_function") for split in splits]
@@ -32,26 +32,26 @@ def scores(vectors: Vectors, label: NDArray[np.generic]) -> Floats:
 
 
 def grouped_scores(vectors: Vectors, label: Bools, groups: Groups) -> Floats:
-    """As ``scores``, but no object is judged by a probe that saw another of its group (its tile)."""
+    """Compute the same by folds of whole groups: no probe is fitted to objects of a tile that it scores."""
     cv = list(GroupKFold(min(FOLDS, len(np.unique(groups)))).split(vectors, label, groups))
     found = cross_val_predict(classifier(), vectors, label, cv=cv, method="decision_function")
     return np.asarray(found, np.float64)
 
 
 def predicted(vectors: Vectors, values: Floats, groups: Groups) -> Floats:
-    """Out-of-fold predictions [N] of a ridge regression, no tile in both parts."""
+    """Compute out-of-fold predictions [N] of a ridge regression by folds of whole groups."""
     cv = list(GroupKFold(min(FOLDS, len(np.unique(groups)))).split(vectors, values, groups))
     model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
     return np.asarray(cross_val_predict(model, vectors, values, cv=cv), np.float64)
 
 
 def learned(vectors: Vectors, seen: Bools) -> Floats:
-    """Scores [N] of known lenses against everything else, the lenses still to be found among it."""
+    """Score all objects [N] by a probe of the known lenses against everything else, which includes unknown lenses."""
     return np.asarray(classifier().fit(vectors, seen).decision_function(vectors), np.float64)
 
 
 def answers(score: Floats, labels: Sequence[str]) -> NDArray[np.str_]:
-    """The label that each row of ``scores`` votes for; ``labels`` sorted."""
+    """Choose the label of the highest score in each row of ``scores``; ``labels`` are sorted."""
     best = score.argmax(axis=1) if score.ndim == 2 else (score > 0).astype(np.intp)
     return np.asarray(labels)[best]
 

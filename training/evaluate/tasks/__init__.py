@@ -1,7 +1,7 @@
 """Evaluation tasks: functions that score the embeddings of one model.
 
-This list is all that the command line needs, so that its help loads no network; ``training.evaluate.run`` imports the
-task that is asked for.
+The command line only needs this list, so that its help loads no network; ``training.evaluate.run`` imports a task when
+it runs.
 """
 
 TASKS = {

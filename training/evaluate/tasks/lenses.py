@@ -55,6 +55,7 @@ def few_shot(sets: Sets, embeddings: Embeddings, known: int = KNOWN, draws: int 
     hits: dict[str, list[Bools]] = {"similar": [], "learned": []}
     random, lenses = np.random.default_rng(0), np.flatnonzero(windows.is_lens)
     for _ in range(draws):
+        # The examples are left out of the candidates: only the other lenses can be found.
         shown = np.isin(np.arange(len(windows)), random.choice(lenses, known, replace=False))
         for how, score in rankings(vectors, shown).items():
             hits[how].append(ranked(score[~shown], windows.is_lens[~shown]))

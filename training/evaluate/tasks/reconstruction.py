@@ -62,6 +62,7 @@ def relative_error(done: Reconstruction) -> Floats:
     true, filled = np.arcsinh(done.flux.astype(np.float64)), np.arcsinh(done.completed.astype(np.float64))
     valid = np.isfinite(true)
     hidden, visible = valid & done.masked, valid & ~done.masked
+    # The flat fill: the mean of visible pixels of each band, (N, B, 1, 1).
     shown = np.where(visible, true, 0).sum(axis=(2, 3), keepdims=True)
     flat = shown / np.maximum(visible.sum(axis=(2, 3), keepdims=True), 1)
     errors = [np.where(hidden, (true - guess) ** 2, 0).sum(axis=(1, 2, 3)) for guess in (filled, flat)]

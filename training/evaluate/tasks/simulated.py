@@ -38,6 +38,7 @@ def rare_lenses(sets: Sets, embeddings: Embeddings, known: int = KNOWN, draws: i
     random = np.random.default_rng(0)
     hits: dict[str, list[Bools]] = {"similar": [], "learned": []}
     for _ in range(draws):
+        # Known and hidden lenses first, then all other objects; the known ones are no candidates.
         drawn = random.choice(lenses, min(known + hidden, len(lenses)), replace=False)
         rows = np.concatenate([drawn, np.flatnonzero(others)])
         shown, is_lens = np.arange(len(rows)) < len(drawn) - hidden, np.arange(len(rows)) < len(drawn)

@@ -1,0 +1,153 @@
+"""Reading maps: their names, how each was made, and the objects on one as a table."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
+from catalogs.store import rows, tile_reader
+from catalogs.store.footers import SUFFIX, damaged
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+    from catalogs.store.tile_store import TileStore
+
+log = logging.getLogger(__name__)
+
+RECEIPT = "scanner.map"
+ID = "object_id"
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """A map: its ``method``, the seed and size of the sample it is fitted to, and which objects are on it."""
+
+    method: str
+    sample: int = 20_000
+    seed: int = 0
+    where: str = "is_primary"
+
+
+@dataclass(frozen=True)
+class MapRecord:
+    """``map.json``: the settings (``plan``), the ``digest`` of the fitted sample, and its number of objects."""
+
+    plan: MapSettings
+    model_sha256: str
+    digest: str
+    fitted: int
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """In a map's tile file: the fit it is of, the catalogue's tile file it lies beside, and its objects on the map."""
+
+    digest: str
+    size: int
+    mtime_ns: int
+    objects: int
+
+
+def map_folder(catalogue: TileStore, name: str) -> Path:
+    """Name the folder of a map."""
+    return catalogue.path / "maps" / name
+
+
+def axes(name: str) -> tuple[str, str]:
+    """Name the two columns of a map."""
+    return f"{name}_x", f"{name}_y"
+
+
+def tile_schema(name: str) -> pa.Schema:
+    """Columns of a map's tile files."""
+    metadata = {"description": f"Coordinate on the map {name}; distances mean little far from an object"}
+    coordinates = [pa.field(axis, pa.float32(), metadata=metadata) for axis in axes(name)]
+    return pa.schema([pa.field(ID, pa.int64(), nullable=False), *coordinates])
+
+
+def list_maps(catalogue: TileStore) -> list[str]:
+    """List the maps of a catalogue."""
+    return sorted(path.parent.name for path in (catalogue.path / "maps").glob("*/map.json"))
+
+
+def describe_map(catalogue: TileStore, name: str) -> MapRecord:
+    """Read ``map.json``.
+
+    Raises:
+        ScannerError: ``map.missing``, whose hint lists the maps of the catalogue.
+    """
+    try:
+        text = (map_folder(catalogue, name) / "map.json").read_text(encoding="utf-8")
+        return read_record(json.loads(text), MapRecord)
+    except (OSError, ValueError) as error:
+        hint = f"Maps: {', '.join(list_maps(catalogue)) or 'none yet'}. Make one with: scanner map --method umap"
+        raise ScannerError(ErrorCode.MAP_MISSING, f"{catalogue.path} has no map {name!r}.", hint) from error
+
+
+def read_receipt(path: Path) -> Receipt | None:
+    """Read the receipt of a map's tile file; None where there is none."""
+    try:
+        return read_record(json.loads(pq.read_metadata(path).metadata[RECEIPT.encode()]), Receipt)
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+        return None
+
+
+def read_map(
+    catalogue: TileStore,
+    name: str,
+    columns: Sequence[str] | None = None,
+    filter_text: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Table:
+    """Read the objects on a map: their coordinates, then ``columns`` of the catalogue.
+
+    Where more than ``limit`` objects are on it, about ``limit`` are drawn at random, and ``filter_text`` chooses among
+    these. A tile that is new or changed since the map was made is skipped with a warning.
+
+    Raises:
+        ScannerError: ``map.missing``, ``column.unknown``, ``where.*``.
+    """
+    record = describe_map(catalogue, name)
+    names = tile_reader.check_columns(columns, catalogue.schema)
+    chosen = rows.selection(catalogue, filter_text or record.plan.where, None)
+    snapshot = catalogue.snapshot().touching()
+    paths = [map_folder(catalogue, name) / "tiles" / f"{footer.tile}{SUFFIX}" for footer in snapshot.footers]
+    receipts = [read_receipt(path) for path in paths]
+    # Receipts hold the counts, so the share to draw is known before any row is read.
+    on_map = sum(receipt.objects for receipt in receipts if receipt)
+    share = 1.0 if limit is None else min(1.0, limit / max(on_map, 1))
+    fields = [catalogue.schema.field(column) for column in names if column != ID]
+    # Units and descriptions come from the fields of the catalogue and of the map.
+    schema = pa.schema([catalogue.schema.field(ID), *list(tile_schema(name))[1:], *fields])
+    rng = np.random.default_rng(seed)
+    parts = [schema.empty_table()]
+    for footer, path, receipt in zip(snapshot.footers, paths, receipts, strict=True):
+        if receipt is None or (receipt.size, receipt.mtime_ns) != (footer.size, footer.mtime_ns):
+            log.warning("Tile %s is not on the map %s yet. Skipped; run scanner map again.", footer.tile, name)
+            continue
+        try:
+            coordinates = pq.read_table(path, partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            raise damaged(path, error) from error
+        for part in rows.tile_groups(snapshot, footer, [ID, *(field.name for field in fields)], chosen):
+            # Row numbers in the tile's file are those of the map's file beside it.
+            numbers = part.column(tile_reader.ROW).to_numpy()
+            drawn = rng.random(len(numbers)) < share
+            drawn &= np.isfinite(coordinates.column(axes(name)[0]).to_numpy()[numbers])
+            part, numbers = part.filter(pa.array(drawn)), numbers[drawn]
+            for axis in axes(name):
+                part = part.append_column(coordinates.schema.field(axis), coordinates.column(axis).take(numbers))
+            parts.append(part.select(schema.names).cast(schema))
+    return tile_reader.to_astropy(pa.concat_tables(parts))

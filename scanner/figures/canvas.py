@@ -1,0 +1,32 @@
+"""Figures by matplotlib, without a display. It is an extra, so it is imported when the first figure is drawn."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from catalogs.atomic import replacing
+from catalogs.errors import ErrorCode, ScannerError
+
+
+def open_figure(panels: int, width: float, height: float, dpi: int = 110) -> tuple[Any, list[Any]]:
+    """Make a figure of ``panels`` in a row, each ``width`` by ``height`` inches; returns the figure and its panels.
+
+    Raises:
+        ScannerError: ``map.not_installed``.
+    """
+    try:
+        figures = importlib.import_module("matplotlib.figure")
+        importlib.import_module("matplotlib.backends.backend_agg")
+    except ImportError as error:
+        hint = "pip install 'unions-scanner[maps]'"
+        raise ScannerError(ErrorCode.MAP_NOT_INSTALLED, "matplotlib is not installed.", hint) from error
+    figure = figures.Figure(figsize=(width * panels, height), dpi=dpi, layout="constrained")
+    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write the figure as PNG, whole or not at all."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=figure.dpi)
