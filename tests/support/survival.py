@@ -43,6 +43,8 @@ class PointOfDeath:
     limit: int = 0
 
     def __str__(self) -> str:
+        if not self.limit and not self.event:
+            return "full disk"
         name = signal.Signals(self.number).name if self.number else "error"
         return f"{name} at {self.limit} bytes" if self.limit else f"{name} at {self.event} {self.of} {self.nth}"
 
@@ -294,7 +296,7 @@ def run(job: str) -> NoReturn:
         os.dup2(os.open(files.with_suffix(suffix), os.O_WRONLY | os.O_CREAT), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     PointOfDeath(**asked["point"]).arm(files.with_suffix(".json"))
-    exec(asked["program"])
+    exec(asked["program"], {})
     sys.argv = ["scanner", *asked["command"]]
     if sys.argv[1] == "write-tiles":
         _write_tiles(Path(sys.argv[2]), int(sys.argv[3]))

@@ -74,7 +74,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(6):
         ra, dec = (359 + 0.5 * number + rng.uniform(0, 0.5, 500)) % 360, 30 + rng.uniform(0, 0.5, 500)
         catalogue_rows.write(made, f"10{number}.240", catalogue_rows.make(100 + number, ra, dec))
-    assert len(index.build(made, index.Options(shard_rows=SHARD_ROWS)).built) == 3
+    assert len(index.build_index(made, index.IndexOptions(shard_rows=SHARD_ROWS)).built) == 3
     for number, count in ((102, 450), (300, 900)):
         ra = np.linspace(0, 0.4, count)
         catalogue_rows.write(made, f"{number}.240", catalogue_rows.make(number, ra, 30 + ra))
@@ -93,7 +93,11 @@ def commands(scan: list[object], catalogue: Path) -> dict[str, Command]:
     }
     made["write tiles"] = Command(lambda at: ["write-tiles", at / "out", 6], tiles, tiles)
     made["index"] = Command(
-        lambda at: [*indexed, at / "out"], "out/index/shard-*", between="*/shard-*.json", start=catalogue
+        lambda at: [*indexed, at / "out"],
+        "out/index/shard-*",
+        "out/index/shard-0000[02]-*",
+        between="*/shard-*.json",
+        start=catalogue,
     )
     made["publish"] = Command(
         lambda at: ["publish", at / "archive", *published],
