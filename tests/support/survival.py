@@ -1,12 +1,13 @@
 """Commands that end at a chosen point, and what they leave.
 
-Each command runs in a process forked from one that has imported everything (``python -m tests.support.survival``), so
-that a run that is killed costs no start.
+Each command runs in a process forked from one that has imported everything (``python -m tests.support.survival
+MODULE...``), so that a run that is killed costs no start.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import json
 import os
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from typing import Any, NoReturn
 from tests.support.waiting import until
 
 REPOSITORY = Path(__file__).parents[2]
-PRELOADED = ("catalogs.hats", "catalogs.index.build", "catalogs.maps.build", "scanner.scan.run")
+PRELOADED = ("catalogs.hats", "catalogs.index.build", "catalogs.maps.build", "scanner.scan.run", "onnxruntime")
 OUTPUT_FULL, INTERRUPTED = 1, 130
 
 
@@ -95,54 +96,46 @@ class Done:
 
 
 class Nursery:
-    """The process that forks commands, seen from a test; their output goes to files in ``folder``."""
+    """Two processes that fork commands, seen from a test: one has imported everything, the other nothing.
 
-    def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
+    The output of the commands goes to files in ``folder``.
+    """
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._folder, self._number = folder, itertools.count()
-        self._environment = {**os.environ, **(environment or {})}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=REPOSITORY,
-            env=self._environment,
+        self._ready, self._bare = (
+            subprocess.Popen(
+                [sys.executable, "-m", __name__, *modules],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=REPOSITORY,
+                env={**os.environ, **environment},
+            )
+            for modules in (PRELOADED, ())
         )
-        self._files: dict[int, Path] = {}
-        self._fresh: dict[int, subprocess.Popen[bytes]] = {}
+        self._started: dict[int, tuple[subprocess.Popen[str], Path]] = {}
 
     def __enter__(self) -> Nursery:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        for process in (self._ready, self._bare):
+            process.communicate()
 
     def start(self, command: Sequence[object], point: PointOfDeath | None = None, program: str = "") -> int:
         """Start a command, after the Python ``program``; returns the id of its process."""
-        files = self._folder / str(next(self._number))
-        job = {
-            "command": [str(word) for word in command],
-            "point": asdict(point or PointOfDeath()),
-            "program": program,
-            "files": str(files),
-        }
-        if point is not None and point.event == "import":  # in a process that has imported nothing
-            code = "import sys; from tests.support.survival import run; run(sys.argv[1])"
-            arguments = [sys.executable, "-c", code, json.dumps(job)]
-            fresh = subprocess.Popen(arguments, cwd=REPOSITORY, env=self._environment)
-            self._fresh[fresh.pid] = fresh
-            pid = fresh.pid
-        else:
-            pid = self._ask({"start": json.dumps(job)})
-        self._files[pid] = files
+        point, files = point or PointOfDeath(), self._folder / str(next(self._number))
+        words = [str(word) for word in command]
+        process = self._bare if point.event == "import" else self._ready
+        pid = _ask(process, {"command": words, "point": asdict(point), "program": program, "files": str(files)})
+        self._started[pid] = process, files
         return pid
 
     def wait(self, pid: int) -> Done:
         """Wait for the end of a command."""
-        code = self._fresh.pop(pid).wait() if pid in self._fresh else self._ask({"wait": pid})
-        files = self._files.pop(pid)
+        process, files = self._started.pop(pid)
+        code = _ask(process, {"wait": pid})
         out, err, children = (files.with_suffix(suffix) for suffix in (".out", ".err", ".json"))
         known = tuple(json.loads(children.read_text())) if children.exists() else ()
         return Done(code, out.read_text(), err.read_text(), known)
@@ -151,12 +144,13 @@ class Nursery:
         """Start a command and wait for it."""
         return self.wait(self.start(command, point, program))
 
-    def _ask(self, question: dict[str, object]) -> int:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+
+def _ask(process: subprocess.Popen[str], question: dict[str, object]) -> int:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(question) + "\n")
+    process.stdin.flush()
+    return int(process.stdout.readline())
 
 
 @dataclass(frozen=True)
@@ -234,7 +228,12 @@ def descendants(pid: int) -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    return state(pid) not in "ZX"
+    """Whether it runs; one that ended and was not waited for does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return state(pid) not in "ZX" or not Path("/proc/self").exists()
 
 
 def state(pid: int) -> str:
@@ -243,25 +242,6 @@ def state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
     except OSError:
         return "X"
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    """A real file system of ``size`` bytes, mounted on ``folder``; None of it without root."""
-    import pytest
-
-    folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
-        pytest.skip("mounting a small file system takes root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def remount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
 
 def room(folder: Path) -> int:
@@ -274,92 +254,75 @@ def wait_until_stopped(pid: int) -> None:
     assert state(pid) == "T"
 
 
-def write_tiles(out: Path, count: int) -> None:
-    """Write tiles of 500 rows with the writer of a catalogue; those that are there stay."""
+def write_tiles(out: Path, count: int) -> int:
+    """Write tiles of 500 rows with the writer of a catalogue, those that are not there; returns an exit code."""
     import numpy as np
 
     import catalogs
-    from tests.support import catalogue_rows as rows
-
-    catalogue = catalogs.create(out, rows.RUN)
-    for number in range(count):
-        if not catalogue.done(f"{number}.1", rows.RUN.digest):
-            ra = np.linspace(number, number + 1, 500)
-            rows.write(catalogue, f"{number}.1", rows.make(number, ra, ra))
-
-
-def run(job: str) -> NoReturn:
-    """Run a job of the nursery in this process, to its exit."""
-    asked = json.loads(job)
-    files = Path(asked["files"])
-    for suffix, descriptor in ((".out", 1), (".err", 2)):
-        os.dup2(os.open(files.with_suffix(suffix), os.O_WRONLY | os.O_CREAT), descriptor)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    PointOfDeath(**asked["point"]).arm(files.with_suffix(".json"))
-    exec(asked["program"], {})
-    sys.argv = ["scanner", *asked["command"]]
-    if sys.argv[1] == "write-tiles":
-        _write_tiles(Path(sys.argv[2]), int(sys.argv[3]))
-    from scanner.cli import main
-
-    main()
-    sys.exit(0)
-
-
-def _write_tiles(out: Path, count: int) -> NoReturn:
-    """``write_tiles`` as a command: errors and signals become exit codes."""
     from catalogs.errors import ScannerError
     from scanner.system.signals import raise_on_termination
+    from tests.support import catalogue_rows as rows
 
     raise_on_termination()
     try:
-        write_tiles(out, count)
+        catalogue = catalogs.create(out, rows.RUN)
+        for number in range(count):
+            if not catalogue.done(f"{number}.1", rows.RUN.digest):
+                ra = np.linspace(number, number + 1, 500)
+                rows.write(catalogue, f"{number}.1", rows.make(number, ra, ra))
     except ScannerError as error:
-        sys.exit(error.report())
+        sys.stderr.write(error.report())
+        return OUTPUT_FULL
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted.\n")
-        sys.exit(INTERRUPTED)
-    sys.exit(0)
+        sys.stderr.write("Interrupted.")
+        return INTERRUPTED
+    return 0
 
 
-def _run_and_leave(job: str) -> NoReturn:
-    """Run a job, then all of the exit but the destructors of libraries, whose threads a forked process lacks."""
+def run(command: list[str], point: PointOfDeath, program: str, files: Path) -> NoReturn:
+    """Run a command in this process, with its output in ``files``.
+
+    Then follows all of an exit but the destructors of libraries, whose threads a forked process lacks.
+    """
     import atexit
     import traceback
 
-    code = 1
+    for descriptor, path in enumerate((Path(os.devnull), files.with_suffix(".out"), files.with_suffix(".err"))):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), descriptor)
+    point.arm(files.with_suffix(".json"))
+    code: object = 1
     try:
-        run(job)
-    except SystemExit as asked:
-        code = asked.code if isinstance(asked.code, int) else 1
-        if isinstance(asked.code, str):
-            sys.stderr.write(f"{asked.code}\n")
+        exec(program, {})
+        if command[0] == "write-tiles":
+            code = write_tiles(Path(command[1]), int(command[2]))
+        else:
+            from scanner.cli import main
+
+            main(command)
+    except SystemExit as end:
+        code = end.code
     except BaseException:  # noqa: BLE001  (the test reads it in stderr)
         traceback.print_exc()
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(code if isinstance(code, int) else 1)
 
 
-def main() -> None:
-    import importlib
-
-    from scanner.encoder import session
-
-    for module in PRELOADED:
-        importlib.import_module(module)
-    session.load()
+def fork_commands() -> None:
+    """Answer each line of stdin: fork a command, or wait for the end of one."""
     for line in sys.stdin:
         asked = json.loads(line)
         if "wait" in asked:
             answer = os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1])
         elif (answer := os.fork()) == 0:
-            _run_and_leave(asked["start"])
+            run(asked["command"], PointOfDeath(**asked["point"]), asked["program"], Path(asked["files"]))
         sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main()
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
+    fork_commands()

@@ -12,6 +12,7 @@ import pytest
 
 import catalogs
 from tests.support import small_tiles, survival
+from tests.support.small_disk import remount, small_disk
 from tests.support.survival import Nursery, PointOfDeath
 from tests.support.waiting import until
 from tests.survival.conftest import NAMES, READERS, Undisturbed
@@ -162,10 +163,10 @@ def test_a_clock_that_jumps_changes_nothing(
 
 def test_an_output_that_may_not_be_written(nursery: Nursery, scan: list[object], tmp_path: Path) -> None:
     """Refused before anything is computed, whether there is a catalogue already or not."""
-    with survival.small_disk(tmp_path / "disk", 10_000_000) as disk:
+    with small_disk(tmp_path / "disk", 10_000_000) as disk:
         assert nursery.run([*scan, "--out", disk / "out"]).code == 0
         before = contents(disk / "out")
-        survival.remount(disk, "ro")
+        remount(disk, "ro")
         for out in (disk / "other", disk / "out"):
             refused = nursery.run([*scan, "--out", out])
             assert refused.code == 1, refused.err

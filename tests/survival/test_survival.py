@@ -16,6 +16,7 @@ import pytest
 
 import catalogs
 from tests.support import catalogue_rows, survival
+from tests.support.small_disk import remount, small_disk
 from tests.support.survival import Command, Done, Nursery, PointOfDeath
 from tests.support.waiting import until
 from tests.survival.conftest import NAMES, READERS, Undisturbed
@@ -118,7 +119,7 @@ def test_the_same_command_again_finishes_what_an_end_left(
     command, whole = commands[name], undisturbed(name)
     if point is FULL_DISK:
         begins = survival.room(command.start) if command.start else 0
-        with survival.small_disk(tmp_path / "disk", begins + (whole.size - begins) * 6 // 10) as disk:
+        with small_disk(tmp_path / "disk", begins + (whole.size - begins) * 6 // 10) as disk:
             ended_and_finished(name, command, point, nursery, disk, whole)
     else:
         ended_and_finished(name, command, point, nursery, tmp_path / "at", whole)
@@ -133,7 +134,7 @@ def ended_and_finished(
     assert len(left) < len(whole.files) or point.of == "archive"
     if point is FULL_DISK:
         assert left or name in ("index", "map")  # whose first file is most of what they make
-        survival.remount(at, "size=64m")
+        remount(at, "size=64m")
     elif point.event == "os.rename" and name not in ("index", "map"):
         assert len(left) >= ((point.nth - 1) // 2 if name == "publish" else point.nth - 1)  # margins are noted first
     check_finished(name, command, nursery, at, whole)

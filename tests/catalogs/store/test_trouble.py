@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -14,34 +13,25 @@ import pytest
 import catalogs
 from catalogs import atomic
 from catalogs.errors import ScannerError
+from tests.support.small_disk import remount, small_disk
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, limits and locks of POSIX")
 
 
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A real file system of 256 kB, where this user may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk]).returncode:
-        pytest.skip("mounting a small file system takes root")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
-
-
-def test_a_read_only_disk_says_so_and_can_still_be_asked(tiny_disk, run, make_rows, write_tile):
-    catalogue = catalogs.create(tiny_disk / "embeddings", run)
-    write_tile(catalogue, "1.1", make_rows(1, [10.0, 10.1], [20.0, 20.1]))
-    subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
-    for attempt in (
-        lambda: write_tile(catalogue, "2.1", make_rows(2, [1.0], [1.0])),
-        lambda: catalogs.create(tiny_disk / "other", run),
-        lambda: catalogue.record_failure("3.1", "tile.all_nan", "No band has data."),
-    ):
-        with pytest.raises(ScannerError) as refused:
-            attempt()
-        assert refused.value.code == "output.read_only"
-    assert len(catalogs.open(tiny_disk / "embeddings").cone(10.0, 20.0, 60)) == 1
+def test_a_read_only_disk_says_so_and_can_still_be_asked(tmp_path, run, make_rows, write_tile):
+    with small_disk(tmp_path / "disk", 256_000) as disk:
+        catalogue = catalogs.create(disk / "embeddings", run)
+        write_tile(catalogue, "1.1", make_rows(1, [10.0, 10.1], [20.0, 20.1]))
+        remount(disk, "ro")
+        for attempt in (
+            lambda: write_tile(catalogue, "2.1", make_rows(2, [1.0], [1.0])),
+            lambda: catalogs.create(disk / "other", run),
+            lambda: catalogue.record_failure("3.1", "tile.all_nan", "No band has data."),
+        ):
+            with pytest.raises(ScannerError) as refused:
+                attempt()
+            assert refused.value.code == "output.read_only"
+        assert len(catalogs.open(disk / "embeddings").cone(10.0, 20.0, 60)) == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EDQUOT, "output.full"), (errno.EACCES, "output.read_only")])
