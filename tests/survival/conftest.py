@@ -13,7 +13,6 @@ import pytest
 
 import catalogs
 from catalogs.index import build as index
-from catalogs.search import candidates
 from tests.support import catalogue_rows, small_tiles, survival, tiny_encoder
 from tests.support.survival import Command, Nursery
 
@@ -65,10 +64,8 @@ def scan(folder: Path, model: Path) -> list[object]:
     return [*words, "--format", "json"]
 
 
-@pytest.fixture(scope="session")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a catalogue of six tiles whose index, of three shards, is older than one tile and lacks another."""
-    folder = tmp_path_factory.mktemp("catalogue")
+def make_catalogue(folder: Path) -> Path:
+    """Make a catalogue of six tiles whose index, of three shards, is older than one tile and lacks another."""
     made = catalogs.create(folder / "out", catalogue_rows.RUN)
     rng = np.random.default_rng(7)
     for number in range(6):
@@ -82,7 +79,8 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def commands(scan: list[object], catalogue: Path) -> dict[str, Command]:
+def commands(scan: list[object], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Command]:
+    catalogue = make_catalogue(tmp_path_factory.mktemp("catalogue"))
     tiles = "out/tiles/*.parquet"
     indexed = ["index", "--shard-rows", SHARD_ROWS, "--catalog"]
     published = ["--catalog", catalogue / "out", "--rows-per-file", 450]
@@ -129,10 +127,3 @@ def undisturbed(
         return made[name]
 
     return make
-
-
-@pytest.fixture
-def by_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searches go through the index, however small it is."""
-    monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
-    monkeypatch.setattr(candidates, "FEW_ROWS", 0)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import catalogs
+from catalogs.search import candidates
 from tests.support import catalogue_rows, survival
 from tests.support.small_disk import remount, small_disk
 from tests.support.survival import Command, Done, Nursery, PointOfDeath
@@ -29,6 +30,13 @@ LIMITS = {"scan": 6_000, "write tiles": 20_000, "index": 30_000, "publish": 40_0
 """Bytes that the files of a command outgrow; a reader's shared memory is no file of the output."""
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see the processes")
+
+
+@pytest.fixture
+def by_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches go through the index, however small it is."""
+    monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
+    monkeypatch.setattr(candidates, "FEW_ROWS", 0)
 
 
 def cases() -> Iterator[tuple[str, PointOfDeath]]:
