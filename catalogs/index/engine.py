@@ -60,14 +60,15 @@ def find_engine(name: str) -> Engine:
     Raises:
         ScannerError: ``index.bad_engine``.
     """
-    if name not in ENGINES:
-        message = f"There is no index engine {name!r}."
-        raise ScannerError(ErrorCode.INDEX_BAD_ENGINE, message, f"Give one of {', '.join(ENGINES)}.")
     # Imported here: each engine loads its package, and Faiss is an extra.
-    if name == "annoy":
-        from catalogs.index import annoy_engine
+    match name:
+        case "annoy":
+            from catalogs.index import annoy_engine
 
-        return cast(Engine, annoy_engine)
-    from catalogs.index import faiss_engine
+            return cast(Engine, annoy_engine)
+        case "faiss":
+            from catalogs.index import faiss_engine
 
-    return cast(Engine, faiss_engine)
+            return cast(Engine, faiss_engine)
+    message = f"There is no index engine {name!r}."
+    raise ScannerError(ErrorCode.INDEX_BAD_ENGINE, message, f"Give one of {', '.join(ENGINES)}.")

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.ranking import Method, scorers
-from catalogs.ranking.scorers import Scorer
+from catalogs.ranking import Method, methods
+from catalogs.ranking.methods import Scorer
 from catalogs.search.examples import Examples
 from catalogs.store.vectors import Vectors
 
@@ -40,7 +40,7 @@ class Calibration:
 
     def probability(self, scores: NDArray[np.floating], prevalence: float) -> NDArray[np.float64]:
         """Compute the probability [N] of being like the examples, if a share ``prevalence`` of the objects is."""
-        return scorers.to_probability(self.odds(scores, prevalence))
+        return methods.to_probability(self.odds(scores, prevalence))
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def calibrate(method: Method, like: Examples, unlike: Vectors, ordinary: Vectors
     like_scores, ordinary_scores = np.empty(len(like.vectors)), np.empty(len(ordinary))
     for fold in range(count):
         rest = like.vectors[of_example != fold], unlike, ordinary[of_ordinary != fold]
-        scorer = scorers.fit_scorer(method, *rest)
+        scorer = methods.fit_scorer(method, *rest)
         like_scores[of_example == fold] = scorer(like.vectors[of_example == fold])
         ordinary_scores[of_ordinary == fold] = scorer(ordinary[of_ordinary == fold])
     return fit_curve(like_scores, ordinary_scores)
@@ -77,7 +77,7 @@ def fit_curve(like: NDArray[np.floating], ordinary: NDArray[np.floating]) -> Cal
     middle, width = scores.mean(), max(float(scores.std()), 1e-12)
     positive = np.arange(len(scores)) < len(like)
     share = np.where(positive, 0.5 / len(like), 0.5 / len(ordinary))
-    line = scorers.fit_logistic(((scores - middle) / width)[:, None], positive, share, PENALTY)
+    line = methods.fit_logistic(((scores - middle) / width)[:, None], positive, share, PENALTY)
     # In units of the scores. A falling curve means that they do not separate the kinds: the likelihood ratio is 1.
     slope = float(line.weights[0]) / width
     return Calibration(slope, line.offset - slope * middle) if slope > 0 else Calibration(0.0, 0.0)

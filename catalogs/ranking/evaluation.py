@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import Estimate
-from catalogs.ranking import METHODS, Method, measures, rank, scorers
+from catalogs.ranking import METHODS, Method, measures, methods, rank
 from catalogs.ranking.measures import Measure
 from catalogs.search import full_pass, random_sample
 from catalogs.search.examples import Examples
@@ -111,7 +111,7 @@ def evaluate(
     rankings = []
     for method in settings.methods:
         for split in splits:
-            scorer = scorers.fit_scorer(method, split.like.vectors, ordinary[:0], ordinary)
+            scorer = methods.fit_scorer(method, split.like.vectors, ordinary[:0], ordinary)
             rankings.append(_Ranking(method, partial(Block.scored, scores=scorer), scorer(split.targets)))
     if like is None:
         magnitudes = _read_magnitudes(snapshot, lenses)

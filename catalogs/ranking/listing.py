@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalogs.ranking import scorers
+from catalogs.ranking import methods
 from catalogs.ranking.feedback import COLUMN, Feedback
 from catalogs.search import full_pass
 from catalogs.search.examples import Examples
@@ -64,7 +64,7 @@ class ListBuilder:
         similarity, which, computed = np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.float32)
         for here, table in full_pass.take_rows(snapshot, hits, schema.names):
             unit = vectors.unit(vectors.from_arrow(table.column(EMBEDDING)))
-            similarity[here], which[here] = scorers.find_nearest(unit, self.like.vectors)
+            similarity[here], which[here] = methods.find_nearest(unit, self.like.vectors)
             computed[here] = fitted.scorer(unit)
             parts.append(table.cast(schema).drop_columns([EMBEDDING]))
             places.append(here)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.ranking import AUTO, METHODS, NEXT, Method, Next, calibration, scorers
+from catalogs.ranking import AUTO, METHODS, NEXT, Method, Next, calibration, methods
 from catalogs.ranking.calibration import CalibratedScorer
 from catalogs.ranking.feedback import Feedback
 from catalogs.ranking.listing import ListBuilder
@@ -127,7 +127,7 @@ def _combine(like: Examples, unlike: Examples | None, feedback: Feedback) -> tup
 
 def _fit(snapshot: Snapshot, like: Examples, unlike: Examples, chosen: Selection, ranking: Ranking) -> CalibratedScorer:
     """Fit a scorer to the examples, against a sample of the catalogue, and calibrate it."""
-    method = scorers.choose_method(len(like)) if ranking.method == AUTO else ranking.method
+    method = methods.choose_method(len(like)) if ranking.method == AUTO else ranking.method
     sample = random_sample.draw(snapshot, chosen, SAMPLE, ranking.seed)
     # Examples and their pieces must not count as ordinary objects.
     ordinary = sample[~(like.near(sample.ra, sample.dec) | unlike.near(sample.ra, sample.dec))].vectors
@@ -135,7 +135,7 @@ def _fit(snapshot: Snapshot, like: Examples, unlike: Examples, chosen: Selection
         message = "There are no other primary objects to compare examples with."
         hint = "Rank with --method nearest, or loosen --where."
         raise ScannerError(ErrorCode.RANK_NO_ORDINARY, message, hint)
-    scorer = scorers.fit_scorer(method, like.vectors, unlike.vectors, ordinary)
+    scorer = methods.fit_scorer(method, like.vectors, unlike.vectors, ordinary)
     curve = calibration.calibrate(method, like, unlike.vectors, ordinary, ranking.seed)
     counts = len(like), len(unlike), len(ordinary)
     log.info("Scored by %s: %d examples, %d counterexamples, %d ordinary objects", method, *counts)
@@ -185,7 +185,7 @@ def choose_diverse(pool: Vectors, others: Vectors, count: int) -> NDArray[np.int
     Source: Gonzalez (1985), Theoretical Computer Science 38, 293.
     """
     # Largest cosine [N] of each row with anything chosen so far.
-    closest = scorers.find_nearest(pool, others)[0]
+    closest = methods.find_nearest(pool, others)[0]
     rows: list[int] = []
     for _ in range(min(count, len(pool))):
         rows.append(int(closest.argmin()))

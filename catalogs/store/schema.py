@@ -1,4 +1,7 @@
-"""The columns of a catalogue: names, types, units, UCDs and descriptions."""
+"""The columns of a catalogue: names, types, units, UCDs and descriptions.
+
+The scan fills them: shape and photometry in ``scanner.sources.sources``, the embedding in ``scanner.scan.tile_rows``.
+"""
 
 from __future__ import annotations
 

@@ -140,6 +140,10 @@ class TileStore:
         """
         return footers.read(self.tile_path(tile)).rows
 
+    def footers(self, near: Circle | None = None) -> list[Footer]:
+        """List what the tiles' footers say, sorted by tile; only those whose rows may lie in ``near``."""
+        return [f for f in self._footers.all() if near is None or (f.circle is not None and f.circle.touches(near))]
+
     def snapshot(self) -> Snapshot:
         """List the tiles once, for all steps of a question. Damaged tiles are skipped with a warning."""
         current = self._footers.all()

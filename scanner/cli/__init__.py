@@ -15,6 +15,7 @@ from scanner import __version__
 from scanner.system.signals import raise_on_termination
 
 BAD_SETUP, INTERRUPTED = 1, 130
+# Module and function of each command, imported only when the command is run.
 COMMANDS = {
     "scan-tiles": "scan_tiles:scan_tiles",
     "index": "index:index",
@@ -47,8 +48,10 @@ class Commands(click.Group):
         return command
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        # Batch systems end a job by SIGTERM, which then stops a scan as Ctrl-C does.
         raise_on_termination()
         try:
+            # In standalone mode click would handle errors itself and drop the exit code that a command returns.
             outcome = super().main(args, *rest, **{**options, "standalone_mode": False})
         except click.ClickException as error:
             error.show()

@@ -56,8 +56,10 @@ def _run(ctx: click.Context, arguments: tuple[str, ...]) -> None:
     group = ctx.find_root().command
     assert isinstance(group, click.Group)
     name, rest = arguments[0], list(arguments[1:])
+    # The words are parsed as those of a shell are, so that the printed command does the same.
     command = group.get_command(ctx, name)
     assert command is not None
     with command.make_context(name, rest, parent=ctx.find_root()) as inner:
+        # A step that fails ends the demo with its own exit code.
         if code := command.invoke(inner):
             ctx.exit(code)

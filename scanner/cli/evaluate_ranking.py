@@ -11,7 +11,7 @@ import click
 
 from catalogs.ranking import METHODS
 from catalogs.render import FACT_FORMATS
-from scanner.cli.options import catalog_option, encoder_options, image_options
+from scanner.cli.options import catalog_option, encoder_options, format_option, image_options
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -52,7 +52,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for ranking.json and (with matplotlib) curve.png.",
 )
-@click.option("-f", "--format", "fmt", type=click.Choice(FACT_FORMATS), default="table", show_default=True)
+@format_option(FACT_FORMATS)
 def evaluate_ranking(
     catalog: Path,
     truth: Path,
@@ -103,6 +103,7 @@ def evaluate_ranking(
     click.echo("\n".join(describe_examples(truth, lenses)), err=True)
     by_examples = read(like, builder, augment) if like else None
     if augment and not like:
+        # Without --like each draw takes its examples from these lenses.
         lenses = augment_examples(lenses, builder)
     settings = EvaluationSettings(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]
     evaluation = evaluate(catalogue, lenses, settings, by_examples)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from catalogs.index import ENGINES
-from scanner.cli.options import ShareType, catalog_option, report_format_option
+from catalogs.render import REPORT_FORMATS
+from scanner.cli.options import ShareType, catalog_option, format_option
 
 if TYPE_CHECKING:
     from catalogs.index.build import IndexReport
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     help="Check every byte of the index and rebuild damaged shards; then measure recall against exact search, and "
     "the time of a query.",
 )
-@report_format_option
+@format_option(REPORT_FORMATS)
 def index(
     catalog: Path,
     engine: str | None,
@@ -79,6 +80,7 @@ def index(
     if shard and target_recall:
         raise click.UsageError("--target-recall is measured on the whole index: give it without --shard.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    # The time in the report is that of the index; imports and --verify are left out.
     began = time.perf_counter()
     catalogue = catalogs.open(catalog)
     options = IndexOptions(
@@ -87,6 +89,7 @@ def index(
         trees=trees,
         target=target_recall,
         shard_rows=shard_rows or SHARD_ROWS,
+        # The cores that a batch system or container grants, which may be fewer than the machine has.
         jobs=jobs or usable_cores(),
         share=(shard.number, shard.count) if shard else None,
         all_bytes=verify,
@@ -112,6 +115,7 @@ def _report_text(report: IndexReport, seconds: float) -> str:
 
 def _recall_text(verified: Verified) -> str:
     settings = verified.recipe
+    # Only annoy builds trees.
     trees = f"{settings.trees} trees, " if settings.engine == "annoy" else ""
     lines = [
         f"{settings.engine}, {settings.dims} dimensions, {trees}effort {settings.effort}; "

@@ -8,21 +8,13 @@ from pathlib import Path
 import click
 
 from catalogs.render import FACT_FORMATS
-from scanner.cli.options import catalog_option
+from scanner.cli.options import catalog_option, format_option
 
 
 @click.command()
 @catalog_option("--catalog", "Catalogue to describe.")
 @click.option("--model", metavar="NAME|FILE", help="Model to describe instead.")
-@click.option(
-    "-f",
-    "--format",
-    "fmt",
-    type=click.Choice(FACT_FORMATS),
-    default=FACT_FORMATS[0],
-    show_default=True,
-    help="Format of the output.",
-)
+@format_option(FACT_FORMATS)
 def info(catalog: Path, model: str | None, fmt: str) -> None:
     """Describe a catalogue, or a model.
 
@@ -44,7 +36,9 @@ def info(catalog: Path, model: str | None, fmt: str) -> None:
 
 def _text(value: object) -> str:
     if isinstance(value, list):
+        # Failures get a line each; words, such as bands, share a line.
         return "\n".join(map(str, value)) if value and isinstance(value[0], dict) else " ".join(map(str, value))
     if isinstance(value, dict):
         return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    # For Python a bool is an int, but it must not be formatted as a number.
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

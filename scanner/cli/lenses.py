@@ -69,6 +69,7 @@ def lenses(
         _write(text, output)
     else:
         emit(table, fmt, output)
+    # The count goes to stderr, since stdout may be the list of another command.
     click.echo(f"{len(table):,} lenses on {len(set(table['tile'].tolist())):,} tiles", err=True)
 
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from catalogs.maps import METHODS
-from scanner.cli.options import catalog_option, image_options, report_format_option
+from catalogs.render import REPORT_FORMATS
+from scanner.cli.options import catalog_option, format_option, image_options
 
 if TYPE_CHECKING:
     from catalogs.catalogue import Catalogue
     from scanner.windows.by_position import WindowReader
 
+# Most objects of a figure, drawn at random from a larger map.
 DRAWN = 100_000
 
 
@@ -46,7 +48,7 @@ DRAWN = 100_000
     "--cutouts", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the map with cutouts (needs --root)."
 )
 @image_options
-@report_format_option
+@format_option(REPORT_FORMATS)
 def map_(
     catalog: Path,
     method: str,
@@ -89,6 +91,7 @@ def map_(
             f"{report.placed:,} tiles placed, {report.kept:,} kept"
         )
     if figure or cutouts:
+        # The code for pixels is imported only where a figure is drawn.
         from scanner.windows.by_position import WindowReader
 
         reader = WindowReader.of_catalogue(catalogue, root, survey) if root else None

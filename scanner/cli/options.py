@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from catalogs.render import FORMATS, REPORT_FORMATS, render
+from catalogs.render import FORMATS, render
 from scanner.encoder.session import DEVICES
 
 if TYPE_CHECKING:
@@ -30,13 +30,15 @@ class SkyAngle(click.ParamType):  # type: ignore[type-arg]  # generic from click
         self.sexagesimal_unit = sexagesimal_unit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        # click may convert a value that is converted already.
         if isinstance(value, float):
             return value
         try:
             degrees = float(value)
         except ValueError:
             degrees = self._sexagesimal(value, param, ctx)
-        if not self.low <= degrees <= self.high:  # also refuses NaN
+        # Comparisons with NaN are false, so NaN is refused too.
+        if not self.low <= degrees <= self.high:
             self.fail(f"{value} is outside {self.low:g} to {self.high:g} degrees.", param, ctx)
         return degrees
 
@@ -70,6 +72,7 @@ class Region(click.ParamType):  # type: ignore[type-arg]
             radius = float(parts[2])
         except ValueError:
             radius = -1.0
+        # Half a circle is 648,000 arcsec.
         if not 0 <= radius <= 648_000:
             self.fail(f"{parts[2]!r} is not a radius in arcsec.", param, ctx)
         return RA.convert(parts[0], param, ctx), DEC.convert(parts[1], param, ctx), radius
@@ -89,6 +92,7 @@ class ShareType(click.ParamType):  # type: ignore[type-arg]
         from scanner.scan import share
 
         if value == share.AUTO:
+            # The batch system tells each job of an array its number and their count.
             return share.from_environment(os.environ)
         try:
             return share.parse(value)
@@ -132,35 +136,18 @@ def device_option(command: F) -> F:
     )
 
 
-def report_format_option(command: F) -> F:
-    """``--format`` of every command that reports what it did."""
+def format_option(formats: Sequence[str]) -> Callable[[F], F]:
+    """``--format`` of a command; the first of ``formats`` is the default."""
+    choice = click.Choice(formats)
     return click.option(
-        "-f",
-        "--format",
-        "fmt",
-        type=click.Choice(REPORT_FORMATS),
-        default=REPORT_FORMATS[0],
-        show_default=True,
-        help="Format of the report.",
-    )(command)
+        "-f", "--format", "fmt", type=choice, default=formats[0], show_default=True, help="Format of the output."
+    )
 
 
 def output_options(command: F) -> F:
     """``--format`` and ``--output`` of every command that lists rows."""
-    for option in (
-        click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write."),
-        click.option(
-            "-f",
-            "--format",
-            "fmt",
-            type=click.Choice(FORMATS),
-            default=FORMATS[0],
-            show_default=True,
-            help="Format of the output.",
-        ),
-    ):
-        command = option(command)
-    return command
+    output = click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+    return output(format_option(FORMATS)(command))
 
 
 def emit(table: Table, fmt: str, output: Path | None) -> None:
@@ -175,4 +162,5 @@ def emit(table: Table, fmt: str, output: Path | None) -> None:
     elif fmt == "fits" and sys.stdout.isatty():
         raise click.UsageError("FITS is binary: give a file with --output, or redirect stdout.")
     else:
+        # FITS is written byte for byte; text ends in a newline.
         click.echo(data, nl=fmt != "fits" and not data.endswith(b"\n"))

@@ -77,6 +77,7 @@ def outliers(
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
     table = list_outliers(catalogue, method=method, k=k, where=where, sample=sample, neighbour=neighbour, seed=seed)
+    # The list is written before images are read, so that an error in these does not lose it.
     emit(table, fmt, output)
     if gallery is not None and root is not None:
         from scanner.queries import answer_gallery

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from scanner.cli.options import catalog_option, report_format_option
+from catalogs.render import REPORT_FORMATS
+from scanner.cli.options import catalog_option, format_option
 
 
 @click.command()
@@ -33,7 +34,7 @@ from scanner.cli.options import catalog_option, report_format_option
     type=click.FloatRange(0, 60, min_open=True),
     help="Width of the margin around a pixel, in arcsec.",
 )
-@report_format_option
+@format_option(REPORT_FORMATS)
 def publish(
     out: Path,
     catalog: Path,
@@ -62,6 +63,7 @@ def publish(
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
     options = hats.Options(name or catalogue.info.survey, rows_per_file, margin, all_rows, where)
+    # A bar that moves would fill a log file.
     with Bar(unit="file") if sys.stderr.isatty() else Quiet() as bar:
         report = hats.publish(catalogue, out, options, bar.reached)
     if fmt == "json":

@@ -85,8 +85,10 @@ def query(
         raise click.UsageError("--ra and --dec go together.")
     if gallery and root is None:
         raise click.UsageError("--gallery needs --root, the folder of the images.")
+    # ra stands for dec too: they go together.
     if all(given in (None, ()) for given in (ra, name, object_id, positions, cutouts)):
         raise click.UsageError("Give --ra and --dec, --name, --id, --positions or --cutout.")
+    # Messages go to stderr, so that stdout holds nothing but the answers.
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     snapshot = catalogs.open(catalog).snapshot()
     builder = QueryBuilder(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)

@@ -117,6 +117,7 @@ def rank(
     builder = query.QueryBuilder(
         catalogue.snapshot(), radius=radius, root=root, survey=survey, model=model, device=device
     )
+    # The examples first, then the counterexamples if there are any.
     read: list[Examples] = []
     for path in filter(None, (like, unlike)):
         read.append(examples.read(path, builder, augment))
@@ -130,6 +131,7 @@ def rank(
         k=k,
         where=where,
         prevalence=prevalence,
+        # These are flagged in the list even if they are not among the examples.
         known=lenses.known(),
         hide_known=hide_known,
         next=judge,

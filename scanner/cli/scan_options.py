@@ -22,6 +22,7 @@ class BestOf(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
         from scanner.scan.best_rows import parse
 
         try:
+            # The library's error names the form; click adds the option's name.
             return parse(value)
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)

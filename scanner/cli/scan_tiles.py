@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scanner.cli.options import catalog_option, device_option, report_format_option
+from catalogs.render import REPORT_FORMATS
+from scanner.cli.options import catalog_option, device_option, format_option
 from scanner.cli.scan_options import keep_options, machine_options
 from scanner.encoder.contract import DEFAULT_MODEL, PRECISIONS
 from scanner.scan.options import DETECT, MEMORY, SOURCES, TIME_LIMIT
@@ -75,7 +76,7 @@ SOME_TILES_FAILED = 3
     help="Seconds to read a tile, after which its reading process is killed and replaced.",
 )
 @machine_options
-@report_format_option
+@format_option(REPORT_FORMATS)
 def scan_tiles(tiles: str, catalog: Path, fmt: str, **options: Any) -> int:
     """Find every object of every tile of a list, embed it, and store it in a catalogue.
 
@@ -99,8 +100,10 @@ def scan_tiles(tiles: str, catalog: Path, fmt: str, **options: Any) -> int:
 
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     try:
+        # The options have the names of the function's arguments.
         report = scanner.scan_tiles(tiles, catalog, **options, progress=True)
     except OptionsError as error:
+        # Options that do not go together are an error of usage, as if click had refused them.
         raise click.UsageError(str(error)) from error
     click.echo(json.dumps(report.to_dict()) if fmt == "json" else _summary(report, catalog))
     return SOME_TILES_FAILED if report.failed else 0

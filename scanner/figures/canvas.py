@@ -17,6 +17,7 @@ def open_figure(panels: int, width: float, height: float, dpi: int = 110) -> tup
         ScannerError: ``map.not_installed``.
     """
     try:
+        # Without ``pyplot``, which would choose a backend by the display and keep every figure open.
         figures = importlib.import_module("matplotlib.figure")
         importlib.import_module("matplotlib.backends.backend_agg")
     except ImportError as error:

@@ -22,6 +22,7 @@ def choose_triple(bands: Sequence[str], present: Sequence[bool]) -> tuple[int, i
     for names in TRIPLES:
         if set(names) <= set(there):
             return tuple(bands.index(name) for name in names)  # type: ignore[return-value]
+    # Without a triple: the reddest band, a middle one and the bluest.
     ordered = sorted(there, key=BLUE_TO_RED.find) or list(bands[:1])
     middle = ordered[len(ordered) // 2]
     return bands.index(ordered[-1]), bands.index(middle), bands.index(ordered[0])
@@ -52,4 +53,5 @@ def compose_rgb(flux: Flux, bands: Sequence[str]) -> Pixels:
 def _noise(channels: Flux) -> float:
     """Estimate the noise by the differences of neighbouring pixels, which a smooth galaxy hardly affects."""
     steps = np.diff(channels, axis=-1)
+    # 1.4826 turns the median into a standard deviation; a difference of two pixels has sqrt(2) times their noise.
     return float(np.median(np.abs(steps)) * 1.4826 / np.sqrt(2))

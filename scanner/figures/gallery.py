@@ -13,6 +13,7 @@ from catalogs.atomic import replacing
 from scanner.figures.composite import NO_DATA, Flux, compose_rgb
 
 COLUMNS = 8
+# Pixels: side of a cutout, gap between cutouts, and height of a caption.
 TILE, PAD, CAPTION = 160, 10, 40
 BACKGROUND, INK, FAINT, ACCENT = (18, 18, 22), (236, 236, 240), (150, 150, 160), (255, 196, 64)
 

@@ -102,7 +102,8 @@ class Mesh:
         side = MESH // down, MESH // across
         meshes = []
         for part in _rows_of_cells(data, variance, MESH):
-            height, width = (max(length - 2, 0) for length in part.shape)  # the filter has no outermost pixels
+            # The filter gives nothing for the outermost pixels.
+            height, width = (max(length - len(FILTER) + 1, 0) for length in part.shape)
             lines: Image = sum(weight * part[at : height + at : down] for at, weight in enumerate(FILTER))
             image: Image = sum(weight * lines[:, at : width + at : across] for at, weight in enumerate(FILTER))
             meshes.append(_measure(image, side))

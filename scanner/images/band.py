@@ -160,6 +160,7 @@ def read_band(source: BandFile | None, flux: Image) -> tuple[float, Image | None
 def _drop_zero_blocks(flux: Image) -> None:
     """Make zeros NaN in blocks of 3 x 3 or more: rounding in lossy compression makes single ones, which stay."""
     for rows in row_slices(len(flux)):
+        # A block of 3 x 3 may reach two rows beyond these.
         around = flux[max(rows.start - 2, 0) : rows.stop + 2]
         zero = around == 0
         if zero.any():
@@ -170,6 +171,7 @@ def _binary_opening(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Binary opening by 3 x 3; scipy's is far slower."""
     core = mask[:-2] & mask[1:-1] & mask[2:]
     core = core[:, :-2] & core[:, 1:-1] & core[:, 2:]
+    # Erosion has left [H - 2, W - 2]; padded by 2, the dilation ends at [H, W].
     core = np.pad(core, 2)
     wide = core[:, :-2] | core[:, 1:-1] | core[:, 2:]
     return np.asarray(wide[:-2] | wide[1:-1] | wide[2:])

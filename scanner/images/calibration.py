@@ -24,6 +24,7 @@ def calibrate(
     flux = np.empty(np.shape(counts), np.float32) if out is None else out
     with np.errstate(over="ignore", invalid="ignore"):
         np.multiply(counts, nanojansky_per_count(zero_point), out=flux, casting="unsafe")
+        # Comparisons with NaN are false, so NaN is not valid either.
         valid = np.abs(flux) < HUGE
     if zero_is_missing:
         valid &= flux != 0

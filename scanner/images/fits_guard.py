@@ -99,6 +99,7 @@ def _check_table(table: Any, limit: int) -> None:
         if column.element is None:
             continue
         size, (count, first) = _SIZES[column.element], column.descriptors()
+        # A division, so that a product of count and size cannot overflow.
         within = (count > 0) & (first >= 0) & (first <= heap) & (count <= (heap - first) // size)
         if not ((count == 0) | within).all():
             raise ValueError("it has parts outside of its data")

@@ -73,6 +73,7 @@ def nearest(position: Floats) -> Floats:
 
 def inside(shape: tuple[int, ...], x: Floats, y: Floats) -> NDArray[np.bool_]:
     """Which positions [N] fall on a pixel of an image [..., H, W]; NaN does not."""
+    # Centres of pixels are whole numbers, so a pixel reaches half a pixel to each side.
     rows, columns = shape[-2:]
     return np.asarray((x >= -0.5) & (x < columns - 0.5) & (y >= -0.5) & (y < rows - 0.5))
 

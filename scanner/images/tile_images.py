@@ -149,6 +149,7 @@ def region_around(survey: Survey, tile: Tile, ra: float, dec: float, radius: flo
         x, y = (float(p[0]) for p in sky_to_pixels(first.wcs, np.array([ra]), np.array([dec])))
     if not (-0.5 <= x < columns - 0.5 and -0.5 <= y < rows - 0.5):
         return None
+    # Input pixels from the position to the edges of the region.
     half = math.ceil(radius / first.pixel_scale) + 2
     return (
         slice(max(round(y) - half, 0), min(round(y) + half + 1, rows)),
@@ -197,6 +198,7 @@ def open_tile(
 
 def _is_known(variance: Image | None) -> bool:
     """Whether a variance has any value, in some of the rows or in all: a plane without one must not hide the image."""
+    # Every hundredth row often answers already, without a pass over all pixels.
     return variance is not None and bool((variance[::100] > 0).any() or (variance > 0).any())
 
 

@@ -26,6 +26,7 @@ def unchanged(survey: Survey, tile: Tile) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        # A file that was written meanwhile explains the error better than the error itself.
         _compare(tile, before, _state(survey, tile), error)
         raise
     _compare(tile, before, _state(survey, tile))
@@ -37,6 +38,7 @@ def _state(survey: Survey, tile: Tile) -> State:
         for path in files(survey.band(band), file):
             try:
                 status = path.stat()
+                # A file that was replaced by a rename has another inode, whatever its size and time.
                 state[path] = status.st_ino, status.st_size, status.st_mtime_ns
             except OSError:
                 state[path] = None

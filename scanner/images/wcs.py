@@ -36,6 +36,7 @@ def read_wcs(hdu: Any, path: Path) -> WCS:
         try:
             _check_numbers(hdu.header)
             wcs = WCS(hdu.header, naxis=2)
+            # Some WCS are read without complaint and fail only when they are used.
             centre = wcs.all_pix2world([[hdu.shape[1] / 2, hdu.shape[0] / 2]], 0)
         except Exception as error:  # wcslib raises many kinds for a bad header
             raise _no_wcs(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
@@ -78,6 +79,7 @@ def flat_wcs(shape: tuple[int, ...], pixel_scale: float) -> WCS:
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.crval = list(FLAT_CENTRE)
+    # FITS counts pixels from 1, so the middle of n pixels is (n + 1) / 2.
     wcs.wcs.crpix = [(columns + 1) / 2, (rows + 1) / 2]
     wcs.wcs.cdelt = [-pixel_scale / 3600, pixel_scale / 3600]
     return wcs

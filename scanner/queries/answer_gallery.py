@@ -35,6 +35,7 @@ def draw(queries: Sequence[Example | None], answers: Sequence[Table], windows: W
 def _row_cutout(row: Row, windows: WindowReader) -> Flux | None:
     """Read the cutout of a row of the answer; None, with a warning, where it has no pixels."""
     try:
+        # The row names its tile, so this works for a survey without a grid as well.
         return windows.of(str(row["tile"]), float(row["ra"]), float(row["dec"]))
     except ScannerError as error:
         log.warning("Object %s is not drawn: %s", row["object_id"], error.message)
@@ -42,6 +43,7 @@ def _row_cutout(row: Row, windows: WindowReader) -> Flux | None:
 
 
 def _query_cutout(query: Example, windows: WindowReader) -> Flux | None:
+    # A spot or cutout that was embedded now holds its pixels. Those of a catalogued object are read from a tile.
     if query.pixels is not None or query.ra is None or query.dec is None:
         return query.pixels
     try:
@@ -58,5 +60,6 @@ def _query_caption(query: Example) -> tuple[str, ...]:
 def _caption(row: Row) -> tuple[str, ...]:
     magnitude = float(row["mag_auto"])
     shown = f"  mag {magnitude:.1f}" if np.isfinite(magnitude) else ""
+    # A list of outliers has distances in place of similarities.
     value = row["similarity" if "similarity" in row.colnames else "distance"]
     return (f"{value:.3f}{shown}", f"{row['object_id']}")

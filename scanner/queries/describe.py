@@ -12,6 +12,7 @@ from scanner.encoder.encoder import Encoder
 
 def model(name_or_path: str) -> dict[str, Any]:
     """Describe a model file: its contract, digest and size in bytes."""
+    # A description needs no GPU, and works on any machine.
     with Encoder(name_or_path, device="cpu") as encoder:
         return {
             "model": str(encoder.path),
@@ -36,6 +37,7 @@ def catalogue(path: Path) -> dict[str, Any]:
         "created": info.created,
         "software": info.software,
         "tiles": len(tiles),
+        # Footers hold the numbers of rows, so no tile is read in full.
         "objects": sum(footer.rows for footer in opened.snapshot().footers),
         "objects_indexed": count_indexed_rows(opened),
         "bytes": sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()),

@@ -17,7 +17,8 @@ from scanner.queries.query import Position, QueryBuilder
 from scanner.sources import position_files
 from scanner.windows.orientations import ORIENTATIONS, orientations
 
-_AT_ONCE = 64  # cutouts embedded at a time, in eight orientations each
+# Cutouts that are embedded at a time, in eight orientations each.
+_AT_ONCE = 64
 _NO_SPOT = query.NO_CUTOUT | {ErrorCode.QUERY_NO_EMBEDDING, ErrorCode.MODEL_MISSING}
 
 
@@ -40,6 +41,7 @@ def read(path: Path, builder: QueryBuilder, augment: bool = False, label: str | 
             hint = f"Its labels are {', '.join(sorted(set(labels))[:20])}."
             raise ScannerError(ErrorCode.SOURCES_NO_LABEL, f"No row of {path} has the label {label!r}.", hint)
     ra, dec = [position.ra for position in positions], [position.dec for position in positions]
+    # A position's name is its row in the file, also where the label left rows out.
     names = [f"{path.name}:{position.name}" for position in positions]
     matched = match(builder.snapshot, ra, dec, builder.radius, names)
     if builder.has_images:
@@ -60,13 +62,16 @@ def augment_examples(some: Examples, builder: QueryBuilder) -> Examples:
         for number in range(start, min(start + _AT_ONCE, len(some))):
             ra, dec, tile = float(some.ra[number]), float(some.dec[number]), str(some.tile[number])
             try:
+                # A spot has no tile of its own: the first tile that covers it is read.
                 cutouts.append(windows.of(tile, ra, dec) if tile else windows.at(ra, dec))
             except ScannerError as error:
                 message = f"Example {some.name[number]} at {ra:.6f} {dec:+.6f} has no pixels: {error.message}"
                 hint = "Give the folder of its images with --root, or leave out --augment."
                 raise ScannerError(ErrorCode.RANK_NO_PIXELS, message, hint) from error
+        # Cutouts [8 n, B, S, S]: the eight orientations of an example follow each other.
         blocks.append(builder.encoder.embed(np.concatenate([orientations(cutout) for cutout in cutouts])))
     vectors = np.concatenate(blocks)
+    # The encoder gives NaN in place of a vector that is not usable; the other orientations stay.
     finite = np.isfinite(vectors).all(axis=1)
     return some.with_vectors(vectors[finite], np.repeat(np.arange(len(some)), ORIENTATIONS)[finite])
 
@@ -76,6 +81,7 @@ def _embed_unmatched(matched: Examples, builder: QueryBuilder) -> Examples:
     unmatched: list[Unmatched] = []
     joined = replace(matched, unmatched=())
     for one in matched.unmatched:
+        # Pixels do not help where the position itself is invalid.
         if one.code not in query.NOT_CATALOGUED:
             unmatched.append(one)
             continue
@@ -84,6 +90,7 @@ def _embed_unmatched(matched: Examples, builder: QueryBuilder) -> Examples:
             if not np.isfinite(spot.vector).all():
                 raise ScannerError(ErrorCode.QUERY_NO_EMBEDDING, f"The model gives no vector for {one.name}.")
         except ScannerError as error:
+            # These errors concern one position and leave the others usable; any other error ends the command.
             if error.code not in _NO_SPOT | {one.code}:
                 raise
             unmatched.append(replace(one, code=error.code))

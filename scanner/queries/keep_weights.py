@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.ranking import rank, scorers
+from catalogs.ranking import methods, rank
 from catalogs.search import random_sample
 from catalogs.search.matching import match
 from catalogs.store import rows
@@ -44,6 +44,7 @@ def by_pixels(best: int, like: Path, survey: Survey, encoder: Encoder, root: Pat
     windows = WindowReader(survey, WindowFrame(*encoder.contract.frame), root)
     cutouts: list[Flux] = []
     ordinary: list[Flux] = []
+    # Degrees. At this distance a cutout does not overlap that of the example.
     step = AWAY * encoder.contract.window * encoder.contract.pixel_scale / 3600
     for position in query.collect_positions(None, None, None, like):
         cutout = _read_cutout(windows, position)
@@ -60,6 +61,7 @@ def from_catalogue(best: int, like: Path, catalogue: Catalogue, model: Encoder |
     Raises:
         ScannerError: ``catalogue.other_model``, and the codes of ``by_pixels``.
     """
+    # The embeddings of two models cannot be compared, so weights of one are useless for the other.
     if catalogue.info.model_sha256 != model.sha256:
         raise ScannerError(
             ErrorCode.CATALOGUE_OTHER_MODEL,
@@ -70,6 +72,7 @@ def from_catalogue(best: int, like: Path, catalogue: Catalogue, model: Encoder |
     snapshot = catalogue.snapshot()
     examples = match(snapshot, [one.ra for one in positions], [one.dec for one in positions])
     sample = random_sample.draw(snapshot, rows.primary(catalogue, None), rank.SAMPLE)
+    # The sample may hold the examples and pieces of them, such as arcs, which are not ordinary.
     ordinary = sample[~examples.near(sample.ra, sample.dec)].vectors if len(examples) else sample.vectors
     return _learn(best, examples.vectors, ordinary, _digest(examples.vectors, ordinary))
 
@@ -83,7 +86,7 @@ def _learn(best: int, like: NDArray[np.float32], ordinary: NDArray[np.float32], 
             ErrorCode.RANK_NO_ORDINARY, "There is nothing to compare the examples with.", "Give --like-catalog."
         )
     log.info("Keeps the best %d rows of each tile, by %d examples against %d others", best, len(like), len(ordinary))
-    weights = scorers.fit_centroid(like, ordinary).weights
+    weights = methods.fit_centroid(like, ordinary).weights
     return Keep(best, tuple(weights.tolist()), digest)
 
 
@@ -93,6 +96,7 @@ def _digest(*groups: Iterable[NDArray[np.float32]]) -> str:
     for group in groups:
         for one in group:
             digest.update(one.tobytes())
+        # The separator makes the digest depend on the group that an array is in.
         digest.update(b"|")
     return digest.hexdigest()
 
@@ -104,6 +108,7 @@ def _read_cutout(windows: WindowReader, position: Position) -> Flux | None:
     except ScannerError as error:
         if error.code not in query.NO_CUTOUT:
             raise
+        # Positions of a ring have no name: the user did not give them.
         if position.name:
             log.warning("Example %s: %s", position.name, error.message)
         return None
@@ -114,11 +119,13 @@ def _ring(centre: Position, radius: float) -> Iterator[Position]:
     """Yield positions on a ring of this radius in degrees."""
     for turn in np.arange(AROUND) * (2 * math.pi / AROUND):
         dec = centre.dec + radius * math.sin(turn)
+        # A step in right ascension covers less of the sky by the cosine of the declination.
         yield Position((centre.ra + radius * math.cos(turn) / math.cos(math.radians(centre.dec))) % 360, dec)
 
 
 def _embed(encoder: Encoder, cutouts: list[Flux]) -> NDArray[np.float32]:
     """Embed cutouts as unit vectors [N, D]; those without a finite vector are dropped."""
+    # ``np.stack`` refuses an empty list; ``_learn`` reports the lack of examples.
     if not cutouts:
         return np.zeros((0, encoder.contract.embedding_dim), np.float32)
     vectors = encoder.embed(np.stack(cutouts))

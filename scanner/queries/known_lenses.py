@@ -20,7 +20,8 @@ from scanner.survey.survey import Survey
 if TYPE_CHECKING:
     from astropy.table import Table
 
-NEAR_AN_OBJECT = 30.0  # arcsec; a lens as near as this to an object of a tile is on that tile
+# Arcsec. A lens as near as this to an object of a tile is on that tile.
+NEAR_AN_OBJECT = 30.0
 
 
 def of_survey(
@@ -46,12 +47,14 @@ def of_survey(
         names = [unions_grid.tile_at(ra, dec) for ra, dec in zip(table["ra"], table["dec"], strict=True)]
     elif catalogue is not None:
         snapshot = catalogue.snapshot()
+        # Without a grid, the objects around a lens tell its tile.
         names = [_nearest_tile(snapshot, float(row["ra"]), float(row["dec"])) for row in table["ra", "dec"]]
     else:
         message = f"The tiles of {survey.name} follow no grid, so a position does not tell its tile."
         raise ScannerError(ErrorCode.SURVEY_NO_GRID, message, "Give a catalogue of its tiles with --catalog.")
     table.add_column(np.array(names, str), name="tile", index=1)
     table["tile"].description = "Tile that the position belongs to"
+    # A lens without an object nearby is on no tile of the catalogue.
     chosen = table["tile"] != ""
     for allowed in (catalogue.tiles() if catalogue else None, listed):
         if allowed is not None:
@@ -75,7 +78,9 @@ def listed_tiles(source: str | Path, survey: Survey) -> list[str]:
 def _nearest_tile(snapshot: Snapshot, ra: float, dec: float) -> str:
     """Return the tile of the nearest object within ``NEAR_AN_OBJECT``, '' if there is none; primary copies first."""
     region = rows.region(ra, dec, NEAR_AN_OBJECT)
+    # Most lenses are far from every tile, and the circles in the footers tell so without a read.
     if not snapshot.touching(region).footers:
         return ""
     objects = rows.cone(snapshot, ra, dec, NEAR_AN_OBJECT, ["tile", "is_primary"])
+    # Rows come nearest first, and argmax takes the first primary one, else the first of all.
     return str(objects["tile"][np.argmax(objects["is_primary"])]) if len(objects) else ""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scanner.windows.by_position import WindowReader
 
 Flux = npt.NDArray[np.float32]
+# Reasons for which the spot itself may be embedded instead.
 NOT_CATALOGUED = {ErrorCode.QUERY_NO_OBJECT, ErrorCode.QUERY_OUTSIDE_COVERAGE, ErrorCode.QUERY_NO_EMBEDDING}
 
 NO_CUTOUT = frozenset(
@@ -106,6 +107,7 @@ class QueryBuilder:
         # All positions are matched together, so that each tile is read once.
         names = [position.name for position in at]
         matches = match_each(self.snapshot, [one.ra for one in at], [one.dec for one in at], self.radius, names)
+        # Attempts run one by one, so that a failure of one leaves the others.
         attempts: list[Callable[[], Example]] = [
             *(partial(self._object_or_spot, position, match) for position, match in zip(at, matches, strict=True)),
             *(partial(match_one, self.snapshot, object_id=one) for one in object_ids),
@@ -117,6 +119,7 @@ class QueryBuilder:
                 examples.append(attempt())
             except ScannerError as error:
                 failures.append(error)
+        # The last error is raised where nothing gave an example, so it is not logged as well.
         for failure in failures if examples else failures[:-1]:
             log.warning("%s [%s]", failure.message, failure.code)
         if failures and not examples:
@@ -129,6 +132,7 @@ class QueryBuilder:
         error = unmatched_error(self.snapshot, match, self.radius)
         if match.code not in NOT_CATALOGUED or self._root is None:
             raise error
+        # The user learns that the query is not an object of the catalogue.
         log.info("%s Embedding the spot itself.", error.message)
         return self.spot(at)
 
@@ -185,6 +189,7 @@ class QueryBuilder:
 
             info = self.snapshot.catalogue.info
             try:
+                # A catalogue holds vectors of one precision, so the query is embedded in the same.
                 path = resolve(self._model, info.contract.get("precision", "fp32"))
             except ScannerError as error:
                 if self._model != info.model:
@@ -192,6 +197,7 @@ class QueryBuilder:
                 hint = f"The catalogue was made with the model {info.model}. Give the path of its file with --model."
                 raise ScannerError(error.code, error.message, hint) from error
             encoder = Encoder(path, device=self._device)
+            # The digest decides, since another file may have the model's name.
             if encoder.sha256 != info.model_sha256:
                 raise ScannerError(
                     ErrorCode.CATALOGUE_OTHER_MODEL,
@@ -245,6 +251,7 @@ def ask(
     """
     return neighbours.neighbours_of_many(
         snapshot,
+        # Vectors [Q, D], one row for each example.
         np.stack([example.vector for example in examples]),
         k,
         exclude=[neighbours.around(example) for example in examples],
@@ -261,6 +268,7 @@ def join_answers(examples: Sequence[Example], answers: Sequence[Table]) -> Table
         return answers[0]
     for example, answer in zip(examples, answers, strict=True):
         answer.add_column([example.name] * len(answer), name="query", index=0)
+    # The metadata count compared rows and differ between answers, which needs no warning.
     return vstack(list(answers), metadata_conflicts="silent")
 
 

@@ -34,6 +34,7 @@ def facts(
     estimates = {name: evaluation.estimates(measure, settings.seed) for name, measure in measures(sizes).items()}
     methods = list(evaluation.above)
     curve = evaluation.sizes()
+    # One estimate of the recall for each list length of the curve [N] and each method.
     shares = [evaluation.estimates(recall(int(size)), settings.seed) for size in curve]
     return {
         **about,
@@ -61,6 +62,7 @@ def table(report: dict[str, Any]) -> str:
 def write(report: dict[str, Any], folder: Path) -> None:
     """Write ``ranking.json`` and ``curve.png`` to ``folder``; without matplotlib, the first alone."""
     folder.mkdir(parents=True, exist_ok=True)
+    # The numbers are written first, since the curve needs matplotlib.
     write_json(folder / "ranking.json", report)
     looked = np.array(report["curve"]["objects_looked_at"], float)
     curves = [

@@ -1,4 +1,8 @@
-"""Detection of objects in one band, section by section, with sep (the Source Extractor library)."""
+"""Detection of objects in one band, section by section, with sep (the Source Extractor library).
+
+A change that gives other rows also raises ``scanner.sources.DETECTION_VERSION``. The detection filter is
+``scanner.images.background_mesh.FILTER``, since the background is measured through it too.
+"""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ class Layout:
     def files(self, values: templates.Fields, bases: Iterable[Path]) -> Mapping[str, Path]:
         """Path of each band's file that exists; earlier bases win, then earlier file names, then earlier layouts."""
         paths: dict[str, Path] = {}
+        # The root may also be the folder of a named file; each base is searched once.
         for base in dict.fromkeys(map(str, bases)):
             for band in self._survey.bands:
                 if band.name not in paths and (path := self._file(band, values, base)) is not None:
@@ -37,6 +38,7 @@ class Layout:
         """Folders from which a layout of the survey leads to ``path``, a file of ``band``; its own folder first."""
         yield path.parent
         for inner in self._inner(self._survey.band(band), values):
+            # A layout leads to the file if the path's folder ends as the layout's does; the rest is the base.
             parts = PurePosixPath(inner).parts
             if parts and path.parent.parts[-len(parts) :] == parts:
                 yield type(path)(*path.parent.parts[: -len(parts)])
@@ -71,12 +73,14 @@ class Layout:
     def _inner(self, band: Band, values: templates.Fields) -> Iterator[str]:
         """The folder of each layout below a base, for each of the band's own folders."""
         for layout in self._layouts:
+            # A layout without {folder} is the same for all folders of the band, so it counts once.
             for folder in band.folders if _FOLDER in layout else ("",):
                 yield templates.fill(layout, {**values, "folder": folder})
 
     def _listing(self, folder: str) -> frozenset[str]:
         if folder not in self._listings:
             try:
+                # One listing serves all tiles of the folder; a test for each file would be slow on a network disk.
                 self._listings[folder] = frozenset(entry.name for entry in os.scandir(folder))
             except OSError:
                 self._listings[folder] = frozenset()

@@ -24,6 +24,7 @@ AB_NANOJANSKY = 31.4
 Hdu = tuple[int | str, ...]
 """HDUs in which a plane may be, in order of preference: each an index, or a name (EXTNAME or EXTTYPE)."""
 
+# A band's name becomes part of column names, such as mag_r.
 _BAND_NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,15}")
 
 
@@ -146,6 +147,7 @@ def load(name_or_path: str | Path) -> Survey:
     """
     text = str(name_or_path)
     path = Path(text)
+    # Only names that end in .toml are paths, so no file of the working folder hides a built-in survey.
     if path.suffix != ".toml":
         path = SURVEYS / f"{text}.toml"
         if text not in builtin():
@@ -156,7 +158,8 @@ def load(name_or_path: str | Path) -> Survey:
         raise _missing(f"Survey file {text!r} cannot be read ({error}).") from error
     try:
         return _survey(read_record(_with_lists(tomllib.loads(content)), _SurveyTable))
-    except ValueError as error:  # TOML's own errors are among them
+    # TOML's own errors are ValueErrors too.
+    except ValueError as error:
         raise ScannerError(
             ErrorCode.SURVEY_BAD_FILE,
             f"{path}: {error}.",
@@ -198,6 +201,7 @@ class _SurveyTable:
     suffixes: tuple[str, ...] = ("", ".fz")
 
 
+# Keys of a survey file whose list may be written as a single value.
 _LISTS = {"ids", "layouts", "suffixes", "detection", "files", "folders", "hdu"}
 
 
@@ -218,7 +222,9 @@ def _survey(table: _SurveyTable) -> Survey:
         _check(name.isidentifier() and _is_kind(kind), f'fields.{name} must be "int" or a regular expression')
     _check_templates("tile", [table.tile], kinds)
     _check_templates("ids", table.ids, kinds)
+    # A layout has two more fields: the file's name and the band's folder.
     _check_templates("layouts", table.layouts, {**kinds, "file": "", "folder": ""})
+    # A field that the tile's name lacks would give several tiles one name.
     _check(all("{" + name in table.tile for name in kinds), "tile must hold every one of the fields")
     _check(all(layout.endswith("{file}") for layout in table.layouts), "layouts must end in {file}")
     _check(0 < table.pixel_scale < math.inf, "pixel_scale must be a positive number")
@@ -245,6 +251,7 @@ def _band(name: str, table: _BandTable, kinds: Mapping[str, str]) -> Band:
     key = f"bands.{name}"
     _check(bool(_BAND_NAME.fullmatch(name)), f"{key} must be letters and digits, a letter first")
     _check_templates(f"{key}.files", table.files, kinds)
+    # File names are matched without their folders, which the layouts give.
     is_name = bool(table.files) and "/" not in "".join(table.files)
     _check(is_name, f"{key}.files must be names of files, without folders")
     _check(-100 < table.zero_point < 100, f"{key}.zero_point must be an AB magnitude")
@@ -254,6 +261,7 @@ def _band(name: str, table: _BandTable, kinds: Mapping[str, str]) -> Band:
             _check_hdu(f"{key}.{kind}.hdu", plane.hdu)
             two = plane.beside is None or len(plane.beside) == 2
             _check(two, f"{key}.{kind}.beside must be two texts: what to replace in the image's name, and by what")
+            # The widest integer pixels of FITS have 64 bits.
             valid = all(0 <= bit < 64 for bit in plane.bits.values())
             _check(valid, f"{key}.{kind}.bits must be bit numbers from 0 to 63")
     return Band(
@@ -282,6 +290,7 @@ def _check_templates(key: str, values: Sequence[str], kinds: Mapping[str, str]) 
 
 
 def _check_hdu(key: str, hdu: Hdu) -> None:
+    # For Python a bool is an int, but it is not the number of an HDU.
     is_place = all(not isinstance(one, bool) and (one >= 0 if isinstance(one, int) else one != "") for one in hdu)
     _check(bool(hdu) and is_place, f"{key} must be HDUs: numbers from 0, or names")
 
@@ -289,6 +298,7 @@ def _check_hdu(key: str, hdu: Hdu) -> None:
 def _is_kind(kind: str) -> bool:
     """Whether a field's form is ``"int"`` or a regular expression without groups."""
     try:
+        # A template is read by groups named after its fields; a field must not add groups of its own.
         return kind == templates.INTEGER or re.compile(kind).groups == 0
     except re.error:
         return False

@@ -22,10 +22,12 @@ def check(template: str, kinds: Mapping[str, str]) -> None:
         ValueError: Its message names the field.
     """
     for _, name, spec, conversion in Formatter().parse(template):
+        # Text after the last field comes without a field.
         if name is None:
             continue
         if name not in kinds:
             raise ValueError(f"{{{name}}} is not one of {', '.join(sorted(kinds))}")
+        # Names are read back by their template, which rules out other formats, such as hexadecimal.
         allowed = _INTEGER_SPEC if kinds[name] == INTEGER else _TEXT_SPEC
         if conversion or not allowed.fullmatch(spec or ""):
             raise ValueError(f"{{{name}}} has a format other than {{{name}}}, {{{name}:03d}} or {{{name}:.3}}")
@@ -38,6 +40,7 @@ def fill(template: str, values: Fields) -> str:
 
 def read(template: str, kinds: Mapping[str, str], text: str) -> Fields | None:
     """Fields of ``text`` if all of it has the form of ``template``; widths are not enforced (7 reads as 007)."""
+    # A tuple, since the cache of patterns needs a hashable key.
     match = _pattern(template, tuple(kinds.items())).fullmatch(text)
     if match is None:
         return None
@@ -53,6 +56,7 @@ def _pattern(template: str, kinds: tuple[tuple[str, str], ...]) -> re.Pattern[st
     for literal, name, _, _ in Formatter().parse(template):
         parts.append(re.escape(literal))
         if name is not None:
+            # A field that occurs again must have the same value.
             parts.append(f"(?P={name})" if name in names else f"(?P<{name}>{forms[name]})")
             names.add(name)
     return re.compile("".join(parts))

@@ -31,8 +31,10 @@ def tile_number(name: str) -> int:
 
     A name of another form gets a number from its hash, below 2**40.
     """
+    # p and m are the signs of declinations, as in the brick 1238p245 of the Legacy Surveys.
     text = re.sub("(?<=[0-9])[pm](?=[0-9])", lambda sign: "01"[sign[0] == "p"], name)
     digits = re.sub("[._,+-]", "", text)
+    # With six more digits for the object, an id of up to 18 digits fits into 64 bits.
     if digits.isascii() and digits.isdigit() and len(digits) <= 12:
         return int(digits)
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=5).digest())

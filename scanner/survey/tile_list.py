@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 MAX_LENGTH = 4096
 """Characters of a line."""
 
+# A tile's name becomes the name of its file in the catalogue.
 _SAFE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._,+-]{0,63}")
 
 
@@ -47,6 +48,7 @@ def read_lines(source: str | Path) -> Lines:
     try:
         if str(source) == "-":
             return clean(sys.stdin)
+        # The encoding drops a byte-order mark. Only a line feed ends a line; ``clean`` strips carriage returns.
         with Path(source).open(encoding="utf-8-sig", newline="\n") as file:
             return clean(file)
     except FileNotFoundError as error:
@@ -66,8 +68,10 @@ def clean(lines: Iterable[str]) -> Lines:
     for number, raw in enumerate(lines, 1):
         if raw.lstrip().startswith("#"):
             continue
+        # A # within a word may be part of a path or a URL.
         text = raw.split(" #")[0].split("\t#")[0].strip(" \t\r\n")
         if text:
+            # Spaces in a path are part of it; the parts of an id may have any number between them.
             result.append(Line(number, text if "/" in text else " ".join(text.split()), _complaint(text)))
     return result
 
@@ -104,6 +108,7 @@ def parse(lines: Lines, survey: Survey, root: str | Path = ".") -> list[Tile]:
     for line in lines:
         for tile in finder.tiles(line):
             first = by_name.get(tile.name)
+            # A line that adds a band to a tile is not a repetition.
             if first and _named_files(tile) <= _named_files(first):
                 repeated.append(f"{tile.name} (line {line.number})")
             by_name[tile.name] = _merge(first, tile)
@@ -127,6 +132,7 @@ class _Finder:
     def __init__(self, survey: Survey, root: str | Path) -> None:
         self._survey = survey
         self._remote_roots = [str(root)] if urls.is_url(str(root)) else []
+        # A remote root cannot be listed; relative paths then start from the working folder alone.
         self._root = Path() if self._remote_roots else Path(root)
         self._local_roots = [] if self._remote_roots else [self._root]
         self._layout = Layout(survey)
@@ -140,6 +146,7 @@ class _Finder:
         if urls.is_url(line.text):
             return [self._by_url(line.text) or _refuse(line, f"is not a file of {self._survey.name}")]
         if any(character in line.text for character in "*?["):
+            # A glob may match several bands of a tile, which become one tile.
             once: dict[str, Tile] = {}
             for path in self._glob(line.text):
                 if tile := self._by_path(path):
@@ -185,6 +192,7 @@ class _Finder:
         name = templates.fill(survey.tile, values)
         if not _SAFE_NAME.fullmatch(name):
             return _unnamed(name, survey)
+        # The grid refuses tiles that do not exist, and gives a tile written in two ways one name.
         if survey.grid == "unions":
             try:
                 x, y = unions_grid.split(name)
@@ -193,6 +201,7 @@ class _Finder:
             values = {"x": x, "y": y}
             name = templates.fill(survey.tile, values)
         files = {**self._layout.files(values, bases), **named_paths}
+        # A URL that the user names wins over a file of this machine.
         files = {band: path for band, path in files.items() if band not in named_urls}
 
         # Bands without a file here may be on another machine.
@@ -211,6 +220,7 @@ class _Finder:
     def _glob(self, pattern: str) -> list[Path]:
         """Paths that match, from the working folder or else the root, sorted."""
         path = Path(pattern)
+        # ``Path.glob`` refuses absolute patterns, so these are matched from their anchor.
         inner = str(path.relative_to(path.anchor))
         for base in [Path(path.anchor)] if path.is_absolute() else [Path(), self._root]:
             try:

@@ -13,6 +13,7 @@ from scanner.survey.layout import Layout
 from scanner.survey.survey import Survey
 
 VOSPACE = ("vos", "arc")
+# A colon suffices after the schemes of VOSpace; others need ``://``, so that a path with a colon stays a path.
 _URL = re.compile(f"(?:[a-z][a-z0-9+.-]+://|(?:{'|'.join(VOSPACE)}):)(?=.)")
 
 
@@ -43,6 +44,7 @@ def scheme(url: str) -> str:
 
 def file_name(url: str) -> str:
     """The name of the file at a URL, without the query that a signed URL adds to it."""
+    # In other schemes a ? may be part of the file's name.
     path = urlsplit(url).path if scheme(url) in ("http", "https") else url
     return unquote(path).rpartition("/")[2]
 
@@ -61,6 +63,7 @@ def folders_of(url: str, band: str, values: templates.Fields, layout: Layout) ->
         return []
     start = _URL.match(url)
     prefix = start[0] if start else ""
+    # A path would merge the slashes after the scheme, so the scheme is set aside.
     path = PurePosixPath(url.removeprefix(prefix))
     return [f"{prefix}{base}" for base in layout.bases(path, band, values)]
 
@@ -80,5 +83,6 @@ def merge(first: Remote | None, second: Remote | None) -> Remote | None:
     """What two lines say of one tile: a named file wins over a guess, then the first line over the second."""
     if first is None or second is None:
         return first or second
+    # A file that only the second line names replaces a guess of the first.
     added = {band: second.candidates[band] for band in second.given - first.given}
     return Remote({**second.candidates, **first.candidates, **added}, first.given | second.given)

@@ -64,6 +64,7 @@ class WindowReader:
             try:
                 return self.of(name, ra, dec)
             except ScannerError as error:
+                # Another tile may cover the position where this one is not at hand or does not reach it.
                 if error.code not in (ErrorCode.TILE_MISSING_FILE, ErrorCode.QUERY_OUTSIDE_COVERAGE):
                     raise
                 missing = error
@@ -88,6 +89,7 @@ class WindowReader:
         try:
             images = open_tile(self._survey, tile, with_variance=False, region=region)
         except ScannerError as error:
+            # The rest of the tile may have data, so an empty region is an answer and not an error.
             if error.code != ErrorCode.TILE_ALL_NAN:
                 raise
             return np.full((len(self._frame.bands), self._frame.window, self._frame.window), np.nan, np.float32)
@@ -105,6 +107,7 @@ def read_cutout(path: Path, survey: Survey, frame: WindowFrame) -> Flux:
 
 def _cut(images: TileImages, frame: WindowFrame, ra: float, dec: float) -> Flux:
     sky = np.array([ra]), np.array([dec])
+    # A source is placed by its pixel [1] in the detection band.
     x, y = images.to_pixels(images.detection, *sky)
     flux: Flux = Windows(images, Sources.at(images, x, y, sky), frame).gather(0, 1)[0]
     return flux

@@ -81,6 +81,7 @@ def _planes(hdus: fits.HDUList, bands: Sequence[str]) -> Iterator[_Plane]:
         if not hdu.is_image or hdu.data is None:
             continue
         kind = str(hdu.header.get("IMAGETYP", "")).lower()
+        # Without this, an HDU of weights with the band's name would be taken for its image.
         if any(word in kind for word in NOT_FLUX):
             continue
         if hdu.data.ndim == 2:
@@ -88,6 +89,7 @@ def _planes(hdus: fits.HDUList, bands: Sequence[str]) -> Iterator[_Plane]:
                 yield _Plane(band, hdu.data, hdu.header)
         elif hdu.data.ndim == 3:
             names = _cube_bands(hdu.header, len(hdu.data))
+            # Planes beyond the names are left out; ``read`` chooses those of the frame's bands.
             yield from (_Plane(name, plane, hdu.header) for name, plane in zip(names, hdu.data, strict=False))
 
 
@@ -104,6 +106,7 @@ def _band(header: fits.Header, bands: Sequence[str]) -> str | None:
 def _cube_bands(header: fits.Header, count: int) -> list[str]:
     names = str(header.get("BANDS", header.get("FILTERS", ""))).strip()
     if names:
+        # Either g,r,i or gri.
         return [part.strip() for part in names.split(",")] if "," in names else list(names)
     first = 0 if "BAND0" in header else 1
     return [str(header.get(f"BAND{first + index}", "")).strip() for index in range(count)]
@@ -111,6 +114,7 @@ def _cube_bands(header: fits.Header, count: int) -> list[str]:
 
 def _zero_point(header: fits.Header, default: float) -> float:
     for card in ZERO_POINT_CARDS:
+        # A card may hold a text in place of a number.
         value = header.get(card)
         if isinstance(value, int | float) and np.isfinite(value):
             return float(value)

@@ -57,6 +57,7 @@ class Resampler:
         rows, row_weights = self._operators(phase_y)
         columns, column_weights = self._operators(phase_x)
         hole = np.isnan(patch)
+        # A patch with data everywhere needs neither the filling nor the second product.
         if not hole.any():
             return np.asarray(rows @ patch @ columns.T)
         out = rows @ _fill(patch, hole) @ columns.T
@@ -66,17 +67,21 @@ class Resampler:
     def _operators(self, phase: int) -> Operators:
         """Matrices [S, P] of cubic interpolation (times the ratio) and of linear interpolation, for one phase."""
         if phase not in self._cache:
+            # Centres [S] of the output pixels, in input pixels from the patch's first one.
             place = MARGIN + phase / PHASES + self.ratio * np.arange(self.size, dtype=np.float64)
-            cubic = self._matrix(place, degree=3) * self.ratio  # the ratio of each axis makes flux of brightness
+            # The ratio of each axis turns brightness into flux per output pixel.
+            cubic = self._matrix(place, degree=3) * self.ratio
             self._cache[phase] = cubic.astype(np.float32), self._matrix(place, degree=1).astype(np.float32)
         return self._cache[phase]
 
     def _matrix(self, place: NDArray[np.floating], degree: int) -> NDArray[np.floating]:
         """Weights [S, P] of the input pixels in the spline at ``place`` [S]."""
         spline = make_interp_spline(np.arange(self.patch), np.eye(self.patch), k=degree)
-        width = math.sqrt(max(self.ratio**2 - 1, 0.0))  # what, squared and added to an input pixel, is an output pixel
+        # The squares of this width and of an input pixel add up to the square of an output pixel.
+        width = math.sqrt(max(self.ratio**2 - 1, 0.0))
         if width < 0.1:
             return np.asarray(spline(place))
+        # The mean over the width, as a difference of the integral.
         integral = spline.antiderivative()
         return np.asarray((integral(place + width / 2) - integral(place - width / 2)) / width)
 

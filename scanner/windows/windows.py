@@ -109,7 +109,8 @@ class Windows:
             if stop < len(indices) and _joins(indices[start : stop + 1], places[start : stop + 1]):
                 continue
             place = next((place for place in places[start:stop] if place is not None), None)
-            if place is None:  # no band of the group has data
+            # No band of the group has data.
+            if place is None:
                 place = np.array([[_OFF_IMAGE], [_OFF_IMAGE], [0], [0]]).repeat(self._count, axis=1)
             first = indices[start]
             bands = slice(first, first + stop - start)
@@ -130,7 +131,8 @@ class Windows:
             half = (self._frame.window - 1) / 2 - 0.5 - _TIE
             first_x, first_y = np.floor(x - half).astype(np.int64), np.floor(y - half).astype(np.int64)
             phase_x = phase_y = np.zeros(len(x), np.int64)
-        first_y = first_y - images.strip.view.start  # rows of the arrays, which may begin within the tile
+        # Rows of the arrays, which may begin within the tile.
+        first_y = first_y - images.strip.view.start
         first_x, first_y = np.where(unknown, _OFF_IMAGE, first_x), np.where(unknown, _OFF_IMAGE, first_y)
         return np.stack([first_x, first_y, phase_x, phase_y])
 
@@ -144,7 +146,7 @@ def check_scale(images: TileImages, frame: WindowFrame) -> None:
     if not _has_scale(images, frame):
         raise ScannerError(
             ErrorCode.TILE_PIXEL_SCALE,
-            f'Tile {images.name} has {images.pixel_scale:.4f}" pixels, the model {frame.pixel_scale:.4f}".',
+            f'Tile {images.name} has {images.pixel_scale:.4f}" pixels; the model needs {frame.pixel_scale:.4f}".',
             "Give --resample to bring cutouts to the model's pixel scale.",
         )
 

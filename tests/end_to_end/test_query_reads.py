@@ -1,4 +1,4 @@
-"""What a query touches on disk and what it loads: at 20,000 tiles on a network disk that is what it costs."""
+"""What a query touches on disk, and what queries and scans load: at 20,000 tiles on a network disk that is the cost."""
 
 from __future__ import annotations
 
@@ -72,3 +72,18 @@ except SystemExit as end:
     assert not end.code
 """
     assert not loaded(command) & (PIXEL_CODE - {"astropy.io.fits"})
+
+
+def test_a_scan_loads_no_search(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("200.292\n")
+    arguments = ["scan-tiles", "--tiles", str(tmp_path / "list.txt"), "--root", str(tmp_path)]
+    modules = loaded(f"""
+from scanner.cli import main
+try:
+    main({[*arguments, "--out", str(tmp_path / "out")]})
+except SystemExit as end:
+    assert end.code == 3
+""")
+    assert "scanner.scan.pipeline" in modules
+    rooms = ("catalogs.ranking", "catalogs.search", "catalogs.index", "scanner.queries", "scanner.cluster")
+    assert [name for name in modules if name.startswith(rooms)] == []

@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from scanner.survey import survey, templates
 from scanner.survey.bands import BANDS
 from scanner.survey.survey import AB_NANOJANSKY
 from training.simulate.conditions import BandConditions
@@ -24,16 +25,9 @@ SOFTER = 0.25
 
 
 def file_name(tile: str, band: str) -> str:
-    """Name the file of a band; numbers of g and z are not zero-padded."""
-    x, y = tile.split(".")
-    names = {
-        "u": f"CFIS.{tile}.u.fits",
-        "g": f"calexp-CFIS_{int(x)}_{int(y)}.fits",
-        "r": f"CFIS.{tile}.r.fits",
-        "i": f"PSS.DR4.{tile}.i.fits",
-        "z": f"WISHES.{int(x)}.{int(y)}.z.fits",
-    }
-    return names[band]
+    """Name the file of a band, as the survey file does."""
+    x, y = map(int, tile.split("."))
+    return templates.fill(survey.load("unions").band(band).files[0], {"x": x, "y": y})
 
 
 def write_tile(scene: Scene, folder: Path, compress: bool = False) -> list[Path]:

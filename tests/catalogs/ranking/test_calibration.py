@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from catalogs.errors import ScannerError
-from catalogs.ranking import METHODS, Method, calibration, scorers
+from catalogs.ranking import METHODS, Method, calibration, methods
 from catalogs.ranking.calibration import Calibration
 from catalogs.search.examples import Examples, none, spot
 
@@ -33,7 +33,7 @@ def test_what_is_said_to_be_likely_happens_as_often(method: Method, prevalence: 
     like, ordinary = drawn(rng, 60, 2.0), drawn(rng, 3000, 0.0)
     fitted = calibration.calibrate(method, examples_of(like), ordinary[:0], ordinary)
     assert fitted is not None
-    scorer = scorers.fit_scorer(method, like, ordinary[:0], ordinary)
+    scorer = methods.fit_scorer(method, like, ordinary[:0], ordinary)
     right = rng.random(40_000) < prevalence
     tested = np.where(right[:, None], drawn(rng, 40_000, 2.0), drawn(rng, 40_000, 0.0))
     said = fitted.probability(scorer(tested), prevalence)
@@ -49,7 +49,7 @@ def test_examples_that_look_like_anything_give_the_prevalence() -> None:
     ordinary = drawn(rng, 2000, 0.0)
     fitted = calibration.calibrate("centroid", examples_of(drawn(rng, 40, 0.0)), ordinary[:0], ordinary)
     assert fitted is not None
-    said = fitted.probability(scorers.fit_centroid(ordinary[:40], ordinary)(ordinary), 0.01)
+    said = fitted.probability(methods.fit_centroid(ordinary[:40], ordinary)(ordinary), 0.01)
     assert np.quantile(said, [0.05, 0.95]) == pytest.approx([0.01, 0.01], abs=0.012)
 
 

@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.ranking import Method, rank, scorers
+from catalogs.ranking import Method, methods, rank
 from catalogs.search import full_pass
 from catalogs.search.examples import Examples
 from catalogs.search.matching import match
@@ -123,9 +123,9 @@ def test_the_probe_stands_at_its_minimum() -> None:
     """At the minimum the gradient vanishes: penalty * weights equals the pull of the residuals."""
     rng = np.random.default_rng(0)
     like, unlike = rng.normal(0.5, 1, (20, 4)).astype(np.float32), rng.normal(0, 1, (300, 4)).astype(np.float32)
-    found = scorers.fit_probe(like, unlike)
-    pull = (1 - scorers.to_probability(found(like))) @ like / 40 - scorers.to_probability(found(unlike)) @ unlike / 600
-    assert found.weights * scorers.PENALTY == pytest.approx(pull, abs=1e-4)
+    found = methods.fit_probe(like, unlike)
+    pull = (1 - methods.to_probability(found(like))) @ like / 40 - methods.to_probability(found(unlike)) @ unlike / 600
+    assert found.weights * methods.PENALTY == pytest.approx(pull, abs=1e-4)
 
 
 def test_one_example_is_enough_but_not_for_a_probability(planted: Catalogue) -> None:
@@ -214,7 +214,7 @@ def test_vectors_of_another_length_score_as_unit_vectors(method: Method) -> None
     rng = np.random.default_rng(1)
     points = rng.normal(size=(40, 6)).astype(np.float32)
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
-    scorer = scorers.fit_scorer(method, unit[:3], unit[3:6], unit[6:])
+    scorer = methods.fit_scorer(method, unit[:3], unit[3:6], unit[6:])
     np.testing.assert_allclose(scorer(points, np.linalg.norm(points, axis=1)), scorer(unit), atol=1e-5)
 
 
@@ -222,7 +222,7 @@ def test_tiles_replaced_while_reading_are_read_again(
     planted: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]
 ) -> None:
     like, calls, chosen = examples(planted, 3), [], rows.primary(planted, None)
-    scores = scorers.fit_centroid(like.vectors, -like.vectors)
+    scores = methods.fit_centroid(like.vectors, -like.vectors)
 
     def answer(snapshot: Snapshot) -> int:
         hits = full_pass.best(snapshot, chosen, scores, 900)
@@ -250,7 +250,7 @@ def test_a_tile_that_went_away_is_left_out(planted: Catalogue) -> None:
 
     def answer(snapshot: Snapshot) -> int:
         attempts.append(len(snapshot.footers))
-        chosen, scores = rows.primary(planted, None), scorers.fit_centroid(like.vectors, -like.vectors)
+        chosen, scores = rows.primary(planted, None), methods.fit_centroid(like.vectors, -like.vectors)
         hits = full_pass.best(snapshot, chosen, scores, 1200)
         planted.tile_path("023.240").unlink(missing_ok=True)
         return len(full_pass.rows_of(snapshot, hits, ["ra"]))

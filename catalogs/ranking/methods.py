@@ -1,8 +1,12 @@
-"""Scorers: how much an object looks like examples, by their mean, by the nearest of them, or by a trained probe."""
+"""Ranking methods: a score of how much an object looks like examples, by their mean, the nearest one, or a probe.
+
+The names of the methods stand in ``catalogs.ranking``, where the commands find them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +67,15 @@ Scorer = Linear | Nearest
 
 def fit_scorer(method: Method, like: Vectors, unlike: Vectors, ordinary: Vectors) -> Scorer:
     """Fit a scorer to examples [V, D], counterexamples [U, D] (U may be 0) and ordinary objects [M, D], M > 0."""
-    if method == "nearest":
-        return Nearest(like, unlike)
-    return fit_centroid(like, ordinary, unlike) if method == "centroid" else fit_probe(like, ordinary, unlike)
+    match method:
+        case "centroid":
+            return fit_centroid(like, ordinary, unlike)
+        case "nearest":
+            return Nearest(like, unlike)
+        case "probe":
+            return fit_probe(like, ordinary, unlike)
+        case _:
+            assert_never(method)
 
 
 def fit_centroid(like: Vectors, ordinary: Vectors, unlike: Vectors | None = None) -> Linear:
