@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
-from catalogs.atomic import locked, output_errors, write_json
+from catalogs.atomic import locked, output_errors, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.hats import metadata
 from catalogs.hats.layout import Tables
@@ -144,6 +144,9 @@ def _resume_or_clear(partial: Path, snapshot: Snapshot, options: Options) -> Non
         same = json.loads(path.read_text(encoding="utf-8")) == inputs
     except (OSError, ValueError):
         same = False
-    if not same:
+    if same:
+        for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
+            remove_stale(folder)
+    else:
         shutil.rmtree(partial, ignore_errors=True)
         write_json(path, inputs)

@@ -82,7 +82,8 @@ def build_map(
     folder = map_folder(catalogue, name)
     # Stale files are removed under the lock, since no other run writes there then.
     with locked(folder / ".lock"):
-        remove_stale(folder / "tiles")
+        for part in (folder, folder / "tiles"):
+            remove_stale(part)
         digest = _fit(catalogue, settings, name, chosen, refit)
         return _place_tiles(catalogue, settings.method, name, chosen, digest)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,55 +11,26 @@ import pytest
 import catalogs
 from catalogs.catalogue import Catalogue
 from catalogs.store.provenance import Run
-
-DIM = 16
-Rows = dict[str, np.ndarray]
+from tests.support import catalogue_rows
+from tests.support.catalogue_rows import Rows
 
 
 @pytest.fixture(scope="session")
 def run() -> Run:
     """A run of a model with 16 dimensions over three bands."""
-    return Run("unions", ("u", "g", "r"), "small", "a" * 64, {"embedding_dim": DIM, "window": 64}, {"min_snr": 5.0})
+    return catalogue_rows.RUN
 
 
 @pytest.fixture(scope="session")
 def make_rows() -> Callable[..., Rows]:
-    """Rows for one tile: ``make_rows(tile_number, ra, dec, embedding)``; other columns have some plausible value."""
-
-    def make(number: int, ra: Any, dec: Any, embedding: np.ndarray | None = None, **columns: Any) -> Rows:
-        ra, dec = np.atleast_1d(np.asarray(ra, float)), np.atleast_1d(np.asarray(dec, float))
-        count = len(ra)
-        rng = np.random.default_rng(number)
-        if embedding is None:
-            embedding = rng.normal(size=(count, DIM))
-        embedding = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
-        floats = ["x", "y", "flux_auto", "mag_auto", "a", "b", "theta", "flux_radius", "snr", "valid_fraction"]
-        floats += [f"{kind}_{band}" for band in "ugr" for kind in ("flux", "fluxerr", "mag")]
-        rows: Rows = {name: rng.uniform(1, 30, count).astype(np.float32) for name in floats}
-        rows |= {
-            "object_id": number * 1_000_000 + np.arange(count),
-            "ra": ra,
-            "dec": dec,
-            "flags": rng.integers(0, 8, count),
-            "detection_band": np.full(count, "r"),
-            "bands_present": np.full(count, "ugr"),
-            "is_primary": np.ones(count, bool),
-            "embedding": embedding.astype(np.float32),
-        }
-        return rows | {name: np.asarray(value) for name, value in columns.items()}
-
-    return make
+    """Rows for one tile: ``make_rows(tile_number, ra, dec, embedding)``."""
+    return catalogue_rows.make
 
 
 @pytest.fixture(scope="session")
-def write_tile(run: Run) -> Callable[[Catalogue, str, Mapping[str, np.ndarray]], None]:
-    """Write one tile in one batch."""
-
-    def write(catalogue: Catalogue, tile: str, rows: Mapping[str, np.ndarray], by: Run = run) -> None:
-        with catalogue.writer(tile, by) as writer:
-            writer.write(rows)
-
-    return write
+def write_tile() -> Callable[..., None]:
+    """Writes one tile in one batch: ``write_tile(catalogue, tile, rows, run)``."""
+    return catalogue_rows.write
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import itertools
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -67,21 +66,12 @@ def called(line: str) -> list[tuple[click.Command, list[str]]]:
     return found
 
 
-@pytest.fixture
-def any_path(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if SHELLS[page]], ids=name)
+def test_every_line_can_be_typed(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that a page names need not exist, and ``--shard auto`` finds a SLURM array."""
-
-    def convert(self: click.Path, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        return Path(value)
-
-    monkeypatch.setattr(click.Path, "convert", convert)
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, param, ctx: Path(value))
     for variable, value in (("TASK_ID", "0"), ("TASK_MIN", "0"), ("TASK_MAX", "7"), ("TASK_COUNT", "8")):
         monkeypatch.setenv(f"SLURM_ARRAY_{variable}", value)
-
-
-@pytest.mark.usefixtures("any_path")
-@pytest.mark.parametrize("page", [page for page in PAGES if SHELLS[page]], ids=name)
-def test_every_line_can_be_typed(page: Path) -> None:
     for line in (line for where, line in TYPED if where == page):
         for command, words in called(line):
             try:

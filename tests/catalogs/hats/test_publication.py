@@ -5,9 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +20,7 @@ import catalogs
 from catalogs import hats
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.hats import parquet, partitions
+from catalogs.hats import partitions
 from catalogs.hats.partitions import Partition
 from catalogs.sky import geometry, unions_grid
 from catalogs.store import vectors
@@ -256,31 +253,6 @@ def test_lsdb_opens_searches_and_cross_matches(catalogue, collection) -> None:
     assert np.mean(matched["object_id"] == matched["object_id_found"]) > 0.98  # a few have a nearer neighbour
 
 
-@pytest.mark.parametrize("killed_at", [1, 4])
-def test_an_interrupted_publication_leaves_nothing_under_its_name_and_goes_on(
-    catalogue, tmp_path, monkeypatch, killed_at
-) -> None:
-    out, write_rows, written = tmp_path / "archive", parquet.write_rows, []
-
-    def write(path, *rest):
-        if len(written) == killed_at:
-            raise KeyboardInterrupt
-        written.append(path.name)
-        write_rows(path, *rest)
-
-    monkeypatch.setattr(parquet, "write_rows", write)
-    with pytest.raises(KeyboardInterrupt):
-        hats.publish(catalogue, out, SMALL)
-    assert not out.exists()
-    again: list[str] = []
-    monkeypatch.setattr(parquet, "write_rows", lambda path, *rest: (again.append(path.name), write_rows(path, *rest)))
-    made = hats.publish(catalogue, out, SMALL)
-    objects = again[: made.partitions - killed_at]
-    assert not set(objects) & set(written)
-    assert made.rows == len(catalogue.table(where="is_primary"))
-    assert [path.name for path in tmp_path.iterdir()] == ["archive"]
-
-
 def test_unfinished_work_of_other_options_is_not_gone_on_with(catalogue, tmp_path, monkeypatch) -> None:
     out = tmp_path / "archive"
     with monkeypatch.context() as broken:
@@ -290,31 +262,6 @@ def test_unfinished_work_of_other_options_is_not_gone_on_with(catalogue, tmp_pat
     made = hats.publish(catalogue, out, dataclasses.replace(SMALL, where="mag_r < 10"))
     assert made.rows == len(catalogue.table(where="mag_r < 10 and is_primary"))
     assert all((table["mag_r"].to_numpy() < 10).all() for table in read_tables(out / "unions").values())
-
-
-def test_a_full_disk_says_so_and_the_next_run_goes_on(catalogue, tmp_path) -> None:
-    script = """
-import resource, sys
-from pathlib import Path
-from catalogs import hats; import catalogs
-from catalogs.errors import ScannerError
-resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-try:
-    hats.publish(catalogs.open(sys.argv[1]), Path(sys.argv[2]), hats.Options("unions", rows_per_file=450))
-except ScannerError as error:
-    print(error.code)
-"""
-    out = tmp_path / "archive"
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(catalogue.path), str(out)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "output.full\n"
-    assert not out.exists()
-    assert hats.publish(catalogue, out, SMALL).rows > 1500
 
 
 def code_of(catalogue: Catalogue, out: Path, **options: object) -> str:

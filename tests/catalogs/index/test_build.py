@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -272,36 +271,6 @@ def test_a_corrupt_sidecar_is_named_searched_around_and_rebuilt(survey, folder, 
     assert build_index(survey, IndexOptions(shard_rows=700)).built == ("shard-00001",)
 
 
-@pytest.mark.parametrize("moment", [*shards.SUFFIXES, ".json"])
-def test_killed_at_any_moment_the_old_index_answers(survey, folder, make_rows, write_tile, moment):
-    """Dies just before the file of this kind takes its name, with a changed tile in shard 1 and a new shard 3."""
-    write_tile(survey, "102.240", make_rows(102, np.linspace(0, 0.4, 250), np.linspace(30, 30.4, 250)))
-    write_tile(survey, "300.240", make_rows(300, np.linspace(3, 4, 600), np.linspace(30, 31, 600)))
-    expected = answer(survey)[0]
-    script = """
-import os, sys
-from pathlib import Path
-from catalogs.index.build import IndexOptions, build_index; import catalogs
-real = Path.replace
-def replace(self, target):
-    if str(target).endswith(sys.argv[2]) and "shard-0000" + sys.argv[3] in str(target):
-        os.kill(os.getpid(), 9)
-    return real(self, target)
-Path.replace = replace
-build_index(catalogs.open(sys.argv[1]), IndexOptions(shard_rows=700))
-"""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    for shard in "13":
-        command = [sys.executable, "-c", script, str(survey.path), moment, shard]
-        assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
-        ids, indexed = answer(survey)
-        assert ids == expected
-        assert indexed >= 1500
-    build_index(survey, IndexOptions(shard_rows=700))
-    assert answer(survey) == (expected, 2350)
-    assert list(folder.glob(".*.tmp")) == []
-
-
 def test_two_processes_at_once_build_once(survey, monkeypatch):
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
     script = """
@@ -330,27 +299,6 @@ for trees in range(2, 12):
     while process.poll() is None:
         assert answer(survey)[0] == expected
     assert process.wait() == 0
-
-
-def test_a_full_disk_during_a_build_keeps_the_old_index(survey, folder, make_rows, write_tile):
-    write_tile(survey, "102.240", make_rows(102, np.linspace(0, 0.4, 250), np.linspace(30, 30.4, 250)))
-    expected = answer(survey)
-    script = """
-import resource, sys
-from catalogs.index.build import IndexOptions, build_index; import catalogs
-from catalogs.index.settings import IndexSettings
-from catalogs.errors import ScannerError
-resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-try:
-    build_index(catalogs.open(sys.argv[1]), IndexOptions(shard_rows=700))
-except ScannerError as error:
-    print(error.code)
-"""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    command = [sys.executable, "-c", script, str(survey.path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "output.full\n"
-    assert answer(survey) == expected
 
 
 def test_an_empty_catalogue_and_empty_tiles_index_to_nothing(catalogue, run):

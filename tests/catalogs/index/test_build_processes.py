@@ -17,6 +17,8 @@ from catalogs import parallel
 from catalogs.errors import ScannerError
 from catalogs.index import build
 from catalogs.index.build import IndexOptions, build_index
+from tests.support import survival
+from tests.support.small_disk import small_disk
 from tests.support.waiting import until
 
 
@@ -72,43 +74,22 @@ list(parallel.each([partial(workers.wait, Path(sys.argv[1]))], 1, Path(".")))
     worker = int(told.read_text())
     parent.kill()
     parent.wait()
-    until(lambda: not alive(worker))
-
-
-def alive(pid: int) -> bool:
-    """Whether it runs; one that ended and was not waited for does not."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except ProcessLookupError:
-        return False
-    except OSError:  # no /proc here
-        return True
-
-
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A real file system of 1 MB, where this user may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]).returncode:
-        pytest.skip("mounting a small file system takes root")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
+    until(lambda: not survival.alive(worker))
 
 
 @pytest.mark.parametrize("looked", [True, False], ids=["foreseen", "unforeseen"])
 @pytest.mark.parametrize("jobs", [None, 1])
-def test_a_full_disk_harms_nothing(tiny_disk, run, make_rows, write_tile, monkeypatch, looked, jobs):
+def test_a_full_disk_harms_nothing(tmp_path, run, make_rows, write_tile, monkeypatch, looked, jobs):
     """Foreseen by looking for room; unforeseen, a process of its own is killed by the system, and this one is not."""
-    catalogue = catalogs.create(tiny_disk / "embeddings", run)
-    write_tile(catalogue, "1.1", make_rows(1, np.linspace(0, 1, 3000), np.linspace(0, 1, 3000)))
-    expected = list(catalogue.neighbours(vector=np.ones(16), k=5)["object_id"])
-    monkeypatch.setattr(build, "_IN_THIS_PROCESS", 0)
-    if not looked:
-        monkeypatch.setattr(build, "_check_space", lambda *_: None)
-    (tiny_disk / "ballast").write_bytes(bytes(300_000))
-    with pytest.raises(ScannerError) as refused:
-        build_index(catalogue, IndexOptions(jobs=jobs))
-    assert refused.value.code == "output.full"
-    assert list(catalogue.neighbours(vector=np.ones(16), k=5)["object_id"]) == expected
+    with small_disk(tmp_path / "disk", 1_000_000) as disk:
+        catalogue = catalogs.create(disk / "embeddings", run)
+        write_tile(catalogue, "1.1", make_rows(1, np.linspace(0, 1, 3000), np.linspace(0, 1, 3000)))
+        expected = list(catalogue.neighbours(vector=np.ones(16), k=5)["object_id"])
+        monkeypatch.setattr(build, "_IN_THIS_PROCESS", 0)
+        if not looked:
+            monkeypatch.setattr(build, "_check_space", lambda *_: None)
+        (disk / "ballast").write_bytes(bytes(300_000))
+        with pytest.raises(ScannerError) as refused:
+            build_index(catalogue, IndexOptions(jobs=jobs))
+        assert refused.value.code == "output.full"
+        assert list(catalogue.neighbours(vector=np.ones(16), k=5)["object_id"]) == expected

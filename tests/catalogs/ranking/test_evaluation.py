@@ -11,8 +11,8 @@ from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.ranking import measures, rank
 from catalogs.ranking.evaluation import EvaluationSettings, evaluate
-from tests.catalogs.conftest import Rows
 from tests.support import planted
+from tests.support.catalogue_rows import Rows
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from catalogs.catalogue import Catalogue
 from catalogs.search.matching import match, match_ids, match_one
 from catalogs.sky import crossmatch, geometry
-from tests.catalogs.conftest import DIM, Rows
 from tests.support import planted
+from tests.support.catalogue_rows import DIM, Rows
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from catalogs.errors import ScannerError
 from catalogs.ranking import rank
 from catalogs.ranking.feedback import Feedback, Mark, match_marks, read_marks
 from catalogs.render import render
-from tests.catalogs.conftest import Rows
 from tests.support import planted
+from tests.support.catalogue_rows import Rows
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from catalogs.errors import ScannerError
 from catalogs.ranking import OUTLIER_METHODS, outliers
 from catalogs.search import random_sample
 from catalogs.store import rows
-from tests.catalogs.conftest import DIM, Rows
+from tests.support.catalogue_rows import DIM, Rows
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from catalogs.search.examples import Examples
 from catalogs.search.matching import match
 from catalogs.store import rows
 from catalogs.store.tile_store import Snapshot
-from tests.catalogs.conftest import DIM, Rows
 from tests.support import planted as lenses
+from tests.support.catalogue_rows import DIM, Rows
 
 
 @pytest.fixture

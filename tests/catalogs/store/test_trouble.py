@@ -1,156 +1,37 @@
-"""Kills, full disks, two writers: what is in the catalogue is whole, and the next run goes on."""
+"""Disks without locks, room or permission: each refusal has its code, and the catalogue can still be read."""
 
 from __future__ import annotations
 
 import errno
 import os
-import signal
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 import catalogs
 from catalogs import atomic
 from catalogs.errors import ScannerError
+from tests.support.small_disk import remount, small_disk
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, limits and locks of POSIX")
 
-WRITER = """
-import sys, resource
-import numpy as np
-import catalogs
-from catalogs.store.provenance import Run
 
-path, tile, after = sys.argv[1:4]
-run = Run("unions", ("u", "g", "r"), "small", "a" * 64, {"embedding_dim": 16, "window": 64}, {"min_snr": 5.0})
-catalogue = catalogs.create(path, run)
-rng = np.random.default_rng(3)
-def batch(count):
-    rows = {field.name: rng.uniform(1, 2, count) for field in catalogue.schema}
-    rows |= {name: np.full(count, "r") for name in ("detection_band", "bands_present")}
-    rows |= {"object_id": np.arange(count), "flags": np.zeros(count, int), "is_primary": np.ones(count, bool)}
-    rows["embedding"] = rng.normal(size=(count, 16)).astype(np.float32)
-    del rows["tile"], rows["_healpix_29"]
-    return rows
-if after.startswith("limit"):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-with catalogue.writer(tile, run) as writer:
-    writer.write(batch(70_000))
-    print("writing", flush=True)
-    if after == "wait":
-        sys.stdin.read()
-"""
-
-
-def start(path: Path, tile: str, after: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WRITER, str(path), tile, after]
-    pipe = subprocess.PIPE
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
-    if after == "wait":
-        assert process.stdout is not None
-        assert process.stdout.readline() == "writing\n"
-    return process
-
-
-def temporaries(catalogue: catalogs.Catalogue) -> list[Path]:
-    return list((catalogue.path / "tiles").glob(".*"))
-
-
-def test_killed_while_writing_the_tile_is_not_there_and_the_next_run_cleans_up(catalogue, run):
-    process = start(catalogue.path, "217.292", "wait")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert catalogue.tiles() == []
-    assert not catalogue.done("217.292", run.digest)
-    assert len(temporaries(catalogue)) == 1
-    catalogs.create(catalogue.path, run)
-    assert temporaries(catalogue) == []
-
-
-def test_the_temporary_of_a_live_writer_is_left_alone(catalogue, run):
-    process = start(catalogue.path, "217.292", "wait")
-    catalogs.create(catalogue.path, run)
-    assert len(temporaries(catalogue)) == 1
-    process.communicate("")
-    assert process.returncode == 0
-    assert catalogue.done("217.292", run.digest)
-    assert temporaries(catalogue) == []
-
-
-def test_two_writers_of_one_tile_give_one_whole_file(catalogue, run):
-    pair = [start(catalogue.path, "217.292", "wait") for _ in range(2)]
-    for process in pair:
-        process.communicate("")
-        assert process.returncode == 0
-    assert catalogue.done("217.292", run.digest)
-    assert len(catalogue.table(["ra"])) == 70_000
-    assert temporaries(catalogue) == []
-
-
-def test_a_killed_run_repeated_gives_the_same_bytes(tmp_path, run):
-    undisturbed = start(tmp_path / "a", "217.292", "finish")
-    undisturbed.communicate()
-    killed = start(tmp_path / "b", "217.292", "wait")
-    killed.kill()
-    killed.wait()
-    start(tmp_path / "b", "217.292", "finish").communicate()
-    first, second = (catalogs.open(tmp_path / home).tile_path("217.292").read_bytes() for home in "ab")
-    assert first == second
-
-
-def test_a_file_that_may_not_grow_is_a_full_output(catalogue):
-    process = start(catalogue.path, "217.292", "limit")
-    _, stderr = process.communicate()
-    assert process.returncode == 1
-    assert "ScannerError: " in stderr
-    assert "no space left" in stderr
-    assert catalogue.tiles() == []
-    assert temporaries(catalogue) == []
-
-
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A real file system of 256 kB, where this user may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk]).returncode:
-        pytest.skip("mounting a small file system takes root")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
-
-
-def test_a_full_disk_says_so_and_keeps_what_was_finished(tiny_disk, run, make_rows, write_tile):
-    catalogue = catalogs.create(tiny_disk / "embeddings", run)
-    write_tile(catalogue, "1.1", make_rows(1, np.linspace(0, 1, 100), np.linspace(0, 1, 100)))
-    large = make_rows(2, np.linspace(0, 1, 20_000), np.linspace(0, 1, 20_000))
-    with pytest.raises(ScannerError) as refused:
-        write_tile(catalogue, "2.1", large)
-    assert refused.value.code == "output.full"
-    assert str(tiny_disk) in refused.value.message
-    assert temporaries(catalogue) == []
-    assert catalogue.done("1.1", run.digest)
-    write_tile(catalogue, "3.1", make_rows(3, [1.0], [1.0]))
-
-
-def test_a_read_only_disk_says_so_and_can_still_be_asked(tiny_disk, run, make_rows, write_tile):
-    catalogue = catalogs.create(tiny_disk / "embeddings", run)
-    write_tile(catalogue, "1.1", make_rows(1, [10.0, 10.1], [20.0, 20.1]))
-    subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
-    for attempt in (
-        lambda: write_tile(catalogue, "2.1", make_rows(2, [1.0], [1.0])),
-        lambda: catalogs.create(tiny_disk / "other", run),
-        lambda: catalogue.record_failure("3.1", "tile.all_nan", "No band has data."),
-    ):
-        with pytest.raises(ScannerError) as refused:
-            attempt()
-        assert refused.value.code == "output.read_only"
-    assert len(catalogs.open(tiny_disk / "embeddings").cone(10.0, 20.0, 60)) == 1
+def test_a_read_only_disk_says_so_and_can_still_be_asked(tmp_path, run, make_rows, write_tile):
+    with small_disk(tmp_path / "disk", 256_000) as disk:
+        catalogue = catalogs.create(disk / "embeddings", run)
+        write_tile(catalogue, "1.1", make_rows(1, [10.0, 10.1], [20.0, 20.1]))
+        remount(disk, "ro")
+        for attempt in (
+            lambda: write_tile(catalogue, "2.1", make_rows(2, [1.0], [1.0])),
+            lambda: catalogs.create(disk / "other", run),
+            lambda: catalogue.record_failure("3.1", "tile.all_nan", "No band has data."),
+        ):
+            with pytest.raises(ScannerError) as refused:
+                attempt()
+            assert refused.value.code == "output.read_only"
+        assert len(catalogs.open(disk / "embeddings").cone(10.0, 20.0, 60)) == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EDQUOT, "output.full"), (errno.EACCES, "output.read_only")])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 
 from catalogs.errors import ScannerError
 from scanner.images.tile_images import open_tile
@@ -18,6 +19,24 @@ from scanner.survey.tile import Tile
 from tests.support.images import bands_with_data
 
 Files = dict[str, Path]
+FILES = {"g": "calexp-CFIS_113_280.fits", "r": "CFIS.113.280.r.fits", "i": "PSS.DR4.113.280.i.fits"}
+
+
+@pytest.fixture
+def small_tile(real_tile: Path, tmp_path: Path) -> dict[str, Path]:
+    """g, r and i files of 440 x 440 real pixels (one field of the shipped tile) in UNIONS names, to be spoilt."""
+    paths = {}
+    for band, name in FILES.items():
+        with fits.open(real_tile / name) as hdus:
+            for hdu in hdus:
+                if hdu.data is not None:
+                    cut = WCS(hdu.header)[16:456, 472:912].to_header()
+                    hdu.data = hdu.data[16:456, 472:912]
+                    for card in ("CRPIX1", "CRPIX2"):
+                        hdu.header[card] = cut[card]
+            paths[band] = tmp_path / name
+            hdus.writeto(paths[band])
+    return paths
 
 
 def refusal(unions: Survey, folder: Path, code: str, **options: object) -> ScannerError:

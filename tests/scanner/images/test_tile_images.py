@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from catalogs.sky import unions_grid
 from scanner.images.tile_images import TileImages, open_tile
 from scanner.survey import survey, tile_list
 from scanner.survey.survey import Survey
@@ -18,6 +19,29 @@ from tests.support.images import bands_with_data
 
 TO_NJY_30 = 10 ** (-0.4 * (30 - 31.4))
 TO_NJY_27 = 10 ** (-0.4 * (27 - 31.4))
+
+
+@pytest.fixture
+def made_tile(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a made-up r image: ``made_tile(counts, scale=0.18577, name=..., **cards)``."""
+
+    def make(counts: np.ndarray, scale: float = 0.18577, name: str = "CFIS.217.292.r.fits", **cards: object) -> Path:
+        path = tmp_path / name
+        fits.PrimaryHDU(counts.astype(np.float32), header(counts.shape, scale, **cards)).writeto(path)
+        return path
+
+    return make
+
+
+def header(shape: tuple[int, ...], scale: float, **cards: object) -> fits.Header:
+    made = fits.Header()
+    made["CTYPE1"], made["CTYPE2"], made["CUNIT1"], made["CUNIT2"] = "RA---TAN", "DEC--TAN", "deg", "deg"
+    made["CRVAL1"], made["CRVAL2"] = unions_grid.centre("217.292")
+    made["CRPIX1"], made["CRPIX2"] = shape[1] / 2 + 0.5, shape[0] / 2 + 0.5
+    made["CD1_1"], made["CD1_2"], made["CD2_1"], made["CD2_2"] = -scale / 3600, 0.0, 0.0, scale / 3600
+    for card, value in cards.items():
+        made[card] = value
+    return made
 
 
 @pytest.mark.shared("five real bands of one field: KiDS and VIKING")
