@@ -55,6 +55,7 @@ def measure(setup: Setup, device: str, images: int = IMAGES) -> dict[str, Any]:
     address = _address(device)
     with ExitStack() as stack:
         encoders = {name: stack.enter_context(Encoder(setup.model, device, precision=name)) for name in _formats(setup)}
+        # The scans use the fastest format, which is last.
         encoder = list(encoders.values())[-1]
         flux = windows(setup, encoder.contract, images)
         with setup.step("the bare encoder, and PyTorch"):
@@ -89,6 +90,7 @@ def _works(
     works[f"{best}, pixels on the device"] = _resident(encoder, device, flux, stack)
     if not torch_loop.missing():
         compiled, network = device != "cpu", torch_loop.network(resolve(setup.model), flux.shape[-1])
+        # In PyTorch the device of TensorRT is called cuda.
         work = torch_loop.resident(network, flux, device.replace("tensorrt", "cuda"), compiled)
         works["PyTorch, bf16" + (", compiled" if compiled else "")] = work
     return works
@@ -99,6 +101,7 @@ def _resident(encoder: Encoder, device: str, flux: Vectors, stack: ExitStack) ->
     onnx_session, provider = session.open_session(encoder.path, device, lambda _: encoder.batch)
     place, values = session.place(onnx_session, provider), session.load().OrtValue
     callers = stack.enter_context(ThreadPoolExecutor(encoder.threads))
+    # Each batch has a binding, made before the clock runs, so the pixels are copied once only.
     bindings = []
     for start in range(0, len(flux), encoder.batch):
         bindings.append(onnx_session.io_binding())
@@ -183,6 +186,7 @@ def _scanned(
         began = now().wall
         found = window(encoder, turns.tiles, turns.options, folder)
     turns.windows.append(found)
+    # The GPU is watched for as long as the window lasts, without the fill before it.
     ready = began + found.fill + found.lead
     return turns, busy(ready, ready + found.wall)
 

@@ -77,6 +77,7 @@ def _peers(setup: Setup, path: Path, flux: NDArray[np.float32]) -> dict[str, Any
         works = {"encoder": lambda: cost(lambda: encoder.embed(flux))}
         for name, half in (("PyTorch DataLoader, fp32", False), ("PyTorch DataLoader, bf16", True)):
             work = torch_loop.loop(model, flux, "cpu", half, workers)
+            # The first call starts worker processes, so it is not timed.
             work()
             works[name] = partial(cost, work)
         costs = in_turns(works, setup.runs)
@@ -89,6 +90,7 @@ def _peers(setup: Setup, path: Path, flux: NDArray[np.float32]) -> dict[str, Any
         }
         for name, taken in costs.items()
     ]
+    # The first row is the encoder itself, the second PyTorch in fp32.
     return {"peer_ratio": rows[1]["ratio"], "peers": rows}
 
 
@@ -106,6 +108,7 @@ def _row(setup: Setup, running: Any, flux: NDArray[np.float32], batch: int) -> d
             running.run(None, {"flux": flux[start : start + batch]})
 
     with Encoder(setup.model, device="cpu", batch=batch) as encoder:
+        # The first calls allocate memory, so they are not timed.
         encoder.embed(flux[: batch * encoder.threads])
         running.run(None, {"flux": flux[:batch]})
         pair = paired(lambda: cost(lambda: encoder.embed(flux)), lambda: cost(default), setup.runs)

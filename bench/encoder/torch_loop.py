@@ -31,6 +31,7 @@ def missing() -> str:
 def sizes(path: Path) -> dict[str, int]:
     """Width, depth, heads, patch and bands of the transformer in an ONNX file."""
     graph = onnx.load(path).graph
+    # Weights of the patch embedding have four axes: [width, bands, patch, patch].
     width, bands, patch, _ = next(tensor.dims for tensor in graph.initializer if len(tensor.dims) == 4)
     depth = sum(node.op_type == "Softmax" for node in graph.node)
     return {"width": width, "depth": depth, "heads": max(1, width // HEAD), "patch": patch, "bands": bands}
@@ -42,6 +43,8 @@ def macs(path: Path, window: int) -> int:
     patches, width = (window // of["patch"]) ** 2, of["width"]
     tokens = patches + 1
     embedding = patches * of["bands"] * of["patch"] ** 2 * width
+    # A token takes 4 width^2 for the projections of attention and 8 width^2 for the two layers behind it. Attention
+    # itself is two products of tokens with tokens.
     return embedding + of["depth"] * (12 * tokens * width**2 + 2 * tokens**2 * width)
 
 

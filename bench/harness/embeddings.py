@@ -60,10 +60,12 @@ class Cloud:
         rng = np.random.default_rng([self.seed, 1 + stream])
         which = np.sort(rng.integers(len(centres), size=count))
         found = centres[which] + common
+        # The root of D makes NOISE the typical length of the whole vector.
         found += rng.standard_normal(found.shape, np.float32) * np.float32(NOISE / np.sqrt(self.dim))
         along = rng.standard_normal((count, bases.shape[2]), np.float32) * np.float32(SPREAD / np.sqrt(bases.shape[2]))
         for subspace in range(SUBSPACES):
             here = which % SUBSPACES == subspace
+            # One product [n, L] by [L, D] serves all rows of a subspace.
             found[here] += along[here] @ bases[subspace].T
         return _unit(found)[rng.permutation(count)]
 
@@ -90,6 +92,7 @@ class Repeated:
 
     def __init__(self, base: Vectors, rows: int, seed: int = 1) -> None:
         self._base, self._rows, self._seed = _unit(base), rows, seed
+        # One more is taken below, since each vector is among its own nearest. Blocks bound the memory for the products.
         near = min(NEAR, len(base) - 1)
         parts = [
             np.argpartition(-(block @ self._base.T), near, axis=1)[:, : near + 1]
@@ -126,12 +129,14 @@ def _fixed(cloud: Cloud) -> tuple[Vectors, Vectors, Vectors]:
     clusters = max(cloud.rows // ROWS_A_CLUSTER, 4)
     scale = (np.arange(cloud.dim) + 1.0) ** -DECAY
     centres = _unit(fixed.normal(size=(clusters, cloud.dim)) * scale)
+    # Orthonormal bases [subspaces, D, L].
     bases = np.linalg.qr(fixed.normal(size=(SUBSPACES, cloud.dim, min(LOCAL, cloud.dim // 2))))[0].astype(np.float32)
     return centres, bases, (_unit(fixed.normal(size=(1, cloud.dim))) * np.float32(cloud.mean)).astype(np.float32)
 
 
 @lru_cache
 def _axes(cloud: Cloud) -> Vectors:
+    # No benchmark draws rows or queries from this stream.
     some = cloud._drawn(max(AXES_FROM, 2 * cloud.dim), stream=99)
     return np.asarray(np.linalg.svd(some - some.mean(axis=0), full_matrices=False)[2].T, np.float32)
 

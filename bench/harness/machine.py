@@ -46,6 +46,7 @@ def load_since(before: Reading) -> dict[str, Any]:
     worked = _worked()
     others = None
     if worked is not None and before.all is not None:
+        # The clock of the machine is coarser than that of the process, so the difference may fall below 0.
         others = round(max(worked - before.all - own.cpu, 0.0) / own.wall, 2)
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
     ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -55,6 +56,7 @@ def load_since(before: Reading) -> dict[str, Any]:
 def _worked() -> float | None:
     """CPU-seconds, idle and waiting for disks left out, time stolen by the host counted as work."""
     try:
+        # Later fields, the time of guests, are part of the user time already.
         fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
     except OSError:
         return None

@@ -66,6 +66,7 @@ def peak(command: Sequence[str]) -> Peak | None:
 
 def watched(command: Sequence[str]) -> Watched:
     """Run a command and look at its memory meanwhile. ``RuntimeError`` with its last words where it fails."""
+    # The output goes to files, since a full pipe would block the program.
     looks = []
     with (
         TemporaryFile("w+") as output,
@@ -87,6 +88,7 @@ def watched(command: Sequence[str]) -> Watched:
 def _family(parent: int) -> list[int]:
     """A process and all that descend from it."""
     found = [parent]
+    # The list grows while it is read, so all descendants are found.
     for pid in found:
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
             found += [int(child) for child in _text(children).split()]
@@ -95,6 +97,7 @@ def _family(parent: int) -> list[int]:
 
 def _pss(pid: int) -> tuple[int, int]:
     """Bytes of PSS, and those of them that are no page of a file."""
+    # The first line is a range of addresses; the others are in kibibytes.
     lines = _text(Path(f"/proc/{pid}/smaps_rollup")).splitlines()[1:]
     found = {line.split()[0]: 1024 * int(line.split()[1]) for line in lines}
     return found.get("Pss:", 0), found.get("Pss:", 0) - found.get("Pss_File:", 0)

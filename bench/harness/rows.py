@@ -39,11 +39,13 @@ def run(dim: int) -> Run:
 
 def columns(schema: pa.Schema, tile: str, embedding: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """Every column of ``schema`` for a tile: positions over its half degree, sorted by y, and noise elsewhere."""
+    # The tile seeds its columns, whatever was drawn before.
     rng = np.random.default_rng(int(tile.replace(".", "")))
     count, (ra, dec) = len(embedding), unions_grid.centre(tile)
     given = {
         "object_id": object_id(tile, 0) + np.arange(count),
         "tile": np.full(count, tile),
+        # A tile is half a degree wide on the sky, and so wider in degrees of RA.
         "ra": ra + rng.uniform(-0.25, 0.25, count) / np.cos(np.radians(dec)),
         "dec": dec + np.sort(rng.uniform(-0.25, 0.25, count)),
         EMBEDDING: embedding,

@@ -38,12 +38,14 @@ def made(folder: Path, pixels: int, form: str, count: int = 3, sky: str = USUAL,
     shape = rows or pixels, pixels
     unions = survey.load("unions")
     sources = sorted(tile_list.find(unions, f"{DEMO_COLUMN}.292", DEMO).files.values())
+    # Tiles of another demo go to another folder, so no old ones are used.
     digest = zlib.crc32(b"".join(zlib.crc32(path.read_bytes()).to_bytes(4) for path in sources))
     home = folder / "-".join(filter(None, ("tiles", "x".join(map(str, sorted({*shape}))), form, sky, f"{digest:08x}")))
     home.mkdir(parents=True, exist_ok=True)
     for source in sources:
         first = home / (source.name if form == "rice" else source.stem)
         if not first.exists():
+            # An interrupted run must not leave a part of a tile under the final name.
             temporary = first.with_name(f".{first.name}")
             _resized(source, shape, form == "rice", sky).writeto(temporary, overwrite=True)
             temporary.replace(first)
@@ -69,6 +71,7 @@ def _plane(hdu: Any, shape: tuple[int, int], compress: bool, sky: str) -> Any:
     header = hdu.header.copy()
     for axis, wanted, side in zip(("CRPIX2", "CRPIX1"), shape, hdu.data.shape, strict=True):
         header[axis] += (wanted - side) / 2
+    # Astropy gives this name to a compressed plane that has none.
     name = None if hdu.name == "COMPRESSED_IMAGE" else hdu.name
     if not compress:
         return fits.ImageHDU(data, header, name=name)

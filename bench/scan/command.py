@@ -56,5 +56,6 @@ def scanned(setup: Setup, tiles: Sequence[Tile], *options: str, command: str = C
         given |= {"--device": "cpu", "--format": "json"}
         words = [str(part) for option in given.items() for part in option]
         watched = memory.watched([sys.executable, "-c", command, "scan-tiles", *words, *options])
+        # A tile's file is written last, so its time is the end of the tile.
         ends = sorted(file.stat().st_mtime for file in Path(folder / "out" / "tiles").glob("*.parquet"))
     return Scanned(json.loads(watched.output), watched, tuple(ends))

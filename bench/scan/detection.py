@@ -31,6 +31,7 @@ def measure(setup: Setup, tile: Tile) -> dict[str, Any]:
     ``sections_vs_whole`` with the same measurements (Kron flux, half-light radius, snr) on the whole."""
     images = open_tile(survey.load("unions"), tile)
     flux, variance = images.flux[images.detection].copy(), images.variance[images.detection]
+    # Detection takes one band; the others are freed.
     del images
     works = {
         "sections": partial(_in_sections, flux, variance),
@@ -40,6 +41,7 @@ def measure(setup: Setup, tile: Tile) -> dict[str, Any]:
     }
     found: dict[str, Any] = {}
 
+    # The objects of the last turn are compared below.
     def kept(name: str) -> None:
         found[name] = works[name]()
 

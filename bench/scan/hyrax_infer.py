@@ -70,10 +70,12 @@ class Network(torch.nn.Module):
 
 def main() -> None:
     """Answer until there is nothing more to answer."""
+    # What Hyrax prints must not mix with the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
     with TemporaryDirectory() as folder:
         running = hyrax.Hyrax()
         weights = Path(folder) / "weights.pth"
+        # Hyrax takes a file of weights; random ones cost the same time.
         torch.save(torch.nn.ModuleDict({"vit": transformer()}).state_dict(), weights)
         settings = {
             "general.results_dir": folder,

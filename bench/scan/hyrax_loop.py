@@ -64,6 +64,7 @@ def running(python: Path, model: Path, flux: NDArray[np.float32]) -> Iterator[Hy
             ) as process,
         ):
             hyrax = Hyrax(process, errors)
+            # The first call starts what later ones use, so it is not timed.
             hyrax.seconds(min(16, len(flux)))
             try:
                 yield hyrax

@@ -40,6 +40,7 @@ def _scan_tile(tile: Tile, running: Any, window: int, most: int, out: Path) -> i
     with fits.open(tile.files["r"]) as hdus:
         sky = WCS(next(hdu.header for hdu in hdus if hdu.data is not None))
     objects = _detect(planes[UNIONS.band_names.index("r")], most)
+    # Windows at the edge reach beyond the image, where there are no data.
     padded = np.pad(planes, ((0, 0), (window, window), (window, window)), constant_values=np.nan)
     vectors = []
     for start in range(0, len(objects), BATCH):
@@ -55,6 +56,7 @@ def _scan_tile(tile: Tile, running: Any, window: int, most: int, out: Path) -> i
 def _read(path: Path, zero_point: float) -> NDArray[np.float32]:
     with fits.open(path) as hdus:
         data = next(hdu.data for hdu in hdus if hdu.data is not None)
+        # The factor converts the units of the file to nJy.
         return np.asarray(data * np.float32(10 ** (0.4 * (AB_NANOJANSKY - zero_point))), np.float32)
 
 
@@ -70,5 +72,6 @@ def _detect(plane: NDArray[np.float32], most: int) -> NDArray[Any]:
 
 def _cut(padded: NDArray[np.float32], objects: NDArray[Any], window: int) -> NDArray[np.float32]:
     half = window // 2
+    # x and y are the corner of the window in the padded image, in whole pixels.
     x, y = (np.round(objects[axis]).astype(int) + window - half for axis in "xy")
     return np.stack([padded[:, b : b + window, a : a + window] for a, b in zip(x, y, strict=True)])

@@ -78,6 +78,7 @@ def odd_tiles(setup: Setup) -> list[dict[str, Any]]:
     for sky in (tiles.USUAL, tiles.CROWDED, tiles.EMPTY):
         listed = tiles.made(setup.folder, setup.side, "raw", 1, sky)
         rows.append(_row(setup, sky or "usual", scanned(setup, listed, command=PACED)))
+    # The sources are as dense as MANY of them on a tile of full size.
     many = round(MANY * (setup.side / FULL) ** 2)
     with setup.scratch() as folder:
         places = np.random.default_rng(0).uniform(0, setup.side - 1, (many, 2))

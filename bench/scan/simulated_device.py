@@ -43,6 +43,7 @@ class Device(Encoder):
 
     def embed_batch(self, flux: Vectors) -> Vectors:
         """Any unit vectors [n, D], once the device is through with them."""
+        # The device takes one batch after the other. Callers wait outside the lock, so that the next batch can queue.
         with self._turn:
             self._free = max(self._free, time.perf_counter()) + len(flux) / self.rate
             due = self._free

@@ -40,6 +40,7 @@ def shares(turns: Turns) -> dict[str, float]:
     """
     found = []
     for window, alone in zip(turns.windows, turns.alone, strict=True):
+        # Seconds of all callers together; ``alone`` is already wall time with all of them at work.
         whole = turns.encoder.threads * window.wall
         encoder = alone.wall * window.objects / window.wall
         parts = {

@@ -87,6 +87,7 @@ def window(encoder: Encoder, listed: Sequence[Tile], options: ScanOptions, folde
     with contextlib.suppress(_EnoughError):
         scan_tiles(listed, UNIONS, encoder, catalogue, run, options, watch)
     failed = [report.message for report in watch.reports if report.status != "done"]
+    # The first tile of each reader is read into memory that is new, so it is not counted.
     counted = watch.reports[first:]
     objects = sum(report.objects for report in counted)
     if failed or not objects or len(watch.starts) != len(listed) - max(first, 1) + 1:
@@ -133,6 +134,7 @@ class Turns:
         before = self._alone()
         with self._setup.scratch() as folder:
             self.windows.append(window(self.encoder, self.tiles, self.options, folder))
+        # The mean of before and after cancels a steady drift of the machine.
         after = self._alone()
         self.alone.append(Cost((before.wall + after.wall) / 2, (before.cpu + after.cpu) / 2))
 

@@ -139,6 +139,7 @@ def _built(
 ) -> dict[str, Any]:
     """Costs of building; of shards that were built again for the second half, too."""
     settings = reports[-1].recipe
+    # The folder also holds locks and the cache of footers, which are not of the index.
     files = [path for path in (filled.path / "index").iterdir() if path.name.startswith("shard-")]
     wall, cpu = sum(one.wall for one in spent), sum(one.cpu for one in spent)
     return {

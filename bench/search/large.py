@@ -38,6 +38,7 @@ def main(out: Path, rows: int, keep: bool) -> None:
     before = machine.reading()
     found: dict[str, Any] = index.catalogue(folder, Cloud(DIM, rows), index.QUERIES, in_steps=True)
     filled = catalogs.open(folder)
+    # The command builds the index again, so that its memory is measured.
     shutil.rmtree(filled.path / "index")
     scanner = (sys.executable, "-c", COMMAND, "index", "--catalog", str(folder))
     for name, command in (("build", scanner), ("ask", (*scanner, "--verify"))):

@@ -57,6 +57,7 @@ def latency(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
     the processor's caches, so it is slower then than in any sequence of questions to it.
     """
     some = queries[:TIMED]
+    # The first questions map the files and fill the page cache, so they are not timed.
     for way in ("index", "exact"):
         ask(filled, queries[:3], way)
     rounds = paired(_asking(filled, some, "index"), _asking(filled, some, "exact"), ROUNDS)

@@ -64,6 +64,7 @@ def measure(setup: Setup, source: Source, count: int) -> list[dict[str, Any]]:
                         "bytes_per_row": size / count,
                     }
                 )
+                # The next setting is built when the generator is resumed.
                 began = now()
     return found
 

@@ -33,6 +33,7 @@ def measure(setup: Setup) -> dict[str, Any]:
         "margin_rows": made[0].margin_rows,
         "files": made[0].partitions,
         "cpu_s_per_million_rows": 1e6 * spent.cpu / made[0].rows,
+        # Bytes a row are megabytes a million rows.
         "mb_per_million_rows": made[0].bytes / made[0].rows,
         "peak_gb": peak.all if peak else None,
     }

@@ -54,6 +54,7 @@ def measure(setup: Setup) -> dict[str, Any]:
         "embedding_dim": dim,
         "rows": count,
         "examples": EXAMPLES,
+        # A number of an embedding has 4 bytes.
         "read_gb_per_s": 4e-9 * dim * count / read.wall,
         "read_s": read.wall,
         "rank_s": middle(costs["whole"]).wall,

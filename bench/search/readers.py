@@ -58,6 +58,7 @@ def measure(setup: Setup) -> dict[str, Any]:
         indexed = catalogs.open(folder / "indexed")
         build_index(indexed)
         asked = int(plain.table(["object_id"])["object_id"].min())
+        # The statements of the docs name the catalogue relative to the working folder.
         with chdir(folder):
             readers = _readers(asked, plain, indexed)
         mapped = _mapped(plain, indexed, drawn.draw(1, stream=1), setup.runs)
@@ -111,6 +112,7 @@ def _scanner(path: Path, asked: int) -> Sequence[int]:
 def _timed(readers: dict[str, Answer | None], asked: int, runs: int) -> list[dict[str, Any]]:
     there = {name: answer for name, answer in readers.items() if answer}
     found = {name: [one for one in answer() if one != asked] for name, answer in there.items()}
+    # Without the object itself, K - 1 others remain.
     truth = found["scanner, no index"][: K - 1]
     spent = in_turns({name: partial(cost, answer) for name, answer in there.items()}, runs)
     return [

@@ -32,6 +32,7 @@ def measure(setup: Setup, source: Source) -> list[dict[str, Any]]:
     found = []
     with setup.scratch() as folder:
         rows = stored(folder / "rows.f16", source)
+        # ``best`` returns its rows in no order.
         truth = [answer[0][np.argsort(-answer[1])] for answer in rows.best(queries, 100)]
         for trees, dims in BUILDS:
             made = replace(DEFAULT, trees=trees, dims=min(dims, rows.dim))
@@ -46,6 +47,7 @@ def measure(setup: Setup, source: Source) -> list[dict[str, Any]]:
                         "dims": made.dims,
                         "search_k": effort,
                         **_asked(folder / "annoy", rows, replace(made, effort=effort), queries, truth),
+                        # A shard also has ids and positions of its rows.
                         "bytes_per_row": size / len(rows) + ITEM.itemsize,
                         "build_cpu_s_per_million_rows": 1e6 * built.cpu / len(rows),
                     }
