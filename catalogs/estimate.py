@@ -84,7 +84,7 @@ def estimate_mean(shares: Floats, seed: int = 0) -> Estimate:
 
 def estimate_paired_mean(values: Floats) -> PairedEstimate:
     """Estimate the mean over queries or objects [N], drawn alike for all models."""
-    # One stratum: all objects are drawn together.
+    # There is one stratum: all objects are drawn together.
     counts = draw_counts(np.zeros(len(values)))
     return PairedEstimate.of(np.asarray(values, np.float64).mean(), counts @ values / len(values))
 

@@ -53,7 +53,7 @@ def gradient(flux: Flux, rng: Generator) -> Flux:
     angle = rng.uniform(0, 2 * np.pi)
     y, x = _from_the_middle(flux)
     slope = x * np.cos(angle) + y * np.sin(angle)
-    # From 0 to 1 across the cutout, whatever the angle.
+    # The slope runs from 0 to 1 across the cutout, whatever the angle.
     slope = (slope - slope.min()) / np.ptp(slope)
     return np.stack([band + 20 * _noise(band) * slope for band in flux]).astype(np.float32)
 

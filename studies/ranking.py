@@ -124,7 +124,7 @@ def _tried(
 def _draws(known: Examples, settings: EvaluationSettings) -> Iterator[tuple[Examples, Examples]]:
     """Split the lenses into examples and those to be found."""
     for draw in range(settings.draws):
-        # A seed for each draw: more draws keep the first ones.
+        # Each draw has a seed of its own, so that more draws keep the first ones.
         order = np.random.default_rng([settings.seed, draw]).permutation(len(known))
         yield known[np.sort(order[: settings.examples])], known[np.sort(order[settings.examples :])]
 

@@ -84,7 +84,7 @@ class _RecallTest:
         self._numbers = np.sort(np.random.default_rng(settings.seed).permutation(len(rows))[:QUERIES])
         nothing = np.zeros((0, rows.dim), np.float32)
         self._queries: Vectors = unit(np.concatenate([nothing, *rows.leading(rows.dim, self._numbers)]))
-        # One more than needed, since each query finds itself.
+        # Each query finds itself, so one more is asked for.
         answers = rows.best(self._queries, NEAREST + 1) if len(self._numbers) else []
         self._truth = [_others(number, *answer) for number, answer in zip(self._numbers, answers, strict=True)]
 

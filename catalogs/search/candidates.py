@@ -172,7 +172,7 @@ class Candidates:
                 passing = np.zeros(footer.rows, bool)
                 for table in rows.tile_groups(self.snapshot, footer, (), self._chosen):
                     passing[table.column(tile_reader.ROW).to_numpy()] = True
-                # From the rows of the file to its items, which leave out rows without a valid vector.
+                # Items leave out rows without a valid vector, so the choice of rows is mapped to them.
                 passing = passing[mine["row"]]
             elif self._chosen.near is not None:
                 passing = self._chosen.near.contains(mine["ra"], mine["dec"])

@@ -100,7 +100,7 @@ class Examples:
         """Choose some, by bool [P] or indices, with all their vectors."""
         numbers = np.arange(len(self))[chosen]
         here = np.isin(self.owner, numbers)
-        # From the numbers [P] of the examples to those after the choice.
+        # ``place`` [P] leads from the number of an example to its number after the choice.
         place = np.full(len(self), -1)
         place[numbers] = np.arange(len(numbers))
         columns: dict[str, Any] = {name: getattr(self, name)[numbers] for name in _OF_EACH}

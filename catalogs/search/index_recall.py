@@ -53,7 +53,7 @@ def verify(catalogue: TileStore, questions: int = QUESTIONS, seed: int = 0) -> V
     shares: dict[int, list[float]] = {10: [], 100: []}
     for start in range(0, len(directions), _TOGETHER):
         some = directions[start : start + _TOGETHER]
-        # One more than 100, since each object finds itself.
+        # Each object finds itself, so one more than 100 is asked for.
         exact, by_index = (_search(snapshot, some, way).best(101) for way in ("exact", "index"))
         for truth, answer in zip(exact, by_index, strict=True):
             # The first of the exact answer is the object itself.
@@ -65,7 +65,7 @@ def verify(catalogue: TileStore, questions: int = QUESTIONS, seed: int = 0) -> V
         for way, seconds in took.items():
             search = _search(snapshot, direction[None], way)
             began = time.perf_counter()
-            # As many candidates as a question for ten neighbours takes.
+            # A question for ten neighbours takes as many candidates.
             search.best(104)
             seconds.append(time.perf_counter() - began)
     return Verified(

@@ -53,7 +53,7 @@ def draw(snapshot: Snapshot, chosen: Selection, count: int, seed: int = 0) -> Sa
             objects += len(more)
             keys, sample = np.concatenate([keys, rng.random(len(more))]), _joined(sample, more)
             if len(keys) > count:
-                # Sorted, so that the sample stays in the order in which rows were read.
+                # The sort keeps the sample in the order in which rows were read.
                 lowest = np.sort(np.argpartition(keys, count)[:count])
                 keys, sample = keys[lowest], sample[lowest]
         tiles += objects > before

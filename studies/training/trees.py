@@ -37,7 +37,7 @@ def recall(vectors: Vectors) -> float:
         loaded, found = engine.load(trees, settings), []
         for query, truth in zip(asked, np.argsort(-(asked @ stored.T), axis=1)[:, :NEAREST], strict=True):
             numbers = engine.nearest(loaded, query[: settings.dims], settings.candidates, settings.effort)
-            # As a search does it: candidates of the trees, ranked again by all dimensions.
+            # A search does the same: it ranks the candidates of the trees again by all dimensions.
             best = numbers[np.argsort(-rows.cosines(numbers, query))[:NEAREST]]
             found.append(measure_recall(truth, best))
     return float(np.mean(found))

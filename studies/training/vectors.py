@@ -56,7 +56,7 @@ def baked(checkpoint: Checkpoint, options: EmbeddingOptions) -> Bake:
     first, mean, missing = POOLINGS.index(options.pooling) * dim, statistics.mean.numpy(), statistics.missing.numpy()
 
     def bake(rows: Vectors) -> Vectors:
-        # From rows [N, 4 D + B]: the chosen pooling, centred, less the mean effect of missing bands.
+        # Rows are [N, 4 D + B]. The chosen pooling is centred, less the mean effect of missing bands.
         return unit((rows[:, first : first + dim] - mean - rows[:, len(POOLINGS) * dim :] @ missing) @ matrix)
 
     return bake
