@@ -17,7 +17,7 @@ from catalogs.store import rows, vectors
 from catalogs.store.footers import Footer
 from catalogs.store.row_filter import RowFilter
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.tile_reader import ROW, Selection
+from catalogs.store.tile_reader import Selection
 from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
@@ -27,13 +27,12 @@ _PLACES = ("object_id", "ra", "dec", "is_primary")
 
 
 class _Row(NamedTuple):
-    """The row of an object: its position in degrees, its tile, and its number in the tile's file."""
+    """The row of an object: its id, its position in degrees, and its tile."""
 
     object_id: int
     ra: float
     dec: float
     tile: Footer
-    row: int
 
 
 def match(
@@ -73,12 +72,12 @@ def match_each(
         places = np.flatnonzero(on_sky & _reached(footer.circle, right, up, reach))
         covered[places] = True
         for table in rows.tile_groups(snapshot, footer, _PLACES) if len(places) else ():
-            columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in (*_PLACES, ROW)}
+            columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in _PLACES}
             pairs = geometry.pairs_within(right[places], up[places], columns["ra"], columns["dec"], reach)
             for place, number in zip(places[pairs[0]].tolist(), pairs[1].tolist(), strict=True):
-                identity, row_ra, row_dec, primary, row = (values[number].item() for values in columns.values())
+                identity, row_ra, row_dec, primary = (values[number].item() for values in columns.values())
                 away = float(geometry.separation(right[place], up[place], row_ra, row_dec))
-                nearby[place].append((away, primary, _Row(identity, row_ra, row_dec, footer, row)))
+                nearby[place].append((away, primary, _Row(identity, row_ra, row_dec, footer)))
 
     # Copies of one object lie within half an arcsec of each other: a primary one counts first, then the nearest.
     chosen: dict[int, _Row] = {}
@@ -103,12 +102,9 @@ def match_ids(snapshot: Snapshot, names: Mapping[int, str]) -> Examples:
         # The ids of a tile lie in a range of their own, so most tiles are not opened.
         here = [identity for identity in names if footer.first_id <= identity <= footer.last_id]
         if here:
-            among_them = pc.field("object_id").isin(here)
-            chosen = Selection(RowFilter("object_id", among_them, ("object_id",), among_them))
-            for table in rows.tile_groups(snapshot, footer, ("object_id", "ra", "dec"), chosen):
-                columns = (table.column(name).to_pylist() for name in ("object_id", "ra", "dec", ROW))
-                for identity, ra, dec, row in zip(*columns, strict=True):
-                    located.append(_Row(identity, ra, dec, footer, row))
+            for table in rows.tile_groups(snapshot, footer, ("object_id", "ra", "dec"), _with_ids(here)):
+                columns = (table.column(name).to_pylist() for name in ("object_id", "ra", "dec"))
+                located += [_Row(one, ra, dec, footer) for one, ra, dec in zip(*columns, strict=True)]
     ids = {row.object_id for row in located}
     unknown = [Unmatched(names[one], np.nan, np.nan, ErrorCode.QUERY_UNKNOWN_OBJECT) for one in names if one not in ids]
     matches = _with_vectors(snapshot, dict(enumerate(located)), [names[one.object_id] for one in located])
@@ -180,6 +176,12 @@ def _reached(circle: Circle | None, ra: Degrees, dec: Degrees, reach: float) -> 
     return reached
 
 
+def _with_ids(ids: Sequence[int]) -> Selection:
+    """Select the rows of these objects."""
+    among_them = pc.field("object_id").isin(ids)
+    return Selection(RowFilter("object_id", among_them, ("object_id",), among_them))
+
+
 def _with_vectors(
     snapshot: Snapshot, located: Mapping[int, _Row], names: Sequence[str]
 ) -> dict[int, Example | Unmatched]:
@@ -189,13 +191,16 @@ def _with_vectors(
         by_tile.setdefault(row.tile.tile, []).append(place)
     embedding: dict[int, Vectors] = {}
     for places in by_tile.values():
-        numbers = np.array([located[place].row for place in places], np.int64)
-        with rows.damage_logged(), snapshot.open(located[places[0]].tile) as file:
-            embedding |= zip(places, vectors.from_arrow(file.take([EMBEDDING], numbers).column(0)), strict=True)
+        # By id, not by row number: a scan may have replaced the file since the objects were located.
+        ids = [located[place].object_id for place in places]
+        for table in rows.tile_groups(snapshot, located[places[0]].tile, ("object_id", EMBEDDING), _with_ids(ids)):
+            found = zip(table.column("object_id").to_pylist(), vectors.from_arrow(table.column(EMBEDDING)), strict=True)
+            embedding |= found
     matched: dict[int, Example | Unmatched] = {}
     for place, row in located.items():
-        if place in embedding and vectors.sound(embedding[place][None])[0]:
-            unit = vectors.unit(embedding[place][None])[0]
+        vector = embedding.get(row.object_id)
+        if vector is not None and vectors.sound(vector[None])[0]:
+            unit = vectors.unit(vector[None])[0]
             matched[place] = Example(names[place], unit, row.ra, row.dec, row.object_id, row.tile.tile)
         else:
             matched[place] = Unmatched(names[place], row.ra, row.dec, ErrorCode.QUERY_NO_EMBEDDING)

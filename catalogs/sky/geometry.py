@@ -15,6 +15,7 @@ ONE_SYSTEM = 3.0 / 3600
 """Degrees: what is as close as this to an object is a piece of it, such as an arc or a knot of a spiral."""
 
 _TOGETHER = 1000  # positions whose candidates are compared at a time
+_SWEPT = 20_000  # positions up to which close pairs are found by a sweep in declination
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,16 @@ def pairs_within(
 
 def close_pairs(ra: Floats, dec: Floats, radius: float) -> list[tuple[int, int]]:
     """Find all pairs (i, j), i < j, of positions within ``radius`` degrees, in the order of i, then j."""
-    first, second = pairs_within(ra, dec, ra, dec, radius)
-    once = first < second
+    if len(ra) <= _SWEPT:
+        first, second = pairs_within(ra, dec, ra, dec, radius)
+    else:
+        # In a dense field a band of declination holds too many positions. A tree takes longer to import than to search.
+        from scipy.spatial import cKDTree
+
+        finite = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+        tree = cKDTree(directions(ra[finite], dec[finite]))
+        first, second = finite[tree.query_pairs(chord(radius), output_type="ndarray")].T
+    once = (first < second) & (separation(ra[first], dec[first], ra[second], dec[second]) <= radius)
     return sorted(zip(first[once].tolist(), second[once].tolist(), strict=True))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,15 @@ class Contract:
                     f"{source} has contract version {version}; this scanner reads version {CONTRACT_VERSION}.",
                     "Export the checkpoint again with this release: python -m export CHECKPOINT encoder.onnx",
                 )
-            # A later release may add keys. ``precision`` and ``fidelity`` are missing in files of the first one.
-            contract = read_record({f.name: values[f.name] for f in fields(cls) if f.name in values}, cls)
+            # A later release may add keys. Of ours, only ``precision`` and ``fidelity`` may be missing, as they are in
+            # files of the first release: a file that does not say its unit must not get one.
+            names = [f.name for f in fields(cls)]
+            missing = [name for name in names if name not in ("precision", "fidelity", *values)]
+            if missing:
+                raise ValueError(f"{missing[0]} is missing")
+            contract = read_record({name: values[name] for name in names if name in values}, cls)
+            # The digest of a run holds these numbers as the file spells them: 1 and 1.0 would be two runs.
+            contract = replace(contract, pixel_scale=values["pixel_scale"], mask_ratio=values["mask_ratio"])
             contract.cost  # noqa: B018  (all its numbers are there)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _bad(source, f"its contract cannot be read: {error}") from error

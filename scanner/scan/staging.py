@@ -19,6 +19,7 @@ from scanner.scan.report import TileReport
 from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
 from scanner.survey.urls import Remote, file_name, sibling
+from scanner.system.signals import POLL
 
 STREAMS = 8
 """Number of files that are fetched at once."""
@@ -128,7 +129,9 @@ class Staging:
         """The tile with its copies, or the report of one that could not be fetched."""
         # Also if one band failed: the folder must not be removed while another is written to.
         tile = order.tile
-        wait(order.copies.values())
+        # A stop cancels what has not begun, and ``wait`` alone would wait for that without end.
+        while wait(order.copies.values(), POLL).not_done:
+            self._stop.wait()
         try:
             copies = {band: copy for band, future in order.copies.items() if (copy := future.result())}
             if not copies and not tile.files:

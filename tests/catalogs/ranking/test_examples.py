@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from catalogs.catalogue import Catalogue
 from catalogs.search.matching import match, match_ids, match_one
 from catalogs.sky import crossmatch, geometry
+from catalogs.store import rows
 from tests.support import planted
 from tests.support.catalogue_rows import DIM, Rows
 
@@ -111,3 +113,28 @@ def test_crossmatch_is_that_of_all_distances_at_ra_0_and_at_the_pole() -> None:
     lost = crossmatch.nearest([np.nan, 1.0], [0.0, 1.0], [1.0, np.nan], [1.0, 1.0], 1.0)
     assert lost.index.tolist() == [-1, 0]
     assert crossmatch.nearest([], [], [1.0], [1.0], 1.0).index.tolist() == []
+
+
+def test_a_tile_replaced_after_the_match_gives_no_vector_of_another_object(
+    crowded: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row numbers change when a tile is scanned again; the object is found by its id."""
+    snapshot = crowded.snapshot()
+    path = crowded.tile_path("000.240")
+    every = pq.read_table(path)
+    wanted = every.column("object_id").to_pylist()[20:30]
+    expected = match_ids(crowded.snapshot(), {one: str(one) for one in wanted})
+    tile_groups, calls = rows.tile_groups, []
+
+    def replaced(*arguments: object) -> object:
+        # The file is replaced between the reading of positions and that of embeddings.
+        calls.append(arguments)
+        if len(calls) == 2:
+            pq.write_table(every.slice(10).replace_schema_metadata(every.schema.metadata), path)
+        return tile_groups(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rows, "tile_groups", replaced)
+    found = match_ids(snapshot, {one: str(one) for one in wanted})
+    assert len(calls) == 2
+    np.testing.assert_array_equal(found.object_id, expected.object_id)
+    np.testing.assert_array_equal(found.vectors, expected.vectors)

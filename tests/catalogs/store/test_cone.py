@@ -140,3 +140,7 @@ def test_close_pairs_are_those_of_brute_force(places, radius):
         if geometry.separation(ra[i], dec[i], ra[j], dec[j]) <= radius
     ]
     assert geometry.close_pairs(ra, dec, radius) == expected
+    with pytest.MonkeyPatch.context() as patch:  # as in a dense field, by a tree
+        patch.setattr(geometry, "_SWEPT", 0)
+        assert geometry.close_pairs(ra, dec, radius) == expected
+        assert geometry.close_pairs(np.full(3, np.nan), np.zeros(3), radius) == []

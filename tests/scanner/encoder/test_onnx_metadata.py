@@ -79,11 +79,29 @@ def test_a_file_that_is_cut_or_mangled_is_refused_or_read_but_never_a_surprise(m
     assert len(codes) > 2
 
 
-def test_a_huge_entry_is_not_read(model: Path, tmp_path: Path) -> None:
-    loaded = onnx.load(model)
+def test_a_huge_entry_is_not_read_and_one_of_somebody_else_does_no_harm(model: Path, tmp_path: Path) -> None:
+    loaded, text = onnx.load(model), read_metadata(model)[CONTRACT_KEY]
     helper.set_model_props(loaded, {CONTRACT_KEY: "x" * (2 << 20)})
     onnx.save(loaded, tmp_path / "huge.onnx")
-    assert refusal(tmp_path / "huge.onnx").code == "model.unreadable"
+    assert refusal(tmp_path / "huge.onnx").code == "model.no_contract"
+    helper.set_model_props(loaded, {"notes": "x" * (2 << 20), CONTRACT_KEY: text})
+    onnx.save(loaded, tmp_path / "notes.onnx")
+    assert contract.read(tmp_path / "notes.onnx") == tiny_encoder.contract()
+
+
+@pytest.mark.parametrize("name", ["flux_unit", "mask_ratio", "pixel_scale", "licence"])
+def test_what_a_contract_must_say_is_not_guessed(name: str) -> None:
+    values = tiny_encoder.contract().to_dict()
+    del values[name]
+    with pytest.raises(ScannerError, match=f"{name} is missing") as caught:
+        Contract.from_json(json.dumps(values))
+    assert caught.value.code == "model.bad_contract"
+
+
+def test_numbers_stay_as_the_file_spells_them() -> None:
+    """They are hashed into the digest of a run: with 1.0 for 1, finished tiles would be scanned again."""
+    text = json.dumps(tiny_encoder.contract().to_dict() | {"pixel_scale": 1, "mask_ratio": 0}, sort_keys=True)
+    assert Contract.from_json(text).to_json() == text
 
 
 @pytest.mark.parametrize(

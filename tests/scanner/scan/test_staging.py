@@ -24,6 +24,7 @@ from catalogs.errors import ScannerError
 from scanner.encoder.encoder import Encoder
 from scanner.remote import download, scratch, vospace
 from scanner.remote.scratch import Scratch
+from scanner.scan import staging
 from scanner.scan.options import ScanOptions
 from scanner.scan.progress import Quiet
 from scanner.scan.report import ScanReport
@@ -213,8 +214,12 @@ def test_few_tiles_are_on_the_disk_at_once_and_the_next_is_fetched_ahead(bench: 
     assert max(at_once) == 2
 
 
-def test_an_interrupt_does_not_wait_for_a_server(bench: Bench, server: BadServer) -> None:
-    """The fourth tile's server says nothing more; the scan is stopped all the same."""
+@pytest.mark.parametrize("streams", [1, 8])
+def test_an_interrupt_does_not_wait_for_a_server(
+    bench: Bench, server: BadServer, streams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fourth tile's server says nothing more; the scan is stopped all the same, also with copies not yet begun."""
+    monkeypatch.setattr(staging, "STREAMS", streams)
     hangs = threading.Event()
     reached = threading.Event()
 
@@ -229,9 +234,13 @@ def test_an_interrupt_does_not_wait_for_a_server(bench: Bench, server: BadServer
     listed = tile_list.parse(clean(NAMES), UNIONS, server.url)
 
     class Stop(Quiet):
+        done = 0
+
         def finished(self, report: object) -> None:
-            reached.wait()
-            raise KeyboardInterrupt
+            self.done += 1
+            if self.done == 3:  # now the scan waits for nothing but the fourth
+                reached.wait()
+                raise KeyboardInterrupt
 
     try:
         with pytest.raises(KeyboardInterrupt):
