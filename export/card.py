@@ -30,8 +30,8 @@ def render(
     measured = [] if evaluation is None else ["## Evaluation", _worth(evaluation)]
     parts = [
         f"# {checkpoint.config.name}: a masked autoencoder's encoder of survey cutouts",
-        _what(contract), "## Use", USE, *measured, "## Training data", _seen(checkpoint), "## Training",
-        _trained(checkpoint), "## Pixels", _pixels(contract), "## Checks", _checked(done, formats or {}),
+        _what(contract), "## Use", USE, *measured, "## Training data", _describe_cutouts(checkpoint), "## Training",
+        _trained(checkpoint), "## Pixels", _pixels(contract), "## Checks", _describe_verification(done, formats or {}),
         "## Limits", LIMITS, "## Licence and checksums", _sums(done, files or [done.path]),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
@@ -82,7 +82,7 @@ def _what(contract: Contract) -> str:
     )
 
 
-def _seen(checkpoint: Checkpoint) -> str:
+def _describe_cutouts(checkpoint: Checkpoint) -> str:
     manifest = checkpoint.data["manifest"]
     repeat = checkpoint.config.data.repeat
     # A shard without a split is for training.
@@ -177,7 +177,7 @@ def _worth(evaluation: Path) -> str:
     )
 
 
-def _checked(done: Exported, formats: Mapping[str, Agreement]) -> str:
+def _describe_verification(done: Exported, formats: Mapping[str, Agreement]) -> str:
     found = done.verification
     rows = ((name, f"{worst:.1e}") for name, worst in found.worst.items())
     return (

@@ -51,7 +51,7 @@ def draw(snapshot: Snapshot, chosen: Selection, count: int, seed: int = 0) -> Sa
         for table in rows.tile_groups(part, part.footers[number], _COLUMNS, chosen):
             more = _sample(table)
             objects += len(more)
-            keys, sample = np.concatenate([keys, rng.random(len(more))]), _joined(sample, more)
+            keys, sample = np.concatenate([keys, rng.random(len(more))]), _join(sample, more)
             if len(keys) > count:
                 # The sort keeps the sample in the order in which rows were read.
                 lowest = np.sort(np.argpartition(keys, count)[:count])
@@ -73,6 +73,6 @@ def _sample(table: pa.Table) -> Sample:
     return Sample(identity, ra, dec, vectors.unit(embedding[sound]))
 
 
-def _joined(one: Sample, other: Sample) -> Sample:
+def _join(one: Sample, other: Sample) -> Sample:
     names = ("object_id", "ra", "dec", "vectors")
     return Sample(*(np.concatenate([getattr(one, name), getattr(other, name)]) for name in names))

@@ -55,7 +55,7 @@ def centre(name: str) -> tuple[float, float]:
 
 def tile_at(ra: float, dec: float) -> str:
     """Return the name of the tile that a position (degrees) belongs to."""
-    x, y = _cells(np.atleast_1d(_checked(ra, 1e6)), np.atleast_1d(_checked(dec, 90)))
+    x, y = _cells(np.atleast_1d(_check_angle(ra, 1e6)), np.atleast_1d(_check_angle(dec, 90)))
     return _name(int(x[0]), int(y[0]))
 
 
@@ -161,7 +161,7 @@ def _tangent(
     return xi, eta, front
 
 
-def _checked(angle: float, limit: float) -> float:
+def _check_angle(angle: float, limit: float) -> float:
     if not abs(angle) <= limit:
         message = f"{angle} is not an angle on the sky."
         raise ScannerError(ErrorCode.POSITION_OFF_SKY, message, "RA and Dec are in degrees.")

@@ -78,7 +78,7 @@ def parse(text: str, schema: pa.Schema) -> RowFilter:
             f"The filter {text!r} cannot be read: {error.msg if isinstance(error, SyntaxError) else error}.",
             'Write it like: mag_r < 21 and is_primary and not isnan(mag_u) and tile in ("217.292", "218.292")',
         ) from error
-    return RowFilter(text, _checked(text, expression, schema), columns, prunable)
+    return RowFilter(text, _check_expression(text, expression, schema), columns, prunable)
 
 
 def _columns(tree: ast.expr, schema: pa.Schema) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ def _columns(tree: ast.expr, schema: pa.Schema) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _checked(text: str, expression: Any, schema: pa.Schema) -> pc.Expression:
+def _check_expression(text: str, expression: Any, schema: pa.Schema) -> pc.Expression:
     try:
         # A filter over no rows makes Arrow check the types before a tile is read.
         schema.empty_table().filter(expression)

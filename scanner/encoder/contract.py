@@ -203,7 +203,7 @@ def resolve(name_or_path: str | Path, precision: str | None = None) -> Path:
     Raises:
         ScannerError: ``model.missing``; ``model.no_precision`` where there is no file in that format.
     """
-    path = _found(name_or_path)
+    path = _find(name_or_path)
     other = of_precision(path, precision or "fp32")
     if not other.is_file():
         raise ScannerError(
@@ -214,7 +214,7 @@ def resolve(name_or_path: str | Path, precision: str | None = None) -> Path:
     return other
 
 
-def _found(name_or_path: str | Path) -> Path:
+def _find(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path

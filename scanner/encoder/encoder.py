@@ -120,7 +120,7 @@ class Encoder:
         except Exception as error:  # the binding raises a class of its own for each status code
             why = f"ONNX Runtime failed on {len(flux)} windows: {str(error).splitlines()[0]}"
             raise ScannerError(ErrorCode.ENCODER_FAILED, why, "If memory is short, lower --batch.") from error
-        return _checked(vectors)
+        return _check_vectors(vectors)
 
     def close(self) -> None:
         """Stop the threads that ``embed`` started."""
@@ -181,7 +181,7 @@ def log_cost(model: Encoder | ModelFile) -> None:
         log.warning("On a CPU fp16 is slower than fp32; use it on GPUs.")
 
 
-def _checked(vectors: Array) -> Array:
+def _check_vectors(vectors: Array) -> Array:
     """The vectors [n, D], with NaN for those that are not finite or not of unit length."""
     length = np.linalg.norm(vectors, axis=1)
     good = np.abs(length - 1.0) < UNIT_TOLERANCE  # false for NaN and infinity

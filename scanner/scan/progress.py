@@ -56,11 +56,11 @@ class Lines(Quiet):
     def finished(self, report: TileReport) -> None:
         self._ended += 1
         self._worked += report.status != "skipped"
-        place = f"{self._ended}/{self._total}{self._left()}" if self._total else str(self._ended)
+        place = f"{self._ended}/{self._total}{self._time_left()}" if self._total else str(self._ended)
         level = logging.WARNING if report.status == "failed" else logging.INFO
         log.log(level, "[%s] %s", place, line(report))
 
-    def _left(self) -> str:
+    def _time_left(self) -> str:
         """The time left, if each tile takes as long as those that this scan has finished."""
         if not self._worked or not self._total:
             return ""

@@ -43,7 +43,7 @@ class Batch:
     infer: float
 
     @classmethod
-    def joined(cls, batches: Sequence[Batch]) -> Batch:
+    def join(cls, batches: Sequence[Batch]) -> Batch:
         """Batches that follow each other as one."""
         return cls(
             start=batches[0].start,
@@ -134,10 +134,10 @@ class RowWriter:
             batches.append(future.result())
             self._progress.embedded(batches[-1].stop - batches[-1].start)
             if batches[-1].stop - batches[0].start >= BLOCK:
-                yield Batch.joined(batches)
+                yield Batch.join(batches)
                 batches = []
         if batches:
-            yield Batch.joined(batches)
+            yield Batch.join(batches)
 
     def _write_tile(self, tile: str, parts: Iterator[tuple[Prepared, Iterator[Future[Batch]]]]) -> TileReport:
         positions, sound, seconds = 0, 0, Seconds()

@@ -170,13 +170,13 @@ def produce(
     atomic.remove_stale(folder)
     entries = []
     # Shards end in any order; the manifest sorts them by name.
-    for entry in _made(folder, tasks, workers):
+    for entry in _make(folder, tasks, workers):
         entries.append(entry)
         tell(f"{entry['file']}: {entry['rows']} cutouts ({len(entries)} of {len(tasks)} shards)")
     return shards.write_manifest(folder, entries, seed, window)
 
 
-def _made(folder: Path, tasks: Sequence[Task], workers: int) -> Iterator[dict[str, Any]]:
+def _make(folder: Path, tasks: Sequence[Task], workers: int) -> Iterator[dict[str, Any]]:
     if workers <= 1:
         yield from (make(folder, task) for task in tasks)
         return

@@ -82,7 +82,7 @@ def fit_embedding_statistics(
             parts.append(_pooled(model, windows, device))
     lens = torch.from_numpy(kinds == KINDS.index("lens"))
     other = torch.from_numpy(np.isin(kinds, [KINDS.index(kind) for kind in ("galaxy", "lookalike")]))
-    return {how: fit(*(_joined(parts, how) for parts in pooled), lens, other) for how in POOLINGS}
+    return {how: fit(*(_join(parts, how) for parts in pooled), lens, other) for how in POOLINGS}
 
 
 def drop_bands(flux: Tensor, random: np.random.Generator) -> Tensor:
@@ -101,5 +101,5 @@ def _pooled(model: MaskedAutoencoder, flux: Tensor, device: torch.device) -> dic
     return {how: Pooled(pool(tokens, how).cpu(), missing) for how in POOLINGS}
 
 
-def _joined(parts: list[dict[str, Pooled]], how: str) -> Pooled:
+def _join(parts: list[dict[str, Pooled]], how: str) -> Pooled:
     return Pooled(*(torch.cat(columns) for columns in zip(*(part[how] for part in parts), strict=True)))
