@@ -1,1 +1,1 @@
-"""Benchmarks of search and storage: index, latency, libraries, readers, ranking and publication."""
+"""Benchmarks of search and storage: index, latency, rivals, readers, ranking and publication."""

@@ -24,8 +24,7 @@ from bench.harness.embeddings import Cloud, Repeated, Source, Vectors
 from bench.harness.setup import Setup
 from bench.harness.timing import Cost, cost
 from bench.search import latency as asked
-from bench.search import libraries as peers
-from bench.search import variants
+from bench.search import rivals
 from catalogs.catalogue import Catalogue
 from catalogs.index.build import IndexOptions, IndexReport, build_index
 from catalogs.search import candidates
@@ -68,10 +67,10 @@ def measure(setup: Setup) -> dict[str, Any]:
         with setup.step(f"{source.rows:,} {source.stated()['embeddings']}"), setup.scratch() as folder:
             measured.append(catalogue(folder, source, queries, in_steps=source is sources[0]))
     with setup.step("settings of the index"):
-        settings = variants.measure(setup, sources[1])
+        settings = rivals.measure_settings(setup, sources[1])
     with setup.step("peers"):
         count = FEW_PEERS if setup.quick else PEERS
-        compared = [row for source in sources[:2] for row in peers.measure(setup, source, count)]
+        compared = [row for source in sources[:2] for row in rivals.measure_libraries(setup, source, count)]
     return {
         **{name: measured[0][name] for name in BARS},
         "worst_index_recall_at_10": min(row["index_recall_at_10"] for row in measured),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import catalogs
 from bench.harness.embeddings import Cloud
 from bench.harness.setup import Setup
-from bench.search import publish, readers, variants
+from bench.search import publish, readers, rivals
 from catalogs.store.vectors import unit
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
@@ -136,7 +136,7 @@ def test_windows_are_spoilt_as_they_say() -> None:
 
 
 def test_settings_of_the_index_stand_beside_exact_search(tmp_path: Path) -> None:
-    found = variants.measure(Setup("", tmp_path, 0, quick=True), Cloud(96, 3000))
+    found = rivals.measure_settings(Setup("", tmp_path, 0, quick=True), Cloud(96, 3000))
     assert [(row["trees"], row["dims"], row["search_k"]) for row in found] == [
         (6, 64, 2000), (6, 64, 5000), (6, 64, 10_000), (4, 64, 5000), (10, 64, 5000), (6, 48, 5000),
     ]  # fmt: skip
@@ -149,10 +149,10 @@ def test_settings_of_the_index_stand_beside_exact_search(tmp_path: Path) -> None
     assert min(size.values()) > 2 * 96 + 32  # vectors and items are counted
 
 
-def test_vectors_of_a_source_are_stored_whole(tmp_path: Path) -> None:
-    rows = variants.stored(tmp_path / "rows.f16", Cloud(16, 500))
-    assert (len(rows), rows.dim) == (500, 16)
+def test_vectors_are_stored_whole_block_after_block(tmp_path: Path) -> None:
     drawn = Cloud(16, 500).draw(500, stream=100)
+    rows = rivals.write_half_vectors(tmp_path / "rows.f16", (drawn[:300], drawn[300:]))
+    assert (len(rows), rows.dim) == (500, 16)
     found = unit(np.concatenate(list(rows.leading(16))))
     np.testing.assert_allclose(found, drawn, atol=2e-3)
 

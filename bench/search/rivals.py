@@ -1,4 +1,5 @@
-"""The same vectors in other libraries, in the same run: what they need to be built, to lie there, and to answer.
+"""The same vectors in other libraries, and in an index of other settings: what each costs to
+build, to store and to ask.
 
 Each is asked one query at a time, by one thread. Peers index all dimensions at full precision unless their name says
 else. ``annoy`` and ``faiss`` are the engines of the index, over leading dimensions, ranked again at half precision, the
@@ -7,7 +8,7 @@ bytes of that included. A library that is not installed has a row that says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -18,23 +19,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.harness.embeddings import Source
+from bench.harness.embeddings import Source, Vectors
 from bench.harness.setup import Setup
-from bench.harness.timing import cost, now
+from bench.harness.timing import Work, cost, now, paired
 from catalogs.estimate import measure_recall
-from catalogs.index import half_vectors
+from catalogs.index import annoy_engine, half_vectors
+from catalogs.index.build import CANDIDATES, DIMS, SEED
 from catalogs.index.engine import find_engine
 from catalogs.index.half_vectors import HalfVectors
 from catalogs.index.settings import IndexSettings
+from catalogs.index.shards import ITEM
 
-Vectors = NDArray[np.float32]
 Search = Callable[[Vectors], Any]
 """A query [D] to the numbers of its ten nearest."""
 K = 10
 QUERIES, FEW_QUERIES = 100, 8
+BLOCK = 100_000
+"""Vectors that are packed at a time."""
+
+DEFAULT = IndexSettings("annoy", DIMS, annoy_engine.TREES[0], SEED, annoy_engine.EFFORT, CANDIDATES)
+BUILDS = ((6, 64), (4, 64), (10, 64), (6, 48))
+"""Trees and dimensions; the first is the default, and is asked with each of ``EFFORTS``."""
+EFFORTS = (2000, 5000, 10_000)
+TIMED = 15
+"""Queries that are timed beside the exact search."""
 
 
-def measure(setup: Setup, source: Source, count: int) -> list[dict[str, Any]]:
+def measure_libraries(setup: Setup, source: Source, count: int) -> list[dict[str, Any]]:
     """A row for each library and setting."""
     stored, queries = source.draw(count, stream=100), source.draw(FEW_QUERIES if setup.quick else QUERIES, stream=1)
     truth = np.argsort(-(queries @ stored.T), axis=1)[:, :K]
@@ -139,12 +150,72 @@ def _hnswlib(folder: Path, stored: Vectors) -> Iterator[tuple[str, int, Search]]
 
 def _half_vectors(folder: Path, stored: Vectors) -> HalfVectors:
     path = folder / "rows.f16"
-    if not path.exists():
-        with path.open("wb") as file:
-            for start in range(0, len(stored), 65_536):
-                file.write(half_vectors.pack(stored[start : start + 65_536]).data)
-    return HalfVectors(path, stored.shape[1])
+    if path.exists():
+        return HalfVectors(path, stored.shape[1])
+    return write_half_vectors(path, (stored[start : start + BLOCK] for start in range(0, len(stored), BLOCK)))
+
+
+def write_half_vectors(path: Path, blocks: Iterable[Vectors]) -> HalfVectors:
+    """Write blocks of vectors [N, D] to a float16 map."""
+    with path.open("wb") as file:
+        for block in blocks:
+            file.write(half_vectors.pack(block).data)
+            dim = block.shape[1]
+    return HalfVectors(path, dim)
 
 
 def _first(numbers: NDArray[np.int64], cosine: Vectors) -> NDArray[np.int64]:
     return numbers[np.argsort(-cosine)[:K]]
+
+
+def measure_settings(setup: Setup, source: Source) -> list[dict[str, Any]]:
+    """A row for each setting; ``speedup`` is against exact search over the float16 map, in turns."""
+    queries = source.draw(FEW_QUERIES if setup.quick else QUERIES, stream=1)
+    found = []
+    with setup.scratch() as folder:
+        starts = enumerate(range(0, source.rows, BLOCK))
+        blocks = (source.draw(min(BLOCK, source.rows - start), stream=100 + number) for number, start in starts)
+        rows = write_half_vectors(folder / "rows.f16", blocks)
+        # ``best`` returns its rows in no order.
+        truth = [answer[0][np.argsort(-answer[1])] for answer in rows.best(queries, 100)]
+        for trees, dims in BUILDS:
+            made = replace(DEFAULT, trees=trees, dims=min(dims, rows.dim))
+            built = cost(lambda made=made: annoy_engine.build(folder / "annoy", rows, made, on_disk=False))
+            size = (folder / "annoy").stat().st_size + (folder / "rows.f16").stat().st_size
+            for effort in EFFORTS if made == DEFAULT else (made.effort,):
+                found.append(
+                    {
+                        "embeddings": source.stated()["embeddings"],
+                        "rows": len(rows),
+                        "trees": trees,
+                        "dims": made.dims,
+                        "search_k": effort,
+                        **_compare_with_exact(folder / "annoy", rows, replace(made, effort=effort), queries, truth),
+                        # A shard also has ids and positions of its rows.
+                        "bytes_per_row": size / len(rows) + ITEM.itemsize,
+                        "build_cpu_s_per_million_rows": 1e6 * built.cpu / len(rows),
+                    }
+                )
+    return found
+
+
+def _compare_with_exact(
+    path: Path, rows: HalfVectors, settings: IndexSettings, queries: Vectors, truth: list[Any]
+) -> dict[str, float]:
+    loaded = annoy_engine.load(path, settings)
+
+    def answer(query: Vectors) -> Any:
+        numbers = annoy_engine.nearest(loaded, query[: settings.dims], settings.candidates, settings.effort)
+        return numbers[np.argsort(-rows.cosines(numbers, query))]
+
+    def timed(query: Vectors) -> tuple[Work, Work]:
+        return lambda: cost(lambda: answer(query)), lambda: cost(lambda: rows.best(query[None], 100))
+
+    answers = [answer(query) for query in queries]
+    pairs = [paired(*timed(query), 1) for query in queries[:TIMED]]
+    return {
+        "recall_at_10": float(np.mean([measure_recall(t[:10], a[:10]) for t, a in zip(truth, answers, strict=True)])),
+        "recall_at_100": float(np.mean([measure_recall(t, a[:100]) for t, a in zip(truth, answers, strict=True)])),
+        "cpu_ms": 1000 * median(pair.a[0].cpu for pair in pairs),
+        "speedup": median(pair.wall_ratio for pair in pairs),
+    }
