@@ -117,4 +117,6 @@ def _summary(report: ScanReport, catalog: Path) -> str:
     ]
     for tile in report.failed:
         lines += [f"  {tile.tile}: {tile.message} [{tile.code}]", *([f"    {tile.hint}"] if tile.hint else [])]
+    if count := sum(bool(tile.notes) for tile in report.tiles):
+        lines.append(f"  {count} tiles with notes: see their lines above, or --format json")
     return "\n".join(lines)

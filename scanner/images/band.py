@@ -37,7 +37,10 @@ MASK_BITS = 64
 
 @dataclass(frozen=True)
 class BandFile:
-    """A band's open file: the HDUs of its image, mask and variance, checked; ``region`` of them will be read."""
+    """A band's open file: the HDUs of its image, mask and variance, checked; ``region`` of them will be read.
+
+    ``notes`` are sentences on what was read by a convention, because the file left it open.
+    """
 
     band: Band
     path: Path
@@ -47,6 +50,7 @@ class BandFile:
     wcs: WCS
     pixel_scale: float
     region: Region | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from scanner.images.tile_images import (
     bands_of,
     choose_detection_band,
     common_shape,
+    notes_of,
     open_bands,
 )
 from scanner.images.wcs import sky_to_pixels
@@ -59,6 +60,7 @@ def read_strips(
         shape = common_shape(files)
         wcs = {name: file.wcs for name, file in files.items()}
         scales = {name: file.pixel_scale for name, file in files.items()}
+        notes = notes_of(files)
         del files
 
     # First pass, band by band. Files are opened anew for each strip: what was read of an open one stays in memory.
@@ -82,6 +84,7 @@ def read_strips(
             detection_band=detection,
             strip=strip,
             tile_background=[summary.background for summary in summaries],
+            notes=notes,
         )
         del flux, variance  # their memory is needed for the next strip
 

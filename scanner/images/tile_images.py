@@ -45,7 +45,8 @@ class TileImages:
     ``detection_band`` is the one whose pixels positions refer to; ``pixel_scale`` is in arcsec.
 
     The arrays hold the rows ``strip.view``; ``wcs``, ``valid``, ``tile_background`` and all positions are those of the
-    whole tile. ``tile_background`` is None where the arrays are the whole tile: see ``background``.
+    whole tile. ``tile_background`` is None where the arrays are the whole tile: see ``background``. ``notes`` are
+    sentences on what was read by a convention, because a file left it open.
     """
 
     name: str
@@ -58,6 +59,7 @@ class TileImages:
     pixel_scale: float
     strip: Strip
     tile_background: tuple[Background | None, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -73,6 +75,7 @@ class TileImages:
         detection_band: str | None = None,
         strip: Strip | None = None,
         tile_background: Sequence[Background | None] | None = None,
+        notes: Sequence[str] = (),
     ) -> TileImages:
         """Images of pixels that are calibrated already: by default the whole tile, in bands without variances.
 
@@ -91,6 +94,7 @@ class TileImages:
             pixel_scale=pixel_scale,
             strip=strip or Strip.whole(flux.shape[1]),
             tile_background=None if tile_background is None else tuple(tile_background),
+            notes=tuple(notes),
         )
 
     @cached_property
@@ -193,6 +197,7 @@ def open_tile(
         variance=[one if with_variance and _is_known(one) else None for one in variance],
         valid=valid,
         detection_band=detection,
+        notes=notes_of(files),
     )
 
 
@@ -246,6 +251,11 @@ def common_shape(files: Mapping[str, BandFile]) -> tuple[int, int]:
                 f'{other.path} has {other.pixel_scale:.4f}" pixels, {first.path} has {first.pixel_scale:.4f}" pixels.'
             )
     return first.shape
+
+
+def notes_of(files: Mapping[str, BandFile]) -> list[str]:
+    """The notes of all bands, in their order."""
+    return [note for file in files.values() for note in file.notes]
 
 
 def allocate(shape: tuple[int, int, int], room: Room | None) -> Image:

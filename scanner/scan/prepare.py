@@ -73,7 +73,8 @@ class Prepared:
     """A strip of a tile, ready for the encoder: cutouts to gather, and rows that lack only their embeddings.
 
     While it travels between processes its pixels, of ``shape`` [B, H, W], stay in shared memory: see ``over``.
-    ``dropped`` counts positions of a file that lie outside the tile. The ``last`` part completes the tile.
+    ``dropped`` counts positions of a file that lie outside the tile. The ``last`` part completes the tile. ``notes``
+    are for the tile's report.
     """
 
     tile: Tile
@@ -84,6 +85,7 @@ class Prepared:
     presence: Presence
     dropped: int
     last: bool = True
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -166,6 +168,7 @@ def _part(
         presence=Presence(job.contract.bands, dict(zip(images.bands, images.present, strict=True))),
         dropped=sources.dropped,
         last=images.strip.is_last,
+        notes=images.notes,
     )
 
 

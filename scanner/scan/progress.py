@@ -59,6 +59,8 @@ class Lines(Quiet):
         place = f"{self._ended}/{self._total}{self._time_left()}" if self._total else str(self._ended)
         level = logging.WARNING if report.status == "failed" else logging.INFO
         log.log(level, "[%s] %s", place, line(report))
+        for note in report.notes:
+            log.warning("%s: %s", report.tile, note)
 
     def _time_left(self) -> str:
         """The time left, if each tile takes as long as those that this scan has finished."""
@@ -95,6 +97,8 @@ class Bar(Quiet):
     def finished(self, report: TileReport) -> None:
         if report.status == "failed":
             self._bar.write(line(report), file=self._bar.fp)
+        for note in report.notes:
+            self._bar.write(f"{report.tile}: {note}", file=self._bar.fp)
         self._bar.update(1)
 
     def reached(self, done: int, of: int) -> None:

@@ -32,7 +32,7 @@ class TileReport:
     """The outcome of one tile. ``objects`` are rows stored; ``dropped`` positions had no pixels or gave no vector.
 
     ``done``: its file is in the catalogue. ``skipped``: it was there already. ``failed``: ``code``, ``message`` and
-    ``hint`` say why, and the catalogue keeps them.
+    ``hint`` say why, and the catalogue keeps them. ``notes`` are sentences on what was read by a convention.
     """
 
     tile: str
@@ -43,6 +43,7 @@ class TileReport:
     code: str = ""
     message: str = ""
     hint: str = ""
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def failed(cls, tile: str, error: BaseException) -> TileReport:

@@ -141,11 +141,13 @@ class RowWriter:
 
     def _write_tile(self, tile: str, parts: Iterator[tuple[Prepared, Iterator[Future[Batch]]]]) -> TileReport:
         positions, sound, seconds = 0, 0, Seconds()
+        notes: dict[str, None] = {}  # in order, without those that every part repeats
         best = Best(self._keep) if self._keep else None
         with self._catalogue.writer(tile, self._run, {"provider": self._provider}) as file:
             for prepared, futures in parts:
                 self._progress.started(tile, len(prepared))
                 seconds += prepared.seconds
+                notes |= dict.fromkeys(prepared.notes)
                 positions += prepared.dropped + len(prepared)
                 for batch in self._blocks(futures):
                     began = time.perf_counter()
@@ -158,4 +160,4 @@ class RowWriter:
             for rows in best.rows() if best else ():
                 file.write(rows)
         seconds += Seconds(write=time.perf_counter() - began)
-        return TileReport(tile, "done", file.rows, positions - sound, seconds)
+        return TileReport(tile, "done", file.rows, positions - sound, seconds, notes=tuple(notes))

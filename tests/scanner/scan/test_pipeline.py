@@ -37,6 +37,7 @@ class FakeTile:
     seconds: Seconds = field(default_factory=Seconds)
     dropped: int = 0
     last: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def tile(self) -> Any:
@@ -210,3 +211,10 @@ def test_an_interrupt_drops_the_tile_at_hand_and_keeps_the_rest(bench: Bench, fe
         bench.scan(FakeTile("201.292", 4000, press), check=check)
     assert bench.catalogue.tiles() == ["200.292"]
     assert not bench.leftovers()
+
+
+def test_notes_of_all_parts_are_reported_once(bench: Bench) -> None:
+    first = FakeTile("200.292", 3, last=False, notes=("r.fits: taken as FK5.",))
+    last = FakeTile("200.292", 2, notes=("r.fits: taken as FK5.", "i.fits: taken as FK5."))
+    (report,) = bench.scan(first, last)
+    assert report.notes == ("r.fits: taken as FK5.", "i.fits: taken as FK5.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,17 @@ def test_lines_count_and_failures_are_warnings(caplog: pytest.LogCaptureFixture)
             progress.finished(report)
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "INFO"]
     assert caplog.records[1].getMessage().startswith("[2/3] 218.292 failed")
+
+
+def test_notes_of_a_tile_follow_its_line(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+    noted = replace(DONE, notes=("r.fits: taken as FK5.",))
+    caplog.set_level(logging.INFO)
+    Lines(total=1).finished(noted)
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+    assert caplog.records[1].getMessage() == "217.292: r.fits: taken as FK5."
+    with Bar(total=1) as progress:
+        progress.finished(noted)
+    assert "217.292: r.fits: taken as FK5." in capsys.readouterr().err
 
 
 def test_lines_say_how_long_it_will_take(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from scanner.scan.report import Seconds, TileReport
     "report",
     [
         TileReport("217.292", "done", 509, 3, Seconds(read=1.5, write=0.25)),
+        TileReport("217.292", "done", 509, notes=("r.fits: taken as FK5.", "i.fits: taken as FK5.")),
         TileReport.failed("217.292", ScannerError(ErrorCode.TILE_DAMAGED, "It broke.", "Mend it.")),
         TileReport.failed("217.292", MemoryError()),
         TileReport.failed("217.292", ValueError("odd")),
