@@ -1,21 +1,80 @@
 """Records: dataclasses read strictly from the values of a TOML or JSON file.
 
 A misspelt key must not be ignored and a text must not pass for a number. So every key is known and typed, and the
-message names the one that is wrong.
+message names the one that is wrong. The text itself is read here too, because a damaged file may hold anything.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from collections.abc import Mapping
+import stat
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 Record = TypeVar("Record")
 
+_DEPTH = 32
+"""Levels of tables and lists in a file; ours have at most six."""
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def load_json(source: Path | str | bytes) -> Any:
+    """Parse JSON: a text, or the content of a file.
+
+    Raises:
+        ValueError: It is not JSON in UTF-8, is nested too deeply, or the file is a pipe or a device.
+        OSError: The file cannot be read.
+    """
+    text = _text(source)
+    values = _parse(json.loads, text)
+    # JSON can spell half a character, which no file or terminal can be given. Whole pairs become one character.
+    if _SURROGATE.search(text):
+        json.dumps(values, ensure_ascii=False).encode()
+    return values
+
+
+def load_toml(source: Path | str | bytes) -> dict[str, Any]:
+    """Parse TOML: a text, or the content of a file.
+
+    Raises:
+        ValueError: It is not TOML in UTF-8, is nested too deeply, or the file is a pipe or a device.
+        OSError: The file cannot be read.
+    """
+    import tomllib
+
+    values: dict[str, Any] = _parse(tomllib.loads, _text(source))
+    return values
+
+
+def _text(source: Path | str | bytes) -> str:
+    if isinstance(source, Path):
+        # A pipe would be waited for without an end, and a device may have no end.
+        if not stat.S_ISREG(source.stat().st_mode) and not source.is_dir():
+            raise ValueError("it is not a regular file")
+        source = source.read_bytes()
+    # The encoding drops the byte-order mark that some editors write.
+    return source.decode("utf-8-sig") if isinstance(source, bytes) else source
+
+
+def _parse(parse: Callable[[str], Any], text: str) -> Any:
+    try:
+        values = parse(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    # What the parser has just managed would exceed the limit of recursion later, so the depth is bounded well below.
+    level = [values]
+    for _ in range(_DEPTH):
+        outer = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [inner for one in outer for inner in one]
+        if not level:
+            return values
+    raise ValueError("it is nested too deeply")
 
 
 def read_record(values: Any, kind: type[Record]) -> Record:

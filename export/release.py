@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from catalogs.atomic import replacing, write_text
 from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.records import read_record
+from catalogs.records import load_json, read_record
 from export import LICENCE
 from export.card import render
 from export.embedding_options import DEFAULT, EmbeddingOptions
@@ -109,7 +109,7 @@ def load(folder: Path) -> EmbeddingGraph:
         ScannerError: ``release.damaged`` if a file is missing or they do not fit each other.
     """
     try:
-        config_json = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config_json = load_json(folder / CONFIG)
         config = Config.from_dict(config_json["training"], str(folder / CONFIG))
         options = read_record(config_json["recipe"], EmbeddingOptions)
         # The graph is built with blank weights and statistics, which the file then replaces.

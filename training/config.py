@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.records import read_record
+from catalogs.records import load_toml, read_record
 from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.survey.bands import BANDS
 
@@ -192,12 +191,12 @@ def read(path: Path) -> Config:
         ScannerError: ``config.missing`` or ``config.bad``.
     """
     try:
-        return Config.from_dict(tomllib.loads(path.read_text("utf-8")), str(path))
+        return Config.from_dict(load_toml(path), str(path))
     except FileNotFoundError as error:
         raise ScannerError(
             ErrorCode.CONFIG_MISSING, f"There is no configuration {path}.", "See training/configs."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise _bad(f"{path} is not TOML: {error}") from error
 
 

@@ -21,6 +21,7 @@ from catalogs.hats import metadata
 from catalogs.hats.layout import Tables
 from catalogs.hats.partitions import MAX_MARGIN, Counts, split
 from catalogs.hats.writer import HEALPIX, Writer
+from catalogs.records import load_json
 from catalogs.store import rows
 from catalogs.store.schema import IS_PRIMARY
 from catalogs.store.tile_store import Snapshot, TileStore
@@ -141,7 +142,7 @@ def _resume_or_clear(partial: Path, snapshot: Snapshot, options: Options) -> Non
     }
     path = partial / "plan.json"
     try:
-        same = json.loads(path.read_text(encoding="utf-8")) == inputs
+        same = load_json(path) == inputs
     except (OSError, ValueError):
         same = False
     if same:

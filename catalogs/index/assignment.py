@@ -7,7 +7,6 @@ beside them; the next run without a share reads it and removes it.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from catalogs.errors import ScannerError
 from catalogs.index import shards
 from catalogs.index.coverage import read_whole
 from catalogs.index.shards import Shard
+from catalogs.records import load_json
 from catalogs.store.footers import Footer
 
 if TYPE_CHECKING:
@@ -93,6 +93,6 @@ def assign_share(
 def _read_file(folder: Path) -> dict[str, list[str]]:
     """Read ``plan.json``; empty where it cannot be read."""
     with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        values = load_json(folder / FILE)
         return {str(name): [str(tile) for tile in tiles] for name, tiles in values.items()}
     return {}

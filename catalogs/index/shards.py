@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable
@@ -32,7 +31,7 @@ from catalogs.index import half_vectors
 from catalogs.index.engine import find_engine
 from catalogs.index.half_vectors import HalfVectors
 from catalogs.index.settings import IndexSettings
-from catalogs.records import read_record
+from catalogs.records import load_json, read_record
 from catalogs.store import vectors
 from catalogs.store.footers import checksum, fingerprint
 from catalogs.store.schema import EMBEDDING
@@ -233,7 +232,7 @@ class Builder:
 # The size and time of a file are part of the key, so that a file is read again once it is replaced.
 @functools.lru_cache(4096)
 def _read_sidecar(path: Path, size: int, mtime_ns: int) -> Shard:
-    return read_record(json.loads(path.read_text(encoding="utf-8")), Shard)
+    return read_record(load_json(path), Shard)
 
 
 @functools.lru_cache(4096)

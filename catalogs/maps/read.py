@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.records import read_record
+from catalogs.records import load_json, read_record
 from catalogs.store import rows, tile_reader
 from catalogs.store.footers import SUFFIX, damaged
 
@@ -88,8 +87,7 @@ def describe_map(catalogue: TileStore, name: str) -> MapRecord:
         ScannerError: ``map.missing``, whose hint lists the maps of the catalogue.
     """
     try:
-        text = (map_folder(catalogue, name) / "map.json").read_text(encoding="utf-8")
-        return read_record(json.loads(text), MapRecord)
+        return read_record(load_json(map_folder(catalogue, name) / "map.json"), MapRecord)
     except (OSError, ValueError) as error:
         hint = f"Maps: {', '.join(list_maps(catalogue)) or 'none yet'}. Make one with: scanner map --method umap"
         raise ScannerError(ErrorCode.MAP_MISSING, f"{catalogue.path} has no map {name!r}.", hint) from error
@@ -98,7 +96,7 @@ def describe_map(catalogue: TileStore, name: str) -> MapRecord:
 def read_receipt(path: Path) -> Receipt | None:
     """Read the receipt of a map's tile file; None where there is none."""
     try:
-        return read_record(json.loads(pq.read_metadata(path).metadata[RECEIPT.encode()]), Receipt)
+        return read_record(load_json(pq.read_metadata(path).metadata[RECEIPT.encode()]), Receipt)
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
 

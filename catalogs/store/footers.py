@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from catalogs.atomic import write_text
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.records import read_record
+from catalogs.records import load_json, read_record
 from catalogs.sky.geometry import Circle
 from catalogs.store.tile_writer import RUN_KEY, SKY_KEY
 
@@ -66,8 +66,8 @@ def read(path: Path) -> Footer:
         stat = path.stat()
         # The state is taken before the read: a file that is replaced in between is read again at the next listing.
         metadata = pq.read_metadata(path)
-        receipt = json.loads(metadata.metadata[RUN_KEY.encode()])
-        circle = json.loads(metadata.metadata[SKY_KEY.encode()])
+        receipt = load_json(metadata.metadata[RUN_KEY.encode()])
+        circle = load_json(metadata.metadata[SKY_KEY.encode()])
         # The ids are the first column; a tile without rows has no row group.
         ids = [metadata.row_group(group).column(0).statistics for group in range(metadata.num_row_groups)]
         return Footer(
@@ -177,7 +177,7 @@ def checksum(path: Path) -> int:
 def _load(cache: Path) -> dict[str, Footer]:
     """Read the cache; a damaged one is as good as none, since the footers can be read again."""
     try:
-        entries = json.loads(cache.read_text(encoding="utf-8"))
+        entries = load_json(cache)
         footers = [read_record(_as_record(entry), Footer) for entry in entries]
         return {footer.tile: footer for footer in footers}
     except (OSError, ValueError, TypeError):

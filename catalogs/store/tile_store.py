@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -19,7 +18,7 @@ import pyarrow.parquet as pq
 
 from catalogs.atomic import locked, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.records import read_record
+from catalogs.records import load_json, read_record
 from catalogs.sky.geometry import Circle
 from catalogs.sky.overlaps import OverlapOwners
 from catalogs.store import footers
@@ -52,7 +51,7 @@ class TileStore:
         """
         folder = Path(path)
         try:
-            values = json.loads((folder / CATALOGUE_JSON).read_text(encoding="utf-8"))
+            values = load_json(folder / CATALOGUE_JSON)
             # Earlier versions wrote fewer keys, which have defaults; later ones may write more.
             values = {field.name: values[field.name] for field in fields(Info) if field.name in values}
             return cls(folder, read_record(values, Info))
@@ -108,7 +107,7 @@ class TileStore:
     def done(self, tile: str, digest: str) -> bool:
         """Whether the tile's file is whole and was made by the run with this digest."""
         try:
-            receipt = json.loads(pq.read_metadata(self.tile_path(tile)).metadata[RUN_KEY.encode()])
+            receipt = load_json(pq.read_metadata(self.tile_path(tile)).metadata[RUN_KEY.encode()])
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
             # A tile without a whole file is scanned again.
             return False
@@ -249,6 +248,6 @@ def _checked_name(tile: str) -> str:
 
 def _read_failure(path: Path) -> Failure | None:
     try:
-        return read_record(json.loads(path.read_text(encoding="utf-8")), Failure)
+        return read_record(load_json(path), Failure)
     except (OSError, ValueError):
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.records import read_record
+from catalogs.records import load_json, read_record
 from scanner.encoder.onnx_metadata import read_metadata
 
 CONTRACT_KEY = "scanner.contract"
@@ -79,7 +79,7 @@ class Contract:
             ScannerError: ``model.bad_contract`` (a key is missing or invalid), ``model.version``.
         """
         try:
-            values = json.loads(text)
+            values = load_json(text)
             version = values["version"]
             if version != CONTRACT_VERSION:
                 raise ScannerError(

@@ -6,14 +6,13 @@ import hashlib
 import json
 import math
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.records import read_record
+from catalogs.records import load_toml, read_record
 from scanner.survey import templates
 
 SURVEYS = Path(__file__).parents[1] / "surveys"
@@ -153,11 +152,9 @@ def load(name_or_path: str | Path) -> Survey:
         if text not in builtin():
             raise _missing(f"There is no survey {text!r}.")
     try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+        return _survey(read_record(_with_lists(load_toml(path)), _SurveyTable))
+    except OSError as error:
         raise _missing(f"Survey file {text!r} cannot be read ({error}).") from error
-    try:
-        return _survey(read_record(_with_lists(tomllib.loads(content)), _SurveyTable))
     # TOML's own errors are ValueErrors too.
     except ValueError as error:
         raise ScannerError(
@@ -300,5 +297,5 @@ def _is_kind(kind: str) -> bool:
     try:
         # A template is read by groups named after its fields; a field must not add groups of its own.
         return kind == templates.INTEGER or re.compile(kind).groups == 0
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -16,7 +15,7 @@ import numpy as np
 
 from catalogs.atomic import write_text
 from catalogs.estimate import PairedEstimate
-from catalogs.records import read_record
+from catalogs.records import load_json, load_toml, read_record
 from export.embedding_options import EmbeddingOptions
 from studies.training.compute import spending
 from studies.training.vectors import Baked, Encoded, baked
@@ -67,7 +66,7 @@ def read(path: Path = PLAN) -> Plan:
     Raises:
         ScannerError: ``config.bad``.
     """
-    plan = tomllib.loads(path.read_text("utf-8"))
+    plan = load_toml(path)
     variants = {
         name: spending(Config.from_dict(_merged(plan["config"], {"name": name}, differs), str(path)), plan["flops"])
         for name, differs in plan["variants"].items()
@@ -106,7 +105,7 @@ def _measured(bench: Bench, checkpoint: Checkpoint, options: EmbeddingOptions, p
     """Measure a checkpoint, or read the results from the file ``path`` if they are of the same weights and options."""
     # A stored result is valid only for the same weights, options and tasks.
     question = {"weights": checkpoint.weights_sha256, "recipe": asdict(options), "tasks": list(bench.tasks)}
-    if path.is_file() and (stored := json.loads(path.read_text("utf-8")))["asked"] == question:
+    if path.is_file() and (stored := load_json(path))["asked"] == question:
         return _restored(stored["results"])
     encoded = Encoded(checkpoint)
     rows = Embeddings(lambda _: encoded, encoded.side)

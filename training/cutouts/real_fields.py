@@ -11,7 +11,6 @@ epoch; its cutouts are stored once.
 from __future__ import annotations
 
 import csv
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.records import read_record
+from catalogs.records import load_toml, read_record
 from scanner.images.calibration import calibrate
 from scanner.images.tile_images import TileImages
 from scanner.images.wcs import flat_wcs
@@ -100,7 +99,7 @@ def about(table: Path = FIELDS) -> dict[str, str]:
 
 
 def _read_fields(table: Path) -> dict[str, _Field]:
-    return {name: read_record(one, _Field) for name, one in tomllib.loads(table.read_text(encoding="utf-8")).items()}
+    return {name: read_record(one, _Field) for name, one in load_toml(table).items()}
 
 
 def _frames(name: str, table: _Field, root: Path) -> Iterator[Frame]:

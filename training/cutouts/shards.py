@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from catalogs import atomic
 from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import load_json
 from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.survey.bands import BANDS
 
@@ -112,7 +113,7 @@ def finished_entry(folder: Path, name: str, task: str) -> dict[str, Any] | None:
     """Read the entry of a shard that is complete and was made for this task (a digest); None if it must be made."""
     try:
         metadata = pq.read_metadata(folder / f"{name}.parquet").metadata or {}
-        entry: dict[str, Any] = json.loads(metadata[_RECEIPT])
+        entry: dict[str, Any] = load_json(metadata[_RECEIPT])
         shape = np.load(folder / entry["file"], mmap_mode="r").shape
     except (OSError, ValueError, KeyError, pa.ArrowInvalid):
         return None
@@ -143,7 +144,7 @@ def write_manifest(folder: Path, entries: Iterable[Mapping[str, Any]], seed: int
 def check_seed(folder: Path, seed: int) -> None:
     """Raise ``shards.other_seed`` if the folder was made with another seed."""
     path = folder / MANIFEST
-    before = json.loads(path.read_text(encoding="utf-8"))["seed"] if path.is_file() else seed
+    before = load_json(path)["seed"] if path.is_file() else seed
     if before != seed:
         hint = f"Give --seed {before}, or another folder."
         raise ScannerError(ErrorCode.SHARDS_OTHER_SEED, f"{folder} holds shards of seed {before}, not {seed}.", hint)
@@ -157,7 +158,7 @@ def check_window(folder: Path, window: int) -> None:
 def _earlier(path: Path, window: int) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = load_json(path)
     same = (tuple(manifest["bands"]), manifest["pixel_scale"], manifest["window"]) == (BANDS, PIXEL_SCALE, window)
     if not same:
         message = f"{path} lists shards of other bands, pixel scale or window."
@@ -174,7 +175,7 @@ def _software() -> str:
 
 def damaged_files(folder: Path) -> list[str]:
     """List the files of the manifest whose checksum differs."""
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest = load_json(folder / MANIFEST)
     files = ((folder / entry["file"], entry["sha256"]) for entry in manifest["shards"])
     return [path.name for path, digest in files if not path.is_file() or file_sha256(path) != digest]
 

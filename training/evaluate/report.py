@@ -12,6 +12,7 @@ import numpy as np
 from catalogs.atomic import write_text
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import PairedEstimate, difference
+from catalogs.records import load_json
 from catalogs.text_table import markdown_table, text_table
 from training.evaluate.results import Results, rows
 
@@ -105,7 +106,7 @@ def card_table(path: Path) -> str:
         ScannerError: ``evaluate.no_table``.
     """
     try:
-        models = json.loads(path.read_text(encoding="utf-8"))["models"]
+        models = load_json(path)["models"]
         # Models may differ in their tasks, so the rows are those of all of them.
         keys = dict.fromkeys((task, name) for m in models.values() for task in m for name in m[task]["measures"])
         lines = []

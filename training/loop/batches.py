@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import warnings
 from contextlib import AbstractContextManager
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import load_json
 from scanner.windows.orientations import ORIENTATIONS, orient
 from training.config import Augment, Config, Model
 from training.cutouts.shards import KINDS, TRAIN
@@ -99,7 +99,7 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
 def _manifest(folder: Path) -> tuple[dict[str, Any], str]:
     try:
         text = (folder / "manifest.json").read_bytes()
-        return json.loads(text), hashlib.sha256(text).hexdigest()
+        return load_json(text), hashlib.sha256(text).hexdigest()
     except (FileNotFoundError, NotADirectoryError) as error:
         hint = "Make shards first: python -m training cutouts --help"
         raise ScannerError(ErrorCode.SHARDS_MISSING, f"{folder} holds no shards (no manifest.json).", hint) from error

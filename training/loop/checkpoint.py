@@ -16,6 +16,7 @@ from torch import Tensor
 
 from catalogs.atomic import replacing
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import load_json
 from training.config import Config
 from training.model.mae import MaskedAutoencoder
 from training.model.pooling import Statistics
@@ -85,7 +86,7 @@ def load(path: Path) -> Checkpoint:
         )
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = {key: json.loads(value) for key, value in file.metadata().items()}
+            metadata = {key: load_json(value) for key, value in file.metadata().items()}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         return Checkpoint(
             Config.from_dict(metadata["config"], str(path)), metadata["progress"], metadata["data"],

@@ -9,6 +9,7 @@ from typing import Any
 
 from catalogs.atomic import replacing, write_text
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import load_json
 
 LOG, CURVE, EVENTS = "log.jsonl", "loss.png", "tensorboard"
 
@@ -18,7 +19,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     path, records = folder / LOG, []
     for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
         try:
-            records.append(json.loads(line))
+            records.append(load_json(line))
         except ValueError:
             break
     return records
