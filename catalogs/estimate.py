@@ -64,8 +64,8 @@ def draw_counts(strata: NDArray[np.generic], seed: int = 0) -> Floats:
     """
     members = [np.flatnonzero(strata == name) for name in np.unique(strata)]
     counts = np.empty((DRAWS, len(strata)))
-    for rows, drawn in zip(members, _counts(tuple(map(len, members)), seed), strict=True):
-        counts[:, rows] = drawn
+    for rows, draws in zip(members, _counts(tuple(map(len, members)), seed), strict=True):
+        counts[:, rows] = draws
     return counts
 
 
@@ -102,6 +102,6 @@ def difference(one: PairedEstimate, other: PairedEstimate) -> PairedEstimate:
     return PairedEstimate.of(one.value - other.value, one.draws - other.draws)
 
 
-def measure_recall(truth: Sequence[int] | NDArray[np.int64], found: Sequence[int] | NDArray[np.int64]) -> float:
-    """Tell which share of ``truth`` is in ``found``."""
-    return len(set(map(int, truth)) & set(map(int, found))) / max(len(truth), 1)
+def measure_recall(truth: Sequence[int] | NDArray[np.int64], answer: Sequence[int] | NDArray[np.int64]) -> float:
+    """Tell which share of ``truth`` is in ``answer``."""
+    return len(set(map(int, truth)) & set(map(int, answer))) / max(len(truth), 1)

@@ -41,10 +41,10 @@ def render(table: Table, fmt: str) -> str | bytes:
     names = [name for name in table.colnames if name != EMBEDDING or fmt not in _FLAT]
     if fmt == "table":
         names = [name for name in _FOR_PEOPLE if name in table.colnames] or list(table.colnames)
-    chosen = table[names]
+    part = table[names]
     # Some formats would write ``meta`` into the file.
-    chosen.meta = {}
-    return _WRITERS[fmt](chosen)
+    part.meta = {}
+    return _WRITERS[fmt](part)
 
 
 def _human(table: Table) -> str:

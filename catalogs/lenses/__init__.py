@@ -59,5 +59,5 @@ def known(grade: str | None = None, kind: str | None = None) -> Table:
     for name, description in _DESCRIPTIONS.items():
         table[name].description = description
     table["ra"].unit = table["dec"].unit = "deg"
-    chosen = np.isin(table["kind"], LENSES if kind is None else (kind,))
-    return table[chosen & np.isin(table["grade"], GRADES if grade is None else (grade,))]
+    is_kind = np.isin(table["kind"], LENSES if kind is None else (kind,))
+    return table[is_kind & np.isin(table["grade"], GRADES if grade is None else (grade,))]

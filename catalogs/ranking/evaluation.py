@@ -99,12 +99,12 @@ def evaluate(
     Raises:
         ScannerError: ``rank.few_lenses``, ``rank.no_ordinary``, ``where.*``.
     """
-    chosen = rows.primary(catalogue, settings.where)
+    selection = rows.primary(catalogue, settings.where)
     snapshot = catalogue.snapshot()
-    lenses = _rankable(snapshot, truth, chosen)
+    lenses = _rankable(snapshot, truth, selection)
     splits = _draw_splits(lenses, settings) if like is None else [_split_by(like, lenses)]
     # No lens, and no piece of one, may count as an ordinary object.
-    sample = random_sample.draw(snapshot, chosen, rank.SAMPLE, settings.seed)
+    sample = random_sample.draw(snapshot, selection, rank.SAMPLE, settings.seed)
     ordinary = sample[~(truth.near(sample.ra, sample.dec) | (like or lenses).near(sample.ra, sample.dec))].vectors
     if not len(ordinary):
         raise ScannerError(ErrorCode.RANK_NO_ORDINARY, "There are no objects but the lenses.", "Loosen --where.")
@@ -118,7 +118,7 @@ def evaluate(
     if like is None:
         magnitudes = _read_magnitudes(snapshot, lenses)
         rankings += [_rank_by_magnitude(magnitudes, split) for split in splits]
-    counts, objects = _count_above(snapshot, chosen, truth, like, rankings)
+    counts, objects = _count_above(snapshot, selection, truth, like, rankings)
     above: dict[str, list[Numbers]] = {}
     for ranking, count in zip(rankings, counts, strict=True):
         above.setdefault(ranking.name, []).append(count)
@@ -128,13 +128,13 @@ def evaluate(
     return Evaluation(above, objects, len(lenses), len(truth) - len(lenses))
 
 
-def _rankable(snapshot: Snapshot, truth: Examples, chosen: Selection) -> Examples:
+def _rankable(snapshot: Snapshot, truth: Examples, selection: Selection) -> Examples:
     """Restrict the truth to the objects that a ranking would list."""
     listed: set[int] = set()
     tiles = set(truth.tile.tolist())
-    for footer in snapshot.touching(chosen.near).footers:
+    for footer in snapshot.touching(selection.near).footers:
         if footer.tile in tiles:
-            for table in rows.tile_groups(snapshot, footer, ["object_id"], chosen):
+            for table in rows.tile_groups(snapshot, footer, ["object_id"], selection):
                 listed.update(np.intersect1d(table.column("object_id").to_numpy(), truth.object_id).tolist())
     return truth[np.isin(truth.object_id, list(listed))]
 
@@ -194,7 +194,7 @@ def _read_magnitudes(snapshot: Snapshot, lenses: Examples) -> NDArray[np.float64
 
 
 def _count_above(
-    snapshot: Snapshot, chosen: Selection, truth: Examples, like: Examples | None, rankings: Sequence[_Ranking]
+    snapshot: Snapshot, selection: Selection, truth: Examples, like: Examples | None, rankings: Sequence[_Ranking]
 ) -> tuple[list[Numbers], int]:
     """Count for every ranking the wrong objects above each lens [n], and all wrong objects."""
     right_ra = np.concatenate([truth.ra, like.ra]) if like is not None else truth.ra
@@ -211,7 +211,7 @@ def _count_above(
         return above, int(wrong.sum())
 
     counts, objects = [np.zeros(len(ranking.targets), np.int64) for ranking in rankings], 0
-    for more, number in full_pass.over(snapshot, chosen, count, [_MAGNITUDE_COLUMN]):
+    for more, number in full_pass.over(snapshot, selection, count, [_MAGNITUDE_COLUMN]):
         counts = [one + other for one, other in zip(counts, more, strict=True)]
         objects += number
     return counts, objects

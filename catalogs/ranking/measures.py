@@ -20,19 +20,19 @@ def places(above: NDArray[np.int64]) -> Places:
     return np.sort(above, axis=-1) + np.arange(1, above.shape[-1] + 1)
 
 
-def average_precision(found: Places) -> Floats:
+def average_precision(ranks: Places) -> Floats:
     """Compute the mean over the right objects of the purity down to their places."""
-    return np.asarray((np.arange(1, found.shape[-1] + 1) / found).mean(axis=-1))
+    return np.asarray((np.arange(1, ranks.shape[-1] + 1) / ranks).mean(axis=-1))
 
 
 def recall(k: int) -> Measure:
     """Make the measure: share of the right objects that are among the first ``k``."""
-    return lambda found: np.asarray((found <= k).mean(axis=-1))
+    return lambda ranks: np.asarray((ranks <= k).mean(axis=-1))
 
 
 def purity(k: int) -> Measure:
     """Make the measure: share of the first ``k`` that is right, also called precision at k."""
-    return lambda found: np.asarray((found <= k).sum(axis=-1) / k)
+    return lambda ranks: np.asarray((ranks <= k).sum(axis=-1) / k)
 
 
 def ndcg(k: int) -> Measure:
@@ -41,11 +41,11 @@ def ndcg(k: int) -> Measure:
     Source: Järvelin & Kekäläinen 2002, ACM TOIS 20, 422.
     """
 
-    def measured(found: Places) -> Floats:
-        gain = np.where(found <= k, 1 / np.log2(found + 1.0), 0.0).sum(axis=-1)
-        return np.asarray(gain / (1 / np.log2(np.arange(2, min(k, found.shape[-1]) + 2))).sum())
+    def measure(ranks: Places) -> Floats:
+        gain = np.where(ranks <= k, 1 / np.log2(ranks + 1.0), 0.0).sum(axis=-1)
+        return np.asarray(gain / (1 / np.log2(np.arange(2, min(k, ranks.shape[-1]) + 2))).sum())
 
-    return measured
+    return measure
 
 
 def estimate(above: Sequence[NDArray[np.int64]], measure: Measure, seed: int = 0) -> Estimate:

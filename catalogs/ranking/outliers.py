@@ -102,10 +102,10 @@ def outliers(
         raise ScannerError(ErrorCode.OUTLIERS_BAD_METHOD, f"There is no method {method!r}.", hint)
     if k < 1:
         raise ScannerError(ErrorCode.QUERY_BAD_K, f"{k} outliers cannot be listed.", "Ask for one or more.")
-    chosen = primary(catalogue, where)
+    selection = primary(catalogue, where)
     snapshot = catalogue.snapshot()
     # Distances of the sample, ascending, tell how rare a distance is.
-    ordinary = random_sample.draw(snapshot, chosen, sample, seed)
+    ordinary = random_sample.draw(snapshot, selection, sample, seed)
     distance = fit_distance(method, ordinary, neighbour)
     usual = np.sort(distance(ordinary.vectors, np.ones(len(ordinary), np.float32)))
 
@@ -113,14 +113,14 @@ def outliers(
         # More than k, since copies of an object in overlapping tiles count once.
         count = 4 * k + 64
         while True:
-            best = full_pass.best(current, chosen, distance, count)
+            best = full_pass.best(current, selection, distance, count)
             hits = best.unique()
             if len(hits) >= k or len(best) < count:
                 return _table(current, hits[:k], usual)
             # Copies left fewer than k: look further down.
             count *= 8
 
-    return full_pass.steady(snapshot, chosen, answer)
+    return full_pass.steady(snapshot, selection, answer)
 
 
 def _parts(rows: int, width: int) -> Iterator[slice]:

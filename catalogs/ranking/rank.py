@@ -80,18 +80,18 @@ def rank(
     _check(ranking)
     feedback = feedback or Feedback.empty(catalogue.info.dim)
     like, unlike = _combine(like, unlike, feedback)
-    chosen = primary(catalogue, ranking.where)
+    selection = primary(catalogue, ranking.where)
     snapshot = catalogue.snapshot()
-    fitted = _fit(snapshot, like, unlike, chosen, ranking)
+    fitted = _fit(snapshot, like, unlike, selection, ranking)
     builder = ListBuilder(catalogue, like, feedback, ranking.known)
 
     def answer(current: Snapshot) -> Table:
-        hits = _select(current, chosen, fitted, builder, ranking)
+        hits = _select(current, selection, fitted, builder, ranking)
         # By uncertainty, what the hits are ordered by is not their score.
         scores = hits.score if ranking.next != "uncertain" else None
         return builder.table(current, hits, fitted, ranking.prevalence, scores)
 
-    return full_pass.steady(snapshot, chosen, answer)
+    return full_pass.steady(snapshot, selection, answer)
 
 
 def _check(ranking: Ranking) -> None:
@@ -125,10 +125,12 @@ def _combine(like: Examples, unlike: Examples | None, feedback: Feedback) -> tup
     return like, against
 
 
-def _fit(snapshot: Snapshot, like: Examples, unlike: Examples, chosen: Selection, ranking: Ranking) -> CalibratedScorer:
+def _fit(
+    snapshot: Snapshot, like: Examples, unlike: Examples, selection: Selection, ranking: Ranking
+) -> CalibratedScorer:
     """Fit a scorer to the examples, against a sample of the catalogue, and calibrate it."""
     method = methods.choose_method(len(like)) if ranking.method == AUTO else ranking.method
-    sample = random_sample.draw(snapshot, chosen, SAMPLE, ranking.seed)
+    sample = random_sample.draw(snapshot, selection, SAMPLE, ranking.seed)
     # Examples and their pieces must not count as ordinary objects.
     ordinary = sample[~(like.near(sample.ra, sample.dec) | unlike.near(sample.ra, sample.dec))].vectors
     if not len(ordinary) and method != "nearest":
@@ -145,7 +147,7 @@ def _fit(snapshot: Snapshot, like: Examples, unlike: Examples, chosen: Selection
 
 
 def _select(
-    snapshot: Snapshot, chosen: Selection, fitted: CalibratedScorer, builder: ListBuilder, ranking: Ranking
+    snapshot: Snapshot, selection: Selection, fitted: CalibratedScorer, builder: ListBuilder, ranking: Ranking
 ) -> Hits:
     """Select the objects to list, in order."""
     explore = ranking.next == "explore"
@@ -153,7 +155,7 @@ def _select(
     # More than k: copies on the sky count once, and examples may be hidden.
     count = 4 * k + 64 + len(builder.like)
     while True:
-        best = full_pass.best(snapshot, chosen, _priority(fitted, ranking), count)
+        best = full_pass.best(snapshot, selection, _priority(fitted, ranking), count)
         hits = best.unique()
         hits = hits[~builder.find_hidden(hits, ranking.hide_known, ranking.next is not None)]
         if len(hits) >= k or len(best) < count:

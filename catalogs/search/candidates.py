@@ -57,13 +57,13 @@ class Candidates:
         self,
         snapshot: Snapshot,
         directions: Vectors,
-        chosen: Selection = tile_reader.EVERYTHING,
+        selection: Selection = tile_reader.EVERYTHING,
         *,
         way: str = "auto",
         indexed_only: bool = False,
     ) -> None:
-        self.snapshot = snapshot.touching(chosen.near)
-        self._directions, self._chosen = directions, chosen
+        self.snapshot = snapshot.touching(selection.near)
+        self._directions, self._selection = directions, selection
         self._way, self._indexed_only = way, indexed_only
         self._numbers = {footer.tile: number for number, footer in enumerate(self.snapshot.footers)}
         self.exactly = self.by_index = 0
@@ -140,12 +140,12 @@ class Candidates:
         # A filter drops some of the candidates, so as many more are asked for, with as much more effort.
         share = 1.0 if allowed is None else len(allowed) / total
         passing = None if allowed is None else np.bincount(allowed, minlength=total).astype(bool)
-        wanted = max(settings.candidates, count)
-        effort = int(settings.effort * (wanted / settings.candidates / share))
+        target = max(settings.candidates, count)
+        effort = int(settings.effort * (target / settings.candidates / share))
         answers: list[Answer | None] = []
         try:
             for direction in self._directions:
-                items, cosine = searcher.candidates(direction, int(wanted / share), effort)
+                items, cosine = searcher.candidates(direction, int(target / share), effort)
                 if passing is not None:
                     items, cosine = items[passing[items]], cosine[passing[items]]
                 answers.append((items, cosine) if len(items) >= min(count, round(share * total)) else None)
@@ -159,7 +159,7 @@ class Candidates:
 
         They are those of tiles that did not change since, and that are selected.
         """
-        if self._chosen.everything and all(tiles):
+        if self._selection.everything and all(tiles):
             return None
         starts = np.cumsum([0, *(tile.rows for tile in shard.tiles)])
         parts = [np.zeros(0, np.int64)]
@@ -167,15 +167,15 @@ class Candidates:
             if footer is None:
                 continue
             mine = items[start:stop]
-            if self._chosen.row_filter is not None:
+            if self._selection.row_filter is not None:
                 # A filter reads its columns, and those of the region, from the tile's file.
                 passing = np.zeros(footer.rows, bool)
-                for table in rows.tile_groups(self.snapshot, footer, (), self._chosen):
+                for table in rows.tile_groups(self.snapshot, footer, (), self._selection):
                     passing[table.column(tile_reader.ROW).to_numpy()] = True
                 # Items leave out rows without a valid vector, so the choice of rows is mapped to them.
                 passing = passing[mine["row"]]
-            elif self._chosen.near is not None:
-                passing = self._chosen.near.contains(mine["ra"], mine["dec"])
+            elif self._selection.near is not None:
+                passing = self._selection.near.contains(mine["ra"], mine["dec"])
             else:
                 passing = np.ones(len(mine), bool)
             parts.append(np.flatnonzero(passing) + start)
@@ -191,11 +191,11 @@ class Candidates:
             # The pass numbers the tiles that it was given; the answer numbers those of the snapshot.
             return Part([replace(hits, tile=numbers[hits.tile]) for hits in best], len(block), 0)
 
-        return full_pass.over(self.snapshot.only(footers), self._chosen, search)
+        return full_pass.over(self.snapshot.only(footers), self._selection, search)
 
     @staticmethod
-    def _hits(items: NDArray[np.void], numbers: Numbers, chosen: Numbers, cosine: Vectors) -> Hits:
+    def _hits(items: NDArray[np.void], numbers: Numbers, places: Numbers, cosine: Vectors) -> Hits:
         """Make hits of chosen items; ``numbers`` are those of the shard's tiles in the snapshot."""
-        item = items[chosen]
+        item = items[places]
         tile, row = numbers[item["tile"]], item["row"].astype(np.int64)
         return Hits(cosine, item["object_id"], item["ra"], item["dec"], tile, row)

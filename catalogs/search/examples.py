@@ -96,9 +96,9 @@ class Examples:
     def __len__(self) -> int:
         return len(self.object_id)
 
-    def __getitem__(self, chosen: NDArray[Any]) -> Examples:
+    def __getitem__(self, index: NDArray[Any]) -> Examples:
         """Choose some, by bool [P] or indices, with all their vectors."""
-        numbers = np.arange(len(self))[chosen]
+        numbers = np.arange(len(self))[index]
         here = np.isin(self.owner, numbers)
         # ``place`` [P] leads from the number of an example to its number after the choice.
         place = np.full(len(self), -1)

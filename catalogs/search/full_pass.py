@@ -69,7 +69,7 @@ class Block:
 
 def over(
     snapshot: Snapshot,
-    chosen: Selection,
+    selection: Selection,
     work: Callable[[Block], Answer],
     columns: Sequence[str] = (),
 ) -> Iterator[Answer]:
@@ -81,7 +81,7 @@ def over(
 
     def read_tile(number: int) -> list[Answer]:
         answers = []
-        for table, group, here in rows.tile_vectors(snapshot, snapshot.footers[number], names, chosen):
+        for table, group, here in rows.tile_vectors(snapshot, snapshot.footers[number], names, selection):
             lengths = np.sqrt(np.einsum("nd,nd->n", group, group))
             # Lengths are of all rows of the group [M], ``sound`` of the selected ones [N].
             sound = (np.isfinite(lengths) & (lengths > 0))[here]
@@ -94,10 +94,10 @@ def over(
         yield from answers
 
 
-def best(snapshot: Snapshot, chosen: Selection, scores: Scores, count: int) -> Hits:
+def best(snapshot: Snapshot, selection: Selection, scores: Scores, count: int) -> Hits:
     """Return the ``count`` rows of the tiles that score highest, best first, copies on the sky included."""
     best_so_far = Hits.join([])
-    for hits in over(snapshot, chosen, lambda block: block.best(block.scored(scores), count)):
+    for hits in over(snapshot, selection, lambda block: block.best(block.scored(scores), count)):
         best_so_far = Hits.join([best_so_far, hits]).best(count)
     return best_so_far
 
@@ -141,7 +141,7 @@ def rows_of(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> pa.Table:
     return pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))
 
 
-def steady(snapshot: Snapshot, chosen: Selection, answer: Callable[[Snapshot], Answer]) -> Answer:
+def steady(snapshot: Snapshot, selection: Selection, answer: Callable[[Snapshot], Answer]) -> Answer:
     """Call ``answer`` with the snapshot, and with a new one if a tile that it took rows of was replaced meanwhile.
 
     Other tiles may come, change and go: what was read of them is one version or the other.
@@ -151,7 +151,7 @@ def steady(snapshot: Snapshot, chosen: Selection, answer: Callable[[Snapshot], A
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return answer(snapshot.touching(chosen.near))
+            return answer(snapshot.touching(selection.near))
         except ScannerError as error:
             if error.code != CHANGING or attempt == ATTEMPTS:
                 raise

@@ -26,8 +26,8 @@ class Hits:
     def __len__(self) -> int:
         return len(self.score)
 
-    def __getitem__(self, chosen: Any) -> Hits:
-        return Hits(*(getattr(self, field.name)[chosen] for field in fields(self)))
+    def __getitem__(self, index: Any) -> Hits:
+        return Hits(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def best(self, count: int) -> Hits:
         """Return the ``count`` highest scores, best first; ties are in the order of ids, so that answers repeat."""

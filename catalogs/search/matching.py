@@ -80,18 +80,18 @@ def match_each(
                 nearby[place].append((away, primary, _Row(identity, row_ra, row_dec, footer)))
 
     # Copies of one object lie within half an arcsec of each other: a primary one counts first, then the nearest.
-    chosen: dict[int, _Row] = {}
+    best_copies: dict[int, _Row] = {}
     unmatched: dict[int, Unmatched] = {}
     for place, candidates in enumerate(nearby):
         if candidates:
             least = min(away for away, _, _ in candidates)
             copies = [one for one in candidates if one[0] <= least + SAME_OBJECT / 2]
-            chosen[place] = min(copies, key=lambda one: (not one[1], one[0]))[2]
+            best_copies[place] = min(copies, key=lambda one: (not one[1], one[0]))[2]
         else:
             code = ErrorCode.QUERY_NO_OBJECT if covered[place] else ErrorCode.QUERY_OUTSIDE_COVERAGE
             code = code if on_sky[place] else ErrorCode.SKY_OUT_OF_RANGE
             unmatched[place] = Unmatched(names[place], float(right[place]), float(up[place]), code)
-    matches = unmatched | _with_vectors(snapshot, chosen, names)
+    matches = unmatched | _with_vectors(snapshot, best_copies, names)
     return [matches[place] for place in range(len(right))]
 
 
@@ -194,8 +194,8 @@ def _with_vectors(
         # By id, not by row number: a scan may have replaced the file since the objects were located.
         ids = [located[place].object_id for place in places]
         for table in rows.tile_groups(snapshot, located[places[0]].tile, ("object_id", EMBEDDING), _with_ids(ids)):
-            found = zip(table.column("object_id").to_pylist(), vectors.from_arrow(table.column(EMBEDDING)), strict=True)
-            embedding |= found
+            pairs = zip(table.column("object_id").to_pylist(), vectors.from_arrow(table.column(EMBEDDING)), strict=True)
+            embedding |= pairs
     matched: dict[int, Example | Unmatched] = {}
     for place, row in located.items():
         vector = embedding.get(row.object_id)

@@ -74,11 +74,11 @@ def neighbours_of_many(
         message = "A vector that is zero or not finite has no direction and no neighbours."
         raise ScannerError(ErrorCode.QUERY_BAD_VECTOR, message, "Ask with an object or a cutout that has data.")
     names = tile_reader.check_columns(columns, snapshot.catalogue.schema)
-    chosen = rows.selection(snapshot.catalogue, where, near)
+    selection = rows.selection(snapshot.catalogue, where, near)
     circles = exclude or [None] * len(queries)
 
     def search(current: Snapshot) -> list[Table]:
-        candidates = Candidates(current, vectors.unit(queries), chosen)
+        candidates = Candidates(current, vectors.unit(queries), selection)
         # Copies and what is excluded drop out below, so more candidates than k are needed. In rare cases these are not
         # enough, and the search is repeated for more.
         count = 4 * k + 64
@@ -89,7 +89,7 @@ def neighbours_of_many(
                 return _tables(candidates, [hits[:k] for hits in unique], names)
             count *= 8
 
-    return full_pass.steady(snapshot, chosen, search)
+    return full_pass.steady(snapshot, selection, search)
 
 
 def around(example: Example) -> Circle | None:

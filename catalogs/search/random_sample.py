@@ -31,24 +31,24 @@ class Sample:
     def __len__(self) -> int:
         return len(self.object_id)
 
-    def __getitem__(self, chosen: NDArray[np.generic]) -> Sample:
-        return Sample(self.object_id[chosen], self.ra[chosen], self.dec[chosen], self.vectors[chosen])
+    def __getitem__(self, index: NDArray[np.generic]) -> Sample:
+        return Sample(self.object_id[index], self.ra[index], self.dec[index], self.vectors[index])
 
 
-def draw(snapshot: Snapshot, chosen: Selection, count: int, seed: int = 0) -> Sample:
-    """Draw ``count`` of the ``chosen`` objects, or all if there are fewer; in the tiles read all are equally likely.
+def draw(snapshot: Snapshot, selection: Selection, count: int, seed: int = 0) -> Sample:
+    """Draw ``count`` of the ``selection`` objects, or all if there are fewer; in the tiles read all are equally likely.
 
     Tiles are read in random order until there are enough objects from ``TILES`` of them. It holds ``count`` rows and
     one row group in memory. The same catalogue and seed give the same sample.
     """
     rng = np.random.default_rng(seed)
-    part = snapshot.touching(chosen.near)
+    part = snapshot.touching(selection.near)
     # Each object gets a random key; the sample is the objects with the lowest keys.
     keys, sample = np.zeros(0), _none(snapshot.catalogue.info.dim)
     tiles = objects = 0
     for number in rng.permutation(len(part.footers)):
         before = objects
-        for table in rows.tile_groups(part, part.footers[number], _COLUMNS, chosen):
+        for table in rows.tile_groups(part, part.footers[number], _COLUMNS, selection):
             more = _sample(table)
             objects += len(more)
             keys, sample = np.concatenate([keys, rng.random(len(more))]), _join(sample, more)
