@@ -254,31 +254,6 @@ def wait_until_stopped(pid: int) -> None:
     assert state(pid) == "T"
 
 
-def write_tiles(out: Path, count: int) -> int:
-    """Write tiles of 500 rows with the writer of a catalogue, those that are not there; returns an exit code."""
-    import numpy as np
-
-    import catalogs
-    from catalogs.errors import ScannerError
-    from scanner.system.signals import raise_on_termination
-    from tests.support import catalogue_rows as rows
-
-    raise_on_termination()
-    try:
-        catalogue = catalogs.create(out, rows.RUN)
-        for number in range(count):
-            if not catalogue.done(f"{number}.1", rows.RUN.digest):
-                ra = np.linspace(number, number + 1, 500)
-                rows.write(catalogue, f"{number}.1", rows.make(number, ra, ra))
-    except ScannerError as error:
-        sys.stderr.write(error.report())
-        return OUTPUT_FULL
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted.")
-        return INTERRUPTED
-    return 0
-
-
 def run(command: list[str], point: PointOfDeath, program: str, files: Path) -> NoReturn:
     """Run a command in this process, with its output in ``files``.
 
@@ -293,12 +268,9 @@ def run(command: list[str], point: PointOfDeath, program: str, files: Path) -> N
     code: object = 1
     try:
         exec(program, {})
-        if command[0] == "write-tiles":
-            code = write_tiles(Path(command[1]), int(command[2]))
-        else:
-            from scanner.cli import main
+        from scanner.cli import main
 
-            main(command)
+        main(command)
     except SystemExit as end:
         code = end.code
     except BaseException:  # noqa: BLE001  (the test reads it in stderr)

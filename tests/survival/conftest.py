@@ -89,7 +89,6 @@ def commands(scan: list[object], tmp_path_factory: pytest.TempPathFactory) -> di
         name: Command(lambda at, readers=readers: [*scan, "--readers", readers, "--out", at / "out"], tiles, tiles)  # type: ignore[misc]
         for name, readers in READERS.items()
     }
-    made["write tiles"] = Command(lambda at: ["write-tiles", at / "out", 6], tiles, tiles)
     made["index"] = Command(
         lambda at: [*indexed, at / "out"],
         "out/index/shard-*",

@@ -16,7 +16,7 @@ import pytest
 
 import catalogs
 from catalogs.search import candidates
-from tests.support import catalogue_rows, survival
+from tests.support import survival
 from tests.support.small_disk import remount, small_disk
 from tests.support.survival import Command, Done, Nursery, PointOfDeath
 from tests.support.waiting import until
@@ -24,9 +24,9 @@ from tests.survival.conftest import NAMES, READERS, Undisturbed
 
 KILL, INT, TERM, TOO_LARGE = signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGXFSZ
 KILLS = int(os.environ.get("SCANNER_KILLS", "50"))
-COMMANDS = [*READERS, "write tiles", "index", "publish", "map"]
+COMMANDS = [*READERS, "index", "publish", "map"]
 FULL_DISK = PointOfDeath()
-LIMITS = {"scan": 6_000, "write tiles": 20_000, "index": 30_000, "publish": 40_000, "map": 2_000}
+LIMITS = {"scan": 6_000, "index": 30_000, "publish": 40_000, "map": 2_000}
 """Bytes that the files of a command outgrow; a reader's shared memory is no file of the output."""
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see the processes")
@@ -47,9 +47,8 @@ def cases() -> Iterator[tuple[str, PointOfDeath]]:
         yield from ((name, PointOfDeath(number, "os.rename", renamed, 2)) for number in (KILL, INT, TERM))
         if name in LIMITS:
             yield from ((name, PointOfDeath(number, limit=LIMITS[name])) for number in (0, TOO_LARGE))
-        if name != "write tiles":
-            module = "onnxruntime" if name in READERS else "pyarrow"
-            yield from ((name, PointOfDeath(number, "import", module)) for number in (KILL, INT, TERM))
+        module = "onnxruntime" if name in READERS else "pyarrow"
+        yield from ((name, PointOfDeath(number, "import", module)) for number in (KILL, INT, TERM))
     for suffix, nth in itertools.product((".rows.npy", ".f16", ".ann", ".json"), (1, 2, 3)):
         if suffix == ".json" or nth < 3:  # data of two shards, and the sidecar that reserves the new one's name
             yield "index", PointOfDeath(KILL, "os.rename", suffix, nth)
@@ -184,34 +183,3 @@ def test_kill_9_at_random_moments(
         if not kills:
             break
     until(lambda: not any(survival.alive(pid) for pid in children))
-
-
-def test_the_temporary_of_a_live_writer_is_left_alone(
-    commands: dict[str, Command], undisturbed: Callable[[str], Undisturbed], nursery: Nursery, tmp_path: Path
-) -> None:
-    command = commands["write tiles"]
-    pid = nursery.start(command.words(tmp_path), PointOfDeath(signal.SIGSTOP, "os.rename", ".parquet"))
-    survival.wait_until_stopped(pid)
-    catalogue = catalogs.create(tmp_path / "out", catalogue_rows.RUN)
-    assert len(survival.temporaries(tmp_path)) == 1
-    assert catalogue.tiles() == []
-    assert not catalogue.done("0.1", catalogue_rows.RUN.digest)
-    os.kill(pid, signal.SIGCONT)
-    assert nursery.wait(pid).code == 0
-    assert command.made(tmp_path) == undisturbed("write tiles").files
-    assert not survival.temporaries(tmp_path)
-
-
-def test_two_writers_of_one_tile_give_one_whole_file(
-    commands: dict[str, Command], undisturbed: Callable[[str], Undisturbed], nursery: Nursery, tmp_path: Path
-) -> None:
-    command, stop = commands["write tiles"], PointOfDeath(signal.SIGSTOP, "os.rename", ".parquet")
-    pair = [nursery.start(command.words(tmp_path), stop) for _ in range(2)]
-    for pid in pair:
-        survival.wait_until_stopped(pid)
-    assert len(survival.temporaries(tmp_path)) == 2
-    for pid in pair:
-        os.kill(pid, signal.SIGCONT)
-    assert [nursery.wait(pid).code for pid in pair] == [0, 0]
-    assert command.made(tmp_path) == undisturbed("write tiles").files
-    assert not survival.temporaries(tmp_path)
