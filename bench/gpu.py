@@ -27,7 +27,7 @@ from bench.encoder.encoder import windows
 from bench.harness import machine, report, tiles
 from bench.harness.setup import Setup
 from bench.harness.timing import Work, cost, in_turns, median_ratio, middle, now
-from bench.scan import time_breakdown as lost
+from bench.scan import time_breakdown
 from bench.scan.window import Turns, window
 from catalogs.atomic import write_json
 from catalogs.errors import ScannerError
@@ -48,7 +48,7 @@ Busy = Callable[[float, float], float | None]
 
 
 def measure(setup: Setup, device: str, images: int = IMAGES) -> dict[str, Any]:
-    """``on_the_cpu`` by number format (None: not told); rows of ``variants``, ``scans`` and ``stages``.
+    """``on_the_cpu`` by number format (None: unknown); rows of ``variants``, ``scans`` and ``stages``.
 
     On ``device`` cpu it shows that all of this runs, and measures nothing.
     """
@@ -123,16 +123,16 @@ def _variants(works: Mapping[str, Callable[[], object]], images: int, runs: int,
             busy[name] = watched(began, now().wall)
     timed: dict[str, Work] = {name: partial(cost, work) for name, work in works.items()}
     costs = in_turns(timed, runs)
-    theirs = next((taken for name, taken in costs.items() if name.startswith("PyTorch")), None)
+    theirs = next((turns for name, turns in costs.items() if name.startswith("PyTorch")), None)
     return [
         {
             "variant": name,
-            "images_per_s": images / middle(taken).wall,
-            "vs_fp32": median_ratio(taken, costs["fp32"]),
-            "vs_pytorch": median_ratio(taken, theirs) if theirs else None,
+            "images_per_s": images / middle(turns).wall,
+            "vs_fp32": median_ratio(turns, costs["fp32"]),
+            "vs_pytorch": median_ratio(turns, theirs) if theirs else None,
             "gpu_busy_percent": busy[name],
         }
-        for name, taken in costs.items()
+        for name, turns in costs.items()
     ]
 
 
@@ -149,18 +149,18 @@ def _scans(setup: Setup, encoder: Encoder, flux: Vectors, address: str) -> dict[
         name = f"{form}, readers: {readers}"
         with setup.step(f"a scan, {name}"):
             turns, busy = _scanned(setup, encoder, flux, form, readers, address)
-        found = turns.windows[0]
+        part = turns.windows[0]
         scans.append({
             "scan": name,
-            "objects": found.objects,
-            "fill_s": found.fill,
-            "wall_s": found.wall,
-            "objects_per_s": found.rate,
+            "objects": part.objects,
+            "fill_s": part.fill,
+            "wall_s": part.wall,
+            "objects_per_s": part.rate,
             "of_bare_encoder": turns.efficiency,
             "gpu_busy_percent": busy,
-            **lost.shares(turns),
+            **time_breakdown.shares(turns),
         })  # fmt: skip
-        stages += lost.stages(name, turns)
+        stages += time_breakdown.stages(name, turns)
     return {"scans": scans, "stages": stages}
 
 
@@ -184,36 +184,36 @@ def _scanned(
     turns.alone.append(cost(lambda: encoder.embed(flux)).per(len(flux)))
     with setup.scratch() as folder, _watched(address) as busy:
         began = now().wall
-        found = window(encoder, turns.tiles, turns.options, folder)
-    turns.windows.append(found)
+        part = window(encoder, turns.tiles, turns.options, folder)
+    turns.windows.append(part)
     # The GPU is watched for as long as the window lasts, without the fill before it.
-    ready = began + found.fill + found.lead
-    return turns, busy(ready, ready + found.wall)
+    ready = began + part.fill + part.lead
+    return turns, busy(ready, ready + part.wall)
 
 
 def _address(device: str) -> str:
     """The PCI address of a GPU, by which nvidia-smi finds it: CUDA may count in another order, and fewer of them."""
     number = int(device.partition(":")[2] or 0)
-    driver, handle, said = session.driver(), ctypes.c_int(), ctypes.create_string_buffer(32)
+    driver, handle, buffer = session.driver(), ctypes.c_int(), ctypes.create_string_buffer(32)
     if (
         driver is None
         or driver.cuDeviceGet(ctypes.byref(handle), number)
-        or driver.cuDeviceGetPCIBusId(said, len(said), handle)
+        or driver.cuDeviceGetPCIBusId(buffer, len(buffer), handle)
     ):
         return str(number)
-    return said.value.decode()
+    return buffer.value.decode()
 
 
 @contextmanager
 def _watched(address: str) -> Iterator[Busy]:
     """How busy the GPU is meanwhile, by nvidia-smi: None where that is not installed, or was too slow to look."""
-    seen: list[tuple[float, float]] = []
+    looks: list[tuple[float, float]] = []
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(address, seen, over), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(address, looks, over), daemon=True)
     watcher.start()
 
     def busy(begin: float, end: float) -> float | None:
-        percent = [value for at, value in seen if begin <= at <= end]
+        percent = [value for at, value in looks if begin <= at <= end]
         return mean(percent) if percent else None
 
     try:
@@ -223,12 +223,12 @@ def _watched(address: str) -> Iterator[Busy]:
         watcher.join()
 
 
-def _watch(address: str, seen: list[tuple[float, float]], over: threading.Event) -> None:
+def _watch(address: str, looks: list[tuple[float, float]], over: threading.Event) -> None:
     command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", f"--id={address}"]
     while not over.wait(EVERY):
         try:
-            said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
-            seen.append((now().wall, float(said.split()[0])))
+            output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+            looks.append((now().wall, float(output.split()[0])))
         except (OSError, subprocess.SubprocessError, ValueError, IndexError):
             return
 
@@ -251,14 +251,14 @@ def main(out: Path, model: str, device: str, pixels: int) -> None:
     folder = out.parent / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        found = measure(Setup(model, folder, pixels, quick=False), device)
+        result = measure(Setup(model, folder, pixels, quick=False), device)
     except ScannerError as error:
         raise click.ClickException(error.report()) from error
-    click.echo(report.render("gpu", found))
-    write_json(out, {"machine": machine.facts(), "gpu": found})
-    if astray := {name: operators for name, operators in found["on_the_cpu"].items() if operators}:
-        told = "; ".join(f"{name}: {', '.join(operators)}" for name, operators in astray.items())
-        raise click.ClickException(f"These run on the CPU, not on {device}: {told}.")
+    click.echo(report.render("gpu", result))
+    write_json(out, {"machine": machine.facts(), "gpu": result})
+    if astray := {name: operators for name, operators in result["on_the_cpu"].items() if operators}:
+        operators_of = "; ".join(f"{name}: {', '.join(operators)}" for name, operators in astray.items())
+        raise click.ClickException(f"These run on the CPU, not on {device}: {operators_of}.")
 
 
 if __name__ == "__main__":

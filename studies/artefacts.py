@@ -80,9 +80,9 @@ def _present(flux: Flux) -> NDArray[np.int64]:
 
 def _noise(band: Flux) -> float:
     """Measure the scatter of the pixels by the median absolute deviation; 0 for a missing band."""
-    known = band[np.isfinite(band)]
+    finite = band[np.isfinite(band)]
     # 1.4826 turns the median absolute deviation of Gaussian noise into its standard deviation.
-    return float(1.4826 * np.median(np.abs(known - np.median(known)))) if len(known) else 0.0
+    return float(1.4826 * np.median(np.abs(finite - np.median(finite)))) if len(finite) else 0.0
 
 
 def _from_the_middle(flux: Flux) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -79,39 +79,39 @@ def main(
     """
     opened = catalogs.open(catalogue)
     builder = QueryBuilder(opened.snapshot(), root=root, model=model)
-    known = read(truth, QueryBuilder(opened.snapshot()), label=label)
-    if len(_ranked(opened, known, where)) <= CALIBRATED:
+    lenses = read(truth, QueryBuilder(opened.snapshot()), label=label)
+    if len(_ranked(opened, lenses, where)) <= CALIBRATED:
         raise click.UsageError(f"--truth has too few lenses on the catalogue: more than {CALIBRATED} are needed.")
     settings = EvaluationSettings(draws=draws, where=where)
-    found: dict[str, Any] = {
-        "examples": list(_by_examples(opened, known, settings)),
-        "probability": _probability(opened, known, replace(settings, examples=CALIBRATED, draws=max(draws // 4, 1))),
-        "rounds": list(_rounds(opened, known, replace(settings, examples=BEGUN, draws=max(draws // 5, 1)))),
+    result: dict[str, Any] = {
+        "examples": list(_by_examples(opened, lenses, settings)),
+        "probability": _probability(opened, lenses, replace(settings, examples=CALIBRATED, draws=max(draws // 4, 1))),
+        "rounds": list(_rounds(opened, lenses, replace(settings, examples=BEGUN, draws=max(draws // 5, 1)))),
     }
     if root is not None:
-        found["augment"] = list(_augment(opened, known, builder, replace(settings, examples=AUGMENTED)))
-        found["outliers"] = _outliers(opened, where, builder)
-    click.echo(report.render("ranking", found))
+        result["augment"] = list(_augment(opened, lenses, builder, replace(settings, examples=AUGMENTED)))
+        result["outliers"] = _outliers(opened, where, builder)
+    click.echo(report.render("ranking", result))
     if out is not None:
-        write_json(out, found)
+        write_json(out, result)
 
 
-def _by_examples(catalogue: Catalogue, known: Examples, settings: EvaluationSettings) -> Iterator[dict[str, Any]]:
-    for count in (one for one in EXAMPLES if one < len(known)):
-        yield from _tried(catalogue, known, replace(settings, examples=count), {"examples": count})
+def _by_examples(catalogue: Catalogue, lenses: Examples, settings: EvaluationSettings) -> Iterator[dict[str, Any]]:
+    for count in (one for one in EXAMPLES if one < len(lenses)):
+        yield from _evaluate(catalogue, lenses, replace(settings, examples=count), {"examples": count})
 
 
 def _augment(
-    catalogue: Catalogue, known: Examples, builder: QueryBuilder, settings: EvaluationSettings
+    catalogue: Catalogue, lenses: Examples, builder: QueryBuilder, settings: EvaluationSettings
 ) -> Iterator[dict[str, Any]]:
-    for name, lenses in (("as they are", known), ("eight ways", augment_examples(known, builder))):
-        yield from _tried(catalogue, lenses, settings, {"examples": name})
+    for name, variant in (("as they are", lenses), ("eight ways", augment_examples(lenses, builder))):
+        yield from _evaluate(catalogue, variant, settings, {"examples": name})
 
 
-def _tried(
-    catalogue: Catalogue, known: Examples, settings: EvaluationSettings, about: Mapping[str, Any]
+def _evaluate(
+    catalogue: Catalogue, lenses: Examples, settings: EvaluationSettings, about: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    evaluation = evaluate(catalogue, known, settings)
+    evaluation = evaluate(catalogue, lenses, settings)
     precision = evaluation.estimates(average_precision)
     measures = {"recall@50": recall(50), "purity@10": purity(10)}
     others = {name: evaluation.estimates(measure) for name, measure in measures.items()}
@@ -121,84 +121,86 @@ def _tried(
         yield {**about, "method": method, **values, **{name: one[method].value for name, one in others.items()}}
 
 
-def _draws(known: Examples, settings: EvaluationSettings) -> Iterator[tuple[Examples, Examples]]:
+def _draws(lenses: Examples, settings: EvaluationSettings) -> Iterator[tuple[Examples, Examples]]:
     """Split the lenses into examples and those to be found."""
     for draw in range(settings.draws):
         # Each draw has a seed of its own, so that more draws keep the first ones.
-        order = np.random.default_rng([settings.seed, draw]).permutation(len(known))
-        yield known[np.sort(order[: settings.examples])], known[np.sort(order[settings.examples :])]
+        order = np.random.default_rng([settings.seed, draw]).permutation(len(lenses))
+        yield lenses[np.sort(order[: settings.examples])], lenses[np.sort(order[settings.examples :])]
 
 
-def _probability(catalogue: Catalogue, known: Examples, settings: EvaluationSettings) -> dict[str, Any]:
+def _probability(catalogue: Catalogue, lenses: Examples, settings: EvaluationSettings) -> dict[str, Any]:
     """Average the best hundred and the next three hundred over draws, with the probabilities given for them."""
-    known = _ranked(catalogue, known, settings.where)
-    found = [_one_probability(catalogue, like, sought, settings.where) for like, sought in _draws(known, settings)]
+    lenses = _ranked(catalogue, lenses, settings.where)
+    figures = [_one_probability(catalogue, like, targets, settings.where) for like, targets in _draws(lenses, settings)]
     return {"examples": settings.examples, "draws": settings.draws} | {
-        name: float(np.mean([one[name] for one in found])) for name in found[0]
+        name: float(np.mean([one[name] for one in figures])) for name in figures[0]
     }
 
 
-def _ranked(catalogue: Catalogue, known: Examples, where: str | None) -> Examples:
+def _ranked(catalogue: Catalogue, lenses: Examples, where: str | None) -> Examples:
     """List the objects of a ranking."""
     # A sample of so many rows is the whole catalogue.
     everything = random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), 10**9)
-    return known[np.isin(known.object_id, everything.object_id)]
+    return lenses[np.isin(lenses.object_id, everything.object_id)]
 
 
-def _one_probability(catalogue: Catalogue, like: Examples, sought: Examples, where: str | None) -> dict[str, float]:
+def _one_probability(catalogue: Catalogue, like: Examples, targets: Examples, where: str | None) -> dict[str, float]:
     whole = len(random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), 10**9))
-    prevalence = len(sought) / whole
+    prevalence = len(targets) / whole
     table = rank.rank(catalogue, like, ranking=Ranking(k=10**9, where=where, prevalence=prevalence))
-    right = np.isin(table["object_id"], sought.object_id)
+    right = np.isin(table["object_id"], targets.object_id)
     # Examples, and pieces of any lens, are neither right nor wrong.
-    counted = right | ~(like.near(table["ra"], table["dec"]) | sought.near(table["ra"], table["dec"]))
-    said, right = np.asarray(table["probability"])[counted], right[counted]
+    counted = right | ~(like.near(table["ra"], table["dec"]) | targets.near(table["ra"], table["dec"]))
+    probability, right = np.asarray(table["probability"])[counted], right[counted]
     alone = right.mean()
     return {
-        "log_loss": _log_loss(said, right),
+        "log_loss": _log_loss(probability, right),
         "log_loss_of_prevalence": _log_loss(np.full(len(right), alone), right),
         "first_100": float(right[:100].sum()),
-        "first_100_promised": float(said[:100].sum()),
+        "first_100_promised": float(probability[:100].sum()),
         "next_300": float(right[100:400].sum()),
-        "next_300_promised": float(said[100:400].sum()),
+        "next_300_promised": float(probability[100:400].sum()),
     }
 
 
-def _log_loss(said: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
+def _log_loss(probability: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
     # A probability of exactly 0 or 1 would give an infinite loss.
-    said = np.clip(said, 1e-12, 1 - 1e-12)
-    return float(-np.mean(np.where(right, np.log(said), np.log1p(-said))))
+    probability = np.clip(probability, 1e-12, 1 - 1e-12)
+    return float(-np.mean(np.where(right, np.log(probability), np.log1p(-probability))))
 
 
-def _rounds(catalogue: Catalogue, known: Examples, settings: EvaluationSettings) -> Iterator[dict[str, Any]]:
-    known = _ranked(catalogue, known, settings.where)
+def _rounds(catalogue: Catalogue, lenses: Examples, settings: EvaluationSettings) -> Iterator[dict[str, Any]]:
+    lenses = _ranked(catalogue, lenses, settings.where)
     for name, plan in PLANS.items():
-        found = [_searched(catalogue, like, sought, plan, settings.where) for like, sought in _draws(known, settings)]
+        counts = [_search(catalogue, like, targets, plan, settings.where) for like, targets in _draws(lenses, settings)]
         yield {
             "next": name,
             "draws": settings.draws,
-            "found": float(np.mean(found)),
-            "of": len(known) - settings.examples,
+            "found": float(np.mean(counts)),
+            "of": len(lenses) - settings.examples,
         }
 
 
-def _searched(
-    catalogue: Catalogue, like: Examples, sought: Examples, plan: Sequence[rank.Next], where: str | None
+def _search(
+    catalogue: Catalogue, like: Examples, targets: Examples, plan: Sequence[rank.Next], where: str | None
 ) -> int:
     """Count the lenses among the rows that were kept."""
     none = examples.none(catalogue.info.dim)
-    judged = Feedback(none, none)
+    feedback = Feedback(none, none)
     for judge in plan:
-        listed = rank.rank(catalogue, like, feedback=judged, k=A_ROUND, where=where, next=judge)
-        lens = sought.near(listed["ra"], listed["dec"])
+        listed = rank.rank(catalogue, like, feedback=feedback, k=A_ROUND, where=where, next=judge)
+        lens = targets.near(listed["ra"], listed["dec"])
         kept, rejected = (
-            match_ids(catalogue.snapshot(), {int(one): str(one) for one in listed["object_id"][chosen]})
-            for chosen in (lens, ~lens)
+            match_ids(catalogue.snapshot(), {int(one): str(one) for one in listed["object_id"][mask]})
+            for mask in (lens, ~lens)
         )
-        judged = Feedback(judged.kept.join(kept), judged.rejected.join(rejected))
-    if not len(judged.kept):
+        feedback = Feedback(feedback.kept.join(kept), feedback.rejected.join(rejected))
+    if not len(feedback.kept):
         return 0
-    return int(crossmatch.nearest(sought.ra, sought.dec, judged.kept.ra, judged.kept.dec, ONE_SYSTEM).matched.sum())
+    return int(
+        crossmatch.nearest(targets.ra, targets.dec, feedback.kept.ra, feedback.kept.dec, ONE_SYSTEM).matched.sum()
+    )
 
 
 def _outliers(catalogue: Catalogue, where: str | None, builder: QueryBuilder) -> Rows:
@@ -206,7 +208,7 @@ def _outliers(catalogue: Catalogue, where: str | None, builder: QueryBuilder) ->
     everything = random_sample.draw(catalogue.snapshot(), rows.primary(catalogue, where), outliers.SAMPLE)
     order = np.random.default_rng(0).permutation(len(everything))
     usual, unseen = everything[order[::2]], everything[order[1::2]]
-    bad = _spoilt_vectors(catalogue, unseen[np.arange(min(WINDOWS, len(unseen)))], builder)
+    bad = _artefact_vectors(catalogue, unseen[np.arange(min(WINDOWS, len(unseen)))], builder)
     return [
         {
             "method": name,
@@ -218,30 +220,30 @@ def _outliers(catalogue: Catalogue, where: str | None, builder: QueryBuilder) ->
 
 
 def _methods(usual: Sample) -> dict[str, Callable[[NDArray[np.float32]], NDArray[np.floating]]]:
-    found: dict[str, Any] = {}
+    distances: dict[str, Any] = {}
     for name in OUTLIER_METHODS:
         far = outliers.fit_distance(name, usual, NEIGHBOUR)
         # The vectors are of unit length, so their lengths [N] are ones.
-        found[name] = lambda vectors, far=far: far(vectors, np.ones(len(vectors), np.float32))
+        distances[name] = lambda vectors, far=far: far(vectors, np.ones(len(vectors), np.float32))
     try:
         from sklearn.ensemble import IsolationForest
     except ImportError:
-        return found
+        return distances
     forest = IsolationForest(n_estimators=FOREST, random_state=0).fit(usual.vectors)
     # The forest scores ordinary objects higher, so the sign is changed.
-    return found | {"isolation forest": lambda vectors: -forest.score_samples(vectors)}
+    return distances | {"isolation forest": lambda vectors: -forest.score_samples(vectors)}
 
 
-def _spoilt_vectors(catalogue: Catalogue, some: Sample, builder: QueryBuilder) -> dict[str, NDArray[np.float32]]:
+def _artefact_vectors(catalogue: Catalogue, some: Sample, builder: QueryBuilder) -> dict[str, NDArray[np.float32]]:
     """Embed cutouts of objects with each artefact: unit vectors."""
     at_hand = builder.windows()
     windows = [at_hand.at(float(ra), float(dec)) for ra, dec in zip(some.ra, some.dec, strict=True)]
-    found = {}
+    result = {}
     for kind, spoil in artefacts.KINDS.items():
         rng = np.random.default_rng(0)
         vectors = builder.encoder.embed(np.stack([spoil(window, rng) for window in windows]))
-        found[kind] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return found
+        result[kind] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return result
 
 
 def _area(bad: NDArray[np.floating], good: NDArray[np.floating]) -> float:

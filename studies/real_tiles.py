@@ -41,7 +41,7 @@ def main(data: Path, out: Path) -> None:
     _scanner(*scan, "--out", str(catalog), "--resample")
     _scanner("index", "--catalog", str(catalog))
     table = catalogs.open(catalog).table(["tile", "ra", "dec", "object_id", "embedding"])
-    numbers = {"objects": _counted(table), "truth_within_1_arcsec": _found(table, truth)}
+    numbers = {"objects": _counted(table), "truth_within_1_arcsec": _count(table, truth)}
     numbers["retrieval"] = _retrieval(table, truth, negatives)
     click.echo(json.dumps(numbers, indent=2))
     (out / "real_tiles.json").write_text(json.dumps(numbers, indent=2) + "\n")
@@ -83,7 +83,7 @@ def _nearest(table: Table, rows: list[dict[str, str]]) -> tuple[NDArray[np.intp]
     return indices, distances
 
 
-def _found(table: Table, truth: list[dict[str, str]]) -> dict[str, dict[str, list[int]]]:
+def _count(table: Table, truth: list[dict[str, str]]) -> dict[str, dict[str, list[int]]]:
     """Count known positions with an object within 1 arcsec, by tile and label."""
     _, distances = _nearest(table, truth)
     counts: dict[str, dict[str, list[int]]] = {}

@@ -84,11 +84,11 @@ def _peers(setup: Setup, path: Path, flux: NDArray[np.float32]) -> dict[str, Any
     rows = [
         {
             "peer": name,
-            "images_per_s": len(flux) / middle(taken).wall,
-            "ratio": median_ratio(costs["encoder"], taken),
-            "cpu_s_per_1000": 1000 * middle(taken).per(len(flux)).cpu,
+            "images_per_s": len(flux) / middle(turns).wall,
+            "ratio": median_ratio(costs["encoder"], turns),
+            "cpu_s_per_1000": 1000 * middle(turns).per(len(flux)).cpu,
         }
-        for name, taken in costs.items()
+        for name, turns in costs.items()
     ]
     # The first row is the encoder itself, the second PyTorch in fp32.
     return {"peer_ratio": rows[1]["ratio"], "peers": rows}
@@ -98,8 +98,8 @@ def windows(setup: Setup, contract: Contract, count: int) -> NDArray[np.float32]
     """``count`` windows of the tile that the scan reads, repeated where it has fewer."""
     first = tiles.made(setup.folder, setup.pixels, "raw")[0]
     opened = open_tile(survey.load("unions"), first)
-    found = Windows(opened, sources.detect(opened), WindowFrame(*contract.frame))
-    return np.resize(found.gather(0, min(count, len(found))), (count, *found.shape))
+    cutouts = Windows(opened, sources.detect(opened), WindowFrame(*contract.frame))
+    return np.resize(cutouts.gather(0, min(count, len(cutouts))), (count, *cutouts.shape))
 
 
 def _row(setup: Setup, running: Any, flux: NDArray[np.float32], batch: int) -> dict[str, Any]:

@@ -44,14 +44,14 @@ def measure(setup: Setup) -> dict[str, Any]:
         works = {name: partial(cost, partial(embed, flux)) for name, embed in variants.items()}
         costs = in_turns(works, setup.runs)
     rows = []
-    for name, taken in costs.items():
+    for name, turns in costs.items():
         fidelity = agree(vectors[SHIPPED], vectors[name])
         rows.append(
             {
                 "variant": name,
-                "images_per_s": len(flux) / middle(taken).wall,
-                "vs_fp32": median_ratio(taken, costs[SHIPPED]),
-                "cpu_s_per_1000": 1000 * middle(taken).per(len(flux)).cpu,
+                "images_per_s": len(flux) / middle(turns).wall,
+                "vs_fp32": median_ratio(turns, costs[SHIPPED]),
+                "cpu_s_per_1000": 1000 * middle(turns).per(len(flux)).cpu,
                 "centred_cosine": fidelity.centred_cosine,
                 "least": fidelity.least_centred_cosine,
                 "overlap": fidelity.neighbour_overlap,
@@ -107,8 +107,8 @@ def _fused_attention(path: Path, folder: Path, of: dict[str, int]) -> Path | Non
     except ImportError:
         return None
     made = folder / "fused.onnx"
-    found = optimize_model(str(path), model_type="vit", num_heads=of["heads"], hidden_size=of["width"], opt_level=0)
-    found.save_model_to_file(str(made))
+    model = optimize_model(str(path), model_type="vit", num_heads=of["heads"], hidden_size=of["width"], opt_level=0)
+    model.save_model_to_file(str(made))
     return made
 
 
@@ -123,8 +123,8 @@ def cpu_session(path: Path, level: str = "ORT_ENABLE_ALL", inside: int = 1) -> A
 
 def _embed(running: Any, callers: int, flux: Vectors) -> Vectors:
     def one(start: int) -> Vectors:
-        found: Vectors = running.run(["embedding"], {"flux": flux[start : start + CPU_BATCH]})[0]
-        return found
+        vectors: Vectors = running.run(["embedding"], {"flux": flux[start : start + CPU_BATCH]})[0]
+        return vectors
 
     with ThreadPoolExecutor(callers) as pool:
         return np.concatenate(list(pool.map(one, range(0, len(flux), CPU_BATCH))))

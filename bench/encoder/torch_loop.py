@@ -96,7 +96,7 @@ def resident(model: Any, flux: NDArray[np.float32], device: str, compiled: bool)
     def run() -> None:
         with torch.inference_mode(), torch.autocast(device.partition(":")[0], torch.bfloat16):
             for batch in pixels.split(size):
-                found = ran(batch)
-            found.float().cpu()  # waits for all of them
+                output = ran(batch)
+            output.float().cpu()  # waits for all of them
 
     return run

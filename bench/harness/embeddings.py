@@ -53,21 +53,21 @@ class Cloud:
 
     def draw(self, count: int, stream: int = 0) -> Vectors:
         """``count`` unit vectors [N, D]; another ``stream`` draws others from the same clusters."""
-        return self._drawn(count, stream) @ _axes(self)
+        return self._draw_raw(count, stream) @ _axes(self)
 
-    def _drawn(self, count: int, stream: int) -> Vectors:
+    def _draw_raw(self, count: int, stream: int) -> Vectors:
         centres, bases, common = _fixed(self)
         rng = np.random.default_rng([self.seed, 1 + stream])
         which = np.sort(rng.integers(len(centres), size=count))
-        found = centres[which] + common
+        rows = centres[which] + common
         # The root of D makes NOISE the typical length of the whole vector.
-        found += rng.standard_normal(found.shape, np.float32) * np.float32(NOISE / np.sqrt(self.dim))
+        rows += rng.standard_normal(rows.shape, np.float32) * np.float32(NOISE / np.sqrt(self.dim))
         along = rng.standard_normal((count, bases.shape[2]), np.float32) * np.float32(SPREAD / np.sqrt(bases.shape[2]))
         for subspace in range(SUBSPACES):
             here = which % SUBSPACES == subspace
             # One product [n, L] by [L, D] serves all rows of a subspace.
-            found[here] += along[here] @ bases[subspace].T
-        return _unit(found)[rng.permutation(count)]
+            rows[here] += along[here] @ bases[subspace].T
+        return _unit(rows)[rng.permutation(count)]
 
     def stated(self) -> dict[str, Any]:
         """The generator's numbers, as JSON values."""
@@ -137,7 +137,7 @@ def _fixed(cloud: Cloud) -> tuple[Vectors, Vectors, Vectors]:
 @lru_cache
 def _axes(cloud: Cloud) -> Vectors:
     # No benchmark draws rows or queries from this stream.
-    some = cloud._drawn(max(AXES_FROM, 2 * cloud.dim), stream=99)
+    some = cloud._draw_raw(max(AXES_FROM, 2 * cloud.dim), stream=99)
     return np.asarray(np.linalg.svd(some - some.mean(axis=0), full_matrices=False)[2].T, np.float32)
 
 

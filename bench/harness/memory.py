@@ -46,14 +46,14 @@ class Watched:
 
     def peak(self, begin: float = 0.0, end: float = math.inf) -> Peak | None:
         """The highest between two moments; None where nobody looked."""
-        seen = [look for look in self.looks if begin <= look.at <= end and look.all]
-        return Peak(*(max(getattr(look, of) for look in seen) / 1e9 for of in ("all", "own"))) if seen else None
+        looks = [look for look in self.looks if begin <= look.at <= end and look.all]
+        return Peak(*(max(getattr(look, of) for look in looks) / 1e9 for of in ("all", "own"))) if looks else None
 
 
 def peak_gb(command: Sequence[str]) -> float | None:
     """As ``peak``: that of all, alone."""
-    found = peak(command)
-    return found.all if found else None
+    highest = peak(command)
+    return highest.all if highest else None
 
 
 def peak(command: Sequence[str]) -> Peak | None:
@@ -87,20 +87,20 @@ def watched(command: Sequence[str]) -> Watched:
 
 def _family(parent: int) -> list[int]:
     """A process and all that descend from it."""
-    found = [parent]
+    pids = [parent]
     # The list grows while it is read, so all descendants are found.
-    for pid in found:
+    for pid in pids:
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            found += [int(child) for child in _text(children).split()]
-    return found
+            pids += [int(child) for child in _text(children).split()]
+    return pids
 
 
 def _pss(pid: int) -> tuple[int, int]:
     """Bytes of PSS, and those of them that are no page of a file."""
     # The first line is a range of addresses; the others are in kibibytes.
     lines = _text(Path(f"/proc/{pid}/smaps_rollup")).splitlines()[1:]
-    found = {line.split()[0]: 1024 * int(line.split()[1]) for line in lines}
-    return found.get("Pss:", 0), found.get("Pss:", 0) - found.get("Pss_File:", 0)
+    sizes = {line.split()[0]: 1024 * int(line.split()[1]) for line in lines}
+    return sizes.get("Pss:", 0), sizes.get("Pss:", 0) - sizes.get("Pss_File:", 0)
 
 
 def _text(path: Path) -> str:

@@ -42,7 +42,7 @@ def columns(schema: pa.Schema, tile: str, embedding: NDArray[np.float32]) -> dic
     # The tile seeds its columns, whatever was drawn before.
     rng = np.random.default_rng(int(tile.replace(".", "")))
     count, (ra, dec) = len(embedding), unions_grid.centre(tile)
-    given = {
+    values = {
         "object_id": object_id(tile, 0) + np.arange(count),
         "tile": np.full(count, tile),
         # A tile is half a degree wide on the sky, and so wider in degrees of RA.
@@ -50,7 +50,7 @@ def columns(schema: pa.Schema, tile: str, embedding: NDArray[np.float32]) -> dic
         "dec": dec + np.sort(rng.uniform(-0.25, 0.25, count)),
         EMBEDDING: embedding,
     }
-    return {field.name: given.get(field.name, _invented(rng, field, count)) for field in schema if _wanted(field)}
+    return {field.name: values.get(field.name, _invented(rng, field, count)) for field in schema if _is_stored(field)}
 
 
 def catalogue(folder: Path, vectors: NDArray[np.float32]) -> Catalogue:
@@ -68,7 +68,7 @@ def extend(filled: Catalogue, first: int, vectors: NDArray[np.float32]) -> None:
             file.write(columns(filled.schema, tile, vectors[start : start + TILE_ROWS]))
 
 
-def _wanted(field: pa.Field) -> bool:
+def _is_stored(field: pa.Field) -> bool:
     return bool(field.name != "_healpix_29")  # the store works it out, as in a scan
 
 

@@ -66,11 +66,11 @@ def _resized(source: Path, shape: tuple[int, int], compress: bool, sky: str) -> 
 
 def _plane(hdu: Any, shape: tuple[int, int], compress: bool, sky: str) -> Any:
     """One plane of the new shape, its centre where the sky was at the old one's centre."""
-    copies = [-(-wanted // side) for wanted, side in zip(shape, hdu.data.shape, strict=True)]
+    copies = [-(-length // side) for length, side in zip(shape, hdu.data.shape, strict=True)]
     data = np.tile(_sky(hdu, sky), copies)[: shape[0], : shape[1]]
     header = hdu.header.copy()
-    for axis, wanted, side in zip(("CRPIX2", "CRPIX1"), shape, hdu.data.shape, strict=True):
-        header[axis] += (wanted - side) / 2
+    for axis, length, side in zip(("CRPIX2", "CRPIX1"), shape, hdu.data.shape, strict=True):
+        header[axis] += (length - side) / 2
     # Astropy gives this name to a compressed plane that has none.
     name = None if hdu.name == "COMPRESSED_IMAGE" else hdu.name
     if not compress:

@@ -72,12 +72,12 @@ class Pair:
 
 def in_turns(works: Mapping[str, Work], runs: int) -> dict[str, tuple[Cost, ...]]:
     """Every work ``runs`` times, each turn in the reverse order of the one before. Warm up what needs it first."""
-    found: dict[str, list[Cost]] = {name: [] for name in works}
+    costs_of: dict[str, list[Cost]] = {name: [] for name in works}
     for turn in range(runs):
         # A steady drift of the machine cancels between a turn and its reverse.
         for name in list(works)[:: -1 if turn % 2 else 1]:
-            found[name].append(works[name]())
-    return {name: tuple(costs) for name, costs in found.items()}
+            costs_of[name].append(works[name]())
+    return {name: tuple(costs) for name, costs in costs_of.items()}
 
 
 def paired(a: Work, b: Work, runs: int) -> Pair:

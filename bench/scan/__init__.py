@@ -39,7 +39,7 @@ def measure(setup: Setup) -> dict[str, Any]:
     """``bars`` with what is wanted of each; the rest by itself and in rows, as the parts say."""
     with setup.step("making tiles, where an earlier run did not"):
         raw = tiles.made(setup.folder, setup.side, "raw", 2)
-    found = {
+    figures = {
         "pixels": setup.side,
         **efficiency.measure(setup),
         **series.measure(setup, raw),
@@ -47,4 +47,4 @@ def measure(setup: Setup) -> dict[str, Any]:
         **detection.measure(setup, raw[0]),
         **dispatch.measure(setup),
     }
-    return {**found, "bars": [target.row(found) for target in TARGETS]}
+    return {**figures, "bars": [target.row(figures) for target in TARGETS]}

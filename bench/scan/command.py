@@ -31,8 +31,8 @@ class Scanned:
     @property
     def peak_gb(self) -> float | None:
         """The highest PSS of all its processes."""
-        found = self.watched.peak()
-        return found.all if found else None
+        highest = self.watched.peak()
+        return highest.all if highest else None
 
     @property
     def tile_seconds(self) -> list[float]:
@@ -42,8 +42,8 @@ class Scanned:
     @property
     def tile_peaks_gb(self) -> list[float | None]:
         """The highest PSS in each of those times, pages of files left out: the system may take them back."""
-        found = [self.watched.peak(begin, end) for begin, end in pairwise(self.ends)]
-        return [peak.own if peak else None for peak in found]
+        peaks = [self.watched.peak(begin, end) for begin, end in pairwise(self.ends)]
+        return [peak.own if peak else None for peak in peaks]
 
 
 def scanned(setup: Setup, tiles: Sequence[Tile], *options: str, command: str = COMMAND) -> Scanned:
@@ -52,9 +52,9 @@ def scanned(setup: Setup, tiles: Sequence[Tile], *options: str, command: str = C
         names = folder / "list.txt"
         names.write_text("".join(f"{tile.name}\n" for tile in tiles), encoding="utf-8")
         root = next(iter(tiles[0].files.values())).parent
-        given = {"--tiles": names, "--root": root, "--model": setup.model, "--out": folder / "out", "--readers": 1}
-        given |= {"--device": "cpu", "--format": "json"}
-        words = [str(part) for option in given.items() for part in option]
+        arguments = {"--tiles": names, "--root": root, "--model": setup.model, "--out": folder / "out", "--readers": 1}
+        arguments |= {"--device": "cpu", "--format": "json"}
+        words = [str(part) for option in arguments.items() for part in option]
         watched = memory.watched([sys.executable, "-c", command, "scan-tiles", *words, *options])
         # A tile's file is written last, so its time is the end of the tile.
         ends = sorted(file.stat().st_mtime for file in Path(folder / "out" / "tiles").glob("*.parquet"))

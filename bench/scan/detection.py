@@ -39,29 +39,29 @@ def measure(setup: Setup, tile: Tile) -> dict[str, Any]:
         "whole, sep alone": partial(_bare, flux),
         "whole, sep with Kron flux and radius": partial(_measured, flux),
     }
-    found: dict[str, Any] = {}
+    answers: dict[str, Any] = {}
 
     # The objects of the last turn are compared below.
-    def kept(name: str) -> None:
-        found[name] = works[name]()
+    def work(name: str) -> None:
+        answers[name] = works[name]()
 
     with setup.step("detection in sections and on the whole"):
-        costs = in_turns({name: partial(cost, partial(kept, name)) for name in works}, min(setup.runs, 2))
-    ratios = {name: median_ratio(taken, costs["sections"]) for name, taken in costs.items()}
+        costs = in_turns({name: partial(cost, partial(work, name)) for name in works}, min(setup.runs, 2))
+    ratios = {name: median_ratio(turns, costs["sections"]) for name, turns in costs.items()}
     return {
         "sections_vs_whole": ratios["whole, the same code"],
         "sections_vs_bare_sep": ratios["whole, sep alone"],
-        "sections_unmatched_brighter_half": _unmatched(found["whole, the same code"], found["sections"]),
-        "sections_duplicates": _duplicates(found["sections"]),
+        "sections_unmatched_brighter_half": _unmatched(answers["whole, the same code"], answers["sections"]),
+        "sections_duplicates": _duplicates(answers["sections"]),
         "detection": [
             {
                 "how": name,
-                "objects": len(found[name]),
-                "seconds": middle(taken).wall,
-                "cpu_s": middle(taken).cpu,
+                "objects": len(answers[name]),
+                "seconds": middle(turns).wall,
+                "cpu_s": middle(turns).cpu,
                 "sections_take": ratios[name],
             }
-            for name, taken in costs.items()
+            for name, turns in costs.items()
         ],
     }
 
@@ -85,29 +85,29 @@ def _bare(flux: Image) -> NDArray[np.void]:
 
 def _measured(flux: Image) -> NDArray[np.void]:
     """The same, and what its manual does for Kron magnitudes and half-light radii."""
-    objects, data, lost = _extracted(flux)
+    objects, data, missing = _extracted(flux)
     x, y, theta = objects["x"], objects["y"], np.clip(objects["theta"], -np.pi / 2, np.pi / 2)
     a, b = np.maximum(objects["a"], 0.5), np.maximum(objects["b"], 0.5)
-    radius, _ = sep.kron_radius(data, x, y, a, b, theta, 6.0, mask=lost)
+    radius, _ = sep.kron_radius(data, x, y, a, b, theta, 6.0, mask=missing)
     radius = np.maximum(detect.KRON_FACTOR * np.nan_to_num(radius), detect.MIN_KRON_RADIUS)
-    total, *_ = sep.sum_ellipse(data, x, y, a, b, theta, radius, mask=lost, subpix=1)
+    total, *_ = sep.sum_ellipse(data, x, y, a, b, theta, radius, mask=missing, subpix=1)
     whole = np.where(total > 0, total, np.nan)
     reach = np.minimum(4.0 * a, detect.MAX_RADIUS)
-    sep.flux_radius(data, x, y, reach, 0.5, normflux=whole, subpix=5, mask=lost)
+    sep.flux_radius(data, x, y, reach, 0.5, normflux=whole, subpix=5, mask=missing)
     return objects
 
 
 def _extracted(flux: Image) -> tuple[NDArray[np.void], Image, NDArray[np.bool_]]:
-    lost = np.isnan(flux)
-    data = np.where(lost, np.float32(0), flux)
+    missing = np.isnan(flux)
+    data = np.where(missing, np.float32(0), flux)
     size = sections.MESH
-    background = sep.Background(data, mask=lost, bw=size, bh=size)
+    background = sep.Background(data, mask=missing, bw=size, bh=size)
     background.subfrom(data)
     objects = sep.extract(
-        data, 1.5, err=background.globalrms, mask=lost, minarea=detect.MIN_AREA, filter_kernel=detect.KERNEL,
+        data, 1.5, err=background.globalrms, mask=missing, minarea=detect.MIN_AREA, filter_kernel=detect.KERNEL,
         deblend_nthresh=detect.DEBLEND_LEVELS, deblend_cont=detect.DEBLEND_CONTRAST,
     )  # fmt: skip
-    return objects, data, lost
+    return objects, data, missing
 
 
 def _unmatched(whole: Detections, parts: Detections) -> float:
@@ -117,5 +117,5 @@ def _unmatched(whole: Detections, parts: Detections) -> float:
     return float(np.mean(away > NEAR))
 
 
-def _duplicates(found: Detections) -> int:
-    return len(cKDTree(np.stack([found.x, found.y], 1)).query_pairs(NEAR))
+def _duplicates(objects: Detections) -> int:
+    return len(cKDTree(np.stack([objects.x, objects.y], 1)).query_pairs(NEAR))

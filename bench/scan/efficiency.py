@@ -18,8 +18,7 @@ from typing import Any
 
 from bench.harness import tiles
 from bench.harness.setup import Setup
-from bench.scan import peers
-from bench.scan import time_breakdown as lost
+from bench.scan import peers, time_breakdown
 from bench.scan.plain import Plain
 from bench.scan.window import Turns, cut
 from scanner.encoder.encoder import Encoder
@@ -57,9 +56,9 @@ def measure(setup: Setup) -> dict[str, Any]:
             "runs": setup.runs,
             "bytes_per_row": of[FP32_RAW].bytes_per_row,
             "fidelity_int8": dict(cheap.contract.fidelity or {}),
-            "where_time_goes": {name: lost.told(turns) for name, turns in of.items()},
+            "where_time_goes": {name: time_breakdown.describe(turns) for name, turns in of.items()},
             "scans": [_row(name, turns, plain.get(name)) for name, turns in {**of, INT8_GRID: grid}.items()],
-            "stages": [row for name, turns in of.items() for row in lost.stages(name, turns)],
+            "stages": [row for name, turns in of.items() for row in time_breakdown.stages(name, turns)],
             "peers": others.rows(list(of.items())[:2]),
         }
 
@@ -114,10 +113,10 @@ def _row(name: str, turns: Turns, plain: Plain | None) -> dict[str, Any]:
         "lowest": min(turns.efficiencies),
         "highest": max(turns.efficiencies),
         "objects": turns.windows[0].objects,
-        "wall_s": median(found.wall for found in turns.windows),
-        "fill_s": median(found.fill for found in turns.windows),
+        "wall_s": median(part.wall for part in turns.windows),
+        "fill_s": median(part.fill for part in turns.windows),
         "objects_per_s": turns.rate,
         "alone_per_s": median(1 / alone.wall for alone in turns.alone),
         "plain_loop_per_s": plain.rate if plain else None,
-        **lost.shares(turns),
+        **time_breakdown.shares(turns),
     }

@@ -22,8 +22,8 @@ ABOUT = "import hyrax, timm, importlib.metadata; print(importlib.metadata.versio
 
 def version(python: Path) -> str | None:
     """Hyrax's version in that Python; None where it, or timm for the network, is not installed."""
-    found = subprocess.run([python, "-c", ABOUT], capture_output=True, text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else None
+    done = subprocess.run([python, "-c", ABOUT], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 class Hyrax:
@@ -37,10 +37,10 @@ class Hyrax:
         assert self._process.stdout is not None
         self._process.stdin.write(f"{count}\n")
         self._process.stdin.flush()
-        said = self._process.stdout.readline()
-        if not said:
+        answer = self._process.stdout.readline()
+        if not answer:
             raise RuntimeError(f"Hyrax ended with {self._process.wait()}: {self._errors.read_text()[-2000:]}")
-        return float(said)
+        return float(answer)
 
     def per_cutout(self, count: int) -> float:
         """Seconds a cutout, those left out that ``infer`` takes to begin and to end."""
@@ -58,9 +58,9 @@ def running(python: Path, model: Path, flux: NDArray[np.float32]) -> Iterator[Hy
         command = [python, str(PROGRAM), str(cutouts), sizes]
         errors = Path(folder) / "errors.txt"
         with (
-            errors.open("w") as said,
+            errors.open("w") as log,
             subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, cwd=folder
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder
             ) as process,
         ):
             hyrax = Hyrax(process, errors)

@@ -43,7 +43,7 @@ class Peers:
         if not loops:
             return None
         best = [max(turn) for turn in zip(*loops, strict=True)]
-        return median(found.rate / rate for found, rate in zip(ours.windows, best, strict=True))
+        return median(part.rate / rate for part, rate in zip(ours.windows, best, strict=True))
 
     def rows(self, scans: Sequence[tuple[str, Turns]]) -> list[dict[str, Any]]:
         """Objects a second of each loop, and how many times more the scans do."""
@@ -61,15 +61,15 @@ def loops(setup: Setup, encoder: Encoder, flux: Batch) -> Iterator[Peers]:
     if missing := torch_loop.missing():
         yield Peers({}, [f"PyTorch: not installed: {missing}"])
         return
-    found: dict[str, Rate] = {}
+    rates: dict[str, Rate] = {}
     model = torch_loop.network(encoder.path, flux.shape[-1])
     for workers in (0,) if setup.quick else (0, 1):
         run = torch_loop.loop(model, flux, "cpu", half=False, workers=workers)
-        found[f"PyTorch DataLoader, {workers} workers, fp32"] = lambda run=run: len(flux) / cost(run).wall
+        rates[f"PyTorch DataLoader, {workers} workers, fp32"] = lambda run=run: len(flux) / cost(run).wall
     python = setup.hyrax or Path(sys.executable)
     if (setup.quick and setup.hyrax is None) or (version := hyrax_loop.version(python)) is None:
-        yield Peers(found, [f"Hyrax: not installed in {python.name}; --hyrax names a Python that has it, and timm"])
+        yield Peers(rates, [f"Hyrax: not installed in {python.name}; --hyrax names a Python that has it, and timm"])
         return
     with hyrax_loop.running(python, encoder.path, flux) as hyrax:
-        found[f"Hyrax {version} infer, fp32"] = lambda: 1 / hyrax.per_cutout(len(flux))
-        yield Peers(found, [])
+        rates[f"Hyrax {version} infer, fp32"] = lambda: 1 / hyrax.per_cutout(len(flux))
+        yield Peers(rates, [])

@@ -37,4 +37,4 @@ class Plain:
     @property
     def ratio(self) -> float:
         """Objects a second of the scan over those of this loop, which has no fill to leave out."""
-        return median(found.rate / rate for found, rate in zip(self._ours.windows, self.rates, strict=True))
+        return median(part.rate / rate for part, rate in zip(self._ours.windows, self.rates, strict=True))

@@ -66,8 +66,8 @@ def _detect(plane: NDArray[np.float32], most: int) -> NDArray[Any]:
     sky = sep.Background(data, mask=mask)
     objects = sep.extract(data - sky, 1.5, err=sky.globalrms, mask=mask)
     best = np.argsort(-objects["flux"] / np.sqrt(objects["npix"]))[:most]
-    kept: NDArray[Any] = objects[np.sort(best)]
-    return kept
+    brightest: NDArray[Any] = objects[np.sort(best)]
+    return brightest
 
 
 def _cut(padded: NDArray[np.float32], objects: NDArray[Any], window: int) -> NDArray[np.float32]:

@@ -26,16 +26,16 @@ BRIGHT = ("--min-snr", "20")
 def measure(setup: Setup, listed: Sequence[Tile]) -> dict[str, Any]:
     """``peak_rss_gb`` and what ``--memory low`` changes; rows of ``tiles``; ``twenty_tiles``."""
     with setup.step("memory, normal and low"):
-        found = memory_modes(setup, listed)
+        figures = memory_modes(setup, listed)
     with setup.step("a usual tile, a crowded one, an empty one, many sources"):
         odd = odd_tiles(setup)
     with setup.step("tile after tile"):
-        return {**found, "tiles": odd, "twenty_tiles": flat(setup)}
+        return {**figures, "tiles": odd, "twenty_tiles": flat(setup)}
 
 
 def memory_modes(setup: Setup, listed: Sequence[Tile]) -> dict[str, Any]:
     """The highest memory of a scan of two tiles, normal and low: bytes of all processes, shared ones counted once."""
-    normal, low = (scanned(setup, listed[:2], *BRIGHT, *given) for given in ((), ("--memory", LOW)))
+    normal, low = (scanned(setup, listed[:2], *BRIGHT, *options) for options in ((), ("--memory", LOW)))
     return {
         "peak_rss_gb": normal.peak_gb,
         "peak_rss_low_gb": low.peak_gb,
@@ -49,12 +49,12 @@ def flat(setup: Setup) -> dict[str, Any]:
     The encoder is a simulated device, so that what the seconds tell is the cost of all else.
     """
     side = min(setup.side, SIDE)
-    found = scanned(setup, tiles.made(setup.folder, side, "raw", SHORT if setup.quick else LONG), command=PACED)
-    seconds, peaks = found.tile_seconds, found.tile_peaks_gb
+    scan = scanned(setup, tiles.made(setup.folder, side, "raw", SHORT if setup.quick else LONG), command=PACED)
+    seconds, peaks = scan.tile_seconds, scan.tile_peaks_gb
     return {
         "tiles": len(seconds),
         "pixels": side,
-        "objects_a_tile": found.report["tiles"][0]["objects"],
+        "objects_a_tile": scan.report["tiles"][0]["objects"],
         "seconds_last_vs_first": _drift(seconds),
         "seconds_highest_vs_median": max(seconds) / median(seconds),
         "memory_last_vs_first": _drift([peak for peak in peaks if peak]),
@@ -84,18 +84,18 @@ def odd_tiles(setup: Setup) -> list[dict[str, Any]]:
         places = np.random.default_rng(0).uniform(0, setup.side - 1, (many, 2))
         np.savetxt(folder / "many.csv", places, "%.2f", delimiter=",", header="x,y", comments="")
         usual = tiles.made(setup.folder, setup.side, "raw", 1)
-        found = scanned(setup, usual, "--sources", str(folder / "many.csv"), command=PACED)
-    return [*rows, _row(setup, f"{many:,} sources", found)]
+        scan = scanned(setup, usual, "--sources", str(folder / "many.csv"), command=PACED)
+    return [*rows, _row(setup, f"{many:,} sources", scan)]
 
 
-def _row(setup: Setup, name: str, found: Scanned) -> dict[str, Any]:
-    seconds = Seconds(**found.report["seconds"])
+def _row(setup: Setup, name: str, scan: Scanned) -> dict[str, Any]:
+    seconds = Seconds(**scan.report["seconds"])
     return {
         "tile": name,
         "pixels": setup.side,
-        "objects": found.report["objects"],
-        "wall_s": found.report["wall_seconds"],
-        "objects_per_s": found.report["objects"] / found.report["wall_seconds"],
+        "objects": scan.report["objects"],
+        "wall_s": scan.report["wall_seconds"],
+        "objects_per_s": scan.report["objects"] / scan.report["wall_seconds"],
         **{f"{stage}_s": spent for stage, spent in asdict(seconds).items()},
-        "peak_gb": found.peak_gb,
+        "peak_gb": scan.peak_gb,
     }

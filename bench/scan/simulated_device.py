@@ -104,10 +104,10 @@ def measure(setup: Setup) -> dict[str, Any]:
 class _Costs:
     """Seconds an object of a reader (read, detect), and of the process with the session (cut, write)."""
 
-    def __init__(self, found: Window) -> None:
-        of = found.seconds
-        self.reader = (of.read + of.detect) / found.objects
-        self.host = (of.cut + of.write) / found.objects
+    def __init__(self, part: Window) -> None:
+        of = part.seconds
+        self.reader = (of.read + of.detect) / part.objects
+        self.host = (of.cut + of.write) / part.objects
 
     def readers(self, rate: float) -> int:
         """How many readers keep a device of ``rate`` busy, with something to spare."""
@@ -134,11 +134,11 @@ def _scanned(setup: Setup, rate: int, readers: int, form: str = "raw") -> Window
         return window(device, used, ScanOptions(readers=readers), folder)
 
 
-def _row(rate: int, readers: int, found: Window, costs: _Costs) -> dict[str, Any]:
+def _row(rate: int, readers: int, part: Window, costs: _Costs) -> dict[str, Any]:
     return {
         "device_per_s": rate,
         "readers": readers,
         "predicted_per_s": costs.predicted(rate, readers),
-        "objects_per_s": found.rate,
-        "device_busy": found.rate / rate,
+        "objects_per_s": part.rate,
+        "device_busy": part.rate / rate,
     }

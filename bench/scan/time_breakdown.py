@@ -38,7 +38,7 @@ def shares(turns: Turns) -> dict[str, float]:
 
     They add up to 1. Calls last longer while readers and the writer use the same cores and their memory.
     """
-    found = []
+    rows = []
     for window, alone in zip(turns.windows, turns.alone, strict=True):
         # Seconds of all callers together; ``alone`` is already wall time with all of them at work.
         whole = turns.encoder.threads * window.wall
@@ -48,21 +48,21 @@ def shares(turns: Turns) -> dict[str, float]:
             "slowed": window.seconds.infer / whole - encoder,
             "cut": window.seconds.cut / whole,
         }
-        found.append({**parts, "waiting": 1 - sum(parts.values())})
-    return {name: mean(one[name] for one in found) for name in found[0]}
+        rows.append({**parts, "waiting": 1 - sum(parts.values())})
+    return {name: mean(one[name] for one in rows) for name in rows[0]}
 
 
-def told(turns: Turns) -> str:
+def describe(turns: Turns) -> str:
     """The same in words."""
     parts, window = shares(turns), turns.windows[0]
     seconds, readers = window.seconds, turns.options.processes
     beside = seconds.read + seconds.detect
-    lost: Mapping[str, float] = {
+    losses: Mapping[str, float] = {
         "calls that last longer than alone, as readers and writer work on the same cores": parts["slowed"],
         "cutting windows": parts["cut"],
         "waiting for a tile or for the writer": parts["waiting"],
     }
-    costs = "; ".join(f"{share:.1%} {name}" for name, share in sorted(lost.items(), key=lambda item: -item[1]))
+    costs = "; ".join(f"{share:.1%} {name}" for name, share in sorted(losses.items(), key=lambda item: -item[1]))
     return (
         f"{parts['encoder']:.1%} of the callers' time is the encoder's; {costs}. Beside it, {readers} reading "
         f"process(es) worked {beside:.1f} s and the writer {seconds.write:.1f} s of {window.wall:.1f} s; not "

@@ -103,7 +103,7 @@ def window(encoder: Encoder, listed: Sequence[Tile], options: ScanOptions, folde
 
 
 def _seconds(counted: Sequence[TileReport], read: Sequence[TileReport]) -> Seconds:
-    """Those of the ``counted`` tiles; what reading costs is told by tiles ``read`` into memory that was used before."""
+    """Those of the ``counted`` tiles; what reading costs is that of tiles ``read`` into memory that was used before."""
     spent, reading = (sum((report.seconds for report in some), Seconds()) for some in (counted, read or counted))
     share = sum(report.objects for report in counted) / sum(report.objects for report in read or counted)
     return replace(spent, read=share * reading.read, detect=share * reading.detect)
@@ -112,8 +112,8 @@ def _seconds(counted: Sequence[TileReport], read: Sequence[TileReport]) -> Secon
 def cut(tile: Tile, encoder: Encoder, options: ScanOptions, most: int = MOST_WINDOWS) -> tuple[Batch, int]:
     """The first windows of a tile [n, B, S, S], and how many it has."""
     opened = open_tile(UNIONS, tile)
-    found = sources.grid(opened, options.stride) if options.sources == GRID else sources.detect(opened)
-    windows = Windows(opened, found, WindowFrame(*encoder.contract.frame))
+    objects = sources.grid(opened, options.stride) if options.sources == GRID else sources.detect(opened)
+    windows = Windows(opened, objects, WindowFrame(*encoder.contract.frame))
     return windows.gather(0, min(len(windows), most)), len(windows)
 
 
@@ -141,7 +141,7 @@ class Turns:
     @property
     def efficiencies(self) -> list[float]:
         """Time of the encoder alone for as many windows, over that of the scan, turn by turn."""
-        return [one.wall * found.rate for one, found in zip(self.alone, self.windows, strict=True)]
+        return [one.wall * part.rate for one, part in zip(self.alone, self.windows, strict=True)]
 
     @property
     def efficiency(self) -> float:
@@ -149,7 +149,7 @@ class Turns:
 
     @property
     def rate(self) -> float:
-        return median(found.rate for found in self.windows)
+        return median(part.rate for part in self.windows)
 
     @property
     def bytes_per_row(self) -> float:

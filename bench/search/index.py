@@ -23,8 +23,7 @@ from bench.harness import rows, tiles
 from bench.harness.embeddings import Cloud, Repeated, Source, Vectors
 from bench.harness.setup import Setup
 from bench.harness.timing import Cost, cost
-from bench.search import latency as asked
-from bench.search import rivals
+from bench.search import latency, rivals
 from catalogs.catalogue import Catalogue
 from catalogs.index.build import IndexOptions, IndexReport, build_index
 from catalogs.search import candidates
@@ -88,20 +87,20 @@ def catalogue(folder: Path, source: Source, queries: int, in_steps: bool) -> dic
     steps = [*([FIRST] if in_steps and source.rows > FIRST else []), source.rows]
     spent, start, reports = [], 0, []
     for end in steps:
-        for first, vectors in _drawn(source, start, end):
+        for first, vectors in _draw_blocks(source, start, end):
             rows.extend(filled, first, vectors)
         spent.append(_indexing(filled, reports))
         start = end
-    drawn = source.draw(queries, stream=1)
+    questions = source.draw(queries, stream=1)
     return {
         "embeddings": source.stated()["embeddings"],
         "rows": source.rows,
         "embedding_dim": source.dim,
         **_built(filled, source.rows, steps, spent, reports),
-        **asked.recall(filled, drawn),
-        **asked.latency(filled, drawn),
-        **asked.cold(filled, drawn),
-        **asked.filtered(filled, drawn),
+        **latency.recall(filled, questions),
+        **latency.latency(filled, questions),
+        **latency.cold(filled, questions),
+        **latency.filtered(filled, questions),
     }
 
 
@@ -123,7 +122,7 @@ def _read(filled: Catalogue) -> Vectors:
     return np.asarray(filled.table(["embedding"])["embedding"], np.float32)
 
 
-def _drawn(source: Source, start: int, end: int) -> Iterator[tuple[int, Vectors]]:
+def _draw_blocks(source: Source, start: int, end: int) -> Iterator[tuple[int, Vectors]]:
     """Blocks of five tiles, with the number of the first."""
     for first in range(start, end, BLOCK):
         yield first // rows.TILE_ROWS, source.draw(min(BLOCK, end - first), stream=100 + first // rows.TILE_ROWS)

@@ -36,18 +36,18 @@ def main(out: Path, rows: int, keep: bool) -> None:
     folder = out.parent / "bench-large"
     shutil.rmtree(folder, ignore_errors=True)
     before = machine.reading()
-    found: dict[str, Any] = index.catalogue(folder, Cloud(DIM, rows), index.QUERIES, in_steps=True)
+    figures: dict[str, Any] = index.catalogue(folder, Cloud(DIM, rows), index.QUERIES, in_steps=True)
     filled = catalogs.open(folder)
     # The command builds the index again, so that its memory is measured.
     shutil.rmtree(filled.path / "index")
     scanner = (sys.executable, "-c", COMMAND, "index", "--catalog", str(folder))
     for name, command in (("build", scanner), ("ask", (*scanner, "--verify"))):
         peak = memory.peak(command)
-        found[f"{name}_peak_gb"], found[f"{name}_peak_own_gb"] = (peak.all, peak.own) if peak else (None, None)
-    result = {"machine": machine.facts() | {"load": machine.load_since(before)}, "index": found}
+        figures[f"{name}_peak_gb"], figures[f"{name}_peak_own_gb"] = (peak.all, peak.own) if peak else (None, None)
+    result = {"machine": machine.facts() | {"load": machine.load_since(before)}, "index": figures}
     if not keep:
         shutil.rmtree(folder)
-    click.echo(report.render("index", {"index": [found]}))
+    click.echo(report.render("index", {"index": [figures]}))
     write_json(out, result)
 
 

@@ -27,19 +27,19 @@ HALF, HUNDREDTH = "mag_r < 20.09", "mag_r > 205"
 """Of the invented magnitudes, which are log-normal."""
 
 
-def ask(filled: Catalogue, queries: Vectors, way: str, chosen: Selection = tile_reader.EVERYTHING) -> list[Hits]:
+def ask(filled: Catalogue, queries: Vectors, way: str, selection: Selection = tile_reader.EVERYTHING) -> list[Hits]:
     """The best rows for each query, all by index or none; ``RuntimeError`` where that is not what happened."""
-    search = Candidates(filled.snapshot(), queries, chosen, way=way)
-    found = search.best(COUNT)
+    search = Candidates(filled.snapshot(), queries, selection, way=way)
+    hits = search.best(COUNT)
     if way != "auto" and (search.exactly == 0) != (way == "index"):
         raise RuntimeError(f"{search.exactly} rows were compared exactly: not the way that was asked for")
-    return found
+    return hits
 
 
 def recall(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
     """Shares of the ten nearest that come back, with the 95 % bootstrap interval over queries."""
-    truth, found, default = (ask(filled, queries, way) for way in ("exact", "index", "auto"))
-    by_index, by_default = _found(truth, found), _found(truth, default)
+    truth, answers, default = (ask(filled, queries, way) for way in ("exact", "index", "auto"))
+    by_index, by_default = _recall(truth, answers), _recall(truth, default)
     return {
         "recall_at_10": by_default.value,
         "index_recall_at_10": by_index.value,
@@ -77,32 +77,32 @@ def cold(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
     """Milliseconds of the first query with nothing of the index in the page cache (None where that cannot be had)."""
     if not hasattr(os, "posix_fadvise"):
         return {"cold_index_ms": None, "cold_exact_ms": None}
-    found = {}
+    milliseconds = {}
     for name, way in (("cold_index_ms", "index"), ("cold_exact_ms", "exact")):
         _forget(filled)
-        found[name] = 1000 * cost(partial(ask, filled, queries[:1], way)).wall
-    return found
+        milliseconds[name] = 1000 * cost(partial(ask, filled, queries[:1], way)).wall
+    return milliseconds
 
 
 def filtered(filled: Catalogue, queries: Vectors) -> dict[str, Any]:
     """Milliseconds of a query with a filter that leaves a half or a hundredth, and how much comes back of the half."""
     half, hundredth = (rows.selection(filled, text, None) for text in (HALF, HUNDREDTH))
     some = queries[:TIMED]
-    truth, found = ask(filled, some, "exact", half), ask(filled, some, "index", half)
+    truth, answers = ask(filled, some, "exact", half), ask(filled, some, "index", half)
     return {
-        "half_left_recall_at_10": _found(truth, found).value,
+        "half_left_recall_at_10": _recall(truth, answers).value,
         "half_left_ms": _median_ms(filled, some, half),
         "hundredth_left_ms": _median_ms(filled, some, hundredth),
     }
 
 
-def _found(truth: list[Hits], found: list[Hits]) -> Estimate:
-    shares = [measure_recall(t.object_id[:K], f.object_id[:K]) for t, f in zip(truth, found, strict=True)]
+def _recall(truth: list[Hits], answers: list[Hits]) -> Estimate:
+    shares = [measure_recall(t.object_id[:K], f.object_id[:K]) for t, f in zip(truth, answers, strict=True)]
     return estimate_mean(np.array(shares))
 
 
-def _median_ms(filled: Catalogue, queries: Vectors, chosen: Selection) -> float:
-    return 1000 * median(cost(partial(ask, filled, query[None], "auto", chosen)).wall for query in queries[:5])
+def _median_ms(filled: Catalogue, queries: Vectors, selection: Selection) -> float:
+    return 1000 * median(cost(partial(ask, filled, query[None], "auto", selection)).wall for query in queries[:5])
 
 
 def _asking(filled: Catalogue, queries: Sequence[Vectors], way: str) -> Work:

@@ -81,14 +81,14 @@ def _read(filled: Catalogue) -> int:
 
 
 def _passes(filled: Catalogue, like: Examples) -> dict[str, partial[object]]:
-    chosen = primary(filled, None)
+    selection = primary(filled, None)
     snapshot = filled.snapshot()
-    ordinary = random_sample.draw(snapshot, chosen, rank.SAMPLE)
+    ordinary = random_sample.draw(snapshot, selection, rank.SAMPLE)
     scores: dict[str, full_pass.Scores] = {
         method: methods.fit_scorer(method, like.vectors, ordinary.vectors[:0], ordinary.vectors) for method in METHODS
     }
     scores["outliers"] = outliers.fit_distance("mahalanobis", ordinary, outliers.NEIGHBOUR)
-    return {name: partial(full_pass.best, snapshot, chosen, one, 4 * K + 64) for name, one in scores.items()}
+    return {name: partial(full_pass.best, snapshot, selection, one, 4 * K + 64) for name, one in scores.items()}
 
 
 def _whole(filled: Catalogue, like: Examples) -> None:

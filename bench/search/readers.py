@@ -51,39 +51,39 @@ def measure(setup: Setup) -> dict[str, Any]:
     with Encoder(setup.model, device="cpu") as encoder:
         dim = encoder.contract.embedding_dim
     count = FEW_ROWS if setup.quick else ROWS
-    drawn = Cloud(dim, count)
+    cloud = Cloud(dim, count)
     with setup.scratch() as folder:
-        plain = rows.catalogue(folder / "embeddings", drawn.draw(count))
+        plain = rows.catalogue(folder / "embeddings", cloud.draw(count))
         shutil.copytree(plain.path, folder / "indexed")
         indexed = catalogs.open(folder / "indexed")
         build_index(indexed)
-        asked = int(plain.table(["object_id"])["object_id"].min())
+        object_id = int(plain.table(["object_id"])["object_id"].min())
         # The statements of the docs name the catalogue relative to the working folder.
         with chdir(folder):
-            readers = _readers(asked, plain, indexed)
-        mapped = _mapped(plain, indexed, drawn.draw(1, stream=1), setup.runs)
+            readers = _readers(object_id, plain, indexed)
+        mapped = _mapped(plain, indexed, cloud.draw(1, stream=1), setup.runs)
         with chdir(folder):
-            table = _timed(readers, asked, setup.runs)
+            table = _timed(readers, object_id, setup.runs)
     return {"rows": count, "embedding_dim": dim, "runs": setup.runs, **mapped, "readers": table}
 
 
-def _readers(asked: int, plain: Catalogue, indexed: Catalogue) -> dict[str, Answer | None]:
+def _readers(object_id: int, plain: Catalogue, indexed: Catalogue) -> dict[str, Answer | None]:
     """None for a reader that is not installed. Catalogues are opened anew, as a program that has just started does."""
     sql, code = _documented()
     return {
         "DuckDB": partial(_duckdb, sql) if find_spec("duckdb") else None,
         "polars": partial(_polars, code) if find_spec("polars") else None,
-        "pyarrow and a numpy product": partial(_numpy, plain.path, asked),
-        "scanner, no index": partial(_scanner, plain.path, asked),
-        "scanner, index": partial(_scanner, indexed.path, asked),
+        "pyarrow and a numpy product": partial(_numpy, plain.path, object_id),
+        "scanner, no index": partial(_scanner, plain.path, object_id),
+        "scanner, index": partial(_scanner, indexed.path, object_id),
     }
 
 
 def _documented() -> tuple[str, str]:
     """The SQL and the polars statement of the docs."""
     section = DOCS.read_text(encoding="utf-8").partition(SECTION)[2].partition("\n## ")[0]
-    found = dict(re.findall(r"^```(\w+)\n(.*?)^```$", section, re.DOTALL | re.MULTILINE))
-    return found["sql"], found["python"]
+    blocks = dict(re.findall(r"^```(\w+)\n(.*?)^```$", section, re.DOTALL | re.MULTILINE))
+    return blocks["sql"], blocks["python"]
 
 
 def _duckdb(sql: str) -> Sequence[int]:
@@ -98,26 +98,28 @@ def _polars(code: str) -> Sequence[int]:
     return list(names["nearest"]["object_id"])
 
 
-def _numpy(path: Path, asked: int) -> Sequence[int]:
+def _numpy(path: Path, object_id: int) -> Sequence[int]:
     table = pq.read_table(path / "tiles", columns=["object_id", EMBEDDING], use_threads=False)
     embedding, identity = vectors.from_arrow(table.column(EMBEDDING)), table.column("object_id").to_numpy()
-    cosine = embedding @ embedding[identity == asked][0]
+    cosine = embedding @ embedding[identity == object_id][0]
     return list(identity[np.argsort(-cosine)[:K]])
 
 
-def _scanner(path: Path, asked: int) -> Sequence[int]:
-    return list(catalogs.open(path).neighbours(object_id=asked, k=K, columns=["object_id", "ra", "dec"])["object_id"])
+def _scanner(path: Path, object_id: int) -> Sequence[int]:
+    return list(
+        catalogs.open(path).neighbours(object_id=object_id, k=K, columns=["object_id", "ra", "dec"])["object_id"]
+    )
 
 
-def _timed(readers: dict[str, Answer | None], asked: int, runs: int) -> list[dict[str, Any]]:
+def _timed(readers: dict[str, Answer | None], object_id: int, runs: int) -> list[dict[str, Any]]:
     there = {name: answer for name, answer in readers.items() if answer}
-    found = {name: [one for one in answer() if one != asked] for name, answer in there.items()}
+    answers = {name: [one for one in answer() if one != object_id] for name, answer in there.items()}
     # Without the object itself, K - 1 others remain.
-    truth = found["scanner, no index"][: K - 1]
+    truth = answers["scanner, no index"][: K - 1]
     spent = in_turns({name: partial(cost, answer) for name, answer in there.items()}, runs)
     return [
         {"reader": name, "cpu_s": middle(spent[name]).cpu, "wall_s": middle(spent[name]).wall,
-         "agrees": measure_recall(truth, found[name])}
+         "agrees": measure_recall(truth, answers[name])}
         if name in there
         else {"reader": f"{name}: not installed"}
         for name in readers
@@ -145,11 +147,11 @@ def _mapped(plain: Catalogue, indexed: Catalogue, query: Vectors, runs: int) -> 
 
 def _from_parquet(plain: Catalogue, some: np.ndarray[Any, np.dtype[np.int64]]) -> Vectors:
     """Vectors of rows that are numbered through the tiles."""
-    found = []
+    parts = []
     for number, footer in enumerate(plain.snapshot().footers):
         here = some[some // rows.TILE_ROWS == number] % rows.TILE_ROWS
         if len(here):
             with TileFile(plain.tile_path(footer.tile)) as file:
                 table = file.take([EMBEDDING], here)
-            found.append(vectors.from_arrow(table.column(EMBEDDING)))
-    return np.concatenate(found)
+            parts.append(vectors.from_arrow(table.column(EMBEDDING)))
+    return np.concatenate(parts)

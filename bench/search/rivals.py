@@ -49,7 +49,7 @@ def measure_libraries(setup: Setup, source: Source, count: int) -> list[dict[str
     """A row for each library and setting."""
     stored, queries = source.draw(count, stream=100), source.draw(FEW_QUERIES if setup.quick else QUERIES, stream=1)
     truth = np.argsort(-(queries @ stored.T), axis=1)[:, :K]
-    found = []
+    table = []
     with setup.scratch() as folder:
         for library, make in (
             (None, _exact),
@@ -60,27 +60,27 @@ def measure_libraries(setup: Setup, source: Source, count: int) -> list[dict[str
             ("hnswlib", _hnswlib),
         ):
             if library and find_spec(library) is None:
-                found.append({"embeddings": source.stated()["embeddings"], "index": f"{library}: not installed"})
+                table.append({"embeddings": source.stated()["embeddings"], "index": f"{library}: not installed"})
                 continue
             began = now()
             for name, size, search in make(folder, stored):
                 built = now() - began
-                found.append(
+                table.append(
                     {
                         "embeddings": source.stated()["embeddings"],
                         "index": name,
                         "rows": count,
-                        **_asked(search, queries, truth),
+                        **_ask(search, queries, truth),
                         "build_cpu_s": built.cpu,
                         "bytes_per_row": size / count,
                     }
                 )
                 # The next setting is built when the generator is resumed.
                 began = now()
-    return found
+    return table
 
 
-def _asked(search: Search, queries: Vectors, truth: NDArray[np.int64]) -> dict[str, float]:
+def _ask(search: Search, queries: Vectors, truth: NDArray[np.int64]) -> dict[str, float]:
     shares = [measure_recall(nearest, search(query)) for nearest, query in zip(truth, queries, strict=True)]
     took = [cost(partial(search, query)).wall for query in queries]
     return {"recall_at_10": float(np.mean(shares)), "ms": 1000 * median(took)}
@@ -171,7 +171,7 @@ def _first(numbers: NDArray[np.int64], cosine: Vectors) -> NDArray[np.int64]:
 def measure_settings(setup: Setup, source: Source) -> list[dict[str, Any]]:
     """A row for each setting; ``speedup`` is against exact search over the float16 map, in turns."""
     queries = source.draw(FEW_QUERIES if setup.quick else QUERIES, stream=1)
-    found = []
+    table = []
     with setup.scratch() as folder:
         starts = enumerate(range(0, source.rows, BLOCK))
         blocks = (source.draw(min(BLOCK, source.rows - start), stream=100 + number) for number, start in starts)
@@ -183,7 +183,7 @@ def measure_settings(setup: Setup, source: Source) -> list[dict[str, Any]]:
             built = cost(lambda made=made: annoy_engine.build(folder / "annoy", rows, made, on_disk=False))
             size = (folder / "annoy").stat().st_size + (folder / "rows.f16").stat().st_size
             for effort in EFFORTS if made == DEFAULT else (made.effort,):
-                found.append(
+                table.append(
                     {
                         "embeddings": source.stated()["embeddings"],
                         "rows": len(rows),
@@ -196,7 +196,7 @@ def measure_settings(setup: Setup, source: Source) -> list[dict[str, Any]]:
                         "build_cpu_s_per_million_rows": 1e6 * built.cpu / len(rows),
                     }
                 )
-    return found
+    return table
 
 
 def _compare_with_exact(

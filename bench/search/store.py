@@ -29,8 +29,8 @@ def measure(setup: Setup) -> dict[str, Any]:
     with Encoder(setup.model, device="cpu") as encoder:
         dim = encoder.contract.embedding_dim
     measured = [_measured(setup, one) for one in dict.fromkeys([dim, WIDE])]
-    kept = ("bytes_per_row", "embedding_bytes_per_row", "write_rows_per_s", "read_rows_per_s")
-    head = {name: measured[0][name] for name in kept}
+    names = ("bytes_per_row", "embedding_bytes_per_row", "write_rows_per_s", "read_rows_per_s")
+    head = {name: measured[0][name] for name in names}
     return {**head, "embedding_dim": dim, "rows": measured[0]["rows"], "runs": setup.runs, "dimensions": measured}
 
 
@@ -106,6 +106,8 @@ def _table(columns: dict[str, NDArray[Any]], dim: int) -> pa.Table:
 
 
 def _embedding_bytes(path: Path) -> int:
-    found = pq.read_metadata(path)
-    chunks = (found.row_group(i).column(j) for i in range(found.num_row_groups) for j in range(found.num_columns))
+    metadata = pq.read_metadata(path)
+    chunks = (
+        metadata.row_group(i).column(j) for i in range(metadata.num_row_groups) for j in range(metadata.num_columns)
+    )
     return sum(int(chunk.total_compressed_size) for chunk in chunks if chunk.path_in_schema.startswith(EMBEDDING))

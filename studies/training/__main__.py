@@ -54,9 +54,9 @@ def compare_command(plan: Path | None, shards: Path, data: Path, out: Path) -> N
     from studies.training.compare import PLAN, StoppedError, compare, read
     from training.evaluate.report import row_of
 
-    wanted, rows, first = read(plan or PLAN), [], None
+    comparison, rows, first = read(plan or PLAN), [], None
     try:
-        for done in compare(wanted, shards, data, out, _say):
+        for done in compare(comparison, shards, data, out, _say):
             first = first or done.results
             counts = [f"{done.steps:,}", f"{done.images:,}", f"{done.minutes:.1f}"]
             rows.append([done.name, *counts, *row_of(done.results, first, list(MEASURES.values()))])
@@ -104,10 +104,10 @@ def limits_command(run: Path, data: Path, out: Path) -> None:
     from studies.training.limits import by_type, contradicted, draw, limits
     from training.evaluate.report import cells
 
-    found = dict(limits(run, data, _say))
-    names = list(next(iter(found.values())))
-    columns = [cells([aucs.get(name) for aucs in found.values()]) for name in names]
-    rows = [list(row) for row in zip(found, *columns, strict=True)]
+    table = dict(limits(run, data, _say))
+    names = list(next(iter(table.values())))
+    columns = [cells([aucs.get(name) for aucs in table.values()]) for name in names]
+    rows = [list(row) for row in zip(table, *columns, strict=True)]
     rows += [[f"as exported, lenses of type {kind}", *cells([one]), "-"] for kind, one in by_type(run, data).items()]
     _write(out / "limits.md", ["probe", *(f"AUC: {name}" for name in names)], rows)
     doubted = contradicted(run, data)

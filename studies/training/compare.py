@@ -116,15 +116,15 @@ def _measured(bench: Bench, checkpoint: Checkpoint, options: EmbeddingOptions, p
 
 def _stored(results: Results) -> dict[str, Any]:
     return {
-        task: {name: [one.value, np.round(one.draws, DIGITS).tolist()] for name, one in found.estimates.items()}
-        for task, found in results.items()
+        task: {name: [one.value, np.round(one.draws, DIGITS).tolist()] for name, one in result.estimates.items()}
+        for task, result in results.items()
     }
 
 
 def _restored(stored: Mapping[str, Any]) -> Results:
     return {
-        task: TaskResult({name: PairedEstimate.of(value, np.array(draws)) for name, (value, draws) in found.items()})
-        for task, found in stored.items()
+        task: TaskResult({name: PairedEstimate.of(value, np.array(draws)) for name, (value, draws) in result.items()})
+        for task, result in stored.items()
     }
 
 

@@ -90,7 +90,7 @@ def out_of_fold(vectors: Vectors, label: Bools, make: Make = probes.classifier, 
     """Score objects [N] by a probe fitted to ``share`` of those in the other folds."""
     score = np.empty(len(label))
     for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(vectors, label):
-        some = train if share == 1 else _drawn(train, label, share)
+        some = train if share == 1 else _draw(train, label, share)
         model = make().fit(vectors[some], label[some])
         # Linear probes and support vectors have a signed distance; the others have probabilities.
         decides = hasattr(model, "decision_function")
@@ -98,7 +98,7 @@ def out_of_fold(vectors: Vectors, label: Bools, make: Make = probes.classifier, 
     return score
 
 
-def _drawn(rows: Rows, label: Bools, share: float) -> Rows:
+def _draw(rows: Rows, label: Bools, share: float) -> Rows:
     some, _ = train_test_split(rows, train_size=share, stratify=label[rows], random_state=0)
     return np.asarray(some)
 
@@ -139,8 +139,8 @@ def by_type(run: Path, data: Path) -> dict[str, PairedEstimate]:
     with (data / "tiles_dev" / "truth.csv").open(newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["tile"] == LENS_TILE and row["label"] == "lens"]
     kinds = np.array([row["kind"] for row in rows] + [""] * int((~question.label).sum()))
-    chosen = {kind: (kinds == kind) | ~question.label for kind in sorted({row["kind"] for row in rows})}
-    return {kind: estimate_auc(score[some], question.label[some]) for kind, some in chosen.items()}
+    groups = {kind: (kinds == kind) | ~question.label for kind in sorted({row["kind"] for row in rows})}
+    return {kind: estimate_auc(score[some], question.label[some]) for kind, some in groups.items()}
 
 
 @dataclass(frozen=True)

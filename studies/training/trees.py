@@ -26,7 +26,7 @@ def recall(vectors: Vectors) -> float:
     ``ASKED`` of the unit vectors [N, D] ask for their nearest among the others.
     """
     order = np.random.default_rng(SEED).permutation(len(vectors))
-    asked, stored = vectors[order[:ASKED]], vectors[order[ASKED:]]
+    queries, stored = vectors[order[:ASKED]], vectors[order[ASKED:]]
     engine = find_engine("annoy")
     settings = IndexSettings("annoy", min(DIMS, vectors.shape[1]), engine.TREES[0], SEED, EFFORT, CANDIDATES)
     with TemporaryDirectory(prefix="trees_") as folder:
@@ -34,10 +34,10 @@ def recall(vectors: Vectors) -> float:
         path.write_bytes(half_vectors.pack(stored).tobytes())
         rows, trees = HalfVectors(path, vectors.shape[1]), Path(folder) / "trees"
         engine.build(trees, rows, settings, on_disk=False)
-        loaded, found = engine.load(trees, settings), []
-        for query, truth in zip(asked, np.argsort(-(asked @ stored.T), axis=1)[:, :NEAREST], strict=True):
+        loaded, recalls = engine.load(trees, settings), []
+        for query, truth in zip(queries, np.argsort(-(queries @ stored.T), axis=1)[:, :NEAREST], strict=True):
             numbers = engine.nearest(loaded, query[: settings.dims], settings.candidates, settings.effort)
             # A search does the same: it ranks the candidates of the trees again by all dimensions.
             best = numbers[np.argsort(-rows.cosines(numbers, query))[:NEAREST]]
-            found.append(measure_recall(truth, best))
-    return float(np.mean(found))
+            recalls.append(measure_recall(truth, best))
+    return float(np.mean(recalls))

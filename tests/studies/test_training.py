@@ -135,11 +135,11 @@ def test_an_unknown_key_of_a_variant_is_named(tmp_path: Path) -> None:
 )
 def test_baked_vectors_are_those_of_the_exported_graph(checkpoint: Checkpoint, options: EmbeddingOptions) -> None:
     windows, encoded = Windows(), Encoded(checkpoint)
-    found = Baked(Embeddings(lambda _: encoded, encoded.side), baked(checkpoint, options)).of(windows)
+    vectors = Baked(Embeddings(lambda _: encoded, encoded.side), baked(checkpoint, options)).of(windows)
     graph = EmbeddingGraph(checkpoint, options)
     with torch.no_grad():
         expected = graph(torch.from_numpy(windows.flux[:, 1:4, 4:36, 4:36]))
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(vectors, expected, atol=1e-4)
 
 
 def test_windows_of_shards_have_every_band_in_its_place(checkpoint: Checkpoint, shards: Path) -> None:
@@ -154,14 +154,14 @@ def test_a_comparison_that_was_interrupted_goes_on_with_what_is_missing(
     plan: Path, shards: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first variant is trained and measured, then the command again: the first is not trained or measured anew."""
-    wanted, trained = compare.read(plan), []
+    comparison, trained = compare.read(plan), []
     really = compare.pretrain
     monkeypatch.setattr(
         compare, "pretrain", lambda config, *a, **k: (trained.append(config.name), really(config, *a, **k))[1]
     )
-    first = next(compare.compare(wanted, shards, shared_data, tmp_path, lambda _: None))
+    first = next(compare.compare(comparison, shards, shared_data, tmp_path, lambda _: None))
     before = (tmp_path / "as-it-is" / "measured.json").stat().st_mtime_ns
-    again, other = compare.compare(wanted, shards, shared_data, tmp_path, lambda _: None)
+    again, other = compare.compare(comparison, shards, shared_data, tmp_path, lambda _: None)
     assert trained == ["as it is", "as it is", "patch 4"]
     assert (tmp_path / "as-it-is" / "measured.json").stat().st_mtime_ns == before
     name = "mAP matched"
@@ -169,7 +169,7 @@ def test_a_comparison_that_was_interrupted_goes_on_with_what_is_missing(
     assert again.results["retrieval"].estimates[name].low == pytest.approx(
         first.results["retrieval"].estimates[name].low, abs=1e-4
     )
-    assert other.steps < again.steps == wanted.variants["as it is"].optimiser.steps
+    assert other.steps < again.steps == comparison.variants["as it is"].optimiser.steps
 
 
 def test_trees_find_what_a_few_directions_tell_and_not_what_is_spread_evenly() -> None:
