@@ -110,7 +110,7 @@ def _summed(rows: Iterable[tuple[str, str, int, int]]) -> list[tuple[str, str, i
 def _trained(checkpoint: Checkpoint) -> str:
     model, o, progress = checkpoint.config.model, checkpoint.config.optimiser, checkpoint.progress
     # The held-out loss is None if no cutouts were held out.
-    held = progress["validation"]
+    loss = progress["validation"]
     return (
         f"Masked autoencoder (He et al. 2021, arXiv:2111.06377): ViT of dim {model.dim}, depth {model.depth}, "
         f"{model.heads} heads, patch {model.patch}; {model.mask_ratio:.0%} of patches masked; loss: mean squared error "
@@ -118,7 +118,7 @@ def _trained(checkpoint: Checkpoint) -> str:
         f"{progress['step']} steps of {o.batch} cutouts in {progress['seconds'] / 60:.0f} min, AdamW, rate {o.lr:g}"
         + (f"; the weights are averaged over the last steps (decay {o.ema:g}). " if o.ema else ". ")
         + f"{_augmented(checkpoint.config.augment)} Last training loss {progress['loss']:.4f}"
-        + (f", held-out loss {held:.4f} (no augmentation)." if held is not None else "; nothing was held out.")
+        + (f", held-out loss {loss:.4f} (no augmentation)." if loss is not None else "; nothing was held out.")
         + _terms(checkpoint)
     )
 
@@ -178,11 +178,11 @@ def _worth(evaluation: Path) -> str:
 
 
 def _describe_verification(done: Exported, formats: Mapping[str, Agreement]) -> str:
-    found = done.verification
-    rows = ((name, f"{worst:.1e}") for name, worst in found.worst.items())
+    result = done.verification
+    rows = ((name, f"{worst:.1e}") for name, worst in result.worst.items())
     return (
-        f"ONNX Runtime against torch on {found.pixels}, largest difference of any coordinate "
-        f"(at most {found.tolerance:.0e}):\n\n"
+        f"ONNX Runtime against torch on {result.pixels}, largest difference of any coordinate "
+        f"(at most {result.tolerance:.0e}):\n\n"
         + markdown_table(("check", "max abs difference"), rows)
         + "".join(f"\n\n{name} against fp32, on such pixels: {agreement}." for name, agreement in formats.items())
     )

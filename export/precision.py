@@ -100,16 +100,16 @@ def agree(one: Vectors, other: Vectors) -> Agreement:
     a, b = one - mean, other - mean
     cosine = np.sum(a * b, axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
     # Neighbours are those of a search, which compares the vectors as they are.
-    nearest = [_nearest(found) for found in (one, other)]
+    nearest = [_nearest(part) for part in (one, other)]
     common = [len(set(first) & set(second)) / len(first) for first, second in zip(*nearest, strict=True)]
     return Agreement(float(cosine.mean()), float(cosine.min()), float(np.mean(common)), len(one))
 
 
-def _nearest(found: Vectors) -> NDArray[np.intp]:
+def _nearest(rows: Vectors) -> NDArray[np.intp]:
     # Cosines [N, N]. An object is not its own neighbour.
-    likeness = found @ found.T
+    likeness = rows @ rows.T
     np.fill_diagonal(likeness, -np.inf)
-    return np.argsort(-likeness, axis=1)[:, : min(NEIGHBOURS, len(found) - 1)]
+    return np.argsort(-likeness, axis=1)[:, : min(NEIGHBOURS, len(rows) - 1)]
 
 
 def _refused(precision: str, why: str) -> ScannerError:

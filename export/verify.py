@@ -46,8 +46,8 @@ def verify(path: Path, graph: EmbeddingGraph, config: Config, cutouts: Path | No
     for name, batch in cases(flux):
         with torch.no_grad():
             expected = graph(torch.from_numpy(batch)).numpy()
-        found = session.run(["embedding"], {"flux": batch})[0]
-        worst[name] = _difference(name, found, expected)
+        answer = session.run(["embedding"], {"flux": batch})[0]
+        worst[name] = _difference(name, answer, expected)
     # The embedding of an object must not depend on its batch.
     alone = np.concatenate([session.run(["embedding"], {"flux": flux[i : i + 1]})[0] for i in range(8)])
     worst["rows alone and in a batch"] = _difference("rows", alone, session.run(["embedding"], {"flux": flux})[0][:8])
@@ -61,10 +61,10 @@ def comparison_pixels(
     return make_galaxies(graph, rows, seed) if cutouts is None else _stored(cutouts, config, rows, seed)
 
 
-def _difference(name: str, found: Pixels, expected: Pixels) -> float:
-    """Find the largest difference; both must be finite and ``found`` of unit length."""
-    worst = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
-    length = float(np.abs(np.linalg.norm(found, axis=1) - 1).max())
+def _difference(name: str, answer: Pixels, expected: Pixels) -> float:
+    """Find the largest difference; both must be finite and ``answer`` of unit length."""
+    worst = float(np.abs(answer - expected).max()) if answer.shape == expected.shape else np.inf
+    length = float(np.abs(np.linalg.norm(answer, axis=1) - 1).max())
     # Comparisons with NaN are false, so `not` refuses NaN too.
     if not max(worst, length) <= TOLERANCE:
         raise ScannerError(
@@ -101,8 +101,8 @@ def _changed(flux: Pixels, change: Callable[[Pixels], None]) -> Pixels:
 
 
 def _stored(folder: Path, config: Config, rows: int, seed: int) -> Pixels:
-    held = open_cutouts(folder, config, VALIDATE)
-    cutouts = held if len(held) >= ROWS else open_cutouts(folder, config, TRAIN)
+    held_out = open_cutouts(folder, config, VALIDATE)
+    cutouts = held_out if len(held_out) >= ROWS else open_cutouts(folder, config, TRAIN)
     if len(cutouts) < ROWS:
         raise ScannerError(ErrorCode.SHARDS_EMPTY, f"{folder} holds fewer than {ROWS} cutouts to compare on.")
     return make_batch(cutouts, draw_keys(cutouts, rows, seed), CENTRED, config).flux.numpy()

@@ -79,11 +79,11 @@ class Lens:
 def main(source: Path, output: Path) -> None:
     """Compile the known-lens list from lenscat's catalog.csv (or the same, gzipped)."""
     rows = read(source)
-    found = merged(rows)
+    lenses = merged(rows)
     with replacing(output) as temporary:
-        temporary.write_bytes(packed(found))
-    apart = sum(lens.kind == SET_APART for lens in found)
-    click.echo(f"{len(rows):,} rows: {len(found) - apart:,} lenses, {apart:,} of cluster catalogues, in {output}")
+        temporary.write_bytes(packed(lenses))
+    apart = sum(lens.kind == SET_APART for lens in lenses)
+    click.echo(f"{len(rows):,} rows: {len(lenses) - apart:,} lenses, {apart:,} of cluster catalogues, in {output}")
 
 
 def read(source: Path) -> list[Lens]:
@@ -134,21 +134,21 @@ def redshifts(cell: str) -> tuple[tuple[str, ...], float | None]:
 
 
 def _redshift(text: str) -> float | None:
-    found = _NUMBER.match(text)
-    return float(found[0]) if found and float(found[0]) > 0 else None
+    number = _NUMBER.match(text)
+    return float(number[0]) if number and float(number[0]) > 0 else None
 
 
 def references(cell: str) -> tuple[str, ...]:
     """Parse the references of a cell, each once, an arXiv page as ``arXiv:<number>``; one with authors is preferred."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     # Some cells separate references by a space only, so each address begins a new one.
     for text in _split(re.sub(r"\s(?=https?://)", " | ", cell)):
         for pattern, proper in _PROPER:
             text = pattern.sub(proper, text)
         key = identifier(text)
         # The longer form is the one with authors.
-        found[key] = max(found.get(key, ""), text, key=len)
-    return tuple(found.values())
+        texts[key] = max(texts.get(key, ""), text, key=len)
+    return tuple(texts.values())
 
 
 def identifier(reference: str) -> str:
@@ -217,10 +217,10 @@ def restored(name: str, ra: float, dec: float, reference: str) -> tuple[float, f
 
     The fraction is exact: the name only gives the whole hours and degrees to add, for which B1950 names suffice.
     """
-    found = _IN_NAME.search(name)
-    if reference not in HOURS_LOST or found is None or ra >= HOUR:
+    match = _IN_NAME.search(name)
+    if reference not in HOURS_LOST or match is None or ra >= HOUR:
         return ra, dec
-    hours, minutes, seconds, sign, degrees, arcminutes = found.groups()
+    hours, minutes, seconds, sign, degrees, arcminutes = match.groups()
     named_ra = HOUR * (int(hours) + int(minutes) / 60 + int(seconds or 0) / 3600)
     ra = (ra + HOUR * round((named_ra - ra) / HOUR)) % 360
     if reference in DEGREES_LOST and 0 <= dec < 1 and sign == "+":

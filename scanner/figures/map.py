@@ -46,26 +46,28 @@ def columns(names: Sequence[str]) -> list[str]:
 
 def quantities(table: Table, bands: Sequence[str]) -> list[Quantity]:
     """Take magnitude, colour and size; the colour is the first one that most objects have."""
-    taken = [Quantity("magnitude (AB)", np.asarray(table["mag_auto"], float))]
+    panels = [Quantity("magnitude (AB)", np.asarray(table["mag_auto"], float))]
     for blue, red in COLOURS:
         if {blue, red} <= set(bands):
             colour = np.asarray(table[f"mag_{blue}"], float) - np.asarray(table[f"mag_{red}"], float)
             if np.isfinite(colour).mean() > 0.5:
-                taken.append(Quantity(f"{blue} - {red} (mag)", colour))
+                panels.append(Quantity(f"{blue} - {red} (mag)", colour))
                 break
-    return [*taken, Quantity("half-light radius (arcsec)", np.asarray(table["flux_radius"], float))]
+    return [*panels, Quantity("half-light radius (arcsec)", np.asarray(table["flux_radius"], float))]
 
 
-def draw_quantities(places: Floats, shown: Sequence[Quantity], title: str, path: Path) -> None:
+def draw_quantities(places: Floats, panels: Sequence[Quantity], title: str, path: Path) -> None:
     """Draw a panel for each quantity, with every object a dot at ``places`` [N, 2], as PNG.
 
     Colours span the 2nd to the 98th percentile; objects without a value are drawn first, in grey.
     """
     low, high = _extent(places)
-    figure, axes = open_figure(len(shown), 5.4, 1.2 + 5.2 * float(np.clip((high - low)[1] / (high - low)[0], 0.5, 1.5)))
+    figure, axes = open_figure(
+        len(panels), 5.4, 1.2 + 5.2 * float(np.clip((high - low)[1] / (high - low)[0], 0.5, 1.5))
+    )
     # Dots shrink with their number, so that dense regions stay readable.
     size = float(np.clip(25_000 / max(len(places), 1), 0.4, 16))
-    for panel, quantity, scale in zip(axes, shown, SCALES, strict=False):
+    for panel, quantity, scale in zip(axes, panels, SCALES, strict=False):
         valid = np.isfinite(quantity.values)
         dark, light = np.percentile(quantity.values[valid], [2, 98]) if valid.any() else (0.0, 1.0)
         panel.scatter(*places[~valid].T, s=size, c="0.8", linewidths=0, rasterized=True)
@@ -86,7 +88,7 @@ def draw_cutouts(places: Floats, table: Table, reader: WindowReader, title: str,
     figure, (panel,) = open_figure(1, 11, 11.4)
     panel.set_facecolor("0.07")
     panel.scatter(*places.T, s=2, c="0.45", linewidths=0, rasterized=True)
-    drawn = 0
+    count = 0
     corner, step = _cells(places)
     for row, cell in _representatives(places, np.asarray(table["snr"], float), corner, step):
         flux = _window(table[row], reader)
@@ -97,12 +99,12 @@ def draw_cutouts(places: Floats, table: Table, reader: WindowReader, title: str,
         inset = 0.04 * step
         extent = (left + inset[0], left + step[0] - inset[0], low + inset[1], low + step[1] - inset[1])
         panel.imshow(compose_rgb(flux, reader.bands), extent=extent, interpolation="bicubic", zorder=2)
-        drawn += 1
+        count += 1
     # After imshow, which sets limits of its own.
     _bare(panel, corner, corner + CELLS * step)
-    figure.suptitle(f"{title}: {drawn:,} of {len(places):,} objects, each for its neighbourhood")
+    figure.suptitle(f"{title}: {count:,} of {len(places):,} objects, each for its neighbourhood")
     save_figure(figure, path)
-    return drawn
+    return count
 
 
 def _extent(places: Floats) -> tuple[Floats, Floats]:

@@ -59,7 +59,7 @@ def _query_caption(query: Example) -> tuple[str, ...]:
 
 def _caption(row: Row) -> tuple[str, ...]:
     magnitude = float(row["mag_auto"])
-    shown = f"  mag {magnitude:.1f}" if np.isfinite(magnitude) else ""
+    brightness = f"  mag {magnitude:.1f}" if np.isfinite(magnitude) else ""
     # A list of outliers has distances in place of similarities.
     value = row["similarity" if "similarity" in row.colnames else "distance"]
-    return (f"{value:.3f}{shown}", f"{row['object_id']}")
+    return (f"{value:.3f}{brightness}", f"{row['object_id']}")

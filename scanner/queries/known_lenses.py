@@ -55,11 +55,11 @@ def of_survey(
     table.add_column(np.array(names, str), name="tile", index=1)
     table["tile"].description = "Tile that the position belongs to"
     # A lens without an object nearby is on no tile of the catalogue.
-    chosen = table["tile"] != ""
+    inside = table["tile"] != ""
     for allowed in (catalogue.tiles() if catalogue else None, listed):
         if allowed is not None:
-            chosen &= np.isin(table["tile"], list(allowed))
-    return table[chosen]
+            inside &= np.isin(table["tile"], list(allowed))
+    return table[inside]
 
 
 def listed_tiles(source: str | Path, survey: Survey) -> list[str]:

@@ -42,9 +42,9 @@ def test_vectors_and_neighbours_are_kept_on_windows_it_was_not_scaled_by(
     exported: Exported, small: Path, graph: EmbeddingGraph
 ) -> None:
     fresh = make_galaxies(graph, 256, seed=7)
-    found = agree(vectors(session(exported.path), fresh), vectors(session(small), fresh))
-    assert found.centred_cosine >= 0.995
-    assert found.neighbour_overlap >= 0.95
+    agreement = agree(vectors(session(exported.path), fresh), vectors(session(small), fresh))
+    assert agreement.centred_cosine >= 0.995
+    assert agreement.neighbour_overlap >= 0.95
 
 
 def test_every_product_with_weights_in_a_block_is_in_8_bits_and_no_other(exported: Exported, small: Path) -> None:
@@ -70,11 +70,11 @@ def test_gaps_sentinels_and_stars_give_unit_vectors(small: Path, flux: np.ndarra
 
 
 def test_its_contract_says_what_it_is_and_what_it_costs(exported: Exported, small: Path) -> None:
-    said = json.loads(onnx.load(small).metadata_props[0].value)
+    contract = json.loads(onnx.load(small).metadata_props[0].value)
     assert [entry.key for entry in onnx.load(small).metadata_props] == [CONTRACT_KEY]
-    assert said["precision"] == "int8"
-    assert said["fidelity"]["windows"] == 256
-    assert said["fidelity"]["centred_cosine"] >= 0.995
+    assert contract["precision"] == "int8"
+    assert contract["fidelity"]["windows"] == 256
+    assert contract["fidelity"]["centred_cosine"] >= 0.995
     encoder = Encoder(exported.path, device="cpu")
     assert encoder.contract.precision == "fp32"
     assert "fidelity" not in encoder.contract.to_dict()

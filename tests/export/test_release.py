@@ -90,9 +90,9 @@ def test_no_file_of_an_earlier_release_stands_in_for_a_refused_one(
 
 
 def test_half_precision_keeps_vectors_and_neighbours(made: Path, flux: np.ndarray) -> None:
-    found = agree(onnx_vectors(made / "encoder.onnx", flux), onnx_vectors(made / "encoder_fp16.onnx", flux))
-    assert found.least_centred_cosine > 0.999
-    assert found.neighbour_overlap > 0.95
+    agreement = agree(onnx_vectors(made / "encoder.onnx", flux), onnx_vectors(made / "encoder_fp16.onnx", flux))
+    assert agreement.least_centred_cosine > 0.999
+    assert agreement.neighbour_overlap > 0.95
 
 
 def test_half_precision_is_inside_only(made: Path) -> None:
@@ -109,8 +109,8 @@ def test_half_precision_is_inside_only(made: Path) -> None:
 def test_half_precision_stands_bright_stars(made: Path, flux: np.ndarray) -> None:
     star = flux[:4] * np.float32(1e6)
     assert star.max() > 65504
-    found = agree(onnx_vectors(made / "encoder.onnx", star), onnx_vectors(made / "encoder_fp16.onnx", star))
-    assert found.least_centred_cosine > 0.999
+    agreement = agree(onnx_vectors(made / "encoder.onnx", star), onnx_vectors(made / "encoder_fp16.onnx", star))
+    assert agreement.least_centred_cosine > 0.999
 
 
 def test_the_scanner_takes_the_half_file(made: Path) -> None:
@@ -140,8 +140,8 @@ def test_a_half_file_that_differs_is_never_written(
 
 def test_plain_torch_computes_the_same_from_the_safetensors(made: Path, flux: np.ndarray) -> None:
     with torch.no_grad():
-        found = load(made)(torch.from_numpy(flux)).numpy()
-    np.testing.assert_allclose(found, onnx_vectors(made / "encoder.onnx", flux), atol=1e-5)
+        agreement = load(made)(torch.from_numpy(flux)).numpy()
+    np.testing.assert_allclose(agreement, onnx_vectors(made / "encoder.onnx", flux), atol=1e-5)
 
 
 def test_the_snippets_of_the_card_run_as_they_stand(made: Path, flux: np.ndarray, tmp_path: Path) -> None:
@@ -158,8 +158,8 @@ def test_the_snippets_of_the_card_run_as_they_stand(made: Path, flux: np.ndarray
 def test_the_card_quotes_table_and_checksums(made: Path) -> None:
     card = (made / "README.md").read_text()
     sums = dict(reversed(line.split()) for line in (made / "SHA256SUMS").read_text().splitlines())
-    for said in ("| retrieval | mAP matched | 0.500 [0.40, 0.60] |", "BSD-3-Clause", "neighbours in common"):
-        assert said in card
+    for text in ("| retrieval | mAP matched | 0.500 [0.40, 0.60] |", "BSD-3-Clause", "neighbours in common"):
+        assert text in card
     assert all(sums[name] in card for name in sums if name != "README.md")
 
 
@@ -178,12 +178,12 @@ def test_the_card_tells_of_the_run_that_came_before(run: Path, shards: Path, tmp
     before = (
         f"`tiny`: 5 steps, 80 images, 0 min, 75% of patches masked, stretched pixels (weights `{first.weights_sha256}`)"
     )
-    for said in (
+    for text in (
         before,
         "averaged over the last steps (decay 0.5)",
         "with added noise of up to 2 times that of their background",
     ):
-        assert said in card
+        assert text in card
     old = replace(second, data={key: value for key, value in second.data.items() if key != "stages"})
     checkpoint.save(old, tmp_path / "old.safetensors")
     assert f"began with the weights of `{first.weights_sha256}`." in render(replace(exported, checkpoint=old))
@@ -199,10 +199,10 @@ def test_the_same_run_gives_the_same_release(made: Path, run: Path, tmp_path: Pa
     assert (again / "SHA256SUMS").read_text() == (made / "SHA256SUMS").read_text()
 
 
-@pytest.mark.parametrize("spoilt", ["config.json", "model.safetensors"])
-def test_a_damaged_release_is_refused(made: Path, tmp_path: Path, spoilt: str) -> None:
+@pytest.mark.parametrize("victim", ["config.json", "model.safetensors"])
+def test_a_damaged_release_is_refused(made: Path, tmp_path: Path, victim: str) -> None:
     for name in ("config.json", "model.safetensors"):
-        (tmp_path / name).write_bytes((made / name).read_bytes() if name != spoilt else b"{}")
+        (tmp_path / name).write_bytes((made / name).read_bytes() if name != victim else b"{}")
     with pytest.raises(ScannerError) as caught:
         load(tmp_path)
     assert caught.value.code == "release.damaged"

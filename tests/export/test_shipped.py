@@ -41,10 +41,10 @@ def test_other_formats_come_with_it_and_agree(flux: NDArray[np.float32], precisi
         Encoder(DEFAULT_MODEL, device="cpu") as exact,
         Encoder(DEFAULT_MODEL, device="cpu", precision=precision) as other,
     ):
-        found = agree(exact.embed(flux), other.embed(flux))
+        agreement = agree(exact.embed(flux), other.embed(flux))
         assert other.contract.weights_sha256 == exact.contract.weights_sha256
-    assert found.centred_cosine >= THRESHOLDS[precision].centred_cosine, found
-    assert found.neighbour_overlap >= THRESHOLDS[precision].neighbour_overlap, found
+    assert agreement.centred_cosine >= THRESHOLDS[precision].centred_cosine, agreement
+    assert agreement.neighbour_overlap >= THRESHOLDS[precision].neighbour_overlap, agreement
 
 
 def test_the_weights_beside_it_give_its_vectors(flux: NDArray[np.float32]) -> None:
@@ -62,5 +62,5 @@ def test_card_checksums_and_recipe_are_of_these_files() -> None:
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected
         assert name == "README.md" or f"| {name} | `{expected}` |" in card
     with Encoder(DEFAULT_MODEL, device="cpu") as encoder:
-        said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        assert said["contract"] == encoder.contract.to_dict()
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        assert config["contract"] == encoder.contract.to_dict()

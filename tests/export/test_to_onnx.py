@@ -108,8 +108,8 @@ def test_the_scanner_embeds_with_it_without_torch(exported: Exported) -> None:
 
 def test_the_card_says_what_it_saw_and_names_the_file(exported: Exported) -> None:
     card = render(exported)
-    for said in ("made up", "80", "5 steps", "gri", "BSD-3-Clause", "batch of 64", exported.contract.weights_sha256):
-        assert said in card
+    for text in ("made up", "80", "5 steps", "gri", "BSD-3-Clause", "batch of 64", exported.contract.weights_sha256):
+        assert text in card
 
 
 def test_the_command_writes_model_and_card(run: Path, shards: Path, tmp_path: Path) -> None:

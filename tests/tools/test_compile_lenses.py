@@ -47,15 +47,15 @@ def test_redshift_cells_are_read(cell: str, zlens: float | None) -> None:
 
 
 def test_copies_across_catalogues_become_one_that_keeps_what_each_said(tmp_path: Path) -> None:
-    found = compiled(
+    entries = compiled(
         tmp_path,
         f"NSCS J1,150.0,40.0,0.4,galaxy,probable,{LOPES}",
         "A,150.0003,40.0001,not measured,galaxy,probable,Huang et al. (2021) - arXiv:2005.04730",
         "B | -,150.0001,40.0002,0.51,group,confident,https://arxiv.org/abs/2312.07333 https://arxiv.org/abs/2005.04730",
         f"NSCS J2,160.0,40.0,0.4,galaxy,probable,{LOPES}",
     )
-    assert [lens.kind for lens in found] == ["group", "cluster-catalogue"]
-    one = found[0]
+    assert [lens.kind for lens in entries] == ["group", "cluster-catalogue"]
+    one = entries[0]
     assert (one.names, one.grade, one.zlens) == (("B", "A", "NSCS J1"), "confident", 0.51)
     assert one.zlens_all == ("0.51", "0.4")
     assert one.references == ("arXiv:2312.07333", "Huang et al. (2021) - arXiv:2005.04730", LOPES)
@@ -74,7 +74,7 @@ def test_another_table_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "position", "reference", "wanted"),
+    ("name", "position", "reference", "expected"),
     [
         ("AGEL 010128-334319", (0.365833, -33.722), "arXiv:2205.05307", (15.365833, -33.722)),
         ("AGEL 002527+101107", (6.364167, 0.185306), "arXiv:2205.05307", (6.364167, 10.185306)),
@@ -83,6 +83,6 @@ def test_another_table_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_lost_hours_and_degrees_are_put_back(
-    name: str, position: tuple[float, float], reference: str, wanted: tuple[float, float]
+    name: str, position: tuple[float, float], reference: str, expected: tuple[float, float]
 ) -> None:
-    assert compile_lenses.restored(name, *position, reference) == pytest.approx(wanted, abs=1e-6)
+    assert compile_lenses.restored(name, *position, reference) == pytest.approx(expected, abs=1e-6)

@@ -19,10 +19,10 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_simulation_to_release_in_two_stages_with_two_processes(tmp_path: Path) -> None:
     """Contrast, bfloat16, accumulation and loaders as in large.toml; nothing to evaluate with."""
-    told = ["SCENES=9", "GPUS=2", "WORKERS=2", "MINUTES=0.1", "LARGE=training/configs/rehearsal", "DATA=none"]
+    options = ["SCENES=9", "GPUS=2", "WORKERS=2", "MINUTES=0.1", "LARGE=training/configs/rehearsal", "DATA=none"]
     here = [f"BIN={Path(sys.executable).parent}", f"BUILD={tmp_path}", "--old-file", ".venv/dev"]
     done = subprocess.run(
-        ["make", "model-large", *told, *here], cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        ["make", "model-large", *options, *here], cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -73,12 +73,12 @@ def evaluate_command(
     from training.evaluate.baselines import installed
     from training.evaluate.report import table, write
 
-    wanted = installed() if baselines is None else tuple(filter(None, baselines.split(",")))
-    for name in wanted:
+    baseline_names = installed() if baselines is None else tuple(filter(None, baselines.split(",")))
+    for name in baseline_names:
         if name not in BASELINES:
             raise click.BadParameter(f"{name!r} is none of {', '.join(BASELINES)}.", param_hint="--baselines")
     results, about = run.compare(
-        list(dict.fromkeys([*models, *wanted])),
+        list(dict.fromkeys([*models, *baseline_names])),
         data,
         tuple(tasks.split(",")) if tasks else tuple(TASKS),
         cache,

@@ -72,6 +72,6 @@ def simulate(
     settings = Settings(size=size, lens_fraction=lenses, lookalike_fraction=lookalikes)
     jobs = [(name, seed, settings, out, compress) for name in tile_names(tiles)]
     out.mkdir(parents=True, exist_ok=True)
-    for name, found, objects in _run(jobs, min(workers or os.cpu_count() or 1, tiles)):
-        click.echo(f"{name}: {objects} objects, {found} lenses", err=True)
+    for name, lens_count, objects in _run(jobs, min(workers or os.cpu_count() or 1, tiles)):
+        click.echo(f"{name}: {objects} objects, {lens_count} lenses", err=True)
     (out / "list.txt").write_text("".join(f"{job[0]}\n" for job in jobs), encoding="utf-8")

@@ -81,16 +81,16 @@ def frames(root: Path, table: Path = FIELDS) -> list[Frame]:
     Raises:
         ScannerError: ``fields.missing`` if a file does not exist.
     """
-    found = []
+    result = []
     for name, one in _read_fields(table).items():
-        found += list(_frames(name, one, root))
-    for frame in found:
+        result += list(_frames(name, one, root))
+    for frame in result:
         for path in frame.files.values():
             if not path.is_file():
                 raise ScannerError(
                     ErrorCode.FIELDS_MISSING, f"There is no file {path}.", "Give the folder of the real fields."
                 )
-    return found
+    return result
 
 
 def about(table: Path = FIELDS) -> dict[str, str]:

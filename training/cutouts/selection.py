@@ -40,24 +40,24 @@ def select_rows(
     mag: Column,
     radius: Column,
     seeing: float,
-    wanted: NDArray[np.bool_],
+    must_keep: NDArray[np.bool_],
     most: int,
     random: np.random.Generator,
 ) -> Rows:
-    """Select the rows to cut, sorted; ``wanted`` ones always are.
+    """Select the rows to cut, sorted; those of ``must_keep`` always are.
 
     ``mag`` [N] is AB, ``radius`` [N] (half-light) and ``seeing`` (FWHM) are in arcsec.
     """
     # Drawn for all objects first, so that a choice does not depend on the others.
     draw, order = random.random(len(mag)), random.random(len(mag))
     faint = np.nan_to_num(mag, nan=99.0) - rule.bright
-    keep = (draw < np.clip(10 ** (-rule.slope * faint), rule.least, 1)) | wanted
+    keep = (draw < np.clip(10 ** (-rule.slope * faint), rule.least, 1)) | must_keep
     # Small ones are stars; few of them are enough.
-    star = keep & (radius < STAR_SIZE * seeing) & ~wanted
+    star = keep & (radius < STAR_SIZE * seeing) & ~must_keep
     galaxies = np.flatnonzero(keep & ~star)
     stars = _some(np.flatnonzero(star), int(len(galaxies) * rule.stars / (1 - rule.stars)), order)
     rows = np.concatenate([galaxies, stars])
-    return np.sort(_some(rows, most, np.where(wanted, -1, order)) if most else rows)
+    return np.sort(_some(rows, most, np.where(must_keep, -1, order)) if most else rows)
 
 
 def _some(rows: Rows, count: int, order: Column) -> Rows:

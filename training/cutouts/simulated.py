@@ -65,4 +65,4 @@ def plate(scene: Scene) -> Plate:
     images = TileImages.of(scene.name, scene.bands, scene.flux, scene.wcs, scene.pixel_scale, detection_band=band)
     x, y, theta_e = (np.asarray(truth[name], np.float64) for name in ("x", "y", "theta_e"))
     objects = Truth(x, y, [str(label) for label in truth["label"]], theta_e)
-    return Plate("simulated", images, scene.seen[scene.bands.index(band)].fwhm, sky=True, truth=objects)
+    return Plate("simulated", images, scene.conditions[scene.bands.index(band)].fwhm, sky=True, truth=objects)

@@ -122,9 +122,9 @@ class ImageNet:
     def _colours(self, flux: Flux) -> Flux:
         """Compute brightness 0 to 1 of i, r, g; a missing band is the mean of the others."""
         bright = np.clip(np.arcsinh(flux[:, [BANDS.index(band) for band in "irg"]] / SOFTENING) / WHITE, 0, 1)
-        known = np.isfinite(bright)
-        grey = np.where(known, bright, 0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
-        return np.where(known, bright, grey).astype(np.float32)
+        finite = np.isfinite(bright)
+        grey = np.where(finite, bright, 0).sum(axis=1, keepdims=True) / np.maximum(finite.sum(axis=1, keepdims=True), 1)
+        return np.where(finite, bright, grey).astype(np.float32)
 
 
 @cache
@@ -163,8 +163,8 @@ class MagnitudeAlone:
         for band in DETECTION:
             here = np.isnan(measured)
             plane = central(flux[here, BANDS.index(band)], self.side)
-            known = np.isfinite(plane).any(axis=(1, 2))
-            measured[here] = np.where(known, magnitudes(plane), np.nan)
+            present = np.isfinite(plane).any(axis=(1, 2))
+            measured[here] = np.where(present, magnitudes(plane), np.nan)
         # On a circle, cosine falls with the difference of the magnitudes.
         angle = np.nan_to_num(measured) / self.PER_RADIAN
         return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)

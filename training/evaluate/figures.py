@@ -19,8 +19,8 @@ COLOURS = ("#0b5d7a", "#d1495b", "#8c8c8c", "#e09f3e", "#5b8e4f", "#7b5ea7", "#3
 def bars(results: Mapping[str, Results], out: Path) -> None:
     """Draw a panel for each task: value and interval of each measure for each model."""
     tasks: dict[str, list[tuple[str, list[PairedEstimate | None]]]] = {}
-    for task, measure, found in rows(results):
-        tasks.setdefault(task, []).append((measure, found))
+    for task, measure, estimates in rows(results):
+        tasks.setdefault(task, []).append((measure, estimates))
     heights = [len(lines) + 1.2 for lines in tasks.values()]
     figure = Figure(figsize=(9, 0.32 * sum(heights) + 1.0), layout="constrained")
     panels = figure.subplots(len(tasks), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
@@ -35,18 +35,18 @@ def bars(results: Mapping[str, Results], out: Path) -> None:
 
 def _panel(axes: Axes, task: str, lines: list[tuple[str, list[PairedEstimate | None]]], names: list[str]) -> None:
     for place, name in enumerate(names):
-        shown = [(row, found[place]) for row, (_, found) in enumerate(lines) if found[place] is not None]
-        if not shown:
+        points = [(row, estimates[place]) for row, (_, estimates) in enumerate(lines) if estimates[place] is not None]
+        if not points:
             continue
         # Models share a row and are shifted, so that their intervals do not cover each other.
         offset = (place - (len(names) - 1) / 2) * 0.7 / len(names)
-        middle = np.array([one.value for _, one in shown if one])
-        ends = np.array([(one.low, one.high) for _, one in shown if one])
+        middle = np.array([one.value for _, one in points if one])
+        ends = np.array([(one.low, one.high) for _, one in points if one])
         spread = np.abs(ends.T - middle)
-        at = np.array([row for row, _ in shown]) + offset
+        at = np.array([row for row, _ in points]) + offset
         axes.errorbar(middle, at, xerr=spread, fmt="o", ms=3.5, lw=1.2, color=COLOURS[place % 8], label=name)
-    lowest = min((one.low for _, found in lines for one in found if one), default=0)
-    highest = max((one.high for _, found in lines for one in found if one), default=1)
+    lowest = min((one.low for _, estimates in lines for one in estimates if one), default=0)
+    highest = max((one.high for _, estimates in lines for one in estimates if one), default=1)
     axes.set(yticks=range(len(lines)), ylim=(len(lines) - 0.4, -0.6))
     # Most measures lie between 0 and 1. A very low R2 is cut off, as it would compress all others.
     axes.set_xlim(min(0.0, max(lowest, -1) - 0.02), max(1.01, min(highest, 2) + 0.02))
@@ -60,8 +60,8 @@ def _panel(axes: Axes, task: str, lines: list[tuple[str, list[PairedEstimate | N
 def curves(results: Mapping[str, Results], out: Path) -> None:
     """Draw the recall among the first k (logarithmic): a panel for each question, a line for each model."""
     curves_of: dict[str, dict[str, np.ndarray]] = {}
-    for model, found in results.items():
-        for measured in found.values():
+    for model, tasks in results.items():
+        for measured in tasks.values():
             for question, curve in measured.curves.items():
                 curves_of.setdefault(question, {})[model] = curve
     columns = min(len(curves_of), 3)

@@ -26,42 +26,43 @@ def table(results: Mapping[str, Results]) -> str:
     """Lay out a table for a terminal: a row for each measure under its task, a column for each model."""
     lines: list[list[str]] = [["", *results]]
     current = ""
-    for task, measure, found in rows(results):
+    for task, measure, estimates in rows(results):
         if task != current:
             lines, current = [*lines, [task]], task
-        lines.append([f"  {measure}", *cells(found)])
+        lines.append([f"  {measure}", *cells(estimates)])
     return f"{text_table(lines, '<>')}\n{NOTE}"
 
 
 def markdown(results: Mapping[str, Results]) -> str:
     """Lay out the same table in Markdown."""
-    lines = ([task, measure, *cells(found)] for task, measure, found in rows(results))
+    lines = ([task, measure, *cells(estimates)] for task, measure, estimates in rows(results))
     return markdown_table(["task", "measure", *results], lines)
 
 
-def row_of(found: Results, first: Results, measures: Sequence[tuple[str, str]]) -> list[str]:
+def row_of(results: Results, first: Results, measures: Sequence[tuple[str, str]]) -> list[str]:
     """Format some (task, measure) of one model as cells, compared with those of the ``first`` model of the table."""
-    pairs = ((found[task].estimates[name], first[task].estimates[name]) for task, name in measures)
-    return [_cell(one, None if found is first else other) for one, other in pairs]
+    pairs = ((results[task].estimates[name], first[task].estimates[name]) for task, name in measures)
+    return [_cell(one, None if results is first else other) for one, other in pairs]
 
 
-def cells(found: list[PairedEstimate | None]) -> list[str]:
+def cells(estimates: list[PairedEstimate | None]) -> list[str]:
     """Format the estimates of a row."""
-    return [_cell(one, found[0] if place else None) for place, one in enumerate(found)]
+    return [_cell(one, estimates[0] if place else None) for place, one in enumerate(estimates)]
 
 
-def _cell(found: PairedEstimate | None, first: PairedEstimate | None) -> str:
-    if found is None:
+def _cell(estimate: PairedEstimate | None, first: PairedEstimate | None) -> str:
+    if estimate is None:
         return "-"
-    spread = "" if np.isnan(found.spread) else f" ±{found.spread:.2f}"
-    return f"{found.value:.3f} [{found.low:.2f}, {found.high:.2f}]{spread}{'*' if _differs(found, first) else ''}"
+    spread = "" if np.isnan(estimate.spread) else f" ±{estimate.spread:.2f}"
+    star = "*" if _differs(estimate, first) else ""
+    return f"{estimate.value:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]{spread}{star}"
 
 
-def _differs(found: PairedEstimate, first: PairedEstimate | None) -> bool:
+def _differs(estimate: PairedEstimate, first: PairedEstimate | None) -> bool:
     if first is None:
         return False
     # The same resamples serve all models, so the difference is paired.
-    apart = difference(found, first)
+    apart = difference(estimate, first)
     return apart.low > 0 or apart.high < 0
 
 
@@ -71,11 +72,11 @@ def write(results: Mapping[str, Results], about: Mapping[str, Any], folder: Path
     from training.evaluate import figures
 
     folder.mkdir(parents=True, exist_ok=True)
-    found = {"about": dict(about), "note": NOTE, "models": plain(results)}  # columns and rows keep their order
-    write_text(folder / "evaluation.json", json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+    document = {"about": dict(about), "note": NOTE, "models": plain(results)}  # columns and rows keep their order
+    write_text(folder / "evaluation.json", json.dumps(document, ensure_ascii=False, indent=1) + "\n")
     write_text(folder / "evaluation.md", f"{markdown(results)}\n\n{NOTE}\n")
     figures.bars(results, folder / "evaluation.png")
-    if any(measured.curves for found in results.values() for measured in found.values()):
+    if any(measured.curves for tasks in results.values() for measured in tasks.values()):
         figures.curves(results, folder / "retrieval.png")
 
 
@@ -87,9 +88,9 @@ def plain(results: Mapping[str, Results]) -> dict[str, Any]:
                 "measures": {name: _numbers(estimate) for name, estimate in measured.estimates.items()},
                 "recall": {name: np.round(curve, 4).tolist() for name, curve in measured.curves.items()},
             }
-            for task, measured in found.items()
+            for task, measured in tasks.items()
         }
-        for model, found in results.items()
+        for model, tasks in results.items()
     }
 
 
@@ -111,13 +112,13 @@ def card_table(path: Path) -> str:
         keys = dict.fromkeys((task, name) for m in models.values() for task in m for name in m[task]["measures"])
         lines = []
         for task, name in keys:
-            found = [m.get(task, {}).get("measures", {}).get(name) for m in models.values()]
-            lines.append([task, name, *(_stored(one) for one in found)])
+            estimates = [m.get(task, {}).get("measures", {}).get(name) for m in models.values()]
+            lines.append([task, name, *(_stored(one) for one in estimates)])
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         hint = "Write one with: python -m training evaluate MODEL --data DATA --out FOLDER"
         raise ScannerError(ErrorCode.EVALUATE_NO_TABLE, f"{path} is not an evaluation.json: {error}.", hint) from error
     return markdown_table(["task", "measure", *models], lines)
 
 
-def _stored(found: Mapping[str, float] | None) -> str:
-    return "-" if found is None else f"{found['value']:.3f} [{found['low']:.2f}, {found['high']:.2f}]"
+def _stored(estimate: Mapping[str, float] | None) -> str:
+    return "-" if estimate is None else f"{estimate['value']:.3f} [{estimate['low']:.2f}, {estimate['high']:.2f}]"

@@ -37,8 +37,8 @@ def average_seeds(seeds: list[dict[str, TaskResult]]) -> dict[str, TaskResult]:
 
 def rows(results: Mapping[str, Results]) -> Iterator[tuple[str, str, list[PairedEstimate | None]]]:
     """Yield task, measure, and an estimate (or None) for each column, in the order of first occurrence."""
-    tasks = list(dict.fromkeys(task for found in results.values() for task in found))
+    tasks = list(dict.fromkeys(task for result in results.values() for task in result))
     for task in tasks:
-        columns = [found[task].estimates if task in found else {} for found in results.values()]
+        columns = [result[task].estimates if task in result else {} for result in results.values()]
         for measure in dict.fromkeys(name for column in columns for name in column):
             yield task, measure, [column.get(measure) for column in columns]

@@ -71,22 +71,22 @@ class Bench:
             raise ScannerError(ErrorCode.EVALUATE_WINDOW, message, "Give Bench a larger side.")
         # An encoder needs no fit: it is the same for all sets.
         name, plain = encoder.name, Embeddings(lambda _: encoder, encoder.side)
-        found = {name: self.measured(name, plain)}
+        results = {name: self.measured(name, plain)}
         if short:
-            found[f"{name}, first {short}"] = self.measured(f"{name}, first {short}", ShortEmbeddings(plain, short))
+            results[f"{name}, first {short}"] = self.measured(f"{name}, first {short}", ShortEmbeddings(plain, short))
         if turns:
             eight = TurnAverage(encoder)
-            found[f"{name}, 8 turns"] = self.measured(f"{name}, 8 turns", Embeddings(lambda _: eight, eight.side))
-        return found
+            results[f"{name}, 8 turns"] = self.measured(f"{name}, 8 turns", Embeddings(lambda _: eight, eight.side))
+        return results
 
     def measured(self, name: str, embeddings: Embeddings) -> dict[str, TaskResult]:
         """Measure any embeddings; ``name`` is for messages."""
-        found = {}
+        results = {}
         for task in self.tasks:
             self._say(f"{name}: {task}")
             function: Task = resolve_name(f"training.evaluate.tasks.{TASKS[task]}")
-            found[task] = function(self.sets, embeddings)
-        return found
+            results[task] = function(self.sets, embeddings)
+        return results
 
     def _baseline(self, name: str, seeds: int) -> dict[str, TaskResult]:
         # Only random weights depend on the seed.
@@ -123,7 +123,7 @@ def compare(
     results: dict[str, Results] = {}
     for model in models:
         measured = bench.measure(model, turns, short, seeds)
-        results |= {(f"{name} ({model})" if name in results else name): found for name, found in measured.items()}
+        results |= {(f"{name} ({model})" if name in results else name): result for name, result in measured.items()}
     for checkpoint in checkpoints:
         from training.evaluate.tasks.reconstruction import reconstruction
 

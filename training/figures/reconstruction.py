@@ -76,8 +76,8 @@ def reconstruct(
 ) -> Path:
     """Draw ``rows`` bright held-out objects, in colour and band by band; training ones if none were held out."""
     source = load(checkpoint)
-    held = open_cutouts(shards, source.config, VALIDATE)
-    cutouts = held if len(held) else open_cutouts(shards, source.config, TRAIN)
+    held_out = open_cutouts(shards, source.config, VALIDATE)
+    cutouts = held_out if len(held_out) else open_cutouts(shards, source.config, TRAIN)
     model = source.model()
     if mask_ratio is not None:
         model.config = replace(model.config, mask_ratio=mask_ratio)
@@ -98,21 +98,23 @@ def bright(cutouts: Cutouts, config: Config, count: int, seed: int) -> NDArray[n
     return keys[np.random.default_rng(seed).permutation(best)[:count]]
 
 
-def draw(found: Reconstruction, out: Path) -> Path:
+def draw(result: Reconstruction, out: Path) -> Path:
     """Write a PNG: a block in colour and one for each band, with a row for each object."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    views = [colours(found.bands), *((band,) for band in found.bands)] if len(found.bands) > 2 else [found.bands[:1]]
+    views = (
+        [colours(result.bands), *((band,) for band in result.bands)] if len(result.bands) > 2 else [result.bands[:1]]
+    )
     across = 3 if len(views) % 2 or len(views) > 4 else 2
     down = -(-len(views) // across)
-    figure = Figure(figsize=(4.3 * across, down * (1.05 * len(found.flux) + 0.55)), layout="constrained")
+    figure = Figure(figsize=(4.3 * across, down * (1.05 * len(result.flux) + 0.55)), layout="constrained")
     FigureCanvasAgg(figure)
-    if found.given:
-        figure.suptitle(f"reconstruction {found.given}", fontsize=11)
+    if result.given:
+        figure.suptitle(f"reconstruction {result.given}", fontsize=11)
     blocks = np.atleast_1d(figure.subfigures(down, across, wspace=0.03, hspace=0.04)).ravel()
     for block, view in zip(blocks, views, strict=False):
-        _block(block, found, view)
+        _block(block, result, view)
     with replacing(out) as temporary:
         figure.savefig(temporary, format="png", dpi=160)
     return out
@@ -123,12 +125,12 @@ def colours(bands: Sequence[str]) -> tuple[str, ...]:
     return next((tuple(triple) for triple in TRIPLES if set(triple) <= set(bands)), tuple(reversed(bands[:3])))
 
 
-def _block(block: SubFigure, found: Reconstruction, view: tuple[str, ...]) -> None:
-    channels = [found.bands.index(band) for band in view]
+def _block(block: SubFigure, result: Reconstruction, view: tuple[str, ...]) -> None:
+    channels = [result.bands.index(band) for band in view]
     block.suptitle(" ".join(view) if len(view) == 3 else view[0], fontsize=11, fontweight="bold")
-    axes = block.subplots(len(found.flux), len(COLUMNS), squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
+    axes = block.subplots(len(result.flux), len(COLUMNS), squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
     for row, line in enumerate(axes):
-        _object(line, found, row, channels)
+        _object(line, result, row, channels)
         for column, panel in enumerate(line):
             panel.set(xticks=[], yticks=[])
             panel.spines[:].set_visible(False)
@@ -136,10 +138,10 @@ def _block(block: SubFigure, found: Reconstruction, view: tuple[str, ...]) -> No
                 panel.set_title(COLUMNS[column], fontsize=8, pad=3)
 
 
-def _object(axes: Sequence[Axes], found: Reconstruction, row: int, channels: list[int]) -> None:
+def _object(axes: Sequence[Axes], result: Reconstruction, row: int, channels: list[int]) -> None:
     """Draw the four panels of one object."""
-    flux, completed, masked = found.flux[row, channels], found.completed[row, channels], found.masked[row, 0]
-    paint = _rgb(found, channels, flux) if len(channels) == 3 else _grey(flux[0])
+    flux, completed, masked = result.flux[row, channels], result.completed[row, channels], result.masked[row, 0]
+    paint = _rgb(result, channels, flux) if len(channels) == 3 else _grey(flux[0])
     missing = ~np.isfinite(flux).any(axis=0)
     _show(axes[0], paint(flux), missing, MISSING)
     _show(axes[1], paint(flux), missing, MISSING)
@@ -172,7 +174,7 @@ def _grey(flux: Array) -> Callable[[Array], Array]:
     return lambda image: np.nan_to_num((np.arcsinh(image[0]) - low) / (high - low)).clip(0, 1)
 
 
-def _rgb(found: Reconstruction, channels: list[int], flux: Array) -> Callable[[Array], Array]:
+def _rgb(result: Reconstruction, channels: list[int], flux: Array) -> Callable[[Array], Array]:
     """Make a map to colour on the scale of ``flux`` [3, S, S], also for the reconstruction.
 
     Source: Lupton et al. 2004, PASP 116, 133.
@@ -180,7 +182,9 @@ def _rgb(found: Reconstruction, channels: list[int], flux: Array) -> Callable[[A
     from astropy.visualization import make_lupton_rgb
 
     # Flux is in units of the noise; the colours need nJy, weighted by band: [3, 1, 1].
-    gain = np.array([found.noise[c] * RECONSTRUCTION_WEIGHTS.get(found.bands[c], 1.0) for c in channels])[:, None, None]
+    gain = np.array([result.noise[c] * RECONSTRUCTION_WEIGHTS.get(result.bands[c], 1.0) for c in channels])[
+        :, None, None
+    ]
     noise = float(gain.mean())
     light = np.nan_to_num(flux * gain).mean(axis=0)
     stretch = max(float(np.percentile(light, 99)) / 3, 3 * noise)

@@ -188,9 +188,9 @@ def _log(journal: Journal, progress: Progress, config: Config, means: list[float
 
 
 def _validate(trainer: Trainer, progress: Progress, journal: Journal | None) -> Progress:
-    if journal and (found := trainer.validate()) is not None:
-        journal.write(step=progress.step, validation=found)
-        return replace(progress, validation=found)
+    if journal and (loss := trainer.validate()) is not None:
+        journal.write(step=progress.step, validation=loss)
+        return replace(progress, validation=loss)
     return progress
 
 

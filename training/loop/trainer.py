@@ -132,9 +132,9 @@ class Trainer:
         parts = np.array_split(keys, math.ceil(len(keys) / 256))
         losses, model = [], self.autoencoder.eval()
         for part in parts:
-            held = make_batch(self.validation, part, CENTRED, self.config).to(self.world.device)
+            batch = make_batch(self.validation, part, CENTRED, self.config).to(self.world.device)
             with self._autocast():
-                losses.append(float(model(held.flux, held.noise, held.hidden).loss))
+                losses.append(float(model(batch.flux, batch.noise, batch.hidden).loss))
         model.train()
         return float(np.average(losses, weights=[len(part) for part in parts]))
 

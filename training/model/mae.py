@@ -129,12 +129,12 @@ class Decoder(nn.Module):
 
     def forward(self, tokens: Tensor, keep: Tensor) -> Tensor:
         """Decode tokens [N, 1 + K, D] of the patches ``keep`` [N, K] to pixels [N, L, P*P*B]."""
-        seen = self.embed(tokens)  # (N, 1 + K, E), E the dimensions of the decoder
-        n, length, dim = len(seen), len(self.positions) - 1, seen.shape[-1]
+        visible = self.embed(tokens)  # (N, 1 + K, E), E the dimensions of the decoder
+        n, length, dim = len(visible), len(self.positions) - 1, visible.shape[-1]
         # Every patch starts as the mask token; the visible ones are put back in their places.
-        everywhere = self.mask_token.to(seen.dtype).expand(n, length, dim)
-        patches = everywhere.scatter(1, keep[..., None].expand(-1, -1, dim), seen[:, 1:])  # (N, L, E)
-        full = torch.cat([seen[:, :1], patches], dim=1) + self.positions  # (N, 1 + L, E)
+        everywhere = self.mask_token.to(visible.dtype).expand(n, length, dim)
+        patches = everywhere.scatter(1, keep[..., None].expand(-1, -1, dim), visible[:, 1:])  # (N, L, E)
+        full = torch.cat([visible[:, :1], patches], dim=1) + self.positions  # (N, 1 + L, E)
         return self.predict(self.norm(self.blocks(full))[:, 1:])  # the class token predicts nothing
 
 
@@ -166,13 +166,13 @@ class MaskedAutoencoder(nn.Module):
         """
         patch = self.config.patch
         x, valid = self.pixels.stretch(flux)  # (N, B, S, S) both
-        seen = valid if hidden is None else valid & ~hidden
+        visible = valid if hidden is None else valid & ~hidden
         keep, masked = visible_first(noise, self.config.mask_ratio)  # (N, K), (N, L)
-        tokens = self.encoder(self.pixels.filled(x, seen), keep)  # (N, 1 + K, D)
+        tokens = self.encoder(self.pixels.filled(x, visible), keep)  # (N, 1 + K, D)
         prediction = self.decoder(tokens, keep).float()  # (N, L, P*P*B)
 
-        wanted = x if clean is None else self.pixels.stretch(clean)[0]
-        target, weight = patchify(wanted, patch), patchify(valid, patch)  # (N, L, P*P*B) both
+        truth = x if clean is None else self.pixels.stretch(clean)[0]
+        target, weight = patchify(truth, patch), patchify(valid, patch)  # (N, L, P*P*B) both
         if self.config.normalised_target:
             mean, deviation = moments(target, weight)
             target = (target - mean) / deviation

@@ -85,17 +85,17 @@ def patch_weights(how: str, side: int) -> Tensor:
     return weights / weights.sum()
 
 
-def fit(seen: Pooled, less: Pooled, otherwise: Pooled, lens: Tensor, other: Tensor) -> Statistics:
+def fit(whole: Pooled, less: Pooled, otherwise: Pooled, lens: Tensor, other: Tensor) -> Statistics:
     """Compute statistics of three views of N cutouts: as they are, with ``less`` bands, and ``otherwise``.
 
     ``otherwise`` is turned, moved and noisier. ``lens`` and ``other`` (bool [N]) mark the simulated lenses, and the
     simulated galaxies and look-alikes. All sums are in float64.
     """
     # The mean effect of a missing band, by least squares from the differences of the first two views: (B, D).
-    missing = seen.missing.double()
-    shift = torch.linalg.pinv(less.missing.double() - missing) @ (less.vectors.double() - seen.vectors.double())
+    missing = whole.missing.double()
+    shift = torch.linalg.pinv(less.missing.double() - missing) @ (less.vectors.double() - whole.vectors.double())
     # What is left of these differences is a change of the same object, as are those of `otherwise`: (2 N, D).
-    vectors, *views = (part.vectors.double() - part.missing.double() @ shift for part in (seen, less, otherwise))
+    vectors, *views = (part.vectors.double() - part.missing.double() @ shift for part in (whole, less, otherwise))
     changed = torch.cat(views) - vectors.repeat(len(views), 1)
     # Principal axes (D, D); `eigh` sorts them by rising variance.
     mean = vectors.mean(dim=0)

@@ -49,13 +49,13 @@ def ab_magnitude(flux: Array) -> Array:
 class Canvas:
     """``flux`` float32 [B, H, W] in nJy; positions are 0-based pixels of the r band, fluxes [B] in nJy."""
 
-    def __init__(self, size: int, seen: Sequence[BandConditions]) -> None:
-        self.flux = np.zeros((len(seen), size, size), np.float32)
-        self.seen = tuple(seen)
+    def __init__(self, size: int, conditions: Sequence[BandConditions]) -> None:
+        self.flux = np.zeros((len(conditions), size, size), np.float32)
+        self.conditions = tuple(conditions)
         self.psf = tuple(
-            galsim.Moffat(beta=s.beta, fwhm=s.fwhm, gsparams=PARAMETERS).shear(g1=s.g1, g2=s.g2) for s in seen
+            galsim.Moffat(beta=s.beta, fwhm=s.fwhm, gsparams=PARAMETERS).shear(g1=s.g1, g2=s.g2) for s in conditions
         )
-        self._fine_psf = [self._fine(psf, s.offset) for psf, s in zip(self.psf, seen, strict=True)]
+        self._fine_psf = [self._fine(psf, s.offset) for psf, s in zip(self.psf, conditions, strict=True)]
         self._transforms: dict[int, list[Array]] = {}
         self._spectra: dict[int, list[Array]] = {}
 
@@ -63,7 +63,7 @@ class Canvas:
         """Add an elliptical Sersic galaxy; ``size`` is the half-light radius on the major axis in arcsec."""
         shear = galsim.Shear(q=q, beta=angle * galsim.radians)
         profile = sersic(n).dilate(size * np.sqrt(q)).shear(shear)
-        reach = _sersic_reach(flux / [s.rms for s in self.seen], size, n)
+        reach = _sersic_reach(flux / [s.rms for s in self.conditions], size, n)
         self.profile(x, y, flux, profile, reach)
 
     def profile(self, x: float, y: float, flux: Array, profile: galsim.GSObject, reach: float) -> None:
@@ -78,22 +78,22 @@ class Canvas:
         placed = profile.shift((x - column) * PIXEL_SCALE, (y - row) * PIXEL_SCALE)
         spectrum = _spectrum(placed, side)
         for band, kernel in enumerate(self._pixel_kernels(side)):
-            if self.seen[band].present and flux[band] > 0:
+            if self.conditions[band].present and flux[band] > 0:
                 stamp = fft.fftshift(fft.irfft2(spectrum * kernel, (side, side)))
                 self._add(band, stamp * flux[band], column - side // 2, row - side // 2)
 
     def star(self, x: float, y: float, flux: Array) -> None:
         """Add a point source."""
-        reach = max(_moffat_reach(f / s.rms, s) for f, s in zip(flux, self.seen, strict=True))
+        reach = max(_moffat_reach(f / s.rms, s) for f, s in zip(flux, self.conditions, strict=True))
         self.profile(x, y, flux, galsim.DeltaFunction(gsparams=PARAMETERS), reach)
 
     def _pixel_kernels(self, side: int) -> list[Array]:
         """Compute the transform of each band's PSF, pixel and offset on stamps of ``side``."""
         if side not in self._spectra:
             pixel = galsim.Pixel(PIXEL_SCALE, gsparams=PARAMETERS)
-            seen = zip(self.psf, self.seen, strict=True)
+            pairs = zip(self.psf, self.conditions, strict=True)
             self._spectra[side] = [
-                _spectrum(galsim.Convolve([psf.shift(s.offset * PIXEL_SCALE, 0), pixel]), side) for psf, s in seen
+                _spectrum(galsim.Convolve([psf.shift(s.offset * PIXEL_SCALE, 0), pixel]), side) for psf, s in pairs
             ]
         return self._spectra[side]
 
@@ -123,9 +123,9 @@ class Canvas:
         kernels = self._kernels(padded)
         spectra = np.stack([fft.rfft2(part, (padded, padded)) for part in parts])
         full = side + 2 * HALF_PSF * FINE
-        stamps = np.zeros((len(self.seen), full // FINE, full // FINE))
-        for band, seen in enumerate(self.seen):
-            if seen.present:
+        stamps = np.zeros((len(self.conditions), full // FINE, full // FINE))
+        for band, conditions in enumerate(self.conditions):
+            if conditions.present:
                 blurred = fft.irfft2(np.tensordot(weights[:, band], spectra, 1) * kernels[band], (padded, padded))
                 stamps[band] = _bin(blurred[:full, :full])
         return stamps
@@ -182,8 +182,8 @@ def _sersic_reach(signal: Array, size: float, n: float) -> float:
     return float(np.clip(reach + 1.0, 1.8, 40.0))
 
 
-def _moffat_reach(signal: float, seen: BandConditions) -> float:
+def _moffat_reach(signal: float, conditions: BandConditions) -> float:
     """Compute the radius in arcsec where a star of flux ``signal``, in units of a pixel's noise, ends (``FAINT``)."""
-    scale = seen.fwhm / (2 * np.sqrt(2 ** (1 / seen.beta) - 1))
-    peak = signal * (seen.beta - 1) / (np.pi * scale**2) * PIXEL_SCALE**2
-    return float(np.clip(scale * np.sqrt(max((peak / FAINT) ** (1 / seen.beta) - 1, 0.0)), 1.8, 60.0))
+    scale = conditions.fwhm / (2 * np.sqrt(2 ** (1 / conditions.beta) - 1))
+    peak = signal * (conditions.beta - 1) / (np.pi * scale**2) * PIXEL_SCALE**2
+    return float(np.clip(scale * np.sqrt(max((peak / FAINT) ** (1 / conditions.beta) - 1, 0.0)), 1.8, 60.0))

@@ -94,10 +94,10 @@ def draw_conditions(rng: np.random.Generator, settings: Settings) -> tuple[BandC
     """Draw seeing, depth and presence of each band of one tile."""
     present = rng.random(len(BANDS)) >= settings.missing_band
     present[rng.integers(len(BANDS))] = True
-    seen = []
+    conditions = []
     for band, there in zip(BANDS, present, strict=True):
         median, scatter = SEEING[band]
-        seen.append(
+        conditions.append(
             BandConditions(
                 band=band,
                 fwhm=float(np.clip(rng.normal(median, scatter), 0.5, 1.3)),
@@ -111,4 +111,4 @@ def draw_conditions(rng: np.random.Generator, settings: Settings) -> tuple[BandC
                 present=bool(there),
             )
         )
-    return tuple(seen)
+    return tuple(conditions)

@@ -21,35 +21,39 @@ def correlated_noise(rng: np.random.Generator, shape: tuple[int, int], rms: floa
     return np.asarray(noise * np.float32(rms / (1 + 2 * NEIGHBOUR**2)), np.float32)
 
 
-def expose(rng: np.random.Generator, flux: Image, seen: BandConditions, settings: Settings) -> Image:
+def expose(rng: np.random.Generator, flux: Image, conditions: BandConditions, settings: Settings) -> Image:
     """Expose the noiseless flux [H, W] in nJy of one band; the result has NaN for no data."""
-    if not seen.present:
+    if not conditions.present:
         return np.full_like(flux, np.nan)
     # Background noise and photon noise of the objects in nJy; the gain is in electrons per nJy.
-    rms = np.sqrt(seen.rms**2 + np.maximum(flux, 0) / np.float32(seen.gain))
-    image = flux + rms * correlated_noise(rng, (flux.shape[0], flux.shape[1]), 1.0) + _background(rng, flux.shape, seen)
-    image = saturate(image, seen)
+    rms = np.sqrt(conditions.rms**2 + np.maximum(flux, 0) / np.float32(conditions.gain))
+    image = (
+        flux
+        + rms * correlated_noise(rng, (flux.shape[0], flux.shape[1]), 1.0)
+        + _background(rng, flux.shape, conditions)
+    )
+    image = saturate(image, conditions)
     # Square arcmin, the unit of the rate of cosmic rays.
     area = flux.size * (PIXEL_SCALE / 60) ** 2
     for _ in range(rng.poisson(settings.cosmic_rays * area)):
-        _cosmic_ray(rng, image, seen)
+        _cosmic_ray(rng, image, conditions)
     if rng.random() < settings.trails:
-        _trail(rng, image, seen)
+        _trail(rng, image, conditions)
     if rng.random() < settings.gaps:
         _gap(rng, image)
     return np.asarray(image, np.float32)
 
 
-def _background(rng: np.random.Generator, shape: tuple[int, ...], seen: BandConditions) -> Image:
+def _background(rng: np.random.Generator, shape: tuple[int, ...], conditions: BandConditions) -> Image:
     """Draw the residual of background subtraction: a plane of at most a few tenths of the noise."""
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j].astype(np.float32)
-    a, b, c = rng.normal(0, 0.05 * seen.rms, 3)
+    a, b, c = rng.normal(0, 0.05 * conditions.rms, 3)
     return np.asarray(a + b * x + c * y, np.float32)
 
 
-def saturate(image: Image, seen: BandConditions) -> Image:
+def saturate(image: Image, conditions: BandConditions) -> Image:
     """Clip saturated pixels; their excess charge bleeds up and down their columns."""
-    full = np.float32(seen.saturation)
+    full = np.float32(conditions.saturation)
     over = image > full
     if not over.any():
         return image
@@ -64,24 +68,26 @@ def saturate(image: Image, seen: BandConditions) -> Image:
     return np.asarray(bled, np.float32)
 
 
-def _cosmic_ray(rng: np.random.Generator, image: Image, seen: BandConditions) -> None:
+def _cosmic_ray(rng: np.random.Generator, image: Image, conditions: BandConditions) -> None:
     """Draw a short straight track, one pixel wide, without PSF."""
     length, angle = rng.integers(2, 18), rng.uniform(0, np.pi)
     x0, y0 = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])
     step = np.arange(0, length, 0.7)
     x, y = (x0 + step * np.cos(angle)).astype(int), (y0 + step * np.sin(angle)).astype(int)
     inside = (x >= 0) & (y >= 0) & (x < image.shape[1]) & (y < image.shape[0])
-    image[y[inside], x[inside]] += np.float32(seen.rms) * rng.uniform(8, 60, inside.sum()).astype(np.float32)
+    image[y[inside], x[inside]] += np.float32(conditions.rms) * rng.uniform(8, 60, inside.sum()).astype(np.float32)
 
 
-def _trail(rng: np.random.Generator, image: Image, seen: BandConditions) -> None:
+def _trail(rng: np.random.Generator, image: Image, conditions: BandConditions) -> None:
     """Draw a satellite trail: a straight line through the tile, as wide as the seeing and out of focus."""
     angle = rng.uniform(0, np.pi)
     x0, y0 = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])
     y, x = np.ogrid[: image.shape[0], : image.shape[1]]
     away = (x - x0) * np.sin(angle) - (y - y0) * np.cos(angle)
-    width = seen.fwhm / 2.355 / PIXEL_SCALE * rng.uniform(1.1, 2.5)
-    image += np.float32(seen.rms * 10 ** rng.uniform(-0.5, 0.7)) * np.exp(-0.5 * (away / width) ** 2).astype(np.float32)
+    width = conditions.fwhm / 2.355 / PIXEL_SCALE * rng.uniform(1.1, 2.5)
+    image += np.float32(conditions.rms * 10 ** rng.uniform(-0.5, 0.7)) * np.exp(-0.5 * (away / width) ** 2).astype(
+        np.float32
+    )
 
 
 def _gap(rng: np.random.Generator, image: Image) -> None:

@@ -14,16 +14,16 @@ REDDER = 10 ** (0.4 * np.array([-0.45, -0.25, 0.0, 0.08, 0.12]))
 BLUER = 10 ** (0.4 * np.array([0.45, 0.25, 0.0, -0.1, -0.15]))
 
 
-def draw_galaxy(rng: np.random.Generator, canvas: Canvas, x: float, y: float, drawn: Galaxies, k: int) -> None:
+def draw_galaxy(rng: np.random.Generator, canvas: Canvas, x: float, y: float, galaxies: Galaxies, k: int) -> None:
     """Draw galaxy ``k`` at pixel (x, y); the sum of its parts has the flux of its magnitudes."""
-    flux = fluxes(drawn.mag[k])
-    size, n, q, angle = (float(v[k]) for v in (drawn.size, drawn.n, drawn.q, drawn.angle))
-    if drawn.mag[k, 3] > DETAILED or drawn.late[k] < 0.25:
+    flux = fluxes(galaxies.mag[k])
+    size, n, q, angle = (float(v[k]) for v in (galaxies.size, galaxies.n, galaxies.q, galaxies.angle))
+    if galaxies.mag[k, 3] > DETAILED or galaxies.late[k] < 0.25:
         canvas.galaxy(x, y, flux, size, n, q, angle)
         return
     # Bulge and knots have other colours; the disc takes the rest of the flux in each band.
     bulge = flux * np.clip((n - 0.7) / 4, 0.02, 0.6) * REDDER
-    knots = flux * rng.uniform(0.05, 0.25) * drawn.late[k] * BLUER
+    knots = flux * rng.uniform(0.05, 0.25) * galaxies.late[k] * BLUER
     disc = flux - bulge - knots
     if (disc < 0.3 * flux).any():  # too little is left for a disc
         canvas.galaxy(x, y, flux, size, n, q, angle)

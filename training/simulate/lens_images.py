@@ -113,7 +113,9 @@ def _deflector_brightness(canvas: Canvas, x: float, y: float, deflector: Deflect
     """
     steps = np.arange(side) - side // 2
     dx, dy = (steps + round(x) - x) * PIXEL_SCALE, (steps + round(y) - y) * PIXEL_SCALE
-    r = np.hypot(np.hypot(dx[None, :], dy[:, None]), 0.4 * canvas.seen[2].fwhm) / (deflector.size * deflector.q**0.5)
+    r = np.hypot(np.hypot(dx[None, :], dy[:, None]), 0.4 * canvas.conditions[2].fwhm) / (
+        deflector.size * deflector.q**0.5
+    )
     profile = np.exp(-7.669 * (r**0.25 - 1))
     at_half = fluxes(deflector.mag) / (22.666 * deflector.size**2 * deflector.q) * PIXEL_SCALE**2
     return np.asarray(at_half[:, None, None] * profile)
@@ -124,9 +126,9 @@ def _snr(canvas: Canvas, stamps: Array, over: Array) -> float:
 
     A fifth of the light ``over`` of the lens galaxy counts as noise, beside that of the background.
     """
-    clear = stamps**2 / (np.array([seen.rms for seen in canvas.seen])[:, None, None] ** 2 + (0.2 * over) ** 2)
+    clear = stamps**2 / (np.array([one.rms for one in canvas.conditions])[:, None, None] ** 2 + (0.2 * over) ** 2)
     snr = np.sqrt(clear.sum(axis=(1, 2)))
-    best = max((snr[k] for k in (1, 2) if canvas.seen[k].present), default=0.0)
+    best = max((snr[k] for k in (1, 2) if canvas.conditions[k].present), default=0.0)
     return float(best or snr.max())
 
 
@@ -146,7 +148,7 @@ def draw_lens(
         may_skip = attempt < TRIES - 1  # the last try is always rendered
         deflector, z_source = draw_deflector(rng, settings)
         source = draw_source(rng, settings, deflector.theta_e, z_source, quasar)
-        seeing = min(s.fwhm for s in canvas.seen if s.present)
+        seeing = min(s.fwhm for s in canvas.conditions if s.present)
         hidden = deflector.theta_e**2 < (0.5 * seeing) ** 2 + source.size**2
         if may_skip and (hidden or deflector.mag[2] < BRIGHTEST):
             continue

@@ -159,8 +159,8 @@ def _likely_templates(rng: np.random.Generator, i_mag: Array, g_r: Array, r_i: A
     miss = (g_r[:, None, None] - (grid[..., 1] - grid[..., 2])) ** 2
     miss += (r_i[:, None, None] - (grid[..., 2] - grid[..., 3])) ** 2
     log = (prior[:, None, :] - miss / (2 * 0.1**2)).reshape(len(i_mag), grid.shape[0] * grid.shape[1])
-    chosen = np.argmax(log + rng.gumbel(size=log.shape), axis=1)  # a draw from exp(log): the Gumbel-max trick
-    kind, step = np.unravel_index(chosen, grid.shape[:2])
+    cell = np.argmax(log + rng.gumbel(size=log.shape), axis=1)  # a draw from exp(log): the Gumbel-max trick
+    kind, step = np.unravel_index(cell, grid.shape[:2])
     return grid[kind, step], redshifts[step], late[kind]
 
 

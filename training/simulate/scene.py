@@ -45,7 +45,7 @@ class Scene:
     flux: Image
     wcs: tuple[WCS, ...]
     truth: Table
-    seen: tuple[BandConditions, ...]
+    conditions: tuple[BandConditions, ...]
     bands: tuple[str, ...] = BANDS
     pixel_scale: float = PIXEL_SCALE
 
@@ -65,26 +65,26 @@ def tile_wcs(name: str, size: int, offset: float = 0.0) -> WCS:
 
 
 def simulate_tile(
-    name: str, seed: int, settings: Settings | None = None, seen: tuple[BandConditions, ...] | None = None
+    name: str, seed: int, settings: Settings | None = None, conditions: tuple[BandConditions, ...] | None = None
 ) -> Scene:
     """Render tile ``name`` of the UNIONS grid; the same name, seed and settings give the same bits in any process.
 
-    ``seen`` fixes the conditions (seeing, depth, present bands), which are drawn by default.
+    ``conditions`` fixes the conditions (seeing, depth, present bands), which are drawn by default.
     """
     settings = settings or Settings()
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    # Drawn in any case, so that `seen` does not change the state from which the next draws begin.
-    drawn = draw_conditions(rng, settings)
-    canvas = Canvas(settings.size, seen or drawn)
+    # Drawn in any case, so that `conditions` does not change the state from which the next draws begin.
+    random_conditions = draw_conditions(rng, settings)
+    canvas = Canvas(settings.size, conditions or random_conditions)
     rows: list[dict[str, object]] = []
     # All draws share one generator: another order of these steps gives another tile for the same seed.
     _special(rng, settings, canvas, rows)
     _field(rng, settings, canvas, rows)
     _stars(rng, settings, canvas, rows)
-    pairs = zip(canvas.flux, canvas.seen, strict=True)
-    flux = np.stack([expose(rng, band, conditions, settings) for band, conditions in pairs])
-    wcs = tuple(tile_wcs(name, settings.size, s.offset) for s in canvas.seen)
-    return Scene(name, seed, flux, wcs, _table(rows, wcs[BANDS.index("r")]), canvas.seen)
+    pairs = zip(canvas.flux, canvas.conditions, strict=True)
+    flux = np.stack([expose(rng, band, one, settings) for band, one in pairs])
+    wcs = tuple(tile_wcs(name, settings.size, s.offset) for s in canvas.conditions)
+    return Scene(name, seed, flux, wcs, _table(rows, wcs[BANDS.index("r")]), canvas.conditions)
 
 
 def _area(settings: Settings) -> float:
@@ -127,17 +127,23 @@ def _lens(rng: np.random.Generator, settings: Settings, canvas: Canvas, x: float
 
 def _field(rng: np.random.Generator, settings: Settings, canvas: Canvas, rows: list[dict[str, object]]) -> None:
     number = rng.poisson(expected(_area(settings), 16.0, settings.faintest) * settings.density)
-    drawn = galaxies(rng, magnitudes(rng, number, settings.faintest))
+    population = galaxies(rng, magnitudes(rng, number, settings.faintest))
     places = rng.uniform(-0.5, settings.size - 0.5, (number, 2))
     for k, (x, y) in enumerate(places):
-        draw_galaxy(rng, canvas, x, y, drawn, k)
-        rows.append(_galaxy_row(x, y, drawn, k))
+        draw_galaxy(rng, canvas, x, y, population, k)
+        rows.append(_galaxy_row(x, y, population, k))
 
 
-def _galaxy_row(x: float, y: float, drawn: Galaxies, k: int) -> dict[str, object]:
-    kind = "late" if drawn.late[k] > 0.3 else "early"
-    shape = {"size": drawn.size[k], "n": drawn.n[k], "q": drawn.q[k], "angle": drawn.angle[k], "z": drawn.z[k]}
-    return _row("galaxy", kind, x, y, drawn.mag[k]) | shape
+def _galaxy_row(x: float, y: float, population: Galaxies, k: int) -> dict[str, object]:
+    kind = "late" if population.late[k] > 0.3 else "early"
+    shape = {
+        "size": population.size[k],
+        "n": population.n[k],
+        "q": population.q[k],
+        "angle": population.angle[k],
+        "z": population.z[k],
+    }
+    return _row("galaxy", kind, x, y, population.mag[k]) | shape
 
 
 def _stars(rng: np.random.Generator, settings: Settings, canvas: Canvas, rows: list[dict[str, object]]) -> None:

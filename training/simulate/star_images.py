@@ -24,9 +24,11 @@ def draw_star(rng: np.random.Generator, canvas: Canvas, x: float, y: float, flux
     canvas.star(x, y, flux)
     if bright:
         weaker = VARIANTS ** -rng.random()
-        for band, seen in enumerate(canvas.seen):
-            if seen.present:
-                stamp = flux[band] * (weaker * SPIKES * _spikes(seen.offset) + DISC * _disc(DISC_RADIUS[seen.band]))
+        for band, conditions in enumerate(canvas.conditions):
+            if conditions.present:
+                stamp = flux[band] * (
+                    weaker * SPIKES * _spikes(conditions.offset) + DISC * _disc(DISC_RADIUS[conditions.band])
+                )
                 canvas.add_one(band, x, y, stamp)
 
 

@@ -35,10 +35,10 @@ def write_tile(scene: Scene, folder: Path, compress: bool = False) -> list[Path]
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for index, band in enumerate(BANDS):
-        if not scene.seen[index].present:
+        if not scene.conditions[index].present:
             continue
         path = folder / (file_name(scene.name, band) + (".fz" if compress else ""))
-        hdus = _hdus(scene.flux[index], scene.seen[index], scene.wcs[index], compress)
+        hdus = _hdus(scene.flux[index], scene.conditions[index], scene.wcs[index], compress)
         hdus.writeto(path, overwrite=True, checksum=False)
         written.append(path)
     truth = folder / f"truth-{scene.name}.csv"
@@ -55,20 +55,20 @@ def write_truth(scene: Scene, path: Path) -> None:
     table.write(path, format="ascii.csv", overwrite=True)
 
 
-def _hdus(flux: NDArray[np.float32], seen: BandConditions, wcs: WCS, compress: bool) -> fits.HDUList:
-    scale = 10 ** (0.4 * (ZERO_POINT[seen.band] - AB_NANOJANSKY))
+def _hdus(flux: NDArray[np.float32], conditions: BandConditions, wcs: WCS, compress: bool) -> fits.HDUList:
+    scale = 10 ** (0.4 * (ZERO_POINT[conditions.band] - AB_NANOJANSKY))
     missing = ~np.isfinite(flux)
-    pixels = np.where(missing, 0 if seen.band in ZERO_IS_MISSING else np.nan, flux * scale).astype(np.float32)
+    pixels = np.where(missing, 0 if conditions.band in ZERO_IS_MISSING else np.nan, flux * scale).astype(np.float32)
     header = wcs.to_header()
-    header["FILTER"], header["MAGZERO"], header["SIMULATE"] = seen.band, ZERO_POINT[seen.band], True
+    header["FILTER"], header["MAGZERO"], header["SIMULATE"] = conditions.band, ZERO_POINT[conditions.band], True
     header["GALSIM"] = (galsim.__version__, "version that drew the objects")
-    header["SEEING"] = (seen.fwhm, "FWHM of the simulated PSF, arcsec")
-    if seen.band not in WITH_PLANES:
+    header["SEEING"] = (conditions.fwhm, "FWHM of the simulated PSF, arcsec")
+    if conditions.band not in WITH_PLANES:
         return fits.HDUList(
             [fits.PrimaryHDU(), _packed(pixels, header)] if compress else [fits.PrimaryHDU(pixels, header)]
         )
     mask = np.where(missing, 1 << NO_DATA_BIT, 0).astype(np.int32)
-    variance = np.full(flux.shape, (seen.rms * scale) ** 2, np.float32)
+    variance = np.full(flux.shape, (conditions.rms * scale) ** 2, np.float32)
     planes = [("IMAGE", pixels, header), ("MASK", mask, _mask_header(wcs)), ("VARIANCE", variance, wcs.to_header())]
     hdus = [
         _packed(data, head, name) if compress else fits.ImageHDU(data, head, name=name) for name, data, head in planes

@@ -25,12 +25,12 @@ def window(**bands: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("present", "chosen"),
+    ("present", "expected"),
     [("ugriz", "irg"), ("urz", "zru"), ("grz", "zrg"), ("gr", "rrg"), ("r", "rrr"), ("ui", "iiu")],
 )
-def test_the_bands_of_a_composite_run_from_red_to_blue(present: str, chosen: str) -> None:
+def test_the_bands_of_a_composite_run_from_red_to_blue(present: str, expected: str) -> None:
     picked = choose_triple(UGRIZ, [band in present for band in UGRIZ])
-    assert "".join(UGRIZ[index] for index in picked) == chosen
+    assert "".join(UGRIZ[index] for index in picked) == expected
 
 
 def test_a_red_object_is_red_a_blue_one_blue_and_north_is_up() -> None:

@@ -15,8 +15,8 @@ from scanner.queries import query
 def test_a_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The network is the only thing that is not real here."""
     monkeypatch.setattr(SkyCoord, "from_name", lambda name, parse: SkyCoord(163.554, -57.1, unit="deg"))
-    (found,) = query.collect_positions(None, None, "Cosmic Horseshoe", None)
-    assert (found.ra, found.dec, found.name) == (163.554, -57.1, "Cosmic Horseshoe")
+    (positions,) = query.collect_positions(None, None, "Cosmic Horseshoe", None)
+    assert (positions.ra, positions.dec, positions.name) == (163.554, -57.1, "Cosmic Horseshoe")
 
 
 def test_an_unknown_name_is_an_error_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,5 +39,5 @@ def test_a_table_of_pixels_is_no_table_of_positions(tmp_path: Path) -> None:
 
 def test_positions_of_a_table_keep_their_row_numbers(tmp_path: Path) -> None:
     (tmp_path / "lenses.csv").write_text("name,RA,DEC\na,10.5,-3.25\nb,11,4\n")
-    found = list(query.collect_positions(None, None, None, tmp_path / "lenses.csv"))
-    assert [(one.ra, one.dec, one.name) for one in found] == [(10.5, -3.25, "1"), (11.0, 4.0, "2")]
+    positions = list(query.collect_positions(None, None, None, tmp_path / "lenses.csv"))
+    assert [(one.ra, one.dec, one.name) for one in positions] == [(10.5, -3.25, "1"), (11.0, 4.0, "2")]

@@ -25,17 +25,17 @@ DEMO = Path(__file__).parents[3] / "scanner" / "demo"
 def scanned(plan: Survey, name: str, root: Path, count: int, frame: WindowFrame = FRAME) -> tuple[Sources, np.ndarray]:
     """The brightest objects of a tile and their windows, as a scan takes them."""
     images = open_tile(plan, tile_list.find(plan, name, root))
-    found = detect(images)
-    found = found.take(np.argsort(-found.columns["snr"])[:count])
-    return found, Windows(images, found, frame).gather(0, count)
+    objects = detect(images)
+    objects = objects.take(np.argsort(-objects.columns["snr"])[:count])
+    return objects, Windows(images, objects, frame).gather(0, count)
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "RICE"])
 def test_a_stamp_is_the_window_that_the_scan_saw(tmp_path: Path, unions: Survey, compressed: bool) -> None:
     root = DEMO if compressed else small_tiles.write(tmp_path, "217.292")
-    found, windows = scanned(unions, "217.292", root, 6)
+    objects, windows = scanned(unions, "217.292", root, 6)
     reader = WindowReader(unions, FRAME, root)
-    for ra, dec, window in zip(found.ra, found.dec, windows, strict=True):
+    for ra, dec, window in zip(objects.ra, objects.dec, windows, strict=True):
         np.testing.assert_array_equal(reader.of("217.292", ra, dec), window)
         np.testing.assert_array_equal(reader.at(ra, dec), window)
 
@@ -43,17 +43,17 @@ def test_a_stamp_is_the_window_that_the_scan_saw(tmp_path: Path, unions: Survey,
 def test_a_resampled_stamp_is_the_window_that_the_scan_saw(real_tile: Path, unions: Survey) -> None:
     """A model of 0.1 arcsec: the window's pixels are taken about the source, not about a corner of the region."""
     fine = replace(FRAME, pixel_scale=0.1)
-    found, windows = scanned(unions, "113.280", real_tile, 5, fine)
+    objects, windows = scanned(unions, "113.280", real_tile, 5, fine)
     reader = WindowReader(unions, fine, real_tile)
-    for ra, dec, window in zip(found.ra, found.dec, windows, strict=True):
+    for ra, dec, window in zip(objects.ra, objects.dec, windows, strict=True):
         np.testing.assert_allclose(reader.of("113.280", ra, dec), window, rtol=1e-3, atol=0.5)
 
 
 def test_positions_off_the_tiles_at_hand_are_errors_that_name_the_tile(tmp_path: Path, unions: Survey) -> None:
     reader = WindowReader(unions, FRAME, small_tiles.write(tmp_path, "217.292"))
-    for asked in (lambda: reader.of("217.292", 10.0, 10.0), lambda: reader.at(10.0, 10.0)):
+    for question in (lambda: reader.of("217.292", 10.0, 10.0), lambda: reader.at(10.0, 10.0)):
         with pytest.raises(ScannerError) as raised:
-            asked()
+            question()
         assert raised.value.code == "query.outside_coverage"
     assert "019.200" in raised.value.hint or "020.200" in raised.value.hint
 

@@ -114,16 +114,16 @@ def test_no_window_comes_near_a_known_lens(shared_data: Path, frames: list[Frame
     """Every lens whose place on the sky is known, against every cutout that has one: none within 5 arcsec of it."""
     table = Table.read(shared_data / "catalogs/lenscat_catalog.csv.gz", format="ascii.csv")
     with (shared_data / "cfhtls/known_dev/labels.csv").open(newline="") as lines:
-        known = [(float(row["ra"]), float(row["dec"])) for row in csv.DictReader(lines) if row["ra"]]
-    lenses = np.concatenate([np.array(known), np.stack([table["RA [deg]"], table["DEC [deg]"]], axis=1)])
-    seen = 0
+        published = [(float(row["ra"]), float(row["dec"])) for row in csv.DictReader(lines) if row["ra"]]
+    lenses = np.concatenate([np.array(published), np.stack([table["RA [deg]"], table["DEC [deg]"]], axis=1)])
+    count = 0
     for path in made.glob("cfhtls*.parquet"):
         ra, dec = column(path, "ra"), column(path, "dec")
-        seen += len(ra)
+        count += len(ra)
         for lens_ra, lens_dec in lenses[np.abs(lenses[:, 1] - dec.mean()) < 0.1]:
             dx, dy = (ra - lens_ra) * np.cos(np.radians(dec)) * 3600, (dec - lens_dec) * 3600
             assert (np.maximum(np.abs(dx), np.abs(dy)) > 40 * PIXEL_SCALE + 5).all()
-    assert seen > 20
+    assert count > 20
 
 
 @pytest.mark.shared("bright galaxies of a KiDS field, 0.339 arcsec a pixel")
@@ -160,9 +160,9 @@ def test_extended_galaxies_dominate() -> None:
     rows = select_rows(Rule(), mag, radius, 0.7, lens, 0, np.random.default_rng(0))
     assert (radius[rows] < 0.45).mean() < 0.2
     assert set(np.flatnonzero(lens)) <= set(rows)
-    kept = np.isin(np.arange(4000), rows)
-    assert kept[(radius > 0.5) & (mag < 22)].all()
-    assert 0.25 < kept[(radius > 0.5) & (mag > 24.3)].mean() < 0.45
+    is_row = np.isin(np.arange(4000), rows)
+    assert is_row[(radius > 0.5) & (mag < 22)].all()
+    assert 0.25 < is_row[(radius > 0.5) & (mag > 24.3)].mean() < 0.45
 
 
 def test_the_command_asks_for_something_to_cut(tmp_path: Path) -> None:

@@ -83,15 +83,15 @@ def test_files_of_a_tile_give_the_cutouts_of_its_scene(scene: Scene, tmp_path: P
     objects = [row for row in table if row["kind"] == "object"]
     direct = next(cut(plate(scene), Rule(least=1.0, stars=0.9), seed=0))
     places = {(round(row["x"]), round(row["y"])): index for index, row in enumerate(direct.table.to_pylist())}
-    found = np.load(tmp_path / "out/unions-217.292.npy")
+    cutouts = np.load(tmp_path / "out/unions-217.292.npy")
     pairs = [
-        (found[index], direct.pixels[places[place]])
+        (cutouts[index], direct.pixels[places[place]])
         for index, row in enumerate(table)
         if row["kind"] == "object" and (place := (round(row["x"]), round(row["y"]))) in places
     ]
     assert len(pairs) > 0.8 * len(objects) > 5
-    for got, wanted in pairs:
-        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-3)
+    for got, expected in pairs:
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-3)
 
 
 def test_a_line_that_is_no_tile_is_refused(tmp_path: Path) -> None:

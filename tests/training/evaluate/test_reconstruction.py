@@ -53,7 +53,7 @@ def test_a_run_is_measured_at_every_mask_ratio(tiny: Config, flux: np.ndarray, t
     sets = SimpleNamespace(
         lenses=LabelledWindows(cube, np.zeros(6, bool), np.zeros(6), np.zeros(6, str), np.zeros(6, bool))
     )
-    name, found = reconstruction(path, sets, simulated=False)  # type: ignore[arg-type]
+    name, result = reconstruction(path, sets, simulated=False)  # type: ignore[arg-type]
     assert name == "untrained"
-    assert list(found.estimates) == [f"error, real, {ratio:.0%} hidden" for ratio in RATIOS]
-    assert all(0.3 < estimate.value < 30 for estimate in found.estimates.values())
+    assert list(result.estimates) == [f"error, real, {ratio:.0%} hidden" for ratio in RATIOS]
+    assert all(0.3 < estimate.value < 30 for estimate in result.estimates.values())

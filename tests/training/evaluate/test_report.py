@@ -66,11 +66,11 @@ def test_an_encoder_and_baselines_in_one_table(shared_data: Path, tmp_path: Path
          "--short", "8", "--out", str(tmp_path / "out")],
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]
-    assert list(found) == ["tiny", "tiny, first 8", "magnitude"]
-    alone = found["magnitude"]["retrieval"]["measures"]["mAP matched"]["value"]
+    models = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]
+    assert list(models) == ["tiny", "tiny, first 8", "magnitude"]
+    alone = models["magnitude"]["retrieval"]["measures"]["mAP matched"]["value"]
     assert alone == pytest.approx(0.25, abs=0.05)  # three negatives of equal magnitude for each lens
-    assert found["magnitude"]["surveys"]["measures"]["one galaxy first of 47"]["value"] < 0.5
+    assert models["magnitude"]["surveys"]["measures"]["one galaxy first of 47"]["value"] < 0.5
 
 
 def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:

@@ -64,13 +64,13 @@ def test_measures_of_a_ranking_worked_out_by_hand() -> None:
 def test_leave_one_out_never_counts_the_query_itself() -> None:
     """Two lenses that are each other's nearest, two others: a perfect ranking, however similar each is to itself."""
     similarity = np.array([[1, 0.9, 0.1, 0], [0.9, 1, 0.2, 0.1], [0.1, 0.2, 1, 0.5], [0, 0.1, 0.5, 1]])
-    found = metrics.leave_one_out(similarity, hits("LL.."))
-    assert [row.tolist() for row in found] == [[True, False, False]] * 2
+    estimates = metrics.leave_one_out(similarity, hits("LL.."))
+    assert [row.tolist() for row in estimates] == [[True, False, False]] * 2
 
 
 def test_a_constant_similarity_gives_lenses_no_advantage() -> None:
-    found = metrics.leave_one_out(np.ones((40, 40)), hits("LLLL" + "." * 36))
-    assert np.mean([measures.average_precision(metrics.places(row)) for row in found]) < 0.1
+    estimates = metrics.leave_one_out(np.ones((40, 40)), hits("LLLL" + "." * 36))
+    assert np.mean([measures.average_precision(metrics.places(row)) for row in estimates]) < 0.1
 
 
 def test_the_area_under_the_curve_counts_ties_a_half() -> None:
@@ -85,8 +85,8 @@ def test_the_bootstrap_of_the_area_is_that_of_really_resampled_objects() -> None
     is_lens = np.arange(60) < 20
     score = random.normal(size=60) + is_lens
     counts = draw_counts(is_lens)
-    drawn = np.repeat(np.arange(60), counts[7].astype(int))
-    again = estimate_auc(score[drawn], is_lens[drawn]).value
+    rows = np.repeat(np.arange(60), counts[7].astype(int))
+    again = estimate_auc(score[rows], is_lens[rows]).value
     assert estimate_auc(score, is_lens).draws[7] == pytest.approx(again)
     assert counts[:, :20].sum(axis=1).tolist() == [20] * DRAWS
 
@@ -96,8 +96,8 @@ def test_the_share_of_variance_explained_and_its_bootstrap() -> None:
     guess = truth + np.random.default_rng(5).normal(0, 1, 50)
     estimate = estimate_r2(truth, guess)
     assert estimate.value == pytest.approx(1 - np.sum((truth - guess) ** 2) / np.sum((truth - truth.mean()) ** 2))
-    drawn = np.repeat(np.arange(50), draw_counts(np.zeros(50))[3].astype(int))
-    assert estimate.draws[3] == pytest.approx(estimate_r2(truth[drawn], guess[drawn]).value)
+    rows = np.repeat(np.arange(50), draw_counts(np.zeros(50))[3].astype(int))
+    assert estimate.draws[3] == pytest.approx(estimate_r2(truth[rows], guess[rows]).value)
     assert estimate_r2(truth, np.full(50, truth.mean())).value == pytest.approx(0)
 
 
@@ -123,10 +123,10 @@ def test_seeds_are_averaged_and_their_spread_is_kept() -> None:
 
 def test_matched_negatives_are_the_nearest_in_magnitude_and_taken_once() -> None:
     labelled = windows(2, [18.0, 22.0, 18.1, 21.9, 25.0, 17.9, 22.2, 15.0])
-    chosen = matched(labelled, each=2)
-    assert chosen[:2].tolist() == [0, 1]
-    assert set(chosen[2:4].tolist()) == {2, 5}
-    assert set(chosen[4:].tolist()) == {3, 6}
+    rows = matched(labelled, each=2)
+    assert rows[:2].tolist() == [0, 1]
+    assert set(rows[2:4].tolist()) == {2, 5}
+    assert set(rows[4:].tolist()) == {3, 6}
 
 
 def test_objects_seen_otherwise_keep_their_pixels() -> None:
@@ -177,20 +177,20 @@ def test_an_object_is_looked_for_with_some_of_its_bands() -> None:
     """The r band of the third object is that of the second: in r alone it is not itself any more."""
     flux = np.random.default_rng(0).normal(size=(6, 5, 8, 8)).astype(np.float32)
     flux[2, 2] = flux[1, 2]
-    asked: list[str] = []
+    bands: list[str] = []
 
     class Pixels:
         side = 8
 
         def embed(self, flux: Flux) -> Vectors:
-            asked.append("".join(np.array(list("ugriz"))[np.isfinite(flux).all(axis=(0, 2, 3))]))
+            bands.append("".join(np.array(list("ugriz"))[np.isfinite(flux).all(axis=(0, 2, 3))]))
             return unit(np.nan_to_num(flux).reshape(len(flux), -1))
 
     sets = SimpleNamespace(exposure_pairs=SimpleNamespace(name="twice", flux=flux))
-    found = some_bands(sets, Embeddings(lambda _: Pixels(), 8)).estimates  # type: ignore[arg-type]
-    assert asked == ["ugriz", "griz", "uriz", "ugiz", "ugrz", "ugri", "gri", "r"]
-    assert found.pop("itself in r alone").value == pytest.approx(5 / 6)
-    assert {estimate.value for estimate in found.values()} == {1.0}
+    estimates = some_bands(sets, Embeddings(lambda _: Pixels(), 8)).estimates  # type: ignore[arg-type]
+    assert bands == ["ugriz", "griz", "uriz", "ugiz", "ugrz", "ugri", "gri", "r"]
+    assert estimates.pop("itself in r alone").value == pytest.approx(5 / 6)
+    assert {estimate.value for estimate in estimates.values()} == {1.0}
 
 
 def test_pictures_are_scaled_to_what_a_model_sees(tmp_path: Path) -> None:
@@ -204,10 +204,10 @@ def test_pictures_are_scaled_to_what_a_model_sees(tmp_path: Path) -> None:
         Image.fromarray(bright).save(folder / f"{number}.png")
         lines.append(f"{number}.png,{'galaxy' if number % 2 else 'star'}")
     (folder / "labels.csv").write_text("\n".join(lines))
-    sets, seen = Sets(tmp_path, tmp_path, side=12), []
+    sets, shapes = Sets(tmp_path, tmp_path, side=12), []
     plain = CornerPixels()
-    galaxy(sets, Embeddings(lambda flux: seen.append(flux.shape) or plain, plain.side))
-    assert seen == [(20, 5, 8, 8)]
+    galaxy(sets, Embeddings(lambda flux: shapes.append(flux.shape) or plain, plain.side))
+    assert shapes == [(20, 5, 8, 8)]
     assert (sets.pictures(8).flux[:, 2, 0] > 0).all()
 
 

@@ -22,8 +22,8 @@ def picture_of(nanomaggies: np.ndarray) -> np.ndarray:
     """The SDSS way from i, r, g [3, H, W] to bytes [H, W, 3]."""
     scaled = nanomaggies * pictures.SCALES[:, None, None]
     total = scaled.sum(axis=0)
-    shown = scaled * np.arcsinh(pictures.NONLINEARITY * total) / pictures.NONLINEARITY / total
-    return np.moveaxis(np.clip(np.rint(shown * 255), 0, 255).astype(np.uint8), 0, -1)
+    colour = scaled * np.arcsinh(pictures.NONLINEARITY * total) / pictures.NONLINEARITY / total
+    return np.moveaxis(np.clip(np.rint(colour * 255), 0, 255).astype(np.uint8), 0, -1)
 
 
 def test_the_stretch_of_a_colour_picture_is_undone() -> None:

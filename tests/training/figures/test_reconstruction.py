@@ -25,16 +25,16 @@ def test_visible_patches_are_the_input_and_masked_ones_the_prediction(
 ) -> None:
     torch.manual_seed(0)
     model = MaskedAutoencoder(replace(tiny.model, normalised_target=normalised)).eval()
-    held = open_cutouts(shards, tiny, VALIDATE)
-    batch = make_batch(held, np.array([[0, 0], [0, 3], [0, 4]]), CENTRED, tiny)
-    found = complete(model, batch)
-    masked = np.broadcast_to(found.masked, found.flux.shape)
+    held_out = open_cutouts(shards, tiny, VALIDATE)
+    batch = make_batch(held_out, np.array([[0, 0], [0, 3], [0, 4]]), CENTRED, tiny)
+    result = complete(model, batch)
+    masked = np.broadcast_to(result.masked, result.flux.shape)
     assert masked.mean() == 0.75
-    np.testing.assert_array_equal(found.flux[~masked], found.completed[~masked])
-    assert np.isfinite(found.completed[masked]).all()
-    assert (found.flux[masked] != found.completed[masked]).all()
-    np.testing.assert_allclose(found.flux, batch.flux.numpy(), rtol=1e-6)  # softening is 1: already in sky noise
-    assert found.given == (GIVEN if normalised else "")
+    np.testing.assert_array_equal(result.flux[~masked], result.completed[~masked])
+    assert np.isfinite(result.completed[masked]).all()
+    assert (result.flux[masked] != result.completed[masked]).all()
+    np.testing.assert_allclose(result.flux, batch.flux.numpy(), rtol=1e-6)  # softening is 1: already in sky noise
+    assert result.given == (GIVEN if normalised else "")
 
 
 def test_the_picture_says_what_was_lent_to_the_prediction(
@@ -42,19 +42,19 @@ def test_the_picture_says_what_was_lent_to_the_prediction(
 ) -> None:
     titles: list[str] = []
     monkeypatch.setattr(Figure, "suptitle", lambda figure, title, **style: titles.append(title))
-    held = open_cutouts(shards, tiny, VALIDATE)
+    held_out = open_cutouts(shards, tiny, VALIDATE)
     for normalised in (False, True):
         model = MaskedAutoencoder(replace(tiny.model, normalised_target=normalised)).eval()
-        draw(complete(model, make_batch(held, np.array([[0, 0]]), CENTRED, tiny)), tmp_path / "figure.png")
+        draw(complete(model, make_batch(held_out, np.array([[0, 0]]), CENTRED, tiny)), tmp_path / "figure.png")
     assert titles == [f"reconstruction {GIVEN}"]
 
 
 def test_bright_objects_with_all_bands_are_chosen(shards: Path, tiny: Config) -> None:
-    held = open_cutouts(shards, tiny, VALIDATE)
-    keys = bright(held, tiny, 4, seed=0)
+    held_out = open_cutouts(shards, tiny, VALIDATE)
+    keys = bright(held_out, tiny, 4, seed=0)
     assert len(np.unique(keys[:, 1])) == 4
-    assert np.median([np.nanmax(held[row]) for _, row in keys]) > np.median(
-        [np.nanmax(c) for c in map(held.__getitem__, range(32))]
+    assert np.median([np.nanmax(held_out[row]) for _, row in keys]) > np.median(
+        [np.nanmax(c) for c in map(held_out.__getitem__, range(32))]
     )
 
 

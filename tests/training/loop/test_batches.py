@@ -34,12 +34,12 @@ def test_a_sample_depends_on_seed_epoch_and_row_alone(shards: Path, tiny: Config
 
 
 def test_every_epoch_sees_every_row_once_in_another_order() -> None:
-    found = sample_keys(np.arange(30), 10, seed=3)
+    order = sample_keys(np.arange(30), 10, seed=3)
     for epoch in range(3):
-        here = found[found[:, 0] == epoch, 1]
+        here = order[order[:, 0] == epoch, 1]
         assert sorted(here) == list(range(10))
-    assert found[:10, 1].tolist() != found[10:20, 1].tolist()
-    np.testing.assert_array_equal(sample_keys(np.arange(7, 12), 10, seed=3), found[7:12])
+    assert order[:10, 1].tolist() != order[10:20, 1].tolist()
+    np.testing.assert_array_equal(sample_keys(np.arange(7, 12), 10, seed=3), order[7:12])
 
 
 def test_bands_come_in_the_order_of_the_model_and_centred_crops_are_the_centre(shards: Path, tiny: Config) -> None:
@@ -50,11 +50,11 @@ def test_bands_come_in_the_order_of_the_model_and_centred_crops_are_the_centre(s
 
 
 def test_validation_shards_are_never_trained_on(shards: Path, tiny: Config) -> None:
-    train, held = open_cutouts(shards, tiny), open_cutouts(shards, tiny, VALIDATE)
+    train, held_out = open_cutouts(shards, tiny), open_cutouts(shards, tiny, VALIDATE)
     assert train.sources == {"simulated": 96, "field": 8}
     assert len(train) == 104
-    assert len(held) == 32
-    np.testing.assert_array_equal(held[3], np.load(shards / "held.npy")[3, 1:4])
+    assert len(held_out) == 32
+    np.testing.assert_array_equal(held_out[3], np.load(shards / "held.npy")[3, 1:4])
 
 
 def test_a_source_can_be_repeated_and_is_then_augmented_anew(shards: Path, tiny: Config) -> None:
@@ -79,14 +79,14 @@ def test_at_least_one_band_with_data_stays_visible(tiny: Config) -> None:
 
 def test_bands_are_dropped_as_often_as_asked(shards: Path, tiny: Config) -> None:
     cutouts = open_cutouts(shards, tiny)
-    drawn = [make_batch(cutouts, keys(100, epoch), Augment(drop_band=0.2), tiny).hidden for epoch in range(5)]
-    share = np.mean([part.numpy().all(axis=(2, 3)).mean() for part in drawn])
+    batches = [make_batch(cutouts, keys(100, epoch), Augment(drop_band=0.2), tiny).hidden for epoch in range(5)]
+    share = np.mean([part.numpy().all(axis=(2, 3)).mean() for part in batches])
     assert 0.15 < share < 0.25
 
 
 def test_orientations_are_drawn_in_the_order_that_checkpoints_were_trained_with(tiny: Config) -> None:
     cutout = np.random.default_rng(0).normal(size=(3, 32, 32)).astype(np.float32)
-    seen = set()
+    turns = set()
     for seed in range(40):
         flux, *_ = sample(cutout, np.random.default_rng(seed), replace(CENTRED, flips=True), tiny.model)
         random = np.random.default_rng(seed)
@@ -94,8 +94,8 @@ def test_orientations_are_drawn_in_the_order_that_checkpoints_were_trained_with(
         turn = int(random.integers(8))
         expected = np.rot90(cutout.swapaxes(1, 2) if turn & 4 else cutout, turn & 3, axes=(1, 2))
         np.testing.assert_array_equal(flux, expected)
-        seen.add(turn)
-    assert seen == set(range(8))
+        turns.add(turn)
+    assert turns == set(range(8))
 
 
 @pytest.mark.parametrize(

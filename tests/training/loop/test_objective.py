@@ -54,10 +54,10 @@ def test_autocast_does_not_round_the_comparison() -> None:
     vectors = torch.nn.functional.normalize(torch.randn(32, 128), dim=1)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = (vectors @ vectors.T).float()
-        found = info_nce(vectors, 0.05)
+        loss = info_nce(vectors, 0.05)
     assert not torch.equal(rounded, vectors @ vectors.T)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, info_nce(vectors, 0.05))
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, info_nce(vectors, 0.05))
 
 
 TOLD = """
@@ -134,12 +134,12 @@ def test_two_views_show_one_object_differently(shards: Path, config: Config) -> 
 
 def test_objects_nobody_knows_teach_no_kind(shards: Path, config: Config) -> None:
     model, batch = TrainingObjective(config), two_views(shards, config)
-    known = model(*batch._replace(kind=batch.kind.where(batch.kind != 3, -1)))
+    partial = model(*batch._replace(kind=batch.kind.where(batch.kind != 3, -1)))
     other = batch.flux.clone()
     other[batch.kind == 3] *= 3
     again = model(*batch._replace(flux=other, kind=batch.kind.where(batch.kind != 3, -1)))
-    assert float(known.simulated) == pytest.approx(float(again.simulated), rel=1e-5)
-    assert float(known.contrast) != pytest.approx(float(again.contrast), rel=1e-5)
+    assert float(partial.simulated) == pytest.approx(float(again.simulated), rel=1e-5)
+    assert float(partial.contrast) != pytest.approx(float(again.contrast), rel=1e-5)
     nobody = model(*batch._replace(kind=torch.full_like(batch.kind, -1)))
     assert float(nobody.simulated) == 0
     nobody.total.backward()
@@ -171,8 +171,8 @@ def test_visible_pixels_are_denoised_where_that_is_asked_for(shards: Path, tiny:
     torch.testing.assert_close(losses.total, losses.reconstruction + 0.5 * losses.denoise)
     out = model.mae(batch.flux, batch.noise, batch.hidden, batch.clean)
     target = patchify(model.mae.pixels.stretch(batch.clean)[0], tiny.model.patch)
-    seen = patchify(batch.flux.isfinite(), tiny.model.patch) & ~out.masked[..., None]
-    torch.testing.assert_close(losses.denoise, (out.prediction - target)[seen].square().mean())
+    visible = patchify(batch.flux.isfinite(), tiny.model.patch) & ~out.masked[..., None]
+    torch.testing.assert_close(losses.denoise, (out.prediction - target)[visible].square().mean())
 
 
 def test_noise_is_added_in_units_of_the_sky(tiny: Config) -> None:

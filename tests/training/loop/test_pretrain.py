@@ -81,13 +81,13 @@ def test_the_loss_falls_and_the_run_leaves_its_files(undisturbed: Path) -> None:
 
 
 def test_views_find_each_other_and_the_simulator_is_recognised(undisturbed: Path) -> None:
-    said = {
+    curves = {
         term: [record[term] for record in read_log(undisturbed)[1:] if term in record]
         for term in ("contrast", "simulated")
     }
-    assert len(said["contrast"]) == 199
-    assert np.mean(said["contrast"][-20:]) < 0.98 * np.log(2 * 16 - 1)  # of guessing among the other views
-    assert np.mean(said["simulated"][-20:]) < 0.98 * np.mean(said["simulated"][:5])
+    assert len(curves["contrast"]) == 199
+    assert np.mean(curves["contrast"][-20:]) < 0.98 * np.log(2 * 16 - 1)  # of guessing among the other views
+    assert np.mean(curves["simulated"][-20:]) < 0.98 * np.mean(curves["simulated"][:5])
 
 
 def test_a_killed_run_resumes_to_the_same_curve_and_weights(
@@ -241,9 +241,9 @@ def test_a_run_can_begin_with_the_weights_of_another(shards: Path, tiny: Config,
     first, second = load(tmp_path / "first"), load(tmp_path / "second")
     assert second.weights_sha256 == first.weights_sha256 == second.data["began_with"]
     assert second.data["stages"] == stages(first)
-    told = stages(second)
-    assert [stage["steps"] for stage in told] == [20, 1]
-    assert told[0]["images"] == 20 * tiny.optimiser.batch
+    summary = stages(second)
+    assert [stage["steps"] for stage in summary] == [20, 1]
+    assert summary[0]["images"] == 20 * tiny.optimiser.batch
     other = replace(tiny, model=replace(tiny.model, depth=tiny.model.depth + 1))
     with pytest.raises(ScannerError) as caught:
         pretrain(other, shards, tmp_path / "third", begin=tmp_path / "first")
@@ -253,12 +253,12 @@ def test_a_run_can_begin_with_the_weights_of_another(shards: Path, tiny: Config,
 def test_averaged_weights_are_kept_and_trail_the_last_ones(shards: Path, tiny: Config, tmp_path: Path) -> None:
     saved = replace(tiny.run, checkpoint_every=3)
     averaged = replace(tiny, optimiser=replace(tiny.optimiser, ema=0.5), run=saved)
-    seen: list[torch.Tensor] = []
+    weights: list[torch.Tensor] = []
 
     def stepped(trainer: Trainer, stream: Any, lr: float) -> torch.Tensor:
         parts = honest(trainer, stream, lr)
-        seen.append(trainer.model.mae.pixels.fill.detach().clone())
-        if len(seen) == 3:
+        weights.append(trainer.model.mae.pixels.fill.detach().clone())
+        if len(weights) == 3:
             signal.raise_signal(signal.SIGINT)
         return parts
 
@@ -266,10 +266,10 @@ def test_averaged_weights_are_kept_and_trail_the_last_ones(shards: Path, tiny: C
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "step", stepped)
         assert pretrain(averaged, shards, tmp_path) == signal.SIGINT
-    expected = 0.25 * seen[0] + 0.25 * seen[1] + 0.5 * seen[2]
-    found = load(tmp_path)
-    torch.testing.assert_close(found.weights["pixels.fill"], expected)
-    torch.testing.assert_close(found.state["mae.pixels.fill"], seen[2])
+    expected = 0.25 * weights[0] + 0.25 * weights[1] + 0.5 * weights[2]
+    checkpoint = load(tmp_path)
+    torch.testing.assert_close(checkpoint.weights["pixels.fill"], expected)
+    torch.testing.assert_close(checkpoint.state["mae.pixels.fill"], weights[2])
 
 
 def test_resuming_a_finished_run_changes_nothing(shards: Path, tiny: Config, tmp_path: Path) -> None:

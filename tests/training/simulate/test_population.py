@@ -35,8 +35,8 @@ def table(shipped: Path) -> dict[str, Any]:
 def test_counts_are_those_of_the_table_to_a_tenth(table: dict[str, Any]) -> None:
     area = fitted()["counts"]["area_deg2"]
     assert len(table["counts"]) == 6
-    for low, found in table["counts"].items():
-        assert expected(area, float(low), float(low) + 0.5) == pytest.approx(found, rel=0.1)
+    for low, count in table["counts"].items():
+        assert expected(area, float(low), float(low) + 0.5) == pytest.approx(count, rel=0.1)
 
 
 @pytest.mark.shared("the COSMOS table of 54,444 galaxies, which may not be passed on")
@@ -64,26 +64,26 @@ def test_drawn_magnitudes_follow_the_counts() -> None:
 def test_sizes_shapes_and_colours_at_a_magnitude_are_those_of_the_table(table: dict[str, Any], low: float) -> None:
     real = table["at"][str(low)]
     mag = np.interp(np.random.default_rng(2).uniform(0, 100, 4000), np.arange(101), real["magnitude percentiles"])
-    drawn = galaxies(np.random.default_rng(1), mag)
+    sample = galaxies(np.random.default_rng(1), mag)
     pairs = {
-        "size": (np.log10(drawn.size), 0.06),
-        "n": (np.log10(drawn.n), 0.08),
-        "q": (drawn.q, 0.05),
-        "g - r": (drawn.mag[:, 1] - drawn.mag[:, 2], 0.08),
-        "r - i": (drawn.mag[:, 2] - drawn.mag[:, 3], 0.06),
+        "size": (np.log10(sample.size), 0.06),
+        "n": (np.log10(sample.n), 0.08),
+        "q": (sample.q, 0.05),
+        "g - r": (sample.mag[:, 1] - sample.mag[:, 2], 0.08),
+        "r - i": (sample.mag[:, 2] - sample.mag[:, 3], 0.06),
     }
     for name, (ours, within) in pairs.items():
         np.testing.assert_allclose(np.percentile(ours, [25, 50, 75]), real[name], atol=within, rtol=0, err_msg=name)
 
 
 def test_colours_of_all_bands_hang_together() -> None:
-    drawn = galaxies(np.random.default_rng(3), np.full(4000, 21.5))
-    u_r, g_r = drawn.mag[:, 0] - drawn.mag[:, 2], drawn.mag[:, 1] - drawn.mag[:, 2]
+    sample = galaxies(np.random.default_rng(3), np.full(4000, 21.5))
+    u_r, g_r = sample.mag[:, 0] - sample.mag[:, 2], sample.mag[:, 1] - sample.mag[:, 2]
     assert np.corrcoef(u_r, g_r)[0, 1] > 0.6
-    early, late = drawn.late < 0.15, drawn.late > 0.6
+    early, late = sample.late < 0.15, sample.late > 0.6
     assert np.median(g_r[early]) - np.median(g_r[late]) > 0.5
-    assert np.median(drawn.n[early]) > np.median(drawn.n[late])
-    i_z = drawn.mag[:, 3] - drawn.mag[:, 4]
+    assert np.median(sample.n[early]) > np.median(sample.n[late])
+    i_z = sample.mag[:, 3] - sample.mag[:, 4]
     assert -0.2 < np.median(i_z) < 0.6
 
 
@@ -115,8 +115,8 @@ def test_the_demo_is_what_its_command_makes() -> None:
     files = {band: DEMO / (file_name(TILE, band) + ".fz") for band in BANDS}
     images = open_tile(load("unions"), Tile(TILE, files))
     assert images.flux.shape == (5, SETTINGS.size, SETTINGS.size)
-    for band, seen in enumerate(scene.seen):
-        assert np.nanmax(np.abs(images.flux[band] - scene.flux[band])) < 0.3 * seen.rms
+    for band, one in enumerate(scene.conditions):
+        assert np.nanmax(np.abs(images.flux[band] - scene.flux[band])) < 0.3 * one.rms
 
 
 def truth_galsim() -> str:

@@ -43,6 +43,6 @@ def test_rays_and_light_agree(theta_e: float, q: float, angle: float, shear: tup
         Re=number(source.size / source.q**0.5), Ie=number(1.0),  # theirs: along the major axis
         use_lenstronomy_k=True,  # the same approximation of the Sersic constant, 2 % off at n = 0.6
     )  # fmt: skip
-    seen = light.brightness(*theirs).numpy()
+    image = light.brightness(*theirs).numpy()
     mine = _brightness(source, *ours) / CELL
-    np.testing.assert_allclose(mine / mine.max(), seen / seen.max(), atol=1e-6)
+    np.testing.assert_allclose(mine / mine.max(), image / image.max(), atol=1e-6)

@@ -45,21 +45,21 @@ def canvas(size: int = 200) -> Canvas:
 
 @pytest.mark.parametrize(("index", "size", "q"), [(1.0, 0.3, 0.4), (1.0, 1.2, 0.8), (4.0, 0.4, 0.7), (2.2, 0.8, 0.3)])
 def test_a_galaxy_has_the_flux_of_its_magnitudes(index: float, size: float, q: float) -> None:
-    drawn, mag = canvas(), np.array([22.0, 21.0, 20.5, 20.2, 20.0])
-    drawn.galaxy(100.3, 99.6, fluxes(mag), size, index, q, 0.5)
-    np.testing.assert_allclose(drawn.flux.sum(axis=(1, 2)), fluxes(mag), rtol=0.01)
+    image, mag = canvas(), np.array([22.0, 21.0, 20.5, 20.2, 20.0])
+    image.galaxy(100.3, 99.6, fluxes(mag), size, index, q, 0.5)
+    np.testing.assert_allclose(image.flux.sum(axis=(1, 2)), fluxes(mag), rtol=0.01)
 
 
 @pytest.mark.parametrize(("index", "size"), [(1.0, 0.5), (4.0, 0.5), (0.5, 0.25)])
 def test_stamps_agree_with_galsim(index: float, size: float) -> None:
-    drawn, q, angle = canvas(), 0.6, 0.8
-    drawn.galaxy(100.3, 99.6, np.full(5, 3000.0), size, index, q, angle)
+    image, q, angle = canvas(), 0.6, 0.8
+    image.galaxy(100.3, 99.6, np.full(5, 3000.0), size, index, q, angle)
     galaxy = sersic(index).dilate(size * np.sqrt(q)).shear(galsim.Shear(q=q, beta=angle * galsim.radians))
-    for band, seen in enumerate(conditions()):
-        profile = galsim.Convolve([galaxy, drawn.psf[band]]) * 3000
-        offset = (0.3 + seen.offset, -0.4)
+    for band, one in enumerate(conditions()):
+        profile = galsim.Convolve([galaxy, image.psf[band]]) * 3000
+        offset = (0.3 + one.offset, -0.4)
         reference = profile.drawImage(nx=201, ny=201, scale=PIXEL_SCALE, offset=offset).array[:200, :200]
-        assert np.abs(drawn.flux[band] - reference).max() < 0.006 * reference.max()
+        assert np.abs(image.flux[band] - reference).max() < 0.006 * reference.max()
 
 
 def lens(theta_e: float, q: float = 1.0) -> Deflector:
@@ -72,8 +72,8 @@ def source(x: float, size: float = 0.08) -> Source:
 
 @pytest.mark.parametrize("theta_e", [0.8, 1.5, 2.7])
 def test_a_source_behind_the_centre_is_a_ring_of_einstein_radius(theta_e: float) -> None:
-    drawn = canvas()
-    stamp = lensed_light(drawn, 100.0, 100.0, lens(theta_e), source(0.0)).stamps[2]
+    image = canvas()
+    stamp = lensed_light(image, 100.0, 100.0, lens(theta_e), source(0.0)).stamps[2]
     half = stamp.shape[0] // 2
     y, x = np.mgrid[-half : half + 1, -half : half + 1] * PIXEL_SCALE
     r = np.hypot(x, y)
@@ -87,8 +87,8 @@ def test_a_source_behind_the_centre_is_a_ring_of_einstein_radius(theta_e: float)
 
 def test_two_images_of_a_sis_lie_where_theory_has_them() -> None:
     """beta +- theta_E along the line of source and lens, fluxes in the ratio (theta_E + beta) / (theta_E - beta)."""
-    drawn, theta_e, beta = canvas(), 1.6, 0.6
-    light = lensed_light(drawn, 100.0, 100.0, lens(theta_e), source(beta, 0.05))
+    sky, theta_e, beta = canvas(), 1.6, 0.6
+    light = lensed_light(sky, 100.0, 100.0, lens(theta_e), source(beta, 0.05))
     stamp = light.stamps[2]
     half = stamp.shape[0] // 2
     x = (np.arange(stamp.shape[1]) - half) * PIXEL_SCALE
@@ -169,8 +169,8 @@ def test_impossible_settings_are_refused(bad: dict[str, object]) -> None:
 
 
 def test_small_lenses_in_bad_seeing_are_drawn_all_the_same() -> None:
-    seen = tuple(replace(s, fwhm=1.3) for s in conditions())
-    scene = simulate_tile("100.240", 1, replace(LENSES, theta_e=(0.3, 0.4)), seen)
+    one = tuple(replace(s, fwhm=1.3) for s in conditions())
+    scene = simulate_tile("100.240", 1, replace(LENSES, theta_e=(0.3, 0.4)), one)
     assert (scene.truth["label"] == "lens").any()
 
 
@@ -189,8 +189,8 @@ def test_tile_and_seed_fix_every_bit() -> None:
 
 
 def test_a_missing_band_is_nan_and_has_no_file(tmp_path: Path) -> None:
-    seen = tuple(replace(s, present=s.band != "z") for s in conditions())
-    scene = simulate_tile("100.240", 1, PLAIN, seen)
+    one = tuple(replace(s, present=s.band != "z") for s in conditions())
+    scene = simulate_tile("100.240", 1, PLAIN, one)
     assert np.isnan(scene.flux[4]).all()
     assert np.isfinite(scene.flux[:4]).all()
     names = {path.name for path in write_tile(scene, tmp_path)}
@@ -201,7 +201,7 @@ def test_a_missing_band_is_nan_and_has_no_file(tmp_path: Path) -> None:
 def test_some_band_is_always_there() -> None:
     for seed in range(10):
         scene = simulate_tile("100.240", seed, replace(PLAIN, size=64, missing_band=0.999))
-        assert any(s.present for s in scene.seen)
+        assert any(s.present for s in scene.conditions)
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -211,12 +211,12 @@ def test_written_tiles_read_back_as_simulated(tmp_path: Path, compress: bool) ->
     write_tile(scene, tmp_path, compress)
     files = {band: tmp_path / (file_name("100.240", band) + (".fz" if compress else "")) for band in BANDS}
     images = open_tile(load("unions"), Tile("100.240", files))
-    for band, seen in enumerate(scene.seen):
+    for band, one in enumerate(scene.conditions):
         assert np.array_equal(np.isnan(images.flux[band]), np.isnan(scene.flux[band]))
         worst = np.nanmax(np.abs(images.flux[band] - scene.flux[band]))
-        assert worst < (0.3 * seen.rms if compress else 1e-3 * np.nanmax(scene.flux[band]))
+        assert worst < (0.3 * one.rms if compress else 1e-3 * np.nanmax(scene.flux[band]))
         if images.variance[band] is not None:
-            assert np.nanmedian(images.variance[band]) == pytest.approx(seen.rms**2, rel=1e-3)
+            assert np.nanmedian(images.variance[band]) == pytest.approx(one.rms**2, rel=1e-3)
         assert np.allclose(images.wcs[band].wcs.crpix, scene.wcs[band].wcs.crpix)
 
 
@@ -229,11 +229,11 @@ def test_compressed_files_do_not_tell_the_time(tmp_path: Path, monkeypatch: pyte
 
 
 def test_full_pixels_are_clipped_and_bleed_along_columns() -> None:
-    seen = conditions()[2]
+    one = conditions()[2]
     image = np.zeros((100, 100), np.float32)
-    image[49:52, 50] = 5 * seen.saturation
-    full = saturate(image, seen)
-    assert full.max() == pytest.approx(seen.saturation)
+    image[49:52, 50] = 5 * one.saturation
+    full = saturate(image, one)
+    assert full.max() == pytest.approx(one.saturation)
     assert (full[:, 50] > 0).sum() > 5
     assert (full[:, 51] == 0).all()
 

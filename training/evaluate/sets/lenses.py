@@ -70,9 +70,9 @@ def load_lenses(data: Path, side: int) -> LabelledWindows:
     with tempfile.TemporaryDirectory(prefix="tiles_dev_") as built:
         _build(folder / "build_tiles.py", built)
         # Lenses of one tile, negatives of both; rows and cutouts keep the same order.
-        wanted = [(LENS_TILE, lenses), *((tile, [r for r in negatives if r["tile"] == tile]) for tile in TILES)]
-        flux = np.concatenate([_cut(Path(built), tile, rows, side) for tile, rows in wanted if rows])
-    rows = [row for _, part in wanted for row in part]
+        groups = [(LENS_TILE, lenses), *((tile, [r for r in negatives if r["tile"] == tile]) for tile in TILES)]
+        flux = np.concatenate([_cut(Path(built), tile, rows, side) for tile, rows in groups if rows])
+    rows = [row for _, part in groups for row in part]
     # A negative names its frame; a lens has the name of the frame that it lies in.
     frame = np.array([row.get("frame") or row["name"] for row in rows])
     trained = np.isin(frame, [field.name for field in real_fields.frames(data) if field.split == "train"])
@@ -92,12 +92,12 @@ def magnitudes(flux: NDArray[np.float32]) -> NDArray[np.float64]:
 def matched(labelled: LabelledWindows, each: int = 3) -> NDArray[np.intp]:
     """Index all lenses, then the ``each`` negatives nearest in magnitude to each of them, none of them twice."""
     lenses, free = np.flatnonzero(labelled.is_lens), list(np.flatnonzero(~labelled.is_lens))
-    chosen: list[int] = []
+    partners: list[int] = []
     for lens in lenses:
         # The row decides between equal differences, so that the choice is reproducible.
         free.sort(key=lambda other: (abs(labelled.magnitude[other] - labelled.magnitude[lens]), other))
-        chosen, free = chosen + free[:each], free[each:]
-    return np.concatenate([lenses, np.array(chosen, np.intp)])
+        partners, free = partners + free[:each], free[each:]
+    return np.concatenate([lenses, np.array(partners, np.intp)])
 
 
 def central(flux: NDArray[np.float32], side: int) -> NDArray[np.float32]:

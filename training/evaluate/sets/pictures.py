@@ -103,11 +103,11 @@ def windows(paths: Iterable[Path], side: int) -> Flux:
 
 def surface_brightness(picture: NDArray[np.uint8]) -> Flux:
     """Convert bytes [H, W, 3] to nJy per square arcsec [3, H, W] of i, r, g."""
-    shown = picture.astype(np.float64) / 255
-    total = shown.sum(axis=-1, keepdims=True)
+    colour = picture.astype(np.float64) / 255
+    total = colour.sum(axis=-1, keepdims=True)
     # The inverse of the asinh stretch; the colour of a pixel is kept.
     intensity = np.sinh(NONLINEARITY * total) / NONLINEARITY
-    nanomaggies = intensity * shown / np.maximum(total, 1e-9) / SCALES
+    nanomaggies = intensity * colour / np.maximum(total, 1e-9) / SCALES
     return np.moveaxis(nanomaggies * NANOMAGGY / SDSS_SCALE**2, -1, 0).astype(np.float32)
 
 

@@ -162,14 +162,14 @@ def exposure_pairs(side: int, number: int = 2, size: int = SIZE) -> ExposurePair
 def _exposure(name: str, settings: Settings, factor: float, seed: int) -> TileImages:
     """Render a tile with seeing and noise ``factor`` times the typical ones."""
     # A round Moffat profile of beta 3 in every band; seeing is in arcsec, the noise in nJy per pixel.
-    seen = tuple(
+    conditions = tuple(
         BandConditions(
             band, factor * SEEING[band][0], 3.0, 0.0, 0.0, FAINT, BRIGHT, SATURATION[band], OFFSET[band], True
         )
         for band in BANDS
     )
     # Drawn without noise, so that both exposures show the same objects; their own noise is added.
-    scene = simulate_tile(name, SEED, settings, seen)
+    scene = simulate_tile(name, SEED, settings, conditions)
     random = np.random.default_rng([SEED, seed])
     shape = scene.flux.shape[1:]
     noise = [correlated_noise(random, shape, factor * pixel_rms(band)) for band in BANDS]

@@ -27,16 +27,18 @@ def scores(vectors: Vectors, label: NDArray[np.generic]) -> Floats:
     They are the mean over ``REPEATS`` shuffled stratified splits into ``FOLDS``.
     """
     splits = [StratifiedKFold(FOLDS, shuffle=True, random_state=seed) for seed in range(REPEATS)]
-    found = [cross_val_predict(classifier(), vectors, label, cv=split, method="decision_function") for split in splits]
-    return np.asarray(np.mean(found, axis=0), np.float64)
+    predictions = [
+        cross_val_predict(classifier(), vectors, label, cv=split, method="decision_function") for split in splits
+    ]
+    return np.asarray(np.mean(predictions, axis=0), np.float64)
 
 
 def grouped_scores(vectors: Vectors, label: Bools, groups: Groups) -> Floats:
     """Compute the same by folds of whole groups: no probe is fitted to objects of a tile that it scores."""
     # Each fold needs a group, so few tiles make fewer folds.
     cv = list(GroupKFold(min(FOLDS, len(np.unique(groups)))).split(vectors, label, groups))
-    found = cross_val_predict(classifier(), vectors, label, cv=cv, method="decision_function")
-    return np.asarray(found, np.float64)
+    predictions = cross_val_predict(classifier(), vectors, label, cv=cv, method="decision_function")
+    return np.asarray(predictions, np.float64)
 
 
 def predicted(vectors: Vectors, values: Floats, groups: Groups) -> Floats:
@@ -46,9 +48,9 @@ def predicted(vectors: Vectors, values: Floats, groups: Groups) -> Floats:
     return np.asarray(cross_val_predict(model, vectors, values, cv=cv), np.float64)
 
 
-def learned(vectors: Vectors, seen: Bools) -> Floats:
+def learned(vectors: Vectors, is_example: Bools) -> Floats:
     """Score all objects [N] by a probe of the known lenses against everything else, which includes unknown lenses."""
-    return np.asarray(classifier().fit(vectors, seen).decision_function(vectors), np.float64)
+    return np.asarray(classifier().fit(vectors, is_example).decision_function(vectors), np.float64)
 
 
 def answers(score: Floats, labels: Sequence[str]) -> NDArray[np.str_]:

@@ -27,8 +27,8 @@ NOISIER = np.sqrt(3.0)  # added to the background noise in quadrature: twice the
 def retrieval(sets: Sets, embeddings: Embeddings) -> TaskResult:
     """Query with each lens: among all negatives, those of equal magnitude, and those of images never trained on."""
     windows, vectors, result = sets.lenses, embeddings.of(sets.lenses), TaskResult()
-    for against, chosen in subsets(windows).items():
-        part, is_lens = vectors[chosen], windows.is_lens[chosen]
+    for against, rows in subsets(windows).items():
+        part, is_lens = vectors[rows], windows.is_lens[rows]
         # Cosines [n, n], since the vectors are of unit length.
         hits = leave_one_out((part @ part.T).astype(np.float64), is_lens)
         for name, measure in MEASURES.items():
@@ -40,14 +40,14 @@ def retrieval(sets: Sets, embeddings: Embeddings) -> TaskResult:
 def lens_probe(sets: Sets, embeddings: Embeddings) -> TaskResult:
     """Tell lenses from negatives by a cross-validated logistic probe."""
     windows, vectors, result = sets.lenses, embeddings.of(sets.lenses), TaskResult()
-    for against, chosen in subsets(windows).items():
-        is_lens = windows.is_lens[chosen]
-        result.estimates[f"AUC {against}"] = estimate_auc(probes.scores(vectors[chosen], is_lens), is_lens)
+    for against, rows in subsets(windows).items():
+        is_lens = windows.is_lens[rows]
+        result.estimates[f"AUC {against}"] = estimate_auc(probes.scores(vectors[rows], is_lens), is_lens)
     return result
 
 
-def few_shot(sets: Sets, embeddings: Embeddings, known: int = KNOWN, draws: int = DRAWS) -> TaskResult:
-    """Find the other lenses among all negatives, with ``draws`` random sets of ``known`` lenses as examples.
+def few_shot(sets: Sets, embeddings: Embeddings, examples: int = KNOWN, draws: int = DRAWS) -> TaskResult:
+    """Find the other lenses among all negatives, with ``draws`` random sets of ``examples`` lenses.
 
     ``similar`` ranks by cosine to the mean of the known lenses' unit vectors, ``learned`` by a regression of the known
     lenses against everything else.
@@ -57,9 +57,9 @@ def few_shot(sets: Sets, embeddings: Embeddings, known: int = KNOWN, draws: int 
     random, lenses = np.random.default_rng(0), np.flatnonzero(windows.is_lens)
     for _ in range(draws):
         # The examples are left out of the candidates: only the other lenses can be found.
-        shown = np.isin(np.arange(len(windows)), random.choice(lenses, known, replace=False))
-        for how, score in rankings(vectors, shown).items():
-            hits[how].append(ranked(score[~shown], windows.is_lens[~shown]))
+        is_example = np.isin(np.arange(len(windows)), random.choice(lenses, examples, replace=False))
+        for how, score in rankings(vectors, is_example).items():
+            hits[how].append(ranked(score[~is_example], windows.is_lens[~is_example]))
     for how, rows in hits.items():
         for depth in DEPTHS:
             result.estimates[f"{how}: recall@{depth}"] = estimate_measure(recall(depth), rows)
@@ -67,11 +67,11 @@ def few_shot(sets: Sets, embeddings: Embeddings, known: int = KNOWN, draws: int 
     return result
 
 
-def rankings(vectors: Vectors, shown: Bools) -> dict[str, Floats]:
-    """Score all objects [N] by similarity to the lenses that are ``shown``, and by a probe fitted to them."""
+def rankings(vectors: Vectors, is_example: Bools) -> dict[str, Floats]:
+    """Score all objects [N] by similarity to the lenses that are ``is_example``, and by a probe fitted to them."""
     # The mean is not of unit length, which does not change the order.
-    similar = np.asarray(vectors @ vectors[shown].mean(axis=0), np.float64)
-    return {"similar": similar, "learned": probes.learned(vectors, shown)}
+    similar = np.asarray(vectors @ vectors[is_example].mean(axis=0), np.float64)
+    return {"similar": similar, "learned": probes.learned(vectors, is_example)}
 
 
 def invariance(sets: Sets, embeddings: Embeddings) -> TaskResult:

@@ -41,7 +41,7 @@ def galaxy_zoo(sets: Sets, embeddings: Embeddings) -> TaskResult:
         labels = sorted(set(answer))
         result.estimates[f"AUC of {len(rows)}: {shorten(question)}"] = estimate_answers_auc(score, answer)
         right = probes.answers(score, labels) == answer
-        usual = answer == max(labels, key=lambda label, given=answer: (given == label).sum())  # type: ignore[misc]
+        usual = answer == max(labels, key=lambda label, answers=answer: (answers == label).sum())  # type: ignore[misc]
         # The difference of a picture is 1, 0 or -1, and its mean is the gain in accuracy.
         better.append(estimate_paired_mean(right.astype(np.float64) - usual))
     first = {

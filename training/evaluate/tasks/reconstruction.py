@@ -64,8 +64,8 @@ def relative_error(done: Reconstruction) -> Floats:
     valid = np.isfinite(true)
     hidden, visible = valid & done.masked, valid & ~done.masked
     # The flat fill: the mean of visible pixels of each band, (N, B, 1, 1).
-    shown = np.where(visible, true, 0).sum(axis=(2, 3), keepdims=True)
-    flat = shown / np.maximum(visible.sum(axis=(2, 3), keepdims=True), 1)
+    pixels = np.where(visible, true, 0).sum(axis=(2, 3), keepdims=True)
+    flat = pixels / np.maximum(visible.sum(axis=(2, 3), keepdims=True), 1)
     # Sums of squares [N], of the model and of the flat fill.
     errors = [np.where(hidden, (true - guess) ** 2, 0).sum(axis=(1, 2, 3)) for guess in (filled, flat)]
     masked = errors[1] > 0

@@ -26,7 +26,7 @@ REMAINING = {**{f"without {band}": "ugriz".replace(band, "") for band in "ugriz"
 MEASURES = {"recall@10": recall(10), "recall@50": recall(50), "purity@10": purity(10), "nDCG@10": ndcg(10)}
 
 
-def rare_lenses(sets: Sets, embeddings: Embeddings, known: int = KNOWN, draws: int = DRAWS) -> TaskResult:
+def rare_lenses(sets: Sets, embeddings: Embeddings, examples: int = KNOWN, draws: int = DRAWS) -> TaskResult:
     """Find lenses that are one object in a thousand by ten known ones; both are drawn ``draws`` times.
 
     ``similar`` and ``learned`` are as in ``lenses.few_shot``. About five lenses are hidden, so ``purity@10`` is at most
@@ -41,11 +41,11 @@ def rare_lenses(sets: Sets, embeddings: Embeddings, known: int = KNOWN, draws: i
     hits: dict[str, list[Bools]] = {"similar": [], "learned": []}
     for _ in range(draws):
         # Known and hidden lenses first, then all other objects; the known ones are no candidates.
-        drawn = random.choice(lenses, min(known + hidden, len(lenses)), replace=False)
-        rows = np.concatenate([drawn, np.flatnonzero(others)])
-        shown, is_lens = np.arange(len(rows)) < len(drawn) - hidden, np.arange(len(rows)) < len(drawn)
-        for how, score in rankings(vectors[rows], shown).items():
-            hits[how].append(ranked(score[~shown], is_lens[~shown]))
+        subset = random.choice(lenses, min(examples + hidden, len(lenses)), replace=False)
+        rows = np.concatenate([subset, np.flatnonzero(others)])
+        is_example, is_lens = np.arange(len(rows)) < len(subset) - hidden, np.arange(len(rows)) < len(subset)
+        for how, score in rankings(vectors[rows], is_example).items():
+            hits[how].append(ranked(score[~is_example], is_lens[~is_example]))
     result = TaskResult()
     for how, ranks in hits.items():
         for name, measure in MEASURES.items():
