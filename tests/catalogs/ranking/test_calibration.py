@@ -15,15 +15,15 @@ DIM = 8
 
 def drawn(rng: np.random.Generator, count: int, away: float) -> np.ndarray:
     """Unit vectors around a common mean; ``away`` along the first axis."""
-    found = rng.normal(size=(count, DIM)) + 3 * np.eye(DIM)[1] + away * np.eye(DIM)[0]
-    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+    result = rng.normal(size=(count, DIM)) + 3 * np.eye(DIM)[1] + away * np.eye(DIM)[0]
+    return (result / np.linalg.norm(result, axis=1, keepdims=True)).astype(np.float32)
 
 
 def examples_of(vectors: np.ndarray) -> Examples:
-    found = none(DIM)
+    result = none(DIM)
     for number, vector in enumerate(vectors):
-        found = found.join(spot(str(number), 10 + number, 0.0, vector))
-    return found
+        result = result.join(spot(str(number), 10 + number, 0.0, vector))
+    return result
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -36,12 +36,12 @@ def test_what_is_said_to_be_likely_happens_as_often(method: Method, prevalence: 
     scorer = methods.fit_scorer(method, like, ordinary[:0], ordinary)
     right = rng.random(40_000) < prevalence
     tested = np.where(right[:, None], drawn(rng, 40_000, 2.0), drawn(rng, 40_000, 0.0))
-    said = fitted.probability(scorer(tested), prevalence)
-    assert said.sum() == pytest.approx(right.sum(), rel=0.25)
+    probability = fitted.probability(scorer(tested), prevalence)
+    assert probability.sum() == pytest.approx(right.sum(), rel=0.25)
     for low, high in ((0.05, 0.2), (0.2, 0.5), (0.5, 0.8)):
-        here = (said > low) & (said <= high)
+        here = (probability > low) & (probability <= high)
         if here.sum() > 200:
-            assert right[here].mean() == pytest.approx(said[here].mean(), abs=0.15)
+            assert right[here].mean() == pytest.approx(probability[here].mean(), abs=0.15)
 
 
 def test_examples_that_look_like_anything_give_the_prevalence() -> None:
@@ -49,8 +49,8 @@ def test_examples_that_look_like_anything_give_the_prevalence() -> None:
     ordinary = drawn(rng, 2000, 0.0)
     fitted = calibration.calibrate("centroid", examples_of(drawn(rng, 40, 0.0)), ordinary[:0], ordinary)
     assert fitted is not None
-    said = fitted.probability(methods.fit_centroid(ordinary[:40], ordinary)(ordinary), 0.01)
-    assert np.quantile(said, [0.05, 0.95]) == pytest.approx([0.01, 0.01], abs=0.012)
+    probability = fitted.probability(methods.fit_centroid(ordinary[:40], ordinary)(ordinary), 0.01)
+    assert np.quantile(probability, [0.05, 0.95]) == pytest.approx([0.01, 0.01], abs=0.012)
 
 
 def test_a_slope_that_points_the_wrong_way_counts_as_none() -> None:

@@ -48,13 +48,13 @@ def test_perfect_and_hopeless_rankings() -> None:
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     """Recall of lists whose objects are found with probability 0.6 each: nine in ten intervals and more hold 0.6."""
     rng = np.random.default_rng(3)
-    held = []
+    inside = []
     for seed in range(60):
-        found = np.where(rng.random(30) < 0.6, 0, 1000)
-        one = measures.estimate([found] * 3, measures.recall(100), seed=seed)
+        estimates = np.where(rng.random(30) < 0.6, 0, 1000)
+        one = measures.estimate([estimates] * 3, measures.recall(100), seed=seed)
         assert one.low <= one.value <= one.high
-        held.append(one.low <= 0.6 <= one.high)
-    assert np.mean(held) > 0.85
+        inside.append(one.low <= 0.6 <= one.high)
+    assert np.mean(inside) > 0.85
 
 
 def test_counts_of_one_pass_are_the_places_in_the_list(lenses: Catalogue) -> None:
@@ -64,19 +64,19 @@ def test_counts_of_one_pass_are_the_places_in_the_list(lenses: Catalogue) -> Non
     assert (evaluation.objects, evaluation.lenses, evaluation.not_ranked) == (760, 40, 0)
     assert set(evaluation.above) == {"centroid", "nearest", "probe", "magnitude", "chance"}
     for draw, above in enumerate(evaluation.above["nearest"]):
-        taken = np.sort(np.random.default_rng([5, draw]).choice(40, 6, replace=False))
-        listed = rank.rank(lenses, truth[taken], method="nearest", k=800)
-        listed = listed[~np.isin(listed["object_id"], truth.object_id[taken])]
+        examples = np.sort(np.random.default_rng([5, draw]).choice(40, 6, replace=False))
+        listed = rank.rank(lenses, truth[examples], method="nearest", k=800)
+        listed = listed[~np.isin(listed["object_id"], truth.object_id[examples])]
         right = planted.is_lens(listed["object_id"])
         assert measures.places(above).tolist() == (np.flatnonzero(right) + 1).tolist()
 
 
 def test_good_examples_beat_chance_and_magnitude_does_not(lenses: Catalogue) -> None:
     truth = planted.matched(lenses, planted.is_lens, 40)
-    found = evaluate(lenses, truth, EvaluationSettings(draws=5)).estimates(measures.average_precision)
-    assert found["centroid"].low > 0.9
-    assert found["magnitude"].value < 0.2
-    assert found["chance"].value < 0.2
+    estimates = evaluate(lenses, truth, EvaluationSettings(draws=5)).estimates(measures.average_precision)
+    assert estimates["centroid"].low > 0.9
+    assert estimates["magnitude"].value < 0.2
+    assert estimates["chance"].value < 0.2
 
 
 def test_given_examples_rank_once_and_are_not_sought(lenses: Catalogue) -> None:

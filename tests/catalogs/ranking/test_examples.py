@@ -36,22 +36,22 @@ def test_each_position_gets_the_object_that_a_query_would_get(crowded: Catalogue
     dec = np.asarray(table["dec"]) + rng.normal(0, 0.7 / 3600, len(table))
     snapshot = crowded.snapshot()
     one_by_one = [match_one(snapshot, ra=a, dec=d) for a, d in zip(ra.tolist(), dec.tolist(), strict=True)]
-    found = match(crowded.snapshot(), ra.tolist(), dec.tolist())
-    assert sorted(found.object_id.tolist()) == sorted({one.object_id for one in one_by_one})
+    matches = match(crowded.snapshot(), ra.tolist(), dec.tolist())
+    assert sorted(matches.object_id.tolist()) == sorted({one.object_id for one in one_by_one})
     vector = {one.object_id: one.vector / np.linalg.norm(one.vector) for one in one_by_one}
-    for identity, unit in zip(found.object_id.tolist(), found.vectors, strict=True):
+    for identity, unit in zip(matches.object_id.tolist(), matches.vectors, strict=True):
         np.testing.assert_allclose(unit, vector[identity], atol=1e-6)
 
 
 def test_two_positions_of_one_object_are_one_example_with_the_first_name(crowded: Catalogue) -> None:
     row = crowded.table(["ra", "dec"])[20]
-    found = match(
+    matches = match(
         crowded.snapshot(),
         [float(row["ra"])] * 2,
         [float(row["dec"]), float(row["dec"]) + 0.3 / 3600],
         names=["a", "b"],
     )
-    assert found.name.tolist() == ["a"]
+    assert matches.name.tolist() == ["a"]
 
 
 def test_nothing_asked_is_nothing_found(crowded: Catalogue) -> None:
@@ -63,16 +63,16 @@ def test_an_object_without_a_vector_is_no_example(
     catalogue: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]
 ) -> None:
     write_tile(catalogue, "001.240", make_rows(1, [10.0, 10.1], [30.0, 30.0], np.array([[np.nan] * DIM, [1.0] * DIM])))
-    found = match(catalogue.snapshot(), [10.0, 10.1], [30.0, 30.0])
-    assert found.object_id.tolist() == [1_000_001]
-    assert [(one.name, one.code) for one in found.unmatched] == [("1", "query.no_embedding")]
+    matches = match(catalogue.snapshot(), [10.0, 10.1], [30.0, 30.0])
+    assert matches.object_id.tolist() == [1_000_001]
+    assert [(one.name, one.code) for one in matches.unmatched] == [("1", "query.no_embedding")]
 
 
 def test_ids_that_are_not_there_are_unmatched(crowded: Catalogue) -> None:
     table = crowded.table(["object_id", "ra"])
-    found = match_ids(crowded.snapshot(), {int(table["object_id"][3]): "x", 999_000_000_000: "gone"})
-    assert (found.name.tolist(), found.ra.tolist()) == (["x"], [float(table["ra"][3])])
-    assert [(one.name, one.code) for one in found.unmatched] == [("gone", "query.unknown_object")]
+    matches = match_ids(crowded.snapshot(), {int(table["object_id"][3]): "x", 999_000_000_000: "gone"})
+    assert (matches.name.tolist(), matches.ra.tolist()) == (["x"], [float(table["ra"][3])])
+    assert [(one.name, one.code) for one in matches.unmatched] == [("gone", "query.unknown_object")]
 
 
 def test_more_ids_of_one_tile_than_a_filter_has_room_for(
@@ -105,13 +105,13 @@ def test_crossmatch_is_that_of_all_distances_at_ra_0_and_at_the_pole() -> None:
         one = (ra + rng.normal(0, 0.001, (2, 80)).T @ np.eye(2)) % 360
         ra1, dec1 = one[:, 0], np.minimum(dec + rng.normal(0, 0.001, 80), 90)
         ra2, dec2 = (ra + rng.normal(0, 0.001, 70)) % 360, np.minimum(dec + rng.normal(0, 0.001, 70), 90)
-        found = crossmatch.nearest(ra1, dec1, ra2, dec2, 3 / 3600)
+        matches = crossmatch.nearest(ra1, dec1, ra2, dec2, 3 / 3600)
         away = np.array([geometry.separation(a, d, ra2, dec2) for a, d in zip(ra1, dec1, strict=True)])
         near = away.min(axis=1) <= 3 / 3600
-        assert found.matched.tolist() == near.tolist()
-        np.testing.assert_allclose(found.separation[near], away.min(axis=1)[near], rtol=1e-6)
-    lost = crossmatch.nearest([np.nan, 1.0], [0.0, 1.0], [1.0, np.nan], [1.0, 1.0], 1.0)
-    assert lost.index.tolist() == [-1, 0]
+        assert matches.matched.tolist() == near.tolist()
+        np.testing.assert_allclose(matches.separation[near], away.min(axis=1)[near], rtol=1e-6)
+    nearest = crossmatch.nearest([np.nan, 1.0], [0.0, 1.0], [1.0, np.nan], [1.0, 1.0], 1.0)
+    assert nearest.index.tolist() == [-1, 0]
     assert crossmatch.nearest([], [], [1.0], [1.0], 1.0).index.tolist() == []
 
 
@@ -122,8 +122,8 @@ def test_a_tile_replaced_after_the_match_gives_no_vector_of_another_object(
     snapshot = crowded.snapshot()
     path = crowded.tile_path("000.240")
     every = pq.read_table(path)
-    wanted = every.column("object_id").to_pylist()[20:30]
-    expected = match_ids(crowded.snapshot(), {one: str(one) for one in wanted})
+    ids = every.column("object_id").to_pylist()[20:30]
+    expected = match_ids(crowded.snapshot(), {one: str(one) for one in ids})
     tile_groups, calls = rows.tile_groups, []
 
     def replaced(*arguments: object) -> object:
@@ -134,7 +134,7 @@ def test_a_tile_replaced_after_the_match_gives_no_vector_of_another_object(
         return tile_groups(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(rows, "tile_groups", replaced)
-    found = match_ids(snapshot, {one: str(one) for one in wanted})
+    matches = match_ids(snapshot, {one: str(one) for one in ids})
     assert len(calls) == 2
-    np.testing.assert_array_equal(found.object_id, expected.object_id)
-    np.testing.assert_array_equal(found.vectors, expected.vectors)
+    np.testing.assert_array_equal(matches.object_id, expected.object_id)
+    np.testing.assert_array_equal(matches.vectors, expected.vectors)

@@ -32,9 +32,9 @@ def read(tmp_path: Path, text: str | bytes) -> list[Mark]:
 
 def test_words_of_either_kind_are_marks_and_the_rest_waits(tmp_path: Path) -> None:
     words = ["kept", "Keep", "yes", "1", "rejected", "NO", "0", "", "?", "unsure"]
-    found = read(tmp_path, "ra,dec,mark\n" + "".join(f"1{n},2,{word}\n" for n, word in enumerate(words)))
-    assert [one.kept for one in found] == [True] * 4 + [False] * 3
-    assert found[4] == Mark("marks.csv, line 6", False, 14.0, 2.0, None)
+    result = read(tmp_path, "ra,dec,mark\n" + "".join(f"1{n},2,{word}\n" for n, word in enumerate(words)))
+    assert [one.kept for one in result] == [True] * 4 + [False] * 3
+    assert result[4] == Mark("marks.csv, line 6", False, 14.0, 2.0, None)
 
 
 @pytest.mark.parametrize("separator", [";", "\t", ","])
@@ -50,7 +50,7 @@ def test_an_id_is_enough(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "code", "said"),
+    ("text", "code", "words"),
     [
         ("", "feedback.unreadable", "empty"),
         (b"\x00\xff\xfe\x89PNG", "feedback.unreadable", "marks.csv"),
@@ -63,11 +63,11 @@ def test_an_id_is_enough(tmp_path: Path) -> None:
         ("object_id,mark\n2.17292E+11,kept\n", "feedback.no_object", "line 2"),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path, text: str | bytes, code: str, said: str) -> None:
+def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path, text: str | bytes, code: str, words: str) -> None:
     with pytest.raises(ScannerError) as caught:
         read(tmp_path, text)
     assert caught.value.code == code
-    assert said in caught.value.message
+    assert words in caught.value.message
 
 
 def test_a_file_without_rows_marks_nothing(tmp_path: Path) -> None:
@@ -81,11 +81,11 @@ def test_marks_both_ways_and_marks_of_nothing_are_named_and_count_for_nothing(
     lines = [f"{rows['ra'][n]},{rows['dec'][n]},{word}" for n, word in ((1, "kept"), (2, "kept"), (2, "no"), (3, "no"))]
     text = "ra,dec,mark\n" + "\n".join([*lines, "nan,30,kept", "200,-20,rejected"]) + "\n"
     with caplog.at_level(logging.WARNING):
-        found = match_marks(lenses, read(tmp_path, text))
-    assert found.kept.object_id.tolist() == [rows["object_id"][1]]
-    assert found.rejected.object_id.tolist() == [rows["object_id"][3]]
-    for said in ("both kept and rejected", "line 6", "sky.out_of_range", "line 7", "query.outside_coverage"):
-        assert said in caplog.text
+        result = match_marks(lenses, read(tmp_path, text))
+    assert result.kept.object_id.tolist() == [rows["object_id"][1]]
+    assert result.rejected.object_id.tolist() == [rows["object_id"][3]]
+    for words in ("both kept and rejected", "line 6", "sky.out_of_range", "line 7", "query.outside_coverage"):
+        assert words in caplog.text
 
 
 def test_a_ranking_comes_back_with_marks_and_changes(lenses: Catalogue, tmp_path: Path) -> None:
@@ -96,12 +96,12 @@ def test_a_ranking_comes_back_with_marks_and_changes(lenses: Catalogue, tmp_path
     first["mark"] = ["kept" if one else "rejected" for one in planted.is_lens(first["object_id"])]
     path = tmp_path / "round1.csv"
     path.write_text(str(render(first, "csv")))
-    judged = match_marks(lenses, read_marks(path))
-    again = rank.rank(lenses, like, None, judged, k=40)
+    feedback = match_marks(lenses, read_marks(path))
+    again = rank.rank(lenses, like, None, feedback, k=40)
     assert planted.is_lens(again["object_id"]).sum() >= planted.is_lens(first["object_id"]).sum()
-    said = dict(zip(first["object_id"].tolist(), first["mark"].tolist(), strict=True))
-    assert all(row["mark"] == said.get(int(row["object_id"]), "") for row in again)
-    fresh = rank.rank(lenses, like, None, judged, k=40, next="best")
+    marks = dict(zip(first["object_id"].tolist(), first["mark"].tolist(), strict=True))
+    assert all(row["mark"] == marks.get(int(row["object_id"]), "") for row in again)
+    fresh = rank.rank(lenses, like, None, feedback, k=40, next="best")
     assert not set(fresh["object_id"].tolist()) & set(first["object_id"].tolist())
 
 
@@ -124,25 +124,25 @@ def test_a_mark_counts_more_than_the_lists(lenses: Catalogue) -> None:
     )
     mistaken = Mark("a", False, float(like.ra[0]), float(like.dec[0]), None)
     overlooked = Mark("b", True, float(unlike.ra[0]), float(unlike.dec[0]), None)
-    judged = match_marks(lenses, [mistaken, overlooked])
-    found = rank.rank(lenses, like, unlike, judged, k=800, method="nearest")
-    known = set(found["object_id"][found["known"]].tolist())
+    feedback = match_marks(lenses, [mistaken, overlooked])
+    result = rank.rank(lenses, like, unlike, feedback, k=800, method="nearest")
+    known = set(result["object_id"][result["known"]].tolist())
     assert int(like.object_id[0]) not in known
     assert int(unlike.object_id[0]) in known
-    similarity = dict(zip(found["object_id"].tolist(), found["similarity"].tolist(), strict=True))
+    similarity = dict(zip(result["object_id"].tolist(), result["similarity"].tolist(), strict=True))
     assert similarity[int(like.object_id[0])] < 1 - 1e-4
     assert similarity[int(unlike.object_id[0])] == pytest.approx(1, abs=1e-4)
 
 
 def test_rejecting_every_example_leaves_nothing_to_rank_by(lenses: Catalogue) -> None:
     like = planted.matched(lenses, planted.is_lens, 1)
-    judged = match_marks(lenses, [Mark("a", False, float(like.ra[0]), float(like.dec[0]), None)])
+    feedback = match_marks(lenses, [Mark("a", False, float(like.ra[0]), float(like.dec[0]), None)])
     with pytest.raises(ScannerError) as caught:
-        rank.rank(lenses, like, None, judged)
+        rank.rank(lenses, like, None, feedback)
     assert caught.value.code == "rank.no_example"
 
 
 def test_marks_say_what_they_are_of(lenses: Catalogue) -> None:
     like = planted.matched(lenses, planted.is_lens, 2)
-    judged = Feedback(like[np.array([0])], like[np.array([1])])
-    assert judged.words([*like.ra, 200.0], [*like.dec, 0.0]).tolist() == ["kept", "rejected", ""]
+    feedback = Feedback(like[np.array([0])], like[np.array([1])])
+    assert feedback.words([*like.ra, 200.0], [*like.dec, 0.0]).tolist() == ["kept", "rejected", ""]

@@ -37,13 +37,13 @@ def unit(catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("method", OUTLIER_METHODS)
 def test_what_stands_out_comes_first_with_its_flags(odd: Catalogue, method: str) -> None:
-    found = outliers.outliers(odd, method=method, k=20)
-    assert {0, 1_000_000, 2_000_000} <= set(found["object_id"][:5].tolist())
-    assert np.all(np.diff(found["distance"]) <= 0)
-    assert found["rarer_than"][0] > 0.99
-    broken = (np.asarray(found["object_id"]) % 1_000_000) <= 1
-    assert found["suspect"].tolist() == broken.tolist()
-    assert "embedding" not in found.colnames
+    table = outliers.outliers(odd, method=method, k=20)
+    assert {0, 1_000_000, 2_000_000} <= set(table["object_id"][:5].tolist())
+    assert np.all(np.diff(table["distance"]) <= 0)
+    assert table["rarer_than"][0] > 0.99
+    broken = (np.asarray(table["object_id"]) % 1_000_000) <= 1
+    assert table["suspect"].tolist() == broken.tolist()
+    assert "embedding" not in table.colnames
 
 
 def test_a_missing_band_is_no_hole(
@@ -53,8 +53,8 @@ def test_a_missing_band_is_no_hole(
     fractions, none = np.array([0.66, 0.6], np.float32), np.zeros(2, int)
     rows = make_rows(90, [12.0, 12.1], [30.0, 30.0], valid_fraction=fractions, flags=none, bands_present=["gr", "gr"])
     write_tile(odd, "090.240", rows)
-    found = outliers.outliers(odd, k=2000, where="bands_present != 'zzz'")
-    suspect = dict(zip(found["object_id"].tolist(), found["suspect"].tolist(), strict=True))
+    table = outliers.outliers(odd, k=2000, where="bands_present != 'zzz'")
+    suspect = dict(zip(table["object_id"].tolist(), table["suspect"].tolist(), strict=True))
     assert (suspect[90_000_000], suspect[90_000_001]) == (False, True)
 
 
@@ -65,19 +65,19 @@ def test_mahalanobis_is_that_of_the_covariance(odd: Catalogue) -> None:
     ridge = outliers.RIDGE * np.trace(covariance) / DIM
     inverse = np.linalg.inv(covariance + ridge * np.eye(DIM))
     expected = np.sqrt(np.einsum("nd,de,ne->n", centred, inverse, centred) / DIM)
-    found = outliers.outliers(odd, k=2000)
-    assert len(found) == 900
+    table = outliers.outliers(odd, k=2000)
+    assert len(table) == 900
     by_id = dict(zip(ids.tolist(), expected, strict=True))
-    np.testing.assert_allclose(found["distance"], [by_id[one] for one in found["object_id"].tolist()], rtol=2e-3)
-    assert np.median(found["distance"]) == pytest.approx(1, abs=0.3)
+    np.testing.assert_allclose(table["distance"], [by_id[one] for one in table["object_id"].tolist()], rtol=2e-3)
+    assert np.median(table["distance"]) == pytest.approx(1, abs=0.3)
 
 
 def test_knn_is_that_of_all_distances(odd: Catalogue) -> None:
     ids, vectors = unit(odd)
     away = np.sort(np.linalg.norm(vectors[:, None] - vectors[None], axis=2), axis=1)[:, 5]
-    found = outliers.outliers(odd, method="knn", neighbour=5, k=2000)
+    table = outliers.outliers(odd, method="knn", neighbour=5, k=2000)
     by_id = dict(zip(ids.tolist(), away, strict=True))
-    np.testing.assert_allclose(found["distance"], [by_id[one] for one in found["object_id"].tolist()], atol=3e-3)
+    np.testing.assert_allclose(table["distance"], [by_id[one] for one in table["object_id"].tolist()], atol=3e-3)
 
 
 def test_the_tenth_nearest_is_the_tenth_in_the_sample_and_out_of_it() -> None:
@@ -92,9 +92,9 @@ def test_the_tenth_nearest_is_the_tenth_in_the_sample_and_out_of_it() -> None:
 
 
 def test_what_is_left_out_by_where_neither_shows_nor_counts_as_usual(odd: Catalogue) -> None:
-    found = outliers.outliers(odd, where="valid_fraction > 0.98 and flags & 2 == 0", k=2000)
-    assert len(found) == 894
-    assert not found["suspect"].any()
+    table = outliers.outliers(odd, where="valid_fraction > 0.98 and flags & 2 == 0", k=2000)
+    assert len(table) == 894
+    assert not table["suspect"].any()
 
 
 def test_a_sample_repeats_with_its_seed_and_stays_near_the_whole(odd: Catalogue) -> None:
@@ -111,13 +111,13 @@ def test_vectors_of_nan_and_copies_stay_out(
     table = odd.table(["ra", "dec", "embedding"])[:1]
     embedding = np.stack([np.asarray(table["embedding"][0], float), np.full(DIM, np.nan)])
     write_tile(odd, "090.240", make_rows(90, [float(table["ra"][0])] * 2, [float(table["dec"][0])] * 2, embedding))
-    found = outliers.outliers(odd, k=2000)
-    assert len(found) == 900
-    assert np.isfinite(found["distance"]).all()
+    answer = outliers.outliers(odd, k=2000)
+    assert len(answer) == 900
+    assert np.isfinite(answer["distance"]).all()
 
 
 @pytest.mark.parametrize(
-    ("asked", "code"),
+    ("question", "code"),
     [
         ({"method": "forest"}, "outliers.bad_method"),
         ({"k": 0}, "query.bad_k"),
@@ -125,9 +125,9 @@ def test_vectors_of_nan_and_copies_stay_out(
         ({"where": "nothing > 1"}, "where.column"),
     ],
 )
-def test_a_bad_question_is_refused(odd: Catalogue, asked: dict[str, object], code: str) -> None:
+def test_a_bad_question_is_refused(odd: Catalogue, question: dict[str, object], code: str) -> None:
     with pytest.raises(ScannerError) as caught:
-        outliers.outliers(odd, **asked)
+        outliers.outliers(odd, **question)
     assert caught.value.code == code
 
 
@@ -138,12 +138,12 @@ def test_an_empty_catalogue_has_no_outliers(catalogue: Catalogue) -> None:
 
 
 def test_a_sample_draws_each_object_alike(odd: Catalogue) -> None:
-    chosen = rows.primary(odd, None)
+    selection = rows.primary(odd, None)
     counts: dict[int, int] = {}
     for seed in range(60):
-        drawn = random_sample.draw(odd.snapshot(), chosen, 90, seed)
-        assert len(set(drawn.object_id.tolist())) == 90
-        for one in drawn.object_id.tolist():
+        sample = random_sample.draw(odd.snapshot(), selection, 90, seed)
+        assert len(set(sample.object_id.tolist())) == 90
+        for one in sample.object_id.tolist():
             counts[one] = counts.get(one, 0) + 1
     often = np.array([counts.get(one, 0) for one in unit(odd)[0].tolist()])
     assert often.mean() == pytest.approx(6)
@@ -153,7 +153,7 @@ def test_a_sample_draws_each_object_alike(odd: Catalogue) -> None:
 
 
 def test_a_sample_finds_the_one_tile_that_a_filter_leaves(survey: Catalogue) -> None:
-    drawn = random_sample.draw(survey.snapshot(), rows.primary(survey, "tile == '104.240'"), 5000)
-    assert len(drawn) == 300
-    assert set((drawn.object_id // 1_000_000).tolist()) == {104}
-    np.testing.assert_allclose(np.linalg.norm(drawn.vectors, axis=1), 1, atol=1e-6)
+    sample = random_sample.draw(survey.snapshot(), rows.primary(survey, "tile == '104.240'"), 5000)
+    assert len(sample) == 300
+    assert set((sample.object_id // 1_000_000).tolist()) == {104}
+    np.testing.assert_allclose(np.linalg.norm(sample.vectors, axis=1), 1, atol=1e-6)

@@ -39,32 +39,32 @@ def examples(catalogue: Catalogue, count: int) -> Examples:
 @pytest.mark.parametrize("method", ["auto", "centroid", "nearest", "probe"])
 def test_what_is_like_the_examples_comes_first(planted: Catalogue, method: str) -> None:
     like = examples(planted, 5)
-    found = rank.rank(planted, like, method=method, k=40)
-    wanted = set(lenses_of(planted).tolist())
-    assert len(wanted & set(found["object_id"].tolist())) >= 37
-    assert found["rank"].tolist() == list(range(1, 41))
-    assert np.all(np.diff(found["score"]) <= 0)
-    assert set(found["object_id"][found["known"]].tolist()) == set(like.object_id.tolist())
-    assert np.all((found["probability"] > 0) & (found["probability"] < 1))
-    assert np.all(np.diff(found["probability"]) <= 0)
+    table = rank.rank(planted, like, method=method, k=40)
+    lens_ids = set(lenses_of(planted).tolist())
+    assert len(lens_ids & set(table["object_id"].tolist())) >= 37
+    assert table["rank"].tolist() == list(range(1, 41))
+    assert np.all(np.diff(table["score"]) <= 0)
+    assert set(table["object_id"][table["known"]].tolist()) == set(like.object_id.tolist())
+    assert np.all((table["probability"] > 0) & (table["probability"] < 1))
+    assert np.all(np.diff(table["probability"]) <= 0)
 
 
 def test_counterexamples_are_pushed_down(planted: Catalogue) -> None:
     table = planted.table(["object_id", "ra", "dec"])
     ordinary = table[~np.isin(table["object_id"], lenses_of(planted))][:60]
     unlike = match(planted.snapshot(), ordinary["ra"].tolist(), ordinary["dec"].tolist())
-    found = rank.rank(planted, examples(planted, 5), unlike, method="probe", k=800)
-    place = dict(zip(found["object_id"].tolist(), found["rank"].tolist(), strict=True))
+    answer = rank.rank(planted, examples(planted, 5), unlike, method="probe", k=800)
+    place = dict(zip(answer["object_id"].tolist(), answer["rank"].tolist(), strict=True))
     assert np.median([place[one] for one in unlike.object_id.tolist()]) > 300
-    assert np.all((found["probability"] > 0) & (found["probability"] < 1))
+    assert np.all((answer["probability"] > 0) & (answer["probability"] < 1))
 
 
 def test_the_nearest_example_and_its_similarity_are_those_of_the_vectors(planted: Catalogue) -> None:
     like = examples(planted, 4)
-    found = rank.rank(planted, like, method="centroid", k=30)
+    table = rank.rank(planted, like, method="centroid", k=30)
     stored = planted.table(["object_id", "embedding"])
     vector = {int(row["object_id"]): row["embedding"] / np.linalg.norm(row["embedding"]) for row in stored}
-    for row in found:
+    for row in table:
         cosines = [float(vector[int(row["object_id"])] @ vector[one]) for one in like.object_id.tolist()]
         assert row["similarity"] == pytest.approx(max(cosines), abs=1e-5)
         assert row["nearest_id"] == like.object_id[int(np.argmax(cosines))]
@@ -73,10 +73,10 @@ def test_the_nearest_example_and_its_similarity_are_those_of_the_vectors(planted
 def test_positions_without_an_object_are_reported_and_do_no_harm(planted: Catalogue) -> None:
     one = planted.table(["ra", "dec"])[0]
     ra, dec = float(one["ra"]), float(one["dec"])
-    found = match(planted.snapshot(), [ra, ra, 200.0, np.nan, 400.0], [dec, dec + 0.002, -20.0, 30.0, 30.0])
-    assert len(found) == 1
-    assert [one.name for one in found.unmatched] == ["2", "3", "4", "5"]
-    codes = [one.code for one in found.unmatched]
+    matches = match(planted.snapshot(), [ra, ra, 200.0, np.nan, 400.0], [dec, dec + 0.002, -20.0, 30.0, 30.0])
+    assert len(matches) == 1
+    assert [one.name for one in matches.unmatched] == ["2", "3", "4", "5"]
+    codes = [one.code for one in matches.unmatched]
     assert codes == ["query.no_object", "query.outside_coverage", "sky.out_of_range", "sky.out_of_range"]
 
 
@@ -101,15 +101,15 @@ def test_copies_and_secondary_objects_and_vectors_of_nan_stay_out(
     embedding = np.stack([lens["embedding"], lens["embedding"], np.full(DIM, np.nan)]).astype(float)
     rows = make_rows(90240, ra, dec, embedding, is_primary=np.array([True, False, True]))
     write_tile(planted, "090.240", rows)
-    found = rank.rank(planted, examples(planted, 3), method="nearest", k=2000)
-    assert len(found) == 800
-    assert not {90240000001, 90240000002} & set(found["object_id"].tolist())
+    table = rank.rank(planted, examples(planted, 3), method="nearest", k=2000)
+    assert len(table) == 800
+    assert not {90240000001, 90240000002} & set(table["object_id"].tolist())
 
 
 def test_a_filter_restricts_and_a_large_k_gives_what_there_is(planted: Catalogue) -> None:
-    found = rank.rank(planted, examples(planted, 3), where="tile == '021.240' or snr > 25", k=10_000)
-    assert np.all((found["tile"] == "021.240") | (found["snr"] > 25))
-    assert len(found) == len(planted.table(["ra"], where="tile == '021.240' or snr > 25"))
+    table = rank.rank(planted, examples(planted, 3), where="tile == '021.240' or snr > 25", k=10_000)
+    assert np.all((table["tile"] == "021.240") | (table["snr"] > 25))
+    assert len(table) == len(planted.table(["ra"], where="tile == '021.240' or snr > 25"))
 
 
 def test_an_answer_repeats(planted: Catalogue) -> None:
@@ -123,15 +123,15 @@ def test_the_probe_stands_at_its_minimum() -> None:
     """At the minimum the gradient vanishes: penalty * weights equals the pull of the residuals."""
     rng = np.random.default_rng(0)
     like, unlike = rng.normal(0.5, 1, (20, 4)).astype(np.float32), rng.normal(0, 1, (300, 4)).astype(np.float32)
-    found = methods.fit_probe(like, unlike)
-    pull = (1 - methods.to_probability(found(like))) @ like / 40 - methods.to_probability(found(unlike)) @ unlike / 600
-    assert found.weights * methods.PENALTY == pytest.approx(pull, abs=1e-4)
+    probe = methods.fit_probe(like, unlike)
+    pull = (1 - methods.to_probability(probe(like))) @ like / 40 - methods.to_probability(probe(unlike)) @ unlike / 600
+    assert probe.weights * methods.PENALTY == pytest.approx(pull, abs=1e-4)
 
 
 def test_one_example_is_enough_but_not_for_a_probability(planted: Catalogue) -> None:
-    found = rank.rank(planted, examples(planted, 1), k=20)
-    assert np.isin(found["object_id"], lenses_of(planted)).sum() >= 18
-    assert "probability" not in found.colnames
+    table = rank.rank(planted, examples(planted, 1), k=20)
+    assert np.isin(table["object_id"], lenses_of(planted)).sum() >= 18
+    assert "probability" not in table.colnames
 
 
 def test_probabilities_hang_on_the_prevalence_and_order_does_not(planted: Catalogue) -> None:
@@ -147,18 +147,18 @@ def test_known_lenses_are_flagged_by_name_and_may_be_hidden(planted: Catalogue) 
         {"name": ["SL2S", "elsewhere"], "ra": [lens["ra"][0], 200.0], "dec": [lens["dec"][0] + 1 / 3600, 0.0]}
     )
     like = examples(planted, 5)
-    shown = rank.rank(planted, like, k=40, known=known)
-    named = shown[shown["known_as"] != ""]
+    table = rank.rank(planted, like, k=40, known=known)
+    named = table[table["known_as"] != ""]
     assert (named["object_id"].tolist(), named["known_as"].tolist()) == ([lens["object_id"][0]], ["SL2S"])
-    assert shown["known"].sum() == 6
+    assert table["known"].sum() == 6
     hidden = rank.rank(planted, like, k=34, known=known, hide_known=True)
-    assert hidden["object_id"].tolist() == shown["object_id"][~shown["known"]].tolist()
+    assert hidden["object_id"].tolist() == table["object_id"][~table["known"]].tolist()
 
 
 def test_ordinary_objects_are_drawn_from_what_is_ranked(planted: Catalogue) -> None:
     """A filter that leaves one tile of many still finds objects to compare with, and those of that tile."""
-    found = rank.rank(planted, examples(planted, 3), method="probe", where="tile == '023.240'", k=5)
-    assert set(found["tile"]) == {"023.240"}
+    table = rank.rank(planted, examples(planted, 3), method="probe", where="tile == '023.240'", k=5)
+    assert set(table["tile"]) == {"023.240"}
     with pytest.raises(ScannerError) as caught:
         rank.rank(planted, examples(planted, 3), method="probe", where="snr > 1e9", k=5)
     assert caught.value.code == "rank.no_ordinary"
@@ -205,8 +205,8 @@ def test_spread_takes_the_farthest_first() -> None:
 
 def test_an_object_on_both_lists_counts_on_neither(planted: Catalogue) -> None:
     like = examples(planted, 3)
-    found = rank.rank(planted, like, like[np.array([2])], k=800)
-    assert found["known"].sum() == 2
+    table = rank.rank(planted, like, like[np.array([2])], k=800)
+    assert table["known"].sum() == 2
 
 
 @pytest.mark.parametrize("method", ["centroid", "nearest", "probe"])
@@ -221,24 +221,24 @@ def test_vectors_of_another_length_score_as_unit_vectors(method: Method) -> None
 def test_tiles_replaced_while_reading_are_read_again(
     planted: Catalogue, make_rows: Callable[..., Rows], write_tile: Callable[..., None]
 ) -> None:
-    like, calls, chosen = examples(planted, 3), [], rows.primary(planted, None)
+    like, calls, selection = examples(planted, 3), [], rows.primary(planted, None)
     scores = methods.fit_centroid(like.vectors, -like.vectors)
 
     def answer(snapshot: Snapshot) -> int:
-        hits = full_pass.best(snapshot, chosen, scores, 900)
+        hits = full_pass.best(snapshot, selection, scores, 900)
         calls.append(len(hits))
         if len(calls) <= replaced:
             count = 30 + len(calls)
             write_tile(planted, "022.240", make_rows(22240, 11 + 0.01 * np.arange(count), np.full(count, 30.2)))
-        found = full_pass.rows_of(snapshot, hits, ["object_id"])
-        assert found.column("object_id").to_pylist() == hits.object_id.tolist()
+        table = full_pass.rows_of(snapshot, hits, ["object_id"])
+        assert table.column("object_id").to_pylist() == hits.object_id.tolist()
         return len(calls)
 
     replaced = 1
-    assert full_pass.steady(planted.snapshot(), chosen, answer) == 2
+    assert full_pass.steady(planted.snapshot(), selection, answer) == 2
     calls, replaced = [], 99
     with pytest.raises(ScannerError) as caught:
-        full_pass.steady(planted.snapshot(), chosen, answer)
+        full_pass.steady(planted.snapshot(), selection, answer)
     assert caught.value.code == "catalogue.changing"
     assert len(calls) == full_pass.ATTEMPTS
     assert len(rank.rank(planted, like, k=2000)) == 633
@@ -250,8 +250,8 @@ def test_a_tile_that_went_away_is_left_out(planted: Catalogue) -> None:
 
     def answer(snapshot: Snapshot) -> int:
         attempts.append(len(snapshot.footers))
-        chosen, scores = rows.primary(planted, None), methods.fit_centroid(like.vectors, -like.vectors)
-        hits = full_pass.best(snapshot, chosen, scores, 1200)
+        selection, scores = rows.primary(planted, None), methods.fit_centroid(like.vectors, -like.vectors)
+        hits = full_pass.best(snapshot, selection, scores, 1200)
         planted.tile_path("023.240").unlink(missing_ok=True)
         return len(full_pass.rows_of(snapshot, hits, ["ra"]))
 
@@ -264,6 +264,6 @@ def test_a_damaged_tile_is_named_and_left_out(planted: Catalogue, caplog: pytest
     path = planted.tile_path("023.240")
     whole = path.read_bytes()
     path.write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2 :])
-    found = rank.rank(planted, like, k=2000)
-    assert len(found) == 600
+    table = rank.rank(planted, like, k=2000)
+    assert len(table) == 600
     assert "023.240" in caplog.text

@@ -34,12 +34,12 @@ def truth(survey, vector, k, **restricted):
 def test_a_filter_is_applied_before_the_best_are_taken(indexed, monkeypatch, where, few):
     monkeypatch.setattr(candidates, "FEW_ROWS", few)
     vector = np.random.default_rng(3).normal(size=16)
-    found = indexed.neighbours(vector=vector, k=15, where=where)
+    answer = indexed.neighbours(vector=vector, k=15, where=where)
     expected, passing = truth(indexed, vector, 15, where=where)
-    assert list(found["object_id"]) == expected
-    assert found.meta["rows_exact"] + found.meta["rows_indexed"] == passing
+    assert list(answer["object_id"]) == expected
+    assert answer.meta["rows_exact"] + answer.meta["rows_indexed"] == passing
     if few:
-        assert found.meta["rows_indexed"] == 0
+        assert answer.meta["rows_indexed"] == 0
 
 
 def test_a_wide_filter_goes_through_the_index_a_narrow_one_does_not(indexed):
@@ -55,15 +55,15 @@ def test_a_wide_filter_goes_through_the_index_a_narrow_one_does_not(indexed):
 def test_a_region_over_ra_zero_and_a_filter_together(indexed):
     vector = np.random.default_rng(4).normal(size=16)
     restricted = {"near": (0.0, 30.25, 2500.0), "where": "snr > 5"}
-    found = indexed.neighbours(vector=vector, k=10, **restricted)
-    assert list(found["object_id"]) == truth(indexed, vector, 10, **restricted)[0]
+    answer = indexed.neighbours(vector=vector, k=10, **restricted)
+    assert list(answer["object_id"]) == truth(indexed, vector, 10, **restricted)[0]
 
 
 def test_a_region_needs_no_tile_file(indexed, monkeypatch):
     """Positions are in the index: of the tiles only the rows of the answer are read."""
     vector = np.random.default_rng(4).normal(size=(1, 16)).astype(np.float32)
-    chosen = selection(indexed, None, (0.0, 30.25, 2500.0))
-    search = Candidates(indexed.snapshot(), vector / np.linalg.norm(vector), chosen)
+    region = selection(indexed, None, (0.0, 30.25, 2500.0))
+    search = Candidates(indexed.snapshot(), vector / np.linalg.norm(vector), region)
     monkeypatch.setattr(candidates.rows, "tile_groups", None)
     assert len(search.best(10)[0]) == 10
 
@@ -78,17 +78,17 @@ def test_a_filter_that_drops_all_that_is_near_falls_back_to_comparing(indexed, m
     build_index(indexed, IndexOptions(shard_rows=700))
     for path in (indexed.path / "index").glob("shard-*.json"):
         path.write_text(path.read_text().replace('"candidates": 500', '"candidates": 50'))
-    found = indexed.neighbours(vector=np.ones(16), k=10, where='mag_r < 20 and tile == "300.240"')
-    assert list(found["object_id"]) == truth(indexed, np.ones(16), 10, where='mag_r < 20 and tile == "300.240"')[0]
+    answer = indexed.neighbours(vector=np.ones(16), k=10, where='mag_r < 20 and tile == "300.240"')
+    assert list(answer["object_id"]) == truth(indexed, np.ones(16), 10, where='mag_r < 20 and tile == "300.240"')[0]
 
 
 def test_rows_that_cannot_be_had_in_any_shard_give_an_empty_answer(indexed):
-    found = indexed.neighbours(vector=np.ones(16), where="mag_r < -5")
-    assert len(found) == 0
-    assert found.meta == {"rows_exact": 0, "rows_indexed": 0}
+    answer = indexed.neighbours(vector=np.ones(16), where="mag_r < -5")
+    assert len(answer) == 0
+    assert answer.meta == {"rows_exact": 0, "rows_indexed": 0}
 
 
 def test_thousands_of_neighbours_are_found_exactly(indexed, monkeypatch):
     monkeypatch.setattr(candidates, "MOST", 200)
-    found = indexed.neighbours(vector=np.ones(16), k=100)
-    assert found.meta == {"rows_exact": 1800, "rows_indexed": 0}
+    answer = indexed.neighbours(vector=np.ones(16), k=100)
+    assert answer.meta == {"rows_exact": 1800, "rows_indexed": 0}

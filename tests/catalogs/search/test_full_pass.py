@@ -19,22 +19,22 @@ def test_the_best_of_a_pass_are_those_of_brute_force(catalogue, make_rows, write
         made["embedding"][::7], made["embedding"][::11] = np.nan, 0
         write_tile(catalogue, f"{number}.1", made)
     direction = rng.normal(size=16).astype(np.float32)
-    chosen = rows.selection(catalogue, f"snr > {least}", None)
-    seen: list[np.ndarray] = []
+    selection = rows.selection(catalogue, f"snr > {least}", None)
+    blocks: list[np.ndarray] = []
 
     def score(vectors, length):
-        seen.append(vectors)
+        blocks.append(vectors)
         return vectors @ direction / length
 
     with np.errstate(all="raise"):  # what has no direction is no division by zero
-        found = full_pass.best(catalogue.snapshot(), chosen, score, 20)
+        hits = full_pass.best(catalogue.snapshot(), selection, score, 20)
     table = catalogue.table(["object_id", "snr", "embedding"])
     vectors = np.asarray(table["embedding"], np.float64)
     length = np.linalg.norm(vectors, axis=1)
     able = np.isfinite(length) & (length > 0) & (table["snr"] > least)
     cosine = np.where(able, vectors @ direction / np.where(able, length, 1), -np.inf)
     expected = np.argsort(-cosine)[: min(20, able.sum())]
-    assert found.object_id.tolist() == table["object_id"][expected].tolist()
-    np.testing.assert_allclose(found.score, cosine[expected], rtol=1e-5)
+    assert hits.object_id.tolist() == table["object_id"][expected].tolist()
+    np.testing.assert_allclose(hits.score, cosine[expected], rtol=1e-5)
     if least == 29.5:
-        assert sum(len(vectors) for vectors in seen) == able.sum()  # where few are left, only those are scored
+        assert sum(len(vectors) for vectors in blocks) == able.sum()  # where few are left, only those are scored

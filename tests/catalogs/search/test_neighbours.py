@@ -38,12 +38,12 @@ def searchable(request, survey, monkeypatch, make_rows, write_tile):
 
 def test_neighbours_are_those_of_brute_force(searchable):
     vector = np.random.default_rng(2).normal(size=16)
-    found = searchable.neighbours(vector=vector, k=12)
+    answer = searchable.neighbours(vector=vector, k=12)
     ids, cosine = brute_force(searchable, vector, 12)
-    assert list(found["object_id"]) == ids
-    assert np.allclose(found["similarity"], cosine, atol=1e-6)
-    assert list(found["rank"]) == list(range(1, 13))
-    assert found.meta["rows_exact"] + found.meta["rows_indexed"] == len(searchable.table(["ra"]))
+    assert list(answer["object_id"]) == ids
+    assert np.allclose(answer["similarity"], cosine, atol=1e-6)
+    assert list(answer["rank"]) == list(range(1, 13))
+    assert answer.meta["rows_exact"] + answer.meta["rows_indexed"] == len(searchable.table(["ra"]))
 
 
 def test_an_object_is_not_its_own_neighbour(searchable):
@@ -57,9 +57,9 @@ def test_an_object_is_not_its_own_neighbour(searchable):
 
 def test_k_larger_than_the_catalogue_gives_all_of_it(searchable):
     count = len(searchable.table(["ra"]))
-    found = searchable.neighbours(vector=np.ones(16), k=count + 1000)
-    assert len(found) == count
-    assert np.all(np.diff(found["similarity"]) <= 0)
+    answer = searchable.neighbours(vector=np.ones(16), k=count + 1000)
+    assert len(answer) == count
+    assert np.all(np.diff(answer["similarity"]) <= 0)
 
 
 def test_neighbours_carry_the_columns_asked_for(searchable):
@@ -67,9 +67,9 @@ def test_neighbours_carry_the_columns_asked_for(searchable):
     assert plain.colnames[:3] == ["rank", "similarity", "object_id"]
     assert "embedding" not in plain.colnames
     assert plain["ra"].unit == "deg"
-    chosen = searchable.neighbours(vector=np.ones(16), k=3, columns=["mag_r", "embedding"])
-    assert chosen.colnames == ["rank", "similarity", "mag_r", "embedding"]
-    assert list(chosen["mag_r"]) == list(plain["mag_r"])
+    answer = searchable.neighbours(vector=np.ones(16), k=3, columns=["mag_r", "embedding"])
+    assert answer.colnames == ["rank", "similarity", "mag_r", "embedding"]
+    assert list(answer["mag_r"]) == list(plain["mag_r"])
     with pytest.raises(ScannerError) as refused:
         searchable.neighbours(vector=np.ones(16), columns=["magnitude"])
     assert refused.value.code == "column.unknown"
@@ -77,11 +77,11 @@ def test_neighbours_carry_the_columns_asked_for(searchable):
 
 def test_regions_and_filters_restrict_the_answer(searchable):
     vector = np.random.default_rng(3).normal(size=16)
-    found = searchable.neighbours(vector=vector, k=20, near=(0.0, 30.2, 1500), where="mag_r < 20")
+    answer = searchable.neighbours(vector=vector, k=20, near=(0.0, 30.2, 1500), where="mag_r < 20")
     inside = searchable.cone(0.0, 30.2, 1500, where="mag_r < 20", columns=["object_id", "embedding"])
     cosine = inside["embedding"] @ vector / np.linalg.norm(vector)
-    assert list(found["object_id"]) == list(inside["object_id"][np.argsort(-cosine)[:20]])
-    assert found.meta["rows_exact"] + found.meta["rows_indexed"] == len(inside)
+    assert list(answer["object_id"]) == list(inside["object_id"][np.argsort(-cosine)[:20]])
+    assert answer.meta["rows_exact"] + answer.meta["rows_indexed"] == len(inside)
     assert len(searchable.neighbours(vector=vector, near=(90.0, -30.0, 60))) == 0
 
 
@@ -112,8 +112,8 @@ def test_copies_in_overlapping_tiles_count_once(overlapping, monkeypatch, indexe
     if indexed:
         monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
         build_index(overlapping)
-    found = overlapping.neighbours(vector=np.ones(16), k=1000)
-    assert len(found) == 200
+    answer = overlapping.neighbours(vector=np.ones(16), k=1000)
+    assert len(answer) == 200
     whole = overlapping.table(["object_id", "ra", "dec", "is_primary"])
     copy = whole[(whole["object_id"] // 1_000_000 == 2)][10]
     others = overlapping.neighbours(object_id=int(copy["object_id"]), k=1000)
@@ -139,9 +139,9 @@ def test_pieces_of_the_query_are_no_neighbours_of_it(catalogue, make_rows, write
 def test_a_position_means_the_primary_copy(overlapping):
     whole = overlapping.table(["object_id", "ra", "dec", "is_primary"])
     secondary = whole[~whole["is_primary"]][3]
-    found = match_one(overlapping.snapshot(), ra=secondary["ra"], dec=secondary["dec"])
-    assert found.object_id in whole["object_id"][whole["is_primary"]]
-    assert abs(found.ra - secondary["ra"]) * 3600 < 1
+    copy = match_one(overlapping.snapshot(), ra=secondary["ra"], dec=secondary["dec"])
+    assert copy.object_id in whole["object_id"][whole["is_primary"]]
+    assert abs(copy.ra - secondary["ra"]) * 3600 < 1
 
 
 @pytest.mark.parametrize("indexed", [False, True])
@@ -155,10 +155,10 @@ def test_broken_embeddings_are_never_found(catalogue, make_rows, write_tile, mon
     write_tile(catalogue, "1.1", rows)
     if indexed:
         assert build_index(catalogue).skipped == 4
-    found = catalogue.neighbours(vector=np.ones(16), k=100)
-    assert sorted(found["object_id"] % 1_000_000) == sorted(set(range(60)) - {3, 7, 9, 11})
-    assert np.isfinite(found["similarity"]).all()
-    assert found.meta["rows_indexed"] == (56 if indexed else 0)
+    answer = catalogue.neighbours(vector=np.ones(16), k=100)
+    assert sorted(answer["object_id"] % 1_000_000) == sorted(set(range(60)) - {3, 7, 9, 11})
+    assert np.isfinite(answer["similarity"]).all()
+    assert answer.meta["rows_indexed"] == (56 if indexed else 0)
     with pytest.raises(ScannerError) as refused:
         catalogue.neighbours(object_id=1_000_003)
     assert refused.value.code == "query.no_embedding"
@@ -219,12 +219,12 @@ def test_a_tile_replaced_between_search_and_answer_is_searched_again(
         return rows_of(snapshot, hits, columns)
 
     monkeypatch.setattr(full_pass, "rows_of", replaced_first)
-    found = survey.neighbours(vector=question, k=900, columns=["object_id", "tile", "embedding"])
+    answer = survey.neighbours(vector=question, k=900, columns=["object_id", "tile", "embedding"])
     assert len(searches) == 2
     ids, cosine = brute_force(survey, question, 900)
-    assert list(found["object_id"]) == ids
-    assert np.allclose(found["similarity"], cosine, atol=1e-6)
-    assert np.allclose(found["embedding"] @ question / np.linalg.norm(question), cosine, atol=2e-3)
+    assert list(answer["object_id"]) == ids
+    assert np.allclose(answer["similarity"], cosine, atol=1e-6)
+    assert np.allclose(answer["embedding"] @ question / np.linalg.norm(question), cosine, atol=2e-3)
     searches, times = [], 99
     with pytest.raises(ScannerError) as refused:
         survey.neighbours(vector=question, k=900)
@@ -255,13 +255,13 @@ def test_the_index_recalls_what_exact_search_finds(tmp_path, run, make_rows, wri
     for path in (catalogue.path / "index").glob("shard-*.json"):  # so that Annoy has to choose among 9,000
         path.write_text(path.read_text().replace('"effort": 5000', '"effort": 3000'))
     monkeypatch.setattr(candidates, "EXACT_NUMBERS", 0)
-    found = neighbours.neighbours_of_many(catalogue.snapshot(), queries, 10, columns=["object_id"])
-    assert found[0].meta == {"rows_exact": 0, "rows_indexed": 9000}
-    shared = [len(set(a["object_id"]) & set(b["object_id"])) / 10 for a, b in zip(exact, found, strict=True)]
+    answer = neighbours.neighbours_of_many(catalogue.snapshot(), queries, 10, columns=["object_id"])
+    assert answer[0].meta == {"rows_exact": 0, "rows_indexed": 9000}
+    shared = [len(set(a["object_id"]) & set(b["object_id"])) / 10 for a, b in zip(exact, answer, strict=True)]
     assert np.mean(shared) >= 0.95
 
 
 def test_small_catalogues_are_searched_exactly_though_indexed(survey):
     build_index(survey)
-    found = catalogs.open(survey.path).neighbours(vector=np.ones(16), k=3)
-    assert found.meta == {"rows_exact": 1800, "rows_indexed": 0}
+    answer = catalogs.open(survey.path).neighbours(vector=np.ones(16), k=3)
+    assert answer.meta == {"rows_exact": 1800, "rows_indexed": 0}
