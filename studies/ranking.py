@@ -2,7 +2,7 @@
 
 ``examples``: each method by few and by many examples. ``augment``: examples as they are, or in eight orientations.
 ``probability``: log-loss at the true prevalence. ``rounds``: how many lenses six rounds of marking find, by what
-``--next`` lists. ``outliers``: area under the curve of windows that were spoilt against objects that the method has not
+``--next`` lists. ``outliers``: area under the curve of cutouts with artefacts against objects that the method has not
 seen. What takes pixels is left out without ``--root``.
 """
 

@@ -88,8 +88,8 @@ def _count(table: Table, truth: list[dict[str, str]]) -> dict[str, dict[str, lis
     _, distances = _nearest(table, truth)
     counts: dict[str, dict[str, list[int]]] = {}
     for row, distance in zip(truth, distances, strict=True):
-        found, of = counts.setdefault(row["tile"], {}).setdefault(row["label"], [0, 0])
-        counts[row["tile"]][row["label"]] = [found + int(distance <= MATCH), of + 1]
+        hits, of = counts.setdefault(row["tile"], {}).setdefault(row["label"], [0, 0])
+        counts[row["tile"]][row["label"]] = [hits + int(distance <= MATCH), of + 1]
     return counts
 
 
