@@ -97,8 +97,9 @@ def _start_locally(make: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     try:
         with _signals_blocked(), dask.config.set(LOCAL_SETTINGS):
             return make(**options)
-    # The errors of a process that was killed while it started, and of a full disk or a missing permission.
-    except (OSError, RuntimeError) as error:
+    # A process was killed while it started, or took too long, which Dask's own clean-up does not expect. Or the disk is
+    # full or read-only.
+    except (OSError, RuntimeError, AssertionError) as error:
         raise not_started(error) from error
 
 
