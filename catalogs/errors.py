@@ -41,7 +41,9 @@ class ErrorCode(StrEnum):
     )
     CLUSTER_LOST = "cluster.lost", "The Dask scheduler disappeared during the scan."
     CLUSTER_NO_SCHEDULER = "cluster.no_scheduler", "No Dask scheduler answers at the address."
+    CLUSTER_NO_WORKERS = "cluster.no_workers", "The Dask scheduler had no worker for too long."
     CLUSTER_NOT_INSTALLED = "cluster.not_installed", "Dask, dask-jobqueue or dask-cuda is not installed."
+    CLUSTER_NOT_STARTED = "cluster.not_started", "The Dask workers, or the jobs that should become them, do not start."
     CLUSTER_OTHER_MODEL = "cluster.other_model", "A worker has another model file than the scan."
     CLUSTER_OTHER_SOFTWARE = "cluster.other_software", "A worker runs another version of this package."
     CLUSTER_STOPPED = "cluster.stopped", "The scan was stopped while a worker waited."

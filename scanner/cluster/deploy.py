@@ -17,7 +17,14 @@ from typing import Any
 
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.cluster.job import WorkerJob, WorkerSource, not_installed
-from scanner.cluster.settings import bad_settings, batch_system_options, check_known, dotted, read_settings
+from scanner.cluster.settings import (
+    bad_settings,
+    batch_system_options,
+    check_current_names,
+    check_known,
+    dotted,
+    read_settings,
+)
 from scanner.encoder import session
 
 log = logging.getLogger(__name__)
@@ -28,6 +35,11 @@ SETTINGS = {
     "distributed.worker.memory.target": False,  # Dask could not spill the pixels of tiles
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
+}
+LOCAL_SETTINGS: dict[str, Any] = {
+    # Pages and requests by HTTP, which have no secret, as anybody on the machine could use them.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 KINDS = {
     "htcondor": "HTCondorCluster",
@@ -41,6 +53,8 @@ KINDS = {
 CONNECT = 10.0
 RECONNECT = 300.0
 """Seconds to wait for a scheduler: the first time, and after it was lost."""
+START = 300.0
+"""Seconds that workers of this machine may take to start."""
 
 Connect = Callable[[], Any]
 
@@ -50,7 +64,8 @@ def cluster(source: WorkerSource, job: WorkerJob) -> Iterator[Connect]:
     """Yield a function that makes a Dask client of the workers; those that were started here end with the block.
 
     Raises:
-        ScannerError: ``cluster.not_installed``, ``cluster.bad_config``, ``device.unavailable``.
+        ScannerError: ``cluster.not_installed``, ``cluster.bad_config``, ``cluster.not_started``,
+            ``device.unavailable``.
     """
     try:
         from distributed import Client
@@ -66,22 +81,60 @@ def cluster(source: WorkerSource, job: WorkerJob) -> Iterator[Connect]:
         else:
             from distributed import LocalCluster
 
-            with _signals_blocked():
-                started = LocalCluster(**_local_options(source.workers or 1, job))
-        stack.callback(started.close, timeout=CONNECT)
+            started = _start_locally(LocalCluster, _local_options(source.workers or 1, job))
+        stack.callback(_close, started)
         yield lambda: Client(started, set_as_default=False)
+
+
+def _start_locally(make: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    """Start processes of this machine.
+
+    Raises:
+        ScannerError: ``cluster.not_started``.
+    """
+    import dask
+
+    try:
+        with _signals_blocked(), dask.config.set(LOCAL_SETTINGS):
+            return make(**options)
+    # A process was killed while it started, or took too long, which Dask's own clean-up does not expect. Or the disk is
+    # full or read-only.
+    except (OSError, RuntimeError, AssertionError) as error:
+        raise not_started(error) from error
+
+
+def not_started(error: Exception) -> ScannerError:
+    """Make the error of workers that do not start."""
+    why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return ScannerError(
+        ErrorCode.CLUSTER_NOT_STARTED,
+        f"The workers did not start: {why}.",
+        "If one was killed, memory is usually short: lower --workers or --readers. Then run the same command again.",
+    )
+
+
+def _close(started: Any) -> None:
+    """End the workers; what goes wrong with it must not hide the outcome of the scan."""
+    try:
+        started.close(timeout=CONNECT)
+    # Dask asserts that every job was submitted.
+    except (OSError, RuntimeError, AssertionError) as error:
+        log.warning("The workers may not have ended: %s", error)
 
 
 @contextlib.contextmanager
 def _dask_silenced() -> Iterator[None]:
-    """Dask's log is silent meanwhile: ``dispatch`` logs what matters to users."""
-    dask = logging.getLogger("distributed")
-    before = dask.propagate, dask.handlers
-    dask.propagate, dask.handlers = False, [logging.NullHandler()]
+    """Dask's logs are silent meanwhile: ``dispatch`` logs what matters to users."""
+    before = []
+    # Tornado and asyncio log errors of Dask's background tasks, with tracebacks.
+    for log_of in map(logging.getLogger, ("distributed", "tornado.application", "asyncio")):
+        before.append((log_of, log_of.propagate, log_of.handlers))
+        log_of.propagate, log_of.handlers = False, [logging.NullHandler()]
     try:
         yield
     finally:
-        dask.propagate, dask.handlers = before
+        for log_of, propagate, handlers in before:
+            log_of.propagate, log_of.handlers = propagate, handlers
 
 
 class _Address:
@@ -117,6 +170,8 @@ def _local_options(workers: int, job: WorkerJob) -> dict[str, Any]:
         "threads_per_worker": job.at_once,  # they only wait: the cores are for the encoder and the readers
         "memory_limit": 0,  # most of a worker's memory is shared with its readers, which Dask would count as its own
         "host": "127.0.0.1",
+        "security": True,  # keys made for this run: any user of the machine can reach the ports
+        "death_timeout": START,
         "silence_logs": logging.CRITICAL,
         "dashboard_address": None,
     }
@@ -176,8 +231,7 @@ def _start_on_gpus(given: Any, path: Path, workers: int, job: WorkerJob) -> Any:
     check_known(path, "cuda", given, known - {"n_workers", "threads_per_worker", "kwargs", "worker_kwargs"})
     options = {str(name).replace("-", "_"): value for name, value in given.items()}
     try:
-        with _signals_blocked():
-            return make(**_local_options(workers, job) | options)
+        return _start_locally(make, _local_options(workers, job) | options)
     except (ValueError, TypeError) as error:
         raise bad_settings(path, f"is refused by dask-cuda: {error}") from error
 
@@ -188,6 +242,7 @@ def _start_on_batch_system(kind: str, given: Any, path: Path, workers: int, job:
 
     module = _import("dask_jobqueue")
     check_known(path, f"jobqueue.{kind}", given, batch_system_options(kind))
+    check_current_names(path, kind)
     for name in ("cores", "memory"):
         if dask.config.get(f"jobqueue.{kind}.{name}") is None:
             raise bad_settings(path, f"must say jobqueue.{kind}.{name}, what a job gets of it")
@@ -201,7 +256,18 @@ def _start_on_batch_system(kind: str, given: Any, path: Path, workers: int, job:
     except (ValueError, TypeError) as error:
         raise bad_settings(path, f"is refused by dask-jobqueue: {error}") from error
     log.info("Script of each job:\n%s\nDask's page of this scan: %s", started.job_script(), started.dashboard_link)
-    started.scale(n=workers)
+
+    async def submit() -> None:
+        started.scale(n=workers)
+        # Dask submits the jobs in the background, and only what waits for that sees an error.
+        await started._correct_state()
+
+    try:
+        started.sync(submit)
+    # There is no such program as sbatch, or it refuses the job.
+    except (OSError, RuntimeError) as error:
+        _close(started)
+        raise not_started(error) from error
     return started
 
 

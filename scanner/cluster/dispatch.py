@@ -49,9 +49,11 @@ class Dispatch:
         catalogue: Catalogue,
         progress: Progress,
         check: Callable[[], None],
+        patience: float,
     ) -> None:
         self.reports: list[TileReport] = []
         self._job, self._catalogue, self._progress, self._check = job, catalogue, progress, check
+        self._patience = patience
         self._tiles = self._triage(tiles)
         self._exhausted = False
         self._retries: deque[Tile] = deque()
@@ -69,7 +71,7 @@ class Dispatch:
         try:
             client.subscribe_topic(plugin, self._on_event)
             # Reports come as events, futures as callbacks; both are taken in this thread only.
-            workers = Workers(client, self._job.at_once)
+            workers = Workers(client, self._job.at_once, self._patience)
             while True:
                 self._check()
                 if workers.update():

@@ -26,6 +26,11 @@ class WorkerSource:
     address: str | None = None
     config: Path | None = None
 
+    @property
+    def patience(self) -> float:
+        """Seconds without any worker after which a scan ends: a batch system may let jobs wait for a day."""
+        return 86_400.0 if self.config is not None else 600.0
+
 
 @dataclass(frozen=True)
 class WorkerJob:

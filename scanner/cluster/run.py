@@ -32,6 +32,9 @@ from scanner.system.signals import Interrupts
 
 log = logging.getLogger(__name__)
 
+REGISTRATIONS, PAUSE = 5, 1.0
+"""Tries to hand the workers what they need, and seconds between two."""
+
 
 def scan_tiles(
     tiles: Iterable[Tile],
@@ -69,7 +72,7 @@ def scan_tiles(
     )
     try:
         with Interrupts() as interrupts, deploy.cluster(source, job) as connect:
-            dispatch = Dispatch(tiles, job, catalogue, progress or Quiet(), interrupts.check)
+            dispatch = Dispatch(tiles, job, catalogue, progress or Quiet(), interrupts.check, source.patience)
             while True:
                 try:
                     with _connected(connect, job) as (client, plugin):
@@ -101,17 +104,34 @@ def _connected(connect: deploy.Connect, job: WorkerJob) -> Iterator[tuple[Any, s
 
     # Several scans may use the workers of one scheduler.
     plugin = f"unions-scanner-{secrets.token_hex(6)}"
-    client = connect()
+    client = _open_client(connect)
     try:
-        client.register_plugin(TileWorker(job), name=plugin)
+        _register(client, TileWorker(job), plugin)
         yield client, plugin
-        client.unregister_worker_plugin(plugin)
-    # A scheduler that is lost cannot be asked to drop the plugin.
-    except LostError:
-        raise
-    except BaseException:
-        with contextlib.suppress(OSError, RuntimeError):
-            client.unregister_worker_plugin(plugin)
-        raise
     finally:
+        # A scheduler that is lost cannot be asked to drop the plugin, and neither can a worker that was killed.
+        with contextlib.suppress(OSError, RuntimeError):
+            if client.status == "running":
+                client.unregister_worker_plugin(plugin)
         client.close(timeout=2)
+
+
+def _open_client(connect: deploy.Connect) -> Any:
+    try:
+        return connect()
+    except (OSError, RuntimeError) as error:
+        raise deploy.not_started(error) from error
+
+
+def _register(client: Any, plugin: Any, name: str) -> None:
+    """Give every worker the plugin. A worker that is killed meanwhile is replaced, and so it is tried again."""
+    for _ in range(REGISTRATIONS):
+        try:
+            client.register_plugin(plugin, name=name)
+            return
+        except (OSError, RuntimeError) as error:
+            if client.status != "running":
+                raise LostError from error
+            problem = error
+            time.sleep(PAUSE)
+    raise deploy.not_started(problem) from problem

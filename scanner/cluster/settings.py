@@ -11,6 +11,15 @@ from typing import Any
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.cluster.job import INSTALL
 
+RENAMED = {
+    "env-extra": "job-script-prologue",
+    "extra": "worker-extra-args",
+    "header-skip": "job-directives-skip",
+    "job-extra": "job-extra-directives",
+    "project": "account",
+}
+"""Former names of options of dask-jobqueue, which it ignores where the new name is set too; to their new names."""
+
 
 def read_settings(path: Path) -> Mapping[str, Any]:
     """The content of a YAML file. Raises ``ScannerError`` ``cluster.bad_config``."""
@@ -45,6 +54,15 @@ def check_known(path: Path, section: str, given: Any, known: Collection[str]) ->
             like = difflib.get_close_matches(str(name).replace("-", "_"), plain, 1)
             meant = f"; is it {plain[like[0]]}?" if like else ""
             raise bad_settings(path, f"has {section}.{name}, which is not an option{meant}")
+
+
+def check_current_names(path: Path, kind: str) -> None:
+    """Refuse options of a batch system by their former names, in the file or in Dask's own settings."""
+    import dask
+
+    for former, current in RENAMED.items():
+        if dask.config.get(f"jobqueue.{kind}.{former}", None) is not None:
+            raise bad_settings(path, f"or Dask's settings have jobqueue.{kind}.{former}, which is now {current}")
 
 
 def batch_system_options(kind: str) -> set[str]:

@@ -6,12 +6,14 @@ import logging
 import time
 from typing import Any
 
+from catalogs.errors import ErrorCode, ScannerError
+
 log = logging.getLogger(__name__)
 
 LOOK = 1.0
 """Seconds after which the scheduler is asked again which workers there are."""
 
-PATIENCE = 60.0
+REMINDER = 60.0
 """Seconds between two warnings that there is no worker."""
 
 
@@ -23,18 +25,24 @@ class Workers:
     """The workers there are, asked of the scheduler at intervals.
 
     ``capacity`` is the number of tiles that all of them together may have at once; ``addresses`` are theirs.
+    ``patience``: seconds for which there may be no worker at all.
     """
 
-    def __init__(self, client: Any, at_once: int) -> None:
+    def __init__(self, client: Any, at_once: int, patience: float) -> None:
         self.capacity = 0
         self.addresses: list[str] = []
-        self._client, self._at_once = client, at_once
+        self._client, self._at_once, self._patience = client, at_once, patience
         self._missing: dict[str, int] = {}
         self._updated = -LOOK
-        self._complained = time.monotonic()
+        self._present = self._reminded = time.monotonic()
 
     def update(self) -> bool:
-        """Ask the scheduler if the last answer is old; returns whether it was asked. Raises ``LostError``."""
+        """Ask the scheduler if the last answer is old; returns whether it was asked.
+
+        Raises:
+            LostError: The scheduler does not answer.
+            ScannerError: ``cluster.no_workers``.
+        """
         if self._client.status != "running":
             raise LostError
         now = time.monotonic()
@@ -54,9 +62,15 @@ class Workers:
             log.info("%d workers, %d tiles at once.", len(threads), capacity)
         self.addresses, self.capacity = list(threads), capacity
         if capacity:
-            self._complained = now
-        elif now - self._complained > PATIENCE:
-            self._complained = now
+            self._present = self._reminded = now
+        elif now - self._present > self._patience:
+            raise ScannerError(
+                ErrorCode.CLUSTER_NO_WORKERS,
+                f"The scheduler has had no worker for {self._patience:g} s.",
+                "Start workers, or read the logs of the jobs that should be workers; then run the same command again.",
+            )
+        elif now - self._reminded > REMINDER:
+            self._reminded = now
             log.warning("There is still no worker; waiting.")
         return True
 

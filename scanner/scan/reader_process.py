@@ -26,6 +26,8 @@ from scanner.system.shared_memory import Array, SharedArray
 READY = "ready"
 GRACE = 10.0
 """Seconds that a killed process may take to exit."""
+STARTS, START_LIMIT = 3, 300.0
+"""Tries to start a process that is killed meanwhile, and seconds that each may take."""
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -96,6 +98,28 @@ class Reader:
             self._process.kill()
 
     def _start(self) -> Connection:
+        """Start the process. One that was killed may start the next time; one that raised would raise again."""
+        for _ in range(STARTS):
+            pipe = self._pipe = self._launch()
+            try:
+                pipe.send(self._job)
+                if pipe.poll(START_LIMIT):
+                    pipe.recv()
+                    return pipe
+                self.kill()
+            except (EOFError, OSError):
+                pass
+            status = self.stop()
+            if status is not None and status >= 0:
+                break
+        raise ScannerError(
+            ErrorCode.READER_NOT_STARTED,
+            f"A reading process exited before its first tile (status {status}).",
+            "See its message above; --readers 0 reads in the main process.",
+        )
+
+    def _launch(self) -> Connection:
+        """Launch the process, and return this end of its pipe."""
         ours, theirs = Pipe()
         numbers = [slot.descriptor for slot in self._slots]
         program = _PROGRAM.format(path=sys.path, pipe=theirs.fileno(), slots=numbers)
@@ -108,17 +132,6 @@ class Reader:
             process_group=0,  # Ctrl-C is for the parent alone
         )
         theirs.close()
-        self._pipe = ours
-        try:
-            ours.send(self._job)
-            ours.recv()
-        except (EOFError, OSError) as error:
-            status = self.stop()
-            raise ScannerError(
-                ErrorCode.READER_NOT_STARTED,
-                f"A reading process exited before its first tile (status {status}).",
-                "See its message above; --readers 0 reads in the main process.",
-            ) from error
         return ours
 
 

@@ -15,12 +15,18 @@ import pytest
 
 pytest.importorskip("dask_jobqueue")
 
+import dask
+from distributed import Client, Security
+from distributed.comm import CommClosedError
+
 import catalogs
 from catalogs.errors import ScannerError
 from scanner.cluster import deploy
+from scanner.cluster import run as cluster_run
 from scanner.cluster.job import WorkerJob, WorkerSource
 from scanner.cluster.run import scan_tiles as scan_on_cluster
 from scanner.cluster.worker import Gate
+from scanner.cluster.workers import LostError
 from scanner.encoder import session
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
@@ -122,6 +128,14 @@ def test_slurm_is_asked_for_workers(encoder: Encoder, tmp_path: Path, slurm: Pat
         ("jobqueue: {{slurm: {{memory: 1GB}}}}", "must say jobqueue.slurm.cores"),
         ("jobqueue: {{slurm: {{cores: 4}}}}", "must say jobqueue.slurm.memory"),
         ("jobqueue: {{slurm: {{cores: 4, memory: much}}}}", "is refused by dask-jobqueue"),
+        (
+            'jobqueue: {{slurm: {{cores: 4, memory: 1GB, extra: ["--lifetime", "20m"]}}}}',
+            "jobqueue.slurm.extra, which is now worker-extra-args",
+        ),
+        (
+            'jobqueue: {{slurm: {{cores: 4, memory: 1GB, env-extra: ["module load x"]}}}}',
+            "jobqueue.slurm.env-extra, which is now job-script-prologue",
+        ),
     ],
 )
 def test_a_file_that_asks_for_nonsense_is_refused(
@@ -136,6 +150,105 @@ def test_a_file_that_asks_for_nonsense_is_refused(
     assert said in caught.value.message
     assert "docs/guide/many-machines.md" in caught.value.hint
     assert not (slurm / "script").exists()
+
+
+def test_a_former_name_in_the_settings_of_the_user_is_refused(work: WorkerJob, tmp_path: Path, slurm: Path) -> None:
+    """Dask joins the file with the settings in a user's home, and dask-jobqueue would drop the option."""
+    text = "jobqueue: {{slurm: {{cores: 4, memory: 1GB}}}}"
+    with (
+        dask.config.set({"jobqueue.slurm.extra": ["--lifetime", "20m"]}),
+        pytest.raises(ScannerError, match=r"jobqueue\.slurm\.extra, which is now worker-extra-args"),
+        deploy.cluster(WorkerSource(workers=2, config=settings(tmp_path, text)), work),
+    ):
+        pass
+    assert not (slurm / "script").exists()
+
+
+@pytest.mark.parametrize("program", ["", "#!/bin/sh\necho invalid partition >&2\nexit 1\n"])
+def test_jobs_that_cannot_be_submitted_are_an_error(
+    work: WorkerJob, tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    (tmp_path / "programs" / "sbatch").write_text(program)
+    if not program:
+        for name in ("sbatch", "scancel"):
+            (tmp_path / "programs" / name).unlink()
+    # Nothing of a batch system that this machine may have.
+    monkeypatch.setenv("PATH", f"{tmp_path / 'programs'}{os.pathsep}/bin{os.pathsep}/usr/bin")
+    with (
+        pytest.raises(ScannerError) as caught,
+        deploy.cluster(WorkerSource(workers=2, config=settings(tmp_path, SLURM)), work),
+    ):
+        pass
+    assert caught.value.code == "cluster.not_started"
+    assert ("invalid partition" if program else "sbatch") in caught.value.message
+
+
+def test_workers_of_this_machine_do_nothing_for_a_stranger(work: WorkerJob) -> None:
+    """Any user can reach the ports of a machine, and a scheduler runs what it is sent."""
+    with deploy.cluster(WorkerSource(workers=1), work) as connect:
+        client = connect()
+        address = client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        assert client.submit(abs, -3).result() == 3
+        workers = list(client.scheduler_info()["workers"].values())
+        everyone = [address, *(one["nanny"] for one in workers), *client.scheduler_info()["workers"]]
+        client.close()
+        for target in everyone:
+            plain = target.replace("tls://", "tcp://")
+            for where, security in ((target, Security.temporary()), (target, None), (plain, None)):
+                # Without keys Dask raises TypeError before it connects.
+                with pytest.raises((OSError, TypeError)):
+                    Client(where, security=security, timeout=1, set_as_default=False)
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_an_error(work: WorkerJob, tmp_path: Path) -> None:
+    (tmp_path / "preload.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    with (
+        dask.config.set({"distributed.worker.preload": [str(tmp_path / "preload.py")]}),
+        pytest.raises(ScannerError) as caught,
+        deploy.cluster(WorkerSource(workers=2), work),
+    ):
+        pass
+    assert caught.value.code == "cluster.not_started"
+
+
+def test_workers_that_hang_while_they_start_are_an_error(
+    work: WorkerJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "START", 2.0)
+    (tmp_path / "preload.py").write_text("import time\ntime.sleep(600)\n")
+    with (
+        dask.config.set({"distributed.worker.preload": [str(tmp_path / "preload.py")]}),
+        pytest.raises(ScannerError) as caught,
+        deploy.cluster(WorkerSource(workers=1), work),
+    ):
+        pass
+    assert caught.value.code == "cluster.not_started"
+
+
+class Registering:
+    """A client whose first tries to hand out a plugin fail."""
+
+    def __init__(self, failures: int, status: str = "running") -> None:
+        self.status, self.failures, self.registered = status, failures, list[str]()
+
+    def register_plugin(self, plugin: object, name: str) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise CommClosedError("the worker was killed")
+        self.registered.append(name)
+
+
+def test_a_worker_that_is_killed_while_it_gets_the_job_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_run, "PAUSE", 0.0)
+    client = Registering(2)
+    cluster_run._register(client, object(), "plugin")
+    assert client.registered == ["plugin"]
+    with pytest.raises(ScannerError) as caught:
+        cluster_run._register(Registering(1000), object(), "plugin")
+    assert caught.value.code == "cluster.not_started"
+    with pytest.raises(LostError):
+        cluster_run._register(Registering(1, "closed"), object(), "plugin")
 
 
 def test_dask_is_missed_only_when_it_is_needed(

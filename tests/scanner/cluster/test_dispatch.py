@@ -245,25 +245,41 @@ def test_a_worker_has_few_tiles_in_hand(bench: Bench, workers: LocalCluster) -> 
 
 def test_threads_of_a_worker_are_no_reason_for_more_tiles() -> None:
     client = SimpleNamespace(status="running", nthreads=lambda: {"tcp://a": 64, "tcp://b": 2, "tcp://c": 1})
-    found = Workers(client, at_once=3)
-    assert found.update()
-    assert found.capacity == 3 + 2 + 1
+    workers = Workers(client, at_once=3, patience=60)
+    assert workers.update()
+    assert workers.capacity == 3 + 2 + 1
 
 
 def test_a_worker_that_is_back_at_its_address_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with ``--worker-port``. Else each tile for it alone would be taken back at every look."""
     monkeypatch.setattr(cluster_workers, "LOOK", 0.0)
     there = {"tcp://a": 1}
-    found = Workers(SimpleNamespace(status="running", nthreads=lambda: there), at_once=1)
-    found.update()
+    workers = Workers(SimpleNamespace(status="running", nthreads=lambda: there), at_once=1, patience=60)
+    workers.update()
     there = {}
-    found.update()
-    assert not found.gone("tcp://a")
-    found.update()
-    assert found.gone("tcp://a")
+    workers.update()
+    assert not workers.gone("tcp://a")
+    workers.update()
+    assert workers.gone("tcp://a")
     there = {"tcp://a": 1}
-    found.update()
-    assert not found.gone("tcp://a")
+    workers.update()
+    assert not workers.gone("tcp://a")
+
+
+def test_a_scan_without_any_worker_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a scheduler came back to workers that Dask had ended."""
+    monkeypatch.setattr(cluster_workers, "LOOK", 0.0)
+    there: dict[str, int] = {}
+    client = SimpleNamespace(status="running", nthreads=lambda: there)
+    workers = Workers(client, at_once=1, patience=3600)
+    assert workers.update()
+    workers = Workers(client, at_once=1, patience=-1)
+    there = {"tcp://a": 1}
+    assert workers.update()
+    there = {}
+    with pytest.raises(ScannerError) as caught:
+        workers.update()
+    assert caught.value.code == "cluster.no_workers"
 
 
 def test_a_set_up_that_is_wrong_on_a_worker_ends_the_scan(bench: Bench, workers: LocalCluster) -> None:

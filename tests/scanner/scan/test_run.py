@@ -336,6 +336,28 @@ def test_a_process_that_does_not_start_ends_the_scan(bench: Bench, monkeypatch: 
     assert "--readers 0" in caught.value.hint
 
 
+def test_a_process_that_is_killed_while_it_starts_is_started_again(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel kills what is large when memory is short: that must not end a scan of a week."""
+    mark = tmp_path / "started"
+    killed = (
+        f"import os, pathlib; p = pathlib.Path({str(mark)!r}); p.exists() or p.touch() or os.kill(os.getpid(), 9); "
+    )
+    monkeypatch.setattr(reader_process, "_PROGRAM", killed + reader_process._PROGRAM)
+    assert bench.scan(["200.292"], ScanOptions(readers=1)).count("done") == 1
+    assert mark.exists()
+
+
+def test_a_process_that_hangs_while_it_starts_ends_the_scan(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_process, "_PROGRAM", "import time; time.sleep(600)")
+    monkeypatch.setattr(reader_process, "START_LIMIT", 0.2)
+    monkeypatch.setattr(reader_process, "GRACE", 60.0)
+    with pytest.raises(ScannerError) as caught:
+        bench.scan(["200.292"], ScanOptions(readers=1))
+    assert caught.value.code == "reader.not_started"
+
+
 def test_what_is_wrong_with_every_tile_is_said_once(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(ScannerError) as caught:
         bench.scan(["200.292"], replace(IN_PROCESS, bands=("r", "Y")))
