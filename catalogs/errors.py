@@ -120,6 +120,8 @@ class ErrorCode(StrEnum):
         "model.bad_output",
         "The model fails on a test batch, or its output is not finite and of unit length.",
     )
+    MODEL_DAMAGED = "model.damaged", "The model file has changed since it was exported."
+    MODEL_EXTERNAL_DATA = "model.external_data", "The model file keeps weights in other files."
     MODEL_MISSING = "model.missing", "The model file does not exist."
     MODEL_NO_CONTRACT = (
         "model.no_contract",
