@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 
 def load() -> Any:
     """The ``onnxruntime`` module; ``runtime.missing`` or ``runtime.broken`` where it cannot be used."""
-    # It would write to the home and the temporary folder, and keep a record of its use for its makers.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         # An interrupt in the middle of a compiled module would look like a broken installation.
         with Interrupts() as interrupts:
