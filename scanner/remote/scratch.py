@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from catalogs.atomic import output_errors
+from catalogs.records import load_json
 
 if sys.platform != "win32":
     import fcntl
@@ -87,8 +88,8 @@ def _is_left_behind(folder: Path, marker: int) -> bool:
     if not all(path.name == _MARKER or path.name.isdecimal() for path in folder.iterdir()):
         return False
     try:
-        facts = json.loads(os.read(marker, 4096))
-    except (ValueError, RecursionError):
+        facts = load_json(os.read(marker, 4096))
+    except ValueError:
         return False
     # Locks of a shared disk may not reach other machines.
     return isinstance(facts, dict) and (facts.get("kind"), facts.get("host")) == (_KIND, socket.gethostname())
