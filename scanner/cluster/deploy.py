@@ -19,6 +19,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from scanner.cluster.job import WorkerJob, WorkerSource, not_installed
 from scanner.cluster.settings import bad_settings, batch_system_options, check_known, dotted, read_settings
 from scanner.encoder import session
+from scanner.system.semaphores import mark_semaphores
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ def cluster(source: WorkerSource, job: WorkerJob) -> Iterator[Connect]:
         from distributed import Client
     except ImportError as error:
         raise not_installed(error) from error
+    mark_semaphores()  # Dask's queues to its workers have some
     with _dask_silenced(), contextlib.ExitStack() as stack:
         if source.address is not None:
             yield _Address(source.address)
