@@ -122,6 +122,8 @@ class ErrorCode(StrEnum):
         "model.bad_output",
         "The model fails on a test batch, or its output is not finite and of unit length.",
     )
+    MODEL_DAMAGED = "model.damaged", "The model file has changed since it was exported."
+    MODEL_EXTERNAL_DATA = "model.external_data", "The model file keeps weights in other files."
     MODEL_MISSING = "model.missing", "The model file does not exist."
     MODEL_NO_CONTRACT = (
         "model.no_contract",
@@ -179,9 +181,13 @@ class ErrorCode(StrEnum):
     )
     READER_NOT_STARTED = "reader.not_started", "A reading process ended before it read its first tile."
     RELEASE_DAMAGED = "release.damaged", "The folder is not a complete model release."
+    REMOTE_BAD_URL = "remote.bad_url", "The address is malformed, or is a chain of addresses."
     REMOTE_BROKEN = "remote.broken", "A remote file could not be copied completely."
     REMOTE_DENIED = "remote.denied", "Access to a remote file was denied."
+    REMOTE_ENCODED = "remote.encoded", "The server compressed a file although it was asked not to."
     REMOTE_NOT_INSTALLED = "remote.not_installed", "The package or program for this kind of address is not installed."
+    REMOTE_TOO_LARGE = "remote.too_large", "A remote file does not end, or is larger than any image or the free space."
+    REMOTE_TOO_SLOW = "remote.too_slow", "A remote file did not arrive within --time-limit."
     REMOTE_UNKNOWN_SCHEME = "remote.unknown_scheme", "Addresses of this kind are not supported."
     RUN_EXISTS = "run.exists", "The output folder already holds a training run."
     RUN_OTHER_CONFIG = "run.other_config", "The run was started with another configuration."

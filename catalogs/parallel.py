@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import shutil
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from catalogs.errors import ErrorCode, ScannerError
 
@@ -33,20 +36,76 @@ def each(works: Sequence[Callable[[], Answer]], jobs: int | None, disk: Path) ->
     if jobs is None or not works:
         yield from (work() for work in works)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(works)), context, _end_with_parent) as pool:
+    # A thread for each process waits for its answers.
+    count = min(jobs, len(works))
+    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+    with ExitStack() as stack:
+        for _ in range(count):
+            idle.put(stack.enter_context(_Worker()))
+        # Leaving waits for work that has begun; the rest is cancelled.
+        pool = ThreadPoolExecutor(count)
+        stack.callback(pool.shutdown, cancel_futures=True)
+
+        def answer(work: Callable[[], Answer]) -> Answer:
+            worker = idle.get()
+            try:
+                return worker.call(work)
+            finally:
+                idle.put(worker)
+
         try:
-            yield from pool.map(_call, works)
-        except BrokenProcessPool as error:
+            yield from pool.map(answer, works)
+        except EOFError as error:
             raise _died(disk) from error
-        except BaseException:
-            # The end of the block waits for work that has begun; the rest is cancelled.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
-def _call(work: Callable[[], Answer]) -> Answer:
-    return work()
+class _Worker:
+    """A process that does one piece of work after the other, until the ``with`` block ends.
+
+    It has a pipe alone. The executor of the standard library needs semaphores, which are files of /dev/shm: they stay
+    there when all processes of a group are killed at once.
+    """
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> _Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A worker that finds no more work ends.
+        self._pipe.close()
+        self._process.join()
+
+    def call(self, work: Callable[[], Answer]) -> Answer:
+        """Have the process do it; raises what it raised, or ``EOFError`` if it was killed."""
+        try:
+            self._pipe.send(work)
+            answer, error = self._pipe.recv()
+        except OSError as broken:
+            raise EOFError from broken
+        if error is not None:
+            raise error
+        return answer  # type: ignore[no-any-return]
+
+
+def _serve(pipe: Connection) -> None:
+    """Run in a worker."""
+    _end_with_parent()
+    with suppress(EOFError, OSError):
+        while True:
+            work = pipe.recv()
+            try:
+                answer: tuple[Any, Exception | None] = work(), None
+            except Exception as error:  # noqa: BLE001  (raised again by the parent)
+                # The trace itself does not travel.
+                error.add_note(traceback.format_exc())
+                answer = None, error
+            pipe.send(answer)
 
 
 def _died(disk: Path) -> ScannerError:

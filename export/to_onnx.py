@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from export.embedding_options import DEFAULT, EmbeddingOptions
 from export.graph import EmbeddingGraph
 from export.verify import Verification, verify
 from scanner.encoder.contract import CONTRACT_KEY, Contract
+from scanner.encoder.onnx_file import SEAL_KEY
 from training.loop.checkpoint import Checkpoint, add_first_stages, load
 
 OPSET = 17
@@ -90,10 +92,15 @@ def trace(graph: EmbeddingGraph, contract: Contract) -> onnx.ModelProto:
 
 
 def add_contract(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
-    """Put the contract into the metadata of a model, and remove all else, such as the source paths of the exporter."""
+    """Put the contract into the metadata of a model, with a digest of all the file, and remove all else there.
+
+    All else are, for example, the source paths of the exporter.
+    """
     for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
     model.metadata_props.add(key=CONTRACT_KEY, value=contract.to_json())
     onnx.checker.check_model(model, full_check=True)
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    model.metadata_props.add(key=SEAL_KEY, value=digest)
     return model

@@ -73,7 +73,7 @@ SOME_TILES_FAILED = 3
     default=TIME_LIMIT,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="Seconds to read a tile, after which its reading process is killed and replaced.",
+    help="Seconds to fetch a remote file, or to read a tile, whose reading process is then killed and replaced.",
 )
 @machine_options
 @format_option(REPORT_FORMATS)

@@ -26,6 +26,7 @@ from scanner.cluster.settings import (
     read_settings,
 )
 from scanner.encoder import session
+from scanner.system.semaphores import mark_semaphores
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ def cluster(source: WorkerSource, job: WorkerJob) -> Iterator[Connect]:
         from distributed import Client
     except ImportError as error:
         raise not_installed(error) from error
+    mark_semaphores()  # Dask's queues to its workers have some
     with _dask_silenced(), contextlib.ExitStack() as stack:
         if source.address is not None:
             yield _Address(source.address)

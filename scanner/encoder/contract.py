@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json, read_record
-from scanner.encoder.onnx_metadata import read_metadata
+from scanner.encoder import onnx_file
 
 CONTRACT_KEY = "scanner.contract"
 CONTRACT_VERSION = 1
@@ -21,6 +23,12 @@ NEIGHBOURS = 10
 """Number of nearest neighbours that are compared to measure the accuracy loss of a number format."""
 
 MODELS = Path(__file__).parents[1] / "models"
+ENCODER, SUMS = "encoder.onnx", "SHA256SUMS"
+
+_FINEST, _COARSEST = 1e-3, 1e3  # arcsec, of any image
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,7 @@ class Contract:
             # The digest of a run holds these numbers as the file spells them: 1 and 1.0 would be two runs.
             contract = replace(contract, pixel_scale=values["pixel_scale"], mask_ratio=values["mask_ratio"])
             contract.cost  # noqa: B018  (all its numbers are there)
+            json.dumps(contract.to_dict(), allow_nan=False)  # catalogues keep it as JSON
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _bad(source, f"its contract cannot be read: {error}") from error
         contract._check(source)
@@ -105,8 +114,15 @@ class Contract:
     def _check(self, source: str) -> None:
         if not self.bands or len(set(self.bands)) != len(self.bands):
             raise _bad(source, f"bands {self.bands} are empty or repeat")
-        if self.window < 8 or self.embedding_dim < 1 or not self.pixel_scale > 0:
-            raise _bad(source, "window, embedding_dim and pixel_scale must be positive")
+        texts = (*self.bands, self.pooling, self.training_run, self.licence)
+        if not all(text.isprintable() for text in texts):
+            raise _bad(source, "a text of its contract holds control characters")
+        if not _SHA256.fullmatch(self.weights_sha256):
+            raise _bad(source, f"weights_sha256 {self.weights_sha256[:80]!r} is not a SHA-256")
+        if self.window < 8 or self.embedding_dim < 1:
+            raise _bad(source, "window must be at least 8 pixels, and embedding_dim at least 1")
+        if not _FINEST < self.pixel_scale < _COARSEST:
+            raise _bad(source, f"pixel_scale {self.pixel_scale} is not that of an image, in arcsec")
         if self.flux_unit != "nJy":
             raise _bad(source, f"flux_unit is {self.flux_unit!r}; pixels here are in nJy")
         if self.mask_ratio != 0:
@@ -129,21 +145,32 @@ def read(path: Path) -> Contract:
     Raises:
         ScannerError: ``model.unreadable``, ``model.no_contract``, ``model.bad_contract``, ``model.version``.
     """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[Contract, str | None, bytes]:
+    """The contract of a model file, its seal (None: it has none), and its bytes."""
     try:
-        text = read_metadata(path).get(CONTRACT_KEY)
+        model = onnx_file.read_bytes(path)
+        metadata = onnx_file.read_metadata(model)
     except (OSError, ValueError) as error:
-        raise ScannerError(
-            ErrorCode.MODEL_UNREADABLE,
-            f"{path} is not an ONNX model: {error}.",
-            "Give an encoder.onnx, as python -m export writes it, or the name of a shipped model.",
-        ) from error
+        raise _unreadable(path, error) from error
+    text = metadata.get(CONTRACT_KEY)
     if text is None:
         raise ScannerError(
             ErrorCode.MODEL_NO_CONTRACT,
             f"{path} has no {CONTRACT_KEY!r} in its metadata: its bands, units and pixel scale are unknown.",
             "Use a model written by: python -m export CHECKPOINT encoder.onnx",
         )
-    return Contract.from_json(text, str(path))
+    return Contract.from_json(text, str(path)), metadata.get(onnx_file.SEAL_KEY), model
+
+
+def _unreadable(path: Path, error: Exception) -> ScannerError:
+    return ScannerError(
+        ErrorCode.MODEL_UNREADABLE,
+        f"{path} is not an ONNX model: {error}.",
+        "Give an encoder.onnx, as python -m export writes it, or the name of a shipped model.",
+    )
 
 
 @dataclass(frozen=True)
@@ -161,14 +188,17 @@ class ModelFile:
 
     @classmethod
     def find(cls, name_or_path: str | Path, precision: str | None = None) -> ModelFile:
-        """The file of a model, in a number format (None: that of the file).
+        """The file of a model, in a number format (None: that of the file), which is as it was exported.
 
         Raises:
             ScannerError: As ``resolve`` and ``read`` do; ``model.other_precision``, and ``model.other_weights`` where a
-                file of another number format was left behind by an earlier model.
+                file of another number format was left behind by an earlier model; ``model.external_data`` and
+                ``model.damaged`` where the digest of the file would not be, or is not, that of what was exported.
         """
         path, full = resolve(name_or_path, precision), resolve(name_or_path)
-        contract = read(path)
+        contract, seal, model = _read(path)
+        sha256 = hashlib.sha256(model).hexdigest()
+        _check_weights(path, contract, seal, model, sha256)
         if precision is not None and precision != contract.precision:
             raise ScannerError(
                 ErrorCode.MODEL_OTHER_PRECISION,
@@ -182,12 +212,56 @@ class ModelFile:
                 f"{path} holds other weights than {full.name} beside it.",
                 "Write both again: python -m export RUN FOLDER",
             )
-        return cls(path, file_sha256(path), contract)
+        return cls(path, sha256, contract)
+
+
+def _check_weights(path: Path, contract: Contract, seal: str | None, model: bytes, sha256: str) -> None:
+    """Refuse a file that keeps weights elsewhere, or whose bytes are not those that were exported."""
+    try:
+        if onnx_file.has_external_data(model):
+            raise ScannerError(
+                ErrorCode.MODEL_EXTERNAL_DATA,
+                f"{path} keeps weights in other files: its SHA-256 would not tell one set of weights from another.",
+                "Store the weights in the file itself: python -m export writes it so.",
+            )
+    except ValueError as error:
+        raise _unreadable(path, error) from error
+    published = _published_sha256(path, contract)
+    if (seal is not None and seal != onnx_file.seal(model)) or published not in (None, sha256):
+        raise ScannerError(
+            ErrorCode.MODEL_DAMAGED,
+            f"{path} has changed since it was exported: the weights may not be those of its weights_sha256.",
+            "Copy or download the file again, or export it again: python -m export RUN FOLDER",
+        )
+    if seal is None and published is None:
+        log.info("%s was written by an earlier release: damage to its weights cannot be noticed.", path)
+
+
+def _published_sha256(path: Path, contract: Contract) -> str | None:
+    """SHA-256 that a release gives for a file: the one beside it, or the shipped one with these weights."""
+    beside = _sums(path.parent).get(path.name)
+    if beside is not None:
+        return beside
+    for folder in MODELS.glob("*/"):
+        sums = _sums(folder)
+        if sums and read(folder / ENCODER).weights_sha256 == contract.weights_sha256:
+            return sums.get(of_precision(Path(ENCODER), contract.precision).name)
+    return None
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """Names and SHA-256 of the files of a release, which lists them as ``sha256sum`` does; empty for other folders."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return {}
+    pairs = (line.split(maxsplit=1) for line in lines)
+    return {pair[1].lstrip("*"): pair[0] for pair in pairs if len(pair) == 2}
 
 
 def shipped() -> list[str]:
     """Names of the models that ship with the package."""
-    return sorted(path.parent.name for path in MODELS.glob("*/encoder.onnx"))
+    return sorted(path.parent.name for path in MODELS.glob(f"*/{ENCODER}"))
 
 
 def of_precision(path: Path, precision: str) -> Path:
@@ -205,7 +279,7 @@ def resolve(name_or_path: str | Path, precision: str | None = None) -> Path:
     """
     path = _find(name_or_path)
     other = of_precision(path, precision or "fp32")
-    if not other.is_file():
+    if not _is_file(other):
         raise ScannerError(
             ErrorCode.MODEL_NO_PRECISION,
             f"The model {path.name} does not exist in {precision}: there is no {other.name} beside it.",
@@ -216,13 +290,20 @@ def resolve(name_or_path: str | Path, precision: str | None = None) -> Path:
 
 def _find(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
-    if path.is_file():
+    if _is_file(path):
         return path
-    named = MODELS / str(name_or_path) / "encoder.onnx"
-    if len(path.parts) == 1 and named.is_file():
+    named = MODELS / str(name_or_path) / ENCODER
+    if len(path.parts) == 1 and _is_file(named):
         return named
     raise ScannerError(
         ErrorCode.MODEL_MISSING,
         f"There is no model file {str(name_or_path)!r}.",
         f"Give a path to an encoder.onnx, or the name of a shipped model: {', '.join(shipped()) or 'none'}.",
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, or a folder without permission
+        return False

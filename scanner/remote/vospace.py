@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from catalogs.errors import ErrorCode, ScannerError
+from scanner.survey.urls import redact
 from scanner.system.signals import POLL
 
 _NOT_THERE = re.compile(r"node ?not ?found|notfoundexception|(?<![\w./])404(?![\w./])", re.IGNORECASE)
@@ -78,7 +79,7 @@ def _error(url: str, message: str) -> Exception:
     """What the message of a program means."""
     if any(sign in message.lower() for sign in _DENIED):
         hint = "Get a new certificate with cadc-get-cert, and check that you may read the folder."
-        return ScannerError(ErrorCode.REMOTE_DENIED, f"{url} may not be read: {message}.", hint)
+        return ScannerError(ErrorCode.REMOTE_DENIED, f"{redact(url)} may not be read: {message}.", hint)
     return FileNotFoundError(message) if _NOT_THERE.search(message) else OSError(message)
 
 

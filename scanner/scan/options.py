@@ -28,7 +28,8 @@ class ScanOptions:
     spacing in pixels. ``keep``: which rows are stored (None: all). ``resample``: bring cutouts to the model's pixel
     scale. ``readers``: processes that read ahead, 0 reads in this one. ``memory``: normal, or low, where one process
     reads each tile in strips, twice. ``time_limit``: seconds after which a process that reads a tile (or a strip)
-    counts as hung. ``scratch``: the folder for copies of remote tiles (None: that for temporary files).
+    counts as hung, and the transfer of a remote file as too slow. ``scratch``: the folder for copies of remote tiles
+    (None: that for temporary files).
     """
 
     sources: str = DETECT

@@ -84,7 +84,7 @@ def scan_tiles(
     with (
         Interrupts() as interrupts,
         Prefetcher(job, options.processes) if ahead else InProcess(job) as source,
-        Staging(survey, bands, options.scratch, copies) as staging,
+        Staging(survey, bands, options.scratch, copies, options.time_limit) as staging,
         Pipeline(encoder, catalogue, run, progress or Quiet(), interrupts.check, options.keep) as pipeline,
     ):
         # List -> what is not done yet -> local copies -> pixels and objects -> embeddings and rows.

@@ -18,7 +18,7 @@ from scanner.scan.handoff import LocalTile, Stop, StoppableQueue, StoppedError
 from scanner.scan.report import TileReport
 from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
-from scanner.survey.urls import Remote, file_name, sibling
+from scanner.survey.urls import Remote, file_name, redact, sibling
 from scanner.system.signals import POLL
 
 STREAMS = 8
@@ -45,11 +45,12 @@ class _Order:
 class Staging:
     """Fetches the files of remote tiles into ``scratch``; local tiles pass through.
 
-    ``bands``: those to fetch. ``most``: number of tiles whose copies are on the disk at once.
+    ``bands``: those to fetch. ``most``: number of tiles whose copies are on the disk at once. ``limit``: seconds that
+    the transfer of a file may take.
     """
 
-    def __init__(self, survey: Survey, bands: Iterable[str], scratch: Path | None, most: int) -> None:
-        self._survey, self._bands = survey, tuple(bands)
+    def __init__(self, survey: Survey, bands: Iterable[str], scratch: Path | None, most: int, limit: float) -> None:
+        self._survey, self._bands, self._limit = survey, tuple(bands), limit
         self._scratch = Scratch(scratch)
         self._stop = Stop()
         # Each item is a place for the copies of a tile: who fetches takes one, who has read puts it back.
@@ -138,9 +139,9 @@ class Staging:
                 raise _nothing(tile)
         except CancelledError as error:
             raise StoppedError from error
-        except ScannerError as error:
+        except Exception as error:
             # Without the package, or on a full disk, every tile would fail.
-            if error.code in SETUP:
+            if isinstance(error, ScannerError) and error.code in SETUP:
                 raise
             self._leave(order.folder)
             return TileReport.failed(tile.name, error)
@@ -148,7 +149,7 @@ class Staging:
         return LocalTile(
             replace(tile, files=files, remote=None),
             partial(self._leave, order.folder),
-            {copy.path: copy.url for copy in copies.values()},
+            {copy.path: redact(copy.url) for copy in copies.values()},
         )
 
     def _leave(self, folder: Path) -> None:
@@ -164,7 +165,7 @@ class Staging:
             self._stop.wait()
             copy = _Copy(folder / file_name(urls[number]), urls[number])
             try:
-                fetch(copy.url, copy.path, self._stop.wait)
+                fetch(copy.url, copy.path, self._stop.wait, self._limit)
             except FileNotFoundError:
                 continue
             # A URL that the list gave says nothing about the layout of other tiles.
@@ -173,7 +174,7 @@ class Staging:
             self._fetch_planes(band, copy)
             return copy
         if band in remote.given:
-            raise ScannerError(ErrorCode.TILE_MISSING_FILE, f"There is no file {urls[0]}.", "Check the URL.")
+            raise ScannerError(ErrorCode.TILE_MISSING_FILE, f"There is no file {redact(urls[0])}.", "Check the URL.")
         return None
 
     def _fetch_planes(self, band: str, image: _Copy) -> None:
@@ -185,7 +186,7 @@ class Staging:
             target = image.path.with_name(name)
             if not target.exists():
                 try:
-                    fetch(sibling(image.url, name), target, self._stop.wait)
+                    fetch(sibling(image.url, name), target, self._stop.wait, self._limit)
                 except FileNotFoundError:
                     continue
 
@@ -193,5 +194,5 @@ class Staging:
 def _nothing(tile: Tile) -> ScannerError:
     assert tile.remote is not None
     first = next((urls[0] for urls in tile.remote.candidates.values() if urls), "")
-    hint = f"Looked for URLs such as {first}; give the --root of the files."
+    hint = f"Looked for URLs such as {redact(first)}; give the --root of the files."
     return ScannerError(ErrorCode.TILE_MISSING_FILE, f"No file of tile {tile.name} was found.", hint)

@@ -131,7 +131,10 @@ class _Finder:
 
     def __init__(self, survey: Survey, root: str | Path) -> None:
         self._survey = survey
-        self._remote_roots = [str(root)] if urls.is_url(str(root)) else []
+        root = urls.local(str(root))
+        self._remote_roots = [root] if urls.is_url(root) else []
+        for url in self._remote_roots:
+            urls.check(url)
         # A remote root cannot be listed; relative paths then start from the working folder alone.
         self._root = Path() if self._remote_roots else Path(root)
         self._local_roots = [] if self._remote_roots else [self._root]
@@ -143,16 +146,21 @@ class _Finder:
             return [_refuse(line, line.complaint)]
         if self._survey.read_id(line.text) is not None:
             return [self.by_id(line.text)]
-        if urls.is_url(line.text):
-            return [self._by_url(line.text) or _refuse(line, f"is not a file of {self._survey.name}")]
-        if any(character in line.text for character in "*?["):
+        text = urls.local(line.text)
+        if urls.is_url(text):
+            try:
+                urls.check(text)
+            except ScannerError as error:
+                return [_refuse(line, f"is refused: {error}", error)]
+            return [self._by_url(text) or _refuse(line, f"is not a file of {self._survey.name}")]
+        if any(character in text for character in "*?["):
             # A glob may match several bands of a tile, which become one tile.
             once: dict[str, Tile] = {}
-            for path in self._glob(line.text):
+            for path in self._glob(text):
                 if tile := self._by_path(path):
                     once[tile.name] = _merge(once.get(tile.name), tile)
             return list(once.values()) or [_refuse(line, "matches no file of this survey")]
-        path = Path(line.text)
+        path = Path(text)
         tile = self._by_path(path if _is_file(path) else self._root / path)
         return [tile or _refuse(line, f"is neither a tile nor a file of {self._survey.name}")]
 
@@ -260,11 +268,15 @@ def _no_file(path: Path) -> ScannerError:
     return ScannerError(ErrorCode.TILE_MISSING_FILE, f"There is no file {path}.", "Check the path, or give --root.")
 
 
-def _refuse(line: Line, complaint: str) -> Tile:
-    text = line.text if len(line.text) <= 100 else line.text[:100] + "..."
-    hint = "Give a tile (217.292), the path of one of its files, or a glob; # starts a comment."
-    problem = ScannerError(ErrorCode.LIST_BAD_LINE, f"Line {line.number}, {text!r}, {complaint}.", hint)
-    return Tile(f"line-{line.number}", problem=problem)
+def _refuse(line: Line, complaint: str, error: ScannerError | None = None) -> Tile:
+    text = urls.redact(line.text)
+    text = text if len(text) <= 100 else text[:100] + "..."
+    code = error.code if error else ErrorCode.LIST_BAD_LINE
+    hint = (
+        error.hint if error else "Give a tile (217.292), the path of one of its files, or a glob; # starts a comment."
+    )
+    message = f"Line {line.number}, {text!r}, {complaint.rstrip('.')}."
+    return Tile(f"line-{line.number}", problem=ScannerError(code, message, hint))
 
 
 def _unnamed(text: str, survey: Survey) -> Tile:

@@ -1,4 +1,4 @@
-"""URLs of the files of a tile on other machines: of any scheme that fsspec knows, and CANFAR's ``vos:``."""
+"""URLs of the files of a tile on other machines: which are accepted, and what they are made of."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.survey import templates
 from scanner.survey.layout import Layout
 from scanner.survey.survey import Survey
 
 VOSPACE = ("vos", "arc")
-# A colon suffices after the schemes of VOSpace; others need ``://``, so that a path with a colon stays a path.
-_URL = re.compile(f"(?:[a-z][a-z0-9+.-]+://|(?:{'|'.join(VOSPACE)}):)(?=.)")
+HTTP = ("http", "https")
+SCHEMES = (*HTTP, "s3", "gs", "gcs", "abfs", "abfss", "az", "memory", *VOSPACE)
+"""The schemes that are fetched. fsspec knows others, which open files, run commands or read a chain of URLs."""
+
+_WORD = "[A-Za-z][A-Za-z0-9+.-]"
+# A colon suffices after the schemes of VOSpace; others need ``://``, so that a path with a colon stays a path. A chain
+# of fsspec (``zip::https://...``) is recognised, in order to be refused as one.
+_URL = re.compile(f"(?:(?:{_WORD}*::)*{_WORD}+://|(?:{'|'.join(VOSPACE)}):)(?=.)")
+_FILE = re.compile("file://(?:localhost)?(?=/)", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)[^/\s]*@")
+_QUERY = re.compile(r"(://[^\s?'\"]+)\?[^\s'\"]+")
 
 
 @dataclass(frozen=True)
@@ -38,14 +48,42 @@ def is_url(text: str) -> bool:
     return _URL.match(text) is not None
 
 
+def local(text: str) -> str:
+    """The path that a ``file:`` URL of this machine stands for; any other text as it is."""
+    start = _FILE.match(text)
+    return unquote(text[start.end() :]) if start else text
+
+
 def scheme(url: str) -> str:
-    return url.partition(":")[0]
+    return url.partition(":")[0].lower()
+
+
+def check(url: str) -> None:
+    """Raise ``remote.unknown_scheme`` or ``remote.bad_url`` for what is not fetched, whatever the server."""
+    hint = f"Give a path, or a URL of one of {', '.join(SCHEMES)}."
+    if scheme(url) not in SCHEMES:
+        raise ScannerError(ErrorCode.REMOTE_UNKNOWN_SCHEME, f"URLs of {scheme(url)!r} are not fetched.", hint)
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  (raises if it is not a number)
+        if scheme(url) in HTTP and not parts.hostname:
+            raise ValueError("it has no host")
+        # fsspec would read the rest as another URL. In a host, :: is part of an address.
+        if "::" in url.replace(parts.netloc, ""):
+            raise ValueError("it holds ::, a chain of URLs")
+    except ValueError as error:
+        raise ScannerError(ErrorCode.REMOTE_BAD_URL, f"{redact(url)} is not a URL: {error}.", hint) from error
+
+
+def redact(text: str) -> str:
+    """``text`` whose URLs have no user, password or query, which may be credentials: for messages and reports."""
+    return _QUERY.sub(r"\1?...", _USER.sub("", text))
 
 
 def file_name(url: str) -> str:
     """The name of the file at a URL, without the query that a signed URL adds to it."""
     # In other schemes a ? may be part of the file's name.
-    path = urlsplit(url).path if scheme(url) in ("http", "https") else url
+    path = urlsplit(url).path if scheme(url) in HTTP else url
     return unquote(path).rpartition("/")[2]
 
 

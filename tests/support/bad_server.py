@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,12 +17,17 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def handle_error(self, *_: Any) -> None:
+        """Print nothing when a client leaves in the middle of a body."""
+
 
 class BadServer:
     """Serves ``folder`` at ``url``. ``faults`` of a file name are used up one by one, ``always`` stays.
 
-    ``cut``: the connection breaks in the middle; ``lie``: fewer bytes come than were announced, and then the end; or a
-    status, such as 503.
+    ``cut``: the connection breaks in the middle; ``lie``: fewer bytes come than were announced, and then the end;
+    ``endless``: a body without an end or an announced length; ``huge``: one of an exabyte; ``drip``: a byte now and
+    then; ``gzip``: a body that unpacks to more than the file; ``part``: half of it, as an answer 206; a URL: a
+    redirection; or a status, such as 503.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,6 +37,8 @@ class BadServer:
         self.gets: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
         self.on_get: Callable[[str], None] = lambda name: None
+        self.sent = 0
+        self.closing = threading.Event()
         self._lock = threading.Lock()
         self.server = Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -65,15 +74,45 @@ class BadServer:
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
+                if isinstance(fault, str) and "://" in fault:
+                    self.send_response(302)
+                    self.send_header("Location", fault)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                if fault in ("endless", "huge", "drip"):
+                    self.stream(fault, method)
+                    return
                 content = path.read_bytes()
+                if fault == "gzip":
+                    content = gzip.compress(content + bytes(10_000_000))
+                if fault == "part":
+                    content = content[: len(content) // 2]
                 announced = len(content) + (1000 if fault == "lie" else 0)
-                self.send_response(200)
+                self.send_response(206 if fault == "part" else 200)
+                if fault == "gzip":
+                    self.send_header("Content-Encoding", "gzip")
                 self.send_header("Content-Length", str(announced))
                 self.end_headers()
                 if method == "GET":
                     bad.on_get(path.name)
                     self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)
                     self.close_connection = fault in ("cut", "lie")
+
+            def stream(self, fault: str, method: str) -> None:
+                """A body that goes on until the client, or the server, ends."""
+                self.send_response(200)
+                if fault != "endless":
+                    self.send_header("Content-Length", str(10**18 if fault == "huge" else 10**9))
+                self.send_header("Connection", "close")
+                self.end_headers()
+                self.close_connection = True
+                with contextlib.suppress(OSError):
+                    while method == "GET" and not bad.closing.is_set():
+                        self.wfile.write(b"x" if fault == "drip" else bytes(1 << 20))
+                        bad.sent += 1 if fault == "drip" else 1 << 20
+                        if fault == "drip":
+                            bad.closing.wait(0.05)
 
             def log_message(self, format: str, *arguments: Any) -> None:
                 pass
@@ -89,6 +128,7 @@ def serving(folder: Path) -> Iterator[BadServer]:
     try:
         yield bad
     finally:
+        bad.closing.set()
         bad.server.shutdown()
         bad.server.server_close()
         thread.join()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -51,6 +53,46 @@ def test_a_process_that_was_killed_is_an_error_with_a_way_out(tmp_path):
         list(parallel.each([die, die], 2, tmp_path))
     assert refused.value.code in ("index.process_died", "output.full")
     assert "same command again" in refused.value.hint
+
+
+def wrong(number):
+    raise ScannerError("index.damaged", f"shard {number}", "a hint")
+
+
+def test_what_a_process_raises_is_raised_here(tmp_path):
+    answers = parallel.each([partial(pow, 2, 3), partial(wrong, 1), partial(wrong, 2)], 2, tmp_path)
+    assert next(answers) == 8
+    with pytest.raises(ScannerError, match="shard 1") as refused:
+        next(answers)
+    assert (refused.value.code, refused.value.hint) == ("index.damaged", "a hint")
+    assert "in wrong" in refused.value.__notes__[0]
+
+
+def test_answers_that_nobody_takes_end_the_processes(tmp_path):
+    answers = parallel.each([os.getpid] * 3, 2, tmp_path)
+    worker = next(answers)
+    answers.close()
+    assert worker != os.getpid()
+    until(lambda: not survival.alive(worker))
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="what a process maps is read from /proc")
+def test_no_process_has_a_file_in_shared_memory(tmp_path):
+    """When all of a group are killed, nobody is left to remove it."""
+
+    def shared(process):
+        return [line for line in Path(f"/proc/{process}/maps").read_text().splitlines() if "/dev/shm/" in line]
+
+    answers = parallel.each([os.getpid, partial(time.sleep, 0.1), os.getpid], 2, tmp_path)
+    worker = next(answers)
+    assert not shared(worker)
+    assert not shared(os.getpid())
+    # What the executor of the standard library would have:
+    context = multiprocessing.get_context("spawn")
+    lock = context.Lock()
+    assert shared(os.getpid())
+    del lock
+    assert len(list(answers)) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import stat
 import sys
 import threading
@@ -22,8 +21,7 @@ import fsspec
 import catalogs
 from catalogs.errors import ScannerError
 from scanner.encoder.encoder import Encoder
-from scanner.remote import download, scratch, vospace
-from scanner.remote.scratch import Scratch
+from scanner.remote import download, vospace
 from scanner.scan import staging
 from scanner.scan.options import ScanOptions
 from scanner.scan.progress import Quiet
@@ -275,42 +273,6 @@ def _has(module: str) -> bool:
     import importlib.util
 
     return importlib.util.find_spec(module) is not None
-
-
-def test_copies_of_a_process_that_was_killed_are_swept_up(tmp_path: Path) -> None:
-    (tmp_path / "unions-scanner-dead" / "0").mkdir(parents=True)
-    (tmp_path / "unions-scanner-dead" / ".lock").touch()
-    (tmp_path / "unions-scanner-notes").mkdir()
-    with Scratch(tmp_path) as living:
-        room = living.new_folder()
-        with Scratch(tmp_path):
-            assert room.is_dir()
-        assert not (tmp_path / "unions-scanner-dead").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["unions-scanner-notes"]
-
-
-def test_a_folder_that_was_swept_up_as_it_was_made_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between its creation and its lock it looks like one of the dead."""
-    original, swept = scratch._open_locked, []
-
-    def late(path: Path) -> int:
-        if not swept:
-            swept.append(path.parent)
-            shutil.rmtree(path.parent)
-            path.parent.mkdir()
-            descriptor = original(path)
-            path.unlink()
-            return descriptor
-        return original(path)
-
-    monkeypatch.setattr(scratch, "_open_locked", late)
-    with Scratch(tmp_path) as living:
-        room = living.new_folder()
-        with Scratch(tmp_path):
-            assert room.is_dir()
-        assert room.parent != swept[0]
 
 
 VLS = """#!/bin/sh

@@ -15,7 +15,7 @@ from onnx import helper
 from catalogs.errors import ScannerError
 from scanner.encoder import contract, session
 from scanner.encoder.contract import CONTRACT_KEY, Contract, ModelFile, shipped
-from scanner.encoder.onnx_metadata import read_metadata
+from scanner.encoder.onnx_file import read_metadata
 from tests.support import tiny_encoder
 
 
@@ -37,7 +37,7 @@ def test_says_what_the_session_says(model: Path, tmp_path: Path) -> None:
     onnx.save(loaded, tmp_path / "many.onnx")
     for path in (model, tmp_path / "many.onnx"):
         onnx_session, _ = session.open_session(path, "cpu", optimise=False)
-        assert read_metadata(path) == onnx_session.get_modelmeta().custom_metadata_map
+        assert read_metadata(path.read_bytes()) == onnx_session.get_modelmeta().custom_metadata_map
 
 
 def test_reads_the_model_that_ships_without_onnx_and_without_onnx_runtime() -> None:
@@ -80,7 +80,7 @@ def test_a_file_that_is_cut_or_mangled_is_refused_or_read_but_never_a_surprise(m
 
 
 def test_a_huge_entry_is_not_read_and_one_of_somebody_else_does_no_harm(model: Path, tmp_path: Path) -> None:
-    loaded, text = onnx.load(model), read_metadata(model)[CONTRACT_KEY]
+    loaded, text = onnx.load(model), read_metadata(model.read_bytes())[CONTRACT_KEY]
     helper.set_model_props(loaded, {CONTRACT_KEY: "x" * (2 << 20)})
     onnx.save(loaded, tmp_path / "huge.onnx")
     assert refusal(tmp_path / "huge.onnx").code == "model.no_contract"
