@@ -99,7 +99,8 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
         variance = _open_plane(stack, band.variance, _names(band, band.mask), hdus, path, image.shape)
     if variance is not None:
         check_variance(variance, path, pixel_scale, cards, band)
-    return BandFile(band, path, image, mask, variance, wcs, pixel_scale, asinh)
+    notes = () if asinh is None else (f"{path.name}: its pixels are asinh (BSOFTEN, BOFFSET), expanded to counts.",)
+    return BandFile(band, path, image, mask, variance, wcs, pixel_scale, asinh, notes=notes)
 
 
 def files(band: Band, path: Path) -> list[Path]:
