@@ -244,7 +244,12 @@ class ErrorCode(StrEnum):
     TILE_TOO_MANY = "tile.too_many", "The tile has more objects than its number range of ids can hold."
     TILE_TRUNCATED = "tile.truncated", "The file is shorter than its headers say."
     TILE_UNEXPECTED = "tile.unexpected", "An unexpected error occurred on this tile; please report it."
+    TILE_UNKNOWN_UNIT = (
+        "tile.unknown_unit",
+        "The header gives pixels a unit, zero point or scale that cannot be converted to nanojansky.",
+    )
     TILE_UNREADABLE = "tile.unreadable", "The file cannot be read."
+    TILE_ZERO_POINT = "tile.zero_point", "Zero points of a header contradict each other, or the survey file."
     WHERE_COLUMN = "where.column", "The filter names a column that does not exist or cannot be compared."
     WHERE_SYNTAX = "where.syntax", "The filter cannot be parsed."
     WHERE_TYPE = "where.type", "The filter compares values of types that do not match."

@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.images.calibration import calibrate
+from scanner.images.calibration import Asinh, calibrate
 from scanner.images.fits import (
     Region,
     check_size,
@@ -26,6 +26,7 @@ from scanner.images.fits import (
     read_rows,
     row_slices,
 )
+from scanner.images.flux_units import check_variance, check_zero_point, read_asinh, read_cards
 from scanner.images.wcs import measure_pixel_scale, read_wcs
 from scanner.survey.survey import Band, Plane
 
@@ -39,7 +40,8 @@ MASK_BITS = 64
 class BandFile:
     """A band's open file: the HDUs of its image, mask and variance, checked; ``region`` of them will be read.
 
-    ``notes`` are sentences on what was read by a convention, because the file left it open.
+    ``asinh`` is None where the image holds linear counts. ``notes`` are sentences on what was read by a convention,
+    because the file left it open.
     """
 
     band: Band
@@ -49,6 +51,7 @@ class BandFile:
     variance: Any | None
     wcs: WCS
     pixel_scale: float
+    asinh: Asinh | None
     region: Region | None = None
     notes: tuple[str, ...] = ()
 
@@ -67,7 +70,8 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
     """Open a band's file until the stack closes.
 
     Raises:
-        ScannerError: ``tile.no_image_hdu``, ``tile.no_wcs``, ``tile.shape_mismatch``, or as ``open_fits`` does.
+        ScannerError: ``tile.no_image_hdu``, ``tile.no_wcs``, ``tile.shape_mismatch``, ``tile.zero_point``,
+            ``tile.unknown_unit``, or as ``open_fits`` does.
     """
     hdus = stack.enter_context(open_fits(path))
     with errors_of(path):
@@ -81,6 +85,11 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
         )
     check_size(image, path)
     wcs = read_wcs(image, path)
+    pixel_scale = measure_pixel_scale(wcs, path)
+    with errors_of(path):
+        cards = read_cards(image, hdus, path)
+        check_zero_point(cards, path, pixel_scale, band)
+        asinh = read_asinh(cards, path)
     # Mask and variance must be on the image's pixels.
     mask = _open_plane(stack, band.mask, _names(band, band.variance), hdus, path, image.shape)
     # An inverse variance is read in any case: where it is 0 there is no data.
@@ -88,7 +97,10 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
     variance = None
     if with_variance or is_weight:
         variance = _open_plane(stack, band.variance, _names(band, band.mask), hdus, path, image.shape)
-    return BandFile(band, path, image, mask, variance, wcs, measure_pixel_scale(wcs, path))
+    if variance is not None:
+        check_variance(variance, path, pixel_scale, cards, band)
+    notes = () if asinh is None else (f"{path.name}: its pixels are asinh (BSOFTEN, BOFFSET), expanded to counts.",)
+    return BandFile(band, path, image, mask, variance, wcs, pixel_scale, asinh, notes=notes)
 
 
 def files(band: Band, path: Path) -> list[Path]:
@@ -145,12 +157,15 @@ def read_band(source: BandFile | None, flux: Image) -> tuple[float, Image | None
     if source is None:
         flux[:] = np.nan
         return 0.0, None
-    band, quantised = source.band, is_quantised(source.image)
+    band, asinh = source.band, source.asinh
+    # Rounded pixels may be 0 without being gaps; a gap is a block of zeros.
+    by_blocks = is_quantised(source.image) or asinh is not None
     with errors_of(source.path), np.errstate(over="ignore", invalid="ignore"):
         # Some rows at a time, so that they stay in the processor's cache.
-        for rows, counts in read_rows(source.image, source.region):
-            calibrate(counts, band.zero_point, band.zero_is_missing and not quantised, out=flux[rows])
-        if band.zero_is_missing and quantised:
+        for rows, values in read_rows(source.image, source.region):
+            counts = values if asinh is None else asinh.expand(values, band.zero_is_missing)
+            calibrate(counts, band.zero_point, band.zero_is_missing and not by_blocks, out=flux[rows])
+        if band.zero_is_missing and by_blocks:
             _drop_zero_blocks(flux)
         for rows, masked in _read_mask(source):
             np.copyto(flux[rows], np.nan, where=masked)

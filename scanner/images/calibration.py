@@ -2,15 +2,59 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.survey.survey import nanojansky_per_count
 
 HUGE = 1e30
 """nJy. Larger values are not fluxes: some programs fill gaps with the most negative float."""
+
+_POGSON = 2.5 * math.log10(math.e)
+_MOST = _POGSON * math.log(HUGE)
+"""The largest value of an asinh image: that of a flux of ``HUGE``."""
+
+_CLOSE = 1e-6
+"""Counts as a share of softening and offset that are 0: the rounding of a float32 that holds their asinh."""
+
+
+@dataclass(frozen=True)
+class Asinh:
+    """Counts that an image of a file holds as asinh: counts = offset + 2 softening sinh(value / (2.5 log10 e)).
+
+    Source: Waters et al. 2020, ApJS 251, 4 (stacks of Pan-STARRS).
+    """
+
+    softening: float
+    offset: float
+    path: Path
+
+    def expand(self, values: NDArray[Any], zero_is_missing: bool) -> NDArray[np.float64]:
+        """Linear counts of the values; exactly 0 for a gap, with ``zero_is_missing``.
+
+        Raises:
+            ScannerError: ``tile.unknown_unit`` for values that no asinh image has.
+        """
+        size = np.abs(values, dtype=np.float64)
+        # Larger ones are fillers, and are infinite counts.
+        if (large := size[(size > _MOST) & (size < HUGE)]).size:
+            raise ScannerError(
+                ErrorCode.TILE_UNKNOWN_UNIT,
+                f"{self.path}: BSOFTEN and BOFFSET say that its pixels are asinh, but one is {large[0]:g}.",
+                "Remove the cards if the pixels are linear counts.",
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            counts = self.offset + 2 * self.softening * np.sinh(values / _POGSON, dtype=np.float64)
+        if zero_is_missing:
+            # Gaps may have been filled before or after the counts became asinh.
+            counts[(size == 0) | (np.abs(counts) <= _CLOSE * (self.softening + abs(self.offset)))] = 0
+        return np.asarray(counts)
 
 
 def calibrate(

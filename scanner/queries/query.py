@@ -49,7 +49,9 @@ NO_CUTOUT = frozenset(
         ErrorCode.TILE_SHAPE_MISMATCH,
         ErrorCode.TILE_TOO_LARGE,
         ErrorCode.TILE_TRUNCATED,
+        ErrorCode.TILE_UNKNOWN_UNIT,
         ErrorCode.TILE_UNREADABLE,
+        ErrorCode.TILE_ZERO_POINT,
     }
 )
 """Errors of one position, or of the images of its tile, that leave the other positions of a list usable."""

@@ -16,59 +16,70 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.images.calibration import calibrate
 from scanner.images.fits import errors_of, open_fits
+from scanner.images.flux_units import Cards, choose_zero_point, read_asinh, read_cards, read_number
 from scanner.images.tile_images import TileImages
 from scanner.images.wcs import flat_wcs
 from scanner.survey.survey import Survey
 from scanner.windows.frame import WindowFrame
 
-ZERO_POINT_CARDS = ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPNT", "ZEROPOIN", "ZP")
 PIXEL_SCALE_CARDS = ("PIXSCALE", "PIXSCAL1", "PIXSCAL", "SECPIX")
-UNITS = {"njy": 31.4, "ujy": 23.9, "mjy": 16.4, "jy": 8.9, "nanomaggy": 22.5, "nanomaggies": 22.5, "maggy": 0.0}
-"""AB zero points of fluxes in these units (BUNIT, any case)."""
+PIXEL_SCALES = (0.001, 60.0)
+"""Limits of these cards, in arcsec: smaller values are degrees."""
 
-NOT_FLUX = ("inv", "mask", "weight", "psf", "var", "model", "resid", "chi2")
-"""Words in IMAGETYP of planes that are not images of the sky."""
+SCALE_TOLERANCE = 0.01
+"""Pixel scales of bands that differ by a smaller share are taken as equal."""
+
+NOT_FLUX = ("inv", "mask", "weight", "wgt", "wht", "psf", "var", "model", "resid", "chi2", "sigma", "rms", "err")
+"""Words in the names of planes that are not images of the sky."""
 
 
 @dataclass(frozen=True)
 class _Plane:
     band: str
     counts: NDArray[Any]
-    header: fits.Header
+    cards: Cards
+    pixel_scale: float | None
 
 
 def read(path: Path, survey: Survey, frame: WindowFrame) -> TileImages:
     """Read the bands of a cutout that the frame has, as a small tile whose middle is at ``FLAT_CENTRE``.
 
     Bands are HDUs named by EXTNAME, BAND or FILTER, or the planes of a cube named by BANDS (``gri``) or BAND0, BAND1...
-    Zero points come from the header (MAGZERO and such, or BUNIT), else from the survey.
+    Zero points come from the header (see ``flux_units``), else from the survey.
 
     Raises:
-        ScannerError: ``cutout.unknown_bands``, ``cutout.shape_mismatch``, ``cutout.no_pixels``, or as ``open_fits``.
+        ScannerError: ``cutout.unknown_bands``, ``cutout.shape_mismatch``, ``cutout.no_pixels``, ``tile.zero_point``,
+            ``tile.unknown_unit``, or as ``open_fits``.
     """
     with open_fits(path) as hdus, errors_of(path):
-        # Of several planes of a band the first one counts.
-        by_band: dict[str, _Plane] = {}
-        for plane in _planes(hdus, frame.bands):
-            by_band.setdefault(plane.band, plane)
-        planes = [by_band[band] for band in frame.bands if band in by_band]
+        planes: dict[str, _Plane] = {}
+        for plane in _planes(hdus, frame.bands, path):
+            if plane.band in planes:
+                raise ScannerError(
+                    ErrorCode.CUTOUT_UNKNOWN_BANDS,
+                    f"{path} has more than one image in band {plane.band}.",
+                    "Keep one image of each band. IMAGETYP = 'weight' says that an HDU is not an image of the sky.",
+                )
+            planes[plane.band] = plane
         if not planes:
             raise ScannerError(
                 ErrorCode.CUTOUT_UNKNOWN_BANDS,
                 f"{path} does not say which of its images are in {', '.join(frame.bands)}.",
                 "Name each HDU by its band (EXTNAME = 'r'), or the planes of a cube by BANDS = 'gri'.",
             )
-        shapes = {plane.counts.shape for plane in planes}
+        shapes = {plane.counts.shape for plane in planes.values()}
         if len(shapes) > 1:
             raise ScannerError(
                 ErrorCode.CUTOUT_SHAPE_MISMATCH, f"The bands of {path} have different shapes.", "Cut them alike."
             )
+        scale = _common_scale(list(planes.values()), path) or frame.pixel_scale
         flux = np.full((len(frame.bands), *shapes.pop()), np.nan, np.float32)
-        for plane in planes:
-            band = survey.band(plane.band)
-            zero_point = _zero_point(plane.header, default=band.zero_point)
-            calibrate(plane.counts, zero_point, band.zero_is_missing, out=flux[frame.bands.index(band.name)])
-        scale = _pixel_scale([plane.header for plane in planes]) or frame.pixel_scale
+        for plane in planes.values():
+            band, counts = survey.band(plane.band), plane.counts
+            if (asinh := read_asinh(plane.cards, path)) is not None:
+                counts = asinh.expand(counts, band.zero_is_missing)
+            zero_point = choose_zero_point(plane.cards, path, plane.pixel_scale, default=band.zero_point)
+            calibrate(counts, zero_point, band.zero_is_missing, out=flux[frame.bands.index(band.name)])
     # Cutouts are looked at, not placed: an invented WCS serves all bands, since they have one shape.
     images = TileImages.of(path.name, frame.bands, flux, (flat_wcs(flux.shape, scale),) * len(flux), scale)
     if not any(images.valid):
@@ -76,31 +87,37 @@ def read(path: Path, survey: Survey, frame: WindowFrame) -> TileImages:
     return images
 
 
-def _planes(hdus: fits.HDUList, bands: Sequence[str]) -> Iterator[_Plane]:
+def _planes(hdus: fits.HDUList, bands: Sequence[str], path: Path) -> Iterator[_Plane]:
+    """The images of the sky in a file, each with its band."""
     for hdu in hdus:
         if not hdu.is_image or hdu.data is None:
             continue
-        kind = str(hdu.header.get("IMAGETYP", "")).lower()
         # Without this, an HDU of weights with the band's name would be taken for its image.
+        kind = " ".join(str(hdu.header.get(card, "")) for card in ("IMAGETYP", "EXTTYPE", "EXTNAME")).lower()
         if any(word in kind for word in NOT_FLUX):
             continue
-        if hdu.data.ndim == 2:
-            if band := _band(hdu.header, bands):
-                yield _Plane(band, hdu.data, hdu.header)
-        elif hdu.data.ndim == 3:
-            names = _cube_bands(hdu.header, len(hdu.data))
-            # Planes beyond the names are left out; ``read`` chooses those of the frame's bands.
-            yield from (_Plane(name, plane, hdu.header) for name, plane in zip(names, hdu.data, strict=False))
+        images, names = hdu.data, []
+        if images.ndim == 2:
+            images, names = images[None], [_band(hdu.header, bands)]
+        elif images.ndim == 3:
+            names = _cube_bands(hdu.header, len(images))
+        if not set(names) & set(bands):
+            continue
+        cards, scale = read_cards(hdu, hdus, path), _pixel_scale(hdu.header, path)
+        # Planes beyond the names are left out.
+        yield from (
+            _Plane(name, image, cards, scale) for name, image in zip(names, images, strict=False) if name in bands
+        )
 
 
-def _band(header: fits.Header, bands: Sequence[str]) -> str | None:
-    """Band of an image HDU from its cards (``r``, ``HSC_r``, ``r.MP9602``), or the frame's band if it has only one."""
+def _band(header: fits.Header, bands: Sequence[str]) -> str:
+    """Band of an image HDU from its cards (``r``, ``HSC_r``, ``r.MP9602``), or the frame's only band; "" if unknown."""
     for card in ("BAND", "FILTER", "EXTNAME"):
         name = str(header.get(card, "")).strip().lower()
         for band in bands:
             if band.lower() in (name, name.split(".")[0].split("_")[-1]):
                 return band
-    return bands[0] if len(bands) == 1 else None
+    return bands[0] if len(bands) == 1 else ""
 
 
 def _cube_bands(header: fits.Header, count: int) -> list[str]:
@@ -112,23 +129,34 @@ def _cube_bands(header: fits.Header, count: int) -> list[str]:
     return [str(header.get(f"BAND{first + index}", "")).strip() for index in range(count)]
 
 
-def _zero_point(header: fits.Header, default: float) -> float:
-    for card in ZERO_POINT_CARDS:
-        # A card may hold a text in place of a number.
-        value = header.get(card)
-        if isinstance(value, int | float) and np.isfinite(value):
-            return float(value)
-    return UNITS.get(str(header.get("BUNIT", "")).strip().lower(), default)
+def _common_scale(planes: Sequence[_Plane], path: Path) -> float | None:
+    """Pixel scale in arcsec of all planes that have one; None where none has.
+
+    Raises:
+        ScannerError: ``cutout.shape_mismatch``.
+    """
+    scales = [plane.pixel_scale for plane in planes if plane.pixel_scale is not None]
+    for scale in scales:
+        if abs(scale / scales[0] - 1) > SCALE_TOLERANCE:
+            raise ScannerError(
+                ErrorCode.CUTOUT_SHAPE_MISMATCH,
+                f'The bands of {path} have pixels of {scales[0]:.4f}" and of {scale:.4f}".',
+                "Resample them to one pixel scale.",
+            )
+    return scales[0] if scales else None
 
 
-def _pixel_scale(headers: Sequence[fits.Header]) -> float | None:
-    """Pixel scale in arcsec from a WCS or a card; None where the headers have neither."""
-    for header in headers:
-        # Without these cards a WCS has pixels of one degree by default.
-        wcs = WCS(header, naxis=2)
-        if wcs.has_celestial and any(card in header for card in ("CDELT1", "CD1_1")):
-            return float(np.sqrt(proj_plane_pixel_area(wcs))) * 3600
-        for card in PIXEL_SCALE_CARDS:
-            if isinstance(header.get(card), int | float) and header[card] > 0:
-                return float(header[card])
+def _pixel_scale(header: fits.Header, path: Path) -> float | None:
+    """Pixel scale in arcsec from a WCS or a card; None where the header has neither.
+
+    Raises:
+        ScannerError: ``tile.unknown_unit``.
+    """
+    wcs = WCS(header, naxis=2)
+    # Without these cards a WCS has pixels of one degree by default.
+    if wcs.has_celestial and any(card in header for card in ("CDELT1", "CDELT2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")):
+        return float(np.sqrt(proj_plane_pixel_area(wcs))) * 3600
+    for card in PIXEL_SCALE_CARDS:
+        if card in header:
+            return read_number(path, card, header[card], *PIXEL_SCALES)
     return None

@@ -11,6 +11,7 @@ epoch; its cutouts are stored once.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_toml, read_record
 from scanner.images.calibration import calibrate
+from scanner.images.flux_units import choose_zero_point, read_cards
 from scanner.images.tile_images import TileImages
 from scanner.images.wcs import flat_wcs
 from scanner.survey.bands import BANDS
@@ -47,7 +49,7 @@ class Frame:
     files: Mapping[str, Path]
     hdu: int | str
     plane: int | None  # of a cube
-    zero_point: float | str
+    zero_point: float  # where the headers do not say
     pixel_scale: float  # arcsec
     seeing: float  # arcsec
     sky: bool  # whether its WCS is real
@@ -63,10 +65,10 @@ class _Field:
     path: str
     bands: tuple[str, ...]
     hdu: int | str
-    zero_point: float | str
     pixel_scale: float
     seeing: float
     about: str
+    zero_point: float = math.nan
     labels: str = ""
     cube: bool = False
     sky: bool = True
@@ -172,7 +174,8 @@ def _image(frame: Frame, band: str, path: Path) -> tuple[NDArray[np.float32], WC
         # [H, W], or one image of a cube [N, H, W].
         counts = counts if frame.plane is None else counts[frame.plane]
         counts = counts[:, first : end or None]
-        zero_point = header[frame.zero_point] if isinstance(frame.zero_point, str) else frame.zero_point
+        cards = read_cards(hdus[hdu], hdus, path)
+        zero_point = choose_zero_point(cards, path, frame.pixel_scale, default=frame.zero_point)
         wcs = _wcs(header) if frame.sky else flat_wcs(counts.shape, frame.pixel_scale)
     if frame.sky:
         wcs.wcs.crpix[0] -= first  # the columns before were cut off

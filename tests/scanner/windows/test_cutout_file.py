@@ -19,6 +19,7 @@ from tests.support.images import bands_with_data
 
 UNIONS = survey.load("unions")
 MODEL = WindowFrame(*tiny_encoder.contract().frame)
+TAN = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
 TO_NJY = {"r": 10 ** (0.4 * 1.4), "g": 10 ** (0.4 * 4.4)}
 
 
@@ -50,13 +51,90 @@ def test_hdus_named_by_band_have_the_zero_points_of_the_survey(tmp_path: Path) -
         ({"BUNIT": "uJy"}, 1e3),
         ({"BUNIT": "nanomaggy"}, 10 ** (0.4 * 8.9)),
         ({"BUNIT": "counts"}, TO_NJY["r"]),
-        ({"MAGZERO": "unknown"}, TO_NJY["r"]),
+        ({"BUNIT": "MJy"}, 1e15),
+        ({"BUNIT": "10.0*nanoJansky"}, 10),
+        ({"FLUXMAG0": 1e10}, 10 ** (0.4 * 6.4)),
+        ({"BUNIT": "MJy/sr", "PIXSCALE": 0.25}, 1e15 * (0.25 / 206264.80625) ** 2),
+        ({"BUNIT": "Jy/arcsec2", "CD2_1": 0.5 / 3600, "CD1_2": 0.5 / 3600, **TAN}, 1e9 * 0.5**2),
     ],
 )
 def test_the_header_knows_its_units_better(tmp_path: Path, cards: dict[str, Any], factor: float) -> None:
     hdu = fits.ImageHDU(image(), fits.Header(cards), name="r")
     read = cutout_file.read(write(tmp_path / "c.fits", hdu), UNIONS, MODEL)
     np.testing.assert_allclose(read.flux[2], image() * factor, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cards", "code"),
+    [
+        ({"MAGZERO": "unknown"}, "tile.unknown_unit"),
+        ({"BUNIT": "mag"}, "tile.unknown_unit"),
+        ({"BUNIT": "MJy/sr"}, "tile.unknown_unit"),  # of which the pixels have no known size
+        ({"BUNIT": "electron/s"}, "tile.unknown_unit"),
+        ({"BSOFTEN": 2.0}, "tile.unknown_unit"),
+        ({"PIXSCALE": 5e-5}, "tile.unknown_unit"),  # degrees
+        ({"PIXSCALE": "wide"}, "tile.unknown_unit"),
+        ({"BUNIT": "nJy", "MAGZERO": 25.0}, "tile.zero_point"),
+    ],
+)
+def test_a_header_that_cannot_be_converted_is_refused(tmp_path: Path, cards: dict[str, Any], code: str) -> None:
+    error = refusal(write(tmp_path / "c.fits", fits.ImageHDU(image(), fits.Header(cards), name="r")))
+    assert error.code == code
+    assert all(card in error.message for card in cards)
+
+
+def test_the_primary_header_speaks_for_its_extensions(tmp_path: Path) -> None:
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(image(), name="r"), fits.ImageHDU(image(), name="g")]
+    hdus[0].header["MAGZERO"] = 25.0
+    hdus[2].header["MAGZERO"] = 31.4
+    fits.HDUList(hdus).writeto(tmp_path / "c.fits")
+    read = cutout_file.read(tmp_path / "c.fits", UNIONS, MODEL)
+    np.testing.assert_allclose(read.flux[2], image() * 10 ** (0.4 * 6.4), rtol=1e-6)
+    np.testing.assert_allclose(read.flux[1], image(), rtol=1e-6)
+
+
+def test_asinh_pixels_are_expanded(tmp_path: Path) -> None:
+    softening, offset = 1.7, 0.2
+    stored = 2.5 * np.log10(np.e) * np.arcsinh((image() - offset) / (2 * softening))
+    hdu = fits.ImageHDU(stored, fits.Header({"BSOFTEN": softening, "BOFFSET": offset}), name="i")
+    read = cutout_file.read(write(tmp_path / "c.fits", hdu), UNIONS, MODEL)
+    np.testing.assert_allclose(read.flux[3], image() * TO_NJY["r"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["int16", "uint16", "int32", "uint8", "float64"])
+def test_integers_are_counts_and_their_blank_is_no_data(tmp_path: Path, kind: str) -> None:
+    data = np.round(image() * 10).astype(kind)
+    hdu = fits.ImageHDU(data, name="i")
+    if kind in ("int16", "int32", "uint8"):
+        hdu.header["BLANK"] = int(data[3, 4])
+    read = cutout_file.read(write(tmp_path / "c.fits", hdu), UNIONS, MODEL)
+    right = data.astype(float) * TO_NJY["r"]
+    if "BLANK" in hdu.header:
+        right[data == data[3, 4]] = np.nan
+    np.testing.assert_allclose(read.flux[3], right, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cards", [{"EXTNAME": "WGT"}, {"IMAGETYP": "invvar"}, {"EXTTYPE": "VARIANCE"}])
+def test_a_plane_of_weights_is_no_image_wherever_it_stands(tmp_path: Path, cards: dict[str, str]) -> None:
+    weights = fits.ImageHDU(image(seed=2), fits.Header({**cards, "BAND": "r"}))
+    path = write(tmp_path / "c.fits", weights, fits.ImageHDU(image(), fits.Header({"BAND": "r"})))
+    np.testing.assert_allclose(cutout_file.read(path, UNIONS, MODEL).flux[2], image() * TO_NJY["r"], rtol=1e-6)
+
+
+def test_two_images_of_a_band_are_refused(tmp_path: Path) -> None:
+    twice = write(tmp_path / "a.fits", fits.ImageHDU(image(), name="r"), fits.ImageHDU(image(seed=2), name="r"))
+    cube = write(tmp_path / "b.fits", fits.ImageHDU(np.stack([image()] * 3), fits.Header({"BANDS": "grr"})))
+    for path in (twice, cube):
+        error = refusal(path)
+        assert error.code == "cutout.unknown_bands"
+        assert "more than one image in band r" in error.message
+
+
+def test_bands_of_different_pixels_are_refused(tmp_path: Path) -> None:
+    r, g = (
+        fits.ImageHDU(image(), fits.Header({"PIXSCALE": scale}), name=band) for band, scale in (("r", 0.2), ("g", 0.3))
+    )
+    assert refusal(write(tmp_path / "c.fits", r, g)).code == "cutout.shape_mismatch"
 
 
 @pytest.mark.parametrize("cards", [{"BANDS": "gri"}, {"BANDS": "g,r,i"}, {"BAND0": "g", "BAND1": "r", "BAND2": "i"}])
@@ -77,7 +155,13 @@ def test_gaps_are_gaps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "cards",
-    [{"PIXSCALE": 0.25}, {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.25 / 3600, "CDELT2": 0.25 / 3600}],
+    [
+        {"PIXSCALE": 0.25},
+        {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.25 / 3600, "CDELT2": 0.25 / 3600},
+        {"CDELT1": -0.25, "CDELT2": 0.25, "CUNIT1": "arcsec", "CUNIT2": "arcsec", **TAN},
+        {"CD1_2": 0.25 / 3600, "CD2_1": 0.25 / 3600, **TAN},
+        {"PIXSCALE": "0.25"},
+    ],
 )
 def test_the_pixel_scale_is_read(tmp_path: Path, cards: dict[str, Any]) -> None:
     hdu = fits.ImageHDU(image(), fits.Header(cards), name="r")

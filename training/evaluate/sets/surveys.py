@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.calibration import calibrate
+from scanner.images.flux_units import choose_zero_point, read_cards
 from scanner.images.tile_images import TileImages
 from scanner.images.wcs import flat_wcs
 from scanner.sources.sources import Sources
@@ -24,8 +25,8 @@ from training.evaluate.sets.lenses import magnitudes
 
 FOLDER = Path("fields") / "sn2006bh_griz_des_ps1_sdss"
 OTHERS = "des_stamps"
-SURVEYS = {"DES": (0.263, 30.0), "PS1": (0.25, 25.0), "SDSS": (0.396, 22.5)}
-"""Pixel scale in arcsec and AB zero point; of PS1, for an exposure of one second."""
+SURVEYS = {"DES": 0.263, "PS1": 0.25, "SDSS": 0.396}
+"""Pixel scale in arcsec. Headers give the zero points."""
 SEARCHED = 15  # px about the middle, where the nucleus of the galaxy is searched
 
 Flux = NDArray[np.float32]
@@ -69,7 +70,7 @@ def _window(images: TileImages, frame: WindowFrame) -> Flux:
 
 
 def _survey(folder: Path, survey: str) -> TileImages:
-    scale, zero_point = SURVEYS[survey]
+    scale = SURVEYS[survey]
     planes = {}
     for band in "griz":
         path = folder / f"{survey}_{band}.fits.gz"
@@ -77,9 +78,8 @@ def _survey(folder: Path, survey: str) -> TileImages:
             hint = "Give --data the folder of development data, or --tasks without surveys."
             raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"There is no file {path}.", hint)
         with fits.open(path) as hdus:
-            seconds = hdus[0].header["EXPTIME"] if survey == "PS1" else 1.0
-            counts = np.asarray(hdus[0].data, np.float32)
-            planes[band] = calibrate(counts, zero_point + 2.5 * np.log10(seconds), zero_is_missing=False)
+            zero_point = choose_zero_point(read_cards(hdus[0], hdus, path), path, scale, default=np.nan)
+            planes[band] = calibrate(np.asarray(hdus[0].data, np.float32), zero_point, zero_is_missing=False)
     shape = planes["r"].shape
     flux = np.full((len(BANDS), *shape), np.nan, np.float32)
     for band, plane in planes.items():
