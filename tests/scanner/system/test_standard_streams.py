@@ -63,7 +63,7 @@ def test_a_stream_that_an_application_put_in_place_is_left_alone(capsys: pytest.
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("words", ["lenses -f csv", "lenses --as-tile-list", "--help", "lenses --help", "--version"])
+@pytest.mark.parametrize("words", ["lenses -f csv", "lenses --as-tile-list --min-dec 70", "lenses --help", "--version"])
 def test_a_reader_that_has_gone_is_no_error(words: str) -> None:
     reading, writing = os.pipe()
     process = subprocess.Popen(
@@ -89,7 +89,7 @@ def test_the_other_programs_say_too_that_their_output_is_lost(name: str, streams
 @pytest.mark.parametrize(
     ("streams", "code"), [(">/dev/full", "output.full"), (">&-", "output.closed"), (">&- <&-", "output.closed")]
 )
-@pytest.mark.parametrize("words", ["lenses -f csv", "lenses -f fits", "lenses --as-tile-list", "--help"])
+@pytest.mark.parametrize("words", ["lenses -f csv --min-dec 70", "lenses -f fits --min-dec 70", "--help"])
 def test_data_that_are_lost_are_an_error_with_a_code(words: str, streams: str, code: str) -> None:
     done = shell(COMMANDS["scanner"], words, streams)
     assert done.returncode == 1
