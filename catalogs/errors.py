@@ -231,6 +231,7 @@ class ErrorCode(StrEnum):
     TILE_PIXEL_SCALE = "tile.pixel_scale", "The pixel scale is not the model's; --resample adapts the cutouts."
     TILE_READER_DIED = "tile.reader_died", "The process that read the tile was killed, usually for lack of memory."
     TILE_READER_HUNG = "tile.reader_hung", "The process that read the tile exceeded --time-limit."
+    TILE_SAME_NUMBER = "tile.same_number", "The ids of the tile's objects would be those of another tile's."
     TILE_SHAPE_MISMATCH = "tile.shape_mismatch", "The bands of the tile differ in shape."
     TILE_TOO_CROWDED = "tile.too_crowded", "Source detection exceeded its limits on this tile."
     TILE_TOO_LARGE = "tile.too_large", "The image is larger than the scanner reads."

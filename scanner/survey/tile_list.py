@@ -15,7 +15,7 @@ from catalogs.sky import unions_grid
 from scanner.survey import templates, urls
 from scanner.survey.layout import Layout
 from scanner.survey.survey import Survey
-from scanner.survey.tile import Tile
+from scanner.survey.tile import Tile, refuse_shared_numbers
 from scanner.survey.urls import Remote
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def parse(lines: Lines, survey: Survey, root: str | Path = ".") -> list[Tile]:
     if repeated:
         more = ", ..." if len(repeated) > 5 else ""
         log.warning("%d repeated tile(s) taken once: %s%s", len(repeated), ", ".join(repeated[:5]), more)
-    return list(by_name.values())
+    return refuse_shared_numbers(by_name.values())
 
 
 def find(survey: Survey, name: str, root: str | Path = ".") -> Tile:
