@@ -141,6 +141,7 @@ class ErrorCode(StrEnum):
     NAME_UNRESOLVED = "name.unresolved", "The name is not a position and no known lens."
     OUTLIERS_BAD_METHOD = "outliers.bad_method", "No outlier method has that name."
     OUTLIERS_FEW_OBJECTS = "outliers.few_objects", "The catalogue has too few objects for this method."
+    OUTPUT_CLOSED = "output.closed", "Standard output is closed, or cannot be written."
     OUTPUT_FULL = "output.full", "The disk is full."
     OUTPUT_NO_LOCKS = (
         "output.no_locks",
@@ -238,6 +239,7 @@ class ErrorCode(StrEnum):
     TILE_PIXEL_SCALE = "tile.pixel_scale", "The pixel scale is not the model's; --resample adapts the cutouts."
     TILE_READER_DIED = "tile.reader_died", "The process that read the tile was killed, usually for lack of memory."
     TILE_READER_HUNG = "tile.reader_hung", "The process that read the tile exceeded --time-limit."
+    TILE_SAME_NUMBER = "tile.same_number", "The ids of the tile's objects would be those of another tile's."
     TILE_SHAPE_MISMATCH = "tile.shape_mismatch", "The bands of the tile differ in shape."
     TILE_TOO_CROWDED = "tile.too_crowded", "Source detection exceeded its limits on this tile."
     TILE_TOO_LARGE = "tile.too_large", "The image is larger than the scanner reads."

@@ -2,6 +2,8 @@
 
 ``table`` is for people, with units; ``csv`` and ``json`` are plain; ``ecsv``, ``votable`` and ``fits`` have units, the
 last two UCDs as well; ``ds9`` is a region file. Embeddings are written where arrays fit: ecsv, json, votable, fits.
+Text may hold what a format cannot: a control character in all but JSON, a letter beyond ASCII in FITS. It is written as
+an escape of Python: ``\\n``, ``\\xe9``.
 The commands import ``FORMATS`` for their help, so numpy and pyarrow are imported only when a table is rendered.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,9 @@ _FOR_PEOPLE = (
 )  # fmt: skip
 _LONGEST_CARD = 68
 """Letters of a text in a FITS header."""
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+"""Characters that end a line, that XML or UTF-8 do not have, or that change a terminal."""
+_BEYOND_ASCII = re.compile("[^ -~]")
 _DIGITS = {"ra": ".6f", "dec": ".6f", "similarity": ".4f", "separation": ".2f", "snr": ".1f", "valid_fraction": ".2f"}
 
 
@@ -44,7 +50,24 @@ def render(table: Table, fmt: str) -> str | bytes:
     part = table[names]
     # Some formats would write ``meta`` into the file.
     part.meta = {}
+    if fmt != "json":
+        _escape(part, _BEYOND_ASCII if fmt == "fits" else _CONTROL)
     return _WRITERS[fmt](part)
+
+
+def _escape(table: Table, unwritable: re.Pattern[str]) -> None:
+    """Write the characters ``unwritable`` of the table's text as escapes."""
+    import numpy as np
+
+    for column in list(table.itercols()):
+        if column.dtype.kind == "U" and any(map(unwritable.search, column)):
+            texts = np.array([_escaped(text, unwritable) for text in column])
+            # A copy keeps the description and the UCD.
+            table.replace_column(column.name, column.copy(data=texts))
+
+
+def _escaped(text: str, unwritable: re.Pattern[str]) -> str:
+    return unwritable.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _human(table: Table) -> str:
@@ -60,7 +83,7 @@ def _csv(table: Table) -> str:
         # The shortest decimals of a float32: those of its float64 would trail noise.
         if table[name].dtype == "float32":
             table[name] = [str(value) for value in table[name]]
-    return _write_ascii(table, "ascii.csv")
+    return _write_ascii(table, "ascii.csv", strip_whitespace=False)
 
 
 def _ecsv(table: Table) -> str:
@@ -100,7 +123,8 @@ def _fits(table: Table) -> bytes:
     # The keywords by which TOPCAT and STILTS read and write descriptions and UCDs.
     for number, name in enumerate(table.colnames, 1):
         texts = {"TCOMM": table[name].description, "TUCD": table[name].meta.get("ucd")}
-        rows.header.update({f"{key}{number}": text[:_LONGEST_CARD] for key, text in texts.items() if text})
+        cards = {key: _escaped(text, _BEYOND_ASCII)[:_LONGEST_CARD] for key, text in texts.items() if text}
+        rows.header.update({f"{key}{number}": text for key, text in cards.items()})
     fits.HDUList([fits.PrimaryHDU(), rows]).writeto(buffer)
     return buffer.getvalue()
 
@@ -116,12 +140,14 @@ def _ds9(table: Table) -> str:
 def _label(row: Any, names: Sequence[str]) -> str:
     if "rank" in names and "similarity" in names:
         return f"{row['rank']}: {row['similarity']:.3f}"
-    return str(next((row[name] for name in ("object_id", "name") if name in names), ""))
+    label = str(next((row[name] for name in ("object_id", "name") if name in names), ""))
+    # Braces are the quotes of the label.
+    return label.replace("{", "(").replace("}", ")")
 
 
-def _write_ascii(table: Table, astropy_format: str) -> str:
+def _write_ascii(table: Table, astropy_format: str, **options: bool) -> str:
     buffer = io.StringIO()
-    table.write(buffer, format=astropy_format)
+    table.write(buffer, format=astropy_format, **options)
     return buffer.getvalue()
 
 

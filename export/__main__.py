@@ -10,6 +10,7 @@ import click
 from catalogs.errors import ScannerError
 from export import LICENCE
 from export.embedding_options import DEFAULT, EmbeddingOptions
+from scanner.system.standard_streams import guarded_streams
 from training.config import POOLINGS
 
 
@@ -106,11 +107,12 @@ def export_command(
 
 def main() -> None:
     """Run the command; a ``ScannerError`` becomes its report on stderr and exit code 1."""
-    try:
-        export_command(prog_name="python -m export")
-    except ScannerError as error:
-        click.echo(error.report(), err=True)
-        sys.exit(1)
+    with guarded_streams():
+        try:
+            export_command(prog_name="python -m export")
+        except ScannerError as error:
+            click.echo(error.report(), err=True)
+            sys.exit(1)
 
 
 if __name__ == "__main__":

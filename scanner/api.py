@@ -18,6 +18,7 @@ from scanner.scan.report import ScanReport
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey
 from scanner.survey.survey import load as load_survey
+from scanner.survey.tile import refuse_shared_numbers
 
 if TYPE_CHECKING:
     from scanner.scan.best_rows import Keep
@@ -128,6 +129,7 @@ def scan_tiles(
         )
         provenance = run.make_run(plan, file, options, model=Path(model).name if Path(model).is_file() else str(model))
         store = catalogues.create(catalogue, provenance)
+        listed = refuse_shared_numbers(listed, store.tiles())
         shown = stack.enter_context(visible(len(listed)) if progress else Quiet())
         if encoder is not None:
             return run.scan_tiles(listed, plan, encoder, store, provenance, options, shown)

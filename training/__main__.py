@@ -8,6 +8,7 @@ import sys
 import click
 
 from catalogs.errors import ScannerError
+from scanner.system.standard_streams import guarded_streams
 
 COMMANDS = {
     "simulate": ("training.cli.simulate", "simulate", "Render survey-like tiles with lenses in them."),
@@ -52,11 +53,12 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a ``ScannerError`` becomes its report on stderr and exit code 1."""
-    try:
-        cli(prog_name="python -m training")
-    except ScannerError as error:
-        click.echo(error.report(), err=True)
-        sys.exit(1)
+    with guarded_streams():
+        try:
+            cli(prog_name="python -m training")
+        except ScannerError as error:
+            click.echo(error.report(), err=True)
+            sys.exit(1)
 
 
 if __name__ == "__main__":

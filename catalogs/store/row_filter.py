@@ -3,58 +3,68 @@
 The text is parsed by Python's ``ast`` and only the forms below are translated; nothing is ever evaluated.
 
     comparisons      mag_g - mag_r > 0.8,  18 < mag_r <= 21,  tile == "217.292",  flags & 4 == 0
-    and, or, not     is_primary and not (snr < 10 or isnan(mag_u))
+    and, or, not     is_primary and not (snr < 10 or isnan(mag_u)),  (snr > 10) & ~is_primary
     in               tile in ("217.292", "218.292"),  "u" in bands_present
     functions        isnan(x), abs(x)
+
+Python, SQL and numpy bind ``&``, ``|`` and chains of comparisons differently. What would mean different things to their
+readers is refused, with a hint to write ``and`` or parentheses.
 """
 
 from __future__ import annotations
 
 import ast
-import functools
-import operator
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.store.schema import EMBEDDING, IS_PRIMARY
+from catalogs.store import filter_values
+from catalogs.store.filter_values import Value
+from catalogs.store.schema import EMBEDDING
 
 _MAX_LENGTH = 4000
-_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-}
-_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.BitAnd: pc.bit_wise_and,
-    ast.BitOr: pc.bit_wise_or,
-}
-_FUNCTIONS: dict[str, Callable[[Any], Any]] = {"isnan": pc.is_nan, "abs": pc.abs}
+_COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
+_ARITHMETIC = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+_BITS = {ast.BitAnd: "&", ast.BitOr: "|"}
+_FUNCTIONS = {"isnan": filter_values.is_nan, "abs": filter_values.absolute}
+# Chains that every reader takes for a range.
+_RANGES = ({"<", "<="}, {">", ">="})
+_NOT_NUMBERS = ("nan", "inf", "none", "null")
 
 
 @dataclass(frozen=True)
 class RowFilter:
     """A checked row filter: its text, the Arrow expression, and the columns it reads.
 
-    ``prunable`` is the part that may be compared with row-group statistics (None: no part). Statistics leave out NaN: a
-    group of magnitudes below 30 would be skipped for ``not mag < 30`` or ``isnan(mag)`` although its NaN pass.
+    ``prunable`` passes every row that the filter passes, and may be compared with row-group statistics (None: no part).
     """
 
     text: str
     expression: pc.Expression
     columns: tuple[str, ...]
     prunable: pc.Expression | None
+
+    def __and__(self, other: RowFilter) -> RowFilter:
+        parts = [one.prunable for one in (self, other) if one.prunable is not None]
+        return RowFilter(
+            f"({self.text}) and ({other.text})",
+            self.expression & other.expression,
+            tuple(dict.fromkeys(self.columns + other.columns)),
+            parts[0] & parts[1] if len(parts) == 2 else next(iter(parts), None),
+        )
+
+    def apply(self, table: pa.Table) -> pa.Table:
+        """Select the rows that pass.
+
+        Raises:
+            ScannerError: ``where.type``.
+        """
+        try:
+            return table.filter(self.expression)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise _type_error(self.text, error) from error
 
 
 def parse(text: str, schema: pa.Schema) -> RowFilter:
@@ -63,22 +73,35 @@ def parse(text: str, schema: pa.Schema) -> RowFilter:
     Raises:
         ScannerError: ``where.syntax``, ``where.column`` (lists the columns), ``where.type``.
     """
+    # Positions in the text are those of one line. It is cut first, so that the parser never sees an unbounded one.
+    line = text[: _MAX_LENGTH + 1].translate({ord("\n"): " ", ord("\r"): " "}).strip()
     try:
-        # The text is cut first, so that the parser never sees an unbounded one.
-        tree = ast.parse(text.strip()[: _MAX_LENGTH + 1], mode="eval").body
+        tree = ast.parse(line, mode="eval").body
         if len(text) > _MAX_LENGTH:
             raise SyntaxError(f"longer than {_MAX_LENGTH} characters")
         columns = _columns(tree, schema)
-        expression = _expression(tree)
-        prunable = _prunable(tree)
+        value = _Translator(line, schema).condition(tree)
+        if not columns:
+            raise ValueError("it names no column")
+    except TypeError as error:
+        raise _type_error(text, error) from error
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         # Python's parser raises the last two for text that is nested too deeply.
         raise ScannerError(
             ErrorCode.WHERE_SYNTAX,
             f"The filter {text!r} cannot be read: {error.msg if isinstance(error, SyntaxError) else error}.",
-            'Write it like: mag_r < 21 and is_primary and not isnan(mag_u) and tile in ("217.292", "218.292")',
+            "Write it like: mag_r < 21 and is_primary and (flags & 4) == 0 and not isnan(mag_u)",
         ) from error
-    return RowFilter(text, _check_expression(text, expression, schema), columns, prunable)
+    row_filter = RowFilter(text, value.expression, columns, value.prunable)
+    # A filter over no rows makes Arrow check the types before a tile is read.
+    row_filter.apply(schema.empty_table())
+    return row_filter
+
+
+def _type_error(text: str, error: Exception) -> ScannerError:
+    reason = str(error).splitlines()[0]
+    hint = "Compare numbers with numbers and text with text; the filter must be true or false for each row."
+    return ScannerError(ErrorCode.WHERE_TYPE, f"The filter {text!r} cannot be evaluated: {reason}.", hint)
 
 
 def _columns(tree: ast.expr, schema: pa.Schema) -> tuple[str, ...]:
@@ -87,81 +110,103 @@ def _columns(tree: ast.expr, schema: pa.Schema) -> tuple[str, ...]:
     names = {node.id: None for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in functions}
     usable = [name for name in schema.names if name != EMBEDDING]
     if unknown := [name for name in names if name not in usable]:
+        missing = "Write isnan(x) for what has no value. " if unknown[0].lower() in _NOT_NUMBERS else ""
         raise ScannerError(
             ErrorCode.WHERE_COLUMN,
             f"A filter cannot use {', '.join(unknown)}: there is no such column to compare.",
-            f"The columns are {', '.join(usable)}.",
+            f"{missing}The columns are {', '.join(usable)}.",
         )
     return tuple(names)
 
 
-def _check_expression(text: str, expression: Any, schema: pa.Schema) -> pc.Expression:
-    try:
-        # A filter over no rows makes Arrow check the types before a tile is read.
-        schema.empty_table().filter(expression)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        hint = "Compare numbers with numbers and text with text; the filter must be true or false for each row."
-        raise ScannerError(ErrorCode.WHERE_TYPE, f"The filter {text!r} cannot be evaluated: {reason}", hint) from error
-    return expression
+class _Translator:
+    """Translates the tree of one filter; its text tells what stands in parentheses, which the tree does not."""
+
+    def __init__(self, line: str, schema: pa.Schema) -> None:
+        # The tree counts bytes.
+        self._line, self._schema = line.encode(), schema
+
+    def condition(self, node: ast.expr) -> Value:
+        return filter_values.join("and", [self._value(node)])
+
+    def _value(self, node: ast.expr) -> Value:
+        match node:
+            case ast.BoolOp(op=op, values=values):
+                word = "and" if isinstance(op, ast.And) else "or"
+                for value in values if word == "and" else ():
+                    self._refuse_bare(value, ast.BitOr)
+                return filter_values.join(word, [self._value(value) for value in values])
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                self._refuse_bare(operand, ast.BitAnd, ast.BitOr)
+                return filter_values.invert(self._value(operand))
+            case ast.UnaryOp(op=ast.Invert(), operand=operand):
+                return filter_values.invert(self._value(operand))
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return filter_values.negate(self._value(operand))
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BITS:
+                for operand in (left, right):
+                    self._refuse_bare(operand, *_ARITHMETIC)
+                return filter_values.combine(_BITS[type(op)], self._value(left), self._value(right))
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+                return filter_values.calculate(_ARITHMETIC[type(op)], self._value(left), self._value(right))
+            case ast.Compare(left=left, ops=ops, comparators=rights):
+                return self._comparisons([left, *rights], ops)
+            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
+                return _FUNCTIONS[name](self._value(argument))
+            case ast.Name(id=name):
+                return filter_values.column(self._schema.field(name))
+            case ast.Constant(value=bool() | int() | float() | str() as value):
+                return filter_values.constant(value)
+        raise ValueError(f"{ast.unparse(node)!r} is not one of the supported forms")
+
+    def _comparisons(self, sides: list[ast.expr], ops: list[ast.cmpop]) -> Value:
+        """Compare neighbours: a chain such as 18 < mag_r <= 21 means all of its pairs."""
+        for side in sides:
+            # In flags & 4 == 0 nothing but the bits can be meant.
+            others = [one for one in sides if one is not side]
+            if not (_is_bit_test(side) and len(others) == 1 and _is_whole(others[0])):
+                self._refuse_bare(side, *_BITS)
+        signs = {_COMPARISONS.get(type(op), "in") for op in ops}
+        if len(ops) > 1 and not any(signs <= allowed for allowed in _RANGES):
+            raise ValueError("a chain of comparisons is a range, such as 18 < x <= 21; join others by 'and'")
+        pairs = zip(sides[:-1], ops, sides[1:], strict=True)
+        return filter_values.join("and", [self._comparison(left, op, right) for left, op, right in pairs])
+
+    def _comparison(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Value:
+        if type(op) in _COMPARISONS:
+            return filter_values.compare(_COMPARISONS[type(op)], self._value(left), self._value(right))
+        if isinstance(op, ast.In | ast.NotIn):
+            inside = self._inside(left, right)
+            return filter_values.invert(inside) if isinstance(op, ast.NotIn) else inside
+        raise ValueError("'is' is not supported; use ==")
+
+    def _inside(self, left: ast.expr, right: ast.expr) -> Value:
+        if isinstance(right, ast.Tuple | ast.List | ast.Set):
+            # ``literal_eval`` accepts constants alone, so nothing of the list is executed.
+            return filter_values.among(self._value(left), list(ast.literal_eval(right)))
+        if isinstance(left, ast.Constant) and isinstance(left.value, str):
+            # ``bands_present`` is one text, such as "ugr", and a band is a part of it.
+            return filter_values.holds_text(self._value(right), left.value)
+        raise ValueError(f"{ast.unparse(right)!r} is not a list of values")
+
+    def _refuse_bare(self, node: ast.expr, *operators: type[ast.operator]) -> None:
+        """Refuse these operators where no parentheses say what they join."""
+        if isinstance(node, ast.BinOp) and isinstance(node.op, operators) and not self._in_parentheses(node):
+            part = ast.unparse(node)
+            raise ValueError(f"{part!r} can be read in two ways: write 'and' or 'or', or put parentheses around it")
+
+    def _in_parentheses(self, node: ast.expr) -> bool:
+        before, after = self._line[: node.col_offset].rstrip(), self._line[node.end_col_offset :].lstrip()
+        return before.endswith(b"(") and after.startswith(b")")
 
 
-def _expression(node: ast.expr) -> Any:
-    match node:
-        case ast.BoolOp(op=op, values=values):
-            combine = operator.and_ if isinstance(op, ast.And) else operator.or_
-            return functools.reduce(combine, [_expression(value) for value in values])
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return ~_expression(operand)
-        # Python parses -5 as the negation of 5.
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-            return pc.scalar(-value)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-            return _ARITHMETIC[type(op)](_expression(left), _expression(right))
-        case ast.Compare(left=left, ops=ops, comparators=rights):
-            # A chain such as 18 < mag_r <= 21 means all of its pairs. The last right side is no left side: ``strict``
-            # is off.
-            pairs = zip([left, *rights], ops, rights, strict=False)
-            return functools.reduce(operator.and_, [_comparison(a, op, b) for a, op, b in pairs])
-        case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
-            return _FUNCTIONS[name](_expression(argument))
-        case ast.Name(id=name):
-            return pc.field(name)
-        case ast.Constant(value=bool() | int() | float() | str() as value):
-            return pc.scalar(value)
-    raise ValueError(f"{ast.unparse(node)!r} is not one of the supported forms")
+def _is_bit_test(node: ast.expr) -> bool:
+    """Whether it is a column and the number of its bits, ``flags & 4``."""
+    if not (isinstance(node, ast.BinOp) and type(node.op) in _BITS):
+        return False
+    names = [side for side in (node.left, node.right) if isinstance(side, ast.Name)]
+    return len(names) == 1 and (_is_whole(node.left) or _is_whole(node.right))
 
 
-def _prunable(tree: ast.expr) -> pc.Expression | None:
-    """Join the conditions of an ``and`` that NaN never passes and that do not depend on which copy counts."""
-    conditions = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
-    passed_by_nan = (ast.Not, ast.NotEq, ast.NotIn, ast.Call)
-    # ``is_primary`` depends on which other tiles there are, so its statistics tell nothing.
-    safe = [
-        condition
-        for condition in conditions
-        if not any(
-            isinstance(node, passed_by_nan) or (isinstance(node, ast.Name) and node.id == IS_PRIMARY)
-            for node in ast.walk(condition)
-        )
-    ]
-    return functools.reduce(operator.and_, [_expression(condition) for condition in safe]) if safe else None
-
-
-def _comparison(left: ast.expr, op: ast.cmpop, right: ast.expr) -> Any:
-    if type(op) in _COMPARE:
-        return _COMPARE[type(op)](_expression(left), _expression(right))
-    if isinstance(op, ast.In | ast.NotIn):
-        inside = _inside(left, right)
-        return ~inside if isinstance(op, ast.NotIn) else inside
-    raise ValueError("'is' is not supported; use ==")
-
-
-def _inside(left: ast.expr, right: ast.expr) -> Any:
-    if isinstance(right, ast.Tuple | ast.List | ast.Set):
-        # ``literal_eval`` accepts constants alone, so nothing of the list is executed.
-        return _expression(left).isin(list(ast.literal_eval(right)))
-    if isinstance(left, ast.Constant) and isinstance(left.value, str):
-        # ``bands_present`` is one text, such as "ugr", and a band is a part of it.
-        return pc.match_substring(_expression(right), left.value)
-    raise ValueError(f"{ast.unparse(right)!r} is not a list of values")
+def _is_whole(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) is int

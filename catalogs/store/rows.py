@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import operator
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import geometry
 from catalogs.store import row_filter, tile_reader
 from catalogs.store.footers import Footer
+from catalogs.store.schema import IS_PRIMARY
 from catalogs.store.tile_reader import Selection
 from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
@@ -27,20 +30,24 @@ log = logging.getLogger(__name__)
 ARCSEC = 1 / 3600
 
 
-def selection(catalogue: TileStore, where: str | None, near: tuple[float, float, float] | None) -> Selection:
-    """Check a filter's text and a region (ra, dec in degrees, radius in arcsec).
+def selection(
+    catalogue: TileStore, where: str | Sequence[str] | None, near: tuple[float, float, float] | None
+) -> Selection:
+    """Check the text of a filter, or of several that a row must all pass, and a region (degrees, radius in arcsec).
 
     Raises:
         ScannerError: ``where.*``, ``sky.out_of_range``.
     """
-    parsed = row_filter.parse(where, catalogue.schema) if where else None
-    return Selection(parsed, region(*near) if near else None)
+    texts = [where] if isinstance(where, str) else where or []
+    # Each is parsed alone: within one text a stray parenthesis would regroup the others.
+    filters = [row_filter.parse(text, catalogue.schema) for text in texts if text]
+    joined = functools.reduce(operator.and_, filters) if filters else None
+    return Selection(joined, region(*near) if near else None)
 
 
 def primary(catalogue: TileStore, where: str | None) -> Selection:
     """Select the primary rows that pass a filter."""
-    # The parentheses keep an ``or`` of the filter together.
-    return selection(catalogue, f"({where}) and is_primary" if where else "is_primary", None)
+    return selection(catalogue, [where or "", IS_PRIMARY], None)
 
 
 def region(ra: float, dec: float, radius: float) -> geometry.Circle:
@@ -93,6 +100,8 @@ def damage_logged() -> Iterator[None]:
     try:
         yield
     except ScannerError as error:
+        if error.code != ErrorCode.TILE_DAMAGED:
+            raise
         log.warning("Skipped: %s %s", error.message, error.hint)
 
 

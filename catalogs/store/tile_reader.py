@@ -166,9 +166,7 @@ class TileFile:
             # Rows are numbered before any is dropped, so that the numbers are those in the file.
             table = table.append_column(ROW, pa.array(here + self._starts[group]))
             if selection.row_filter:
-                # Arithmetic of a filter may fail on the values of a tile, as a division by zero does.
-                with _damage_reported(self.path):
-                    table = table.filter(selection.row_filter.expression)
+                table = selection.row_filter.apply(table)
             if selection.near:
                 inside = selection.near.contains(table.column("ra").to_numpy(), table.column("dec").to_numpy())
                 table = table.filter(pa.array(inside))

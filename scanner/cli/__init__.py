@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +12,7 @@ import click
 from catalogs.errors import ScannerError
 from scanner import __version__
 from scanner.system.signals import raise_on_termination
+from scanner.system.standard_streams import guarded_streams
 
 BAD_SETUP, INTERRUPTED = 1, 130
 # Module and function of each command, imported only when the command is run.
@@ -50,23 +50,23 @@ class Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         # Batch systems end a job by SIGTERM, which then stops a scan as Ctrl-C does.
         raise_on_termination()
+        with guarded_streams():
+            sys.exit(self._exit_code(args, *rest, **options))
+
+    def _exit_code(self, args: Sequence[str] | None, *rest: Any, **options: Any) -> int:
         try:
             # In standalone mode click would handle errors itself and drop the exit code that a command returns.
             outcome = super().main(args, *rest, **{**options, "standalone_mode": False})
         except click.ClickException as error:
             error.show()
-            sys.exit(error.exit_code)
+            return error.exit_code
         except ScannerError as error:
             click.echo(error.report(), err=True)
-            sys.exit(BAD_SETUP)
+            return BAD_SETUP
         except (click.Abort, KeyboardInterrupt):
             click.echo("Interrupted. Finished tiles are kept; run the same command to resume.", err=True)
-            sys.exit(INTERRUPTED)
-        except BrokenPipeError:
-            # The reader of stdout has closed it, as `| head` does.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
-        sys.exit(outcome if isinstance(outcome, int) else 0)
+            return INTERRUPTED
+        return outcome if isinstance(outcome, int) else 0
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
+from scanner.cli.output import DataCommand, show
+
 DEMO = Path(__file__).parents[1] / "demo"
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -41,18 +43,18 @@ def demo(ctx: click.Context, out: Path) -> None:
         ("info", "--catalog", catalog),
     ):
         _run(ctx, arguments)
-    click.echo(f"\nThe lens (first) and what looks most like it: {gallery}")
+    show(f"\nThe lens (first) and what looks most like it: {gallery}")
 
 
 def _brightest_lens() -> dict[str, str]:
     """The first lens of the truth table."""
-    with (DEMO / "truth.csv").open(newline="") as file:
+    with (DEMO / "truth.csv").open(newline="", encoding="utf-8") as file:
         return next(row for row in csv.DictReader(file) if row["label"] == "lens")
 
 
 def _run(ctx: click.Context, arguments: tuple[str, ...]) -> None:
     """Print one command and run it as if it had been typed."""
-    click.secho(f"\n$ scanner {shlex.join(arguments)}", bold=True)
+    show(click.style(f"\n$ scanner {shlex.join(arguments)}", bold=True))
     group = ctx.find_root().command
     assert isinstance(group, click.Group)
     name, rest = arguments[0], list(arguments[1:])

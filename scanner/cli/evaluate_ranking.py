@@ -12,11 +12,12 @@ import click
 from catalogs.ranking import METHODS
 from catalogs.render import FACT_FORMATS
 from scanner.cli.options import catalog_option, encoder_options, format_option, image_options
+from scanner.cli.output import DataCommand, show
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @catalog_option("--catalog", "Catalogue to rank.")
 @click.option("--truth", required=True, type=FILE, help="Table of known lenses, with ra and dec.")
 @click.option("--label", metavar="WORD", help="Value of the column label of the rows of --truth to use, such as lens.")
@@ -117,6 +118,6 @@ def evaluate_ranking(
         "positions_without_object": len(lenses.unmatched),
     }
     report = ranking_report.facts(evaluation, settings, sizes, about)
-    click.echo(json.dumps(report, indent=2) if fmt == "json" else ranking_report.table(report))
+    show(json.dumps(report, indent=2) if fmt == "json" else ranking_report.table(report))
     if out is not None:
         ranking_report.write(report, out)

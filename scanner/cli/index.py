@@ -15,6 +15,7 @@ import click
 from catalogs.index import ENGINES
 from catalogs.render import REPORT_FORMATS
 from scanner.cli.options import ShareType, catalog_option, format_option
+from scanner.cli.output import DataCommand, show
 
 if TYPE_CHECKING:
     from catalogs.index.build import IndexReport
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from scanner.scan.share import Share
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @catalog_option("--catalog", "Catalogue to index.")
 @click.option("--engine", type=click.Choice(ENGINES), help=f"Engine that finds candidates.  [default: {ENGINES[0]}]")
 @click.option(
@@ -98,11 +99,11 @@ def index(
     seconds = time.perf_counter() - began
     verified = index_recall.verify(catalogue) if verify else None
     if fmt == "json":
-        click.echo(json.dumps({**asdict(report), "verified": asdict(verified) if verified else None}))
+        show(json.dumps({**asdict(report), "verified": asdict(verified) if verified else None}))
     else:
-        click.echo(_report_text(report, seconds))
+        show(_report_text(report, seconds))
         if verified:
-            click.echo(_recall_text(verified))
+            show(_recall_text(verified))
 
 
 def _report_text(report: IndexReport, seconds: float) -> str:

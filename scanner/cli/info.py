@@ -9,9 +9,10 @@ import click
 
 from catalogs.render import FACT_FORMATS
 from scanner.cli.options import catalog_option, format_option
+from scanner.cli.output import DataCommand, show
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @catalog_option("--catalog", "Catalogue to describe.")
 @click.option("--model", metavar="NAME|FILE", help="Model to describe instead.")
 @format_option(FACT_FORMATS)
@@ -27,11 +28,10 @@ def info(catalog: Path, model: str | None, fmt: str) -> None:
 
     facts = describe.model(model) if model else describe.catalogue(catalog)
     if fmt == "json":
-        click.echo(json.dumps(facts, indent=2))
+        show(json.dumps(facts, indent=2))
     else:
         width = max(map(len, facts))
-        for name, value in facts.items():
-            click.echo(f"{name:<{width}}  {_text(value)}")
+        show("\n".join(f"{name:<{width}}  {_text(value)}" for name, value in facts.items()))
 
 
 def _text(value: object) -> str:

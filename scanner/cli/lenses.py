@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from catalogs.lenses import GRADES, KINDS
-from scanner.cli.options import emit, output_options
+from scanner.cli.options import output_options
+from scanner.cli.output import DataCommand, emit, show
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @click.option(
     "--survey", default="unions", show_default=True, metavar="NAME|FILE.toml", help="Survey whose tiles are named."
 )
@@ -79,4 +80,4 @@ def _write(text: str, output: Path | None) -> None:
     if output is not None:
         write_text(output, text)
     else:
-        click.echo(text, nl=False)
+        show(text)

@@ -14,6 +14,7 @@ import click
 from catalogs.maps import METHODS
 from catalogs.render import REPORT_FORMATS
 from scanner.cli.options import catalog_option, format_option, image_options
+from scanner.cli.output import DataCommand, show
 
 if TYPE_CHECKING:
     from catalogs.catalogue import Catalogue
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 DRAWN = 100_000
 
 
-@click.command(name="map")
+@click.command(name="map", cls=DataCommand)
 @catalog_option("--catalog", "Catalogue to map.")
 @click.option(
     "--method", type=click.Choice(list(METHODS)), default="umap", show_default=True, help="Method of projection."
@@ -84,9 +85,9 @@ def map_(
     catalogue = catalogs.open(catalog)
     report = build_map(catalogue, MapSettings(method, sample, seed, where), name, refit=refit)
     if fmt == "json":
-        click.echo(json.dumps(asdict(report)))
+        show(json.dumps(asdict(report)))
     else:
-        click.echo(
+        show(
             f"Map {report.name}: fitted to {report.fitted:,} objects; {report.objects:,} objects on it, "
             f"{report.placed:,} tiles placed, {report.kept:,} kept"
         )

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from catalogs.render import FORMATS, render
+from catalogs.render import FORMATS
 from scanner.encoder.session import DEVICES
 
 if TYPE_CHECKING:
-    from astropy.table import Table
-
     from scanner.scan.share import Share
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -148,19 +145,3 @@ def output_options(command: F) -> F:
     """``--format`` and ``--output`` of every command that lists rows."""
     output = click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
     return output(format_option(FORMATS)(command))
-
-
-def emit(table: Table, fmt: str, output: Path | None) -> None:
-    """Write a table in ``fmt`` to ``output`` (complete or not at all), or to stdout."""
-    from catalogs.atomic import replacing
-
-    rendered = render(table, fmt)
-    data = rendered.encode() if isinstance(rendered, str) else rendered
-    if output is not None:
-        with replacing(output) as temporary:
-            temporary.write_bytes(data)
-    elif fmt == "fits" and sys.stdout.isatty():
-        raise click.UsageError("FITS is binary: give a file with --output, or redirect stdout.")
-    else:
-        # FITS is written byte for byte; text ends in a newline.
-        click.echo(data, nl=fmt != "fits" and not data.endswith(b"\n"))

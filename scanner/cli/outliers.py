@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 
 from catalogs.ranking import OUTLIER_METHODS
-from scanner.cli.options import catalog_option, emit, image_options, output_options
+from scanner.cli.options import catalog_option, image_options, output_options
+from scanner.cli.output import DataCommand, emit
 
 DRAWN = 60
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @catalog_option("--catalog", "Catalogue to search.")
 @click.option(
     "--method",

@@ -12,9 +12,10 @@ import click
 
 from catalogs.render import REPORT_FORMATS
 from scanner.cli.options import catalog_option, format_option
+from scanner.cli.output import DataCommand, show
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @catalog_option("--catalog", "Catalogue to publish.")
 @click.option("--name", help="Name of the collection. [default: the survey's]")
@@ -67,9 +68,9 @@ def publish(
     with Bar(unit="file") if sys.stderr.isatty() else Quiet() as bar:
         report = hats.publish(catalogue, out, options, bar.reached)
     if fmt == "json":
-        click.echo(json.dumps({**asdict(report), "path": str(report.path)}))
+        show(json.dumps({**asdict(report), "path": str(report.path)}))
     else:
-        click.echo(
+        show(
             f"{report.path}: {report.rows:,} objects in {report.partitions:,} files, "
             f"{report.margin_rows:,} in margins, {report.bytes / 1e6:,.1f} MB"
         )

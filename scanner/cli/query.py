@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
-from scanner.cli.options import DEC, RA, REGION, catalog_option, emit, encoder_options, image_options, output_options
+from scanner.cli.options import DEC, RA, REGION, catalog_option, encoder_options, image_options, output_options
+from scanner.cli.output import DataCommand, emit
 
 SOME_UNANSWERED = 3
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @catalog_option("--catalog", "Catalogue to search.")
 @click.option("--ra", type=RA, help="Right ascension: degrees, or hours as 14:00:05.2.")
 @click.option("--dec", type=DEC, help="Declination: degrees, or -05:10:00.")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from catalogs.ranking import AUTO, METHODS, NEXT
-from scanner.cli.options import catalog_option, emit, encoder_options, image_options, output_options
+from scanner.cli.options import catalog_option, encoder_options, image_options, output_options
+from scanner.cli.output import DataCommand, emit
 
 if TYPE_CHECKING:
     from catalogs.catalogue import Catalogue
@@ -22,7 +23,7 @@ DRAWN = 60
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @catalog_option("--catalog", "Catalogue to rank.")
 @click.option(
     "--like",

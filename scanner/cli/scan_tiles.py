@@ -12,6 +12,7 @@ import click
 
 from catalogs.render import REPORT_FORMATS
 from scanner.cli.options import catalog_option, device_option, format_option
+from scanner.cli.output import DataCommand, show
 from scanner.cli.scan_options import keep_options, machine_options
 from scanner.encoder.contract import DEFAULT_MODEL, PRECISIONS
 from scanner.scan.options import DETECT, MEMORY, SOURCES, TIME_LIMIT
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SOME_TILES_FAILED = 3
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @click.option("--tiles", required=True, metavar="FILE", help="List of tiles; - is stdin.")
 @click.option("--root", metavar="DIR|URL", default=".", help="Folder or URL of the images. [default: .]")
 @click.option("--survey", default="unions", show_default=True, metavar="NAME|FILE.toml", help="Survey of the images.")
@@ -105,7 +106,7 @@ def scan_tiles(tiles: str, catalog: Path, fmt: str, **options: Any) -> int:
     except OptionsError as error:
         # Options that do not go together are an error of usage, as if click had refused them.
         raise click.UsageError(str(error)) from error
-    click.echo(json.dumps(report.to_dict()) if fmt == "json" else _summary(report, catalog))
+    show(json.dumps(report.to_dict()) if fmt == "json" else _summary(report, catalog))
     return SOME_TILES_FAILED if report.failed else 0
 
 

@@ -5,29 +5,32 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import IO
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
 from scanner.survey import templates, urls
 from scanner.survey.layout import Layout
 from scanner.survey.survey import Survey
-from scanner.survey.tile import Tile
+from scanner.survey.tile import Tile, refuse_shared_numbers
 from scanner.survey.urls import Remote
 
 log = logging.getLogger(__name__)
 
 MAX_LENGTH = 4096
 """Characters of a line."""
+_ENDLESS = 1_000_000
+"""Bytes of a line, and six times that of lines, beyond which a file is no list; it is not read further."""
 
 # A tile's name becomes the name of its file in the catalogue.
 _SAFE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._,+-]{0,63}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """One line of a list: its number from 1, its text with single spaces, and what is wrong with it."""
 
@@ -47,19 +50,36 @@ def read_lines(source: str | Path) -> Lines:
     """
     try:
         if str(source) == "-":
-            return clean(sys.stdin)
-        # The encoding drops a byte-order mark. Only a line feed ends a line; ``clean`` strips carriage returns.
-        with Path(source).open(encoding="utf-8-sig", newline="\n") as file:
-            return clean(file)
+            # The text is UTF-8 whatever the locale, so that the bytes are read.
+            return clean(_decoded(sys.stdin.buffer) if hasattr(sys.stdin, "buffer") else sys.stdin or ())
+        with Path(source).open("rb") as file:
+            return clean(_decoded(file))
     except FileNotFoundError as error:
         raise ScannerError(
             ErrorCode.LIST_MISSING, f"There is no list {str(source)!r}.", "Give a file, or - for standard input."
         ) from error
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         hint = "Give a text file in UTF-8 with one tile a line."
         raise ScannerError(
             ErrorCode.LIST_UNREADABLE, f"The list {str(source)!r} cannot be read: {error}.", hint
         ) from error
+
+
+def _decoded(file: IO[bytes]) -> Iterator[str]:
+    """Lines of a file in UTF-8, without its byte-order mark. Only a line feed ends a line.
+
+    Raises:
+        ValueError: The file is not UTF-8, or no list: a device has lines without an end, or lines and no end.
+    """
+    number = 0
+    while line := file.readline(_ENDLESS):
+        number += 1
+        if len(line) == _ENDLESS or number > 6 * _ENDLESS:
+            raise ValueError(f"it is no list: line {number} is too long or one too many")
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"line {number} is not UTF-8 ({error.reason})") from error
 
 
 def clean(lines: Iterable[str]) -> Lines:
@@ -71,8 +91,10 @@ def clean(lines: Iterable[str]) -> Lines:
         # A # within a word may be part of a path or a URL.
         text = raw.split(" #")[0].split("\t#")[0].strip(" \t\r\n")
         if text:
+            complaint = _complaint(text)
             # Spaces in a path are part of it; the parts of an id may have any number between them.
-            result.append(Line(number, text if "/" in text else " ".join(text.split()), _complaint(text)))
+            text = text[:MAX_LENGTH] if complaint or "/" in text else " ".join(text.split())
+            result.append(Line(number, text, complaint))
     return result
 
 
@@ -118,7 +140,7 @@ def parse(lines: Lines, survey: Survey, root: str | Path = ".") -> list[Tile]:
     if repeated:
         more = ", ..." if len(repeated) > 5 else ""
         log.warning("%d repeated tile(s) taken once: %s%s", len(repeated), ", ".join(repeated[:5]), more)
-    return list(by_name.values())
+    return refuse_shared_numbers(by_name.values())
 
 
 def find(survey: Survey, name: str, root: str | Path = ".") -> Tile:
@@ -153,15 +175,17 @@ class _Finder:
             except ScannerError as error:
                 return [_refuse(line, f"is refused: {error}", error)]
             return [self._by_url(text) or _refuse(line, f"is not a file of {self._survey.name}")]
-        if any(character in text for character in "*?["):
+        path = Path(text)
+        existing = next(filter(_is_file, (path, self._root / path)), None)
+        # A path that exists is that file, whatever characters of a glob are in it.
+        if existing is None and any(character in text for character in "*?["):
             # A glob may match several bands of a tile, which become one tile.
             once: dict[str, Tile] = {}
-            for path in self._glob(text):
-                if tile := self._by_path(path):
+            for match in self._glob(path):
+                if tile := self._by_path(match):
                     once[tile.name] = _merge(once.get(tile.name), tile)
             return list(once.values()) or [_refuse(line, "matches no file of this survey")]
-        path = Path(text)
-        tile = self._by_path(path if _is_file(path) else self._root / path)
+        tile = self._by_path(existing or self._root / path)
         return [tile or _refuse(line, f"is neither a tile nor a file of {self._survey.name}")]
 
     def by_id(self, text: str) -> Tile:
@@ -225,14 +249,15 @@ class _Finder:
             problem = ScannerError(ErrorCode.TILE_MISSING_FILE, f"Tile {name} has no file here.", hint)
         return Tile(name, files, problem, remote)
 
-    def _glob(self, pattern: str) -> list[Path]:
+    def _glob(self, pattern: Path) -> list[Path]:
         """Paths that match, from the working folder or else the root, sorted."""
-        path = Path(pattern)
-        # ``Path.glob`` refuses absolute patterns, so these are matched from their anchor.
-        inner = str(path.relative_to(path.anchor))
-        for base in [Path(path.anchor)] if path.is_absolute() else [Path(), self._root]:
+        for start in [Path(pattern.anchor)] if pattern.is_absolute() else [Path(), self._root]:
+            base, parts = start, list(pattern.relative_to(pattern.anchor).parts)
+            # A folder that exists is that folder. Only the rest of the path is a pattern.
+            while len(parts) > 1 and _exists(base / parts[0]):
+                base /= parts.pop(0)
             try:
-                if paths := sorted(base.glob(inner)):
+                if paths := sorted(base.glob("/".join(parts))):
                     return paths
             except (ValueError, NotImplementedError, OSError):
                 return []
@@ -261,6 +286,13 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except (OSError, ValueError):  # a name too long for the file system, or with a null in it
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
         return False
 
 

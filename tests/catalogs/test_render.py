@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 
 from catalogs.errors import ScannerError
@@ -146,3 +147,59 @@ def test_an_unknown_format_lists_what_there_is(found):
         render(found, "excel")
     assert refused.value.code == "format.unknown"
     assert "votable" in refused.value.hint
+
+
+NAMES = (
+    "é ö ß 漢",
+    'quote " in',
+    "comma, x",
+    "new\nline",
+    "cr\rx",
+    " lead",
+    "{brace}",
+    "<xml>&",
+    "ctrl\x01",
+    "\udcff",
+    "\u2028",
+)
+
+
+def named(name: str) -> Table:
+    table = Table({"name": [name, "plain"], "ra": [1.0, 2.0], "dec": [3.0, 4.0]})
+    table["name"].description = "Größe"
+    return table
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("name", NAMES)
+def test_any_text_can_be_written_on_one_line(fmt, name):
+    table = named(name)
+    written = render(table, fmt)
+    assert table["name"][0] == name, "the table of the caller"
+    content = written if isinstance(written, bytes) else written.encode()
+    # A control character is an escape, in FITS a letter beyond ASCII too; JSON has escapes of its own.
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if fmt == "fits":
+            escape = line.encode("ascii", "backslashreplace").decode()
+            read = Table.read(io.BytesIO(content), format="fits")
+            assert (str(read["name"][0]), str(read["name"][1])) == (escape, "plain")
+            assert fits.getheader(io.BytesIO(content), 1)["TCOMM1"] == r"Gr\xf6\xdfe"
+        elif fmt in ("votable", "ecsv"):
+            read = Table.read(io.BytesIO(content), format=fmt.replace("ecsv", "ascii.ecsv"))
+            assert (str(read["name"][0]), str(read["name"][1])) == (line.strip(), "plain")
+        elif fmt == "csv":
+            rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+            assert [row["name"] for row in rows] == [line, "plain"]
+        elif fmt == "json":
+            assert [row["name"] for row in json.loads(content)] == [name, "plain"]
+        else:
+            lines = content.decode().split("\n")
+            assert len(lines) == 6
+            assert (line.replace("{", "(").replace("}", ")") if fmt == "ds9" else line.strip()) in lines[3]
+
+
+def test_the_letters_of_a_fits_table_can_be_restored():
+    read = Table.read(io.BytesIO(render(named("Böhringer 漢"), "fits")), format="fits")
+    assert read["name"][0].encode().decode("unicode_escape") == "Böhringer 漢"

@@ -51,6 +51,16 @@ def test_a_list_file_and_its_lines_are_one(scan: Callable[..., Any], tmp_path: P
     assert files[0] == files[1] == files[2]
 
 
+def test_a_tile_whose_ids_another_tile_of_the_catalogue_has_is_refused(
+    scan: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "tiles").mkdir(parents=True)
+    # A patch of another survey with the digits of this tile.
+    (tmp_path / "out" / "tiles" / "2172-9,2.parquet").touch()
+    report = scan([NAME], tmp_path / "out", sources="grid", stride=200)
+    assert [(tile.tile, tile.code) for tile in report.tiles] == [(NAME, "tile.same_number")]
+
+
 def test_a_tile_that_is_done_is_skipped_and_one_that_is_nowhere_is_reported(
     scan: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from catalogs.errors import ScannerError
 from catalogs.sky import unions_grid
-from scanner.survey.tile import tile_number
 
 RA = st.floats(0, 360, exclude_max=True)
 DEC = st.floats(-90, 90)
@@ -121,17 +120,3 @@ def test_right_ascension_wraps() -> None:
 
 def test_half_a_side_of_a_tile_is_the_survey_s() -> None:
     assert np.degrees(unions_grid.HALF_SIZE) * 2 * 3600 == pytest.approx(10_000 * 0.18577)
-
-
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [("217.292", 217292), ("001.180", 1180), ("1238p245", 12381245), ("0001m002", 10002), ("9813-3,4", 981334)],
-)
-def test_object_ids_start_with_the_digits_of_the_tile(name: str, number: int) -> None:
-    assert tile_number(name) == number
-
-
-def test_names_without_digits_have_numbers_too() -> None:
-    numbers = {tile_number(name) for name in ("cosmos", "xmm-1", "xmm1a", "p", "m2")}
-    assert len(numbers) == 5
-    assert max(numbers) * 1_000_000 < 2**63

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -234,3 +237,94 @@ def test_bricks_and_patches_by_the_same_code(tmp_path: Path) -> None:
 def test_a_long_list_is_quick(unions: Survey, root: Path) -> None:
     lines = "".join(f"{x:03d}.{y:03d}\n" for x in range(100) for y in range(220, 250))
     assert len(parsed(lines, unions, root)) == 3000
+
+
+BRACKETS = ("dr[1]", "a*b", "what?", "[", "]x[", "dr[!0-9]")
+
+
+@pytest.mark.parametrize("name", BRACKETS)
+def test_a_path_that_exists_is_that_file_whatever_a_glob_would_match(name: str, unions: Survey, tmp_path: Path) -> None:
+    # Each of these is matched by one of the names above, read as a glob.
+    for folder in (name, "dr1", "ab", "aXb", "whatX", "x", "drX"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "CFIS.217.292.r.fits").touch()
+    path = tmp_path / name / "CFIS.217.292.r.fits"
+    for line, root in ((str(path), Path()), (f"{name}/{path.name}", tmp_path), (path.name, tmp_path / name)):
+        (tile,) = parsed(line, unions, root)
+        assert tile.files == {"r": path}, line
+    # Of a path with a glob at its end the folders that exist are folders.
+    for line, root in ((f"{tmp_path}/{name}/*.fits", Path()), (f"{name}/CFIS*", tmp_path), ("CFIS*", tmp_path / name)):
+        (tile,) = parsed(line, unions, root)
+        assert tile.files == {"r": path}, line
+    assert tile_list.find(unions, "217.292", tmp_path / name).files == {"r": path}
+
+
+def test_a_folder_in_brackets_that_does_not_exist_is_a_glob(unions: Survey, tmp_path: Path) -> None:
+    (tmp_path / "dr1").mkdir()
+    (tmp_path / "dr1" / "CFIS.217.292.r.fits").touch()
+    (tile,) = parsed("dr[12]/CFIS.217.292.r.fits", unions, tmp_path)
+    assert tile.files == {"r": tmp_path / "dr1" / "CFIS.217.292.r.fits"}
+
+
+def unreadable(source: Path | str, survey: Survey) -> str:
+    with pytest.raises(ScannerError) as caught:
+        tile_list.read_list(source, survey)
+    assert caught.value.code == "list.unreadable"
+    assert "UTF-8" in caught.value.hint
+    return caught.value.message
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom"])
+def test_a_device_is_not_read_for_ever(device: str, unions: Survey) -> None:
+    tracemalloc.start()
+    unreadable(device, unions)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+
+
+def test_a_line_without_an_end_is_refused_and_a_long_one_is_a_bad_line(unions: Survey, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("217.292\n" + "x" * 2_000_000, encoding="utf-8")
+    assert "line 2 " in unreadable(path, unions)
+    path.write_text("x" * 500_000 + "\n217.292\n", encoding="utf-8")
+    long, good = tile_list.read_lines(path)
+    assert (len(long.text), long.complaint, good.text) == (4096, "is longer than 4096 characters", "217.292")
+
+
+def test_lines_without_an_end_are_refused(unions: Survey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tile_list, "_ENDLESS", 100)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n" * 601)))
+    assert "one too many" in unreadable("-", unions)
+
+
+@pytest.mark.parametrize(
+    "content", ["217.292\n# d\xe9j\xe0 vu\n".encode("latin-1"), "217.292\n".encode("utf-16"), b"SIMPLE  =\xff"]
+)
+def test_other_encodings_are_refused(content: bytes, unions: Survey, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    assert "is not UTF-8" in unreadable(path, unions)
+
+
+def test_a_list_in_two_bytes_a_letter_has_no_good_line(unions: Survey, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes("217.292\n".encode("utf-16-le"))
+    assert [tile.problem.code for tile in tile_list.read_list(path, unions) if tile.problem] == ["list.bad_line"] * 2
+
+
+def test_a_pipe_is_read_to_its_end(unions: Survey, root: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_text("217.292\n", encoding="utf-8"))
+    writer.start()
+    assert [tile.name for tile in tile_list.read_list(tmp_path / "pipe", unions, root)] == ["217.292"]
+    writer.join()
+
+
+def test_standard_input_is_utf8_in_every_locale(unions: Survey, monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO("\ufeffdonnées/CFIS.217.292.r.fits\n".encode()), "ascii", "surrogateescape")
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert [line.text for line in tile_list.read_lines("-")] == ["données/CFIS.217.292.r.fits"]
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(ScannerError) as caught:
+        tile_list.read_list("-", unions)
+    assert caught.value.code == "list.empty"
