@@ -227,7 +227,7 @@ def _watch(address: str, looks: list[tuple[float, float]], over: threading.Event
     command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", f"--id={address}"]
     while not over.wait(EVERY):
         try:
-            output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+            output = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=10).stdout
             looks.append((now().wall, float(output.split()[0])))
         except (OSError, subprocess.SubprocessError, ValueError, IndexError):
             return

@@ -29,6 +29,7 @@ _LONGEST_CARD = 68
 """Letters of a text in a FITS header."""
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 """Characters that end a line, that XML or UTF-8 do not have, or that change a terminal."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BEYOND_ASCII = re.compile("[^ -~]")
 _DIGITS = {"ra": ".6f", "dec": ".6f", "similarity": ".4f", "separation": ".2f", "snr": ".1f", "valid_fraction": ".2f"}
 
@@ -50,9 +51,16 @@ def render(table: Table, fmt: str) -> str | bytes:
     part = table[names]
     # Some formats would write ``meta`` into the file.
     part.meta = {}
-    if fmt != "json":
-        _escape(part, _BEYOND_ASCII if fmt == "fits" else _CONTROL)
+    _escape(part, {"fits": _BEYOND_ASCII, "json": _SURROGATE}.get(fmt, _CONTROL))
     return _WRITERS[fmt](part)
+
+
+def readable(text: str) -> str:
+    """The text of a file name whose bytes Python could not decode: as UTF-8, in every locale, with escapes."""
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace").decode()
 
 
 def _escape(table: Table, unwritable: re.Pattern[str]) -> None:
@@ -67,6 +75,7 @@ def _escape(table: Table, unwritable: re.Pattern[str]) -> None:
 
 
 def _escaped(text: str, unwritable: re.Pattern[str]) -> str:
+    text = readable(text) if _SURROGATE.search(text) else text
     return unwritable.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 

@@ -212,7 +212,7 @@ def run(*command: str | Path, cwd: Path | None = None, hint: str = "") -> str:
     """Return what a command prints; it cannot import from this checkout. Raises: ReleaseError where it fails."""
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     arguments = [str(part) for part in command]
-    result = subprocess.run(arguments, cwd=cwd, env=variables, capture_output=True, text=True, check=False)
+    result = subprocess.run(arguments, cwd=cwd, env=variables, capture_output=True, encoding="utf-8", check=False)
     if result.returncode:
         output = f"{result.stdout}{result.stderr}".rstrip()
         raise ReleaseError(f"Exit code {result.returncode} from: {' '.join(arguments)}\n{output}\n{hint}".rstrip())

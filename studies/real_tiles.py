@@ -34,7 +34,7 @@ def main(data: Path, out: Path) -> None:
     truth, negatives = _rows(data / "tiles_dev" / "truth.csv"), _rows(data / "tiles_dev" / "negatives.csv")
     if not tiles.is_dir():
         _run(sys.executable, str(data / "tiles_dev" / "build_tiles.py"), str(tiles))
-    (out / "list.txt").write_text("110.280\n111.280\n112.280\n")
+    (out / "list.txt").write_text("110.280\n111.280\n112.280\n", encoding="utf-8")
     scan = ("scan-tiles", "--tiles", str(out / "list.txt"), "--root", str(tiles))
     click.echo("As they are, the 0.339 arcsec pixels are refused and the others are scanned:")
     _scanner(*scan, "--out", str(catalog), may_fail=True)
@@ -44,7 +44,7 @@ def main(data: Path, out: Path) -> None:
     numbers = {"objects": _counted(table), "truth_within_1_arcsec": _count(table, truth)}
     numbers["retrieval"] = _retrieval(table, truth, negatives)
     click.echo(json.dumps(numbers, indent=2))
-    (out / "real_tiles.json").write_text(json.dumps(numbers, indent=2) + "\n")
+    (out / "real_tiles.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     for number, name in enumerate(LENSES, 1):
         lens = next(row for row in truth if row["name"] == name and row["tile"] == "110.280")
         where = ("--ra", lens["ra"], "--dec", lens["dec"], "-k", "15", "--catalog", str(catalog), "--root", str(tiles))
@@ -52,7 +52,7 @@ def main(data: Path, out: Path) -> None:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -57,7 +57,7 @@ def _worked() -> float | None:
     """CPU-seconds, idle and waiting for disks left out, time stolen by the host counted as work."""
     try:
         # Later fields, the time of guests, are part of the user time already.
-        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+        fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]
     except OSError:
         return None
     user, nice, system, _idle, _iowait, *rest = (int(field) for field in fields)
@@ -66,7 +66,7 @@ def _worked() -> float | None:
 
 def _processor() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:

@@ -69,9 +69,9 @@ def watched(command: Sequence[str]) -> Watched:
     # The output goes to files, since a full pipe would block the program.
     looks = []
     with (
-        TemporaryFile("w+") as output,
-        TemporaryFile("w+") as errors,
-        subprocess.Popen(command, stdout=output, stderr=errors, text=True) as process,
+        TemporaryFile("w+", encoding="utf-8") as output,
+        TemporaryFile("w+", encoding="utf-8") as errors,
+        subprocess.Popen(command, stdout=output, stderr=errors, encoding="utf-8") as process,
     ):
         while process.poll() is None:
             began = time.perf_counter()
@@ -105,6 +105,6 @@ def _pss(pid: int) -> tuple[int, int]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError:  # it ended meanwhile
         return ""

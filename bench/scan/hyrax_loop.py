@@ -22,7 +22,7 @@ ABOUT = "import hyrax, timm, importlib.metadata; print(importlib.metadata.versio
 
 def version(python: Path) -> str | None:
     """Hyrax's version in that Python; None where it, or timm for the network, is not installed."""
-    done = subprocess.run([python, "-c", ABOUT], capture_output=True, text=True, check=False)
+    done = subprocess.run([python, "-c", ABOUT], capture_output=True, encoding="utf-8", check=False)
     return done.stdout.strip() if done.returncode == 0 else None
 
 
@@ -39,7 +39,9 @@ class Hyrax:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"Hyrax ended with {self._process.wait()}: {self._errors.read_text()[-2000:]}")
+            raise RuntimeError(
+                f"Hyrax ended with {self._process.wait()}: {self._errors.read_text(encoding='utf-8')[-2000:]}"
+            )
         return float(answer)
 
     def per_cutout(self, count: int) -> float:
@@ -58,9 +60,9 @@ def running(python: Path, model: Path, flux: NDArray[np.float32]) -> Iterator[Hy
         command = [python, str(PROGRAM), str(cutouts), sizes]
         errors = Path(folder) / "errors.txt"
         with (
-            errors.open("w") as log,
+            errors.open("w", encoding="utf-8") as log,
             subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8", cwd=folder
             ) as process,
         ):
             hyrax = Hyrax(process, errors)

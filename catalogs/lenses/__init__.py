@@ -54,7 +54,7 @@ def known(grade: str | None = None, kind: str | None = None) -> Table:
         if value is not None and value not in allowed:
             raise ScannerError(code, f"There is no {what} {value!r}.", f"Give one of {', '.join(allowed)}.")
     text = {"converters": dict.fromkeys(("name", "zlens_all", "references"), str), "fill_values": []}
-    table = Table.read(DATA, format="ascii.csv", fast_reader=False, **text)
+    table = Table.read(DATA, format="ascii.csv", fast_reader=False, encoding="utf-8", **text)
     table["zlens"] = np.array([float(value or "nan") for value in table["zlens"].astype(str)])
     for name, description in _DESCRIPTIONS.items():
         table[name].description = description

@@ -60,7 +60,7 @@ def names(program: str, folder: str, wait: Callable[[float], None]) -> frozenset
 def _run(command: list[str], url: str, wait: Callable[[float], None]) -> str:
     """Standard output of a program, which is killed if ``wait`` raises."""
     # Files, not pipes: a program that writes much must not block while nothing reads.
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         try:
             while process.poll() is None:
@@ -71,8 +71,9 @@ def _run(command: list[str], url: str, wait: Callable[[float], None]) -> str:
         out.seek(0)
         err.seek(0)
         if process.returncode:
-            raise _error(url, " ".join(err.read().split()) or f"exit status {process.returncode}")
-        return out.read()
+            message = " ".join(err.read().decode(errors="replace").split())
+            raise _error(url, message or f"exit status {process.returncode}")
+        return out.read().decode(errors="replace")
 
 
 def _error(url: str, message: str) -> Exception:

@@ -47,7 +47,7 @@ def _quotas() -> Iterator[float]:
 def _numbers(file: Path) -> list[float]:
     """The numbers in a file; none where it is missing or holds something else."""
     try:
-        return [math.inf if word == "max" else float(word) for word in file.read_text().split()]
+        return [math.inf if word == "max" else float(word) for word in file.read_text(encoding="utf-8").split()]
     except (OSError, ValueError):
         return []
 
@@ -55,7 +55,7 @@ def _numbers(file: Path) -> list[float]:
 def _folders() -> Iterator[Path]:
     """Folders of the control groups that this process is in."""
     try:
-        lines = _MEMBERSHIP.read_text().splitlines()
+        lines = _MEMBERSHIP.read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     for line in lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
@@ -12,6 +13,7 @@ from typing import Any
 
 from catalogs.atomic import output_errors
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.render import readable
 
 
 @contextlib.contextmanager
@@ -73,8 +75,13 @@ class _Messages(io.FileIO):
 
 
 def _text(raw: io.FileIO) -> io.TextIOWrapper:
-    # A file name need not be UTF-8; the bytes that are not become escapes.
-    return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace", line_buffering=True)
+    codecs.register_error("readable", _readable)
+    return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "readable", line_buffering=True)
+
+
+def _readable(error: UnicodeError) -> tuple[bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return readable(error.object[error.start : error.end]).encode(), error.end
 
 
 def _open_closed() -> None:

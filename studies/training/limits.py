@@ -136,7 +136,7 @@ def by_type(run: Path, data: Path) -> dict[str, PairedEstimate]:
     checkpoint = load(run)
     question = questions(checkpoint, data)[0]
     score = out_of_fold(baked(checkpoint, EmbeddingOptions())(Encoded(checkpoint).embed(question.flux)), question.label)
-    with (data / "tiles_dev" / "truth.csv").open(newline="") as lines:
+    with (data / "tiles_dev" / "truth.csv").open(newline="", encoding="utf-8") as lines:
         rows = [row for row in csv.DictReader(lines) if row["tile"] == LENS_TILE and row["label"] == "lens"]
     kinds = np.array([row["kind"] for row in rows] + [""] * int((~question.label).sum()))
     groups = {kind: (kinds == kind) | ~question.label for kind in sorted({row["kind"] for row in rows})}

@@ -106,6 +106,25 @@ def test_messages_that_are_lost_end_nothing(streams: str) -> None:
     assert done.stdout
 
 
+@pytest.mark.parametrize("name", ["gr\xf6\xdfe", "\udcff"])
+def test_a_name_is_shown_alike_in_every_locale_whatever_its_bytes(name: str) -> None:
+    program = (
+        "import sys, click\nfrom scanner.system.standard_streams import guarded_streams\nname = "
+        + ascii(name)
+        + """
+with guarded_streams():
+    if len(sys.argv) > 1:
+        name = sys.argv[1]
+    click.echo(name)
+    click.echo(name, err=True)
+"""
+    )
+    expected = name.replace("\udcff", r"\xff") + "\n"
+    for words in ("", f"'{name}'") if name.isprintable() else ("",):
+        done = shell(program, words, "", **PLAIN_LOCALE)
+        assert (done.stdout.decode(), done.stderr.decode()) == (expected, expected)
+
+
 def test_with_all_streams_closed_no_file_is_taken_for_one(tmp_path: Path) -> None:
     """The first file that a program opens would get the number of the closed stream, and the messages in it."""
     path = tmp_path / "data"

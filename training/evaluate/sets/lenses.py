@@ -110,12 +110,12 @@ def _rows(path: Path) -> list[Row]:
     if not path.is_file():
         hint = "Give --data the folder of development data, which holds tiles_dev/."
         raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"There is no file {path}.", hint)
-    with path.open(newline="") as lines:
+    with path.open(newline="", encoding="utf-8") as lines:
         return list(csv.DictReader(lines))
 
 
 def _build(script: Path, out: str) -> None:
-    done = subprocess.run([sys.executable, str(script), out], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(script), out], capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         hint = "Check that 450 MB of temporary space are free."

@@ -115,7 +115,9 @@ def _objects(folder: Path, name: str, number: int, side: int) -> SimulatedWindow
     windows = Windows(images, sources, WindowFrame(BANDS, side, PIXEL_SCALE))
     flux = windows.gather(0, len(sources))
     valid = windows.valid_fraction(flux) >= MIN_VALID
-    label, truth = _match_truth(Table.read(folder / f"truth-{name}.csv"), sources.x[valid], sources.y[valid])
+    label, truth = _match_truth(
+        Table.read(folder / f"truth-{name}.csv", encoding="utf-8"), sources.x[valid], sources.y[valid]
+    )
     return SimulatedWindows(flux[valid], label, np.full(int(valid.sum()), number), truth)
 
 
