@@ -41,10 +41,17 @@ class Plane:
     inverse: bool = False
 
     def name_beside(self, image: str) -> str | None:
-        """Name of the plane's own file beside an image file; None where it is an HDU of the image file."""
+        """Name of the plane's own file beside an image file; None where it is an HDU of the image file.
+
+        Raises:
+            ScannerError: ``tile.missing_file`` where the image's name lacks the part that is replaced.
+        """
         if self.beside is None:
             return None
         old, new = self.beside
+        if old not in image:
+            message = f"The mask or variance of {image} has no file of its own: its name does not hold {old!r}."
+            raise ScannerError(ErrorCode.TILE_MISSING_FILE, message, "Correct beside in the survey file.")
         return image.replace(old, new)
 
 
@@ -258,6 +265,9 @@ def _band(name: str, table: _BandTable, kinds: Mapping[str, str]) -> Band:
             _check_hdu(f"{key}.{kind}.hdu", plane.hdu)
             two = plane.beside is None or len(plane.beside) == 2
             _check(two, f"{key}.{kind}.beside must be two texts: what to replace in the image's name, and by what")
+            # The plane's file lies beside the image, and is another file.
+            plain = plane.beside is None or (plane.beside[0] != "" and not {"/", "\0"} & set("".join(plane.beside)))
+            _check(plain, f"{key}.{kind}.beside must be parts of a file's name, without folders")
             # The widest integer pixels of FITS have 64 bits.
             valid = all(0 <= bit < 64 for bit in plane.bits.values())
             _check(valid, f"{key}.{kind}.bits must be bit numbers from 0 to 63")

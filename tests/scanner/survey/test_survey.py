@@ -111,6 +111,12 @@ def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
         (("hdu = 0", "hdu = []"), "bands.r.hdu must be"),
         (("hdu = 0", "hdu = 0\nmask = { hdu = 1, bits = { BAD = 99 } }"), "bands.r.mask.bits must be"),
         (("hdu = 0", 'hdu = 0\nvariance = { hdu = 1, beside = ["a"] }'), "bands.r.variance.beside must be"),
+        (
+            ("hdu = 0", 'hdu = 0\nmask = { hdu = 1, beside = ["frame", "../mask"] }'),
+            "bands.r.mask.beside must be parts",
+        ),
+        (("hdu = 0", 'hdu = 0\nvariance = { hdu = 1, beside = ["", "x"] }'), "bands.r.variance.beside must be parts"),
+        (('field = "int"', 'field = "x{99999999999}"'), "fields.field must be"),
         (('detection = ["r"]', 'detection = ["q"]'), "detection must name bands of this survey, not ['q']"),
         (('"int" }', '"(" }'), "fields.field must be"),
         (("{field:04d}.fits", "{nosuch}.fits"), "bands.r.files has"),
@@ -130,8 +136,15 @@ def test_an_error_names_the_key_that_is_wrong(tmp_path: Path, change: tuple[str,
     assert f"mine.toml: {key}" in error.message
 
 
-def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
-    assert refusal(tmp_path, "name = ").code == "survey.bad_file"
+@pytest.mark.parametrize(
+    "text", ["name = ", "name = " + "[" * 200_000, "a = " + "[" * 50 + "]" * 50, "name = 'caf\udce9'"]
+)
+def test_a_file_that_is_no_toml(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ScannerError) as caught:
+        survey.load(tmp_path / "mine.toml")
+    assert caught.value.code == "survey.bad_file"
+    assert "mine.toml" in caught.value.message
 
 
 @pytest.mark.parametrize("name", ["sloan", "nowhere.toml", "../unions", ""])
@@ -140,6 +153,16 @@ def test_a_survey_that_is_not_there(name: str) -> None:
         survey.load(name)
     assert caught.value.code == "survey.missing"
     assert "unions" in caught.value.hint
+
+
+def test_a_plane_in_a_file_of_its_own_is_never_the_image_itself(tmp_path: Path) -> None:
+    text = SDSS.replace("hdu = 0", 'hdu = 0\nmask = { hdu = 1, beside = ["frame-", "mask-"] }')
+    mask = survey.load(written(tmp_path, text)).band("r").mask
+    assert mask is not None
+    assert mask.name_beside("frame-r-002583-2-0136.fits") == "mask-r-002583-2-0136.fits"
+    with pytest.raises(ScannerError, match="'frame-'") as caught:
+        mask.name_beside("image-r-002583-2-0136.fits")
+    assert caught.value.code == "tile.missing_file"
 
 
 def test_an_unknown_band_is_named() -> None:
