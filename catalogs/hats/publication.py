@@ -45,11 +45,10 @@ class Options:
     where: str | None = None
 
     @property
-    def filter(self) -> str:
-        """Text of the whole filter."""
+    def filters(self) -> tuple[str, ...]:
+        """The filters that a row must all pass."""
         # Rows without a position have pixel -1 and belong to no partition.
-        parts = [f"({self.where})"] if self.where else []
-        return " and ".join([*parts, *([] if self.all_rows else [IS_PRIMARY]), f"{HEALPIX} >= 0"])
+        return (self.where or "", "" if self.all_rows else IS_PRIMARY, f"{HEALPIX} >= 0")
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def _write(catalogue: TileStore, out: Path, options: Options, progress: Progress
     _resume_or_clear(partial, snapshot, options)
     tables = Tables(partial / "collection", options.name, options.margin)
     partitions = split(counts.rows, options.rows_per_file)
-    writer = Writer(snapshot, counts, partitions, tables, options.filter, partial / "margin")
+    writer = Writer(snapshot, counts, partitions, tables, options.filters, partial / "margin")
     for done in writer.write_objects():
         progress(done, len(partitions))
     margins = writer.write_margins()
@@ -121,7 +120,7 @@ def _write(catalogue: TileStore, out: Path, options: Options, progress: Progress
 
 def _count(snapshot: Snapshot, options: Options) -> Counts:
     counts = Counts()
-    chosen = rows.selection(snapshot.catalogue, options.filter, None)
+    chosen = rows.selection(snapshot.catalogue, options.filters, None)
     for number, footer in enumerate(snapshot.footers):
         for table in rows.tile_groups(snapshot, footer, [HEALPIX], chosen):
             counts.add(number, table.column(HEALPIX).to_numpy())

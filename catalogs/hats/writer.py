@@ -30,7 +30,7 @@ _OTHER = "partition"
 class Writer:
     """Writes the partitions that are missing.
 
-    ``filter_text`` chooses the rows. ``spill`` is a folder for rows in the margins of other partitions; they are stored
+    ``filters`` choose the rows. ``spill`` is a folder for rows in the margins of other partitions; they are stored
     there while their own partition is in memory.
     """
 
@@ -40,11 +40,11 @@ class Writer:
         counts: Counts,
         partitions: Sequence[Partition],
         tables: Tables,
-        filter_text: str,
+        filters: Sequence[str],
         spill: Path,
     ) -> None:
         self._snapshot, self._catalogue, self._counts = snapshot, snapshot.catalogue, counts
-        self._partitions, self._tables, self._filter, self._spill = partitions, tables, filter_text, spill
+        self._partitions, self._tables, self._filters, self._spill = partitions, tables, filters, spill
         self._margins = Margins(partitions, margin_order(tables.margin))
         self._widths = widths(self._catalogue.schema, max(len(footer.tile) for footer in snapshot.footers))
         self._facts = {"scanner.catalogue": json.dumps(asdict(self._catalogue.info), sort_keys=True)}
@@ -79,8 +79,8 @@ class Writer:
         return layout.dataset(table) / layout.partition_path(partition.order, partition.pixel)
 
     def _read(self, partition: Partition) -> pa.Table:
-        text = f"{self._filter} and {HEALPIX} >= {partition.start} and {HEALPIX} < {partition.stop}"
-        chosen = rows.selection(self._catalogue, text, None)
+        inside = f"{partition.start} <= {HEALPIX} < {partition.stop}"
+        chosen = rows.selection(self._catalogue, [*self._filters, inside], None)
         schema = self._catalogue.schema
         parts = [schema.empty_table()]
         for number in self._counts.tiles(partition):
