@@ -28,7 +28,7 @@ def command():
     os.write(1, b"a library in C\\n")
     subprocess.run(["echo", "a child"])
     click.echo("a message", err=True)
-    show("donn\\xe9es")
+    show("\\xe9")
     show(b"\\x00bytes")
 
 with guarded_streams():
@@ -48,7 +48,7 @@ def shell(program: str, words: str, streams: str, **environment: str) -> subproc
 
 def test_what_others_print_goes_to_standard_error() -> None:
     done = shell(CHATTY, "", "", **PLAIN_LOCALE)
-    assert (done.returncode, done.stdout) == (0, "données\n\0bytes".encode())
+    assert (done.returncode, done.stdout) == (0, "é\n\0bytes".encode())
     assert sorted(done.stderr.decode().splitlines()) == ["INFO: a library", "a child", "a library in C", "a message"]
 
 
