@@ -182,6 +182,7 @@ class ErrorCode(StrEnum):
     )
     READER_NOT_STARTED = "reader.not_started", "A reading process ended before it read its first tile."
     RELEASE_DAMAGED = "release.damaged", "The folder is not a complete model release."
+    RELEASE_NOT_EMPTY = "release.not_empty", "The folder has files of a release's names that are not of a release."
     REMOTE_BAD_URL = "remote.bad_url", "The address is malformed, or is a chain of addresses."
     REMOTE_BROKEN = "remote.broken", "A remote file could not be copied completely."
     REMOTE_DENIED = "remote.denied", "Access to a remote file was denied."

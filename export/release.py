@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,13 +64,11 @@ def release(
     ``evaluation`` is the evaluation.json whose table goes into the card.
 
     Raises:
-        ScannerError: ``export.precision``, ``evaluate.no_table``, or what ``export`` raises.
+        ScannerError: ``release.not_empty``, ``export.precision``, ``evaluate.no_table``, or what ``export`` raises.
     """
-    # Without the checksums a folder is incomplete, so they are the first to go and the last to come.
     half, small = (of_precision(folder / ENCODER, name) for name in ("fp16", "int8"))
     named = (ENCODER, half.name, small.name, WEIGHTS, CONFIG)
-    for name in (SUMS, CARD, *named):
-        (folder / name).unlink(missing_ok=True)
+    _remove_earlier(folder, (SUMS, CARD, *reversed(named)))
     done = export(checkpoint, folder / ENCODER, options, cutouts, licence, first)
     graph = EmbeddingGraph(done.checkpoint, options)
     flux = comparison_pixels(graph, done.checkpoint.config, cutouts, COMPARED)
@@ -92,6 +91,23 @@ def release(
     write_text(folder / CARD, render(done, formats, [folder / name for name in named], evaluation))
     write_text(folder / SUMS, "".join(f"{file_sha256(folder / name)}  {name}\n" for name in (*named, CARD)))
     return Release(folder, done, formats)
+
+
+def _remove_earlier(folder: Path, names: Sequence[str]) -> None:
+    """Remove the files of an earlier release.
+
+    The checksums, without which a folder is incomplete, are the first to go and the last to come. The encoder is the
+    last to go and the first to come, so that a folder has one of the two at any time.
+    """
+    there = [name for name in names if (folder / name).exists()]
+    if there and not {SUMS, ENCODER} & set(there):
+        raise ScannerError(
+            ErrorCode.RELEASE_NOT_EMPTY,
+            f"{folder} is not a release, and has files of these names: {', '.join(there)}.",
+            "Give a folder of its own.",
+        )
+    for name in there:
+        (folder / name).unlink()
 
 
 def write_weights(graph: EmbeddingGraph, path: Path) -> None:

@@ -18,6 +18,7 @@ from export.to_onnx import Exported
 from export.verify import cases, make_galaxies
 from scanner.encoder.contract import CONTRACT_KEY
 from scanner.encoder.encoder import Encoder
+from scanner.encoder.onnx_file import SEAL_KEY
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_gaps_sentinels_and_stars_give_unit_vectors(small: Path, flux: np.ndarra
 
 def test_its_contract_says_what_it_is_and_what_it_costs(exported: Exported, small: Path) -> None:
     contract = json.loads(onnx.load(small).metadata_props[0].value)
-    assert [entry.key for entry in onnx.load(small).metadata_props] == [CONTRACT_KEY]
+    assert [entry.key for entry in onnx.load(small).metadata_props] == [CONTRACT_KEY, SEAL_KEY]
     assert contract["precision"] == "int8"
     assert contract["fidelity"]["windows"] == 256
     assert contract["fidelity"]["centred_cosine"] >= 0.995

@@ -28,6 +28,7 @@ from export.release import load, release
 from export.to_onnx import export
 from export.verify import make_galaxies
 from scanner.encoder.encoder import Encoder
+from scanner.encoder.onnx_file import SEAL_KEY, read_metadata, seal
 from training.loop import checkpoint
 from training.loop.pretrain import pretrain
 
@@ -87,6 +88,30 @@ def test_no_file_of_an_earlier_release_stands_in_for_a_refused_one(
     with pytest.raises(ScannerError):
         release(run, tmp_path / "old")
     assert {path.name for path in (tmp_path / "old").iterdir()} == {"encoder.onnx", "encoder_fp16.onnx", "notes.txt"}
+
+
+@pytest.mark.parametrize("name", ["README.md", "config.json"])
+def test_files_of_somebody_else_are_not_removed(run: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ScannerError) as caught:
+        release(run, tmp_path)
+    assert caught.value.code == "release.not_empty"
+    assert name in caught.value.message
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_every_file_says_what_its_bytes_are(made: Path) -> None:
+    for name in ("encoder.onnx", "encoder_fp16.onnx", "encoder_int8.onnx"):
+        path = made / name
+        whole = path.read_bytes()
+        assert read_metadata(whole)[SEAL_KEY] == seal(whole)
+        try:
+            path.write_bytes(whole[:-3000] + bytes([whole[-3000] ^ 1]) + whole[-2999:])
+            with pytest.raises(ScannerError) as caught:
+                Encoder(path, device="cpu")
+            assert caught.value.code in ("model.damaged", "model.unreadable")
+        finally:
+            path.write_bytes(whole)
 
 
 def test_half_precision_keeps_vectors_and_neighbours(made: Path, flux: np.ndarray) -> None:

@@ -21,13 +21,17 @@ from export.__main__ import export_command
 from export.card import render
 from export.graph import EmbeddingGraph
 from export.to_onnx import Exported, export
-from scanner.encoder.contract import CONTRACT_KEY, Contract
+from scanner.encoder.contract import CONTRACT_KEY, Contract, ModelFile
+from scanner.encoder.onnx_file import SEAL_KEY
 from training.loop.checkpoint import Checkpoint, load
 
 
-def test_the_only_metadata_is_the_contract_and_the_scanner_reads_it(exported: Exported, checkpoint: Checkpoint) -> None:
+def test_the_metadata_are_the_contract_and_a_digest_and_the_scanner_reads_them(
+    exported: Exported, checkpoint: Checkpoint
+) -> None:
     properties = onnx.load(exported.path).metadata_props
-    assert [entry.key for entry in properties] == [CONTRACT_KEY]
+    assert [entry.key for entry in properties] == [CONTRACT_KEY, SEAL_KEY]
+    assert ModelFile.find(exported.path).contract == Contract.from_json(exported.contract.to_json())
     contract = Contract.from_json(properties[0].value)
     assert contract == Contract.from_json(exported.contract.to_json())
     assert contract.bands == ("g", "r", "i")

@@ -222,6 +222,17 @@ def test_a_release_lists_the_digests_of_its_files(tiny: Path, tmp_path: Path) ->
     assert ModelFile.find(path).sha256 == digest
 
 
+def test_another_export_of_shipped_weights_is_taken(tiny: Path, tmp_path: Path) -> None:
+    """With other options, say: its own digest is what it is held against, not that of the shipped file."""
+    weights = contract.read(MODELS / "small" / "encoder.onnx").weights_sha256
+    other = replace(CONTRACT, weights_sha256=weights)
+    path = tmp_path / "encoder.onnx"
+    tiny_encoder.write(path, other)
+    assert refusal(path).code == "model.damaged"
+    path.write_bytes(add_contract(onnx.load(tiny), other).SerializeToString(deterministic=True))
+    assert ModelFile.find(path).contract == other
+
+
 # --- damage, and what is not a model
 
 
