@@ -22,8 +22,8 @@ from scanner.images.calibration import Asinh
 from scanner.survey.survey import AB_NANOJANSKY, Band
 
 ZERO_POINT_CARDS = (
-    *("MAGZERO", "MAGZPT", "MAGZP", "MAG_ZP", "ABMAGZP", "PHOTZP", "MZP_AB"),
-    *("ZEROPNT", "ZEROPOIN", "ZEROPOINT", "ZEROPT", "ZP", "ZP_AB"),
+    *("MAGZERO", "MAG_ZERO", "MAGZEROP", "MAGZPT", "MAGZP", "MAG_ZP", "ABMAGZP", "PHOTZP", "MZP_AB"),
+    *("ZEROPNT", "ZEROPOIN", "ZEROPOINT", "ZEROPT", "ZP", "ZP_AB", "ZPAB", "ABZP"),
 )
 """AB magnitude of one count of the image. Nominal ones of a camera, such as PHOT_C of MegaCam, are not among them."""
 

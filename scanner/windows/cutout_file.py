@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,13 +112,17 @@ def _planes(hdus: fits.HDUList, bands: Sequence[str], path: Path) -> Iterator[_P
 
 
 def _band(header: fits.Header, bands: Sequence[str]) -> str:
-    """Band of an image HDU from its cards (``r``, ``HSC_r``, ``r.MP9602``), or the frame's only band; "" if unknown."""
-    for card in ("BAND", "FILTER", "EXTNAME"):
-        name = str(header.get(card, "")).strip().lower()
+    """Band of an image HDU from its cards (``r``, ``HSC-R``, ``r.MP9602``); "" if they name none of the bands.
+
+    An image without BAND and FILTER is in the frame's only band, if it has no more.
+    """
+    for card in ("BAND", "FILTER", "FPA.FILTER", "EXTNAME"):
+        parts = re.split(r"[\s._-]+", str(header.get(card, "")).strip().lower())
         for band in bands:
-            if band.lower() in (name, name.split(".")[0].split("_")[-1]):
+            if band.lower() in (parts[0], parts[-1]):
                 return band
-    return bands[0] if len(bands) == 1 else ""
+    is_named = any(str(header.get(card, "")).strip() for card in ("BAND", "FILTER", "FPA.FILTER"))
+    return bands[0] if len(bands) == 1 and not is_named else ""
 
 
 def _cube_bands(header: fits.Header, count: int) -> list[str]:
