@@ -29,8 +29,8 @@ ZERO_POINT_CARDS = (
 
 CARDS = (
     *ZERO_POINT_CARDS,
-    *("BUNIT", "FLUXMAG0", "PHOTSYS", "MAGSYS", "EXPTIME", "BSOFTEN", "BOFFSET"),
-    *("FPA.ZP", "PHOTFNU", "PHOTFLAM", "PHOTPLAM"),
+    *("BUNIT", "FLUXMAG0", "PHOTSYS", "MAGSYS", "BSOFTEN", "BOFFSET"),
+    *("FPA.ZP", "EXPTIME", "PHOTFNU", "PHOTFLAM", "PHOTPLAM"),
 )
 
 TOLERANCE = 0.01
@@ -87,7 +87,8 @@ def read_cards(hdu: Any, hdus: Sequence[Any], path: Path) -> Cards:
     headers = [hdu.header] if hdu.header.get("INHERIT") is False else [hdu.header, hdus[0].header]
     cards: dict[str, Any] = {}
     for card in CARDS:
-        for header in headers:
+        # Only Pan-STARRS needs EXPTIME; headers of stacks may hold several.
+        for header in headers if card != "EXPTIME" or "FPA.ZP" in cards else ():
             values = [header[card, number] for number in range(header.count(card))] if card in header else []
             # A card without a value, or with an empty text, says nothing.
             stated = [value for value in values if value is not None and str(value).strip()]

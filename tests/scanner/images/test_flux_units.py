@@ -188,6 +188,8 @@ def test_a_card_that_occurs_twice_must_say_one_thing() -> None:
     hdus[0].header.append(("MAGZERO", 30.0))
     with pytest.raises(ScannerError, match=r"MAGZERO = 25\.0 and MAGZERO = 30\.0"):
         read_cards(hdus[0], hdus, PATH)
+    stack = [fits.PrimaryHDU(header=fits.Header([("EXPTIME", 200.0), ("EXPTIME", 240.0)]))]
+    assert not read_cards(stack[0], stack, PATH)
 
 
 def test_an_extension_inherits_what_it_does_not_say_itself() -> None:
