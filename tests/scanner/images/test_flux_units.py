@@ -94,6 +94,7 @@ def test_a_unit_is_its_flux(unit: str, right: float) -> None:
         *("Jy/beam", "JY/BEAM", "MJY", "MJY/SR", "mjy", "K", "Jy km/s", "nJy2", "0 Jy", "sigma", "normalised"),
         *("erg/s/cm2/Angstrom", "erg/s/cm2/A", "W/m2/um", "1e-17 erg/s/cm2/AA"),
         *("10 adu", "adu2", "1/electron", "AB mag zp 25", "flux, Vega zp 30", "electron m"),
+        *("1 nmgy99999999", "10^999999 Jy", "(" * 30 + "Jy"),
     ],
 )
 def test_what_is_no_flux_is_refused_by_its_text(unit: str) -> None:
