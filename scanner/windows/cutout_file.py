@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ SCALE_TOLERANCE = 0.01
 
 NOT_FLUX = ("inv", "mask", "weight", "wgt", "wht", "psf", "var", "model", "resid", "chi2", "sigma", "rms", "err")
 """Words in the names of planes that are not images of the sky."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,18 @@ def read(path: Path, survey: Survey, frame: WindowFrame) -> TileImages:
                 ErrorCode.CUTOUT_SHAPE_MISMATCH, f"The bands of {path} have different shapes.", "Cut them alike."
             )
         scale = _common_scale(list(planes.values()), path) or frame.pixel_scale
-        flux = np.full((len(frame.bands), *shapes.pop()), np.nan, np.float32)
+        flux, unsaid = np.full((len(frame.bands), *shapes.pop()), np.nan, np.float32), []
         for plane in planes.values():
             band, counts = survey.band(plane.band), plane.counts
             if (asinh := read_asinh(plane.cards, path)) is not None:
                 counts = asinh.expand(counts, band.zero_is_missing)
-            zero_point = choose_zero_point(plane.cards, path, plane.pixel_scale, default=band.zero_point)
+            zero_point = choose_zero_point(plane.cards, path, plane.pixel_scale, default=math.nan)
+            if math.isnan(zero_point):
+                zero_point = band.zero_point
+                unsaid.append(f"{band.name} {zero_point}")
             calibrate(counts, zero_point, band.zero_is_missing, out=flux[frame.bands.index(band.name)])
+    if unsaid:
+        log.info("%s gives no zero points; those of survey %s are taken: %s.", path, survey.name, ", ".join(unsaid))
     # Cutouts are looked at, not placed: an invented WCS serves all bands, since they have one shape.
     images = TileImages.of(path.name, frame.bands, flux, (flat_wcs(flux.shape, scale),) * len(flux), scale)
     if not any(images.valid):

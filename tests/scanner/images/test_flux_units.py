@@ -275,6 +275,20 @@ def test_a_header_that_contradicts_the_survey_is_refused(open_image: Opened, car
     assert "zero_point of band r in a survey file" in caught.value.hint
 
 
+def test_the_primary_header_of_a_tile_counts(tmp_path: Path, unions: Survey) -> None:
+    """As HSC writes its patches: FLUXMAG0 in the primary header, pixels in an extension."""
+    path = tmp_path / "calexp-CFIS_217_292.fits"
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(counts(), header(), name="IMAGE")])
+    hdus[0].header["FLUXMAG0"] = 63095734448.0194
+    hdus.writeto(path)
+    tile = tile_list.find(unions, "217.292", tmp_path)
+    np.testing.assert_allclose(open_tile(unions, tile, ["g"]).flux[0], counts() * 10**1.76, rtol=1e-6)
+    hdus[0].header["FLUXMAG0"] = 10 ** (0.4 * 31.4)
+    hdus.writeto(path, overwrite=True)
+    with pytest.raises(ScannerError, match=r"FLUXMAG0 = .*31\.400.*zero_point = 27\.0 for band g"):
+        open_tile(unions, tile, ["g"])
+
+
 @pytest.mark.parametrize("cards", [{"BUNIT": "mag"}, {"BUNIT": "erg/s/cm2/AA"}, {"MAGZERO": "none"}])
 def test_a_tile_without_a_known_unit_is_refused(open_image: Opened, cards: dict[str, Any]) -> None:
     with pytest.raises(ScannerError) as caught:

@@ -43,6 +43,16 @@ def test_hdus_named_by_band_have_the_zero_points_of_the_survey(tmp_path: Path) -
     assert read.pixel_scale == MODEL.pixel_scale
 
 
+def test_a_message_names_the_bands_that_have_the_zero_points_of_the_survey(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    g = fits.ImageHDU(image(), fits.Header({"BUNIT": "nJy"}), name="G")
+    path = write(tmp_path / "c.fits", fits.ImageHDU(image(), name="R"), g)
+    with caplog.at_level("INFO"):
+        cutout_file.read(path, UNIONS, MODEL)
+    assert caplog.messages == [f"{path} gives no zero points; those of survey unions are taken: r 30.0."]
+
+
 @pytest.mark.parametrize(
     ("cards", "factor"),
     [
