@@ -22,15 +22,15 @@ from scanner.images.calibration import Asinh
 from scanner.survey.survey import AB_NANOJANSKY, Band
 
 ZERO_POINT_CARDS = (
-    *("MAGZERO", "MAGZPT", "MAGZP", "MAG_ZP", "ABMAGZP", "PHOTZP", "MZP_AB"),
-    *("ZEROPNT", "ZEROPOIN", "ZEROPOINT", "ZEROPT", "ZP", "ZP_AB"),
+    *("MAGZERO", "MAG_ZERO", "MAGZEROP", "MAGZPT", "MAGZP", "MAG_ZP", "ABMAGZP", "PHOTZP", "MZP_AB"),
+    *("ZEROPNT", "ZEROPOIN", "ZEROPOINT", "ZEROPT", "ZP", "ZP_AB", "ZPAB", "ABZP"),
 )
 """AB magnitude of one count of the image. Nominal ones of a camera, such as PHOT_C of MegaCam, are not among them."""
 
 CARDS = (
     *ZERO_POINT_CARDS,
-    *("BUNIT", "FLUXMAG0", "PHOTSYS", "MAGSYS", "EXPTIME", "BSOFTEN", "BOFFSET"),
-    *("FPA.ZP", "PHOTFNU", "PHOTFLAM", "PHOTPLAM"),
+    *("BUNIT", "FLUXMAG0", "PHOTSYS", "MAGSYS", "BSOFTEN", "BOFFSET"),
+    *("FPA.ZP", "EXPTIME", "PHOTFNU", "PHOTFLAM", "PHOTPLAM"),
 )
 
 TOLERANCE = 0.01
@@ -87,14 +87,15 @@ def read_cards(hdu: Any, hdus: Sequence[Any], path: Path) -> Cards:
     headers = [hdu.header] if hdu.header.get("INHERIT") is False else [hdu.header, hdus[0].header]
     cards: dict[str, Any] = {}
     for card in CARDS:
-        for header in headers:
+        # Only Pan-STARRS needs EXPTIME; headers of stacks may hold several.
+        for header in headers if card != "EXPTIME" or "FPA.ZP" in cards else ():
             values = [header[card, number] for number in range(header.count(card))] if card in header else []
             # A card without a value, or with an empty text, says nothing.
-            stated = [value for value in values if value is not None and str(value).strip()]
-            if any(value != stated[0] for value in stated):
-                raise _contradiction(path, f"{card} = {stated[0]!r}", f"{card} = {stated[-1]!r}")
-            if stated:
-                cards[card] = stated[0]
+            values = [value for value in values if value is not None and str(value).strip()]
+            if any(value != values[0] for value in values):
+                raise _contradiction(path, f"{card} = {values[0]!r}", f"{card} = {values[-1]!r}")
+            if values:
+                cards[card] = values[0]
                 break
     return cards
 
@@ -105,11 +106,11 @@ def check_zero_point(cards: Cards, path: Path, pixel_scale: float, band: Band) -
     Raises:
         ScannerError: ``tile.zero_point`` or ``tile.unknown_unit``.
     """
-    for stated in _zero_points(cards, path, pixel_scale):
-        if abs(stated.value - band.zero_point) > TOLERANCE:
+    for zero_point in _zero_points(cards, path, pixel_scale):
+        if abs(zero_point.value - band.zero_point) > TOLERANCE:
             raise ScannerError(
                 ErrorCode.TILE_ZERO_POINT,
-                f"{path} has {stated}, but the survey file says zero_point = {band.zero_point} for band {band.name}.",
+                f"{path} has {zero_point}; the survey file says zero_point = {band.zero_point} for band {band.name}.",
                 f"Correct zero_point of band {band.name} in a survey file (--survey), or the card if that is wrong.",
             )
 
@@ -120,8 +121,8 @@ def choose_zero_point(cards: Cards, path: Path, pixel_scale: float | None, defau
     Raises:
         ScannerError: ``tile.zero_point`` or ``tile.unknown_unit``.
     """
-    if stated := _zero_points(cards, path, pixel_scale):
-        return stated[0].value
+    if zero_points := _zero_points(cards, path, pixel_scale):
+        return zero_points[0].value
     # Both say that the counts are not those of the survey's images.
     if _is_rate(cards):
         raise _unknown(path, "BUNIT", _text(cards), "an amount a second without a zero point")
@@ -177,21 +178,21 @@ def _zero_points(cards: Cards, path: Path, pixel_scale: float | None) -> list[Ze
         ScannerError: ``tile.zero_point`` or ``tile.unknown_unit``.
     """
     unit = _of_unit(cards, path, pixel_scale)
-    stated = _of_instrument(cards, path) if unit is None else [unit]
+    zero_points = _of_instrument(cards, path) if unit is None else [unit]
     magnitudes = [card for card in ZERO_POINT_CARDS if card in cards]
     for card in magnitudes:
-        stated.append(ZeroPoint(read_number(path, card, cards[card], -LIMIT, LIMIT), f"{card} = {cards[card]!r}"))
+        zero_points.append(ZeroPoint(read_number(path, card, cards[card], -LIMIT, LIMIT), f"{card} = {cards[card]!r}"))
     # Of LSST and HSC: the counts of magnitude 0.
     if "FLUXMAG0" in cards:
         counts = read_number(path, "FLUXMAG0", cards["FLUXMAG0"], low=0)
-        stated.append(ZeroPoint(2.5 * math.log10(counts), f"FLUXMAG0 = {counts!r}"))
-    for one in stated:
-        if abs(one.value - stated[0].value) > TOLERANCE:
-            raise _contradiction(path, str(stated[0]), str(one))
+        zero_points.append(ZeroPoint(2.5 * math.log10(counts), f"FLUXMAG0 = {counts!r}"))
+    for one in zero_points:
+        if abs(one.value - zero_points[0].value) > TOLERANCE:
+            raise _contradiction(path, str(zero_points[0]), str(one))
     for card in ("PHOTSYS", "MAGSYS"):
         if magnitudes and "vega" in str(cards.get(card, "")).lower():
             raise _unknown(path, card, cards[card], "another system of magnitudes than AB")
-    return stated
+    return zero_points
 
 
 def _of_unit(cards: Cards, path: Path, pixel_scale: float | None) -> ZeroPoint | None:
@@ -228,24 +229,24 @@ def _of_instrument(cards: Cards, path: Path) -> list[ZeroPoint]:
 
     Source: Waters et al. 2020, ApJS 251, 4 (Pan-STARRS); HST Data Handbook, PHOTFLAM and PHOTFNU.
     """
-    stated = []
+    zero_points = []
     if "FPA.ZP" in cards:
         if "EXPTIME" not in cards:
             raise _unknown(path, "FPA.ZP", cards["FPA.ZP"], "for a second, and EXPTIME is missing")
         seconds = read_number(path, "EXPTIME", cards["EXPTIME"], low=0)
         zero_point = read_number(path, "FPA.ZP", cards["FPA.ZP"], -LIMIT, LIMIT) + 2.5 * math.log10(seconds)
-        stated.append(ZeroPoint(zero_point, f"FPA.ZP = {cards['FPA.ZP']!r} with EXPTIME = {seconds:g}"))
+        zero_points.append(ZeroPoint(zero_point, f"FPA.ZP = {cards['FPA.ZP']!r} with EXPTIME = {seconds:g}"))
     if _is_rate(cards):
         flux, wavelength, flux_by_wavelength = (
             read_number(path, card, cards.get(card, 0)) for card in ("PHOTFNU", "PHOTPLAM", "PHOTFLAM")
         )
         if flux > 0:
-            stated.append(ZeroPoint(_magnitude(flux * units.Jy), f"PHOTFNU = {flux!r}"))
+            zero_points.append(ZeroPoint(_magnitude(flux * units.Jy), f"PHOTFNU = {flux!r}"))
         if flux_by_wavelength > 0 and wavelength > 0:
             density = flux_by_wavelength * units.erg / (units.s * units.cm**2 * units.AA)
             density = density.to(units.nJy, units.spectral_density(wavelength * units.AA))
-            stated.append(ZeroPoint(_magnitude(density), f"PHOTFLAM = {flux_by_wavelength!r}"))
-    return stated
+            zero_points.append(ZeroPoint(_magnitude(density), f"PHOTFLAM = {flux_by_wavelength!r}"))
+    return zero_points
 
 
 def _magnitude(density: units.Quantity) -> float:
@@ -285,18 +286,21 @@ def _parse(text: str) -> units.UnitBase | None:
         simplefilter("ignore")
         for standard in ("fits", "generic"):
             try:
-                unit = units.Unit(text, format=standard)
-                break
-            except ValueError:
+                return _decompose(units.Unit(text, format=standard))
+            except (ValueError, ArithmeticError):
                 continue
-        else:
-            return None
+    return None
+
+
+def _decompose(unit: Any) -> units.UnitBase | None:
+    """A unit of astropy as a product of base units, or None."""
     # Magnitudes, decibel and the like are no factors; nor is an AB magnitude a flux because its name is one.
     if not isinstance(unit, units.UnitBase) or {"AB", "ST"} & {base.name for base in unit.bases}:
         return None
     unit = unit.decompose()
     powers = dict(zip(unit.bases, unit.powers, strict=True))
     unit = unit * (units.ABflux / units.mgy) ** powers.get(units.mgy, 0)
+    # What is given for each pixel is that of a pixel.
     return (unit / units.pix ** min(powers.get(units.pix, 0), 0)).decompose()
 
 
@@ -324,4 +328,4 @@ def _contradiction(path: Path, one: str, other: str) -> ScannerError:
 
 def _unknown(path: Path, card: str, value: Any, why: str) -> ScannerError:
     hint = "Give the pixels in nJy (BUNIT), or in counts with their AB zero point (MAGZERO), and correct the header."
-    return ScannerError(ErrorCode.TILE_UNKNOWN_UNIT, f"{path}: {card} is {value!r}, {why}.", hint)
+    return ScannerError(ErrorCode.TILE_UNKNOWN_UNIT, f"{path}: {card} is {value!r:.100}, {why}.", hint)

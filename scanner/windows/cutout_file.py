@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +34,8 @@ SCALE_TOLERANCE = 0.01
 
 NOT_FLUX = ("inv", "mask", "weight", "wgt", "wht", "psf", "var", "model", "resid", "chi2", "sigma", "rms", "err")
 """Words in the names of planes that are not images of the sky."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,13 +78,18 @@ def read(path: Path, survey: Survey, frame: WindowFrame) -> TileImages:
                 ErrorCode.CUTOUT_SHAPE_MISMATCH, f"The bands of {path} have different shapes.", "Cut them alike."
             )
         scale = _common_scale(list(planes.values()), path) or frame.pixel_scale
-        flux = np.full((len(frame.bands), *shapes.pop()), np.nan, np.float32)
+        flux, unsaid = np.full((len(frame.bands), *shapes.pop()), np.nan, np.float32), []
         for plane in planes.values():
             band, counts = survey.band(plane.band), plane.counts
             if (asinh := read_asinh(plane.cards, path)) is not None:
                 counts = asinh.expand(counts, band.zero_is_missing)
-            zero_point = choose_zero_point(plane.cards, path, plane.pixel_scale, default=band.zero_point)
+            zero_point = choose_zero_point(plane.cards, path, plane.pixel_scale, default=math.nan)
+            if math.isnan(zero_point):
+                zero_point = band.zero_point
+                unsaid.append(f"{band.name} {zero_point}")
             calibrate(counts, zero_point, band.zero_is_missing, out=flux[frame.bands.index(band.name)])
+    if unsaid:
+        log.info("%s gives no zero points; those of survey %s are taken: %s.", path, survey.name, ", ".join(unsaid))
     # Cutouts are looked at, not placed: an invented WCS serves all bands, since they have one shape.
     images = TileImages.of(path.name, frame.bands, flux, (flat_wcs(flux.shape, scale),) * len(flux), scale)
     if not any(images.valid):
@@ -111,13 +121,17 @@ def _planes(hdus: fits.HDUList, bands: Sequence[str], path: Path) -> Iterator[_P
 
 
 def _band(header: fits.Header, bands: Sequence[str]) -> str:
-    """Band of an image HDU from its cards (``r``, ``HSC_r``, ``r.MP9602``), or the frame's only band; "" if unknown."""
-    for card in ("BAND", "FILTER", "EXTNAME"):
-        name = str(header.get(card, "")).strip().lower()
+    """Band of an image HDU from its cards (``r``, ``HSC-R``, ``r.MP9602``); "" if they name none of the bands.
+
+    An image without BAND and FILTER is in the frame's only band, if it has no more.
+    """
+    for card in ("BAND", "FILTER", "FPA.FILTER", "EXTNAME"):
+        parts = re.split(r"[\s._-]+", str(header.get(card, "")).strip().lower())
         for band in bands:
-            if band.lower() in (name, name.split(".")[0].split("_")[-1]):
+            if band.lower() in (parts[0], parts[-1]):
                 return band
-    return bands[0] if len(bands) == 1 else ""
+    is_named = any(str(header.get(card, "")).strip() for card in ("BAND", "FILTER", "FPA.FILTER"))
+    return bands[0] if len(bands) == 1 and not is_named else ""
 
 
 def _cube_bands(header: fits.Header, count: int) -> list[str]:

@@ -94,6 +94,7 @@ def test_a_unit_is_its_flux(unit: str, right: float) -> None:
         *("Jy/beam", "JY/BEAM", "MJY", "MJY/SR", "mjy", "K", "Jy km/s", "nJy2", "0 Jy", "sigma", "normalised"),
         *("erg/s/cm2/Angstrom", "erg/s/cm2/A", "W/m2/um", "1e-17 erg/s/cm2/AA"),
         *("10 adu", "adu2", "1/electron", "AB mag zp 25", "flux, Vega zp 30", "electron m"),
+        *("1 nmgy99999999", "10^999999 Jy", "(" * 30 + "Jy"),
     ],
 )
 def test_what_is_no_flux_is_refused_by_its_text(unit: str) -> None:
@@ -188,6 +189,8 @@ def test_a_card_that_occurs_twice_must_say_one_thing() -> None:
     hdus[0].header.append(("MAGZERO", 30.0))
     with pytest.raises(ScannerError, match=r"MAGZERO = 25\.0 and MAGZERO = 30\.0"):
         read_cards(hdus[0], hdus, PATH)
+    stack = [fits.PrimaryHDU(header=fits.Header([("EXPTIME", 200.0), ("EXPTIME", 240.0)]))]
+    assert not read_cards(stack[0], stack, PATH)
 
 
 def test_an_extension_inherits_what_it_does_not_say_itself() -> None:
@@ -270,6 +273,20 @@ def test_a_header_that_contradicts_the_survey_is_refused(open_image: Opened, car
     assert caught.value.code == "tile.zero_point"
     assert all(part in caught.value.message for part in ("CFIS.217.292.r.fits", text, "zero_point = 30.0", "band r"))
     assert "zero_point of band r in a survey file" in caught.value.hint
+
+
+def test_the_primary_header_of_a_tile_counts(tmp_path: Path, unions: Survey) -> None:
+    """As HSC writes its patches: FLUXMAG0 in the primary header, pixels in an extension."""
+    path = tmp_path / "calexp-CFIS_217_292.fits"
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(counts(), header(), name="IMAGE")])
+    hdus[0].header["FLUXMAG0"] = 63095734448.0194
+    hdus.writeto(path)
+    tile = tile_list.find(unions, "217.292", tmp_path)
+    np.testing.assert_allclose(open_tile(unions, tile, ["g"]).flux[0], counts() * 10**1.76, rtol=1e-6)
+    hdus[0].header["FLUXMAG0"] = 10 ** (0.4 * 31.4)
+    hdus.writeto(path, overwrite=True)
+    with pytest.raises(ScannerError, match=r"FLUXMAG0 = .*31\.400.*zero_point = 27\.0 for band g"):
+        open_tile(unions, tile, ["g"])
 
 
 @pytest.mark.parametrize("cards", [{"BUNIT": "mag"}, {"BUNIT": "erg/s/cm2/AA"}, {"MAGZERO": "none"}])

@@ -43,6 +43,16 @@ def test_hdus_named_by_band_have_the_zero_points_of_the_survey(tmp_path: Path) -
     assert read.pixel_scale == MODEL.pixel_scale
 
 
+def test_a_message_names_the_bands_that_have_the_zero_points_of_the_survey(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    g = fits.ImageHDU(image(), fits.Header({"BUNIT": "nJy"}), name="G")
+    path = write(tmp_path / "c.fits", fits.ImageHDU(image(), name="R"), g)
+    with caplog.at_level("INFO"):
+        cutout_file.read(path, UNIONS, MODEL)
+    assert caplog.messages == [f"{path} gives no zero points; those of survey unions are taken: r 30.0."]
+
+
 @pytest.mark.parametrize(
     ("cards", "factor"),
     [
@@ -119,6 +129,23 @@ def test_a_plane_of_weights_is_no_image_wherever_it_stands(tmp_path: Path, cards
     weights = fits.ImageHDU(image(seed=2), fits.Header({**cards, "BAND": "r"}))
     path = write(tmp_path / "c.fits", weights, fits.ImageHDU(image(), fits.Header({"BAND": "r"})))
     np.testing.assert_allclose(cutout_file.read(path, UNIONS, MODEL).flux[2], image() * TO_NJY["r"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "cards", [{"BAND": "R"}, {"FILTER": "r.MP9602"}, {"FILTER": "HSC-R"}, {"FILTER": "r DECam c2"}]
+)
+def test_a_band_is_known_by_the_names_that_cameras_give_it(tmp_path: Path, cards: dict[str, str]) -> None:
+    path = write(tmp_path / "c.fits", fits.ImageHDU(image(), fits.Header(cards)))
+    assert bands_with_data(cutout_file.read(path, UNIONS, MODEL)) == "r"
+
+
+def test_a_model_of_one_band_does_not_take_an_image_of_another(tmp_path: Path) -> None:
+    one = WindowFrame(("g",), MODEL.window, MODEL.pixel_scale)
+    plain = write(tmp_path / "a.fits", fits.ImageHDU(image(), name="SCI"))
+    assert bands_with_data(cutout_file.read(plain, UNIONS, one)) == "g"
+    other = write(tmp_path / "b.fits", fits.ImageHDU(image(), fits.Header({"FILTER": "r.MP9602"}), name="SCI"))
+    with pytest.raises(ScannerError, match="does not say which of its images are in g"):
+        cutout_file.read(other, UNIONS, one)
 
 
 def test_two_images_of_a_band_are_refused(tmp_path: Path) -> None:
