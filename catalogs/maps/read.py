@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json, read_record
-from catalogs.store import rows, tile_reader
-from catalogs.store.footers import SUFFIX, damaged
+from catalogs.store import parquet_files, rows, tile_reader
+from catalogs.store.footers import SUFFIX
+from catalogs.store.tile_checks import describe_error
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -84,21 +85,46 @@ def describe_map(catalogue: TileStore, name: str) -> MapRecord:
     """Read ``map.json``.
 
     Raises:
-        ScannerError: ``map.missing``, whose hint lists the maps of the catalogue.
+        ScannerError: ``map.missing``, whose hint lists the maps of the catalogue; ``map.damaged``.
     """
+    path = map_folder(catalogue, name) / "map.json"
     try:
-        return read_record(load_json(map_folder(catalogue, name) / "map.json"), MapRecord)
-    except (OSError, ValueError) as error:
+        return read_record(load_json(path), MapRecord)
+    except (FileNotFoundError, NotADirectoryError) as error:
         hint = f"Maps: {', '.join(list_maps(catalogue)) or 'none yet'}. Make one with: scanner map --method umap"
         raise ScannerError(ErrorCode.MAP_MISSING, f"{catalogue.path} has no map {name!r}.", hint) from error
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> ScannerError:
+    """Make the error of a file of a map that cannot be read."""
+    hint = "Make the map anew: repeat its command, scanner map, with --refit."
+    return ScannerError(ErrorCode.MAP_DAMAGED, f"{path} cannot be read: {describe_error(error)}.", hint)
 
 
 def read_receipt(path: Path) -> Receipt | None:
     """Read the receipt of a map's tile file; None where there is none."""
     try:
-        return read_record(load_json(pq.read_metadata(path).metadata[RECEIPT.encode()]), Receipt)
+        with parquet_files.open_file(path) as source:
+            return read_record(load_json(pq.read_metadata(source).metadata[RECEIPT.encode()]), Receipt)
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
+
+
+def read_coordinates(path: Path, name: str, rows_of_tile: int) -> pa.Table:
+    """Read a map's tile file, which has a row for each row of the tile.
+
+    Raises:
+        ScannerError: ``map.damaged``.
+    """
+    try:
+        table = parquet_files.read_table(path)
+        if table.schema != tile_schema(name) or table.num_rows != rows_of_tile:
+            raise ValueError("it has other columns than a map, or another number of rows than the tile")
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise damaged(path, error) from error
+    return table
 
 
 def read_map(
@@ -112,10 +138,10 @@ def read_map(
     """Read the objects on a map: their coordinates, then ``columns`` of the catalogue.
 
     Where more than ``limit`` objects are on it, about ``limit`` are drawn at random, and ``filter_text`` chooses among
-    these. A tile that is new or changed since the map was made is skipped with a warning.
+    these. A tile that is new or changed since the map was made is skipped with a warning, as a damaged one is.
 
     Raises:
-        ScannerError: ``map.missing``, ``column.unknown``, ``where.*``.
+        ScannerError: ``map.missing``, ``map.damaged``, ``column.unknown``, ``where.*``.
     """
     record = describe_map(catalogue, name)
     names = tile_reader.check_columns(columns, catalogue.schema)
@@ -136,9 +162,10 @@ def read_map(
             log.warning("Tile %s is not on the map %s yet. Skipped; run scanner map again.", footer.tile, name)
             continue
         try:
-            coordinates = pq.read_table(path, partitioning=None)
-        except (OSError, pa.ArrowException) as error:
-            raise damaged(path, error) from error
+            coordinates = read_coordinates(path, name, footer.rows)
+        except ScannerError as error:
+            log.warning("Skipped: %s %s", error.message, error.hint)
+            continue
         for part in rows.tile_groups(snapshot, footer, [ID, *(field.name for field in fields)], chosen):
             # Row numbers in the tile's file are those of the map's file beside it.
             numbers = part.column(tile_reader.ROW).to_numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import Circle
 from catalogs.sky.overlaps import OverlapOwners
-from catalogs.store import vectors, voparquet
-from catalogs.store.footers import damaged
+from catalogs.store import parquet_files, tile_checks, vectors, voparquet
 from catalogs.store.row_filter import RowFilter
 from catalogs.store.schema import EMBEDDING, IS_PRIMARY
 from catalogs.store.vectors import Vectors
@@ -59,21 +59,35 @@ EVERYTHING = Selection()
 
 
 class TileFile:
-    """An open tile file. Rows are read a row group at a time, and the columns that decide about them first."""
+    """An open tile file. Rows are read a row group at a time, and the columns that decide about them first.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    ``schema`` is that of its catalogue. Every page that is read is compared with its checksum. ``has_checksums`` is
+    False for a file of an earlier version.
+
+    Raises:
+        ScannerError: ``tile.damaged``.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path, self._schema = path, schema
         with _damage_reported(path):
             self._identity = _identity(path)
-            # One handle serves the Parquet reader and the fragment of ``row_groups``.
-            self._source = pa.OSFile(str(path), "rb")
-            try:
-                self._parquet = pq.ParquetFile(self._source)
-            except BaseException:
-                self._source.close()
-                raise
-        sizes = [self._parquet.metadata.row_group(group).num_rows for group in range(self._parquet.num_row_groups)]
-        self._starts = np.cumsum([0, *sizes])
+            self._open()
+        self._sizes = [
+            self._parquet.metadata.row_group(group).num_rows for group in range(self._parquet.num_row_groups)
+        ]
+        self._starts = np.cumsum([0, *self._sizes])
+
+    def _open(self) -> None:
+        # One handle serves the Parquet reader and the fragment of ``row_groups``.
+        self._source = parquet_files.open_file(self.path)
+        try:
+            metadata, self.has_checksums = parquet_files.read_footer(self._source)
+            self._parquet = pq.ParquetFile(self._source, metadata=metadata, page_checksum_verification=True)
+            tile_checks.check_schema(self._parquet.schema_arrow, self._schema)
+        except BaseException:
+            self._source.close()
+            raise
 
     def __enter__(self) -> TileFile:
         return self
@@ -133,7 +147,7 @@ class TileFile:
         order = np.argsort(rows, kind="stable")
         wanted = rows[order]
         if len(wanted) and wanted[-1] >= self._starts[-1]:
-            raise damaged(self.path, ValueError("it has fewer rows than its footer said"))
+            raise tile_checks.damaged(self.path, ValueError("it has fewer rows than its footer said"))
         parts = []
         for group, (first, end) in enumerate(zip(self._starts[:-1], self._starts[1:], strict=True)):
             here = wanted[(wanted >= first) & (wanted < end)]
@@ -142,6 +156,15 @@ class TileFile:
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return pa.concat_tables(parts).take(back).select(list(columns))
+
+    def verify(self) -> None:
+        """Read every page.
+
+        Raises:
+            ScannerError: ``tile.damaged``.
+        """
+        for group in range(self._parquet.num_row_groups):
+            self._read(group, self._schema.names)
 
     def row_groups(self, selection: Selection) -> list[int]:
         """List the row groups that may hold selected rows, by their statistics."""
@@ -185,11 +208,28 @@ class TileFile:
 
     def _read(self, group: int, columns: Sequence[str]) -> pa.Table:
         with _damage_reported(self.path):
-            return self._parquet.read_row_group(group, columns=list(columns))
+            try:
+                table = self._parquet.read_row_group(group, columns=list(columns))
+            except OSError:
+                # A network disk may drop a file that was open for long. The same file is opened once more.
+                if not self.current:
+                    raise
+                self.close()
+                self._open()
+                table = self._parquet.read_row_group(group, columns=list(columns))
+            if table.num_rows != self._sizes[group]:
+                raise ValueError(f"its row group {group} has {table.num_rows} rows, not {self._sizes[group]}")
+            return table
 
 
 def _identity(path: Path) -> tuple[int, int, int]:
-    stat = path.stat()
+    # Opening asks the server of a network disk, which a look at the name alone does not do for up to a minute. A pipe
+    # that took the place of the file is not waited for.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        stat = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
@@ -197,8 +237,8 @@ def _identity(path: Path) -> tuple[int, int, int]:
 def _damage_reported(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
-        raise damaged(path, error) from error
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise tile_checks.damaged(path, error) from error
 
 
 def to_astropy(table: pa.Table) -> Table:
