@@ -36,7 +36,7 @@ from catalogs.store.schema import EMBEDDING
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import TileStore
+    from catalogs.store.tile_store import Snapshot, TileStore
 
 log = logging.getLogger(__name__)
 
@@ -137,13 +137,13 @@ def build_index(catalogue: TileStore, options: IndexOptions | None = None) -> In
     )
 
 
-def count_indexed_rows(catalogue: TileStore) -> int:
+def count_indexed_rows(catalogue: TileStore, snapshot: Snapshot | None = None) -> int:
     """Count the rows that the index covers now; all others are read from their tiles.
 
     Raises:
         ScannerError: As ``covering``.
     """
-    pairs = covering(catalogue, catalogue.snapshot().footers)
+    pairs = covering(catalogue, (snapshot or catalogue.snapshot()).footers)
     return sum(c.rows for shard, tiles in pairs for c, tile in zip(shard.tiles, tiles, strict=True) if tile)
 
 

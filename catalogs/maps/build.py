@@ -11,7 +11,6 @@ new and changed tiles are placed on it; the fit stays.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -20,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from catalogs.atomic import locked, remove_stale, replacing, write_json
 from catalogs.errors import ErrorCode, ScannerError
@@ -29,15 +27,18 @@ from catalogs.maps.projections import Placer, Places
 from catalogs.maps.read import (
     ID,
     RECEIPT,
+    SAMPLE,
+    Identities,
     MapRecord,
     MapSettings,
     Receipt,
     axes,
-    damaged,
     describe_map,
     map_folder,
     read_coordinates,
     read_receipt,
+    read_sample,
+    sample_digest,
     tile_schema,
 )
 from catalogs.search import random_sample
@@ -50,9 +51,7 @@ from catalogs.store.vectors import Vectors
 
 log = logging.getLogger(__name__)
 
-SAMPLE = "sample.parquet"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-Identities = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -108,40 +107,17 @@ def _fit(catalogue: TileStore, settings: MapSettings, name: str, chosen: Selecti
     columns = [pa.array(sample.object_id), vectors.to_arrow(sample.vectors, kind), *map(pa.array, places.T.copy())]
     with replacing(folder / SAMPLE) as temporary:
         parquet_files.write_table(pa.table(columns, names=[ID, EMBEDDING, *axes(name)]), temporary)
-    digest = _digest(sample.object_id, places)
+    digest = sample_digest(sample.object_id, places)
     # Last, as it commits the fit: tiles with another digest are placed again.
     write_json(folder / "map.json", asdict(MapRecord(settings, model_sha256, digest, len(sample))))
     return digest
-
-
-def _digest(identities: Identities, places: Places) -> str:
-    return hashlib.sha256(identities.tobytes() + places.tobytes()).hexdigest()
-
-
-def _read_sample(path: Path, name: str, dim: int, digest: str) -> tuple[Identities, Vectors, Places]:
-    """Read the fitted sample: ids [M], unit vectors [M, D] and places [M, 2].
-
-    Raises:
-        ScannerError: ``map.damaged``.
-    """
-    try:
-        sample = parquet_files.read_table(path)
-        identities, embedding, *both = (sample.column(column) for column in (ID, EMBEDDING, *axes(name)))
-        places = np.stack([axis.to_numpy() for axis in both], axis=1)
-        if not pa.types.is_fixed_size_list(embedding.type) or embedding.type.list_size != dim:
-            raise ValueError(f"its embeddings are not of {dim} numbers")
-        if _digest(identities.to_numpy(), places) != digest:
-            raise ValueError("it is not the sample that map.json describes")
-        return identities.to_numpy(), vectors.from_arrow(embedding), places
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise damaged(path, error) from error
 
 
 def _place_tiles(
     catalogue: TileStore, method: str, name: str, chosen: Selection, digest: str, refit: bool
 ) -> MapReport:
     folder = map_folder(catalogue, name)
-    identities, embedding, places = _read_sample(folder / SAMPLE, name, catalogue.info.dim, digest)
+    identities, embedding, places = read_sample(catalogue, name, digest)
     place = _SamplePlacer(Placer(embedding, places, method), identities, places)
     snapshot = catalogue.snapshot()
     placed = kept = objects = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json, read_record
-from catalogs.store import parquet_files, rows, tile_reader
+from catalogs.store import parquet_files, rows, tile_reader, vectors
 from catalogs.store.footers import SUFFIX
+from catalogs.store.schema import EMBEDDING
 from catalogs.store.tile_checks import describe_error
+from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECEIPT = "scanner.map"
+SAMPLE = "sample.parquet"
+Identities = NDArray[np.int64]
 ID = "object_id"
 
 
@@ -112,7 +118,48 @@ def read_receipt(path: Path) -> Receipt | None:
         return None
 
 
-def read_coordinates(path: Path, name: str, rows_of_tile: int) -> pa.Table:
+def sample_digest(identities: Identities, places: NDArray[np.float32]) -> str:
+    """Compute the digest of a fit: ids [M] and places [M, 2] of its sample."""
+    return hashlib.sha256(identities.tobytes() + places.tobytes()).hexdigest()
+
+
+def read_sample(catalogue: TileStore, name: str, digest: str) -> tuple[Identities, Vectors, NDArray[np.float32]]:
+    """Read the sample that a map was fitted to: ids [M], unit vectors [M, D] and places [M, 2].
+
+    Raises:
+        ScannerError: ``map.damaged``.
+    """
+    path = map_folder(catalogue, name) / SAMPLE
+    try:
+        sample = parquet_files.read_table(path)
+        identities, embedding, *both = (sample.column(column) for column in (ID, EMBEDDING, *axes(name)))
+        places = np.stack([axis.to_numpy() for axis in both], axis=1)
+        if not pa.types.is_fixed_size_list(embedding.type) or embedding.type.list_size != catalogue.info.dim:
+            raise ValueError(f"its embeddings are not of {catalogue.info.dim} numbers")
+        if sample_digest(identities.to_numpy(), places) != digest:
+            raise ValueError("it is not the sample that map.json describes")
+        return identities.to_numpy(), vectors.from_arrow(embedding), places
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise damaged(path, error) from error
+
+
+def find_damage(catalogue: TileStore) -> list[ScannerError]:
+    """Read every file of every map; returns what is wrong with each."""
+    damage = []
+    for name in list_maps(catalogue):
+        try:
+            read_sample(catalogue, name, describe_map(catalogue, name).digest)
+        except ScannerError as error:
+            damage.append(error)
+        for path in sorted((map_folder(catalogue, name) / "tiles").glob(f"[!.]*{SUFFIX}")):
+            try:
+                read_coordinates(path, name)
+            except ScannerError as error:
+                damage.append(error)
+    return damage
+
+
+def read_coordinates(path: Path, name: str, rows_of_tile: int | None = None) -> pa.Table:
     """Read a map's tile file, which has a row for each row of the tile.
 
     Raises:
@@ -120,7 +167,7 @@ def read_coordinates(path: Path, name: str, rows_of_tile: int) -> pa.Table:
     """
     try:
         table = parquet_files.read_table(path)
-        if table.schema != tile_schema(name) or table.num_rows != rows_of_tile:
+        if table.schema != tile_schema(name) or rows_of_tile not in (None, table.num_rows):
             raise ValueError("it has other columns than a map, or another number of rows than the tile")
     except (OSError, pa.ArrowException, ValueError) as error:
         raise damaged(path, error) from error

@@ -90,7 +90,9 @@ def read_circle(values: Any) -> Circle:
 
 def damaged(path: Path, error: Exception) -> ScannerError:
     """Make the error of a tile file that cannot be read, or is not of its catalogue."""
-    hint = f"Scan the tile again: echo {path.stem} | scanner scan-tiles --verify --tiles - (and the options of its scan)"
+    hint = (
+        f"Scan the tile again: echo {path.stem} | scanner scan-tiles --verify --tiles - (and the options of its scan)"
+    )
     if isinstance(error, PermissionError):
         hint = "Ask its owner for permission to read it."
     elif isinstance(error, OtherTileError):

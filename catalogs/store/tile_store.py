@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -24,8 +25,11 @@ from catalogs.store import footers, tile_checks
 from catalogs.store.footers import SUFFIX, Footer, Footers
 from catalogs.store.provenance import DISTRIBUTION, Failure, Info, Run, software
 from catalogs.store.schema import catalogue_schema
+from catalogs.store.tile_checks import describe_error
 from catalogs.store.tile_reader import TileFile
 from catalogs.store.tile_writer import TileWriter
+
+log = logging.getLogger(__name__)
 
 CATALOGUE_JSON = "catalogue.json"
 FORMAT_VERSION = 1
@@ -65,7 +69,7 @@ class TileStore:
         except (OSError, ValueError) as error:
             raise ScannerError(
                 ErrorCode.CATALOGUE_DAMAGED,
-                f"{file} cannot be read: {tile_checks.describe_error(error)}.",
+                f"{file} cannot be read: {describe_error(error)}.",
                 "Remove that file and scan again with the same model: finished tiles are kept.",
             ) from error
 
@@ -145,7 +149,7 @@ class TileStore:
         self._failure_path(tile).unlink(missing_ok=True)
 
     def failures(self) -> list[Failure]:
-        """List the tiles that failed, sorted by name."""
+        """List the tiles that failed, sorted by name. A record that cannot be read is named in a warning."""
         records = (_read_failure(path) for path in sorted((self.path / "failures").glob("[!.]*.json")))
         return [failure for failure in records if failure]
 
@@ -305,5 +309,8 @@ def _checked_name(tile: str) -> str:
 def _read_failure(path: Path) -> Failure | None:
     try:
         return read_record(load_json(path), Failure)
-    except (OSError, ValueError):
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s cannot be read: %s. The next scan of the tile replaces it.", path, describe_error(error))
         return None
