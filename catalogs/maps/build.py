@@ -89,19 +89,21 @@ def build_map(
     with locked(folder / ".lock"):
         for part in (folder, folder / "tiles"):
             remove_stale(part)
-        digest = _fit(catalogue, settings, name, chosen, refit)
-        return _place_tiles(catalogue, settings.method, name, chosen, digest, refit)
+        snapshot = catalogue.snapshot()
+        digest = _fit(snapshot, settings, name, chosen, refit)
+        return _place_tiles(snapshot, settings.method, name, chosen, digest, refit)
 
 
-def _fit(catalogue: TileStore, settings: MapSettings, name: str, chosen: Selection, refit: bool) -> str:
+def _fit(snapshot: Snapshot, settings: MapSettings, name: str, chosen: Selection, refit: bool) -> str:
     """Fit the map unless that is done; returns the digest of the fitted sample."""
+    catalogue = snapshot.catalogue
     folder, model_sha256 = map_folder(catalogue, name), catalogue.info.model_sha256
     if not refit and (folder / "map.json").exists():
         record = describe_map(catalogue, name)
         if (record.plan, record.model_sha256) == (settings, model_sha256):
             return record.digest
     # The fit and its sample are stored, so that later tiles are placed on the same map.
-    sample = random_sample.draw(catalogue.snapshot(), chosen, settings.sample, settings.seed)
+    sample = random_sample.draw(snapshot, chosen, settings.sample, settings.seed)
     places = projections.fit(sample.vectors, settings.method, settings.seed)
     kind = pa.list_(pa.field("element", pa.float32(), nullable=False), sample.vectors.shape[1])
     columns = [pa.array(sample.object_id), vectors.to_arrow(sample.vectors, kind), *map(pa.array, places.T.copy())]
@@ -113,13 +115,10 @@ def _fit(catalogue: TileStore, settings: MapSettings, name: str, chosen: Selecti
     return digest
 
 
-def _place_tiles(
-    catalogue: TileStore, method: str, name: str, chosen: Selection, digest: str, refit: bool
-) -> MapReport:
-    folder = map_folder(catalogue, name)
-    identities, embedding, places = read_sample(catalogue, name, digest)
+def _place_tiles(snapshot: Snapshot, method: str, name: str, chosen: Selection, digest: str, refit: bool) -> MapReport:
+    folder = map_folder(snapshot.catalogue, name)
+    identities, embedding, places = read_sample(snapshot.catalogue, name, digest)
     place = _SamplePlacer(Placer(embedding, places, method), identities, places)
-    snapshot = catalogue.snapshot()
     placed = kept = objects = 0
     for footer in snapshot.footers:
         path = folder / "tiles" / f"{footer.tile}{SUFFIX}"

@@ -87,7 +87,11 @@ class _Ranking:
 
 
 def evaluate(
-    catalogue: TileStore, truth: Examples, settings: EvaluationSettings, like: Examples | None = None
+    catalogue: TileStore,
+    truth: Examples,
+    settings: EvaluationSettings,
+    like: Examples | None = None,
+    snapshot: Snapshot | None = None,
 ) -> Evaluation:
     """Rank the primary objects by some lenses of ``truth``, or once by ``like``, and see where the others come.
 
@@ -99,9 +103,9 @@ def evaluate(
     Raises:
         ScannerError: ``rank.few_lenses``, ``rank.no_ordinary``, ``where.*``.
     """
-    selection = rows.primary(catalogue, settings.where)
-    snapshot = catalogue.snapshot()
-    lenses = _rankable(snapshot, truth, selection)
+    chosen = rows.primary(catalogue, settings.where)
+    snapshot = snapshot or catalogue.snapshot()
+    lenses = _rankable(snapshot, truth, chosen)
     splits = _draw_splits(lenses, settings) if like is None else [_split_by(like, lenses)]
     # No lens, and no piece of one, may count as an ordinary object.
     sample = random_sample.draw(snapshot, selection, rank.SAMPLE, settings.seed)

@@ -68,9 +68,10 @@ def read(path: Path, info: Info, schema: pa.Schema) -> Footer:
         with parquet_files.open_file(path) as source:
             metadata, _ = parquet_files.read_footer(source)
         tile_checks.check_schema(metadata.schema.to_arrow_schema(), schema)
-        receipt, circle = (load_json(metadata.metadata[key.encode()]) for key in (RUN_KEY, SKY_KEY))
+        receipt, sky = (load_json(metadata.metadata[key.encode()]) for key in (RUN_KEY, SKY_KEY))
         tile_checks.check_receipt(receipt, info)
-        ids = tile_checks.check_row_groups(metadata, path.stem)
+        circle = None if sky is None else tile_checks.read_circle(sky)
+        ids = tile_checks.check_row_groups(metadata, path.stem, circle)
         return Footer(
             tile=path.stem,
             size=stat.st_size,
@@ -79,7 +80,7 @@ def read(path: Path, info: Info, schema: pa.Schema) -> Footer:
             digest=receipt["digest"],
             first_id=min((first for first, _ in ids), default=-1),
             last_id=max((last for _, last in ids), default=-1),
-            circle=None if circle is None else tile_checks.read_circle(circle),
+            circle=circle,
         )
     except KeyError as error:
         raise tile_checks.damaged(path, ValueError(f"its footer has no entry {error}")) from error

@@ -88,7 +88,11 @@ class Info:
         if not self.bands or len(set(self.bands)) < len(self.bands) or not all(map(_BAND.fullmatch, self.bands)):
             raise ValueError(f"bands {list(self.bands)!r} are not the different names of bands")
         known = {field.name: self.contract[field.name] for field in fields(_Contract) if field.name in self.contract}
-        if not 1 <= read_record(known, _Contract).embedding_dim <= MOST_DIMENSIONS:
+        try:
+            dim = read_record(known, _Contract).embedding_dim
+        except ValueError as error:
+            raise ValueError(f"contract.{error}") from error
+        if not 1 <= dim <= MOST_DIMENSIONS:
             raise ValueError(f"contract.embedding_dim must be from 1 to {MOST_DIMENSIONS}")
 
     @property

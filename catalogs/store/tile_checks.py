@@ -54,7 +54,7 @@ def check_receipt(receipt: Any, info: Info) -> None:
         raise ValueError("it was made with another --keep than its catalogue")
 
 
-def check_row_groups(metadata: pq.FileMetaData, tile: str) -> list[tuple[int, int]]:
+def check_row_groups(metadata: pq.FileMetaData, tile: str, circle: Circle | None) -> list[tuple[int, int]]:
     """Check the numbers and the statistics of each row group; returns the first and the last object id of each."""
     ids, rows = [], 0
     for number in range(metadata.num_row_groups):
@@ -66,11 +66,20 @@ def check_row_groups(metadata: pq.FileMetaData, tile: str) -> list[tuple[int, in
         # Rows without a position have pixel -1; the sky has 12 pixels of order 0.
         if not -1 <= bounds[HEALPIX][0] <= bounds[HEALPIX][1] < 12 << 2 * HEALPIX_ORDER:
             raise ValueError(f"its column {HEALPIX} has a pixel that is not on the sky")
+        # Positions that are not numbers have no statistics.
+        dec = group.column(metadata.schema.names.index("dec")).statistics
+        if dec is not None and dec.has_min_max and not (circle and _holds(circle, dec.min, dec.max)):
+            raise ValueError("its rows do not lie in the circle of its footer")
         ids.append(bounds["object_id"])
         rows += group.num_rows
     if rows != metadata.num_rows:
         raise ValueError(f"it has {rows} rows, its footer says {metadata.num_rows}")
     return ids
+
+
+def _holds(circle: Circle, low: float, high: float) -> bool:
+    # Declinations alone: right ascensions have a seam. The margin is one of rounding.
+    return circle.dec - circle.radius - 1e-6 <= low and high <= circle.dec + circle.radius + 1e-6
 
 
 def _bounds(name: str, column: pq.ColumnChunkMetaData) -> tuple[Any, Any]:

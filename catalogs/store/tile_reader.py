@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,24 +69,32 @@ class TileFile:
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path, self._schema = path, schema
-        with _damage_reported(path):
-            self._identity = _identity(path)
-            self._open()
-        self._sizes = [
-            self._parquet.metadata.row_group(group).num_rows for group in range(self._parquet.num_row_groups)
-        ]
-        self._starts = np.cumsum([0, *self._sizes])
+        self._reopened = False
+        self._open()
 
     def _open(self) -> None:
-        # One handle serves the Parquet reader and the fragment of ``row_groups``.
-        self._source = parquet_files.open_file(self.path)
-        try:
-            metadata, self.has_checksums = parquet_files.read_footer(self._source)
-            self._parquet = pq.ParquetFile(self._source, metadata=metadata, page_checksum_verification=True)
-            tile_checks.check_schema(self._parquet.schema_arrow, self._schema)
-        except BaseException:
-            self._source.close()
-            raise
+        with _damage_reported(self.path):
+            self._identity = _identity(self.path)
+            # One handle serves the Parquet reader and the fragment of ``row_groups``.
+            self._source = parquet_files.open_file(self.path)
+            try:
+                metadata, self.has_checksums = parquet_files.read_footer(self._source)
+                self._parquet = pq.ParquetFile(self._source, metadata=metadata, page_checksum_verification=True)
+                tile_checks.check_schema(self._parquet.schema_arrow, self._schema)
+            except BaseException:
+                self._source.close()
+                raise
+        self._sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        self._starts = np.cumsum([0, *self._sizes])
+
+    def _reopen(self) -> bool:
+        """Open the file at the path once more, at the first error: a network disk may drop a file that was idle."""
+        if self._reopened:
+            return False
+        self._reopened = True
+        self.close()
+        self._open()
+        return True
 
     def __enter__(self) -> TileFile:
         return self
@@ -143,6 +150,14 @@ class TileFile:
         Raises:
             ScannerError: ``tile.damaged``.
         """
+        try:
+            return self._take(columns, rows, owners)
+        except ScannerError:
+            if not self._reopen():
+                raise
+            return self._take(columns, rows, owners)
+
+    def _take(self, columns: Sequence[str], rows: NDArray[np.int64], owners: OverlapOwners | None) -> pa.Table:
         # Row groups are read in their order, so the answer comes sorted. ``back`` restores the order given.
         order = np.argsort(rows, kind="stable")
         wanted = rows[order]
@@ -183,8 +198,15 @@ class TileFile:
     ) -> Iterator[tuple[int, pa.Table, NDArray[np.int64]]]:
         """Yield each row group that has selected rows: its number, those rows, and which of the group's they are."""
         names = list(dict.fromkeys([*columns, *selection.columns()]))
-        for group in self.row_groups(selection):
-            table = self._read_resolved(group, names, owners)
+        for number, group in enumerate(self.row_groups(selection)):
+            try:
+                table = self._read_resolved(group, names, owners)
+            except ScannerError:
+                # Once rows were yielded, those of another file could not follow them.
+                if number or not self._reopen():
+                    raise
+                yield from self._select(columns, selection, owners)
+                return
             here = np.arange(table.num_rows, dtype=np.int64)
             # Rows are numbered before any is dropped, so that the numbers are those in the file.
             table = table.append_column(ROW, pa.array(here + self._starts[group]))
@@ -208,28 +230,14 @@ class TileFile:
 
     def _read(self, group: int, columns: Sequence[str]) -> pa.Table:
         with _damage_reported(self.path):
-            try:
-                table = self._parquet.read_row_group(group, columns=list(columns))
-            except OSError:
-                # A network disk may drop a file that was open for long. The same file is opened once more.
-                if not self.current:
-                    raise
-                self.close()
-                self._open()
-                table = self._parquet.read_row_group(group, columns=list(columns))
+            table = self._parquet.read_row_group(group, columns=list(columns))
             if table.num_rows != self._sizes[group]:
                 raise ValueError(f"its row group {group} has {table.num_rows} rows, not {self._sizes[group]}")
             return table
 
 
 def _identity(path: Path) -> tuple[int, int, int]:
-    # Opening asks the server of a network disk, which a look at the name alone does not do for up to a minute. A pipe
-    # that took the place of the file is not waited for.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    try:
-        stat = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
+    stat = path.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 

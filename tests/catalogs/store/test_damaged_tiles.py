@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -122,6 +123,8 @@ ENTRIES = {
     "receipt not text": {b"scanner.run": b"\xff\xfe"},
     "circle of nothing": {b"scanner.sky": b'{"ra": NaN, "dec": "x", "radius": null}'},
     "circle off the sky": {b"scanner.sky": b'{"ra": 0.0, "dec": 400.0, "radius": 1.0}'},
+    "circle elsewhere": {b"scanner.sky": b'{"ra": 11.2, "dec": 0.0, "radius": 1.0}'},
+    "circle of no rows": {b"scanner.sky": b"null"},
     "circle of other keys": {b"scanner.sky": b'{"a": 0.0}'},
 }
 RECEIPTS = {
@@ -285,19 +288,41 @@ def test_a_damaged_cache_of_footers_is_read_anew(catalogue, text):
     assert len(catalogue.table(["object_id"])) == SOUND + 120
 
 
-def test_an_idle_file_that_a_network_disk_dropped_is_opened_again(catalogue, monkeypatch):
-    snapshot = catalogue.snapshot()
+def drop(file, path, monkeypatch) -> None:
+    """Make the next use of an open file the error of one that the server of a network disk has forgotten."""
+
+    def forgotten(*group, **columns):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    lost = pq.ParquetFile(path)
+    monkeypatch.setattr(lost, "read_row_group", forgotten)
+    file._parquet = lost
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda file: sum(len(part) for part in file.groups(["ra", "embedding"])),
+        lambda file: sum(len(here) for _, _, here in file.groups_beside_vectors(["ra"])),
+        lambda file: len(file.take(["ra"], np.arange(120))),
+    ],
+)
+def test_an_idle_file_that_a_network_disk_dropped_is_opened_again(catalogue, read, monkeypatch):
+    path, snapshot = catalogue.tile_path("100.240"), catalogue.snapshot()
     with snapshot.open(snapshot.footers[0]) as file:
-        file._source.close()
-        # A closed handle stands for one that the server has forgotten: any use of it is an OSError.
-        lost = pq.ParquetFile(catalogue.tile_path("100.240"))
+        drop(file, path, monkeypatch)
+        assert read(file) == 120
+        drop(file, path, monkeypatch)
+        with pytest.raises(ScannerError, match="Stale"):
+            read(file)
 
-        def forget(*group, **columns):
-            raise OSError(116, "Stale file handle")
 
-        monkeypatch.setattr(lost, "read_row_group", forget)
-        file._parquet = lost
-        assert sum(len(part) for part in file.groups(["ra", "embedding"])) == 120
+def test_an_idle_file_that_was_replaced_and_dropped_is_read_as_it_is_now(catalogue, monkeypatch):
+    path, snapshot = catalogue.tile_path("100.240"), catalogue.snapshot()
+    with snapshot.open(snapshot.footers[0]) as file:
+        catalogue_rows.write(catalogue, "100.240", catalogue_rows.make(100240, [10.0], [30.0]))
+        drop(file, path, monkeypatch)
+        assert sum(len(part) for part in file.groups(["ra"])) == 1
 
 
 def test_a_file_that_was_replaced_while_it_was_idle_is_opened_again(catalogue):
