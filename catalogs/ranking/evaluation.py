@@ -103,9 +103,9 @@ def evaluate(
     Raises:
         ScannerError: ``rank.few_lenses``, ``rank.no_ordinary``, ``where.*``.
     """
-    chosen = rows.primary(catalogue, settings.where)
+    selection = rows.primary(catalogue, settings.where)
     snapshot = snapshot or catalogue.snapshot()
-    lenses = _rankable(snapshot, truth, chosen)
+    lenses = _rankable(snapshot, truth, selection)
     splits = _draw_splits(lenses, settings) if like is None else [_split_by(like, lenses)]
     # No lens, and no piece of one, may count as an ordinary object.
     sample = random_sample.draw(snapshot, selection, rank.SAMPLE, settings.seed)

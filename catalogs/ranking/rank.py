@@ -84,9 +84,9 @@ def rank(
     _check(ranking)
     feedback = feedback or Feedback.empty(catalogue.info.dim)
     like, unlike = _combine(like, unlike, feedback)
-    chosen = primary(catalogue, ranking.where)
+    selection = primary(catalogue, ranking.where)
     snapshot = snapshot or catalogue.snapshot()
-    fitted = _fit(snapshot, like, unlike, chosen, ranking)
+    fitted = _fit(snapshot, like, unlike, selection, ranking)
     builder = ListBuilder(catalogue, like, feedback, ranking.known)
 
     def answer(current: Snapshot) -> Table:
