@@ -55,6 +55,7 @@ def replacing(path: Path) -> Iterator[Path]:
         ScannerError: ``output.full``, ``output.read_only``, ``output.no_locks``.
     """
     with output_errors(path):
+        _refuse_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary, descriptor = _locked_temporary(path)
         try:
@@ -101,23 +102,54 @@ def remove_stale(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def locked(path: Path, shared: bool = False) -> Iterator[None]:
+def locked(path: Path, shared: bool = False, temporary: bool = False) -> Iterator[None]:
     """Hold the lock file ``path``, after waiting for its owner. The kernel frees the lock when a process ends.
 
     Any number of processes can hold a ``shared`` lock at the same time, but none of them together with the other kind.
+    A ``temporary`` lock file is removed at the end; every other one stays.
 
     Raises:
         ScannerError: ``output.no_locks`` on a disk without locks, ``output.full``, ``output.read_only``.
     """
     with output_errors(path):
+        _refuse_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _lock_path(path, shared)
+        try:
+            yield
+        finally:
+            # Only the owner removes it, so those who wait for this file find that it is gone, and take the next.
+            if temporary:
+                path.unlink(missing_ok=True)
+            # Closing the descriptor frees the lock.
+            os.close(descriptor)
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        message = f"{path} is a folder: no file can be written in its place."
+        raise ScannerError(ErrorCode.OUTPUT_READ_ONLY, message, "Remove it, or give another name.")
+
+
+def _lock_path(path: Path, shared: bool) -> int:
+    """Open and lock the file at ``path``; another one may take its place while this process waits."""
+    while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(descriptor, path, shared)
-            yield
-        finally:
-            # Closing the descriptor frees the lock.
+            if sys.platform == "win32" or _is_at(descriptor, path):
+                return descriptor
+        except BaseException:
             os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _locked_temporary(path: Path) -> tuple[Path, int]:

@@ -19,6 +19,11 @@ class ErrorCode(StrEnum):
     CATALOGUE_CHANGING = "catalogue.changing", "Tile files changed faster than a search could read them."
     CATALOGUE_DAMAGED = "catalogue.damaged", "The folder is not a catalogue, or its catalogue.json cannot be read."
     CATALOGUE_MISSING = "catalogue.missing", "The folder holds no catalogue."
+    CATALOGUE_NEWER_VERSION = (
+        "catalogue.newer_version",
+        "The catalogue has a format that this version of the software does not read yet.",
+    )
+    CATALOGUE_NO_PERMISSION = "catalogue.no_permission", "The catalogue belongs to another user, who alone may read it."
     CATALOGUE_OTHER_KEEP = (
         "catalogue.other_keep",
         "The catalogue was made with another --keep; one catalogue keeps rows by one rule.",
@@ -114,6 +119,7 @@ class ErrorCode(StrEnum):
     LIST_UNREADABLE = "list.unreadable", "The list of tiles cannot be read as UTF-8 text."
     MAP_BAD_METHOD = "map.bad_method", "No map method has that name."
     MAP_BAD_NAME = "map.bad_name", "The name cannot be used for a map."
+    MAP_DAMAGED = "map.damaged", "A file of the map cannot be read; scanner map --refit makes the map anew."
     MAP_MISSING = "map.missing", "The catalogue has no map of that name."
     MAP_NOT_INSTALLED = "map.not_installed", "The package of the map method, or matplotlib, is not installed."
     MAP_TOO_FEW = "map.too_few", "The catalogue has too few objects for a map."
@@ -153,7 +159,7 @@ class ErrorCode(StrEnum):
     )
     POSITION_OFF_SKY = "position.off_sky", "The text is not an angle, or the angle is not on the sky."
     PUBLISH_BAD_OPTION = "publish.bad_option", "An option of the publication is out of range."
-    PUBLISH_CHANGED = "publish.changed", "The catalogue changed while it was published."
+    PUBLISH_CHANGED = "publish.changed", "The catalogue, or the unfinished publication, changed while it was published."
     PUBLISH_DAMAGED_TILE = "publish.damaged_tile", "Some tiles cannot be read; a publication leaves no tile out."
     PUBLISH_NOT_EMPTY = (
         "publish.not_empty",
@@ -226,7 +232,10 @@ class ErrorCode(StrEnum):
     TILE_BAD_HEADER = "tile.bad_header", "A FITS header of the tile is damaged or contradicts itself."
     TILE_BAD_NAME = "tile.bad_name", "The text is not the name of a tile of this survey."
     TILE_CHANGED = "tile.changed", "A file of the tile changed while it was read; the next run retries it."
-    TILE_DAMAGED = "tile.damaged", "The tile's Parquet file cannot be read; scan the tile again."
+    TILE_DAMAGED = (
+        "tile.damaged",
+        "The tile's Parquet file is damaged, or not of this catalogue; repeat the scan with --verify.",
+    )
     TILE_KILLS_WORKERS = (
         "tile.kills_workers",
         "The tile killed three workers and is quarantined; the next run retries it once.",

@@ -58,6 +58,7 @@ def scan_tiles(
     workers: int | None = None,
     dask: str | None = None,
     dask_config: str | Path | None = None,
+    verify: bool = False,
     progress: bool = False,
 ) -> ScanReport:
     """Find every object of ``tiles``, embed it, and store it in ``catalogue``, which is made where there is none.
@@ -75,7 +76,8 @@ def scan_tiles(
     scheduler) and ``dask_config`` scan with Dask. ``share`` is the share of the list to scan. ``progress`` reports on
     stderr. See ``scanner.scan.options.ScanOptions`` for the other options; by default, the machine sets ``readers``.
 
-    A tile that is in the catalogue already is skipped. The reason of a failure is in the report and in the catalogue;
+    A tile that is in the catalogue already is skipped. With ``verify`` its file is read, and the tile is scanned again
+    if the file is damaged. The reason of a failure is in the report and in the catalogue;
     the next scan retries the tile.
 
     Raises:
@@ -126,6 +128,7 @@ def scan_tiles(
             memory=memory,
             time_limit=time_limit,
             scratch=Path(scratch or tempfile.gettempdir()) if any(tile.remote for tile in listed) else None,
+            verify=verify,
         )
         provenance = run.make_run(plan, file, options, model=Path(model).name if Path(model).is_file() else str(model))
         store = catalogues.create(catalogue, provenance)

@@ -33,7 +33,6 @@ from catalogs.index.shards import VECTORS
 from catalogs.search.candidates import Candidates
 from catalogs.store import vectors
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.tile_reader import TileFile
 from scanner.encoder.encoder import Encoder
 
 ROWS, FEW_ROWS = 100_000, 3_000
@@ -151,7 +150,7 @@ def _from_parquet(plain: Catalogue, some: np.ndarray[Any, np.dtype[np.int64]]) -
     for number, footer in enumerate(plain.snapshot().footers):
         here = some[some // rows.TILE_ROWS == number] % rows.TILE_ROWS
         if len(here):
-            with TileFile(plain.tile_path(footer.tile)) as file:
+            with plain.open_tile(footer.tile) as file:
                 table = file.take([EMBEDDING], here)
             parts.append(vectors.from_arrow(table.column(EMBEDDING)))
     return np.concatenate(parts)

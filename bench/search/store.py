@@ -16,7 +16,6 @@ from bench.harness.embeddings import Cloud
 from bench.harness.setup import Setup
 from bench.harness.timing import Work, cost, in_turns, median_ratio, middle
 from catalogs.store.schema import EMBEDDING, catalogue_schema
-from catalogs.store.tile_reader import TileFile
 from scanner.encoder.encoder import CPU_BATCH, Encoder
 
 ROWS, FEW_ROWS = 32_768, 2_048
@@ -92,9 +91,8 @@ class _Files:
                 file.write(batch)
 
     def _read(self) -> int:
-        path, names = self._catalogue.tile_path(TILE), self._catalogue.schema.names
-        with TileFile(path) as file:
-            return sum(table.num_rows for table in file.groups(names))
+        with self._catalogue.open_tile(TILE) as file:
+            return sum(table.num_rows for table in file.groups(self._catalogue.schema.names))
 
 
 def _table(columns: dict[str, NDArray[Any]], dim: int) -> pa.Table:

@@ -16,7 +16,7 @@ from catalogs.hats.layout import Tables
 from catalogs.hats.partitions import LEAF, Partition
 from catalogs.store import voparquet
 from catalogs.store.provenance import software
-from catalogs.store.schema import EMBEDDING, HEALPIX_ORDER
+from catalogs.store.schema import EMBEDDING, HEALPIX, HEALPIX_ORDER
 from catalogs.store.tile_writer import widths
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def write(
 
 def _common(table: Path, catalogue: TileStore, rows: int, pieces: Sequence[Partition]) -> dict[str, object]:
     # Readers load these columns by default, and the embedding is most of the bytes.
-    columns = [name for name in catalogue.schema.names if name not in (EMBEDDING, f"_healpix_{HEALPIX_ORDER}")]
+    columns = [name for name in catalogue.schema.names if name not in (EMBEDDING, HEALPIX)]
     size = sum(path.stat().st_size for path in table.rglob("*.parquet"))
     return {
         "obs_collection": table.name,
         "hats_nrows": rows,
         "hats_col_ra": "ra",
         "hats_col_dec": "dec",
-        "hats_col_healpix": f"_healpix_{HEALPIX_ORDER}",
+        "hats_col_healpix": HEALPIX,
         "hats_col_healpix_order": HEALPIX_ORDER,
         "hats_cols_default": columns,
         "hats_npix_suffix": ".parquet",

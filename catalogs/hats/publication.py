@@ -14,19 +14,21 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 from catalogs.atomic import locked, output_errors, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.hats import metadata
 from catalogs.hats.layout import Tables
 from catalogs.hats.partitions import MAX_MARGIN, Counts, split
-from catalogs.hats.writer import HEALPIX, Writer
+from catalogs.hats.writer import Writer, damaged_tiles, read_rows
 from catalogs.records import load_json
 from catalogs.store import rows
-from catalogs.store.schema import IS_PRIMARY
+from catalogs.store.schema import HEALPIX, IS_PRIMARY
 from catalogs.store.tile_store import Snapshot, TileStore
 
 Progress = Callable[[int, int], None]
+COLLECTION, PLAN, REPORT = "collection", "plan.json", "report.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
@@ -80,49 +82,71 @@ def publish(catalogue: TileStore, out: Path, options: Options, progress: Progres
         raise ScannerError(ErrorCode.PUBLISH_BAD_OPTION, message, hint)
     out = out.absolute()
     # The lock lies beside the target, which must stay empty until the end.
-    lock = out.with_name(f".{out.name}.lock")
-    with locked(lock), output_errors(out):
-        try:
-            if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-                message = f"{out} exists and is not an empty folder."
-                hint = "Give another folder, or remove this one: a published collection is never changed."
-                raise ScannerError(ErrorCode.PUBLISH_NOT_EMPTY, message, hint)
-            return _write(catalogue, out, options, progress or (lambda done, of: None))
-        finally:
-            lock.unlink(missing_ok=True)
+    with locked(out.with_name(f".{out.name}.lock"), temporary=True), output_errors(out):
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            if (report := _finish(catalogue, out, options)) is not None:
+                return report
+            message = f"{out} exists and is not an empty folder."
+            hint = "Give another folder, or remove this one: a published collection is never changed."
+            raise ScannerError(ErrorCode.PUBLISH_NOT_EMPTY, message, hint)
+        return _write(catalogue, out, options, progress or (lambda done, of: None))
+
+
+def _finish(catalogue: TileStore, out: Path, options: Options) -> PublishReport | None:
+    """Finish a publication that was killed after its rename to ``out``; None if ``out`` is of another command."""
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        record = load_json(partial / REPORT)
+        plan, report = record["plan"], PublishReport(**{**record["report"], "path": out})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if (partial / COLLECTION).exists():
+        return None
+    _clear(partial)
+    return report if plan == _plan(catalogue.snapshot(), options) else None
+
+
+def _clear(partial: Path) -> None:
+    """Remove what a finished publication leaves, the report last, so that a killed run is finished by the next."""
+    for path in partial.iterdir():
+        if path.name != REPORT:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(partial)
 
 
 def _write(catalogue: TileStore, out: Path, options: Options, progress: Progress) -> PublishReport:
     snapshot = catalogue.snapshot()
     # A collection without a damaged tile would look complete.
-    if missing := sorted(set(catalogue.tiles()) - {footer.tile for footer in snapshot.footers}):
-        message = f"{len(missing)} tiles of {catalogue.path} cannot be read: {', '.join(missing[:10])}."
-        raise ScannerError(ErrorCode.PUBLISH_DAMAGED_TILE, message, "Scan them again, or remove their files.")
+    if snapshot.errors:
+        raise damaged_tiles(snapshot.errors)
     counts = _count(snapshot, options)
     # On the same disk as the target, so that the last step is a rename.
     partial = out.with_name(f".{out.name}.partial")
     _resume_or_clear(partial, snapshot, options)
-    tables = Tables(partial / "collection", options.name, options.margin)
+    tables = Tables(partial / COLLECTION, options.name, options.margin)
     partitions = split(counts.rows, options.rows_per_file)
     writer = Writer(snapshot, counts, partitions, tables, options.filters, partial / "margin")
     for done in writer.write_objects():
         progress(done, len(partitions))
     margins = writer.write_margins()
     written = metadata.write(tables, catalogue, partitions, margins, counts.rows, asdict(options))
+    size = sum(path.stat().st_size for path in tables.folder.rglob("*") if path.is_file())
+    report = PublishReport(out, written.rows, written.margin_rows, len(partitions), size)
+    # The report tells the next run that the collection in the place of the target is this one.
+    write_json(partial / REPORT, {"plan": _plan(snapshot, options), "report": {**asdict(report), "path": str(out)}})
     # An empty folder is in the way of the rename; it was checked above that it is empty.
     if out.exists():
         out.rmdir()
     tables.folder.rename(out)
-    shutil.rmtree(partial)
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    return PublishReport(out, written.rows, written.margin_rows, len(partitions), size)
+    _clear(partial)
+    return report
 
 
 def _count(snapshot: Snapshot, options: Options) -> Counts:
     counts = Counts()
     chosen = rows.selection(snapshot.catalogue, options.filters, None)
     for number, footer in enumerate(snapshot.footers):
-        for table in rows.tile_groups(snapshot, footer, [HEALPIX], chosen):
+        for table in read_rows(snapshot, footer, [HEALPIX], chosen):
             counts.add(number, table.column(HEALPIX).to_numpy())
     if not counts.total:
         message = f"No row of {snapshot.catalogue.path} passes the filter: there is nothing to write."
@@ -132,16 +156,9 @@ def _count(snapshot: Snapshot, options: Options) -> Counts:
 
 def _resume_or_clear(partial: Path, snapshot: Snapshot, options: Options) -> None:
     """Keep unfinished work of the same tiles, model and options; remove any other."""
-    # Footers have the size and time of each tile file.
-    tiles = json.dumps([astuple(footer) for footer in snapshot.footers])
-    inputs = {
-        "options": asdict(options),
-        "model_sha256": snapshot.catalogue.info.model_sha256,
-        "tiles_sha256": hashlib.sha256(tiles.encode()).hexdigest(),
-    }
-    path = partial / "plan.json"
+    plan = _plan(snapshot, options)
     try:
-        same = load_json(path) == inputs
+        same = load_json(partial / PLAN) == plan
     except (OSError, ValueError):
         same = False
     if same:
@@ -149,4 +166,14 @@ def _resume_or_clear(partial: Path, snapshot: Snapshot, options: Options) -> Non
             remove_stale(folder)
     else:
         shutil.rmtree(partial, ignore_errors=True)
-        write_json(path, inputs)
+        write_json(partial / PLAN, plan)
+
+
+def _plan(snapshot: Snapshot, options: Options) -> dict[str, Any]:
+    """What a publication is made from; footers have the size and time of each tile file."""
+    tiles = json.dumps([astuple(footer) for footer in snapshot.footers])
+    return {
+        "options": asdict(options),
+        "model_sha256": snapshot.catalogue.info.model_sha256,
+        "tiles_sha256": hashlib.sha256(tiles.encode()).hexdigest(),
+    }

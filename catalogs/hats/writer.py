@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,12 +19,13 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.hats import layout, parquet
 from catalogs.hats.layout import Tables
 from catalogs.hats.partitions import Counts, Margins, Partition, margin_order
-from catalogs.store import rows
-from catalogs.store.schema import HEALPIX_ORDER
-from catalogs.store.tile_store import Snapshot
+from catalogs.store import parquet_files, rows
+from catalogs.store.footers import Footer
+from catalogs.store.schema import HEALPIX
+from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.tile_writer import widths
 
-HEALPIX = f"_healpix_{HEALPIX_ORDER}"
 _OTHER = "partition"
 """Number of the partition in whose margin a row lies."""
 
@@ -66,7 +69,7 @@ class Writer:
         counts: dict[int, int] = defaultdict(int)
         # Margins are pulled from the spilled rows of all neighbours, once every partition is written.
         for path in sorted(self._spill.glob("[!.]*.parquet")):
-            for pair in pq.read_table(path, columns=[_OTHER]).column(_OTHER).value_counts().to_pylist():
+            for pair in self._read_spill(path, columns=[_OTHER]).column(_OTHER).value_counts().to_pylist():
                 sources[pair["values"]].append(path)
                 counts[pair["values"]] += pair["counts"]
         for other in sorted(sources):
@@ -84,14 +87,12 @@ class Writer:
         schema = self._catalogue.schema
         parts = [schema.empty_table()]
         for number in self._counts.tiles(partition):
-            groups = rows.tile_groups(self._snapshot, self._snapshot.footers[number], schema.names, chosen)
+            groups = read_rows(self._snapshot, self._snapshot.footers[number], schema.names, chosen)
             parts += [table.select(schema.names).cast(schema) for table in groups]
         table = pa.concat_tables(parts)
         # Rows were counted before: another number means that a scan has written meanwhile.
         if len(table) != partition.rows:
-            message = f"{self._catalogue.path} changed while it was being published."
-            hint = "Run the same command again when no scan is writing to it."
-            raise ScannerError(ErrorCode.PUBLISH_CHANGED, message, hint)
+            raise _changed(self._catalogue)
         return table.combine_chunks()
 
     def _spill_margins(self, number: int, table: pa.Table) -> None:
@@ -103,9 +104,46 @@ class Writer:
         # The spilled rows appear whole or not at all, since a killed run is resumed from them.
         if pieces:
             with replacing(self._spill / f"{number}.parquet") as temporary:
-                pq.write_table(pa.concat_tables(pieces), temporary, compression="zstd")
+                parquet_files.write_table(pa.concat_tables(pieces), temporary)
 
     def _read_spilled(self, other: int, paths: Sequence[Path]) -> pa.Table:
-        chosen = [pq.read_table(path, filters=pc.field(_OTHER) == other) for path in paths]
+        chosen = [self._read_spill(path, filters=pc.field(_OTHER) == other) for path in paths]
         schema = self._catalogue.schema
         return pa.concat_tables(chosen).select(schema.names).cast(schema).combine_chunks()
+
+    def _read_spill(self, path: Path, **choice: Any) -> pa.Table:
+        try:
+            return pq.read_table(path, page_checksum_verification=True, partitioning=None, **choice)
+        except (OSError, pa.ArrowException) as error:
+            # The next run starts from the beginning.
+            shutil.rmtree(self._spill.parent, ignore_errors=True)
+            message = f"{path}, a temporary file of this publication, cannot be read: {error}."
+            raise ScannerError(ErrorCode.PUBLISH_CHANGED, message, "Run the same command again.") from error
+
+
+def read_rows(snapshot: Snapshot, footer: Footer, columns: Sequence[str], chosen: Selection) -> Iterator[pa.Table]:
+    """Yield the chosen rows of one tile, row group by row group. No tile is left out.
+
+    Raises:
+        ScannerError: ``publish.damaged_tile``; ``publish.changed`` where a scan has replaced the tile.
+    """
+    try:
+        yield from rows.read_groups(snapshot, footer, columns, chosen)
+    except ScannerError as error:
+        if error.code != ErrorCode.TILE_DAMAGED:
+            raise
+        if not snapshot.unchanged(footer):
+            raise _changed(snapshot.catalogue) from error
+        raise damaged_tiles([error]) from error
+
+
+def damaged_tiles(errors: Sequence[ScannerError]) -> ScannerError:
+    """Make the error of tiles that cannot be read: a publication without them would look complete."""
+    more = f" And {len(errors) - 1} other tiles." if len(errors) > 1 else ""
+    return ScannerError(ErrorCode.PUBLISH_DAMAGED_TILE, f"{errors[0].message}{more}", errors[0].hint)
+
+
+def _changed(catalogue: TileStore) -> ScannerError:
+    message = f"{catalogue.path} changed while it was being published."
+    hint = "Run the same command again when no scan is writing to it."
+    return ScannerError(ErrorCode.PUBLISH_CHANGED, message, hint)

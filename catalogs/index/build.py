@@ -33,11 +33,10 @@ from catalogs.index.shards import Shard
 from catalogs.store import vectors
 from catalogs.store.footers import Footer
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.tile_reader import TileFile
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import TileStore
+    from catalogs.store.tile_store import Snapshot, TileStore
 
 log = logging.getLogger(__name__)
 
@@ -138,13 +137,13 @@ def build_index(catalogue: TileStore, options: IndexOptions | None = None) -> In
     )
 
 
-def count_indexed_rows(catalogue: TileStore) -> int:
+def count_indexed_rows(catalogue: TileStore, snapshot: Snapshot | None = None) -> int:
     """Count the rows that the index covers now; all others are read from their tiles.
 
     Raises:
         ScannerError: As ``covering``.
     """
-    pairs = covering(catalogue, catalogue.snapshot().footers)
+    pairs = covering(catalogue, (snapshot or catalogue.snapshot()).footers)
     return sum(c.rows for shard, tiles in pairs for c, tile in zip(shard.tiles, tiles, strict=True) if tile)
 
 
@@ -249,7 +248,7 @@ def _samples(catalogue: TileStore, footers: Sequence[Footer]) -> Iterator[Vector
     """Yield the valid vectors of each row group that has any, at most ``_SAMPLE``."""
     for footer in footers:
         # A tile that cannot be read is named later, when it is to be indexed.
-        with contextlib.suppress(ScannerError), TileFile(catalogue.tile_path(footer.tile)) as file:
+        with contextlib.suppress(ScannerError), catalogue.open_tile(footer.tile) as file:
             for table in file.groups([EMBEDDING]):
                 embedding = vectors.from_arrow(table.column(EMBEDDING))[:_SAMPLE]
                 sound = vectors.sound(embedding)
@@ -264,20 +263,19 @@ def _build_shard(
     from catalogs.store.tile_store import TileStore
 
     catalogue = TileStore.open(catalogue_path)
-    paths = [catalogue.tile_path(footer.tile) for footer in tiles]
     # The name of the data files depends on all that they are built from.
     inputs = [[footer.tile, footer.size, footer.mtime_ns] for footer in tiles] + [settings.file_key]
     content = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12]
     info = catalogue.info
     empty = Shard(name, content, info.dim, settings, info.model_sha256, rows=0, files=(), tiles=())
     builder = shards.Builder(catalogue.path / "index", empty, on_disk)
-    readers = [(path, partial(_groups, path)) for path in paths]
+    readers = [(catalogue.tile_path(footer.tile), partial(_groups, catalogue, footer)) for footer in tiles]
     shard = builder.build(readers, lambda error: log.warning("%s Not indexed. %s", error.message, error.hint))
     return shard, builder.skipped
 
 
-def _groups(path: Path) -> Iterator[pa.Table]:
-    with TileFile(path) as file:
+def _groups(catalogue: TileStore, footer: Footer) -> Iterator[pa.Table]:
+    with catalogue.open_tile(footer.tile) as file:
         yield from file.groups(shards.COLUMNS)
 
 

@@ -29,14 +29,7 @@ def covering(catalogue: TileStore, footers: Sequence[Footer]) -> Iterator[tuple[
     """
     folder = catalogue.path / "index"
     by_name = {footer.tile: footer for footer in footers}
-    # Annoy crashes on a file of another dimension, which only the sidecar tells.
-    for path in folder.glob(f"*{shards.ENGINE}"):
-        if not (folder / f"{path.stem.rsplit('-', 1)[0]}.json").exists():
-            raise ScannerError(
-                ErrorCode.INDEX_NO_SIDECAR,
-                f"The index file {path} has no sidecar (.json), so its dimension is unknown.",
-                "Restore its .json, or bring the index up to date: scanner index",
-            )
+    _check_sidecars(folder)
     for path in sorted(folder.glob("shard-*.json")):
         try:
             shard = read_whole(path, catalogue.info.dim)
@@ -49,6 +42,34 @@ def covering(catalogue: TileStore, footers: Sequence[Footer]) -> Iterator[tuple[
         if shard and shard.model_sha256 == catalogue.info.model_sha256:
             pairs = [(by_name.get(tile.tile), tile) for tile in shard.tiles]
             yield shard, [f if f and is_same(catalogue, f, tile) else None for f, tile in pairs]
+
+
+def find_damage(catalogue: TileStore) -> list[ScannerError]:
+    """Read every byte of the index; returns what is wrong with each part."""
+    folder = catalogue.path / "index"
+    damage = []
+    try:
+        _check_sidecars(folder)
+    except ScannerError as error:
+        damage.append(error)
+    for path in sorted(folder.glob("shard-*.json")):
+        try:
+            if shard := read_whole(path, catalogue.info.dim):
+                shards.check_all(shard, folder)
+        except ScannerError as error:
+            damage.append(error)
+    return damage
+
+
+def _check_sidecars(folder: Path) -> None:
+    # Annoy crashes on a file of another dimension, which only the sidecar tells.
+    for path in folder.glob(f"*{shards.ENGINE}"):
+        if not (folder / f"{path.stem.rsplit('-', 1)[0]}.json").exists():
+            raise ScannerError(
+                ErrorCode.INDEX_NO_SIDECAR,
+                f"The index file {path} has no sidecar (.json), so its dimension is unknown.",
+                "Restore its .json, or bring the index up to date: scanner index",
+            )
 
 
 def read_whole(path: Path, dim: int) -> Shard | None:

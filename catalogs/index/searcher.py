@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from catalogs.index.engine import find_engine
 from catalogs.index.half_vectors import HalfVectors
 from catalogs.index.settings import IndexSettings
-from catalogs.index.shards import ENGINE, ROWS, VECTORS, Shard
+from catalogs.index.shards import ENGINE, ITEM, ROWS, VECTORS, Shard
 from catalogs.store.vectors import Vectors
 
 _OPEN = 512
@@ -30,6 +30,8 @@ class Searcher:
         self._vectors = shard.path(folder, VECTORS)
         self._path = shard.path(folder, ENGINE)
         self.items: NDArray[np.void] = np.load(shard.path(folder, ROWS), mmap_mode="r")
+        if self.items.dtype != ITEM or len(self.items) != shard.rows:
+            raise ValueError("its items are not those of its sidecar")
 
     def best(
         self, directions: Vectors, count: int, rows: NDArray[np.int64] | None = None

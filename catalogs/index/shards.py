@@ -15,6 +15,7 @@ import functools
 import io
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from catalogs.atomic import replacing, write_json
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.index import half_vectors
+from catalogs.index import ENGINES, half_vectors
 from catalogs.index.engine import find_engine
 from catalogs.index.half_vectors import HalfVectors
 from catalogs.index.settings import IndexSettings
@@ -35,6 +36,7 @@ from catalogs.records import load_json, read_record
 from catalogs.store import vectors
 from catalogs.store.footers import checksum, fingerprint
 from catalogs.store.schema import EMBEDDING
+from catalogs.store.tile_checks import describe_error
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +99,7 @@ def read(path: Path, dim: int) -> Shard:
         stat = path.stat()
         shard = _read_sidecar(path, stat.st_size, stat.st_mtime_ns)
     except (OSError, ValueError) as error:
-        message = f"The index file {path} cannot be read ({error})."
+        message = f"The index file {path} cannot be read ({describe_error(error)})."
         raise ScannerError(ErrorCode.INDEX_DAMAGED, message, _HINT) from error
     if shard.dim != dim:
         raise ScannerError(
@@ -128,7 +130,9 @@ def check(shard: Shard, folder: Path) -> None:
             raise ValueError("its number of rows is not that of its sidecar")
         find_engine(shard.recipe.engine).check(shard.path(folder, ENGINE), shard.rows, shard.recipe)
     except (OSError, ValueError) as error:
-        raise ScannerError(ErrorCode.INDEX_DAMAGED, f"The index file {path} is refused: {error}.", _HINT) from error
+        raise ScannerError(
+            ErrorCode.INDEX_DAMAGED, f"The index file {path} is refused: {describe_error(error)}.", _HINT
+        ) from error
 
 
 def mark_checked(shard: Shard, folder: Path) -> None:
@@ -232,7 +236,22 @@ class Builder:
 # The size and time of a file are part of the key, so that a file is read again once it is replaced.
 @functools.lru_cache(4096)
 def _read_sidecar(path: Path, size: int, mtime_ns: int) -> Shard:
-    return read_record(load_json(path), Shard)
+    shard = read_record(load_json(path), Shard)
+    recipe, tiles = shard.recipe, [tile.tile for tile in shard.tiles]
+    # The values name files and size what the engine reads, so each is compared with all that it can be.
+    if shard.name != path.stem or not re.fullmatch("[0-9a-f]*", shard.content):
+        raise ValueError("its name or its content is not that of its files")
+    if len(shard.files) != (len(SUFFIXES) if shard.content else 0):
+        raise ValueError("it does not describe its files")
+    if recipe.engine not in ENGINES or not 1 <= recipe.dims <= shard.dim or recipe.trees < 0:
+        raise ValueError("no engine has its settings")
+    if recipe.effort < 1 or recipe.candidates < 1:
+        raise ValueError("no search has its settings")
+    if len(set(tiles)) < len(tiles) or min((tile.rows for tile in shard.tiles), default=0) < 0:
+        raise ValueError("its tiles repeat, or have fewer rows than none")
+    if sum(tile.rows for tile in shard.tiles) != shard.rows:
+        raise ValueError("its number of rows is not that of its tiles")
+    return shard
 
 
 @functools.lru_cache(4096)

@@ -11,16 +11,14 @@ new and changed tiles are placed on it; the fit stays.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
+import logging
 import re
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from catalogs.atomic import locked, remove_stale, replacing, write_json
 from catalogs.errors import ErrorCode, ScannerError
@@ -29,25 +27,31 @@ from catalogs.maps.projections import Placer, Places
 from catalogs.maps.read import (
     ID,
     RECEIPT,
+    SAMPLE,
+    Identities,
     MapRecord,
     MapSettings,
     Receipt,
     axes,
     describe_map,
     map_folder,
+    read_coordinates,
     read_receipt,
+    read_sample,
+    sample_digest,
     tile_schema,
 )
 from catalogs.search import random_sample
-from catalogs.store import rows, tile_reader, vectors
+from catalogs.store import parquet_files, rows, tile_reader, vectors
 from catalogs.store.footers import SUFFIX, Footer
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.tile_reader import Selection
 from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
+log = logging.getLogger(__name__)
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-Identities = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ def build_map(
     A map of the same settings and model keeps its fit unless ``refit``.
 
     Raises:
-        ScannerError: ``map.bad_name``, ``map.bad_method``, ``map.too_few``, ``map.not_installed``, ``where.*``.
+        ScannerError: ``map.bad_name``, ``map.bad_method``, ``map.too_few``, ``map.not_installed``, ``map.damaged``
+            (unless ``refit``), ``where.*``.
     """
     name = name or settings.method
     if not _NAME.fullmatch(name):
@@ -84,67 +89,84 @@ def build_map(
     with locked(folder / ".lock"):
         for part in (folder, folder / "tiles"):
             remove_stale(part)
-        digest = _fit(catalogue, settings, name, chosen, refit)
-        return _place_tiles(catalogue, settings.method, name, chosen, digest)
+        snapshot = catalogue.snapshot()
+        digest = _fit(snapshot, settings, name, chosen, refit)
+        return _place_tiles(snapshot, settings.method, name, chosen, digest, refit)
 
 
-def _fit(catalogue: TileStore, settings: MapSettings, name: str, chosen: Selection, refit: bool) -> str:
+def _fit(snapshot: Snapshot, settings: MapSettings, name: str, chosen: Selection, refit: bool) -> str:
     """Fit the map unless that is done; returns the digest of the fitted sample."""
+    catalogue = snapshot.catalogue
     folder, model_sha256 = map_folder(catalogue, name), catalogue.info.model_sha256
-    if not refit and (folder / "sample.parquet").exists():
-        with contextlib.suppress(ScannerError):
-            record = describe_map(catalogue, name)
-            if (record.plan, record.model_sha256) == (settings, model_sha256):
-                return record.digest
+    if not refit and (folder / "map.json").exists():
+        record = describe_map(catalogue, name)
+        if (record.plan, record.model_sha256) == (settings, model_sha256):
+            return record.digest
     # The fit and its sample are stored, so that later tiles are placed on the same map.
-    sample = random_sample.draw(catalogue.snapshot(), chosen, settings.sample, settings.seed)
+    sample = random_sample.draw(snapshot, chosen, settings.sample, settings.seed)
     places = projections.fit(sample.vectors, settings.method, settings.seed)
     kind = pa.list_(pa.field("element", pa.float32(), nullable=False), sample.vectors.shape[1])
     columns = [pa.array(sample.object_id), vectors.to_arrow(sample.vectors, kind), *map(pa.array, places.T.copy())]
-    with replacing(folder / "sample.parquet") as temporary:
-        pq.write_table(pa.table(columns, names=[ID, EMBEDDING, *axes(name)]), temporary, compression="zstd")
-    digest = hashlib.sha256(sample.object_id.tobytes() + places.tobytes()).hexdigest()
+    with replacing(folder / SAMPLE) as temporary:
+        parquet_files.write_table(pa.table(columns, names=[ID, EMBEDDING, *axes(name)]), temporary)
+    digest = sample_digest(sample.object_id, places)
     # Last, as it commits the fit: tiles with another digest are placed again.
     write_json(folder / "map.json", asdict(MapRecord(settings, model_sha256, digest, len(sample))))
     return digest
 
 
-def _place_tiles(catalogue: TileStore, method: str, name: str, chosen: Selection, digest: str) -> MapReport:
-    folder = map_folder(catalogue, name)
-    sample = pq.read_table(folder / "sample.parquet")
-    places = np.stack([sample.column(axis).to_numpy() for axis in axes(name)], axis=1)
-    placer = Placer(vectors.from_arrow(sample.column(EMBEDDING)), places, method)
-    place = _SamplePlacer(placer, sample.column(ID).to_numpy(), places)
-    snapshot = catalogue.snapshot()
+def _place_tiles(snapshot: Snapshot, method: str, name: str, chosen: Selection, digest: str, refit: bool) -> MapReport:
+    folder = map_folder(snapshot.catalogue, name)
+    identities, embedding, places = read_sample(snapshot.catalogue, name, digest)
+    place = _SamplePlacer(Placer(embedding, places, method), identities, places)
     placed = kept = objects = 0
     for footer in snapshot.footers:
         path = folder / "tiles" / f"{footer.tile}{SUFFIX}"
         # A tile is current if neither the fit nor the catalogue's file has changed since.
         receipt = read_receipt(path)
         current = (digest, footer.size, footer.mtime_ns)
-        if receipt and (receipt.digest, receipt.size, receipt.mtime_ns) == current:
+        same = receipt and (receipt.digest, receipt.size, receipt.mtime_ns) == current
+        if receipt and same and not (refit and _is_damaged(path, name, footer)):
             kept += 1
         else:
-            identities, coordinates = _place_tile(snapshot, footer, chosen, place)
+            try:
+                tile_identities, coordinates = _place_tile(snapshot, footer, chosen, place)
+            except ScannerError as error:
+                if error.code != ErrorCode.TILE_DAMAGED:
+                    raise
+                log.warning("Skipped: %s %s", error.message, error.hint)
+                continue
             receipt = Receipt(*current, objects=int(np.isfinite(coordinates[:, 0]).sum()))
             schema = tile_schema(name).with_metadata({RECEIPT: json.dumps(asdict(receipt), sort_keys=True)})
-            columns = [pa.array(identities), *map(pa.array, coordinates.T.copy())]
+            columns = [pa.array(tile_identities), *map(pa.array, coordinates.T.copy())]
             with replacing(path) as temporary:
-                pq.write_table(pa.table(columns, schema=schema), temporary, compression="zstd")
+                parquet_files.write_table(pa.table(columns, schema=schema), temporary)
             placed += 1
         objects += receipt.objects
-    return MapReport(name, len(sample), placed, kept, objects)
+    return MapReport(name, len(identities), placed, kept, objects)
+
+
+def _is_damaged(path: Path, name: str, footer: Footer) -> bool:
+    try:
+        read_coordinates(path, name, footer.rows)
+    except ScannerError:
+        return True
+    return False
 
 
 def _place_tile(
     snapshot: Snapshot, footer: Footer, chosen: Selection, place: _SamplePlacer
 ) -> tuple[Identities, Places]:
-    """Place the chosen objects of a tile: ids [N] and coordinates [N, 2] of all its rows, NaN for the others."""
+    """Place the chosen objects of a tile: ids [N] and coordinates [N, 2] of all its rows, NaN for the others.
+
+    Raises:
+        ScannerError: ``tile.damaged``.
+    """
     # Every row of the tile has a row here, also those that are not on the map.
-    groups = [part.column(ID).to_numpy() for part in rows.tile_groups(snapshot, footer, [ID])]
+    groups = [part.column(ID).to_numpy() for part in rows.read_groups(snapshot, footer, [ID])]
     identities = np.concatenate([np.zeros(0, np.int64), *groups])
     coordinates = np.full((len(identities), 2), np.nan, np.float32)
-    for part in rows.tile_groups(snapshot, footer, [ID, EMBEDDING], chosen):
+    for part in rows.read_groups(snapshot, footer, [ID, EMBEDDING], chosen):
         embedding = vectors.from_arrow(part.column(EMBEDDING))
         sound = np.flatnonzero(vectors.sound(embedding))
         numbers = part.column(tile_reader.ROW).to_numpy()[sound]

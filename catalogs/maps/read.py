@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json, read_record
-from catalogs.store import rows, tile_reader
-from catalogs.store.footers import SUFFIX, damaged
+from catalogs.store import parquet_files, rows, tile_reader, vectors
+from catalogs.store.footers import SUFFIX
+from catalogs.store.schema import EMBEDDING
+from catalogs.store.tile_checks import describe_error
+from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECEIPT = "scanner.map"
+SAMPLE = "sample.parquet"
+Identities = NDArray[np.int64]
 ID = "object_id"
 
 
@@ -84,21 +91,87 @@ def describe_map(catalogue: TileStore, name: str) -> MapRecord:
     """Read ``map.json``.
 
     Raises:
-        ScannerError: ``map.missing``, whose hint lists the maps of the catalogue.
+        ScannerError: ``map.missing``, whose hint lists the maps of the catalogue; ``map.damaged``.
     """
+    path = map_folder(catalogue, name) / "map.json"
     try:
-        return read_record(load_json(map_folder(catalogue, name) / "map.json"), MapRecord)
-    except (OSError, ValueError) as error:
+        return read_record(load_json(path), MapRecord)
+    except (FileNotFoundError, NotADirectoryError) as error:
         hint = f"Maps: {', '.join(list_maps(catalogue)) or 'none yet'}. Make one with: scanner map --method umap"
         raise ScannerError(ErrorCode.MAP_MISSING, f"{catalogue.path} has no map {name!r}.", hint) from error
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> ScannerError:
+    """Make the error of a file of a map that cannot be read."""
+    hint = "Make the map anew: repeat its command, scanner map, with --refit."
+    return ScannerError(ErrorCode.MAP_DAMAGED, f"{path} cannot be read: {describe_error(error)}.", hint)
 
 
 def read_receipt(path: Path) -> Receipt | None:
     """Read the receipt of a map's tile file; None where there is none."""
     try:
-        return read_record(load_json(pq.read_metadata(path).metadata[RECEIPT.encode()]), Receipt)
+        with parquet_files.open_file(path) as source:
+            return read_record(load_json(pq.read_metadata(source).metadata[RECEIPT.encode()]), Receipt)
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
+
+
+def sample_digest(identities: Identities, places: NDArray[np.float32]) -> str:
+    """Compute the digest of a fit: ids [M] and places [M, 2] of its sample."""
+    return hashlib.sha256(identities.tobytes() + places.tobytes()).hexdigest()
+
+
+def read_sample(catalogue: TileStore, name: str, digest: str) -> tuple[Identities, Vectors, NDArray[np.float32]]:
+    """Read the sample that a map was fitted to: ids [M], unit vectors [M, D] and places [M, 2].
+
+    Raises:
+        ScannerError: ``map.damaged``.
+    """
+    path = map_folder(catalogue, name) / SAMPLE
+    try:
+        sample = parquet_files.read_table(path)
+        identities, embedding, *both = (sample.column(column) for column in (ID, EMBEDDING, *axes(name)))
+        places = np.stack([axis.to_numpy() for axis in both], axis=1)
+        if not pa.types.is_fixed_size_list(embedding.type) or embedding.type.list_size != catalogue.info.dim:
+            raise ValueError(f"its embeddings are not of {catalogue.info.dim} numbers")
+        if sample_digest(identities.to_numpy(), places) != digest:
+            raise ValueError("it is not the sample that map.json describes")
+        return identities.to_numpy(), vectors.from_arrow(embedding), places
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise damaged(path, error) from error
+
+
+def find_damage(catalogue: TileStore) -> list[ScannerError]:
+    """Read every file of every map; returns what is wrong with each."""
+    damage = []
+    for name in list_maps(catalogue):
+        try:
+            read_sample(catalogue, name, describe_map(catalogue, name).digest)
+        except ScannerError as error:
+            damage.append(error)
+        for path in sorted((map_folder(catalogue, name) / "tiles").glob(f"[!.]*{SUFFIX}")):
+            try:
+                read_coordinates(path, name)
+            except ScannerError as error:
+                damage.append(error)
+    return damage
+
+
+def read_coordinates(path: Path, name: str, rows_of_tile: int | None = None) -> pa.Table:
+    """Read a map's tile file, which has a row for each row of the tile.
+
+    Raises:
+        ScannerError: ``map.damaged``.
+    """
+    try:
+        table = parquet_files.read_table(path)
+        if table.schema != tile_schema(name) or rows_of_tile not in (None, table.num_rows):
+            raise ValueError("it has other columns than a map, or another number of rows than the tile")
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise damaged(path, error) from error
+    return table
 
 
 def read_map(
@@ -112,10 +185,10 @@ def read_map(
     """Read the objects on a map: their coordinates, then ``columns`` of the catalogue.
 
     Where more than ``limit`` objects are on it, about ``limit`` are drawn at random, and ``filter_text`` chooses among
-    these. A tile that is new or changed since the map was made is skipped with a warning.
+    these. A tile that is new or changed since the map was made is skipped with a warning, as a damaged one is.
 
     Raises:
-        ScannerError: ``map.missing``, ``column.unknown``, ``where.*``.
+        ScannerError: ``map.missing``, ``map.damaged``, ``column.unknown``, ``where.*``.
     """
     record = describe_map(catalogue, name)
     names = tile_reader.check_columns(columns, catalogue.schema)
@@ -136,9 +209,10 @@ def read_map(
             log.warning("Tile %s is not on the map %s yet. Skipped; run scanner map again.", footer.tile, name)
             continue
         try:
-            coordinates = pq.read_table(path, partitioning=None)
-        except (OSError, pa.ArrowException) as error:
-            raise damaged(path, error) from error
+            coordinates = read_coordinates(path, name, footer.rows)
+        except ScannerError as error:
+            log.warning("Skipped: %s %s", error.message, error.hint)
+            continue
         for part in rows.tile_groups(snapshot, footer, [ID, *(field.name for field in fields)], chosen):
             # Row numbers in the tile's file are those of the map's file beside it.
             numbers = part.column(tile_reader.ROW).to_numpy()

@@ -87,7 +87,11 @@ class _Ranking:
 
 
 def evaluate(
-    catalogue: TileStore, truth: Examples, settings: EvaluationSettings, like: Examples | None = None
+    catalogue: TileStore,
+    truth: Examples,
+    settings: EvaluationSettings,
+    like: Examples | None = None,
+    snapshot: Snapshot | None = None,
 ) -> Evaluation:
     """Rank the primary objects by some lenses of ``truth``, or once by ``like``, and see where the others come.
 
@@ -100,7 +104,7 @@ def evaluate(
         ScannerError: ``rank.few_lenses``, ``rank.no_ordinary``, ``where.*``.
     """
     selection = rows.primary(catalogue, settings.where)
-    snapshot = catalogue.snapshot()
+    snapshot = snapshot or catalogue.snapshot()
     lenses = _rankable(snapshot, truth, selection)
     splits = _draw_splits(lenses, settings) if like is None else [_split_by(like, lenses)]
     # No lens, and no piece of one, may count as an ordinary object.

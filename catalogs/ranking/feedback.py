@@ -96,12 +96,12 @@ def read_marks(path: Path) -> list[Mark]:
     return marks
 
 
-def match_marks(catalogue: TileStore, marks: Sequence[Mark]) -> Feedback:
-    """Match marks with the objects of a catalogue.
+def match_marks(catalogue: TileStore, marks: Sequence[Mark], snapshot: Snapshot | None = None) -> Feedback:
+    """Match marks with the objects of a catalogue, or of a ``snapshot`` of it.
 
     An object that is marked both ways is dropped with a warning, and so is a mark without an object.
     """
-    snapshot = catalogue.snapshot()
+    snapshot = snapshot or catalogue.snapshot()
     kept, rejected = (_match(snapshot, [mark for mark in marks if mark.kept is verdict]) for verdict in (True, False))
     for unmatched in (*kept.unmatched, *rejected.unmatched):
         log.warning("The mark in %s is of no object of the catalogue. [%s]", unmatched.name, unmatched.code)

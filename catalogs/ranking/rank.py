@@ -63,9 +63,13 @@ def rank(
     unlike: Examples | None = None,
     feedback: Feedback | None = None,
     ranking: Ranking | None = None,
+    *,
+    snapshot: Snapshot | None = None,
     **settings: Any,
 ) -> Table:
     """List the primary objects that look most like the examples; ``settings`` are fields of ``Ranking``.
+
+    ``snapshot`` is one of the catalogue that is at hand; without it the tiles are listed now.
 
     Columns: ``rank``; ``score``; ``probability`` (from five examples on); ``similarity`` (cosine with the nearest
     example), ``nearest_example`` (its name), ``nearest_id`` (-1: it is not an object of the catalogue); ``known``
@@ -81,7 +85,7 @@ def rank(
     feedback = feedback or Feedback.empty(catalogue.info.dim)
     like, unlike = _combine(like, unlike, feedback)
     selection = primary(catalogue, ranking.where)
-    snapshot = catalogue.snapshot()
+    snapshot = snapshot or catalogue.snapshot()
     fitted = _fit(snapshot, like, unlike, selection, ranking)
     builder = ListBuilder(catalogue, like, feedback, ranking.known)
 

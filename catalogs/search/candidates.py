@@ -125,7 +125,7 @@ class Candidates:
                 answers[number] = answer
             numbers = np.array([self._numbers[tile.tile] if tile else -1 for tile in tiles])
             best = [self._hits(searcher.items, numbers, *answer).best(count) for answer in answers if answer]
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, IndexError) as error:
             log.warning("The index file %s cannot be read (%s). Its tiles are searched exactly.", shard.name, error)
             return None
         indexed = len(missing) < len(answers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -111,22 +110,16 @@ def take_rows(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> Iterato
     """
     for number in np.unique(hits.tile):
         here, footer = np.flatnonzero(hits.tile == number), snapshot.footers[number]
-        path = snapshot.catalogue.tile_path(footer.tile)
-        damage, table = None, None
         try:
             with snapshot.open(footer) as file:
                 table = file.take(columns, hits.row[here], snapshot.owners)
         except ScannerError as error:
-            damage = error
+            if snapshot.unchanged(footer):
+                raise
+            raise _changing(snapshot, footer) from error
         # The file is compared with its footer after it was read: it may be replaced at any moment.
-        if not _unchanged(path, footer):
-            raise ScannerError(
-                CHANGING,
-                f"Tile {footer.tile} of {snapshot.catalogue.path} was replaced while it was read, {ATTEMPTS} times.",
-                "Wait until the scan that writes it has finished. (New tiles do no harm.)",
-            ) from damage
-        if damage:
-            raise damage
+        if not snapshot.unchanged(footer):
+            raise _changing(snapshot, footer)
         yield here, table
 
 
@@ -159,8 +152,9 @@ def steady(snapshot: Snapshot, selection: Selection, answer: Callable[[Snapshot]
     raise AssertionError("there is at least one attempt")
 
 
-def _unchanged(path: Path, footer: Footer) -> bool:
-    try:
-        return footer.unchanged(path.stat())
-    except FileNotFoundError:
-        return False
+def _changing(snapshot: Snapshot, footer: Footer) -> ScannerError:
+    return ScannerError(
+        CHANGING,
+        f"Tile {footer.tile} of {snapshot.catalogue.path} was replaced while it was read, {ATTEMPTS} times.",
+        "Wait until the scan that writes it has finished. (New tiles do no harm.)",
+    )

@@ -6,7 +6,6 @@ is unchanged.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -17,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from catalogs.atomic import write_text
-from catalogs.errors import ErrorCode, ScannerError
+from catalogs.errors import ScannerError
 from catalogs.records import load_json, read_record
 from catalogs.sky.geometry import Circle
+from catalogs.store import parquet_files, tile_checks
+from catalogs.store.provenance import Info
 from catalogs.store.tile_writer import RUN_KEY, SKY_KEY
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ SUFFIX = ".parquet"
 _WORTH_SAVING = 32  # fresh footers
 _SAMPLE = 65_536  # bytes
 _BLOCK = 4 << 20  # bytes
+_CHECKS = 2  # version of the checks that a cached footer has passed
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,6 @@ class Footer:
     mtime_ns: int
     rows: int
     digest: str
-    model_sha256: str
     first_id: int
     last_id: int
     circle: Circle | None
@@ -56,42 +56,36 @@ class Footer:
         return (self.size, self.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
 
 
-def read(path: Path) -> Footer:
-    """Read the footer of a tile file.
+def read(path: Path, info: Info, schema: pa.Schema) -> Footer:
+    """Read the footer of a tile file, and compare it with its name and with the catalogue it should belong to.
 
     Raises:
-        ScannerError: ``tile.damaged`` where the file is truncated or not a tile of a catalogue.
+        ScannerError: ``tile.damaged`` where the file is truncated, damaged, or not this tile of this catalogue.
     """
     try:
-        stat = path.stat()
         # The state is taken before the read: a file that is replaced in between is read again at the next listing.
-        metadata = pq.read_metadata(path)
-        receipt = load_json(metadata.metadata[RUN_KEY.encode()])
-        circle = load_json(metadata.metadata[SKY_KEY.encode()])
-        # The ids are the first column; a tile without rows has no row group.
-        ids = [metadata.row_group(group).column(0).statistics for group in range(metadata.num_row_groups)]
+        stat = path.stat()
+        with parquet_files.open_file(path) as source:
+            metadata, _ = parquet_files.read_footer(source)
+        tile_checks.check_schema(metadata.schema.to_arrow_schema(), schema)
+        receipt, sky = (load_json(metadata.metadata[key.encode()]) for key in (RUN_KEY, SKY_KEY))
+        tile_checks.check_receipt(receipt, info)
+        circle = None if sky is None else tile_checks.read_circle(sky)
+        ids = tile_checks.check_row_groups(metadata, path.stem, circle)
         return Footer(
             tile=path.stem,
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
             rows=metadata.num_rows,
             digest=receipt["digest"],
-            model_sha256=receipt["model_sha256"],
-            first_id=min((int(one.min) for one in ids), default=-1),
-            last_id=max((int(one.max) for one in ids), default=-1),
-            circle=Circle(**circle) if circle else None,
+            first_id=min((first for first, _ in ids), default=-1),
+            last_id=max((last for _, last in ids), default=-1),
+            circle=circle,
         )
-    except (OSError, pa.ArrowException, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise damaged(path, error) from error
-
-
-def damaged(path: Path, error: Exception) -> ScannerError:
-    """Make the error of a tile file that cannot be read."""
-    return ScannerError(
-        ErrorCode.TILE_DAMAGED,
-        f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-        f"Scan tile {path.stem} again; its file is replaced.",
-    )
+    except KeyError as error:
+        raise tile_checks.damaged(path, ValueError(f"its footer has no entry {error}")) from error
+    except (OSError, pa.ArrowException, TypeError, ValueError) as error:
+        raise tile_checks.damaged(path, error) from error
 
 
 class Footers:
@@ -100,54 +94,86 @@ class Footers:
     ``cache`` is a file that is read if it exists, and updated where it can be written.
     """
 
-    def __init__(self, folder: Path, cache: Path, model_sha256: str) -> None:
-        self._folder, self._cache, self._model_sha256 = folder, cache, model_sha256
+    def __init__(self, folder: Path, cache: Path, info: Info, schema: pa.Schema) -> None:
+        self._folder, self._cache, self._info, self._schema = folder, cache, info, schema
         self._latest: dict[str, Footer] | None = None
 
-    def all(self) -> list[Footer]:
-        """List the folder and return the footers of readable tiles of this model, sorted by name.
+    def all(self) -> tuple[list[Footer], list[ScannerError]]:
+        """List the folder; returns the footers of its tiles, sorted by name, and what is wrong with each other file.
 
-        Other files are named in a warning.
+        Files that are damaged, or belong to another catalogue, are named in a warning.
+
+        Raises:
+            ScannerError: ``catalogue.no_permission``, ``catalogue.damaged``: the folder cannot be listed.
         """
         if self._latest is None:
-            self._latest = _load(self._cache)
+            self._latest = self._load()
         current: dict[str, Footer] = {}
+        errors: list[ScannerError] = []
         fresh = 0
         for tile, stat in self._list():
             footer = self._latest.get(tile)
-            if footer is None or not footer.unchanged(stat):
-                fresh += 1
+            if footer is None or stat is None or not footer.unchanged(stat):
                 try:
-                    footer = read(self._folder / f"{tile}{SUFFIX}")
+                    footer = read(self._folder / f"{tile}{SUFFIX}", self._info, self._schema)
                 except ScannerError as error:
-                    log.warning("Skipped: %s %s", error.message, error.hint)
+                    errors.append(error)
                     continue
+                fresh += 1
             current[tile] = footer
         self._latest = current
+        for problem in errors:
+            log.warning("Skipped: %s %s", problem.message, problem.hint)
         # Few fresh footers are not worth a rewrite of the cache after every tile of a running scan.
         if fresh >= _WORTH_SAVING:
-            _save(self._cache, current)
-        # The cache holds footers of any model, so the model is checked at each listing.
-        return [footer for footer in current.values() if self._of_model(footer)]
+            self._save(current)
+        return list(current.values()), errors
 
-    def _list(self) -> list[tuple[str, os.stat_result]]:
-        """List the tiles that have a file, with its state, sorted by name."""
-        if not self._folder.is_dir():
-            return []
-        files = []
-        with os.scandir(self._folder) as entries:
-            for entry in entries:
-                if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
-                    # A file may be removed after it was listed.
-                    with contextlib.suppress(FileNotFoundError):
-                        files.append((entry.name.removesuffix(SUFFIX), entry.stat()))
-        return sorted(files)
+    def _list(self) -> list[tuple[str, os.stat_result | None]]:
+        """List the tiles that have a file, with its state (None for a broken link), sorted by name."""
+        files: list[tuple[str, os.stat_result | None]] = []
+        try:
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    if not entry.name.endswith(SUFFIX) or entry.name.startswith("."):
+                        continue
+                    try:
+                        state = entry.stat()
+                    except OSError as error:
+                        # A file may be removed after it was listed. What stays is a broken link, and is named.
+                        if isinstance(error, FileNotFoundError) and not entry.is_symlink():
+                            continue
+                        state = None
+                    files.append((entry.name.removesuffix(SUFFIX), state))
+        except OSError as error:
+            # A catalogue without a tile has no folder for them yet.
+            if isinstance(error, FileNotFoundError) and not self._folder.is_symlink():
+                return []
+            raise tile_checks.unreadable(self._folder, error) from error
+        return sorted(files, key=lambda file: file[0])
 
-    def _of_model(self, footer: Footer) -> bool:
-        if footer.model_sha256 == self._model_sha256:
-            return True
-        log.warning("Skipped: tile %s was made with another model than its catalogue. Scan it again.", footer.tile)
-        return False
+    def _key(self) -> str:
+        """Digest of what each footer was compared with, so that the cache of an edited catalogue is not believed."""
+        facts = [_CHECKS, self._info.survey, self._info.bands, self._info.model_sha256, self._info.keep]
+        return hashlib.sha256(json.dumps([*facts, str(self._schema)]).encode()).hexdigest()
+
+    def _load(self) -> dict[str, Footer]:
+        """Read the cache; a damaged one is as good as none, since the footers can be read again."""
+        try:
+            key, entries = load_json(self._cache)
+            if key != self._key():
+                return {}
+            footers = [read_record(_as_record(entry), Footer) for entry in entries]
+            return {footer.tile: footer for footer in footers}
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def _save(self, footers: dict[str, Footer]) -> None:
+        try:
+            write_text(self._cache, json.dumps([self._key(), [astuple(footer) for footer in footers.values()]]))
+        except (OSError, ScannerError) as error:
+            # A catalogue on a read-only disk can be read without a cache.
+            log.debug("the cache of footers is not updated: %s", error)
 
 
 def fingerprint(path: Path) -> str:
@@ -174,16 +200,6 @@ def checksum(path: Path) -> int:
     return crc
 
 
-def _load(cache: Path) -> dict[str, Footer]:
-    """Read the cache; a damaged one is as good as none, since the footers can be read again."""
-    try:
-        entries = load_json(cache)
-        footers = [read_record(_as_record(entry), Footer) for entry in entries]
-        return {footer.tile: footer for footer in footers}
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
 def _as_record(entry: Any) -> dict[str, Any]:
     """Name the values of an entry, which is written as a list: with names the file would be half as long again."""
     # An entry of another version has another length. ``strict`` refuses it, and the cache counts as damaged.
@@ -191,11 +207,3 @@ def _as_record(entry: Any) -> dict[str, Any]:
     if values["circle"] is not None:
         values["circle"] = dict(zip([field.name for field in fields(Circle)], values["circle"], strict=True))
     return values
-
-
-def _save(cache: Path, footers: dict[str, Footer]) -> None:
-    try:
-        write_text(cache, json.dumps([astuple(footer) for footer in footers.values()]))
-    except (OSError, ScannerError) as error:
-        # A catalogue on a read-only disk can be read without a cache.
-        log.debug("the cache of footers is not updated: %s", error)

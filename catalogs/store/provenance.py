@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from typing import Any
 
+from catalogs.records import read_record
+
 DISTRIBUTION = "unions-scanner"
+MOST_DIMENSIONS = 65_536
+"""Numbers of an embedding; encoders give some hundreds."""
+_BAND = re.compile("[A-Za-z][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,17 @@ class Run:
 
 
 @dataclass(frozen=True)
+class _Contract:
+    """What questions read of a contract; its other keys are the encoder's."""
+
+    embedding_dim: int
+    bands: tuple[str, ...] = ()
+    window: int = 0
+    pixel_scale: float = 0.0
+    precision: str = ""
+
+
+@dataclass(frozen=True)
 class Info:
     """What every tile of a catalogue shares, as stored in ``catalogue.json``.
 
@@ -67,10 +84,22 @@ class Info:
     grid: str | None = None
     keep: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        if not self.bands or len(set(self.bands)) < len(self.bands) or not all(map(_BAND.fullmatch, self.bands)):
+            raise ValueError(f"bands {list(self.bands)!r} are not the different names of bands")
+        known = {field.name: self.contract[field.name] for field in fields(_Contract) if field.name in self.contract}
+        try:
+            dim = read_record(known, _Contract).embedding_dim
+        except ValueError as error:
+            raise ValueError(f"contract.{error}") from error
+        if not 1 <= dim <= MOST_DIMENSIONS:
+            raise ValueError(f"contract.embedding_dim must be from 1 to {MOST_DIMENSIONS}")
+
     @property
     def dim(self) -> int:
         """Length of an embedding."""
-        return int(self.contract["embedding_dim"])
+        dim: int = self.contract["embedding_dim"]
+        return dim
 
     @classmethod
     def of(cls, run: Run) -> Info:

@@ -82,7 +82,19 @@ def tile_groups(
     snapshot: Snapshot, footer: Footer, columns: Sequence[str], chosen: Selection = tile_reader.EVERYTHING
 ) -> Iterator[pa.Table]:
     """Yield the chosen rows of one tile, as ``TileFile.groups`` does; a damaged tile is skipped with a warning."""
-    with damage_logged(), snapshot.open(footer) as file:
+    with damage_logged():
+        yield from read_groups(snapshot, footer, columns, chosen)
+
+
+def read_groups(
+    snapshot: Snapshot, footer: Footer, columns: Sequence[str], chosen: Selection = tile_reader.EVERYTHING
+) -> Iterator[pa.Table]:
+    """Yield the chosen rows of one tile, as ``TileFile.groups`` does.
+
+    Raises:
+        ScannerError: ``tile.damaged``.
+    """
+    with snapshot.open(footer) as file:
         yield from file.groups(columns, chosen, snapshot.owners)
 
 

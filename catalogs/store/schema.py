@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 EMBEDDING = "embedding"
 IS_PRIMARY = "is_primary"
 HEALPIX_ORDER = 29
+HEALPIX = f"_healpix_{HEALPIX_ORDER}"
 
 # UCD1+ names the optical ranges U, B, V, R and I only, so i and z share a word.
 _SPECTRAL = {"u": "em.opt.U", "g": "em.opt.B", "r": "em.opt.R", "i": "em.opt.I", "z": "em.opt.I", "y": "em.IR.NIR"}
@@ -62,7 +63,7 @@ _POSITION = (
     Column("y", _f32, "pix", "pos.cartesian.y", "Position in the detection band, 0-based"),
     Column("ra", _f64, "deg", "pos.eq.ra;meta.main", "Right ascension, ICRS"),
     Column("dec", _f64, "deg", "pos.eq.dec;meta.main", "Declination, ICRS"),
-    Column("_healpix_29", _i64, "", "pos.healpix", "Nested HEALPix pixel at order 29"),
+    Column(HEALPIX, _i64, "", "pos.healpix", "Nested HEALPix pixel at order 29"),
 )
 
 _SHAPE = (

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import Circle
 from catalogs.sky.overlaps import OverlapOwners
-from catalogs.store import vectors, voparquet
-from catalogs.store.footers import damaged
+from catalogs.store import parquet_files, tile_checks, vectors, voparquet
 from catalogs.store.row_filter import RowFilter
 from catalogs.store.schema import EMBEDDING, IS_PRIMARY
 from catalogs.store.vectors import Vectors
@@ -59,21 +58,43 @@ EVERYTHING = Selection()
 
 
 class TileFile:
-    """An open tile file. Rows are read a row group at a time, and the columns that decide about them first."""
+    """An open tile file. Rows are read a row group at a time, and the columns that decide about them first.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with _damage_reported(path):
-            self._identity = _identity(path)
+    ``schema`` is that of its catalogue. Every page that is read is compared with its checksum. ``has_checksums`` is
+    False for a file of an earlier version.
+
+    Raises:
+        ScannerError: ``tile.damaged``.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path, self._schema = path, schema
+        self._reopened = False
+        self._open()
+
+    def _open(self) -> None:
+        with _damage_reported(self.path):
+            self._identity = _identity(self.path)
             # One handle serves the Parquet reader and the fragment of ``row_groups``.
-            self._source = pa.OSFile(str(path), "rb")
+            self._source = parquet_files.open_file(self.path)
             try:
-                self._parquet = pq.ParquetFile(self._source)
+                metadata, self.has_checksums = parquet_files.read_footer(self._source)
+                self._parquet = pq.ParquetFile(self._source, metadata=metadata, page_checksum_verification=True)
+                tile_checks.check_schema(self._parquet.schema_arrow, self._schema)
             except BaseException:
                 self._source.close()
                 raise
-        sizes = [self._parquet.metadata.row_group(group).num_rows for group in range(self._parquet.num_row_groups)]
-        self._starts = np.cumsum([0, *sizes])
+        self._sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        self._starts = np.cumsum([0, *self._sizes])
+
+    def _reopen(self) -> bool:
+        """Open the file at the path once more, at the first error: a network disk may drop a file that was idle."""
+        if self._reopened:
+            return False
+        self._reopened = True
+        self.close()
+        self._open()
+        return True
 
     def __enter__(self) -> TileFile:
         return self
@@ -129,11 +150,19 @@ class TileFile:
         Raises:
             ScannerError: ``tile.damaged``.
         """
+        try:
+            return self._take(columns, rows, owners)
+        except ScannerError:
+            if not self._reopen():
+                raise
+            return self._take(columns, rows, owners)
+
+    def _take(self, columns: Sequence[str], rows: NDArray[np.int64], owners: OverlapOwners | None) -> pa.Table:
         # Row groups are read in their order, so the answer comes sorted. ``back`` restores the order given.
         order = np.argsort(rows, kind="stable")
         wanted = rows[order]
         if len(wanted) and wanted[-1] >= self._starts[-1]:
-            raise damaged(self.path, ValueError("it has fewer rows than its footer said"))
+            raise tile_checks.damaged(self.path, ValueError("it has fewer rows than its footer said"))
         parts = []
         for group, (first, end) in enumerate(zip(self._starts[:-1], self._starts[1:], strict=True)):
             here = wanted[(wanted >= first) & (wanted < end)]
@@ -142,6 +171,15 @@ class TileFile:
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return pa.concat_tables(parts).take(back).select(list(columns))
+
+    def verify(self) -> None:
+        """Read every page.
+
+        Raises:
+            ScannerError: ``tile.damaged``.
+        """
+        for group in range(self._parquet.num_row_groups):
+            self._read(group, self._schema.names)
 
     def row_groups(self, selection: Selection) -> list[int]:
         """List the row groups that may hold selected rows, by their statistics."""
@@ -160,8 +198,15 @@ class TileFile:
     ) -> Iterator[tuple[int, pa.Table, NDArray[np.int64]]]:
         """Yield each row group that has selected rows: its number, those rows, and which of the group's they are."""
         names = list(dict.fromkeys([*columns, *selection.columns()]))
-        for group in self.row_groups(selection):
-            table = self._read_resolved(group, names, owners)
+        for number, group in enumerate(self.row_groups(selection)):
+            try:
+                table = self._read_resolved(group, names, owners)
+            except ScannerError:
+                # Once rows were yielded, those of another file could not follow them.
+                if number or not self._reopen():
+                    raise
+                yield from self._select(columns, selection, owners)
+                return
             here = np.arange(table.num_rows, dtype=np.int64)
             # Rows are numbered before any is dropped, so that the numbers are those in the file.
             table = table.append_column(ROW, pa.array(here + self._starts[group]))
@@ -185,7 +230,10 @@ class TileFile:
 
     def _read(self, group: int, columns: Sequence[str]) -> pa.Table:
         with _damage_reported(self.path):
-            return self._parquet.read_row_group(group, columns=list(columns))
+            table = self._parquet.read_row_group(group, columns=list(columns))
+            if table.num_rows != self._sizes[group]:
+                raise ValueError(f"its row group {group} has {table.num_rows} rows, not {self._sizes[group]}")
+            return table
 
 
 def _identity(path: Path) -> tuple[int, int, int]:
@@ -197,8 +245,8 @@ def _identity(path: Path) -> tuple[int, int, int]:
 def _damage_reported(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
-        raise damaged(path, error) from error
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise tile_checks.damaged(path, error) from error
 
 
 def to_astropy(table: pa.Table) -> Table:

@@ -8,25 +8,28 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from catalogs.atomic import locked, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json, read_record
 from catalogs.sky.geometry import Circle
 from catalogs.sky.overlaps import OverlapOwners
-from catalogs.store import footers
+from catalogs.store import footers, tile_checks
 from catalogs.store.footers import SUFFIX, Footer, Footers
-from catalogs.store.provenance import Failure, Info, Run
+from catalogs.store.provenance import DISTRIBUTION, Failure, Info, Run, software
 from catalogs.store.schema import catalogue_schema
+from catalogs.store.tile_checks import describe_error
 from catalogs.store.tile_reader import TileFile
-from catalogs.store.tile_writer import RUN_KEY, TileWriter
+from catalogs.store.tile_writer import TileWriter
+
+log = logging.getLogger(__name__)
 
 CATALOGUE_JSON = "catalogue.json"
 FORMAT_VERSION = 1
@@ -40,28 +43,33 @@ class TileStore:
         self.path = path
         self.info = info
         self.schema: pa.Schema = catalogue_schema(info.bands, info.dim)
-        self._footers = Footers(path / "tiles", path / "index" / "footers.json", info.model_sha256)
+        self._footers = Footers(path / "tiles", path / "index" / "footers.json", info, self.schema)
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
         """Open a catalogue.
 
         Raises:
-            ScannerError: ``catalogue.missing``, ``catalogue.damaged``.
+            ScannerError: ``catalogue.missing``, ``catalogue.damaged``, ``catalogue.newer_version``,
+                ``catalogue.no_permission``.
         """
         folder = Path(path)
+        file = folder / CATALOGUE_JSON
         try:
-            values = load_json(folder / CATALOGUE_JSON)
+            values = load_json(file)
+            _check_version(file, values)
             # Earlier versions wrote fewer keys, which have defaults; later ones may write more.
             values = {field.name: values[field.name] for field in fields(Info) if field.name in values}
             return cls(folder, read_record(values, Info))
         except (FileNotFoundError, NotADirectoryError) as error:
             hint = "Make one with: scanner scan-tiles --tiles LIST --out CATALOGUE"
             raise ScannerError(ErrorCode.CATALOGUE_MISSING, f"There is no catalogue at {folder}.", hint) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except PermissionError as error:
+            raise tile_checks.unreadable(file, error) from error
+        except (OSError, ValueError) as error:
             raise ScannerError(
                 ErrorCode.CATALOGUE_DAMAGED,
-                f"{folder / CATALOGUE_JSON} cannot be read: {error}.",
+                f"{file} cannot be read: {describe_error(error)}.",
                 "Remove that file and scan again with the same model: finished tiles are kept.",
             ) from error
 
@@ -89,7 +97,7 @@ class TileStore:
                 catalogue = cls(folder, Info.of(run))
                 write_json(folder / CATALOGUE_JSON, {**asdict(catalogue.info), "version": FORMAT_VERSION})
         # Temporaries of running writers are locked, so these are kept.
-        for part in (folder, folder / "tiles", folder / "failures"):
+        for part in (folder, folder / "tiles", folder / "failures", folder / "index"):
             remove_stale(part)
         return catalogue
 
@@ -104,14 +112,25 @@ class TileStore:
         """Return the path of a tile's file, which need not exist yet."""
         return self.path / "tiles" / f"{_checked_name(name)}{SUFFIX}"
 
-    def done(self, tile: str, digest: str) -> bool:
-        """Whether the tile's file is whole and was made by the run with this digest."""
+    def done(self, tile: str, digest: str, verify: bool = False) -> bool:
+        """Whether the tile's file is whole and was made by the run with this digest; with ``verify`` all is read.
+
+        Raises:
+            ScannerError: ``tile.damaged`` where a folder is in the place of the file, so that none can be written.
+        """
+        path = self.tile_path(tile)
         try:
-            receipt = load_json(pq.read_metadata(self.tile_path(tile)).metadata[RUN_KEY.encode()])
-        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+            if footers.read(path, self.info, self.schema).digest != digest:
+                return False
+            if verify:
+                with self.open_tile(tile) as file:
+                    file.verify()
+        except ScannerError:
+            if path.is_dir():
+                raise
             # A tile without a whole file is scanned again.
             return False
-        return bool(receipt.get("digest") == digest)
+        return True
 
     def writer(self, tile: str, run: Run, extra: Mapping[str, Any] | None = None) -> TileWriter:
         """Make a context manager that writes the tile's rows; ``extra`` are JSON values for the footer (no times)."""
@@ -130,7 +149,7 @@ class TileStore:
         self._failure_path(tile).unlink(missing_ok=True)
 
     def failures(self) -> list[Failure]:
-        """List the tiles that failed, sorted by name."""
+        """List the tiles that failed, sorted by name. A record that cannot be read is named in a warning."""
         records = (_read_failure(path) for path in sorted((self.path / "failures").glob("[!.]*.json")))
         return [failure for failure in records if failure]
 
@@ -140,17 +159,29 @@ class TileStore:
         Raises:
             ScannerError: ``tile.damaged``.
         """
-        return footers.read(self.tile_path(tile)).rows
+        return footers.read(self.tile_path(tile), self.info, self.schema).rows
+
+    def open_tile(self, tile: str) -> TileFile:
+        """Open a tile's file.
+
+        Raises:
+            ScannerError: ``tile.damaged``.
+        """
+        return TileFile(self.tile_path(tile), self.schema)
 
     def footers(self, near: Circle | None = None) -> list[Footer]:
         """List what the tiles' footers say, sorted by tile; only those whose rows may lie in ``near``."""
-        return [f for f in self._footers.all() if near is None or (f.circle is not None and f.circle.touches(near))]
+        return [f for f in self._footers.all()[0] if near is None or (f.circle is not None and f.circle.touches(near))]
 
     def snapshot(self) -> Snapshot:
-        """List the tiles once, for all steps of a question. Damaged tiles are skipped with a warning."""
-        current = self._footers.all()
+        """List the tiles once, for all steps of a question. Damaged tiles are skipped with a warning.
+
+        Raises:
+            ScannerError: ``catalogue.no_permission``, ``catalogue.damaged``.
+        """
+        current, errors = self._footers.all()
         owners = OverlapOwners(tuple(footer.tile for footer in current)) if self.info.grid is not None else None
-        return Snapshot(self, current, owners)
+        return Snapshot(self, current, owners, errors)
 
     def _failure_path(self, tile: str) -> Path:
         return self.path / "failures" / f"{_checked_name(tile)}.json"
@@ -160,13 +191,20 @@ class Snapshot:
     """The tiles of a catalogue at one moment, handed along a whole question.
 
     ``footers`` are those of the tiles in question, sorted by tile. ``owners`` says which rows count, given all tiles of
-    the catalogue; it is None where tiles follow no grid.
+    the catalogue; it is None where tiles follow no grid. ``errors`` say what is wrong with each other file.
     """
 
-    def __init__(self, catalogue: TileStore, footers: Sequence[Footer], owners: OverlapOwners | None) -> None:
+    def __init__(
+        self,
+        catalogue: TileStore,
+        footers: Sequence[Footer],
+        owners: OverlapOwners | None,
+        errors: Sequence[ScannerError] = (),
+    ) -> None:
         self.catalogue = catalogue
         self.footers = tuple(footers)
         self.owners = owners
+        self.errors = tuple(errors)
         self._idle: dict[str, TileFile] = {}
 
     def touching(self, near: Circle | None = None) -> Snapshot:
@@ -176,10 +214,17 @@ class Snapshot:
 
     def only(self, footers: Sequence[Footer]) -> Snapshot:
         """Restrict it to these of its tiles."""
-        part = Snapshot(self.catalogue, footers, self.owners)
+        part = Snapshot(self.catalogue, footers, self.owners, self.errors)
         # All parts of a snapshot share the open files, and the owners of the whole catalogue.
         part._idle = self._idle
         return part
+
+    def unchanged(self, footer: Footer) -> bool:
+        """Whether a tile's file is still the one that was listed."""
+        try:
+            return footer.unchanged(self.catalogue.tile_path(footer.tile).stat())
+        except OSError:
+            return False
 
     @contextlib.contextmanager
     def open(self, footer: Footer) -> Iterator[TileFile]:
@@ -193,7 +238,7 @@ class Snapshot:
         if file is not None and not file.current:
             file.close()
             file = None
-        file = file or TileFile(self.catalogue.tile_path(footer.tile))
+        file = file or self.catalogue.open_tile(footer.tile)
         try:
             yield file
         finally:
@@ -201,6 +246,21 @@ class Snapshot:
                 self._idle[footer.tile] = file
             else:
                 file.close()
+
+
+def _check_version(file: Path, values: Any) -> None:
+    if not isinstance(values, dict):
+        raise ValueError("it is not a table")
+    version = values.get("version", FORMAT_VERSION)
+    if type(version) is not int or version < 1:
+        raise ValueError(f"version must be a whole number from 1, not {version!r}")
+    if version > FORMAT_VERSION:
+        raise ScannerError(
+            ErrorCode.CATALOGUE_NEWER_VERSION,
+            f"{file} has format version {version}, written by {values.get('software', 'later software')}; "
+            f"{software()} reads version {FORMAT_VERSION}.",
+            f"Install that version of {DISTRIBUTION}, or a later one.",
+        )
 
 
 def _check_run(catalogue: TileStore, run: Run) -> None:
@@ -249,5 +309,8 @@ def _checked_name(tile: str) -> str:
 def _read_failure(path: Path) -> Failure | None:
     try:
         return read_record(load_json(path), Failure)
-    except (OSError, ValueError):
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s cannot be read: %s. The next scan of the tile replaces it.", path, describe_error(error))
         return None

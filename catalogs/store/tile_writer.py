@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from catalogs.atomic import output_errors, replacing
 from catalogs.sky import geometry
-from catalogs.store import vectors, voparquet
+from catalogs.store import parquet_files, vectors, voparquet
 from catalogs.store.schema import EMBEDDING, healpix29
 
 RUN_KEY = "scanner.run"
@@ -29,8 +29,9 @@ class TileWriter:
     """Append batches of rows in the order given; the file gets its name on a clean exit of the ``with`` block.
 
     The footer holds the receipt of the run (``scanner.run``), the circle on the sky that holds every row
-    (``scanner.sky``) and the units (VOParquet). The bytes depend on the rows and the receipt alone, not on the size of
-    the batches. At most one row group (65,536 rows, 100 MB at 384 dimensions) is held in memory.
+    (``scanner.sky``), the units (VOParquet) and its own checksum (``parquet_files``). The bytes depend on the rows and
+    the receipt alone, not on the size of the batches. At most one row group (65,536 rows, 100 MB at 384 dimensions) is
+    held in memory.
     """
 
     def __init__(self, path: Path, tile: str, schema: pa.Schema, receipt: Mapping[str, Any]) -> None:
@@ -42,9 +43,9 @@ class TileWriter:
 
     def __enter__(self) -> TileWriter:
         with contextlib.ExitStack() as entered:
-            temporary = entered.enter_context(replacing(self._path))
+            self._temporary = entered.enter_context(replacing(self._path))
             # After a failed write pyarrow keeps a sink that it opened, and with it the disk space. This one is closed.
-            sink = entered.enter_context(pa.OSFile(str(temporary), "wb"))
+            sink = entered.enter_context(pa.OSFile(str(self._temporary), "wb"))
             self._file = parquet_writer(sink, self._schema, widths(self._schema, len(self._tile)))
             # From here on ``__exit__`` closes both. An error above this line closes what is open.
             self._exit = entered.pop_all()
@@ -88,8 +89,9 @@ class TileWriter:
             return
         if self._pending:
             self._flush(ROW_GROUP)
-        self._file.add_key_value_metadata(self._footer())
+        self._file.add_key_value_metadata({**self._footer(), parquet_files.CRC_KEY: parquet_files.UNSET})
         self._file.close()
+        parquet_files.seal(self._temporary)
 
     def _footer(self) -> dict[str, str]:
         # Positions [2, N]; the empty part serves a tile without rows.
@@ -152,4 +154,5 @@ def parquet_writer(sink: pa.NativeFile, schema: pa.Schema, widths: Mapping[str, 
         # mantissas side by side, where zstd removes them.
         column_encoding={f"{EMBEDDING}.list.element": "BYTE_STREAM_SPLIT"},
         write_statistics=plain,
+        write_page_checksum=True,
     )

@@ -31,7 +31,10 @@ def demo(ctx: click.Context, out: Path) -> None:
     Example:
       scanner demo --out demo
     """
-    out.mkdir(parents=True, exist_ok=True)
+    from catalogs.atomic import output_errors
+
+    with output_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
     catalog, gallery = str(out / "embeddings"), str(out / "gallery.png")
     lens = _brightest_lens()
     root = ("--root", str(DEMO))

@@ -107,7 +107,7 @@ def evaluate_ranking(
         # Without --like each draw takes its examples from these lenses.
         lenses = augment_examples(lenses, builder)
     settings = EvaluationSettings(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]
-    evaluation = evaluate(catalogue, lenses, settings, by_examples)
+    evaluation = evaluate(catalogue, lenses, settings, by_examples, snapshot)
     if evaluation.not_ranked:
         click.echo(f"{evaluation.not_ranked} lenses are not primary objects that pass the filter", err=True)
     about = {

@@ -15,9 +15,9 @@ from scanner.cli.options import catalog_option, encoder_options, image_options, 
 from scanner.cli.output import DataCommand, emit
 
 if TYPE_CHECKING:
-    from catalogs.catalogue import Catalogue
     from catalogs.ranking.feedback import Feedback
     from catalogs.search.examples import Examples
+    from catalogs.store.tile_store import Snapshot
 
 DRAWN = 60
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -115,9 +115,9 @@ def rank(
             raise click.UsageError(f"{option} needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
-    builder = query.QueryBuilder(
-        catalogue.snapshot(), radius=radius, root=root, survey=survey, model=model, device=device
-    )
+    # All steps see the same tiles, which are listed once.
+    snapshot = catalogue.snapshot()
+    builder = query.QueryBuilder(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
     # The examples first, then the counterexamples if there are any.
     read: list[Examples] = []
     for path in filter(None, (like, unlike)):
@@ -127,7 +127,8 @@ def rank(
         catalogue,
         read[0],
         read[1] if unlike else None,
-        _read_feedback(catalogue, feedback),
+        _read_feedback(snapshot, feedback),
+        snapshot=snapshot,
         method=method,
         k=k,
         where=where,
@@ -146,11 +147,12 @@ def rank(
         answer_gallery.draw([first], [table[:DRAWN]], builder.windows(), gallery)
 
 
-def _read_feedback(catalogue: Catalogue, feedback: tuple[Path, ...]) -> Feedback | None:
+def _read_feedback(snapshot: Snapshot, feedback: tuple[Path, ...]) -> Feedback | None:
     from catalogs.ranking.feedback import match_marks, read_marks
 
     if not feedback:
         return None
-    matched = match_marks(catalogue, [mark for path in feedback for mark in read_marks(path)])
+    marks = [mark for path in feedback for mark in read_marks(path)]
+    matched = match_marks(snapshot.catalogue, marks, snapshot)
     click.echo(f"Feedback: {len(matched.kept)} kept, {len(matched.rejected)} rejected", err=True)
     return matched

@@ -76,6 +76,7 @@ SOME_TILES_FAILED = 3
     type=click.FloatRange(0, min_open=True),
     help="Seconds to fetch a remote file, or to read a tile, whose reading process is then killed and replaced.",
 )
+@click.option("--verify", is_flag=True, help="Read the files of tiles that are done, and scan damaged ones again.")
 @machine_options
 @format_option(REPORT_FORMATS)
 def scan_tiles(tiles: str, catalog: Path, fmt: str, **options: Any) -> int:
@@ -95,6 +96,7 @@ def scan_tiles(tiles: str, catalog: Path, fmt: str, **options: Any) -> int:
       scanner scan-tiles --tiles list.txt --root /data/unions --dask-config slurm.yaml --workers 64 --device cuda
       scanner scan-tiles --tiles list.txt --sources grid --stride 16 --keep best:200 --like lenses.csv --out sweep
       scanner scan-tiles --tiles list.txt --root vos:UNIONS/tiles --shard auto
+      echo 217.292 | scanner scan-tiles --tiles - --root /data/unions --verify
     """
     import scanner
     from scanner.api import OptionsError

@@ -21,6 +21,7 @@ from scanner.cluster.job import WorkerJob, absolute_tile
 from scanner.cluster.workers import LostError, Workers
 from scanner.scan.progress import Progress
 from scanner.scan.report import TileReport
+from scanner.scan.run import already
 from scanner.survey.tile import Tile
 from scanner.system.signals import POLL
 
@@ -93,9 +94,12 @@ class Dispatch:
             self._check()
             if tile.problem is not None:
                 self._fail(TileReport.failed(tile.name, tile.problem))
-            elif self._catalogue.done(tile.name, self._job.run.digest):
+            elif (report := already(tile, self._catalogue, self._job.run, self._job.options)) is not None:
+                if report.status == "failed":
+                    self._fail(report)
+                    continue
                 self._catalogue.clear_failure(tile.name)
-                self._finish(TileReport(tile.name, "skipped"))
+                self._finish(report)
             elif tile.name in self._deaths:
                 self._suspects.append(absolute_tile(tile))
             else:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import catalogs
+from catalogs.errors import ScannerError
+from catalogs.index import coverage
 from catalogs.index.build import count_indexed_rows
+from catalogs.maps import read as maps
+from catalogs.parallel import in_threads
+from catalogs.store.footers import Footer
+from catalogs.store.tile_store import TileStore
 from scanner.encoder.encoder import Encoder
 
 
@@ -22,11 +29,29 @@ def model(name_or_path: str) -> dict[str, Any]:
         }
 
 
-def catalogue(path: Path) -> dict[str, Any]:
-    """Describe a catalogue: survey, model, tiles, objects, failures, bytes on disk, and the rows in its index."""
+def catalogue(path: Path, verify: bool = False) -> dict[str, Any]:
+    """Describe a catalogue: survey, model, tiles, objects, failures, bytes on disk, and the rows in its index.
+
+    ``damaged`` has the code and the message of each file that cannot be used. With ``verify`` every byte is read, and
+    ``tiles_without_checksums`` counts tile files of earlier versions, whose damage may not be seen.
+    """
     opened = catalogs.open(path)
     info = opened.info
-    tiles = opened.tiles()
+    snapshot = opened.snapshot()
+    damage = list(snapshot.errors)
+    indexed = 0
+    try:
+        indexed = count_indexed_rows(opened, snapshot)
+    except ScannerError as error:
+        damage.append(error)
+    verified: dict[str, Any] = {}
+    if verify:
+        files = list(in_threads(partial(_verify_tile, opened), snapshot.footers))
+        verified["tiles_without_checksums"] = sum(not (problem or summed) for problem, summed in files)
+        damage += [problem for problem, _ in files if problem]
+        damage += [*coverage.find_damage(opened), *maps.find_damage(opened)]
+    # The index is looked at twice.
+    distinct = {str(error): error for error in damage}
     return {
         "catalogue": str(path),
         "survey": info.survey,
@@ -36,10 +61,22 @@ def catalogue(path: Path) -> dict[str, Any]:
         "embedding_dim": info.dim,
         "created": info.created,
         "software": info.software,
-        "tiles": len(tiles),
+        "tiles": len(snapshot.footers) + len(snapshot.errors),
         # Footers hold the numbers of rows, so no tile is read in full.
-        "objects": sum(footer.rows for footer in opened.snapshot().footers),
-        "objects_indexed": count_indexed_rows(opened),
+        "objects": sum(footer.rows for footer in snapshot.footers),
+        "objects_indexed": indexed,
         "bytes": sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()),
         "failures": [{"tile": failure.tile, "code": failure.code} for failure in opened.failures()],
+        "damaged": [{"code": error.code, "message": error.message} for error in distinct.values()],
+        **verified,
     }
+
+
+def _verify_tile(opened: TileStore, footer: Footer) -> tuple[ScannerError | None, bool]:
+    """Read all of a tile: what is wrong with it, and whether it has checksums."""
+    try:
+        with opened.open_tile(footer.tile) as file:
+            file.verify()
+            return None, file.has_checksums
+    except ScannerError as error:
+        return error, False

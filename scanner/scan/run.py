@@ -71,10 +71,8 @@ def scan_tiles(
         for tile in tiles:
             if tile is not None and tile.problem is not None:
                 yield TileReport.failed(tile.name, tile.problem)
-            elif tile is not None and catalogue.done(tile.name, run.digest):
-                yield TileReport(tile.name, "skipped")
             else:
-                yield tile
+                yield tile and (already(tile, catalogue, run, options) or tile)
 
     bands = options.bands or survey.band_names
     # Copies on the disk: of the tiles that are read, of one that is ready, and of one that is fetched.
@@ -91,6 +89,14 @@ def scan_tiles(
         for outcome in source.stream(staging.stream(triage()), pipeline.look):
             pipeline.feed(outcome)
     return ScanReport(tuple(pipeline.reports), time.perf_counter() - began)
+
+
+def already(tile: Tile, catalogue: Catalogue, run: Run, options: ScanOptions) -> TileReport | None:
+    """The report of a tile that needs no scan, or cannot have one; None where it is to be scanned."""
+    try:
+        return TileReport(tile.name, "skipped") if catalogue.done(tile.name, run.digest, options.verify) else None
+    except ScannerError as error:
+        return TileReport.failed(tile.name, error)
 
 
 def check(job: ReaderJob) -> None:

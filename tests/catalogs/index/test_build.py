@@ -317,7 +317,7 @@ def test_a_tile_without_a_single_sound_vector_can_be_indexed(catalogue, make_row
 
 
 def footer(tile: str, rows: int) -> Footer:
-    return Footer(tile, 1, 1, rows, "", "", 0, 0, None)
+    return Footer(tile, 1, 1, rows, "", 0, 0, None)
 
 
 def test_tiles_stay_in_their_shards_and_large_ones_have_their_own():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -10,6 +13,7 @@ from catalogs.errors import ScannerError
 from catalogs.maps import projections
 from catalogs.maps.build import build_map
 from catalogs.maps.read import MapSettings, list_maps, read_map
+from tests.support.damage import damage_column
 
 DIM = 16
 KINDS = 3
@@ -152,13 +156,94 @@ def test_what_cannot_be_mapped_is_said(three_kinds, monkeypatch) -> None:
     assert refused.value.code == "map.missing"
 
 
-def test_a_map_whose_description_is_damaged_is_fitted_again(three_kinds) -> None:
+def cut(path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def flip(path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes(content)
+
+
+def replace_by_folder(path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def replace_by_pipe(path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut,
+        replace_by_pipe,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_text("[]"),
+        lambda path: path.write_text("{}"),
+        lambda path: path.write_text("[" * 100_000),
+        lambda path: pq.write_table(pa.table({"a": [1]}), path),
+        lambda path: path.unlink(),
+    ],
+    ids=["cut", "pipe", "empty", "list", "table", "deep", "other", "gone"],
+)
+@pytest.mark.parametrize("file", ["map.json", "sample.parquet"])
+def test_a_damaged_map_is_named_and_made_anew_by_refit(three_kinds, file, damage) -> None:
+    """The fit is not replaced in silence: coordinates of an earlier figure would have another meaning."""
+    settings = MapSettings("pca")
+    build_map(three_kinds, settings)
+    path = three_kinds.path / "maps" / "pca" / file
+    before = path.read_bytes()
+    damage(path)
+    if not (file == "map.json" and not path.exists()):  # without it the map was never finished
+        with pytest.raises(ScannerError) as refused:
+            build_map(three_kinds, settings)
+        assert refused.value.code == "map.damaged"
+        assert str(path) in refused.value.message
+        assert "--refit" in refused.value.hint
+    again = build_map(three_kinds, settings, refit=True)
+    assert (again.placed, again.kept) == (0, 2)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", [cut, flip, lambda path: pq.write_table(pa.table({"a": [1]}), path)])
+def test_a_damaged_tile_of_a_map_is_left_out_by_name_and_made_anew_by_refit(three_kinds, damage, caplog) -> None:
+    settings = MapSettings("pca")
+    report = build_map(three_kinds, settings)
+    path = sorted((three_kinds.path / "maps" / "pca" / "tiles").iterdir())[0]
+    before = path.read_bytes()
+    damage(path)
+    assert len(read_map(three_kinds, "pca")) == report.objects // 2
+    assert path.stem in caplog.text
+    assert build_map(three_kinds, settings, refit=True).placed == 1
+    assert path.read_bytes() == before
+    assert len(read_map(three_kinds, "pca")) == report.objects
+
+
+def test_a_flipped_bit_in_the_sample_of_a_map_is_noticed(three_kinds) -> None:
     build_map(three_kinds, MapSettings("pca"))
-    path = three_kinds.path / "maps" / "pca" / "map.json"
-    written = path.read_text()
-    path.write_text(written[:-20])
+    flip(three_kinds.path / "maps" / "pca" / "sample.parquet")
+    assert code_of(three_kinds, MapSettings("pca")) == "map.damaged"
+
+
+def test_a_folder_in_the_place_of_a_map_has_a_code(three_kinds) -> None:
+    build_map(three_kinds, MapSettings("pca"))
+    replace_by_folder(three_kinds.path / "maps" / "pca" / "map.json")
+    assert code_of(three_kinds, MapSettings("pca")) == "map.damaged"
     with pytest.raises(ScannerError) as refused:
-        read_map(three_kinds, "pca")
-    assert refused.value.code == "map.missing"
-    assert build_map(three_kinds, MapSettings("pca")).kept == 2
-    assert path.read_text() == written
+        build_map(three_kinds, MapSettings("pca"), refit=True)
+    assert refused.value.code == "output.read_only"
+
+
+def test_a_damaged_tile_is_left_off_the_map_until_it_is_scanned_again(three_kinds, caplog) -> None:
+    path = sorted((three_kinds.path / "tiles").iterdir())[0]
+    sound = path.read_bytes()
+    damage_column(path, "embedding")
+    report = build_map(three_kinds, MapSettings("pca"))
+    assert (report.placed, report.objects) == (1, 134)
+    assert path.stem in caplog.text
+    path.write_bytes(sound)
+    assert build_map(three_kinds, MapSettings("pca")).placed == 1

@@ -70,7 +70,8 @@ def test_a_cone_finds_what_brute_force_finds(odd_catalogue, odd_places, ra, dec,
 
 def test_only_tiles_that_a_cone_touches_are_read(odd_catalogue, monkeypatch):
     read = []
-    monkeypatch.setattr(tile_store, "TileFile", lambda path: read.append(path.stem) or tile_reader.TileFile(path))
+    opened = tile_store.TileFile
+    monkeypatch.setattr(tile_store, "TileFile", lambda path, schema: read.append(path.stem) or opened(path, schema))
     odd_catalogue.cone(0.0, 0.0, 60)
     odd_catalogue.cone(123.0, 90.0, 60)
     assert read == ["100.180", "100.360"]
@@ -82,7 +83,7 @@ def test_row_groups_outside_the_declinations_are_skipped(catalogue, run, make_ro
     with catalogue.writer("1.200", run) as writer:
         writer.write(make_rows(1, np.full(1000, 20.0), dec))
     near = tile_reader.Selection(near=geometry.Circle(20.0, 10.26, 0.02))
-    with tile_reader.TileFile(catalogue.tile_path("1.200")) as file:
+    with catalogue.open_tile("1.200") as file:
         assert file.row_groups(near) == [4, 5]
     assert len(catalogue.cone(20.0, 10.26, 36)) == len(brute_force(np.full(1000, 20.0), dec, (20.0, 10.26), 36))
 
@@ -108,7 +109,7 @@ def test_footers_are_remembered_and_a_changed_tile_is_noticed(catalogue, run, ma
     assert len(catalogue.cone(10.0, 10.0, 10)) == 1
     assert (catalogue.path / "index" / "footers.json").exists()
     with monkeypatch.context() as unread:
-        unread.setattr("catalogs.store.footers.read", lambda path: pytest.fail("read again"))
+        unread.setattr("catalogs.store.footers.read", lambda *given: pytest.fail("read again"))
         assert len(catalogue.cone(10.0, 10.0, 10)) == 1
     write_tile(catalogue, "1.200", make_rows(1, [50.0, 50.0], [10.0, 10.1]))
     assert len(catalogue.cone(10.0, 10.0, 10)) == 0

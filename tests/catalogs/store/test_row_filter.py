@@ -228,7 +228,7 @@ def test_row_groups_that_cannot_pass_are_not_read(catalogue, run, make_rows, mon
     with catalogue.writer("1.1", run) as writer:
         writer.write(make_rows(1, np.full(1000, 20.0), np.linspace(0, 1, 1000), snr=snr))
     selection = tile_reader.Selection(row_filter.parse("snr > 85", SCHEMA))
-    with tile_reader.TileFile(catalogue.tile_path("1.1")) as file:
+    with catalogue.open_tile("1.1") as file:
         assert file.row_groups(selection) == [8, 9]
     assert len(catalogue.table(["snr"], where="snr > 85")) == np.sum(snr > 85)
 

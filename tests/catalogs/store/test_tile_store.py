@@ -98,7 +98,7 @@ def test_a_tile_damaged_inside_is_named_and_left_out(survey, caplog):
     content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
     path.write_bytes(content)
     assert len(survey.table(["ra", "embedding"])) == 1500
-    assert "Scan tile 100.240 again" in caplog.text
+    assert "echo 100.240 | scanner scan-tiles --verify" in caplog.text
 
 
 def test_a_tile_of_another_model_is_left_out_with_a_warning(survey, run, make_rows, tmp_path, caplog):

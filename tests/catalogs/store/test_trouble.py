@@ -91,3 +91,34 @@ def test_a_lock_waits_for_its_owner(tmp_path):
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
+def test_a_lock_that_is_removed_while_others_wait_has_one_owner_at_a_time(tmp_path):
+    """Its owner removes it at the end; who waited for that file must not hold it beside the owner of the next."""
+    path, inside, most = tmp_path / ".lock", [], []
+
+    def work() -> None:
+        for _ in range(20):
+            with atomic.locked(path, temporary=True):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.001)
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+    assert not path.exists()
+
+
+def test_a_folder_in_the_place_of_a_file_has_a_code(tmp_path):
+    (tmp_path / "file").mkdir()
+    for manager in (atomic.replacing(tmp_path / "file"), atomic.locked(tmp_path / "file")):
+        with pytest.raises(ScannerError) as refused, manager:
+            pass
+        assert refused.value.code == "output.read_only"
+        assert str(tmp_path / "file") in refused.value.message
