@@ -76,6 +76,12 @@ SOME_TILES_FAILED = 3
     type=click.FloatRange(0, min_open=True),
     help="Seconds to fetch a remote file, or to read a tile, whose reading process is then killed and replaced.",
 )
+@click.option(
+    "--checksums/--no-checksums",
+    default=True,
+    show_default=True,
+    help="Verification of images by the DATASUM and CHECKSUM in their headers, where they have them.",
+)
 @machine_options
 @format_option(REPORT_FORMATS)
 def scan_tiles(tiles: str, catalog: Path, fmt: str, **options: Any) -> int:

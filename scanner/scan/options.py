@@ -21,7 +21,7 @@ TILE_GB, READER_GB = 2.0, 1.0
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """What is embedded, and how; ``readers``, ``memory``, ``time_limit`` and ``scratch`` do not change the rows.
+    """What is embedded, and how; the options from ``readers`` on do not change the rows.
 
     ``sources``: detect, grid, or a catalogue file (a path; ``{tile}`` in it stands for the tile's name). ``bands``:
     those to read (None: all of the survey). ``min_snr``: signal-to-noise ratio of detected objects. ``stride``: grid
@@ -29,7 +29,8 @@ class ScanOptions:
     scale. ``readers``: processes that read ahead, 0 reads in this one. ``memory``: normal, or low, where one process
     reads each tile in strips, twice. ``time_limit``: seconds after which a process that reads a tile (or a strip)
     counts as hung, and the transfer of a remote file as too slow. ``scratch``: the folder for copies of remote tiles
-    (None: that for temporary files).
+    (None: that for temporary files). ``checksums``: refuse images that are not what they were when their DATASUM and
+    CHECKSUM were written, where they have them.
     """
 
     sources: str = DETECT
@@ -42,6 +43,7 @@ class ScanOptions:
     memory: str = NORMAL
     time_limit: float = TIME_LIMIT
     scratch: Path | None = None
+    checksums: bool = True
 
     @property
     def processes(self) -> int:
