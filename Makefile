@@ -6,7 +6,7 @@ BUILD  := build
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs release-check bench bench-large bench-gpu model model-large clean
+.PHONY: help demo test fuzz lint format docs release-check bench bench-large bench-gpu model model-large clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,13 +19,13 @@ $(BIN)/python:
 BUILT  := scanner/images/_decoders.*.so scanner/images/_decoders.*.pyd
 COMPILED = @$(BIN)/python -c 'import scanner.images._decoders' 2>/dev/null || echo 'scanner/images/_decoders.c was not compiled: compressed tiles will be read slowly'
 
-$(VENV)/core: pyproject.toml scanner/images/_decoders.c scanner/images/_rice.h | $(BIN)/python
+$(VENV)/core: pyproject.toml scanner/images/_decoders.c scanner/images/_hcompress.h scanner/images/_rice.h | $(BIN)/python
 	@rm -f $(BUILT)
 	$(PIP) --editable .
 	$(COMPILED)
 	@touch $@
 
-$(VENV)/dev: pyproject.toml scanner/images/_decoders.c scanner/images/_rice.h | $(BIN)/python
+$(VENV)/dev: pyproject.toml scanner/images/_decoders.c scanner/images/_hcompress.h scanner/images/_rice.h | $(BIN)/python
 	@rm -f $(BUILT)
 	$(PIP) --editable '.[training,dev]'
 	$(COMPILED)
@@ -36,6 +36,10 @@ demo: $(VENV)/core  ## install the torch-free core, scan the tile that ships wit
 
 test: $(VENV)/dev  ## every test (real survey pixels are used where they are found, and skipped visibly where not)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+MUTANTS ?= 30000
+fuzz: $(VENV)/dev  ## 2,000 mutants of FITS files of each kind, and 30,000 of each kind of stream under gcc's sanitisers (an hour)
+	SCANNER_MUTANTS=$(MUTANTS) $(BIN)/python -m pytest tests/scanner/images/test_mutants.py tests/scanner/images/test_sanitised.py
 
 lint: $(VENV)/dev  ## ruff (lint and format), mypy --strict and codespell
 	$(BIN)/ruff check .

@@ -232,6 +232,7 @@ class ErrorCode(StrEnum):
     TILE_BAD_HEADER = "tile.bad_header", "A FITS header of the tile is damaged or contradicts itself."
     TILE_BAD_NAME = "tile.bad_name", "The text is not the name of a tile of this survey."
     TILE_CHANGED = "tile.changed", "A file of the tile changed while it was read; the next run retries it."
+    TILE_CHECKSUM = "tile.checksum", "An image is not what it was when its DATASUM or CHECKSUM was written."
     TILE_DAMAGED = (
         "tile.damaged",
         "The tile's Parquet file is damaged, or not of this catalogue; repeat the scan with --verify.",

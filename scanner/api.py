@@ -54,6 +54,7 @@ def scan_tiles(
     memory: str = NORMAL,
     time_limit: float = TIME_LIMIT,
     scratch: str | Path | None = None,
+    checksums: bool = True,
     share: Share | None = None,
     workers: int | None = None,
     dask: str | None = None,
@@ -129,6 +130,7 @@ def scan_tiles(
             time_limit=time_limit,
             scratch=Path(scratch or tempfile.gettempdir()) if any(tile.remote for tile in listed) else None,
             verify=verify,
+            checksums=checksums,
         )
         provenance = run.make_run(plan, file, options, model=Path(model).name if Path(model).is_file() else str(model))
         store = catalogues.create(catalogue, provenance)

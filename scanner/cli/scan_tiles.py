@@ -77,6 +77,12 @@ SOME_TILES_FAILED = 3
     help="Seconds to fetch a remote file, or to read a tile, whose reading process is then killed and replaced.",
 )
 @click.option("--verify", is_flag=True, help="Read the files of tiles that are done, and scan damaged ones again.")
+@click.option(
+    "--checksums/--no-checksums",
+    default=True,
+    show_default=True,
+    help="Verification of images by the DATASUM and CHECKSUM in their headers, where they have them.",
+)
 @machine_options
 @format_option(REPORT_FORMATS)
 def scan_tiles(tiles: str, catalog: Path, fmt: str, **options: Any) -> int:

@@ -7,7 +7,9 @@
 #include <Python.h>
 #include <stdlib.h>
 
-#include "_rice.h"
+#include "_hcompress.h"
+
+#define MOST_PIXELS ((Py_ssize_t)1 << 30) /* of an image that HCOMPRESS may hold */
 
 /* Arguments of both functions for Rice's code. */
 typedef struct {
@@ -28,7 +30,7 @@ static int sizes_agree(Arguments *a)
 {
     const Py_ssize_t pixels = a->out.len / 4;
     a->count = a->parts.len / 16;
-    if ((a->width == 2 || a->width == 4) && a->size > 0 && a->block > 0 && a->out.len % 4 == 0 &&
+    if ((a->width == 1 || a->width == 2 || a->width == 4) && a->size > 0 && a->block > 0 && a->out.len % 4 == 0 &&
         a->parts.len % 16 == 0 && pixels > 0 && a->size <= pixels && (pixels - 1) / a->size + 1 == a->count) {
         const int64_t *part = a->parts.buf;
         for (Py_ssize_t k = 0; k < a->count; k++, part += 2)
@@ -168,12 +170,39 @@ static PyObject *unshuffle(PyObject *Py_UNUSED(module), PyObject *args)
     return NULL;
 }
 
+static PyObject *is_hcompressed(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer stream;
+    Py_ssize_t high, wide;
+    int answer = 0;
+    if (!PyArg_ParseTuple(args, "y*nn:is_hcompressed", &stream, &high, &wide))
+        return NULL;
+    if (high < 2 || wide < 2 || high > MOST_PIXELS / wide) {
+        PyBuffer_Release(&stream);
+        PyErr_SetString(PyExc_ValueError, "no image of such a size is compressed by HCOMPRESS");
+        return NULL;
+    }
+    /* One byte for each pixel, and codes of 2 x 2 pixels of a quadrant twice. */
+    const size_t pixels = (size_t)high * (size_t)wide, codes = (size_t)((high + 3) / 4) * (size_t)((wide + 3) / 4);
+    uint8_t *room = calloc(pixels + 2 * codes, 1);
+    if (room) {
+        Py_BEGIN_ALLOW_THREADS
+        answer = is_hcompress(stream.buf, stream.len, high, wide, room, room + pixels, room + pixels + codes);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&stream);
+    if (!room)
+        return PyErr_NoMemory();
+    free(room);
+    return PyBool_FromLong(answer);
+}
+
 static PyMethodDef methods[] = {
     {"rice", rice, METH_VARARGS,
      "rice(heap, parts, size, block, width, out)\n--\n\n"
      "Fill out, int32 [P], with the pixels of parts in Rice's code, size pixels each; the last part has the rest.\n\n"
      "parts, int64 [N, 2], gives the number of bytes of each part in the heap and the first of them; a part without\n"
-     "bytes leaves out as it is. block is in pixels, width in bytes (2 or 4). Returns the number of the first damaged\n"
+     "bytes leaves out as it is. block is in pixels, width in bytes (1, 2 or 4). Returns the number of the first damaged\n"
      "part, or None."},
     {"rice_quantised", rice_quantised, METH_VARARGS,
      "rice_quantised(heap, parts, size, block, width, out, scale, zero, row, method, blank)\n--\n\n"
@@ -183,6 +212,9 @@ static PyMethodDef methods[] = {
     {"unshuffle", unshuffle, METH_VARARGS,
      "unshuffle(raw, size, out)\n--\n\n"
      "Fill out with values of size bytes (2, 4 or 8), of which raw holds all first bytes, then all second bytes."},
+    {"is_hcompressed", is_hcompressed, METH_VARARGS,
+     "is_hcompressed(stream, high, wide)\n--\n\n"
+     "Whether a stream of HCOMPRESS holds an image of high x wide pixels, and each of its bits."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -120,7 +120,7 @@ static inline uint32_t unfold(uint32_t difference)
 static int decode_part(Stream s, int32_t *out, ptrdiff_t size, ptrdiff_t block, int width)
 {
     /* header: bits before a block; raw: the code of plain integers */
-    const int header = width == 32 ? 5 : 4, raw = width == 32 ? 25 : 14;
+    const int header = width == 32 ? 5 : width == 16 ? 4 : 3, raw = width == 32 ? 25 : width == 16 ? 14 : 6;
     int64_t first = take(&s, width);
     if (first < 0)
         return -1;
@@ -159,6 +159,9 @@ static int decode_part(Stream s, int32_t *out, ptrdiff_t size, ptrdiff_t block, 
     if (width == 16)
         for (ptrdiff_t at = 0; at < size; at++)
             out[at] = (int16_t)out[at];
+    if (width == 8) /* these have no sign */
+        for (ptrdiff_t at = 0; at < size; at++)
+            out[at] = (uint8_t)out[at];
     return s.end - s.next + s.count / 8 > 0 ? -1 : 0; /* every byte must be used */
 }
 

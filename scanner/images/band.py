@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.images.calibration import Asinh, calibrate
+from scanner.images.checksums import check_sums
 from scanner.images.fits import (
     Region,
     check_size,
@@ -21,7 +22,7 @@ from scanner.images.fits import (
     find_image,
     hdu_label,
     is_named,
-    is_quantised,
+    is_rounded,
     open_fits,
     read_rows,
     row_slices,
@@ -66,12 +67,12 @@ class BandFile:
         return replace(self, region=region, wcs=self.wcs.slice(region))
 
 
-def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> BandFile:
-    """Open a band's file until the stack closes.
+def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool, checksums: bool = False) -> BandFile:
+    """Open a band's file until the stack closes; with ``checksums`` its planes are read once to verify their sums.
 
     Raises:
         ScannerError: ``tile.no_image_hdu``, ``tile.no_wcs``, ``tile.shape_mismatch``, ``tile.zero_point``,
-            ``tile.unknown_unit``, or as ``open_fits`` does.
+            ``tile.unknown_unit``, ``tile.checksum``, or as ``open_fits`` does.
     """
     hdus = stack.enter_context(open_fits(path))
     with errors_of(path):
@@ -84,6 +85,8 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
             f"Its HDUs are: {labels}. The survey file says where band {band.name} keeps its image.",
         )
     check_size(image, path)
+    if checksums:
+        check_sums(hdus, image, path)
     wcs = read_wcs(image, path)
     pixel_scale = measure_pixel_scale(wcs, path)
     with errors_of(path):
@@ -91,12 +94,14 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool) -> 
         check_zero_point(cards, path, pixel_scale, band)
         asinh = read_asinh(cards, path)
     # Mask and variance must be on the image's pixels.
-    mask = _open_plane(stack, band.mask, _names(band, band.variance), hdus, path, image.shape)
+    others = _names(band, band.variance)
+    mask = _open_plane(stack, band.mask, others, hdus, path, image.shape, checksums)
     # An inverse variance is read in any case: where it is 0 there is no data.
     is_weight = band.variance is not None and band.variance.inverse
     variance = None
     if with_variance or is_weight:
-        variance = _open_plane(stack, band.variance, _names(band, band.mask), hdus, path, image.shape)
+        others = _names(band, band.mask)
+        variance = _open_plane(stack, band.variance, others, hdus, path, image.shape, checksums)
     if variance is not None:
         check_variance(variance, path, pixel_scale, cards, band)
     notes = () if asinh is None else (f"{path.name}: its pixels are asinh (BSOFTEN, BOFFSET), expanded to counts.",)
@@ -115,7 +120,13 @@ def _names(*planes: Band | Plane | None) -> set[int | str]:
 
 
 def _open_plane(
-    stack: ExitStack, plane: Plane | None, other_names: set[int | str], hdus: Any, path: Path, shape: tuple[int, int]
+    stack: ExitStack,
+    plane: Plane | None,
+    other_names: set[int | str],
+    hdus: Any,
+    path: Path,
+    shape: tuple[int, int],
+    checksums: bool,
 ) -> Any | None:
     """The HDU of a mask or variance plane; None where the file has none."""
     if plane is None:
@@ -134,6 +145,8 @@ def _open_plane(
         check_size(hdu, path)
         if hdu.shape != shape:
             raise mismatch(f"{path}: a plane of {size(hdu.shape)} goes with an image of {size(shape)} px.")
+        if checksums:
+            check_sums(hdus, hdu, path)
     return hdu
 
 
@@ -158,9 +171,9 @@ def read_band(source: BandFile | None, flux: Image) -> tuple[float, Image | None
         flux[:] = np.nan
         return 0.0, None
     band, asinh = source.band, source.asinh
-    # Rounded pixels may be 0 without being gaps; a gap is a block of zeros.
-    by_blocks = is_quantised(source.image) or asinh is not None
     with errors_of(source.path), np.errstate(over="ignore", invalid="ignore"):
+        # Rounded pixels may be 0 without being gaps; a gap is a block of zeros.
+        by_blocks = is_rounded(source.image) or asinh is not None
         # Some rows at a time, so that they stay in the processor's cache.
         for rows, values in read_rows(source.image, source.region):
             counts = values if asinh is None else asinh.expand(values, band.zero_is_missing)

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from zlib_ng import zlib_ng
 
 from scanner.images.fits_guard import RICE, Column, columns, setting
+from scanner.images.streams import DamagedError, inflate
 
 _decoders: ModuleType | None
 try:
@@ -34,17 +34,10 @@ _GZIP = ("GZIP_1", "GZIP_2")
 _COLUMNS = {"COMPRESSED_DATA", "GZIP_COMPRESSED_DATA", "UNCOMPRESSED_DATA", "ZSCALE", "ZZERO"}
 _DITHERS = {"NO_DITHER": -1, "SUBTRACTIVE_DITHER_1": 1, "SUBTRACTIVE_DITHER_2": 2}
 _TYPES = {16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
-_GZIP_STREAM = 31
-"""``wbits`` of zlib for deflated data in a gzip envelope."""
-
 _CLOSE = 1e-6
 """Tolerance, as a share of a pixel and of a quantisation step: processors differ in the last bit."""
 
 Cells = Mapping[str, Column]
-
-
-class DamagedError(ValueError):
-    """A part of an image is damaged; no other decoder should try it."""
 
 
 @dataclass(frozen=True)
@@ -234,10 +227,8 @@ class _Stretch:
 
 def _inflate(data: bytes, out: NDArray[Any], shuffled: bool) -> None:
     """Fill ``out`` [N] with the pixels of a part that was compressed by gzip."""
-    kind = out.dtype.newbyteorder(">")
-    stream = zlib_ng.decompressobj(_GZIP_STREAM)
-    raw = stream.decompress(data, out.nbytes + 1)
-    if len(raw) != out.nbytes or not stream.eof or stream.unused_data:
+    kind, raw = out.dtype.newbyteorder(">"), inflate(data, out.nbytes)
+    if raw is None or len(raw) != out.nbytes:
         raise ValueError(f"a part is not one stream of {out.nbytes} bytes")
     if shuffled:
         assert _decoders is not None

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import math
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,8 +19,9 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.images.compressed import CompressedPlane, DamagedError
-from scanner.images.fits_guard import check_counts, check_tables
+from scanner.images.compressed import CompressedPlane
+from scanner.images.fits_guard import check_tables, read_header, setting
+from scanner.images.streams import DamagedError, check_parts
 from scanner.survey.survey import Hdu
 
 MAX_PIXELS = 30_000**2
@@ -35,7 +37,28 @@ ASTROPY_ROWS_AT_ONCE = 1024
 """Where astropy decompresses: it searches the header each time."""
 
 _CUT_SHORT = ("truncated", "Header missing END card", "not multiple of 2880", "end-of-stream marker")
-_STREAMS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
+_STREAMS = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ\0": lzma}
+"""Files that are compressed as a whole, by their first bytes; their names may say otherwise."""
+
+_OTHERS = {
+    b"pk\3\4": "a zip archive",
+    b"\x1f\x9d": "a file of compress (.Z)",
+    b"\x89hdf": "an HDF5 file",
+    b"par1": "a Parquet file",
+    b"\x89png": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"%pdf": "a PDF document",
+    b"<!doctype html": "a web page, perhaps the error of a server",
+    b"<html": "a web page, perhaps the error of a server",
+    b"<?xml": "an XML document, perhaps the error of a server",
+    b"{": "a JSON document, perhaps the error of a server",
+}
+"""What is met in place of FITS, by its first bytes in lower case."""
+
+_TAR, _TAR_PLACE = b"ustar", slice(257, 262)
+_BLOCK = 2880
+_MOST_AFTER = 100_000
+"""Blocks after the last HDU of a compressed file: 288 MB, read within a second or two."""
 
 
 @contextmanager
@@ -67,18 +90,16 @@ def open_fits(path: Path) -> Iterator[fits.HDUList]:
         ScannerError: As ``errors_of``, or ``tile.too_large``.
     """
     with errors_of(path):
-        stream = _STREAMS.get(path.suffix)
-        content = None if stream is None else _expand(path, stream)
+        content = _expanded(path)
 
         def open_content(**options: bool) -> Any:
             # Without memmap: pages of an image with mask and variance would add a gigabyte to this process.
             return fits.open(path if content is None else io.BytesIO(content), mode="readonly", memmap=False, **options)
 
-        with path.open("rb") if content is None else io.BytesIO(content) as file:
-            check_counts(file, 0)
-        with ExitStack() as stack:
+        with ExitStack() as stack, path.open("rb") if content is None else io.BytesIO(content) as file:
+            read_header(file)  # before astropy does
             hdus = stack.enter_context(open_content(disable_image_compression=True))
-            if check_tables(hdus, MAX_PIXELS):  # it has compressed images
+            if check_tables(hdus, file, MAX_PIXELS):  # it has compressed images
                 hdus.close()
                 hdus = stack.enter_context(open_content())
             kept_open = stack.pop_all()
@@ -86,14 +107,48 @@ def open_fits(path: Path) -> Iterator[fits.HDUList]:
         yield hdus
 
 
-def _expand(path: Path, stream: Any) -> bytes:
-    """The content of a file compressed as a whole: within one, each step back would start again."""
-    limit = MAX_PIXELS * 8
+def _expanded(path: Path) -> bytes | None:
+    """The content of a file compressed as a whole: within one, each step back would start again. None for others.
+
+    Raises:
+        ScannerError: ``tile.not_fits``, ``tile.too_large``, or ``tile.truncated`` for an empty file.
+    """
+    with path.open("rb") as file:
+        start = file.read(_BLOCK)
+        stream = next((stream for first, stream in _STREAMS.items() if start.startswith(first)), None)
+    if stream is None:
+        _check_start(path, start)
+        return None
+    content, limit = bytearray(), MAX_PIXELS * 8
     with stream.open(path) as file:
-        content: bytes = file.read(limit)
-    if len(content) == limit:
-        raise _too_large(path, f"expands to more than {limit} bytes")
-    return content
+        _check_start(path, file.read(_BLOCK))
+        file.seek(0)
+        # Headers say how long the data are. What follows the last HDU is read for the sum at the end of the stream.
+        while header := read_header(file):
+            content += header
+            if not header.startswith((b"SIMPLE", b"XTENSION")):
+                break
+            size = fits.Header.fromstring(header).data_size_padded
+            if not 0 <= size <= limit:
+                raise _too_large(path, f"says it holds {size} bytes")
+            content += file.read(size)
+        for _ in range(_MOST_AFTER):
+            if not file.read(len(start)):
+                return bytes(content)
+    raise _too_large(path, f"expands to {_MOST_AFTER * len(start)} bytes after its last HDU")
+
+
+def _check_start(path: Path, start: bytes) -> None:
+    """Refuse a file whose first bytes are not those of FITS, and say what it is."""
+    if start.startswith(b"SIMPLE"):
+        return
+    if not start:
+        raise _truncated(path, "is empty")
+    what = next((what for first, what in _OTHERS.items() if start.lstrip().lower().startswith(first)), None)
+    if what is None and start[_TAR_PLACE] == _TAR:
+        what = "a tar archive"
+    message = f"{path} is not a FITS file{f', but {what}' if what else ''}."
+    raise ScannerError(ErrorCode.TILE_NOT_FITS, message, "Give the image itself, as FITS.")
 
 
 def find_image(hdus: fits.HDUList, hdu_names: Hdu, other_planes: Collection[int | str] = ()) -> Any | None:
@@ -132,18 +187,38 @@ def check_size(hdu: Any, path: Path) -> None:
     Raises:
         ScannerError: ``tile.too_large``, or ``tile.truncated`` where the file ends before the plane does.
     """
-    rows, columns = hdu.shape
-    if rows * columns > MAX_PIXELS:
-        raise _too_large(path, f"says it holds {columns} x {rows} px")
+    if math.prod(hdu.shape) > MAX_PIXELS:
+        raise _too_large(path, f"says it holds {' x '.join(map(str, reversed(hdu.shape)))} px")
     place = hdu.fileinfo()
     end = place["datLoc"] + (place["datSpan"] if isinstance(hdu, fits.CompImageHDU) else hdu.size)
     if place["file"].size < end:
         raise _truncated(path, f"has {place['file'].size} bytes where its header needs {end}")
 
 
-def is_quantised(hdu: Any) -> bool:
-    """Whether a plane's values were rounded by lossy compression (floating point in a .fz file)."""
-    return isinstance(hdu, fits.CompImageHDU) and int(hdu.header["BITPIX"]) < 0
+def is_rounded(hdu: Any) -> bool:
+    """Whether lossy compression has rounded a plane, so that values near 0 may have become 0, and zeros other values.
+
+    Integers are compressed as they are, except by HCOMPRESS with a scale, and floating-point numbers where they are not
+    quantised. Quantisation with the second dither keeps exact zeros.
+    """
+    if not isinstance(hdu, fits.CompImageHDU):
+        return False
+    table, header = hdu._bintable, hdu._bintable.header
+    is_quantised = "ZSCALE" in table.columns.names and header.get("ZQUANTIZ") != "SUBTRACTIVE_DITHER_2"
+    return is_quantised or (header["ZCMPTYPE"] == "HCOMPRESS_1" and float(setting(header, "SCALE", 0)) > 1)
+
+
+def read_plane(hdu: Any, path: Path) -> NDArray[Any]:
+    """All values of an image of any number of dimensions.
+
+    Raises:
+        ScannerError: As ``check_size``.
+        Exception: Of any kind, where the data are damaged: see ``errors_of``.
+    """
+    check_size(hdu, path)
+    if isinstance(hdu, fits.CompImageHDU):
+        check_parts(hdu)
+    return np.asarray(hdu.data)
 
 
 def read_rows(hdu: Any, region: Region | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
@@ -162,6 +237,8 @@ def read_rows(hdu: Any, region: Region | None = None) -> Iterator[tuple[slice, N
         rows = slice(start, min(start + -(-least // tile_rows) * tile_rows, down.stop - down.start))
         place = slice(down.start + rows.start, down.start + rows.stop), across
         try:
+            if plane is None and isinstance(hdu, fits.CompImageHDU):
+                check_parts(hdu, place)
             values = hdu.section[place] if plane is None else plane[place]
         except DamagedError:
             raise
@@ -192,8 +269,6 @@ def _explain(path: Path, error: Exception) -> ScannerError:
             ErrorCode.TILE_UNREADABLE, f"{path} cannot be read: {what}.", "Check its permissions and the disk."
         )
     if "SIMPLE" in what or "Empty or corrupt" in what:
-        if path.stat().st_size == 0:
-            return _truncated(path, "is empty")
         return ScannerError(ErrorCode.TILE_NOT_FITS, f"{path} is not a FITS file.", "Give the image itself, as FITS.")
     hint = "Download the file again, or check it with fitsverify: it is damaged or not standard FITS."
     return ScannerError(ErrorCode.TILE_BAD_HEADER, f"{path} cannot be read as FITS: {what}.", hint)

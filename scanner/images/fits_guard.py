@@ -1,7 +1,8 @@
 """Checks of FITS headers, before astropy allocates what they ask for and before a decoder trusts their tables.
 
 A descriptor that points beyond the table's heap would be read all the same and end the process; an image of two
-thousand million axes, or a table of a million columns, would take all time and memory. Terms are those of the standard.
+thousand million axes, a table of a million columns, or a text of as many cards, would take all time and memory. Terms
+are those of the standard.
 
 Source: FITS standard 4.0, sections 4.4.1, 7.3.5 and 10.1.
 """
@@ -26,49 +27,66 @@ DITHERS = 10_000
 """Number of random numbers for dithering; ZDITHER0 counts the first one from 1."""
 
 _CARD, _BLOCK = 80, 2880
+MAX_CARDS = 280 * (_BLOCK // _CARD)
+"""Cards of a header. The time that astropy takes for some grows with the square of their number, to about a second."""
+
 _COUNTS = re.compile(rb"(?:HIERARCH +)?(NAXIS|TFIELDS) *= *\+?(\d+)", re.IGNORECASE)
-_SIZES = dict(zip("LXBIJKAEDCMPQ", (1, 1, 1, 2, 4, 8, 1, 4, 8, 8, 16, 8, 16), strict=True))
+_END = re.compile(rb"END[^A-Z0-9_-]")
+_FIRST_CARDS = (b"SIMPLE  ", b"XTENSION")
+SIZES = dict(zip("LXBIJKAEDCMPQ", (1, 1, 1, 2, 4, 8, 1, 4, 8, 8, 16, 8, 16), strict=True))
 _FORMAT = re.compile(r"(\d*)([LXBIJKAEDCMPQ])([LXBIJKAEDCM]?)")
 _DESCRIPTORS = {"P": ">i4", "Q": ">i8"}
 
 
-def check_counts(file: Any, start: int) -> None:
-    """Refuse the header at byte ``start`` of an open file where a count is larger than the standard allows.
+def read_header(file: Any) -> bytes:
+    """The blocks of the header at which an open file stands; none at the end of the file.
 
     Raises:
-        ValueError: NAXIS or TFIELDS is too large.
+        ValueError: NAXIS or TFIELDS is larger than the standard allows, the header has more than ``MAX_CARDS`` cards,
+            or it goes on into that of the next HDU.
     """
-    file.seek(start)
-    block = b"-"
-    while block and not any(block[at : at + 8] == b"END     " for at in range(0, _BLOCK, _CARD)):
-        block = file.read(_BLOCK)
+    header = bytearray()
+    while block := file.read(_BLOCK):
+        if header and block.startswith(_FIRST_CARDS):
+            raise ValueError("a header goes on into the next HDU: its END card is damaged")
+        header += block
+        if not header.strip(b"\0"):  # nothing but zeros follows the last HDU
+            break
         for count in _COUNTS.finditer(block):
             if count.start() % _CARD == 0 and int(count[2][:20]) > MAX_COUNT:
                 raise ValueError(f"{count[1].decode()} is {count[2][:20].decode()}")
+        if len(header) > MAX_CARDS * _CARD:
+            raise ValueError(f"a header has more than {MAX_CARDS} cards")
+        if any(_END.match(block, at) for at in range(0, len(block), _CARD)):
+            break
+    return bytes(header)
 
 
-def check_tables(tables: fits.HDUList, limit: int) -> bool:
+def check_tables(tables: fits.HDUList, file: Any, limit: int) -> bool:
     """Check every header of a file, and every table that holds a compressed image; whether there are such images.
 
-    ``tables``: a file opened with ``disable_image_compression``, of which only the first HDU was loaded so far. An
+    ``tables``: the open ``file`` with ``disable_image_compression``, of which only the first HDU was loaded so far. An
     image of more than ``limit`` pixels will not be decoded, and so its table is not checked.
 
     Raises:
         ValueError: A header counts too much, or a table cannot hold its image.
         EOFError: The file ends within a table.
     """
-    compressed = False
+    compressed, start = False, 0
     for number in itertools.count():
+        file.seek(start)
+        end = start + len(read_header(file))
         try:
             hdu = tables[number]  # astropy loads HDUs one by one: this one only after its header was checked
         except IndexError:
             break
+        place = hdu.fileinfo()
+        if place["datLoc"] != end:  # astropy has two readers of headers, and one of them takes an END card for a text
+            raise ValueError("a header goes on into the next HDU: its END card is damaged")
         if isinstance(hdu, fits.BinTableHDU) and "ZIMAGE" in hdu.header:
             compressed = True
             _check_table(hdu, limit)
-        place = hdu.fileinfo()
-        if (end := place["datLoc"] + place["datSpan"]) < place["file"].size:
-            check_counts(place["file"], end)
+        start = end + place["datSpan"]
     return compressed
 
 
@@ -89,24 +107,33 @@ def _check_table(table: Any, limit: int) -> None:
         return
     if (parts := math.prod(-(-side // step) for side, step in zip(sides, steps, strict=True))) != rows:
         raise ValueError(f"it is compressed in {rows} parts where its header needs {parts}")
-    _check_decoding(header)
+    its_columns = columns(table)
+    _check_decoding(header, [column.name for column in its_columns])
 
     # Every descriptor must point within the heap, whose size is what is left of PCOUNT after a gap.
     end_of_rows = width * rows
     start = _whole_number(header, "THEAP") if "THEAP" in header else end_of_rows
     heap = end_of_rows + _whole_number(header, "PCOUNT") - start
-    for column in columns(table):
+    for column in its_columns:
         if column.element is None:
             continue
-        size, (count, first) = _SIZES[column.element], column.descriptors()
+        size, (count, first) = SIZES[column.element], column.descriptors()
         # A division, so that a product of count and size cannot overflow.
         within = (count > 0) & (first >= 0) & (first <= heap) & (count <= (heap - first) // size)
         if not ((count == 0) | within).all():
             raise ValueError("it has parts outside of its data")
 
 
-def _check_decoding(header: Any) -> None:
-    """Refuse settings that the decoders, which are C, use as sizes or places in memory."""
+def _check_decoding(header: Any, names: list[str]) -> None:
+    """Refuse settings that the decoders, which are C, use as sizes or places in memory, and pixels they would take for
+    others. ``names`` are those of the columns."""
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"it has several columns {', '.join(sorted(repeated))}")
+    is_integer = str(header["ZCMPTYPE"]) in (*RICE, "PLIO_1", "HCOMPRESS_1")
+    if "ZSCALE" in header or (is_integer and header["ZBITPIX"] < 0 and "ZSCALE" not in names):
+        raise ValueError("its pixels are quantised, but it has no column ZSCALE")
+    if "NULL_PIXEL_MASK" in names:
+        raise ValueError("its pixels without data are in a column NULL_PIXEL_MASK, which is not read")
     if not 0 <= header.get("ZDITHER0", 0) <= DITHERS:
         raise ValueError(f"ZDITHER0 is {header['ZDITHER0']}")
     if str(header["ZCMPTYPE"]) in RICE:
@@ -162,7 +189,8 @@ def columns(table: Any) -> list[Column]:
         if form is None:
             raise ValueError(f"TFORM{number} is {header[f'TFORM{number}']!r}")
         repeat, letter, element = form.groups()
-        size = _SIZES[letter] * int(repeat or 1)
+        size = SIZES[letter] * int(repeat or 1)
+        size = -(-size // 8) if letter == "X" else size  # bits
         if at + size > width:
             raise ValueError(f"its columns do not fit into rows of {width} bytes")
         name = str(header.get(f"TTYPE{number}", number))

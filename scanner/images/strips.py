@@ -44,19 +44,20 @@ class _BandSummary:
 
 
 def read_strips(
-    survey: Survey, tile: Tile, reach: Callable[[float], int], room: Room | None = None
+    survey: Survey, tile: Tile, reach: Callable[[float], int], room: Room | None = None, checksums: bool = True
 ) -> Iterator[TileImages]:
     """Read a tile strip by strip, from the first row to the last.
 
     ``reach`` gives, for the pixel scale in arcsec, how far from a position its pixels are needed: a strip holds all
     pixels within that reach of its own rows. ``room`` gives the memory of a strip's pixels, float32 [B, rows, W].
+    ``checksums``: verify the sums in the headers first.
 
     Raises:
         ScannerError: As ``tile_images.open_tile`` does.
     """
     bands = bands_of(survey, None)
     with ExitStack() as stack:
-        files = open_bands(stack, tile, bands, with_variance=True)
+        files = open_bands(stack, tile, bands, with_variance=True, checksums=checksums)
         shape = common_shape(files)
         wcs = {name: file.wcs for name, file in files.items()}
         scales = {name: file.pixel_scale for name, file in files.items()}

@@ -168,17 +168,19 @@ def open_tile(
     room: Room | None = None,
     with_variance: bool = True,
     region: Region | None = None,
+    checksums: bool = True,
 ) -> TileImages:
     """Read, calibrate and check the bands of a tile (default: all of the survey, in its order).
 
     ``room`` gives the memory that becomes ``flux``, float32 [B, H, W]. ``region``: read only these rows and columns.
+    ``checksums``: verify the sums in the headers, unless a region is read.
 
     Raises:
         ScannerError: With a code that starts with ``tile.``, or ``survey.unknown_band``.
     """
     tile_bands = bands_of(survey, bands)
     with ExitStack() as stack:
-        files = open_bands(stack, tile, tile_bands, with_variance)
+        files = open_bands(stack, tile, tile_bands, with_variance, checksums and region is None)
         common_shape(files)  # before memory is allocated
         if region is not None:
             files = {band: file.cut(region) for band, file in files.items()}
@@ -212,8 +214,10 @@ def bands_of(survey: Survey, names: Sequence[str] | None) -> list[Band]:
     return [survey.band(name) for name in (survey.band_names if names is None else names)]
 
 
-def open_bands(stack: ExitStack, tile: Tile, bands: Sequence[Band], with_variance: bool) -> dict[str, BandFile]:
-    """Open those of the bands that the tile has, until the stack closes.
+def open_bands(
+    stack: ExitStack, tile: Tile, bands: Sequence[Band], with_variance: bool, checksums: bool = False
+) -> dict[str, BandFile]:
+    """Open those of the bands that the tile has, until the stack closes; ``checksums``: verify them.
 
     Raises:
         ScannerError: The tile's own problem, ``tile.missing_file`` without any band, or as ``open_band`` does.
@@ -221,7 +225,7 @@ def open_bands(stack: ExitStack, tile: Tile, bands: Sequence[Band], with_varianc
     if tile.problem is not None:
         raise tile.problem
     files = {
-        band.name: open_band(stack, band, tile.files[band.name], with_variance)
+        band.name: open_band(stack, band, tile.files[band.name], with_variance, checksums)
         for band in bands
         if band.name in tile.files
     }

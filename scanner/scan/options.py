@@ -30,6 +30,8 @@ class ScanOptions:
     reads each tile in strips, twice. ``time_limit``: seconds after which a process that reads a tile (or a strip)
     counts as hung, and the transfer of a remote file as too slow. ``scratch``: the folder for copies of remote tiles
     (None: that for temporary files). ``verify``: read the files of tiles that are done, and scan damaged ones again.
+    ``checksums``: refuse images that are not what they were when their DATASUM and CHECKSUM were written, where they
+    have them.
     """
 
     sources: str = DETECT
@@ -43,6 +45,7 @@ class ScanOptions:
     time_limit: float = TIME_LIMIT
     scratch: Path | None = None
     verify: bool = False
+    checksums: bool = True
 
     @property
     def processes(self) -> int:

@@ -129,9 +129,9 @@ def _parts(job: ReaderJob, tile: Tile, room: Room | None) -> Iterator[Prepared]:
 
     with unchanged(job.survey, tile):
         if options.memory == LOW:
-            strips = read_strips(job.survey, tile, partial(_reach, job), room)
+            strips = read_strips(job.survey, tile, partial(_reach, job), room, options.checksums)
         else:
-            strips = iter([open_tile(job.survey, tile, room=room)])
+            strips = iter([open_tile(job.survey, tile, room=room, checksums=options.checksums)])
         images = next(strips)
         if not options.resample:
             check_scale(images, job.frame)

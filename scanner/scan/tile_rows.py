@@ -160,4 +160,6 @@ class RowWriter:
             for rows in best.rows() if best else ():
                 file.write(rows)
         seconds += Seconds(write=time.perf_counter() - began)
+        if not positions:
+            notes["No object was found in this tile."] = None
         return TileReport(tile, "done", file.rows, positions - sound, seconds, notes=tuple(notes))

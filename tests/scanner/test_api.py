@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from astropy.io import fits
 
 import catalogs
 import scanner
 from scanner.api import OptionsError
 from scanner.survey import survey as surveys
-from tests.support import tiny_encoder
+from tests.support import small_tiles, tiny_encoder
 
 DEMO = Path(scanner.__file__).parent / "demo"
 NAME = "217.292"
@@ -113,3 +114,23 @@ def test_the_names_of_version_0_1_are_forwarded() -> None:
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import scanner, sys; assert not {'numpy', 'click', 'astropy', 'onnxruntime'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_checksums_may_be_left_out(scan: Callable[..., Any], tmp_path: Path) -> None:
+    """A tile whose files have sums that fit gives the same bytes with and without their verification."""
+    small_tiles.write(tmp_path / "images", "200.292", size=200, objects=5, bands="r")
+    path = small_tiles.band_file(tmp_path / "images", "200.292", "r")
+    pixels, header = fits.getdata(path, header=True)
+    fits.writeto(path, pixels, header, overwrite=True, checksum=True)
+    options = {"root": tmp_path / "images", "sources": "grid", "stride": 100}
+    for checksums in (True, False):
+        assert scan(["200.292"], tmp_path / str(checksums), checksums=checksums, **options).count("done") == 1
+    files = [tmp_path / str(checksums) / "tiles/200.292.parquet" for checksums in (True, False)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+    raw = bytearray(path.read_bytes())
+    raw[-4_000] ^= 1
+    path.write_bytes(bytes(raw))
+    (report,) = scan(["200.292"], tmp_path / "damaged", **options).failed
+    assert report.code == "tile.checksum"
+    assert scan(["200.292"], tmp_path / "damaged", checksums=False, **options).count("done") == 1

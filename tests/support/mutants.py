@@ -6,9 +6,11 @@ or hangs the FITS reader takes only that process with it. It prints two JSON lin
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
+import re
 import resource
 import select
 import subprocess
@@ -41,8 +43,25 @@ PATIENCE = 600.0
 HUGE = 1e30
 """Of what is as large as this in nJy no program means that it is light."""
 
+INSIDE = 0.7
+"""Share of the mutants of a file compressed as a whole that are spoilt before it is compressed."""
+
 ROOM = 3 << 30
 """Bytes of address space beyond what the process began with: who asks for more is told so instead of being served."""
+
+KINDS: dict[str, tuple[bool, dict[str, Any]]] = {
+    "rice": (True, {"compression_type": "RICE_1", "quantize_method": 1, "dither_seed": 3}),
+    "rice2": (True, {"compression_type": "RICE_1", "quantize_method": 2, "dither_seed": 7}),
+    "rice0": (True, {"compression_type": "RICE_1", "quantize_method": -1, "tile_shape": (32, 40)}),
+    "int": (False, {"compression_type": "RICE_1", "tile_shape": (16, SIZE)}),
+    "gzip1": (True, {"compression_type": "GZIP_1", "quantize_level": 0}),
+    "gzip2": (True, {"compression_type": "GZIP_2", "quantize_level": 0}),
+    "gzipq": (True, {"compression_type": "GZIP_2", "quantize_method": 1, "dither_seed": 5}),
+    "wavelets": (True, {"compression_type": "HCOMPRESS_1", "tile_shape": (16, SIZE)}),
+    "lists": (False, {"compression_type": "PLIO_1"}),
+    "stored": (True, {"compression_type": "NOCOMPRESS", "quantize_level": 0}),
+}
+"""Kinds of compression: whether of floating-point numbers, and the settings of astropy."""
 
 CARD, BLOCK = 80, 2880
 KEYS = """
@@ -75,21 +94,32 @@ class Verdict:
 
 
 def write_originals(folder: Path) -> None:
-    """One small tile: r raw and RICE compressed, lossy and in integers; g with its mask and variance, raw and RICE."""
+    """One small tile: r raw, and compressed in every way; g with its mask and variance, raw and compressed."""
     small_tiles.write(folder, NAME, size=SIZE, objects=12, bands="gr")
     raw, planes = (small_tiles.band_file(folder, NAME, band) for band in "rg")
     image, header = fits.getdata(raw, header=True)
-    tall = {"compression_type": "RICE_1", "tile_shape": (16, SIZE)}
-    fits.CompImageHDU(image, header).writeto(raw.with_name(f"{raw.name}.fz"))
     counts = np.rint(image * 100).astype(np.int16)
-    fits.CompImageHDU(counts, header, **tall).writeto(folder / f"int.{raw.name}.fz")
+    for kind, (is_float, options) in KINDS.items():
+        pixels = image if is_float else counts.clip(0, None) if kind == "lists" else counts
+        fits.CompImageHDU(pixels, header, **options).writeto(folder / f"{kind}.{raw.name}.fz")
+    (folder / f"deflated.{raw.name}.gz").write_bytes(gzip.compress(raw.read_bytes()))
     with fits.open(planes) as hdus:
-        packed = [fits.CompImageHDU(hdu.data, hdu.header, name=hdu.name, **tall) for hdu in hdus[1:]]
-        fits.HDUList([fits.PrimaryHDU(), *packed]).writeto(planes.with_name(f"{planes.name}.fz"))
+        for kind, mask in (("lists", "PLIO_1"), ("rice", "RICE_1")):
+            ways = {"IMAGE": "RICE_1", "MASK": mask, "VARIANCE": "RICE_1"}
+            packed = [
+                fits.CompImageHDU(hdu.data, hdu.header, hdu.name, ways[hdu.name], tile_shape=(16, SIZE))
+                for hdu in hdus[1:]
+            ]
+            fits.HDUList([fits.PrimaryHDU(), *packed]).writeto(folder / f"{kind}.{planes.name}.fz")
 
 
 def originals(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.name.endswith((".fits", ".fz")))
+    return sorted(path for path in folder.iterdir() if path.name.endswith((".fits", ".fz", ".gz")))
+
+
+def kind_of(name: str) -> str:
+    """What stands before the name that the survey gives to a file: how it is compressed."""
+    return next((f"{kind}." for kind in (*KINDS, "deflated") if name.startswith(f"{kind}.")), "")
 
 
 def judge_all(folder: Path, first: int, stop: int) -> Iterator[Verdict]:
@@ -137,11 +167,14 @@ def mutant(folder: Path, seed: int) -> tuple[str, str, bytes]:
     rng = np.random.default_rng(seed)
     path = originals(folder)[seed % len(originals(folder))]
     raw, done = path.read_bytes(), []
+    if is_inside := path.suffix == ".gz" and rng.random() < INSIDE:
+        raw = gzip.decompress(raw)
+        done.append("inside")
     for _ in range(int(rng.integers(1, 4))):
         spoil = _SPOILERS[rng.integers(len(_SPOILERS))]
         raw, what = spoil(rng, raw)
         done.append(what)
-    return path.name, f"{path.name}: {'; '.join(done)}", raw
+    return path.name, f"{path.name}: {'; '.join(done)}", gzip.compress(raw, mtime=0) if is_inside else raw
 
 
 def _original(folder: Path, seed: int) -> tuple[str, str, bytes]:
@@ -232,7 +265,25 @@ def _descriptors(rng: np.random.Generator, raw: bytes) -> tuple[bytes, str]:
     return raw[:start] + np.array([wild], ">i4").tobytes() + raw[start + 4 :], f"descriptor {wild} at {start}"
 
 
-_SPOILERS: tuple[Spoiler, ...] = (_flip, _cut, _splice, _append, *[_card] * 8, _pixels, _continue, _descriptors)
+def _sizes(rng: np.random.Generator, raw: bytes) -> tuple[bytes, str]:
+    """Wild numbers where some compressed tile begins, and its stream may say how long or how large it is."""
+    ends = [at for at in range(0, len(raw), CARD) if raw[at : at + CARD] == b"END".ljust(CARD)]
+    header = raw[: ends[-1]].rpartition(b"XTENSION")[2] if ends else b""
+    found = [re.search(rb"%s *= *(\d+)" % card, header) for card in (b"NAXIS1", b"NAXIS2")]
+    start = -(-(ends[-1] + CARD) // BLOCK) * BLOCK if ends else 0
+    width, rows = (int(number[1][:4]) if number else 0 for number in found)
+    row = start + width * int(rng.integers(0, rows or 1))
+    place = int.from_bytes(raw[row + 4 : row + 8], "big") if 8 <= width <= 24 else 0
+    at = start + width * rows + place + int(rng.integers(0, 26))
+    wild = int(rng.choice([0, 1, 2, 3, 16, 95, 97, 255, 65_535, 2**31 - 1, 2**31, 2**32 - 1])).to_bytes(4, "big")
+    size = int(rng.integers(1, 5))
+    return raw[:at] + wild[-size:] + raw[at + size :], f"{size} bytes at {at} are {wild[-size:].hex()}"
+
+
+_SPOILERS: tuple[Spoiler, ...] = (
+    *(_flip, _cut, _splice, _append, _pixels, _continue, _descriptors, _sizes, _sizes),
+    *[_card] * 8,
+)
 
 
 def judge(folder: Path, seed: int) -> Verdict:
@@ -241,7 +292,7 @@ def judge(folder: Path, seed: int) -> Verdict:
     Seeds below zero are the originals.
     """
     name, how, raw = mutant(folder, seed) if seed >= 0 else _original(folder, seed)
-    path = folder / "mutant" / name.removeprefix("int.")
+    path = folder / "mutant" / name.removeprefix(kind_of(name))
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(raw)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -302,7 +353,8 @@ def honest(path: Path, band: str) -> tuple[NDArray[np.float32], NDArray[np.float
             image, mask, noise = next(hdu for hdu in hdus if hdu.is_image and len(hdu.shape) == 2), None, None
         else:
             image, mask, noise = (_plane(hdus, name, at) for at, name in enumerate(("IMAGE", "MASK", "VARIANCE"), 1))
-        rounded = isinstance(image, fits.CompImageHDU) and image.header["BITPIX"] < 0  # which changes as data are read
+        rounded = isinstance(image, fits.CompImageHDU) and "ZSCALE" in image._bintable.columns.names
+        rounded &= rounded and image._bintable.header.get("ZQUANTIZ") != "SUBTRACTIVE_DITHER_2"
         flux = (np.asarray(image.data, float) * factor).astype(np.float32)
         flux[~(np.abs(flux) < HUGE)] = np.nan
         if band == "r":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-HEADER, RAW = {2: 4, 4: 5}, {2: 14, 4: 25}
+HEADER, RAW = {1: 3, 2: 4, 4: 5}, {1: 6, 2: 14, 4: 25}
 """Bits in front of a block, and how many low bits say "as it is", by the bytes of a value."""
 
 

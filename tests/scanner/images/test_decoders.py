@@ -172,7 +172,7 @@ def test_arguments_that_do_not_fit_are_refused(kind: str) -> None:
 
 def test_sizes_and_scales_that_do_not_fit_are_refused() -> None:
     places, out = np.array([(len(GOOD), 0)]), np.zeros(3, np.float32)
-    for block, width in ((0, 4), (-1, 4), (32, 1), (32, 8)):
+    for block, width in ((0, 4), (-1, 4), (32, 3), (32, 8)):
         with pytest.raises(ValueError, match="fit each other"):
             _decoders.rice(GOOD, places, 3, block, width, np.zeros(3, np.int32))
     with pytest.raises(ValueError, match="a scale and a zero"):

@@ -1,4 +1,4 @@
-"""A thousand spoilt FITS files: no crash, no hang, no wrong rows, bounded memory."""
+"""Spoilt FITS files, plain and compressed in every way: no crash, no hang, no wrong rows, bounded memory."""
 
 from __future__ import annotations
 

@@ -218,3 +218,13 @@ def test_notes_of_all_parts_are_reported_once(bench: Bench) -> None:
     last = FakeTile("200.292", 2, notes=("r.fits: taken as FK5.", "i.fits: taken as FK5."))
     (report,) = bench.scan(first, last)
     assert report.notes == ("r.fits: taken as FK5.", "i.fits: taken as FK5.")
+
+
+def test_a_tile_without_objects_says_so(bench: Bench) -> None:
+    """It may be empty, or not the image that it should be."""
+    reports = bench.scan(FakeTile("200.292", 0), FakeTile("201.292", 1), FakeTile("202.292", 0, dropped=3))
+    assert [(report.status, report.notes) for report in reports] == [
+        ("done", ("No object was found in this tile.",)),
+        ("done", ()),
+        ("done", ()),  # positions of a file, which are counted as dropped
+    ]
