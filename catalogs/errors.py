@@ -231,12 +231,14 @@ class ErrorCode(StrEnum):
     TILE_ALL_NAN = "tile.all_nan", "The tile has no pixel with data in any band."
     TILE_BAD_HEADER = "tile.bad_header", "A FITS header of the tile is damaged or contradicts itself."
     TILE_BAD_NAME = "tile.bad_name", "The text is not the name of a tile of this survey."
+    TILE_BANDS_ELSEWHERE = "tile.bands_elsewhere", "A band of the tile lies elsewhere on the sky than the others."
     TILE_CHANGED = "tile.changed", "A file of the tile changed while it was read; the next run retries it."
     TILE_CHECKSUM = "tile.checksum", "An image is not what it was when its DATASUM or CHECKSUM was written."
     TILE_DAMAGED = (
         "tile.damaged",
         "The tile's Parquet file is damaged, or not of this catalogue; repeat the scan with --verify.",
     )
+    TILE_ELSEWHERE = "tile.elsewhere", "The images lie elsewhere on the sky than the tile of their name."
     TILE_KILLS_WORKERS = (
         "tile.kills_workers",
         "The tile killed three workers and is quarantined; the next run retries it once.",

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sep
 from astropy.io import fits
-from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from scanner.images.wcs import read_wcs
 from scanner.survey import survey
 from scanner.survey.survey import AB_NANOJANSKY
 from scanner.survey.tile import Tile
@@ -38,7 +38,8 @@ def scan(tiles: Iterable[Tile], running: Any, window: int, most: int, out: Path)
 def _scan_tile(tile: Tile, running: Any, window: int, most: int, out: Path) -> int:
     planes = np.stack([_read(tile.files[band], UNIONS.band(band).zero_point) for band in UNIONS.band_names])
     with fits.open(tile.files["r"]) as hdus:
-        sky = WCS(next(hdu.header for hdu in hdus if hdu.data is not None))
+        image = next(hdu for hdu in hdus if hdu.data is not None)
+        sky = read_wcs(image.header, image.shape, tile.files["r"])
     objects = _detect(planes[UNIONS.band_names.index("r")], most)
     # Windows at the edge reach beyond the image, where there are no data.
     padded = np.pad(planes, ((0, 0), (window, window), (window, window)), constant_values=np.nan)
@@ -46,7 +47,7 @@ def _scan_tile(tile: Tile, running: Any, window: int, most: int, out: Path) -> i
     for start in range(0, len(objects), BATCH):
         cutouts = _cut(padded, objects[start : start + BATCH], window)
         vectors.append(running.run(None, {"flux": cutouts})[0])
-    ra, dec = sky.all_pix2world(objects["x"], objects["y"], 0)
+    ra, dec = sky.pixels_to_sky(objects["x"], objects["y"])
     embedding = pa.FixedSizeListArray.from_arrays(np.concatenate(vectors).reshape(-1), vectors[0].shape[1])
     columns = {"ra": ra, "dec": dec, "flux": objects["flux"], "embedding": embedding}
     pq.write_table(pa.table(columns), out / f"{tile.name}.parquet", compression="zstd")

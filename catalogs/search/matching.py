@@ -61,11 +61,11 @@ def match_each(
     """
     if not len(ra):
         return []
-    right, up, reach = np.asarray(ra, float), np.asarray(dec, float), radius * rows.ARCSEC
+    right, up, reach = geometry.normalise_ra(ra), np.asarray(dec, float), radius * rows.ARCSEC
     names = [str(number) for number in range(1, len(right) + 1)] if names is None else names
 
     # The rows near each position, with their distance in degrees, from all tiles that reach it.
-    on_sky = (right >= 0) & (right <= 360) & (np.abs(up) <= 90)
+    on_sky = np.isfinite(right) & (np.abs(up) <= 90)
     covered = np.zeros(len(right), bool)
     nearby: list[list[tuple[float, bool, _Row]]] = [[] for _ in right]
     for footer in snapshot.footers:
@@ -158,7 +158,7 @@ def unmatched_error(snapshot: Snapshot, missing: Unmatched, radius: float = MATC
         ),
         ErrorCode.SKY_OUT_OF_RANGE: (
             f"{place} is not a position on the sky.",
-            "Give ra from 0 to 360 and dec from -90 to 90, in degrees.",
+            "Give ra and dec in degrees, dec from -90 to 90.",
         ),
     }[missing.code]
     return ScannerError(missing.code, message, hint)

@@ -35,6 +35,13 @@ class Circle:
         return np.asarray(separation(self.ra, self.dec, ra, dec) <= self.radius)
 
 
+def normalise_ra(ra: ArrayLike) -> Floats:
+    """Bring right ascensions in degrees into [0, 360); those that are not finite become NaN."""
+    turned = np.mod(np.asarray(ra, np.float64), 360.0)
+    # The remainder of a tiny negative angle is rounded to 360 itself.
+    return np.where(turned >= 360.0, 0.0, turned)
+
+
 def directions(ra: ArrayLike, dec: ArrayLike) -> Floats:
     """Compute the unit vectors [N, 3] of positions."""
     lon, lat = np.radians(np.atleast_1d(ra)), np.radians(np.atleast_1d(dec))

@@ -20,6 +20,8 @@ from catalogs.sky.geometry import separation
 PIXEL_SCALE = 0.18577
 HALF_SIZE = np.radians(10_000 / 2 * PIXEL_SCALE / 3600)
 """Half a side of a tile's image in radians: neighbours overlap by 155 px on each side."""
+MARGIN = 0.05
+"""Share of a tile's half side by which an image may reach beyond the tile and still be an image of it."""
 _DIAGONAL = float(np.degrees(np.sqrt(2) * HALF_SIZE))
 """Half the diagonal of a tile's image in degrees."""
 
@@ -86,6 +88,18 @@ def contains(name: str, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
     """Tell whether a tile's image, 10000 px a side, holds positions (degrees): bool [N]."""
     xi, eta, front = _tangent(name, np.asarray(ra, float), np.asarray(dec, float))
     return np.asarray(front & (np.abs(xi) <= HALF_SIZE) & (np.abs(eta) <= HALF_SIZE))
+
+
+def is_image_of(name: str, ra: ArrayLike, dec: ArrayLike) -> bool:
+    """Tell whether an image with these corners (degrees, [N]) lies on a tile, as the whole of it or as a part."""
+    xi, eta, front = _tangent(name, np.asarray(ra, float), np.asarray(dec, float))
+    return bool(np.all(front & (np.maximum(np.abs(xi), np.abs(eta)) <= (1 + MARGIN) * HALF_SIZE)))
+
+
+def tile_centred_at(ra: float, dec: float) -> str | None:
+    """Return the name of the tile whose centre, within ``MARGIN``, is a position (degrees); None if there is none."""
+    name = tile_at(ra, dec)
+    return name if distance(name, ra, dec) <= MARGIN * HALF_SIZE else None
 
 
 def is_primary(name: str, ra: ArrayLike, dec: ArrayLike, grid: str | None = "unions") -> NDArray[np.bool_]:

@@ -51,18 +51,18 @@ def primary(catalogue: TileStore, where: str | None) -> Selection:
 
 
 def region(ra: float, dec: float, radius: float) -> geometry.Circle:
-    """Make the circle of ``radius`` arcsec around a position in degrees.
+    """Make the circle of ``radius`` arcsec around a position in degrees, whose RA is brought into [0, 360).
 
     Raises:
         ScannerError: ``sky.out_of_range``.
     """
-    if not (0 <= ra <= 360 and -90 <= dec <= 90 and radius >= 0):
+    if not (np.isfinite(ra) and -90 <= dec <= 90 and radius >= 0):
         raise ScannerError(
             ErrorCode.SKY_OUT_OF_RANGE,
             f"ra {ra}, dec {dec}, radius {radius} is not a region of the sky.",
-            "Give ra from 0 to 360 and dec from -90 to 90 in degrees, and a radius in arcsec that is not negative.",
+            "Give ra and dec in degrees, dec from -90 to 90, and a radius in arcsec that is not negative.",
         )
-    return geometry.Circle(ra, dec, radius * ARCSEC)
+    return geometry.Circle(float(geometry.normalise_ra(ra)), dec, radius * ARCSEC)
 
 
 def scan(

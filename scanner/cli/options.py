@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,11 +20,13 @@ DEFAULT_CATALOG = "embeddings"
 
 
 class SkyAngle(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
-    """A right ascension or declination in degrees, or sexagesimal (``14:00:05.2``, ``14h00m05.2s``, ``-05:10:00``)."""
+    """A right ascension or declination in degrees, or sexagesimal (``14:00:05.2``, ``14h00m05.2s``, ``-05:10:00``).
 
-    def __init__(self, name: str, low: float, high: float, sexagesimal_unit: str) -> None:
+    Right ascensions are brought into [0, 360); declinations beyond the poles are refused.
+    """
+
+    def __init__(self, name: str, sexagesimal_unit: str) -> None:
         self.name = name
-        self.low, self.high = low, high
         self.sexagesimal_unit = sexagesimal_unit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -34,9 +37,14 @@ class SkyAngle(click.ParamType):  # type: ignore[type-arg]  # generic from click
             degrees = float(value)
         except ValueError:
             degrees = self._sexagesimal(value, param, ctx)
-        # Comparisons with NaN are false, so NaN is refused too.
-        if not self.low <= degrees <= self.high:
-            self.fail(f"{value} is outside {self.low:g} to {self.high:g} degrees.", param, ctx)
+        if not math.isfinite(degrees):
+            self.fail(f"{value} is not a finite angle.", param, ctx)
+        if self is RA:
+            from catalogs.sky.geometry import normalise_ra
+
+            return float(normalise_ra(degrees))
+        if abs(degrees) > 90:
+            self.fail(f"{value} is outside -90 to 90 degrees.", param, ctx)
         return degrees
 
     def _sexagesimal(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -48,8 +56,8 @@ class SkyAngle(click.ParamType):  # type: ignore[type-arg]  # generic from click
             self.fail(f"{value!r} is neither degrees (210.02) nor sexagesimal (14:00:05, -05:10:00).", param, ctx)
 
 
-RA = SkyAngle("ra", 0.0, 360.0, "hourangle")
-DEC = SkyAngle("dec", -90.0, 90.0, "deg")
+RA = SkyAngle("ra", "hourangle")
+DEC = SkyAngle("dec", "deg")
 
 
 class Region(click.ParamType):  # type: ignore[type-arg]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
@@ -28,7 +27,7 @@ from scanner.images.fits import (
     row_slices,
 )
 from scanner.images.flux_units import check_variance, check_zero_point, read_asinh, read_cards
-from scanner.images.wcs import measure_pixel_scale, read_wcs
+from scanner.images.wcs import CelestialWCS, measure_pixel_scale, read_wcs
 from scanner.survey.survey import Band, Plane
 
 Image = NDArray[np.float32]
@@ -50,7 +49,7 @@ class BandFile:
     image: Any
     mask: Any | None
     variance: Any | None
-    wcs: WCS
+    wcs: CelestialWCS
     pixel_scale: float
     asinh: Asinh | None
     region: Region | None = None
@@ -87,8 +86,8 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool, che
     check_size(image, path)
     if checksums:
         check_sums(hdus, image, path)
-    wcs = read_wcs(image, path)
-    pixel_scale = measure_pixel_scale(wcs, path)
+    wcs = read_wcs(image.header, image.shape, path)
+    pixel_scale = measure_pixel_scale(wcs, image.shape, path)
     with errors_of(path):
         cards = read_cards(image, hdus, path)
         check_zero_point(cards, path, pixel_scale, band)
@@ -105,7 +104,7 @@ def open_band(stack: ExitStack, band: Band, path: Path, with_variance: bool, che
     if variance is not None:
         check_variance(variance, path, pixel_scale, cards, band)
     notes = () if asinh is None else (f"{path.name}: its pixels are asinh (BSOFTEN, BOFFSET), expanded to counts.",)
-    return BandFile(band, path, image, mask, variance, wcs, pixel_scale, asinh, notes=notes)
+    return BandFile(band, path, image, mask, variance, wcs, pixel_scale, asinh, notes=(*wcs.notes, *notes))
 
 
 def files(band: Band, path: Path) -> list[Path]:

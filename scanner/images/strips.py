@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.wcs import WCS
 
 from scanner.images.background import Background
 from scanner.images.background_mesh import Mesh
@@ -24,7 +23,7 @@ from scanner.images.tile_images import (
     notes_of,
     open_bands,
 )
-from scanner.images.wcs import sky_to_pixels
+from scanner.images.wcs import CelestialWCS
 from scanner.survey.survey import Band, Survey
 from scanner.survey.tile import Tile
 
@@ -118,10 +117,10 @@ def _read_rows(tile: Tile, band: Band, rows: slice, flux: Image) -> Image | None
         return read_band(file.cut((rows, slice(0, flux.shape[1]))), flux)[1]
 
 
-def _drift(shape: tuple[int, int], wcs: Mapping[str, WCS], detection: str) -> int:
+def _drift(shape: tuple[int, int], wcs: Mapping[str, CelestialWCS], detection: str) -> int:
     """The most by which a place's row in any band differs from that in the detection band, and one more."""
     height, width = shape
     y, x = (axis.ravel() for axis in np.mgrid[0 : height - 1 : _PROBES * 1j, 0 : width - 1 : _PROBES * 1j])
-    ra, dec = wcs[detection].all_pix2world(x, y, 0)
-    away = [np.abs(sky_to_pixels(other, ra, dec)[1] - y) for other in wcs.values()]
+    ra, dec = wcs[detection].pixels_to_sky(x, y)
+    away = [np.abs(other.sky_to_pixels(ra, dec)[1] - y) for other in wcs.values()]
     return min(math.ceil(float(np.nanmax(away))), height) + 1

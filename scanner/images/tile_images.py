@@ -10,14 +10,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky import unions_grid
+from catalogs.sky.geometry import separation
 from scanner.images.band import BandFile, Image, mismatch, open_band, read_band, size
 from scanner.images.fits import Region
 from scanner.images.sections import Strip
-from scanner.images.wcs import sky_to_pixels
+from scanner.images.wcs import CelestialWCS
 from scanner.survey.survey import Band, Survey
 from scanner.survey.tile import Tile
 
@@ -29,6 +30,10 @@ Room = Callable[[tuple[int, ...]], Image]
 
 SCALE_TOLERANCE = 0.01
 """Pixel scales that differ by a smaller share are taken as equal."""
+
+MAX_SHIFT = 0.1
+"""Share of an image's longer side by which another band may be shifted. Each band is cut at its own pixels: those of
+UNIONS differ by 0.672 px, those of SDSS by up to 12 px of 2048."""
 
 MIN_COVERAGE = 0.8
 """A band can be the detection band if it covers this share of what the best-covered band does."""
@@ -53,7 +58,7 @@ class TileImages:
     bands: tuple[str, ...]
     flux: Image
     variance: tuple[Image | None, ...]
-    wcs: tuple[WCS | None, ...]
+    wcs: tuple[CelestialWCS | None, ...]
     valid: tuple[float, ...]
     detection_band: str
     pixel_scale: float
@@ -67,7 +72,7 @@ class TileImages:
         name: str,
         bands: Sequence[str],
         flux: Image,
-        wcs: Sequence[WCS | None],
+        wcs: Sequence[CelestialWCS | None],
         pixel_scale: float,
         *,
         variance: Sequence[Image | None] | None = None,
@@ -132,32 +137,38 @@ class TileImages:
         wcs = self.wcs[self.detection]
         if len(x) == 0 or wcs is None:
             return np.zeros(0), np.zeros(0)
-        ra, dec = wcs.all_pix2world(x, y, 0)
-        return np.asarray(ra, float) % 360, np.asarray(dec, float)
+        return wcs.pixels_to_sky(x, y)
 
     def to_pixels(self, band: int, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
         """0-based pixels [N] of sky positions in a band; NaN where the band is missing or cannot show the position."""
         wcs = self.wcs[band]
         if len(ra) == 0 or wcs is None:
             return np.full(len(ra), np.nan), np.full(len(ra), np.nan)
-        return sky_to_pixels(wcs, ra, dec)
+        return wcs.sky_to_pixels(ra, dec)
 
 
 def region_around(survey: Survey, tile: Tile, ra: float, dec: float, radius: float) -> Region | None:
-    """Rows and columns within ``radius`` arcsec of a position (degrees), and two pixels more; None if off the tile."""
+    """Rows and columns within ``radius`` arcsec of a position (degrees), and two pixels more; None if off the tile.
+
+    Raises:
+        ScannerError: As ``open_bands`` and ``check_place`` do.
+    """
     with ExitStack() as stack:
         files = open_bands(stack, tile, bands_of(survey, None), with_variance=False)
         rows, columns = common_shape(files)
         first = next(iter(files.values()))
-        # Bands are on one grid, so the first one places the region for all of them.
-        x, y = (float(p[0]) for p in sky_to_pixels(first.wcs, np.array([ra]), np.array([dec])))
+        places = np.array([file.wcs.sky_to_pixels(ra, dec) for file in files.values()])
+    x, y = places[0]
     if not (-0.5 <= x < columns - 0.5 and -0.5 <= y < rows - 0.5):
+        check_place(survey, tile.name, first.wcs, (rows, columns))
         return None
     # Input pixels from the position to the edges of the region.
     half = math.ceil(radius / first.pixel_scale) + 2
+    # The region holds the position in every band.
+    (left, bottom), (right, top) = (np.rint(end).astype(int) for end in (np.nanmin(places, 0), np.nanmax(places, 0)))
     return (
-        slice(max(round(y) - half, 0), min(round(y) + half + 1, rows)),
-        slice(max(round(x) - half, 0), min(round(x) + half + 1, columns)),
+        slice(max(int(bottom) - half, 0), min(int(top) + half + 1, rows)),
+        slice(max(int(left) - half, 0), min(int(right) + half + 1, columns)),
     )
 
 
@@ -181,7 +192,6 @@ def open_tile(
     tile_bands = bands_of(survey, bands)
     with ExitStack() as stack:
         files = open_bands(stack, tile, tile_bands, with_variance, checksums and region is None)
-        common_shape(files)  # before memory is allocated
         if region is not None:
             files = {band: file.cut(region) for band, file in files.items()}
         flux = allocate((len(tile_bands), *common_shape(files)), room)
@@ -220,7 +230,8 @@ def open_bands(
     """Open those of the bands that the tile has, until the stack closes; ``checksums``: verify them.
 
     Raises:
-        ScannerError: The tile's own problem, ``tile.missing_file`` without any band, or as ``open_band`` does.
+        ScannerError: The tile's own problem, ``tile.missing_file`` without any band, ``tile.shape_mismatch`` or
+            ``tile.bands_elsewhere`` where the bands are not on one grid of pixels, or as ``open_band`` does.
     """
     if tile.problem is not None:
         raise tile.problem
@@ -235,16 +246,17 @@ def open_bands(
             f"Tile {tile.name} has no file in the bands {', '.join(band.name for band in bands)}.",
             f"The tile has files in these bands: {', '.join(tile.files) or 'none'}.",
         )
+    _check_grid(list(files.values()))
     return files
 
 
-def common_shape(files: Mapping[str, BandFile]) -> tuple[int, int]:
-    """[H, W] of what will be read, the same in all bands.
-
-    Raises:
-        ScannerError: ``tile.shape_mismatch`` where shapes or pixel scales of the bands differ.
-    """
-    first, *others = files.values()
+def _check_grid(files: Sequence[BandFile]) -> None:
+    """Refuse bands that differ in their shapes, in their pixel scales, or in the place of their pixels on the sky."""
+    first, *others = files
+    # The corners and the middle: an image that is turned or mirrored has its middle in place.
+    height, width = first.image.shape
+    x, y = np.array([[0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1], [width // 2, height // 2]]).T
+    place = first.wcs.pixels_to_sky(x, y)
     for other in others:
         if other.image.shape != first.image.shape:
             raise mismatch(
@@ -254,7 +266,52 @@ def common_shape(files: Mapping[str, BandFile]) -> tuple[int, int]:
             raise mismatch(
                 f'{other.path} has {other.pixel_scale:.4f}" pixels, {first.path} has {first.pixel_scale:.4f}" pixels.'
             )
-    return first.shape
+        there_x, there_y = other.wcs.sky_to_pixels(*place)
+        shift = float(np.max(np.hypot(there_x - x, there_y - y)[np.isfinite(place[0])]))
+        if not shift <= MAX_SHIFT * max(width, height):
+            by = "more than an image" if math.isnan(shift) else f"{shift:.0f} px"
+            raise ScannerError(
+                ErrorCode.TILE_BANDS_ELSEWHERE,
+                f"{other.path} lies elsewhere on the sky than {first.path}: corners of the images differ by {by}.",
+                "Check the names of the files and their CRVAL and CRPIX cards, or leave a band out with --bands.",
+            )
+
+
+def check_place(
+    survey: Survey, name: str, wcs: CelestialWCS, shape: tuple[int, int], by_sky: bool = False
+) -> tuple[str, ...]:
+    """Check that images [H, W] lie where the tile of their name is, on a survey's grid; a note if that was overruled.
+
+    ``by_sky``: the user gave positions on the sky for these images. Their place is then that of their headers, unless
+    that is the place of another tile.
+
+    Raises:
+        ScannerError: ``tile.elsewhere``.
+    """
+    if survey.grid is None:
+        return ()
+    height, width = shape
+    x, y = np.array([[0, 0], [width, 0], [0, height], [width, height], [width / 2, height / 2]]).T - 0.5
+    ra, dec = wcs.pixels_to_sky(x, y)
+    seen = np.isfinite(ra)
+    if unions_grid.is_image_of(name, ra[seen], dec[seen]):
+        return ()
+    middle_ra, middle_dec = float(ra[-1]), float(dec[-1])
+    away = float(separation(*unions_grid.centre(name), middle_ra, middle_dec))
+    place = f"The images of tile {name} lie at {middle_ra:.4f} {middle_dec:+.4f}, {away:.2f} degrees from its centre"
+    other = unions_grid.tile_centred_at(middle_ra, middle_dec)
+    if by_sky and other in (None, name):
+        return (f"{place}: as positions on the sky were given for them, all their rows are primary.",)
+    raise ScannerError(
+        ErrorCode.TILE_ELSEWHERE,
+        f"{place}{'' if other in (None, name) else f', where tile {other} is'}.",
+        "Check the names of the files, and the CRVAL and CRPIX cards of their headers.",
+    )
+
+
+def common_shape(files: Mapping[str, BandFile]) -> tuple[int, int]:
+    """[H, W] of what will be read, the same in all bands."""
+    return next(iter(files.values())).shape
 
 
 def notes_of(files: Mapping[str, BandFile]) -> list[str]:

@@ -1,17 +1,21 @@
-"""World coordinates (WCS) of an image: read from its header, or invented for an image without a place on the sky."""
+"""World coordinates (WCS) of an image: degrees ICRS, whatever axes, frame, projection and distortion its header has."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
-from astropy.wcs import WCS, NoConvergence
+from astropy.coordinates import ICRS, SkyCoord
+from astropy.wcs import WCS, SingularMatrixError
 from astropy.wcs.utils import proj_plane_pixel_area
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.geometry import directions, normalise_ra, separation
+from scanner.images import wcs_cards
 
 Floats = NDArray[np.float64]
 
@@ -19,91 +23,165 @@ Floats = NDArray[np.float64]
 FLAT_CENTRE = (180.0, 0.0)
 """RA and Dec in degrees of the middle of an image with an invented WCS."""
 
-_NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
-_ORDERS = ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER")
-MAX_ORDER = 9
-"""The highest order of a SIP polynomial; astropy would allocate any number of terms. Source: Shupe et al. 2005."""
+ROUND_TRIP = 0.01
+"""Pixels. A position has a pixel only if that pixel's own position is as close as this."""
+
+_SAME_SCALE = 1e-3
+_CYLINDRICAL = ("CAR", "CEA", "MER")
+"""Projections whose x is the native longitude, so that it may be counted from any turn."""
 
 
-def read_wcs(hdu: Any, path: Path) -> WCS:
-    """Read the celestial WCS of an image HDU.
+class CelestialWCS(WCS):  # type: ignore[misc]  # astropy has no types
+    """An astropy WCS of two celestial axes, in either order; ``frame`` is that of the axes, None for ICRS.
+
+    astropy's own methods, such as ``all_pix2world``, speak of the axes as they are: use those of this class. ``notes``
+    are sentences on what was read by a convention.
+    """
+
+    frame: Any | None = None
+    notes: tuple[str, ...] = ()
+
+    def pixels_to_sky(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        """RA in [0, 360) and Dec, degrees ICRS, of 0-based pixels; NaN where the projection has no sky."""
+        lon, lat = self._native(x, y)
+        if self.frame is not None:
+            icrs = SkyCoord(lon, lat, unit="deg", frame=self.frame).icrs
+            lon, lat = icrs.ra.deg, icrs.dec.deg
+        return normalise_ra(lon), np.asarray(lat, float)
+
+    def sky_to_pixels(self, ra: ArrayLike, dec: ArrayLike) -> tuple[Floats, Floats]:
+        """0-based pixels of positions (degrees ICRS); NaN where no pixel has that position.
+
+        Source: Calabretta & Greisen 2002, A&A 395, 1077, by wcslib; Shupe et al. 2005 (SIP), by astropy.
+        """
+        lon, lat = np.broadcast_arrays(np.asarray(ra, float), np.asarray(dec, float))
+        lon, lat = np.where(np.isfinite(lon) & (np.abs(lat) <= 90), (lon, lat), np.nan)
+        with catch_warnings():
+            simplefilter("ignore")
+            if self.frame is not None:
+                native = SkyCoord(lon, lat, unit="deg", frame=ICRS()).transform_to(self.frame).spherical
+                lon, lat = native.lon.deg, native.lat.deg
+            x, y = self.all_world2pix(*((lon, lat) if self.wcs.lng == 0 else (lat, lon)), 0, quiet=True)
+            # A projection may also give a pixel for what it cannot show: behind a tangent plane, beyond a distortion.
+            away = separation(lon, lat, *self._native(x, y))
+        shown = away <= ROUND_TRIP * np.sqrt(proj_plane_pixel_area(self))
+        return np.where(shown, x, np.nan), np.where(shown, y, np.nan)
+
+    def _native(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        """Longitude and latitude of pixels in the frame of the axes, degrees."""
+        world = self.all_pix2world(x, y, 0)
+        return world[self.wcs.lng], world[self.wcs.lat]
+
+
+def is_celestial(header: Any) -> bool:
+    """Whether a header says that its axes are those of a place on the sky, rightly or not."""
+    return re.match("(RA--|DEC-|[A-Z]L(ON|AT))-", str(header.get("CTYPE1", ""))) is not None
+
+
+def read_wcs(header: Any, shape: tuple[int, ...], path: Path) -> CelestialWCS:
+    """Read the WCS of an image [..., H, W] from its header.
 
     Raises:
-        ScannerError: ``tile.no_wcs`` where its header has none, or one that does not work.
+        ScannerError: ``tile.no_wcs`` where the header has none, or one that does not work.
     """
     with catch_warnings():
         simplefilter("ignore")
         try:
-            _check_numbers(hdu.header)
-            wcs = WCS(hdu.header, naxis=2)
-            # Some WCS are read without complaint and fail only when they are used.
-            centre = wcs.all_pix2world([[hdu.shape[1] / 2, hdu.shape[0] / 2]], 0)
+            checked, notes = wcs_cards.check(header)
+            wcs = CelestialWCS(checked, naxis=2)
+            if not wcs.has_celestial:
+                raise wcs_cards.CardError(f"CTYPE1 is {header['CTYPE1']!r} and CTYPE2 {header['CTYPE2']!r}")
+            wcs.frame, frame_notes = wcs_cards.read_frame(header, wcs.wcs.lngtyp.strip())
+            wcs.notes = tuple(f"{path.name}: {note}" for note in (*notes, *frame_notes))
+            _check_centre(wcs, shape)
+        except wcs_cards.CardError as error:
+            raise _no_wcs(path, str(error)) from error
         except Exception as error:  # wcslib raises many kinds for a bad header
-            raise _no_wcs(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
-    if not wcs.has_celestial or not np.isfinite(centre).all():
-        raise _no_wcs(path, "it has no celestial axes")
+            raise _no_wcs(path, _explain(error, header)) from error
     return wcs
 
 
-def _check_numbers(header: Any) -> None:
-    """Refuse a text in place of a number, where wcslib would use its default without a word."""
-    for card in _NUMBERS:
-        if isinstance(header.get(card), str | bool):
-            raise ValueError(f"{card} is {header[card]!r}")
-    for card in _ORDERS:
-        if not header.get(card, 0) <= MAX_ORDER:
-            raise ValueError(f"{card} is {header[card]!r}")
+def _check_centre(wcs: CelestialWCS, shape: tuple[int, ...]) -> None:
+    """Refuse a WCS that is read without complaint and fails when it is used, or gives numbers that mean nothing."""
+    y, x = ((length - 1) / 2 for length in shape[-2:])
+    if not np.isfinite(wcs.pixels_to_sky(x, y)).all() and wcs.wcs.ctype[wcs.wcs.lng][5:8] in _CYLINDRICAL:
+        _turn_round(wcs, x, y)
+    position = wcs.pixels_to_sky(x, y)
+    if not np.isfinite(position).all():
+        raise wcs_cards.CardError(
+            f"the middle of the image is off the sky, by CRPIX {wcs.wcs.crpix} and the projection {wcs.wcs.ctype[0]}"
+        )
+    away = np.hypot(*np.subtract(wcs.sky_to_pixels(*position), (x, y)))
+    if not away <= ROUND_TRIP:
+        raise wcs_cards.CardError(f"the middle of the image has no exact position, by CRPIX {wcs.wcs.crpix}")
 
 
-def measure_pixel_scale(wcs: WCS, path: Path) -> float:
-    """Side of a pixel in arcsec, from its area at the reference point.
+def _turn_round(wcs: CelestialWCS, x: float, y: float) -> None:
+    """Count native longitudes by another turn, where the image lies beyond 180 degrees of the reference point."""
+    turn = np.zeros(2)
+    turn[wcs.wcs.lng] = 360.0
+    step = np.linalg.solve(wcs.pixel_scale_matrix, turn)
+    crpix = np.array(wcs.wcs.crpix)
+    for sign in (1, -1):
+        wcs.wcs.crpix = crpix + sign * step
+        if np.isfinite(wcs.pixels_to_sky(x, y)).all():
+            return
+    wcs.wcs.crpix = crpix
+
+
+def _explain(error: Exception, header: Any) -> str:
+    """What wcslib or astropy says, without the line of its source, and with the cards it is about."""
+    if isinstance(error, SingularMatrixError):
+        return "the matrix of its CD, or PC and CDELT, cards is singular"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("ERROR")]
+    text = (lines[-1] if lines else type(error).__name__).rstrip(".")
+    if "Ill-conditioned" in str(error):
+        place = f"CRVAL1 {header['CRVAL1']}, CRVAL2 {header['CRVAL2']}"
+        text = f"{place} is no position, or LONPOLE and LATPOLE contradict it"
+    return f"{text} (CTYPE1 {header['CTYPE1']!r}, CTYPE2 {header['CTYPE2']!r})"
+
+
+def measure_pixel_scale(wcs: CelestialWCS, shape: tuple[int, ...], path: Path) -> float:
+    """Side of a pixel in arcsec, from its area in the middle of an image [..., H, W].
 
     Raises:
         ScannerError: ``tile.no_wcs`` where it is not between 0 and a degree.
     """
-    scale = float(np.sqrt(proj_plane_pixel_area(wcs))) * 3600
+    y, x = ((length - 1) / 2 for length in shape[-2:])
+    here, right, up = directions(*wcs.pixels_to_sky([x, x + 1, x], [y, y, y + 1]))
+    local = float(np.degrees(np.sqrt(np.linalg.norm(np.cross(right - here, up - here))))) * 3600
+    # That of the reference point has no rounding errors, and most images lie about theirs.
+    reference = float(np.sqrt(proj_plane_pixel_area(wcs))) * 3600
+    scale = reference if abs(local / reference - 1) < _SAME_SCALE else local
     if not 0 < scale < 3600:
-        raise _no_wcs(path, f'its pixels would be {scale}" wide')
+        raise _no_wcs(path, f'its pixels would be {scale}" wide, by CD or CDELT')
     return scale
 
 
-def flat_wcs(shape: tuple[int, ...], pixel_scale: float) -> WCS:
+def flat_wcs(shape: tuple[int, ...], pixel_scale: float) -> CelestialWCS:
     """Invent a tangent plane for an image [..., H, W] without a place on the sky, with ``pixel_scale`` in arcsec.
 
     ``FLAT_CENTRE`` lies in the middle of the image, north is up and east left. The plane serves to find the same pixel
     in every band.
+    """
+    rows, columns = shape[-2:]
+    # FITS counts pixels from 1, so the middle of n pixels is (n + 1) / 2.
+    return tangent_wcs(FLAT_CENTRE, ((columns + 1) / 2, (rows + 1) / 2), pixel_scale)
+
+
+def tangent_wcs(sky: tuple[float, float], pixel: tuple[float, float], pixel_scale: float) -> CelestialWCS:
+    """Make the tangent plane at ``sky`` (RA, Dec, degrees ICRS), which is the 1-based ``pixel``; north up, east left.
 
     Source: Calabretta & Greisen 2002, A&A 395, 1077, section 5.1.3 (TAN).
     """
-    rows, columns = shape[-2:]
-    wcs = WCS(naxis=2)
+    wcs = CelestialWCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = list(FLAT_CENTRE)
-    # FITS counts pixels from 1, so the middle of n pixels is (n + 1) / 2.
-    wcs.wcs.crpix = [(columns + 1) / 2, (rows + 1) / 2]
+    wcs.wcs.crval = list(sky)
+    wcs.wcs.crpix = list(pixel)
     wcs.wcs.cdelt = [-pixel_scale / 3600, pixel_scale / 3600]
     return wcs
 
 
-def sky_to_pixels(wcs: WCS, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
-    """0-based pixels [N] of sky positions (degrees ICRS); NaN where they cannot be projected.
-
-    Source: Calabretta & Greisen 2002, A&A 395, 1077, by wcslib.
-    """
-    with catch_warnings():
-        simplefilter("ignore")
-        try:
-            x, y = wcs.all_world2pix(ra, dec, 0, quiet=True)
-        except (ValueError, NoConvergence):
-            return np.full(len(ra), np.nan), np.full(len(ra), np.nan)
-    # A tangent plane also projects what lies behind it: the cosine of the distance to the reference point tells.
-    ra0, dec0 = np.radians(wcs.wcs.crval[:2])
-    right, up = np.radians(ra) - ra0, np.radians(dec)
-    cosine = np.sin(dec0) * np.sin(up) + np.cos(dec0) * np.cos(up) * np.cos(right)
-    behind = ~(cosine > 0)
-    return np.where(behind, np.nan, x), np.where(behind, np.nan, y)
-
-
 def _no_wcs(path: Path, why: str) -> ScannerError:
-    hint = "Solve the image's astrometry first: objects need positions on the sky."
+    hint = "Correct the card, or solve the image's astrometry again: objects need positions on the sky."
     return ScannerError(ErrorCode.TILE_NO_WCS, f"{path} has no usable world coordinates: {why}.", hint)

@@ -16,6 +16,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import neighbours
 from catalogs.search.examples import Example, Unmatched
 from catalogs.search.matching import MATCH_RADIUS, match_each, match_one, unmatched_error
+from catalogs.sky.geometry import normalise_ra
 from catalogs.store.tile_store import Snapshot
 from scanner.encoder.contract import resolve
 from scanner.sources import position_files
@@ -39,7 +40,9 @@ NO_CUTOUT = frozenset(
         ErrorCode.TILE_ALL_NAN,
         ErrorCode.TILE_BAD_HEADER,
         ErrorCode.TILE_BAD_NAME,
+        ErrorCode.TILE_BANDS_ELSEWHERE,
         ErrorCode.TILE_CHANGED,
+        ErrorCode.TILE_ELSEWHERE,
         ErrorCode.TILE_MISSING_FILE,
         ErrorCode.TILE_NO_IMAGE_HDU,
         ErrorCode.TILE_NO_WCS,
@@ -235,7 +238,7 @@ def collect_positions(ra: float | None, dec: float | None, name: str | None, tab
             raise ScannerError(
                 ErrorCode.SOURCES_NO_POSITIONS, f"{table} has no sky positions.", "Name its columns ra and dec."
             )
-        pairs = zip(positions.first.tolist(), positions.second.tolist(), strict=True)
+        pairs = zip(normalise_ra(positions.first).tolist(), positions.second.tolist(), strict=True)
         for number, (row_ra, row_dec) in enumerate(pairs, 1):
             yield Position(row_ra, row_dec, str(number))
 

@@ -16,7 +16,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
 from scanner.encoder.contract import Contract
 from scanner.images.strips import read_strips
-from scanner.images.tile_images import Room, TileImages, open_tile
+from scanner.images.tile_images import Room, TileImages, check_place, open_tile
 from scanner.images.unchanged import unchanged
 from scanner.scan.options import DETECT, GRID, LOW, ScanOptions
 from scanner.scan.report import Seconds, TileReport
@@ -158,21 +158,24 @@ def _part(
         sources = grid(images, options.stride)
     else:
         sources = from_file(options.sources, images)
+    wcs = images.wcs[images.detection]
+    place_notes = () if wcs is None else check_place(job.survey, images.name, wcs, images.shape, sources.by_sky)
     windows = Windows(images, sources, job.frame)
     return Prepared(
         tile=tile,
         windows=windows if room is None else windows.over(_NO_PIXELS),  # pixels of a room stay where they are
         shape=images.flux.shape,
-        rows=_rows(job, images.name, sources, before),
+        # Off its place no tile of the grid is a neighbour, so that no row is another tile's.
+        rows=_rows(images.name, sources, before, grid=None if place_notes else job.survey.grid),
         seconds=Seconds(read=read_seconds, detect=time.perf_counter() - began),
         presence=Presence(job.contract.bands, dict(zip(images.bands, images.present, strict=True))),
         dropped=sources.dropped,
         last=images.strip.is_last,
-        notes=images.notes,
+        notes=(*images.notes, *place_notes),
     )
 
 
-def _rows(job: ReaderJob, name: str, sources: Sources, before: int) -> Columns:
+def _rows(name: str, sources: Sources, before: int, grid: str | None) -> Columns:
     """Columns of the catalogue that are known before the encoder has run."""
     count = before + len(sources)
     if count > ROWS_A_TILE:
@@ -183,7 +186,7 @@ def _rows(job: ReaderJob, name: str, sources: Sources, before: int) -> Columns:
         **sources.table(),
         "object_id": first + np.arange(len(sources), dtype=np.int64),
         "detection_band": np.full(len(sources), sources.detection_band, dtype=object),
-        "is_primary": unions_grid.is_primary(name, sources.ra, sources.dec, job.survey.grid),
+        "is_primary": unions_grid.is_primary(name, sources.ra, sources.dec, grid),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.sky.geometry import normalise_ra
 from scanner.images.sections import inside
 from scanner.images.tile_images import TileImages
 from scanner.sources import apertures
@@ -28,7 +29,7 @@ class Sources:
     ``x``, ``y`` are 0-based pixels of ``detection_band`` and ``ra``, ``dec`` degrees ICRS, float64 [N]. ``pixels`` are
     x and y in each band of the images, computed from ``ra`` and ``dec`` (NaN in a missing band). ``columns`` holds the
     others by their catalogue names (flux_r, fluxerr_r, mag_r, ..., snr, flags), each [N]. ``dropped`` counts positions
-    of a file that lie outside the tile or are not numbers.
+    of a file that lie outside the tile or are not numbers. ``by_sky``: they were given by RA and Dec.
     """
 
     x: Floats
@@ -39,6 +40,7 @@ class Sources:
     pixels: tuple[tuple[Floats, Floats], ...]
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     dropped: int = 0
+    by_sky: bool = False
 
     @classmethod
     def at(cls, images: TileImages, x: Floats, y: Floats, sky: tuple[Floats, Floats] | None = None) -> Sources:
@@ -46,9 +48,9 @@ class Sources:
 
         Positions are projected here and nowhere else, once for each band.
         """
-        ra, dec = images.to_sky(x, y) if sky is None else sky
+        ra, dec = images.to_sky(x, y) if sky is None else (normalise_ra(sky[0]), sky[1])
         pixels = tuple(images.to_pixels(band, ra, dec) for band in range(len(images.bands)))
-        return cls(x, y, ra, dec, images.detection_band, pixels)
+        return cls(x, y, ra, dec, images.detection_band, pixels, by_sky=sky is not None)
 
     def __len__(self) -> int:
         return len(self.x)

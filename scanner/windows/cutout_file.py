@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_area
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
@@ -21,10 +19,12 @@ from scanner.images.calibration import calibrate
 from scanner.images.fits import errors_of, open_fits
 from scanner.images.flux_units import Cards, choose_zero_point, read_asinh, read_cards, read_number
 from scanner.images.tile_images import TileImages
-from scanner.images.wcs import flat_wcs
+from scanner.images.wcs import flat_wcs, is_celestial, measure_pixel_scale, read_wcs
 from scanner.survey.survey import Survey
 from scanner.windows.frame import WindowFrame
 
+SCALE_CARDS = ("CDELT1", "CDELT2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
+"""Cards of which a WCS has at least one: without them its pixels are of one degree by default."""
 PIXEL_SCALE_CARDS = ("PIXSCALE", "PIXSCAL1", "PIXSCAL", "SECPIX")
 PIXEL_SCALES = (0.001, 60.0)
 """Limits of these cards, in arcsec: smaller values are degrees."""
@@ -113,7 +113,7 @@ def _planes(hdus: fits.HDUList, bands: Sequence[str], path: Path) -> Iterator[_P
             names = _cube_bands(hdu.header, len(images))
         if not set(names) & set(bands):
             continue
-        cards, scale = read_cards(hdu, hdus, path), _pixel_scale(hdu.header, path)
+        cards, scale = read_cards(hdu, hdus, path), _pixel_scale(hdu.header, images.shape[-2:], path)
         # Planes beyond the names are left out.
         yield from (
             _Plane(name, image, cards, scale) for name, image in zip(names, images, strict=False) if name in bands
@@ -160,16 +160,19 @@ def _common_scale(planes: Sequence[_Plane], path: Path) -> float | None:
     return scales[0] if scales else None
 
 
-def _pixel_scale(header: fits.Header, path: Path) -> float | None:
-    """Pixel scale in arcsec from a WCS or a card; None where the header has neither.
+def _pixel_scale(header: fits.Header, shape: tuple[int, ...], path: Path) -> float | None:
+    """Pixel scale in arcsec of an image [H, W] from a WCS or a card; None where the header has neither.
 
     Raises:
-        ScannerError: ``tile.unknown_unit``.
+        ScannerError: ``tile.unknown_unit``, or ``tile.no_wcs`` where the header has a WCS that does not work.
     """
-    wcs = WCS(header, naxis=2)
-    # Without these cards a WCS has pixels of one degree by default.
-    if wcs.has_celestial and any(card in header for card in ("CDELT1", "CDELT2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")):
-        return float(np.sqrt(proj_plane_pixel_area(wcs))) * 3600
+    if is_celestial(header) and any(card in header for card in SCALE_CARDS):
+        header = header.copy()
+        # A cutout is looked at, not placed: its header may leave out where it lies.
+        for axis, length in enumerate(reversed(shape), 1):
+            header.setdefault(f"CRVAL{axis}", 0.0)
+            header.setdefault(f"CRPIX{axis}", (length + 1) / 2)
+        return measure_pixel_scale(read_wcs(header, shape, path), shape, path)
     for card in PIXEL_SCALE_CARDS:
         if card in header:
             return read_number(path, card, header[card], *PIXEL_SCALES)

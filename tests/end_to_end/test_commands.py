@@ -97,9 +97,8 @@ def test_sexagesimal_and_negative_positions_are_understood(scanner: Scanner, cat
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--ra", "400", "--dec", "10"), "outside 0 to 360"),
         (("--ra", "10", "--dec", "-91"), "outside -90 to 90"),
-        (("--ra", "nan", "--dec", "0"), "outside"),
+        (("--ra", "nan", "--dec", "0"), "not a finite angle"),
         (("--ra", "ten", "--dec", "0"), "neither degrees"),
         (("--ra", "10"), "go together"),
         ((), "Give --ra and --dec, --name"),

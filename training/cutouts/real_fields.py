@@ -15,12 +15,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
@@ -28,7 +25,7 @@ from catalogs.records import load_toml, read_record
 from scanner.images.calibration import calibrate
 from scanner.images.flux_units import choose_zero_point, read_cards
 from scanner.images.tile_images import TileImages
-from scanner.images.wcs import flat_wcs
+from scanner.images.wcs import CelestialWCS, flat_wcs, read_wcs
 from scanner.survey.bands import BANDS
 
 DETECTION = ("r", "i", "g", "z", "u")
@@ -164,7 +161,7 @@ def read(frame: Frame) -> TileImages:
     )
 
 
-def _image(frame: Frame, band: str, path: Path) -> tuple[NDArray[np.float32], WCS]:
+def _image(frame: Frame, band: str, path: Path) -> tuple[NDArray[np.float32], CelestialWCS]:
     """Read one band in nJy, cut to the columns of its split, with its WCS."""
     hdu = frame.hdu.format(BAND=band.upper()) if isinstance(frame.hdu, str) else frame.hdu
     first, end = frame.columns
@@ -176,13 +173,7 @@ def _image(frame: Frame, band: str, path: Path) -> tuple[NDArray[np.float32], WC
         counts = counts[:, first : end or None]
         cards = read_cards(hdus[hdu], hdus, path)
         zero_point = choose_zero_point(cards, path, frame.pixel_scale, default=frame.zero_point)
-        wcs = _wcs(header) if frame.sky else flat_wcs(counts.shape, frame.pixel_scale)
+        wcs = read_wcs(header, counts.shape, path) if frame.sky else flat_wcs(counts.shape, frame.pixel_scale)
     if frame.sky:
         wcs.wcs.crpix[0] -= first  # the columns before were cut off
     return calibrate(counts, zero_point, zero_is_missing=True), wcs
-
-
-def _wcs(header: fits.Header) -> Any:
-    with catch_warnings():
-        simplefilter("ignore")  # old spellings of header cards
-        return WCS(header, naxis=2).celestial

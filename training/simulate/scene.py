@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy.table import Table
-from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from catalogs.sky.unions_grid import PIXEL_SCALE, centre
+from scanner.images.wcs import CelestialWCS, tangent_wcs
 from scanner.survey.bands import BANDS
 from training.simulate.canvas import Canvas, fluxes
 from training.simulate.conditions import BandConditions, Settings, draw_conditions
@@ -43,21 +43,17 @@ class Scene:
     name: str
     seed: int
     flux: Image
-    wcs: tuple[WCS, ...]
+    wcs: tuple[CelestialWCS, ...]
     truth: Table
     conditions: tuple[BandConditions, ...]
     bands: tuple[str, ...] = BANDS
     pixel_scale: float = PIXEL_SCALE
 
 
-def tile_wcs(name: str, size: int, offset: float = 0.0) -> WCS:
+def tile_wcs(name: str, size: int, offset: float = 0.0) -> CelestialWCS:
     """Make the WCS of a tile of the UNIONS grid: TAN about its centre, north up, shifted by ``offset`` px along x."""
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs = tangent_wcs(centre(name), (size / 2 + offset, size / 2), PIXEL_SCALE)
     wcs.wcs.cunit = ["deg", "deg"]
-    wcs.wcs.crval = centre(name)
-    wcs.wcs.crpix = [size / 2 + offset, size / 2]
-    wcs.wcs.cdelt = [-PIXEL_SCALE / 3600, PIXEL_SCALE / 3600]
     wcs.wcs.radesys = "ICRS"
     wcs.array_shape = (size, size)
     wcs.wcs.set()
@@ -181,13 +177,13 @@ def _row(label: str, kind: str, x: float, y: float, mag: NDArray[np.float64], **
 NUMBERS = ("z", "theta_e", "z_source", "source_mag_r", "magnification", "snr", "sigma", "size", "n", "q", "angle")
 
 
-def _table(rows: list[dict[str, object]], wcs: WCS) -> Table:
+def _table(rows: list[dict[str, object]], wcs: CelestialWCS) -> Table:
     """Make the table of truth; values that do not apply are NaN."""
     columns: dict[str, NDArray[np.generic]] = {}
     for name in ("label", "kind"):
         columns[name] = np.array([row[name] for row in rows], dtype="U12")
     for name in ("x", "y", *(f"mag_{band}" for band in BANDS), *NUMBERS):
         columns[name] = np.array([row.get(name, np.nan) for row in rows], dtype=float)
-    ra, dec = wcs.all_pix2world(columns["x"], columns["y"], 0)
+    ra, dec = wcs.pixels_to_sky(columns["x"], columns["y"])
     first = {"label": columns.pop("label"), "kind": columns.pop("kind"), "ra": ra, "dec": dec}
     return Table(first | columns)

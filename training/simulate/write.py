@@ -7,9 +7,9 @@ from pathlib import Path
 import galsim
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from scanner.images.wcs import CelestialWCS
 from scanner.survey import survey, templates
 from scanner.survey.bands import BANDS
 from scanner.survey.survey import AB_NANOJANSKY
@@ -55,7 +55,7 @@ def write_truth(scene: Scene, path: Path) -> None:
     table.write(path, format="ascii.csv", overwrite=True)
 
 
-def _hdus(flux: NDArray[np.float32], conditions: BandConditions, wcs: WCS, compress: bool) -> fits.HDUList:
+def _hdus(flux: NDArray[np.float32], conditions: BandConditions, wcs: CelestialWCS, compress: bool) -> fits.HDUList:
     scale = 10 ** (0.4 * (ZERO_POINT[conditions.band] - AB_NANOJANSKY))
     missing = ~np.isfinite(flux)
     pixels = np.where(missing, 0 if conditions.band in ZERO_IS_MISSING else np.nan, flux * scale).astype(np.float32)
@@ -76,7 +76,7 @@ def _hdus(flux: NDArray[np.float32], conditions: BandConditions, wcs: WCS, compr
     return fits.HDUList([fits.PrimaryHDU(), *hdus])
 
 
-def _mask_header(wcs: WCS) -> fits.Header:
+def _mask_header(wcs: CelestialWCS) -> fits.Header:
     header = wcs.to_header()
     header["HIERARCH MP_NO_DATA"] = NO_DATA_BIT
     return header

@@ -73,7 +73,7 @@ def test_the_nearest_example_and_its_similarity_are_those_of_the_vectors(planted
 def test_positions_without_an_object_are_reported_and_do_no_harm(planted: Catalogue) -> None:
     one = planted.table(["ra", "dec"])[0]
     ra, dec = float(one["ra"]), float(one["dec"])
-    matches = match(planted.snapshot(), [ra, ra, 200.0, np.nan, 400.0], [dec, dec + 0.002, -20.0, 30.0, 30.0])
+    matches = match(planted.snapshot(), [ra - 360, ra, 200.0, np.nan, 40.0], [dec, dec + 0.002, -20.0, 30.0, 95.0])
     assert len(matches) == 1
     assert [one.name for one in matches.unmatched] == ["2", "3", "4", "5"]
     codes = [one.code for one in matches.unmatched]

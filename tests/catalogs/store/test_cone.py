@@ -96,11 +96,20 @@ def test_a_cone_takes_a_filter_and_columns(odd_catalogue):
     assert bright["embedding"].shape == (len(bright), 16)
 
 
-@pytest.mark.parametrize("where", [(-1, 0, 10), (361, 0, 10), (0, 91, 10), (0, 0, -1), (np.nan, 0, 10)])
+@pytest.mark.parametrize("where", [(0, 91, 10), (0, -91, 10), (0, 0, -1), (np.nan, 0, 10), (np.inf, 0, 10)])
 def test_a_cone_off_the_sky_is_refused(catalogue, where):
     with pytest.raises(ScannerError) as refused:
         catalogue.cone(*where)
     assert refused.value.code == "sky.out_of_range"
+
+
+def test_a_cone_is_the_same_from_any_turn(odd_catalogue):
+    here = odd_catalogue.cone(0.25, 0.0, 1000, columns=["object_id"])
+    assert len(here) > 10
+    for turn in (-360, 360):
+        assert odd_catalogue.cone(0.25 + turn, 0.0, 1000, columns=["object_id"])["object_id"].tolist() == (
+            here["object_id"].tolist()
+        )
 
 
 def test_footers_are_remembered_and_a_changed_tile_is_noticed(catalogue, run, make_rows, write_tile, monkeypatch):

@@ -241,7 +241,8 @@ def test_a_distortion_of_absurd_order(
 ) -> None:
     """Astropy would make room for all its terms, and look for each of them."""
     with fits.open(small_tile["r"], mode="update") as hdus:
-        hdus[0].header.update({"A_ORDER": 2, "B_ORDER": 2, order: value})
+        hdus[0].header.update({"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "A_ORDER": 2, "B_ORDER": 2})
+        hdus[0].header.update({"AP_ORDER": 2, "BP_ORDER": 2, order: value})
     refusal(unions, tmp_path, "tile.no_wcs")
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
 from catalogs.store.schema import catalogue_schema
 from scanner.images import sections
 from scanner.images.tile_images import TileImages, open_tile
+from scanner.images.wcs import CelestialWCS
 from scanner.sources import DETECTION_VERSION, apertures
 from scanner.sources.detect import find_objects
 from scanner.sources.sources import Sources, detect, grid
@@ -245,7 +245,7 @@ def made(unions: survey.Survey) -> Callable[..., TileImages]:
 
     def make(x: np.ndarray, y: np.ndarray, flux: float = 5000.0, noise: float = 1.0, side: int = 400) -> TileImages:
         rng = np.random.default_rng(5)
-        wcs = WCS(naxis=2)
+        wcs = CelestialWCS(naxis=2)
         wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [85.0, 50.0]
         wcs.wcs.cdelt, wcs.wcs.crpix = [-0.18577 / 3600, 0.18577 / 3600], [side / 2, side / 2]
         moved = wcs.deepcopy()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from astropy.wcs import WCS
 
 from catalogs.errors import ScannerError
 from scanner.images.tile_images import TileImages, open_tile
+from scanner.images.wcs import CelestialWCS
 from scanner.sources.sources import Sources, detect
 from scanner.survey import survey
 from scanner.survey.survey import Survey
@@ -33,7 +33,7 @@ def ramp(unions: Survey) -> TileImages:
     """Made-up bands r, i: every pixel's value tells where it is; i is shifted by 3.0 and -2.0 px."""
     rows, columns = np.mgrid[0:200, 0:300].astype(np.float32)
     coded = rows * 1000 + columns
-    wcs = WCS(naxis=2)
+    wcs = CelestialWCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [85.0, 50.0]
     wcs.wcs.cdelt, wcs.wcs.crpix = [-0.18577 / 3600, 0.18577 / 3600], [150.5, 100.5]
     shifted = wcs.deepcopy()
