@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import IO
 
-Line = tuple[int, str]
-"""The number of a line, from 1, and its text."""
-
 MAX_LINE = 2**20
 """The longest line in characters, and so the most memory that a file without line ends can take."""
 
@@ -35,11 +32,11 @@ class TextRows:
     rows: Iterator[tuple[int, list[str]]]
 
 
-def read_lines(file: IO[bytes]) -> Iterator[Line]:
-    """Read the lines of a UTF-8 text that are not blank; other bytes become replacement characters.
+def read_lines(file: IO[bytes]) -> Iterator[str]:
+    """Read the lines of a UTF-8 text, without their ends; other bytes become replacement characters.
 
     Raises:
-        ValueError: The file is not text in UTF-8, or a line is longer than ``MAX_LINE``.
+        ValueError: The file is not text in UTF-8; later: a line is longer than ``MAX_LINE``.
     """
     start = file.read(4096)
     file.seek(0)
@@ -47,30 +44,34 @@ def read_lines(file: IO[bytes]) -> Iterator[Line]:
         raise ValueError("it is text in UTF-16; save it as UTF-8")
     if b"\0" in start:
         raise ValueError("it is binary, not text")
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
-    number = 0
-    while line := text.readline(MAX_LINE + 1):
-        number += 1
-        if len(line) > MAX_LINE:
-            raise ValueError(f"line {number} is longer than {MAX_LINE} characters")
-        if not line.isspace():
-            yield number, line
+    # By blocks, several times as fast as line by line.
+    return chain.from_iterable(_blocks(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")))
 
 
-def read_rows(lines: Iterable[Line]) -> TextRows:
+def _blocks(text: io.TextIOWrapper) -> Iterator[list[str]]:
+    rest = ""
+    while block := text.read(MAX_LINE):
+        *lines, rest = (rest + block).split("\n")
+        if len(rest) > MAX_LINE:
+            raise ValueError(f"it has a line of more than {MAX_LINE} characters")
+        yield lines
+    if rest:
+        yield [rest]
+
+
+def read_rows(lines: Iterator[str]) -> TextRows:
     """Read the names and the rows of a table from its lines.
 
     Raises:
         ValueError: The table has no line of names; later: a row has another number of columns.
     """
-    lines, comment, separator = iter(lines), "", ""
-    for top in lines:
-        line = top[1]
+    comment, separator = "", ""
+    for number, line in enumerate(lines, 1):  # noqa: B007  (it is used below)
         if line.lower().startswith("sep=") and len(line.strip()) <= 5:
-            separator = line[4:5].strip("\n")  # Excel writes and understands this line
+            separator = line[4:5]  # Excel writes and understands this line
         elif line.startswith("#"):
             comment = line.lstrip("#").strip()
-        else:
+        elif line and not line.isspace():
             break
     else:
         raise ValueError("it is empty, or has comments alone")
@@ -78,49 +79,49 @@ def read_rows(lines: Iterable[Line]) -> TextRows:
     separator = separator if separator in line else " "
 
     def cells_of(text: str) -> list[str]:
-        return [cell.strip() for cell in next(split([(0, text)], separator))[1]]
+        return [cell.strip() for _, cells in split([text], separator) for cell in cells]
 
     first = cells_of(line)
     numeric = sum(map(_is_number, first))
     if numeric and comment and len(names := cells_of(comment)) == len(first) and not any(map(_is_number, names)):
         # A line of numbers below a comment of as many words: the comment holds the names.
-        return TextRows(tuple(names), (), _rows(chain([top], lines), separator, len(names)))
+        return TextRows(tuple(names), (), _rows(chain([line], lines), separator, len(names), number - 1))
     if 2 * numeric >= len(first):
         raise ValueError("it has no line of column names")
     ahead = list(islice(lines, 2))
-    if len(ahead) == 2 and all(_DASHES.fullmatch(cell) for cell in cells_of(ahead[1][1])):
-        return TextRows(tuple(first), tuple(cells_of(ahead[0][1])), _rows(lines, separator, len(first)))
-    return TextRows(tuple(first), (), _rows(chain(ahead, lines), separator, len(first)))
+    if len(ahead) == 2 and (dashes := cells_of(ahead[1])) and all(map(_DASHES.fullmatch, dashes)):
+        units = tuple(cells_of(ahead[0]))
+        return TextRows(tuple(first), units, _rows(lines, separator, len(first), number + 2))
+    return TextRows(tuple(first), (), _rows(chain(ahead, lines), separator, len(first), number))
 
 
-def split(lines: Iterable[Line], separator: str) -> Iterator[tuple[int, list[str]]]:
+def split(lines: Iterable[str], separator: str, before: int = 0) -> Iterator[tuple[int, list[str]]]:
     """Split lines into cells, which may be quoted; a blank as the separator stands for any number of blanks.
+
+    Each row comes with the number of its (last) line, of which there were ``before`` others before these; blank lines
+    are skipped.
 
     Raises:
         ValueError: A quote is not closed, or a cell is too long.
     """
-    last = 0
-
-    def texts() -> Iterator[str]:
-        nonlocal last
-        for line in lines:
-            last = line[0]
-            yield " ".join(line[1].split()) if separator == " " else line[1]
-
+    if separator == " ":
+        lines = (" ".join(line.split()) for line in lines)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
-        for cells in csv.reader(texts(), delimiter=separator, strict=True):
-            yield last, cells
+        for cells in reader:
+            if cells:
+                yield reader.line_num + before, cells
     except csv.Error as error:
-        raise ValueError(f"line {last}: {error}") from error
+        raise ValueError(f"line {reader.line_num + before}: {error}") from error
 
 
-def _rows(lines: Iterable[Line], separator: str, count: int) -> Iterator[tuple[int, list[str]]]:
-    for number, cells in split(lines, separator):
+def _rows(lines: Iterable[str], separator: str, count: int, before: int) -> Iterator[tuple[int, list[str]]]:
+    for number, cells in split(lines, separator, before):
         # Spreadsheets leave rows of separators alone.
         if len(cells) == count and any(cells):
             yield number, cells
         # A comment, where it cannot be a row.
-        elif len(cells) != count and not cells[0].startswith("#"):
+        elif len(cells) != count and not cells[0].startswith("#") and any(map(str.strip, cells)):
             raise ValueError(f"line {number} has {len(cells)} columns, its head has {count}")
 
 

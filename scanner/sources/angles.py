@@ -20,7 +20,7 @@ _PIXELS = frozenset({"pix", "pixel", "pixels", "px"})
 _SEXAGESIMAL = re.compile(
     r"[+-]?\d{1,3}(?:\s*[:hdHD°]\s*|\s+)\d{1,2}(?:(?:\s*[:mM'′]\s*|\s+)\d{1,2}(?:\.\d*)?)?\s*(?:[sS\"″]|'')?"
 )
-_EQUINOX = re.compile(r"([BJ]?)(\d{4}(?:\.\d*)?)", re.IGNORECASE)
+_FRAME = re.compile(r"(?!$)(?:(?:EQ_)?(ICRS|ICRF|FK4|FK5|GALACTIC))?\s*(?:([BJ]?)(\d{4}(?:\.\d*)?))?")
 
 
 def degrees_per(unit: str, is_ra: bool) -> float:
@@ -73,15 +73,18 @@ def parse_sexagesimal(texts: NDArray[Any], unit: str, is_ra: bool) -> Floats:
 
     word = _word(unit)
     in_hours = is_ra and word not in ("d:m:s", "dms")
-    if word not in _NO_UNIT | {"d:m:s", "dms"} | (_HOURS if is_ra else {"deg"}):
-        raise ValueError(f"is text with the unit {unit!r}")
     filled = np.flatnonzero(texts != "")
     clean = [str(text).replace("\N{MINUS SIGN}", "-") for text in texts[filled]]
     if odd := next((text for text in clean if not _SEXAGESIMAL.fullmatch(text)), None):
         raise ValueError(f"has the text {odd[:40]!r}")
+    if word not in _NO_UNIT | {"d:m:s", "dms"} | (_HOURS if is_ra else {"deg"}):
+        raise ValueError(f"is text in the unit {unit!r}")
     degrees = np.full(len(texts), np.nan)
     if clean:
-        degrees[filled] = Angle(clean, unit="hourangle" if in_hours else "deg").degree
+        try:
+            degrees[filled] = Angle(clean, unit="hourangle" if in_hours else "deg").degree
+        except ValueError as error:
+            raise ValueError(f"has an angle out of range: {str(error).rstrip('.')}") from error
     return degrees
 
 
@@ -99,21 +102,19 @@ class Frame:
         Raises:
             ValueError: It is not known.
         """
-        system, _, rest = text.strip().upper().removeprefix("EQ_").partition(" ")
+        match = _FRAME.fullmatch(text.strip().upper())
+        if match is None:
+            raise ValueError(f"the frame {text!r} is not known")
+        system, kind, year = match.groups()
         if system in ("ICRS", "ICRF"):
             return ICRS
-        if system.startswith("GALACTIC"):
+        if system == "GALACTIC":
             return cls("galactic")
-        year = _EQUINOX.fullmatch(rest.strip() or (system if system not in ("FK4", "FK5") else ""))
-        if system not in ("FK4", "FK5") and (year is None or rest):
-            raise ValueError(f"the frame {text!r} is not known")
+        if system is None:  # the standard: an equinox before 1984 is of FK4 and counts Besselian years
+            system = "FK4" if (kind or ("B" if float(year) < 1984 else "J")) == "B" else "FK5"
         if year is None:
-            if rest:
-                raise ValueError(f"the equinox of the frame {text!r} is not known")
             return cls("fk4", "B1950.0") if system == "FK4" else cls("fk5", "J2000.0")
-        # The standard: an equinox before 1984 is of FK4 and counts Besselian years.
-        old = system == "FK4" or (system != "FK5" and (year[1] or ("B" if float(year[2]) < 1984 else "J")) == "B")
-        return cls("fk4" if old else "fk5", f"{year[1] or ('B' if old else 'J')}{float(year[2])}")
+        return cls(system.lower(), f"{kind or ('B' if system == 'FK4' else 'J')}{float(year)}")
 
     @property
     def is_j2000(self) -> bool:

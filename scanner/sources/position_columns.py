@@ -81,8 +81,8 @@ def annotation(name: str) -> tuple[str, str]:
 
 
 def is_position(name: str) -> bool:
-    """Whether a column of this name may be of positions."""
-    return plain_name(name) in _NAMES
+    """Whether a column of this name may be of positions, or the mask of one."""
+    return plain_name(name.removesuffix(".mask")) in _NAMES
 
 
 def find_pair(names: Iterable[str], columns: Iterable[Column] = ()) -> Pair | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,13 +66,14 @@ def read_positions(path: Path, words: str | None = None) -> PositionTable:
         raise ScannerError(ErrorCode.SOURCES_MISSING, what, hint)
     column = (words or "").lower()
     try:
-        tables = read_tables(path, lambda name: is_position(name) or bool(column and name.strip().lower() == column))
+        tables = read_tables(path, lambda name: is_position(name) or (column != "" and name.strip().lower() == column))
         table = _join(path, tables)
     except ScannerError:
         raise
     except Exception as error:  # every format has exceptions of its own
         hint = f"Give a file that ends in {', '.join(ENDINGS)}, as it is or packed (.gz)."
-        why = " ".join(str(error).split())[:500].rstrip(".") or type(error).__name__
+        why = " ".join(str(error).split())[:500].rstrip(".")
+        why = why if why and isinstance(error, ValueError | OSError) else f"{type(error).__name__} {why}".strip()
         raise ScannerError(
             ErrorCode.SOURCES_UNREADABLE, f"{path} cannot be read as a catalogue: {why}.", hint
         ) from error
@@ -123,7 +124,12 @@ def _column(path: Path, table: ColumnTable, name: str) -> Column:
     if len(columns) > 1:
         message = f"{path} has {len(columns)} columns {name}: {', '.join(column.name for column in columns)}."
         raise ScannerError(ErrorCode.SOURCES_AMBIGUOUS, message, _RENAME)
-    return columns[0]
+    (column,) = columns
+    # A masked column of astropy may have its mask in a column beside it, with numbers below the mask.
+    for mask in (one for one in table.columns if one.name == f"{column.name}.mask"):
+        masked = np.isin(np.char.lower(mask.words()), ("true", "1"))
+        column = replace(column, values=np.where(masked, "" if column.is_text else np.nan, column.values))
+    return column
 
 
 def _words(path: Path, table: ColumnTable, name: str) -> NDArray[np.str_]:
@@ -209,7 +215,7 @@ def _check_unit_is_known(path: Path, first: Column, second: Column) -> None:
     # Radians reach 2 pi and half a pi: whatever is larger is degrees.
     lon, lat = (np.abs(_numeric(path, one)) for one in (first, second))
     if plain_name(first.name) == "l" or not ((lon > 2 * np.pi).any() or (lat > np.pi / 2).any()):
-        message = f"{path}: the columns {first.name} and {second.name} have no unit, and may be degrees or radians."
+        message = f"{path}: the columns {first.name} and {second.name} have no unit, and their names do not tell it."
         raise ScannerError(ErrorCode.SOURCES_BAD_UNIT, message, "Write their unit, or name degrees ra and dec.")
 
 

@@ -61,19 +61,22 @@ def _difference(header_text: str, images: TileImages) -> str:
     from astropy.io.fits import Header
     from astropy.wcs import WCS
 
-    header = Header.fromstring(header_text)
-    size = header.get("NAXIS2"), header.get("NAXIS1")
-    if None in size:
-        return ""
-    if size != images.shape:
-        return f"it was measured in an image of {size[1]} x {size[0]} px"
-    with catch_warnings():
-        simplefilter("ignore")
-        wcs = WCS(header)
-        if not wcs.has_celestial:
-            return ""
-        x, y = (size[1] - 1) / 2, (size[0] - 1) / 2
-        middle = wcs.pixel_to_world(x, y).icrs
+    try:
+        with catch_warnings():
+            simplefilter("ignore")
+            header = Header.fromstring(header_text)
+            rows, columns = header.get("NAXIS2"), header.get("NAXIS1")
+            if rows is None or columns is None:
+                return ""
+            if (rows, columns) != images.shape:
+                return f"it was measured in an image of {columns} x {rows} px"
+            wcs = WCS(header)
+            if not wcs.has_celestial:
+                return ""
+            x, y = (columns - 1) / 2, (rows - 1) / 2
+            middle = wcs.pixel_to_world(x, y).icrs
+    except Exception as error:  # noqa: BLE001  (astropy raises anything on damaged headers)
+        return f"the header of its image is damaged ({' '.join(str(error).split())[:200]})"
     there = images.to_pixels(images.detection, np.array([middle.ra.degree]), np.array([middle.dec.degree]))
     # NaN, where the tile cannot show the position, is as far away as can be.
     if np.hypot(there[0][0] - x, there[1][0] - y) <= _TOLERANCE:

@@ -56,8 +56,9 @@ class Column:
             return cls(name, np.where(mask, np.nan, array.astype(np.float64)), unit, frame)
         if array.dtype.kind in "SUO" and all(isinstance(one, str | bytes | None) for one in array[:1000].tolist()):
             return cls(name, np.array(_texts(array, mask), dtype=object), unit, frame)
-        texts = np.where(mask, "", array.astype(str)).astype(object)
-        return cls(name, texts, unit, frame, f"holds values of type {array.dtype}")
+        texts = ["" if masked else str(one)[:40] for one, masked in zip(array.tolist(), mask.tolist(), strict=True)]
+        kind = "arrays" if array.dtype.kind == "O" else f"values of type {array.dtype}"
+        return cls(name, np.array(texts, dtype=object), unit, frame, f"holds {kind}")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""FITS tables: binary and ASCII, and the LDAC catalogues of SExtractor; every table of a file.
+"""FITS tables: binary, ASCII and fpacked, and the LDAC catalogues of SExtractor; every table of a file.
 
 Source: FITS standard 4.0, sections 7.2, 7.3 and 10.3; SExtractor's manual for FITS_LDAC.
 """
@@ -15,6 +15,7 @@ from astropy.io import fits
 
 from scanner.images.fits_guard import check_counts
 from scanner.sources.tables.columns import Choice, Column, ColumnTable, check_rows
+from scanner.sources.tables.fpack import unpack_column
 from scanner.sources.tables.yaml_header import card_frame
 
 OBJECTS, IMAGE_HEADER = "LDAC_OBJECTS", "LDAC_IMHEAD"
@@ -41,23 +42,29 @@ def read_fits(source: Path | IO[bytes], choice: Choice) -> list[ColumnTable]:
 
 
 def _checked(hdus: fits.HDUList) -> Iterator[Any]:
-    """The HDUs of a file; each header is checked before astropy reads it."""
-    check_counts(hdus.fileinfo(0)["file"], 0)
+    """The HDUs of a file; each header is checked before astropy reads it.
+
+    Raises:
+        ValueError: The file goes on where astropy stopped.
+    """
+    file = hdus.fileinfo(0)["file"]
+    check_counts(file, 0)
     for number in itertools.count():
         try:
             hdu = hdus[number]
         except IndexError:
-            return
-        place = hdu.fileinfo()
-        if (end := place["datLoc"] + place["datSpan"]) < place["file"].size:
-            check_counts(place["file"], end)
+            break
         yield hdu
+        place = hdu.fileinfo()
+        if (end := place["datLoc"] + place["datSpan"]) < file.size:
+            check_counts(file, end)
+    file.seek(end)
+    if file.read(8) == b"XTENSION":
+        raise ValueError(f"its HDU {number} is damaged, or the file ends within it")
 
 
 def _read_table(hdu: Any, choice: Choice, frame: str, image: str) -> ColumnTable:
     header, place = hdu.header, hdu.fileinfo()
-    if "ZTABLE" in header:
-        raise ValueError("its table is compressed by fpack; unpack it with funpack")
     width, rows = header["NAXIS1"], header["NAXIS2"]
     check_rows(rows)
     if place["datLoc"] + width * rows > place["file"].size:
@@ -71,17 +78,20 @@ def _read_table(hdu: Any, choice: Choice, frame: str, image: str) -> ColumnTable
 def _read_column(hdu: Any, number: int, frame: str) -> Column:
     column = hdu.columns[number]
     name, unit, rows = column.name, str(column.unit or ""), hdu.header["NAXIS2"]
-    if str(column.format).lstrip("0123456789")[:1] in ("P", "Q"):
-        return Column(name, np.full(rows, np.nan), unit, frame, "holds arrays of any length")
     if rows == 0:
         return Column(name, np.zeros(0), unit, frame)
-    values = hdu.data.field(number)
-    mask = np.zeros(np.shape(values), bool)
-    if isinstance(column.null, int) and not isinstance(column.null, bool):
+    if "ZTABLE" in hdu.header:
+        values = unpack_column(hdu, number)
+    elif str(column.format).lstrip("0123456789")[:1] in ("P", "Q"):
+        return Column(name, np.full(rows, np.nan), unit, frame, "holds arrays of any length")
+    else:
+        values = np.asarray(hdu.data.field(number))
+    mask = np.zeros(values.shape, bool)
+    null = hdu.header.get(f"TNULL{number + 1}")
+    if isinstance(null, int) and not isinstance(null, bool):
         # The integer that stands for no value is scaled with all others.
-        scale, zero = column.bscale or 1, column.bzero or 0
-        mask = np.asarray(values) == column.null * scale + zero
-    return Column.of_array(name, np.ma.masked_array(np.asarray(values), mask), unit, frame)
+        mask = values == null * (column.bscale or 1) + (column.bzero or 0)
+    return Column.of_array(name, np.ma.masked_array(values, mask), unit, frame)
 
 
 def _image_header(hdu: Any) -> str:

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.text_rows import Line, TextRows, parse_number, read_lines, read_rows, split
+from catalogs.text_rows import TextRows, parse_number, read_lines, read_rows, split
 from scanner.sources.tables.columns import Choice, Column, ColumnTable, check_rows
 from scanner.sources.tables.yaml_header import read_yaml_header
 
@@ -29,33 +29,31 @@ def read_text(file: IO[bytes], choice: Choice) -> ColumnTable:
         ValueError: It is not a table, or too large.
     """
     lines = read_lines(file)
-    first = next(lines, None)
-    if first is None:
-        raise ValueError("it is empty")
-    lines, frame = chain([first], lines), ""
-    if first[1].startswith("# %ECSV"):
+    first = next(lines, "")
+    lines = chain([first], lines)
+    if first.startswith("# %ECSV"):
         table, frame = _read_ecsv(lines)
-    elif _SEXTRACTOR.fullmatch(first[1]):
+        return _collect(table, range(len(table.names)), choice, frame)
+    if _SEXTRACTOR.fullmatch(first):
         return _read_sextractor(lines, choice)
-    else:
-        table = read_rows(lines)
-    return _collect(table, range(len(table.names)), choice, frame)
+    table = read_rows(lines)
+    return _collect(table, range(len(table.names)), choice)
 
 
-def _read_ecsv(lines: Iterator[Line]) -> tuple[TextRows, str]:
+def _read_ecsv(lines: Iterator[str]) -> tuple[TextRows, str]:
     """The rows of an ECSV table, with the units of its YAML header, and the frame that its metadata say."""
-    header, size = [], 0
+    header, size = list[str](), 0
     for line in lines:
-        if not line[1].startswith("#"):
+        if not line.startswith("#"):
             break
-        header.append(line[1][1:].removeprefix(" "))
-        size += len(line[1])
+        header.append(line[1:].removeprefix(" "))
+        size += len(line)
         if size > MAX_HEADER:
             raise ValueError(f"its header is longer than {MAX_HEADER} characters")
     else:
         raise ValueError("it has no line of column names")
-    described = read_yaml_header("".join(header[1:]))
-    rows = split(chain([line], lines), described.delimiter)
+    described = read_yaml_header("\n".join(header[1:]))
+    rows = split(chain([line], lines), described.delimiter, len(header))
     names = tuple(next(rows)[1])
     if names != tuple(name for name, _ in described.columns):
         raise ValueError("its YAML header has other columns than its line of names")
@@ -70,23 +68,20 @@ def _of_width(rows: Iterator[tuple[int, list[str]]], count: int) -> Iterator[tup
         yield number, cells
 
 
-def _read_sextractor(lines: Iterator[Line], choice: Choice) -> ColumnTable:
+def _read_sextractor(lines: Iterator[str], choice: Choice) -> ColumnTable:
     """A table in ASCII_HEAD; the numbers of its header say where the columns are, with gaps where they are vectors."""
-    places: dict[int, tuple[str, str]] = {}
+    places, header = dict[int, tuple[str, str]](), 0
     for line in lines:
-        head = _SEXTRACTOR.fullmatch(line[1])
+        head = _SEXTRACTOR.fullmatch(line)
         if head is None:
             lines = chain([line], lines)
             break
+        header += 1
         places[int(head[1]) - 1] = head[2], head[4] or ""
     names, units = zip(*places.values(), strict=True)
-
-    def rows() -> Iterator[tuple[int, list[str]]]:
-        for number, text in lines:
-            if not text.startswith("#"):
-                yield number, text.split()
-
-    return _collect(TextRows(names, units, rows()), list(places), choice)
+    cells = ((number, line.split()) for number, line in enumerate(lines, header + 1) if not line.startswith("#"))
+    rows = (row for row in cells if row[1])
+    return _collect(TextRows(names, units, rows), list(places), choice)
 
 
 def _collect(table: TextRows, places: Sequence[int], choice: Choice, frame: str = "") -> ColumnTable:

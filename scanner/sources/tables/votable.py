@@ -55,6 +55,8 @@ def _check(file: IO[bytes]) -> None:
         keys = {key.rpartition(":")[2].lower(): value for key, value in attributes.items()}
         if tag == "STREAM" and "href" in keys:
             raise ValueError(f"its element STREAM names data elsewhere ({keys['href'][:200]}), which is not read")
+        if tag in ("FITS", "PARQUET"):
+            raise ValueError(f"its data are in the element {tag}, which is not read")
         if tag == "TABLE":
             row_bytes = cells = fields = 0
             check_rows(int(keys.get("nrows", "0")))
