@@ -218,10 +218,19 @@ class ErrorCode(StrEnum):
     )
     SHARDS_OTHER_SEED = "shards.other_seed", "The folder holds training shards of another seed."
     SKY_OUT_OF_RANGE = "sky.out_of_range", "The position or radius is not a region of the sky."
+    SOURCES_AMBIGUOUS = (
+        "sources.ambiguous",
+        "The table leaves open which of its columns or tables are the positions, or in which frame these are.",
+    )
+    SOURCES_BAD_UNIT = "sources.bad_unit", "The unit of a column of positions is unknown, or not of positions."
     SOURCES_MISSING = "sources.missing", "The table of positions does not exist."
     SOURCES_NO_COLUMN = "sources.no_column", "The table has no column of that name."
     SOURCES_NO_LABEL = "sources.no_label", "No row of the table has that label."
     SOURCES_NO_POSITIONS = "sources.no_positions", "The table has no usable columns of positions."
+    SOURCES_OTHER_TILE = (
+        "sources.other_tile",
+        "The table holds pixels of another tile, or pixels of one tile for several.",
+    )
     SOURCES_UNREADABLE = "sources.unreadable", "The table cannot be read."
     SURVEY_BAD_FILE = "survey.bad_file", "The survey file is not TOML, or one of its keys is missing, unknown or wrong."
     SURVEY_MISSING = "survey.missing", "The survey is neither built in nor a readable file."

@@ -12,9 +12,10 @@ from catalogs import catalogue as catalogues
 from scanner.encoder.contract import DEFAULT_MODEL, ModelFile
 from scanner.encoder.encoder import Encoder, log_cost
 from scanner.scan import run
-from scanner.scan.options import DETECT, NORMAL, TIME_LIMIT, ScanOptions, default_readers
+from scanner.scan.options import DETECT, NORMAL, SOURCES, TIME_LIMIT, ScanOptions, default_readers
 from scanner.scan.progress import Quiet, visible
 from scanner.scan.report import ScanReport
+from scanner.sources import table_of_tile
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey
 from scanner.survey.survey import load as load_survey
@@ -105,6 +106,9 @@ def scan_tiles(
         plan = survey if isinstance(survey, Survey) else load_survey(survey)
         lines = tile_list.read_lines(tiles) if isinstance(tiles, str | Path) else tile_list.clean(map(str, tiles))
         listed = tile_list.parse(lines, plan, root)
+        if sources not in SOURCES:
+            # Before the list is shared out: pixels of one tile are no more those of others.
+            table_of_tile.check_list(sources, (tile.name for tile in listed))
         if share is not None:
             listed = share.of(listed)
         chosen: Keep | None = None

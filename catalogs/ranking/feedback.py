@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from catalogs.search import examples, matching
 from catalogs.search.examples import Examples
 from catalogs.sky.geometry import SAME_OBJECT
 from catalogs.store.tile_store import Snapshot, TileStore
+from catalogs.text_rows import parse_number, read_lines, read_rows
 
 log = logging.getLogger(__name__)
 
@@ -62,15 +62,15 @@ class Feedback:
 def read_marks(path: Path) -> list[Mark]:
     """Read the marked rows of a CSV with a column ``mark`` and positions (``ra``, ``dec``) or ``object_id``.
 
-    Positions take precedence over ids, since spreadsheets round long numbers. Columns may be separated by commas,
-    semicolons or tabs.
+    Positions take precedence over ids, since spreadsheets round long numbers. The file may have any separator, and
+    decimal commas.
 
     Raises:
         ScannerError: ``feedback.unreadable``, ``feedback.no_mark``, ``feedback.no_object``, ``feedback.bad_mark``.
     """
-    records = _read_csv(path)
-    if records and COLUMN not in records[0][1]:
-        message = f"{path} has no column {COLUMN!r} among {', '.join(records[0][1])}."
+    names, records = _read_csv(path)
+    if COLUMN not in names:
+        message = f"{path} has no column {COLUMN!r} among {', '.join(names)}."
         hint = f"Fill the column {COLUMN} that rank writes: kept or rejected."
         raise ScannerError(ErrorCode.FEEDBACK_NO_MARK, message, hint)
     marks = []
@@ -85,7 +85,8 @@ def read_marks(path: Path) -> list[Mark]:
         try:
             # Spreadsheets round long ids, so a position is preferred.
             if record.get("ra") and record.get("dec"):
-                mark = Mark(name, word in KEPT, float(record["ra"]), float(record["dec"]), None)
+                ra, dec = parse_number(record["ra"]), parse_number(record["dec"])
+                mark = Mark(name, word in KEPT, ra, dec, None)
             else:
                 mark = Mark(name, word in KEPT, None, None, int(record["object_id"]))
         except (KeyError, ValueError) as error:
@@ -119,24 +120,20 @@ def _match(snapshot: Snapshot, marks: Sequence[Mark]) -> Examples:
     return by_place.join(matching.match_ids(snapshot, identities))
 
 
-def _read_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Read rows by lower-case column name, each with its line number."""
+def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Read the lower-case column names, and the rows by these, each with its line number."""
+    if not path.is_file():
+        raise _unreadable(path, "it is not a regular file" if path.exists() else "it does not exist")
     try:
-        # Spreadsheets may begin a file with a byte order mark, which "utf-8-sig" drops.
-        text = path.read_text(encoding="utf-8-sig")
-        # The separator is the one that the header has most of.
-        head = text.partition("\n")[0]
-        reader = csv.reader(text.splitlines(keepends=True), delimiter=max(",;\t", key=head.count), strict=True)
-        lines = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        with path.open("rb") as file:
+            table = read_rows(read_lines(file))
+            rows = list(table.rows)
+    except (OSError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
-    if not lines:
-        raise _unreadable(path, "it is empty")
-    names = [name.strip().lower() for name in lines[0][1]]
-    for number, line in lines[1:]:
-        if len(line) != len(names):
-            raise _unreadable(path, f"line {number} has {len(line)} columns, its head has {len(names)}")
-    return [(number, dict(zip(names, map(str.strip, line), strict=True))) for number, line in lines[1:]]
+    names = [name.lower() for name in table.names]
+    if len(set(names)) < len(names):
+        raise _unreadable(path, f"several columns have the same name, of {', '.join(names)}")
+    return names, [(number, dict(zip(names, map(str.strip, line), strict=True))) for number, line in rows]
 
 
 def _unreadable(path: Path, why: str) -> ScannerError:

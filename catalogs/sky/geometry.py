@@ -36,8 +36,12 @@ class Circle:
 
 
 def normalise_ra(ra: ArrayLike) -> Floats:
-    """Bring right ascensions in degrees into [0, 360); those that are not finite become NaN."""
-    turned = np.mod(np.asarray(ra, np.float64), 360.0)
+    """Bring right ascensions in degrees into [0, 360).
+
+    Those more than a turn outside, such as -999 for "unknown", and those that are not finite become NaN.
+    """
+    angle = np.asarray(ra, np.float64)
+    turned = np.mod(np.where(np.abs(angle - 180) < 540, angle, np.nan), 360.0)
     # The remainder of a tiny negative angle is rounded to 360 itself.
     return np.where(turned >= 360.0, 0.0, turned)
 

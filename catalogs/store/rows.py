@@ -56,13 +56,14 @@ def region(ra: float, dec: float, radius: float) -> geometry.Circle:
     Raises:
         ScannerError: ``sky.out_of_range``.
     """
-    if not (np.isfinite(ra) and -90 <= dec <= 90 and radius >= 0):
+    turned = float(geometry.normalise_ra(ra))
+    if not (np.isfinite(turned) and -90 <= dec <= 90 and radius >= 0):
         raise ScannerError(
             ErrorCode.SKY_OUT_OF_RANGE,
             f"ra {ra}, dec {dec}, radius {radius} is not a region of the sky.",
             "Give ra and dec in degrees, dec from -90 to 90, and a radius in arcsec that is not negative.",
         )
-    return geometry.Circle(float(geometry.normalise_ra(ra)), dec, radius * ARCSEC)
+    return geometry.Circle(turned, dec, radius * ARCSEC)
 
 
 def scan(

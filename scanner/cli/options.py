@@ -37,13 +37,15 @@ class SkyAngle(click.ParamType):  # type: ignore[type-arg]  # generic from click
             degrees = float(value)
         except ValueError:
             degrees = self._sexagesimal(value, param, ctx)
-        if not math.isfinite(degrees):
-            self.fail(f"{value} is not a finite angle.", param, ctx)
         if self is RA:
             from catalogs.sky.geometry import normalise_ra
 
-            return float(normalise_ra(degrees))
-        if abs(degrees) > 90:
+            turned = float(normalise_ra(degrees))
+            if math.isnan(turned):
+                self.fail(f"{value} is not an angle within a turn of 0 to 360 degrees.", param, ctx)
+            return turned
+        # Comparisons with NaN are false, so NaN is refused too.
+        if not abs(degrees) <= 90:
             self.fail(f"{value} is outside -90 to 90 degrees.", param, ctx)
         return degrees
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,12 @@ def _summary(report: ScanReport, catalog: Path) -> str:
     ]
     for tile in report.failed:
         lines += [f"  {tile.tile}: {tile.message} [{tile.code}]", *([f"    {tile.hint}"] if tile.hint else [])]
+    # A table of the survey is counted again by every tile, except for what depends on the tile's pixels.
+    dropped = report.dropped
+    if report.count("done") > 1:
+        dropped = replace(dropped, not_numbers=0, off_sky=0, off_tile=0)
+    if dropped.total:
+        lines.append(f"  not embedded: {dropped}")
     if count := sum(bool(tile.notes) for tile in report.tiles):
         lines.append(f"  {count} tiles with notes: see their lines above, or --format json")
     return "\n".join(lines)

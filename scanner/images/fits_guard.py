@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,29 @@ def read_header(file: Any) -> bytes:
     return bytes(header)
 
 
+def checked_hdus(hdus: fits.HDUList, file: Any) -> Iterator[Any]:
+    """The HDUs of an open ``file``, each only after its header was checked: astropy loads them one by one.
+
+    Of ``hdus``, only the first was loaded so far.
+
+    Raises:
+        ValueError: As ``read_header``.
+    """
+    start = 0
+    for number in itertools.count():
+        file.seek(start)
+        end = start + len(read_header(file))
+        try:
+            hdu = hdus[number]
+        except IndexError:
+            return
+        place = hdu.fileinfo()
+        if place["datLoc"] != end:  # astropy has two readers of headers, and one of them takes an END card for a text
+            raise ValueError("a header goes on into the next HDU: its END card is damaged")
+        yield hdu
+        start = end + place["datSpan"]
+
+
 def check_tables(tables: fits.HDUList, file: Any, limit: int) -> bool:
     """Check every header of a file, and every table that holds a compressed image; whether there are such images.
 
@@ -72,21 +96,11 @@ def check_tables(tables: fits.HDUList, file: Any, limit: int) -> bool:
         ValueError: A header counts too much, or a table cannot hold its image.
         EOFError: The file ends within a table.
     """
-    compressed, start = False, 0
-    for number in itertools.count():
-        file.seek(start)
-        end = start + len(read_header(file))
-        try:
-            hdu = tables[number]  # astropy loads HDUs one by one: this one only after its header was checked
-        except IndexError:
-            break
-        place = hdu.fileinfo()
-        if place["datLoc"] != end:  # astropy has two readers of headers, and one of them takes an END card for a text
-            raise ValueError("a header goes on into the next HDU: its END card is damaged")
+    compressed = False
+    for hdu in checked_hdus(tables, file):
         if isinstance(hdu, fits.BinTableHDU) and "ZIMAGE" in hdu.header:
             compressed = True
             _check_table(hdu, limit)
-        start = end + place["datSpan"]
     return compressed
 
 

@@ -14,7 +14,6 @@ from catalogs.search.examples import Examples, Unmatched
 from catalogs.search.matching import match
 from scanner.queries import query
 from scanner.queries.query import Position, QueryBuilder
-from scanner.sources import position_files
 from scanner.windows.orientations import ORIENTATIONS, orientations
 
 # Cutouts that are embedded at a time, in eight orientations each.
@@ -33,13 +32,7 @@ def read(path: Path, builder: QueryBuilder, augment: bool = False, label: str | 
         ScannerError: ``rank.no_pixels`` (to augment needs every cutout), ``sources.*``, ``catalogue.other_model``,
             ``model.*``, ``device.*``.
     """
-    positions = list(query.collect_positions(None, None, None, path))
-    if label is not None:
-        labels = position_files.read_words(path, "label")
-        positions = [position for position, word in zip(positions, labels, strict=True) if word == label]
-        if not positions:
-            hint = f"Its labels are {', '.join(sorted(set(labels))[:20])}."
-            raise ScannerError(ErrorCode.SOURCES_NO_LABEL, f"No row of {path} has the label {label!r}.", hint)
+    positions = list(query.read_table(path, label))
     ra, dec = [position.ra for position in positions], [position.dec for position in positions]
     # A position's name is its row in the file, also where the label left rows out.
     names = [f"{path.name}:{position.name}" for position in positions]

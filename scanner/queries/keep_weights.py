@@ -46,7 +46,7 @@ def by_pixels(best: int, like: Path, survey: Survey, encoder: Encoder, root: Pat
     ordinary: list[Flux] = []
     # Degrees. At this distance a cutout does not overlap that of the example.
     step = AWAY * encoder.contract.window * encoder.contract.pixel_scale / 3600
-    for position in query.collect_positions(None, None, None, like):
+    for position in query.read_table(like):
         cutout = _read_cutout(windows, position)
         if cutout is not None:
             cutouts.append(cutout)
@@ -68,7 +68,7 @@ def from_catalogue(best: int, like: Path, catalogue: Catalogue, model: Encoder |
             f"The objects of {catalogue.path} were embedded by model {catalogue.info.model}, this scan uses another.",
             "Give the catalogue's own --model, or leave out --like-catalog: examples are then embedded now.",
         )
-    positions = list(query.collect_positions(None, None, None, like))
+    positions = list(query.read_table(like))
     snapshot = catalogue.snapshot()
     examples = match(snapshot, [one.ra for one in positions], [one.dec for one in positions])
     sample = random_sample.draw(snapshot, rows.primary(catalogue, None), rank.SAMPLE)

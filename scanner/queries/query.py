@@ -16,7 +16,6 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import neighbours
 from catalogs.search.examples import Example, Unmatched
 from catalogs.search.matching import MATCH_RADIUS, match_each, match_one, unmatched_error
-from catalogs.sky.geometry import normalise_ra
 from catalogs.store.tile_store import Snapshot
 from scanner.encoder.contract import resolve
 from scanner.sources import position_files
@@ -233,14 +232,25 @@ def collect_positions(ra: float | None, dec: float | None, name: str | None, tab
             raise ScannerError(ErrorCode.NAME_UNRESOLVED, f"The name {name!r} cannot be resolved.", hint) from error
         yield Position(float(resolved.ra.deg), float(resolved.dec.deg), name)
     if table is not None:
-        positions = position_files.read_positions(table)
-        if not positions.on_sky:
-            raise ScannerError(
-                ErrorCode.SOURCES_NO_POSITIONS, f"{table} has no sky positions.", "Name its columns ra and dec."
-            )
-        pairs = zip(normalise_ra(positions.first).tolist(), positions.second.tolist(), strict=True)
-        for number, (row_ra, row_dec) in enumerate(pairs, 1):
-            yield Position(row_ra, row_dec, str(number))
+        yield from read_table(table)
+
+
+def read_table(path: Path, label: str | None = None) -> Iterator[Position]:
+    """Yield the positions of a table, each called by its row, from 1; only rows with ``label`` in the column ``label``.
+
+    Raises:
+        ScannerError: ``sources.*``.
+    """
+    table = position_files.read_positions(path, None if label is None else "label")
+    if not table.on_sky:
+        message = f"{path} has no sky positions."
+        raise ScannerError(ErrorCode.SOURCES_NO_POSITIONS, message, "Name its columns ra and dec.")
+    if label is not None and not (table.words == label).any():
+        hint = f"Its labels are {', '.join(sorted(set(table.words))[:20])}."
+        raise ScannerError(ErrorCode.SOURCES_NO_LABEL, f"No row of {path} has the label {label!r}.", hint)
+    for number, (ra, dec) in enumerate(zip(table.first.tolist(), table.second.tolist(), strict=True), 1):
+        if label is None or table.words[number - 1] == label:
+            yield Position(ra, dec, str(number))
 
 
 def ask(

@@ -73,7 +73,7 @@ def _identity(path: str) -> str:
     """Digest of one file; a pattern itself, because it has a file for each tile."""
     from catalogs.digest import file_sha256
 
-    if "{" in path:
+    if "{tile}" in path:
         return path
     if not Path(path).is_file():
         hint = "Give detect, grid, or a catalogue file; {tile} in its path stands for the name of each tile."

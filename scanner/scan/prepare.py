@@ -21,6 +21,7 @@ from scanner.images.unchanged import unchanged
 from scanner.scan.options import DETECT, GRID, LOW, ScanOptions
 from scanner.scan.report import Seconds, TileReport
 from scanner.sources.apertures import DIAMETER
+from scanner.sources.dropped import Dropped
 from scanner.sources.sources import Sources, detect, from_file, grid
 from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile, tile_number
@@ -73,8 +74,8 @@ class Prepared:
     """A strip of a tile, ready for the encoder: cutouts to gather, and rows that lack only their embeddings.
 
     While it travels between processes its pixels, of ``shape`` [B, H, W], stay in shared memory: see ``over``.
-    ``dropped`` counts positions of a file that lie outside the tile. The ``last`` part completes the tile. ``notes``
-    are for the tile's report.
+    ``dropped`` counts positions of a table that are not among the rows. The ``last`` part completes the tile.
+    ``notes`` are for the tile's report.
     """
 
     tile: Tile
@@ -83,7 +84,7 @@ class Prepared:
     rows: Columns
     seconds: Seconds
     presence: Presence
-    dropped: int
+    dropped: Dropped
     last: bool = True
     notes: tuple[str, ...] = ()
 
@@ -169,9 +170,9 @@ def _part(
         rows=_rows(images.name, sources, before, grid=None if place_notes else job.survey.grid),
         seconds=Seconds(read=read_seconds, detect=time.perf_counter() - began),
         presence=Presence(job.contract.bands, dict(zip(images.bands, images.present, strict=True))),
-        dropped=sources.dropped,
+        dropped=sources.dropped_by,
         last=images.strip.is_last,
-        notes=(*images.notes, *place_notes),
+        notes=(*images.notes, *place_notes, *sources.notes),
     )
 
 

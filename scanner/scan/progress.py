@@ -125,5 +125,5 @@ def line(report: TileReport) -> str:
         return f"{report.tile} done before"
     took = report.seconds
     stages = f"read {took.read:.1f}, detect {took.detect:.1f}, cut {took.cut:.1f}, infer {took.infer:.1f}"
-    dropped = f", {report.dropped} without data" if report.dropped else ""
+    dropped = f", {report.dropped_by}" if report.dropped else ""
     return f"{report.tile} {report.objects} objects{dropped} ({stages}, write {took.write:.1f} s)"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import read_record
+from scanner.sources.dropped import Dropped
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -29,7 +30,7 @@ class Seconds:
 
 @dataclass(frozen=True)
 class TileReport:
-    """The outcome of one tile. ``objects`` are rows stored; ``dropped`` positions had no pixels or gave no vector.
+    """The outcome of one tile. ``objects`` are rows stored, ``dropped`` positions gave none: ``dropped_by`` says why.
 
     ``done``: its file is in the catalogue. ``skipped``: it was there already. ``failed``: ``code``, ``message`` and
     ``hint`` say why, and the catalogue keeps them. ``notes`` are sentences on what was read by a convention.
@@ -44,6 +45,7 @@ class TileReport:
     message: str = ""
     hint: str = ""
     notes: tuple[str, ...] = ()
+    dropped_by: Dropped = field(default_factory=Dropped)
 
     @classmethod
     def failed(cls, tile: str, error: BaseException) -> TileReport:
@@ -92,6 +94,11 @@ class ScanReport:
     def objects(self) -> int:
         """Rows written by this scan."""
         return sum(tile.objects for tile in self.tiles if tile.status == "done")
+
+    @property
+    def dropped(self) -> Dropped:
+        """Positions of all tiles that gave no row; those off a tile are counted for each tile."""
+        return sum((tile.dropped_by for tile in self.tiles), Dropped())
 
     @property
     def seconds(self) -> Seconds:

@@ -19,6 +19,7 @@ from scanner.scan.handoff import Outcome, Ready, StoppableQueue
 from scanner.scan.prepare import Prepared
 from scanner.scan.progress import Progress
 from scanner.scan.report import Seconds, TileReport
+from scanner.sources.dropped import Dropped
 
 BLOCK = 1024
 """Rows that are handed to the file at once: a column costs the same for 16 rows as for 1,000."""
@@ -140,7 +141,7 @@ class RowWriter:
             yield Batch.join(batches)
 
     def _write_tile(self, tile: str, parts: Iterator[tuple[Prepared, Iterator[Future[Batch]]]]) -> TileReport:
-        positions, sound, seconds = 0, 0, Seconds()
+        positions, dropped, seconds = 0, Dropped(), Seconds()
         notes: dict[str, None] = {}  # in order, without those that every part repeats
         best = Best(self._keep) if self._keep else None
         with self._catalogue.writer(tile, self._run, {"provider": self._provider}) as file:
@@ -148,11 +149,13 @@ class RowWriter:
                 self._progress.started(tile, len(prepared))
                 seconds += prepared.seconds
                 notes |= dict.fromkeys(prepared.notes)
-                positions += prepared.dropped + len(prepared)
+                positions += prepared.dropped.total + len(prepared)
+                dropped += prepared.dropped
                 for batch in self._blocks(futures):
                     began = time.perf_counter()
                     columns = prepared.columns(batch.start, batch.stop, batch.valid, batch.vectors)
-                    sound += len(columns["ra"])
+                    no_data = int(np.count_nonzero(~batch.valid.any(axis=1)))
+                    dropped += Dropped(no_data=no_data, no_embedding=len(batch.valid) - no_data - len(columns["ra"]))
                     best.add(columns) if best else file.write(columns)
                     seconds += Seconds(cut=batch.cut, infer=batch.infer, write=time.perf_counter() - began)
             # The file is written when the block ends.
@@ -162,4 +165,4 @@ class RowWriter:
         seconds += Seconds(write=time.perf_counter() - began)
         if not positions:
             notes["No object was found in this tile."] = None
-        return TileReport(tile, "done", file.rows, positions - sound, seconds, notes=tuple(notes))
+        return TileReport(tile, "done", file.rows, dropped.total, seconds, notes=tuple(notes), dropped_by=dropped)

@@ -1,181 +1,245 @@
-"""Positions from other catalogues: SExtractor ASCII, FITS (also LDAC), VOTable, CSV, Parquet."""
+"""Positions from other catalogues: text tables, FITS (also LDAC), VOTable and Parquet; angles become degrees ICRS."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.geometry import normalise_ra
+from scanner.sources import angles
+from scanner.sources.angles import ICRS, Frame
+from scanner.sources.position_columns import Pair, annotation, find_pair, is_position, plain_name
+from scanner.sources.tables.columns import Column, ColumnTable
+from scanner.sources.tables.files import ENDINGS, read_tables
 
-SKY = (
-    ("ra", "dec"),
-    ("ra_deg", "dec_deg"),
-    ("raj2000", "dej2000"),
-    ("_raj2000", "_dej2000"),
-    ("ra_icrs", "de_icrs"),
-    ("alpha_j2000", "delta_j2000"),
-    ("alphawin_j2000", "deltawin_j2000"),
-    ("alphapsf_j2000", "deltapsf_j2000"),
-    ("ramean", "decmean"),
-    ("target_ra", "target_dec"),
-)
-ZERO_BASED = (("x", "y"), ("xcentroid", "ycentroid"), ("x_0based", "y_0based"))
-ONE_BASED = (
-    ("x_image", "y_image"),
-    ("xwin_image", "ywin_image"),
-    ("xpsf_image", "ypsf_image"),
-    ("xmodel_image", "ymodel_image"),
-    ("xpos", "ypos"),
-)
-"""Pairs of column names in any case, in order of preference. Like FITS, these count pixels from 1."""
+Floats = NDArray[np.float64]
 
-_FORMATS = {
-    ".cat": "sextractor",
-    ".sex": "sextractor",
-    ".csv": "csv",
-    ".vot": "votable",
-    ".xml": "votable",
-    ".votable": "votable",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".fits": "fits",
-    ".fit": "fits",
-    ".ldac": "fits",
-    ".fz": "fits",
-}
+_NUMBERS = "Write positions as numbers: degrees for ra and dec, pixels for x and y."
+_RENAME = "Keep one pair of columns of positions, named ra and dec (degrees ICRS)."
 
 
 @dataclass(frozen=True)
 class PositionTable:
-    """RA and Dec in degrees ICRS (``on_sky``), or x and y in 0-based pixels: float64 [N] each."""
+    """RA and Dec in degrees ICRS (``on_sky``), or x and y in 0-based pixels: float64 [N] each, NaN for no number.
 
-    first: NDArray[np.float64]
-    second: NDArray[np.float64]
+    RA within a turn of 0 to 360 is brought into it. A row whose angles are on no sky keeps them. ``words`` is the
+    column of texts that was read beside them, [N], or empty. ``parts`` is the number of tables whose rows follow each
+    other; ``image``, the header of the image that pixels are of, where the file has it.
+    """
+
+    first: Floats
+    second: Floats
     on_sky: bool
+    words: NDArray[np.str_]
+    parts: int = 1
+    image: str = ""
+
+    @property
+    def is_number(self) -> NDArray[np.bool_]:
+        """Which rows have two finite numbers."""
+        return np.isfinite(self.first) & np.isfinite(self.second)
+
+    @property
+    def is_on_sky(self) -> NDArray[np.bool_]:
+        """Which rows are angles of a position of the sky; of pixels, all."""
+        if not self.on_sky:
+            return np.ones(len(self.first), bool)
+        return (self.first >= 0) & (self.first <= 360) & (np.abs(self.second) <= 90)
 
 
-def read_positions(path: Path) -> PositionTable:
+def read_positions(path: Path, words: str | None = None) -> PositionTable:
     """Read the positions of a catalogue; sky positions are preferred where it has both kinds.
 
+    ``words`` names a column of texts to read with them, in any case.
+
     Raises:
-        ScannerError: ``sources.missing``, ``sources.unreadable``, ``sources.no_positions``.
+        ScannerError: ``sources.missing``, ``sources.unreadable``, ``sources.no_positions``, ``sources.bad_unit``,
+            ``sources.ambiguous``, ``sources.no_column``.
     """
     if not path.is_file():
         hint = "Give a catalogue file; {tile} in its path stands for the name of each tile."
-        raise ScannerError(ErrorCode.SOURCES_MISSING, f"There is no catalogue {path}.", hint)
-    with catch_warnings():
-        simplefilter("ignore")
-        try:
-            table = _read(path)
-        except Exception as error:  # every format has exceptions of its own
-            hint = f"Give a file that ends in {', '.join(_FORMATS)}; a .cat may be SExtractor ASCII or FITS."
-            raise ScannerError(
-                ErrorCode.SOURCES_UNREADABLE, f"{path} cannot be read as a catalogue: {error}.", hint
-            ) from error
-    # Sky positions first: they do not depend on the pixels of one band.
-    for pairs, offset, on_sky in ((SKY, 0.0, True), (ONE_BASED, 1.0, False), (ZERO_BASED, 0.0, False)):
-        if (names := _pair(table, pairs)) is not None:
-            first, second = (_numbers(table[name], path) - offset for name in names)
-            return PositionTable(first, second, on_sky)
-    raise ScannerError(
-        ErrorCode.SOURCES_NO_POSITIONS,
-        f"{path} has no columns of positions among {', '.join(list(_names(table))[:20])}.",
-        "Name them ra and dec (degrees), x and y (0-based pixels) or X_IMAGE and Y_IMAGE (1-based).",
-    )
+        what = f"{path} is not a regular file." if path.exists() else f"There is no catalogue {path}."
+        raise ScannerError(ErrorCode.SOURCES_MISSING, what, hint)
+    column = (words or "").lower()
+    try:
+        tables = read_tables(path, lambda name: is_position(name) or (column != "" and name.strip().lower() == column))
+        table = _join(path, tables)
+    except ScannerError:
+        raise
+    except Exception as error:  # every format has exceptions of its own
+        hint = f"Give a file that ends in {', '.join(ENDINGS)}, as it is or packed (.gz)."
+        why = " ".join(str(error).split())[:500].rstrip(".")
+        why = why if why and isinstance(error, ValueError | OSError) else f"{type(error).__name__} {why}".strip()
+        raise ScannerError(
+            ErrorCode.SOURCES_UNREADABLE, f"{path} cannot be read as a catalogue: {why}.", hint
+        ) from error
+
+    pair = find_pair(table.names, table.columns)
+    if pair is None:
+        message = f"{path} has no columns of positions among {', '.join(table.names[:20])}."
+        hint = "Name them ra and dec (degrees), x and y (0-based pixels) or X_IMAGE and Y_IMAGE (1-based)."
+        raise ScannerError(ErrorCode.SOURCES_NO_POSITIONS, message, hint)
+    first, second = (_column(path, table, name) for name in (pair.first, pair.second))
+    texts = _words(path, table, column) if column else np.zeros(0, str)
+    if pair.frame is None:
+        if table.parts > 1:
+            message = f"{path} has {table.parts} tables of pixels, which are of {table.parts} images."
+            raise ScannerError(ErrorCode.SOURCES_AMBIGUOUS, message, "Give the table of one image, or RA and Dec.")
+        x, y = (_pixels(path, one) - pair.origin for one in (first, second))
+        return PositionTable(x, y, False, texts, image=table.image)
+    ra, dec = _on_sky(path, pair, first, second)
+    return PositionTable(ra, dec, True, texts, table.parts)
 
 
-def read_words(path: Path, column: str) -> NDArray[np.str_]:
-    """Read a column of words of a catalogue, in the order of its positions; its name is taken in any case.
+def _join(path: Path, tables: Sequence[ColumnTable]) -> ColumnTable:
+    """The tables of a file that hold positions as one; the first table where none does.
 
     Raises:
-        ScannerError: ``sources.unreadable``, ``sources.no_column``.
+        ScannerError: ``sources.ambiguous`` where they have different columns.
+        ValueError: There is no table, or a column differs between tables.
     """
-    try:
-        table = _read(path, column)
-    except Exception as error:  # every format has exceptions of its own
-        raise ScannerError(ErrorCode.SOURCES_UNREADABLE, f"{path} cannot be read as a catalogue: {error}.") from error
-    # Of columns that differ only in case the first one wins.
-    names = {name.lower(): name for name in reversed(_names(table))}
-    if column.lower() not in names:
-        message = f"{path} has no column {column} among {', '.join(list(names.values())[:20])}."
+    if not tables:
+        raise ValueError("it holds no table")
+    placed = [table for table in tables if find_pair(table.names)] or list(tables[:1])
+    if other := next((table for table in placed if table.names != placed[0].names), None):
+        message = (
+            f"{path} has several tables with positions, of different columns: {', '.join(placed[0].names[:5])} ...; "
+            f"{', '.join(other.names[:5])} ..."
+        )
+        raise ScannerError(ErrorCode.SOURCES_AMBIGUOUS, message, "Give a file with one of the tables.")
+    return ColumnTable.join(placed)
+
+
+def _column(path: Path, table: ColumnTable, name: str) -> Column:
+    """The column of this plain name.
+
+    Raises:
+        ScannerError: ``sources.ambiguous`` where several have it.
+    """
+    columns = [column for column in table.columns if plain_name(column.name) == name]
+    if len(columns) > 1:
+        message = f"{path} has {len(columns)} columns {name}: {', '.join(column.name for column in columns)}."
+        raise ScannerError(ErrorCode.SOURCES_AMBIGUOUS, message, _RENAME)
+    (column,) = columns
+    # A masked column of astropy may have its mask in a column beside it, with numbers below the mask.
+    for mask in (one for one in table.columns if one.name == f"{column.name}.mask"):
+        masked = np.isin(np.char.lower(mask.words()), ("true", "1"))
+        column = replace(column, values=np.where(masked, "" if column.is_text else np.nan, column.values))
+    return column
+
+
+def _words(path: Path, table: ColumnTable, name: str) -> NDArray[np.str_]:
+    """The texts of a column, whose name is taken in any case.
+
+    Raises:
+        ScannerError: ``sources.no_column``, ``sources.ambiguous``.
+    """
+    columns = [column for column in table.columns if column.name.strip().lower() == name]
+    if len(columns) > 1:
+        message = f"{path} has {len(columns)} columns {name}: {', '.join(column.name for column in columns)}."
+        raise ScannerError(ErrorCode.SOURCES_AMBIGUOUS, message, "Keep one of them.")
+    if not columns:
+        message = f"{path} has no column {name} among {', '.join(table.names[:20])}."
         raise ScannerError(ErrorCode.SOURCES_NO_COLUMN, message, "Rename the column, or leave the option out.")
-    return np.ma.filled(np.ma.asarray(table[names[column.lower()]]).astype(str), "")
+    return columns[0].words()
 
 
-def _read(path: Path, extra_column: str = "") -> Any:
-    """The catalogue as a mapping of columns; the first bytes of a file decide before its ending."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    if not start:
-        raise ValueError("it is empty")
-    if start.startswith(b"SIMPLE  ="):
-        return _read_fits(path)
-    if start.startswith(b"PAR1"):
-        return _read_parquet(path, extra_column)
-    kind = _FORMATS.get(path.suffix.lower())
-    if kind is None or kind in ("fits", "parquet"):
-        raise ValueError("its format is not known, by its ending or by its first bytes")
-    from astropy.table import Table
-
-    return Table.read(path, format=f"ascii.{kind}" if kind != "votable" else kind)
-
-
-def _read_fits(path: Path) -> Any:
-    """The table of an LDAC catalogue, or else the first table with positions, or else the first table."""
-    from astropy.io import fits
-    from astropy.table import Table
-
-    with fits.open(path, memmap=True) as hdus:
-        tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
-        if not tables:
-            raise ValueError("it holds no table")
-        named = [hdu for hdu in tables if hdu.name == "LDAC_OBJECTS"]
-        with_positions = [hdu for hdu in tables if _position_names(hdu.columns.names)]
-        return Table.read((*named, *with_positions, *tables)[0])
-
-
-def _read_parquet(path: Path, extra_column: str) -> Any:
-    from pyarrow import parquet
-
-    names = parquet.read_schema(path).names
-    columns = [*_position_names(names), *(name for name in names if name.lower() == extra_column.lower())]
-    table = parquet.read_table(path, columns=columns or None)
-    return {name: np.asarray(table[name].to_numpy()) for name in table.column_names}
-
-
-def _position_names(names: Sequence[str]) -> list[str]:
-    positions = {name for pairs in (SKY, ONE_BASED, ZERO_BASED) for pair in pairs for name in pair}
-    return [name for name in names if name.lower() in positions]
-
-
-def _names(table: Any) -> Sequence[str]:
-    return list(table.keys())
-
-
-def _pair(table: Any, pairs: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
-    names = {name.lower(): name for name in reversed(_names(table))}
-    for first, second in pairs:
-        if first in names and second in names:
-            return names[first], names[second]
-    return None
-
-
-def _numbers(column: Any, path: Path) -> NDArray[np.float64]:
-    """A column as float64, masked values as NaN, angles in degrees."""
+def _pixels(path: Path, column: Column) -> Floats:
+    unit = column.unit or annotation(column.name)[0]
     try:
-        unit = getattr(column, "unit", None)
-        if unit is not None and unit.physical_type == "angle":
-            column = column.quantity.to_value("deg") if hasattr(column, "quantity") else column.to_value("deg")
-        values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
-    except (TypeError, ValueError) as error:
-        hint = "Write positions as numbers: degrees for ra and dec, pixels for x and y."
+        angles.check_pixels(unit)
+    except ValueError as error:
+        message = f"{path}: the column {column.name} has the unit {unit!r}, which is not of pixels."
         raise ScannerError(
-            ErrorCode.SOURCES_NO_POSITIONS, f"{path}: a column of positions is not numeric: {error}.", hint
+            ErrorCode.SOURCES_BAD_UNIT, message, "Name angles ra and dec, or correct the unit."
         ) from error
-    return np.asarray(values, float).reshape(-1)
+    return _numeric(path, column)
+
+
+def _numeric(path: Path, column: Column) -> Floats:
+    """The values of a column of numbers.
+
+    Raises:
+        ScannerError: ``sources.no_positions`` where it has others.
+    """
+    problem = column.problem
+    if column.is_text and not problem:
+        problem = f"has the text {next((str(text)[:40] for text in column.values if text), '')!r}"
+    if problem:
+        message = f"{path}: the column {column.name} of positions is not numeric: it {problem}."
+        raise ScannerError(ErrorCode.SOURCES_NO_POSITIONS, message, _NUMBERS)
+    return np.asarray(column.values, np.float64)
+
+
+def _on_sky(path: Path, pair: Pair, first: Column, second: Column) -> tuple[Floats, Floats]:
+    """RA and Dec in degrees ICRS of two columns of angles."""
+    frame = _frame(path, pair, first, second)
+    if pair.needs_unit:
+        _check_unit_is_known(path, first, second)
+    lon, lat = _degrees(path, first, frame.system != "galactic"), _degrees(path, second, False)
+    ra, dec = frame.to_icrs(lon, lat)
+    # Some count RA from -180 to 180.
+    turned = normalise_ra(ra)
+    return np.where(np.isnan(turned), ra, turned), dec
+
+
+def _degrees(path: Path, column: Column, is_ra: bool) -> Floats:
+    unit = column.unit if not angles.has_no_unit(column.unit) else annotation(column.name)[0]
+    if column.is_text and not column.problem:
+        try:
+            return angles.parse_sexagesimal(column.values, unit, is_ra)
+        except ValueError as error:
+            message = f"{path}: the column {column.name} of positions is not numeric, and not sexagesimal: it {error}."
+            raise ScannerError(ErrorCode.SOURCES_NO_POSITIONS, message, _NUMBERS) from error
+    values = _numeric(path, column)
+    try:
+        return values * angles.degrees_per(unit, is_ra)
+    except ValueError as error:
+        message = f"{path}: the column {column.name} has the unit {unit!r}, which is not of an angle."
+        raise ScannerError(ErrorCode.SOURCES_BAD_UNIT, message, "Correct the unit, or give degrees.") from error
+
+
+def _check_unit_is_known(path: Path, first: Column, second: Column) -> None:
+    """Refuse angles whose names do not tell their unit, and that neither a unit nor their size does.
+
+    Raises:
+        ScannerError: ``sources.bad_unit``.
+    """
+    units = (first.unit, second.unit, annotation(first.name)[0], annotation(second.name)[0])
+    if first.is_text or not all(map(angles.has_no_unit, units)):
+        return
+    # Radians reach 2 pi and half a pi: whatever is larger is degrees.
+    lon, lat = (np.abs(_numeric(path, one)) for one in (first, second))
+    if plain_name(first.name) == "l" or not ((lon > 2 * np.pi).any() or (lat > np.pi / 2).any()):
+        message = f"{path}: the columns {first.name} and {second.name} have no unit, and their names do not tell it."
+        raise ScannerError(ErrorCode.SOURCES_BAD_UNIT, message, "Write their unit, or name degrees ra and dec.")
+
+
+def _frame(path: Path, pair: Pair, first: Column, second: Column) -> Frame:
+    """The frame of two columns of angles, of which their names and the file must say the same.
+
+    Raises:
+        ScannerError: ``sources.ambiguous``.
+    """
+    if pair.frame == "galactic":
+        return Frame("galactic")
+    named = {text for text in (pair.frame, annotation(first.name)[1], annotation(second.name)[1]) if text}
+    stated = {text for text in (first.frame, second.frame) if text}
+    try:
+        frames = [Frame.parse(text) for text in sorted(stated)]
+        of_names = [Frame.parse(text) for text in sorted(named)]
+        # J2000 in a name stands for ICRS, which most tables of today mean, unless the file says FK5.
+        frame = (frames or [ICRS if one.is_j2000 else one for one in of_names] or [ICRS])[0]
+        if frame.system == "galactic" or any(
+            one != frame and not (one.is_j2000 and frame.is_j2000) for one in (*frames, *of_names)
+        ):
+            raise ValueError(f"{first.name} and {second.name} are said to be {', '.join(sorted(stated | named))}")
+    except ValueError as error:
+        message = f"{path}: the frame of its positions is unclear: {error}."
+        raise ScannerError(ErrorCode.SOURCES_AMBIGUOUS, message, _RENAME) from error
+    return frame

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from catalogs.sky.geometry import normalise_ra
 from scanner.images.sections import inside
 from scanner.images.tile_images import TileImages
-from scanner.sources import apertures
+from scanner.sources import apertures, table_of_tile
 from scanner.sources.detect import find_objects
+from scanner.sources.dropped import Dropped
 from scanner.sources.position_files import read_positions
 
 MIN_SNR = 5.0
@@ -28,8 +29,9 @@ class Sources:
 
     ``x``, ``y`` are 0-based pixels of ``detection_band`` and ``ra``, ``dec`` degrees ICRS, float64 [N]. ``pixels`` are
     x and y in each band of the images, computed from ``ra`` and ``dec`` (NaN in a missing band). ``columns`` holds the
-    others by their catalogue names (flux_r, fluxerr_r, mag_r, ..., snr, flags), each [N]. ``dropped`` counts positions
-    of a file that lie outside the tile or are not numbers. ``by_sky``: they were given by RA and Dec.
+    others by their catalogue names (flux_r, fluxerr_r, mag_r, ..., snr, flags), each [N]. ``by_sky``: they were given
+    by RA and Dec. ``dropped_by`` counts the positions of a table that are not among them, and ``notes`` are sentences
+    on the table for the tile's report.
     """
 
     x: Floats
@@ -39,8 +41,14 @@ class Sources:
     detection_band: str
     pixels: tuple[tuple[Floats, Floats], ...]
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    dropped: int = 0
     by_sky: bool = False
+    dropped_by: Dropped = field(default_factory=Dropped)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def dropped(self) -> int:
+        """The number of positions of a table that are not among the sources."""
+        return self.dropped_by.total
 
     @classmethod
     def at(cls, images: TileImages, x: Floats, y: Floats, sky: tuple[Floats, Floats] | None = None) -> Sources:
@@ -114,25 +122,35 @@ def grid(images: TileImages, stride: int) -> Sources:
 
 
 def from_file(path: str | Path, images: TileImages) -> Sources:
-    """Positions of a catalogue (SExtractor ASCII, FITS, VOTable, CSV, Parquet) that lie on the tile.
+    """Positions of a table (text, FITS, VOTable, Parquet) that lie on the tile.
 
     ``{tile}`` in the path becomes the tile's name.
 
     Raises:
-        ScannerError: As ``position_files.read_positions`` does.
+        ScannerError: As ``position_files.read_positions`` does, or ``sources.other_tile``.
     """
-    table = read_positions(Path(str(path).replace("{tile}", images.name)))
+    file = table_of_tile.path_for(path, images.name)
+    table = read_positions(file)
+    table_of_tile.check(file, table, images)
     x, y = table.first, table.second
     if table.on_sky:
         x, y = images.to_pixels(images.detection, table.first, table.second)
-    on_tile = inside(images.shape, x, y)
+    is_number, is_on_sky = table.is_number, table.is_on_sky
+    on_tile = is_number & is_on_sky & inside(images.shape, x, y)
     # Rows of the catalogue are sorted by y, then x, whatever the order of the file.
     own = np.flatnonzero(on_tile & images.strip.owns(y))
     own = own[np.lexsort((x[own], y[own]))]
     sky = (table.first[own], table.second[own]) if table.on_sky else None
-    # Every strip sees all positions of the file: those outside the tile are counted with the first.
-    dropped = int(np.count_nonzero(~on_tile)) if images.strip.is_first else 0
-    return replace(_with_photometry(images, Sources.at(images, x[own], y[own], sky), {}), dropped=dropped)
+    dropped, notes = Dropped(), list[str]()
+    # Every strip sees all positions of the file: those that are dropped are counted with the first.
+    if images.strip.is_first:
+        counts = (~is_number, is_number & ~is_on_sky, is_number & is_on_sky & ~on_tile)
+        dropped = Dropped(*(int(np.count_nonzero(which)) for which in counts))
+        # A table of the whole survey may have any share of its rows on a tile.
+        if (not table.on_sky or file != Path(path)) and 2 * dropped.off_tile > len(x):
+            notes.append(f"{dropped.off_tile} of {len(x)} positions of {file} are off the tile")
+    sources = _with_photometry(images, Sources.at(images, x[own], y[own], sky), {})
+    return replace(sources, dropped_by=dropped, notes=tuple(notes))
 
 
 def _with_photometry(images: TileImages, sources: Sources, detected: Mapping[str, NDArray[Any]]) -> Sources:

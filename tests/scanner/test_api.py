@@ -14,6 +14,7 @@ from astropy.io import fits
 
 import catalogs
 import scanner
+from catalogs.errors import ScannerError
 from scanner.api import OptionsError
 from scanner.survey import survey as surveys
 from tests.support import small_tiles, tiny_encoder
@@ -91,6 +92,20 @@ def test_options_that_contradict_each_other_are_refused(
     with pytest.raises(OptionsError):
         scan([NAME], tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_table_of_pixels_for_several_tiles_is_refused_before_the_scan(
+    scan: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "pixels.csv").write_text("x,y\n100,100\n")
+    (tmp_path / "text.csv").write_text("no table")
+    for name, code in (("pixels.csv", "sources.other_tile"), ("text.csv", "sources.no_positions")):
+        with pytest.raises(ScannerError) as caught:
+            scan([NAME, "218.292"], tmp_path / "out", sources=str(tmp_path / name))
+        assert caught.value.code == code
+        assert not (tmp_path / "out").exists()
+    report = scan([NAME], tmp_path / "out", sources=str(tmp_path / "pixels.csv"))
+    assert (report.objects, report.dropped.total) == (1, 0)
 
 
 def test_the_names_of_version_0_1_are_forwarded() -> None:

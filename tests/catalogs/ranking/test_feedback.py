@@ -43,6 +43,11 @@ def test_spreadsheets_may_have_saved_it(tmp_path: Path, separator: str) -> None:
     assert read(tmp_path, text) == [Mark("marks.csv, line 2", True, 10.5, -3.0, None)]
 
 
+@pytest.mark.parametrize("text", ["ra;dec;mark\n10,5;-3,25;kept\n", "#Table1\nra,dec,mark\n-349.5,-3.25,kept\n,,\n"])
+def test_decimal_commas_comments_and_another_turn_are_understood(tmp_path: Path, text: str) -> None:
+    assert [(one.kept, one.ra, one.dec) for one in read(tmp_path, text)] == [(True, 10.5, -3.25)]
+
+
 def test_an_id_is_enough(tmp_path: Path) -> None:
     assert read(tmp_path, "object_id,mark\n217292000017,no\n") == [
         Mark("marks.csv, line 2", False, None, None, 217292000017)
@@ -56,6 +61,8 @@ def test_an_id_is_enough(tmp_path: Path) -> None:
         (b"\x00\xff\xfe\x89PNG", "feedback.unreadable", "marks.csv"),
         ("ra,dec,mark\n1,2,kept\n1,2,kept,4\n", "feedback.unreadable", "line 3"),
         ('ra,dec,mark\n1,2,"kept\n', "feedback.unreadable", "marks.csv"),
+        ("\ufeffra,dec,mark\n1,2,kept\n".encode("utf-16-le"), "feedback.unreadable", "UTF-16"),
+        ("ra,dec,mark,Mark\n1,2,kept,rejected\n", "feedback.unreadable", "same name"),
         ("ra,dec,verdict\n1,2,kept\n", "feedback.no_mark", "verdict"),
         ("ra,dec,mark\n1,2,kept\n1,2,lovely\n", "feedback.bad_mark", "line 3: 'lovely'"),
         ("score,mark\n1,kept\n", "feedback.no_object", "line 2"),

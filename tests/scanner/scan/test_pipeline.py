@@ -20,6 +20,7 @@ from scanner.scan.handoff import Ready
 from scanner.scan.pipeline import AHEAD, Pipeline
 from scanner.scan.progress import Quiet
 from scanner.scan.report import Seconds, TileReport
+from scanner.sources.dropped import Dropped
 from tests.support import tiny_encoder
 from tests.support.waiting import until
 
@@ -35,7 +36,7 @@ class FakeTile:
     on_gather: Callable[[int], None] = lambda start: None
     gathered: list[int] = field(default_factory=list)
     seconds: Seconds = field(default_factory=Seconds)
-    dropped: int = 0
+    dropped: Dropped = field(default_factory=Dropped)
     last: bool = True
     notes: tuple[str, ...] = ()
 

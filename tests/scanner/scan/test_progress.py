@@ -11,15 +11,18 @@ import pytest
 
 from scanner.scan.progress import Bar, Lines, line
 from scanner.scan.report import ScanReport, Seconds, TileReport
+from scanner.sources.dropped import Dropped
 
-DONE = TileReport("217.292", "done", 1234, 5, Seconds(0.5, 2.0, 0.25, 30.0, 0.125))
+DROPPED = Dropped(not_numbers=1, off_sky=2, off_tile=4, no_data=5, no_embedding=8)
+DONE = TileReport("217.292", "done", 1234, 20, Seconds(0.5, 2.0, 0.25, 30.0, 0.125), dropped_by=DROPPED)
 FAILED = TileReport("218.292", "failed", code="tile.truncated", message="r.fits ends early.", hint="Fetch it again.")
 SKIPPED = TileReport("219.292", "skipped")
 
 
 def test_one_line_says_what_became_of_a_tile() -> None:
     assert line(DONE) == (
-        "217.292 1234 objects, 5 without data (read 0.5, detect 2.0, cut 0.2, infer 30.0, write 0.1 s)"
+        "217.292 1234 objects, 1 not numbers, 2 off the sky, 4 off the tile, 5 without data, 8 without embedding "
+        "(read 0.5, detect 2.0, cut 0.2, infer 30.0, write 0.1 s)"
     )
     assert line(FAILED) == "218.292 failed: r.fits ends early. [tile.truncated]"
     assert line(SKIPPED) == "219.292 done before"

@@ -25,6 +25,7 @@ from scanner.scan.options import ScanOptions
 from scanner.scan.report import ScanReport, TileReport
 from scanner.scan.run import make_run, scan_tiles
 from scanner.sources import DETECTION_VERSION
+from scanner.sources.dropped import Dropped
 from scanner.survey import survey, tile_list
 from scanner.survey.tile import Tile
 from tests.support import small_tiles, tiny_encoder
@@ -302,6 +303,7 @@ def test_windows_without_data_are_left_out_and_counted(bench: Bench, tmp_path: P
     report = Bench(folder, bench.out, bench.encoder).scan(["210.292"], options)
     rows = bench.rows("210.292")
     assert (report.objects, report.tiles[0].dropped) == (3, 2)
+    assert report.tiles[0].dropped_by == Dropped(off_tile=1, no_data=1)
     np.testing.assert_array_equal(rows["x"], [210, 120, 200])
     np.testing.assert_array_equal(rows["object_id"] % 1_000_000, [0, 2, 3])
     assert 0 < rows["valid_fraction"][1] < rows["valid_fraction"][0] == pytest.approx(0.2)

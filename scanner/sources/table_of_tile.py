@@ -1,0 +1,92 @@
+"""Whether a table of pixels is that of a tile: pixels of another image would be positions of nothing."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+
+from catalogs.errors import ErrorCode, ScannerError
+from scanner.images.tile_images import TileImages
+from scanner.sources.position_files import PositionTable, read_positions
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"(?<!\d)\d{3}[.]\d{3}(?!\d)")
+_TOLERANCE = 2.0
+"""Pixels by which the middle of the image that was measured may lie off that of the tile."""
+
+
+def path_for(path: str | Path, tile: str) -> Path:
+    """The table of a tile: ``{tile}`` in its path stands for the name."""
+    return Path(str(path).replace("{tile}", tile))
+
+
+def check_list(path: str, tiles: Iterable[str]) -> None:
+    """Refuse a table that cannot be read, or one of pixels for several tiles.
+
+    Raises:
+        ScannerError: ``sources.*``.
+    """
+    if "{tile}" in path:
+        return
+    table, count = read_positions(Path(path)), len(set(tiles))
+    if not table.on_sky and count > 1:
+        message = f"{path} holds pixels, which are of one image, and the list has {count} tiles."
+        raise ScannerError(ErrorCode.SOURCES_OTHER_TILE, message, _HINT)
+    log.info("%s: %d positions in %d tables", path, len(table.first), table.parts)
+
+
+def check(path: Path, table: PositionTable, images: TileImages) -> None:
+    """Refuse pixels that are of another image than the tile, by the file's name or by the header that it keeps.
+
+    Raises:
+        ScannerError: ``sources.other_tile``.
+    """
+    if table.on_sky:
+        return
+    names = _NAME.findall(path.name)
+    if names and _NAME.fullmatch(images.name) and images.name not in names:
+        raise _other(path, images, f"its name says {', '.join(names)}")
+    if why := _difference(table.image, images) if table.image else "":
+        raise _other(path, images, why)
+
+
+def _difference(header_text: str, images: TileImages) -> str:
+    """How the image of a header differs from the tile; empty where it does not, or the header does not say."""
+    from astropy.io.fits import Header
+    from astropy.wcs import WCS
+
+    try:
+        with catch_warnings():
+            simplefilter("ignore")
+            header = Header.fromstring(header_text)
+            rows, columns = header.get("NAXIS2"), header.get("NAXIS1")
+            if rows is None or columns is None:
+                return ""
+            if (rows, columns) != images.shape:
+                return f"it was measured in an image of {columns} x {rows} px"
+            wcs = WCS(header)
+            if not wcs.has_celestial:
+                return ""
+            x, y = (columns - 1) / 2, (rows - 1) / 2
+            middle = wcs.pixel_to_world(x, y).icrs
+    except Exception as error:  # noqa: BLE001  (astropy raises anything on damaged headers)
+        return f"the header of its image is damaged ({' '.join(str(error).split())[:200]})"
+    there = images.to_pixels(images.detection, np.array([middle.ra.degree]), np.array([middle.dec.degree]))
+    # NaN, where the tile cannot show the position, is as far away as can be.
+    if np.hypot(there[0][0] - x, there[1][0] - y) <= _TOLERANCE:
+        return ""
+    return f"it was measured in an image around {middle.ra.degree:.4f} {middle.dec.degree:+.4f}"
+
+
+def _other(path: Path, images: TileImages, why: str) -> ScannerError:
+    message = f"{path} holds pixels of another image than tile {images.name}: {why}."
+    return ScannerError(ErrorCode.SOURCES_OTHER_TILE, message, _HINT)
+
+
+_HINT = "Give a table for each tile, as in 'cats/{tile}.cat', or one with RA and Dec."
