@@ -47,13 +47,13 @@ def _checked(hdus: fits.HDUList) -> Iterator[Any]:
         ValueError: The file goes on where astropy stopped.
     """
     file = hdus.fileinfo(0)["file"]
-    for number, hdu in enumerate(checked_hdus(hdus, file), 1):
+    for hdu in checked_hdus(hdus, file):
         yield hdu
         place = hdu.fileinfo()
         end = place["datLoc"] + place["datSpan"]
     file.seek(end)
     if file.read(8) == b"XTENSION":
-        raise ValueError(f"its HDU {number} is damaged, or the file ends within it")
+        raise ValueError(f"its HDU {len(hdus)} is damaged, or the file ends within it")
 
 
 def _read_table(hdu: Any, choice: Choice, frame: str, image: str) -> ColumnTable:
