@@ -60,9 +60,11 @@ def _check_presence(header: Any) -> None:
         if card not in header:
             raise CardError(f"{card} is missing")
         try:
-            header[card]
+            value = header[card]
         except VerifyError as error:
             raise CardError(f"{card} cannot be read") from error
+        if card.startswith("CTYPE") and not isinstance(value, str):
+            raise CardError(f"{card} is {value!r}, which is no text")
     if not any(card.startswith(("CD1_", "CD2_", "CD00")) for card in header):
         for card in ("CDELT1", "CDELT2"):
             if card not in header:

@@ -138,6 +138,7 @@ def test_a_frame_that_is_unknown_or_contradicts_itself_is_refused_by_its_card(
     [
         *((header(without=(card,)), f"{card} is missing") for card in ("CTYPE1", "CTYPE2", "CRVAL2", "CRPIX2")),
         (header(without=("CD1_1", "CD1_2", "CD2_1", "CD2_2")), "CDELT1 is missing"),
+        (header(CTYPE1=1.0), "CTYPE1 is 1.0, which is no text"),
         (header(CTYPE1="LINEAR", CTYPE2="LINEAR"), "CTYPE1 is 'LINEAR'"),
         (header(CTYPE1="ra---tan", CTYPE2="dec--tan"), "CTYPE1"),
         (header(CTYPE1="GLON-TAN"), "CTYPE2"),
