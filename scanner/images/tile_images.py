@@ -293,8 +293,8 @@ def check_place(
     height, width = shape
     x, y = np.array([[0, 0], [width, 0], [0, height], [width, height], [width / 2, height / 2]]).T - 0.5
     ra, dec = wcs.pixels_to_sky(x, y)
-    seen = np.isfinite(ra)
-    if unions_grid.is_image_of(name, ra[seen], dec[seen]):
+    on_sky = np.isfinite(ra)
+    if unions_grid.is_image_of(name, ra[on_sky], dec[on_sky]):
         return ()
     middle_ra, middle_dec = float(ra[-1]), float(dec[-1])
     away = float(separation(*unions_grid.centre(name), middle_ra, middle_dec))

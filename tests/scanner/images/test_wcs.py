@@ -175,10 +175,15 @@ def test_a_broken_header_is_refused_by_its_card(made: fits.Header, said: str) ->
     assert said in refusal(made)
 
 
-def test_a_card_that_stands_twice_with_two_values_is_refused() -> None:
-    made = header()
-    made.append(("CRVAL2", 30.0), end=True)
-    assert "CRVAL2 stands twice, as 20.0 and as 30.0" in refusal(made)
+@pytest.mark.parametrize(
+    ("card", "value", "other"), [("CRVAL2", 20.0, 30.0), ("CTYPE1", "RA---TAN", "GLON-TAN"), ("RADESYS", "FK4", "FK5")]
+)
+def test_a_card_that_stands_twice_with_two_values_is_refused(card: str, value: object, other: object) -> None:
+    made = header(**{card: value})
+    made.append((card, value), end=True)
+    read(made)
+    made.append((card, other), end=True)
+    assert f"{card} stands twice, as {value} and as {other}" in refusal(made)
 
 
 @pytest.mark.parametrize("unit", ["Degrees", "degree", "DEG", "DEGREES", "deg", "", "arcsec", "ARCSEC", "Radians"])
