@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import directions, normalise_ra, separation
-from scanner.images import wcs_cards
+from scanner.images.sky import wcs_cards
 
 Floats = NDArray[np.float64]
 
