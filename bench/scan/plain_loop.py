@@ -18,7 +18,7 @@ import sep
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from scanner.images.wcs import read_wcs
+from scanner.images.sky.wcs import read_wcs
 from scanner.survey import survey
 from scanner.survey.survey import AB_NANOJANSKY
 from scanner.survey.tile import Tile

@@ -41,9 +41,9 @@ def normalise_ra(ra: ArrayLike) -> Floats:
     Those more than a turn outside, such as -999 for "unknown", and those that are not finite become NaN.
     """
     angle = np.asarray(ra, np.float64)
-    turned = np.mod(np.where(np.abs(angle - 180) < 540, angle, np.nan), 360.0)
-    # The remainder of a tiny negative angle is rounded to 360 itself.
-    return np.where(turned >= 360.0, 0.0, turned)
+    remainder = np.mod(np.where(np.abs(angle - 180) <= 540, angle, np.nan), 360.0)
+    # That of a tiny negative angle is rounded to 360 itself.
+    return np.where(remainder >= 360.0, 0.0, remainder)
 
 
 def directions(ra: ArrayLike, dec: ArrayLike) -> Floats:

@@ -27,7 +27,7 @@ from scanner.images.fits import (
     row_slices,
 )
 from scanner.images.flux_units import check_variance, check_zero_point, read_asinh, read_cards
-from scanner.images.wcs import CelestialWCS, measure_pixel_scale, read_wcs
+from scanner.images.sky.wcs import CelestialWCS, measure_pixel_scale, read_wcs
 from scanner.survey.survey import Band, Plane
 
 Image = NDArray[np.float32]

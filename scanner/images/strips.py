@@ -13,6 +13,7 @@ from scanner.images.background import Background
 from scanner.images.background_mesh import Mesh
 from scanner.images.band import Image, open_band, read_band
 from scanner.images.sections import OVERLAP, cut_strips
+from scanner.images.sky.wcs import CelestialWCS
 from scanner.images.tile_images import (
     Room,
     TileImages,
@@ -23,7 +24,6 @@ from scanner.images.tile_images import (
     notes_of,
     open_bands,
 )
-from scanner.images.wcs import CelestialWCS
 from scanner.survey.survey import Band, Survey
 from scanner.survey.tile import Tile
 

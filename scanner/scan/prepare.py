@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
 from scanner.encoder.contract import Contract
+from scanner.images.sky.placement import check_place
 from scanner.images.strips import read_strips
-from scanner.images.tile_images import Room, TileImages, check_place, open_tile
+from scanner.images.tile_images import Room, TileImages, open_tile
 from scanner.images.unchanged import unchanged
 from scanner.scan.options import DETECT, GRID, LOW, ScanOptions
 from scanner.scan.report import Seconds, TileReport

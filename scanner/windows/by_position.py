@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
 from catalogs.store.tile_store import TileStore
+from scanner.images.sky.wcs import FLAT_CENTRE
 from scanner.images.tile_images import TileImages, open_tile, region_around
-from scanner.images.wcs import FLAT_CENTRE
 from scanner.sources.sources import Sources
 from scanner.survey.survey import Survey, load
 from scanner.survey.tile import Tile

@@ -18,8 +18,9 @@ from catalogs.errors import ErrorCode, ScannerError
 from scanner.images.calibration import calibrate
 from scanner.images.fits import errors_of, open_fits
 from scanner.images.flux_units import Cards, choose_zero_point, read_asinh, read_cards, read_number
+from scanner.images.sky.placement import SCALE_TOLERANCE
+from scanner.images.sky.wcs import flat_wcs, is_celestial, measure_pixel_scale, read_wcs
 from scanner.images.tile_images import TileImages
-from scanner.images.wcs import flat_wcs, is_celestial, measure_pixel_scale, read_wcs
 from scanner.survey.survey import Survey
 from scanner.windows.frame import WindowFrame
 
@@ -28,9 +29,6 @@ SCALE_CARDS = ("CDELT1", "CDELT2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
 PIXEL_SCALE_CARDS = ("PIXSCALE", "PIXSCAL1", "PIXSCAL", "SECPIX")
 PIXEL_SCALES = (0.001, 60.0)
 """Limits of these cards, in arcsec: smaller values are degrees."""
-
-SCALE_TOLERANCE = 0.01
-"""Pixel scales of bands that differ by a smaller share are taken as equal."""
 
 NOT_FLUX = ("inv", "mask", "weight", "wgt", "wht", "psf", "var", "model", "resid", "chi2", "sigma", "rms", "err")
 """Words in the names of planes that are not images of the sky."""

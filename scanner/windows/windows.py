@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.images.tile_images import SCALE_TOLERANCE, TileImages
+from scanner.images.sky.placement import SCALE_TOLERANCE
+from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources
 from scanner.windows.frame import WindowFrame
 from scanner.windows.resample import Resampler

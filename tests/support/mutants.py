@@ -338,7 +338,8 @@ def _wrong_rows(part: prepare.Prepared, flux: NDArray[np.float32], wcs: WCS) -> 
         cuts = (padded[:, y : y + window, x : x + window] for x, y in corners)
         if not any(np.array_equal(got, cut, equal_nan=True) for cut in cuts):
             return f"a window of other pixels than those around {centre}"
-    ra, dec = wcs.all_pix2world(rows["x"], rows["y"], 0)
+    right = wcs.pixel_to_world(rows["x"], rows["y"]).icrs
+    ra, dec = right.ra.deg, right.dec.deg
     if not (np.isfinite(rows["ra"]).all() and (np.abs(rows["dec"]) <= 90).all()):
         return "positions that are not on the sky"
     away = np.hypot((ra - rows["ra"] + 180) % 360 - 180, dec - rows["dec"])
@@ -369,7 +370,11 @@ def honest(path: Path, band: str) -> tuple[NDArray[np.float32], NDArray[np.float
         variance = None if noise is None else (np.asarray(noise.data, float) * factor**2).astype(np.float32)
         if variance is not None:
             variance[~(np.isfinite(variance) & (variance > 0))] = np.nan
-        return flux, variance, WCS(image.header, naxis=2)
+        header = image.header.copy()
+        if not str(header.get("CTYPE1")).endswith("-SIP"):  # by the convention there is no such distortion
+            for card in [card for card in header if re.fullmatch("[AB]P?_(ORDER|[0-9]_[0-9])", card)]:
+                del header[card]
+        return flux, variance, WCS(header, naxis=2)
 
 
 def _bit(mask: Any) -> int:

@@ -24,8 +24,8 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_toml, read_record
 from scanner.images.calibration import calibrate
 from scanner.images.flux_units import choose_zero_point, read_cards
+from scanner.images.sky.wcs import CelestialWCS, flat_wcs, read_wcs
 from scanner.images.tile_images import TileImages
-from scanner.images.wcs import CelestialWCS, flat_wcs, read_wcs
 from scanner.survey.bands import BANDS
 
 DETECTION = ("r", "i", "g", "z", "u")

@@ -16,7 +16,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from catalogs.sky.unions_grid import PIXEL_SCALE, centre
-from scanner.images.wcs import CelestialWCS, tangent_wcs
+from scanner.images.sky.wcs import CelestialWCS, tangent_wcs
 from scanner.survey.bands import BANDS
 from training.simulate.canvas import Canvas, fluxes
 from training.simulate.conditions import BandConditions, Settings, draw_conditions

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from scanner.images.wcs import CelestialWCS
+from scanner.images.sky.wcs import CelestialWCS
 from scanner.survey import survey, templates
 from scanner.survey.bands import BANDS
 from scanner.survey.survey import AB_NANOJANSKY

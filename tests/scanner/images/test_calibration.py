@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scanner.images.calibration import calibrate
-from scanner.images.wcs import FLAT_CENTRE, flat_wcs
+from scanner.images.sky.wcs import FLAT_CENTRE, flat_wcs
 
 
 @pytest.mark.parametrize("kind", [">f4", "<f8", "<i4", "<i2"])

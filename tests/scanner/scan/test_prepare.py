@@ -23,7 +23,7 @@ BANDS = "grz"
 def test_scale_and_positions_are_worked_out_once(
     memory: str, strips: int, sources: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pixel scale once a tile, the positions of a strip once for each band that the tile has."""
+    """The pixel scale once a tile, the positions of a strip once for each band."""
     monkeypatch.setattr(sections, "SECTION", (256, 512))
     small_tiles.write(tmp_path, "200.292", size=512, objects=100, bands=BANDS)
     calls: Counter[str] = Counter()
@@ -38,8 +38,8 @@ def test_scale_and_positions_are_worked_out_once(
         monkeypatch.setattr(module, name, call)
 
     counted(prepare, "check_scale")
-    counted(tile_images, "sky_to_pixels")
+    counted(tile_images.TileImages, "to_pixels")
     job = prepare.ReaderJob(UNIONS, tiny_encoder.contract(), ScanOptions(memory=memory, sources=sources, stride=64))
     parts = list(prepare.prepare(job, tile_list.find(UNIONS, "200.292", tmp_path)))
     assert [len(part) > 10 for part in parts if isinstance(part, prepare.Prepared)] == [True] * strips
-    assert calls == {"check_scale": 1, "sky_to_pixels": strips * len(BANDS)}
+    assert calls == {"check_scale": 1, "to_pixels": strips * len(UNIONS.bands)}

@@ -14,8 +14,8 @@ from scipy.spatial import cKDTree
 
 from catalogs.store.schema import catalogue_schema
 from scanner.images import sections
+from scanner.images.sky.wcs import CelestialWCS
 from scanner.images.tile_images import TileImages, open_tile
-from scanner.images.wcs import CelestialWCS
 from scanner.sources import DETECTION_VERSION, apertures
 from scanner.sources.detect import find_objects
 from scanner.sources.sources import Sources, detect, grid

@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 
 from catalogs.errors import ScannerError
-from scanner.images.wcs import FLAT_CENTRE
+from scanner.images.sky.wcs import FLAT_CENTRE
 from scanner.survey import survey
 from scanner.windows import cutout_file
 from scanner.windows.frame import WindowFrame

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from catalogs.errors import ScannerError
+from scanner.images.sky.wcs import CelestialWCS
 from scanner.images.tile_images import TileImages, open_tile
-from scanner.images.wcs import CelestialWCS
 from scanner.sources.sources import Sources, detect
 from scanner.survey import survey
 from scanner.survey.survey import Survey

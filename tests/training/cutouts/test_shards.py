@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalogs.errors import ScannerError
+from scanner.images.sky.wcs import flat_wcs
 from scanner.images.tile_images import TileImages
-from scanner.images.wcs import flat_wcs
 from scanner.survey.bands import BANDS
 from training.cutouts import cutting, production, shards
 from training.cutouts.cutting import Plate, cut

@@ -14,8 +14,8 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.images.calibration import calibrate
 from scanner.images.flux_units import choose_zero_point, read_cards
+from scanner.images.sky.wcs import flat_wcs
 from scanner.images.tile_images import TileImages
-from scanner.images.wcs import flat_wcs
 from scanner.sources.sources import Sources
 from scanner.survey.bands import BANDS
 from scanner.windows.frame import WindowFrame

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import directions, normalise_ra, separation
-from scanner.images import wcs_cards
+from scanner.images.sky import wcs_cards
 
 Floats = NDArray[np.float64]
 
@@ -64,8 +64,8 @@ class CelestialWCS(WCS):  # type: ignore[misc]  # astropy has no types
             x, y = self.all_world2pix(*((lon, lat) if self.wcs.lng == 0 else (lat, lon)), 0, quiet=True)
             # A projection may also give a pixel for what it cannot show: behind a tangent plane, beyond a distortion.
             away = separation(lon, lat, *self._native(x, y))
-        shown = away <= ROUND_TRIP * np.sqrt(proj_plane_pixel_area(self))
-        return np.where(shown, x, np.nan), np.where(shown, y, np.nan)
+        has_pixel = away <= ROUND_TRIP * np.sqrt(proj_plane_pixel_area(self))
+        return np.where(has_pixel, x, np.nan), np.where(has_pixel, y, np.nan)
 
     def _native(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Longitude and latitude of pixels in the frame of the axes, degrees."""
@@ -87,8 +87,8 @@ def read_wcs(header: Any, shape: tuple[int, ...], path: Path) -> CelestialWCS:
     with catch_warnings():
         simplefilter("ignore")
         try:
-            checked, notes = wcs_cards.check(header)
-            wcs = CelestialWCS(checked, naxis=2)
+            cards, notes = wcs_cards.check(header)
+            wcs = CelestialWCS(cards, naxis=2)
             if not wcs.has_celestial:
                 raise wcs_cards.CardError(f"CTYPE1 is {header['CTYPE1']!r} and CTYPE2 {header['CTYPE2']!r}")
             wcs.frame, frame_notes = wcs_cards.read_frame(header, wcs.wcs.lngtyp.strip())

@@ -12,9 +12,10 @@ from astropy.io import fits
 
 from catalogs.errors import ScannerError
 from catalogs.sky import unions_grid
+from scanner.images.sky.placement import check_place
+from scanner.images.sky.wcs import tangent_wcs
 from scanner.images.strips import read_strips
-from scanner.images.tile_images import check_place, open_tile, region_around
-from scanner.images.wcs import tangent_wcs
+from scanner.images.tile_images import open_tile, region_around
 from scanner.survey import survey, tile_list
 from scanner.survey.survey import Survey
 from tests.support import small_tiles

@@ -17,6 +17,7 @@ _PV = re.compile("PV([12])_([0-9]+)")
 _NUMBERS = re.compile(
     rf"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|LONPOLE|LATPOLE|WCSAXES|{_SIP.pattern}|{_PV.pattern}"
 )
+_TEXTS = re.compile("(CTYPE|CUNIT)[12]|RADESYS|RADECSYS|EQUINOX|EPOCH")
 _TABLES = re.compile("(CPDIS|CQDIS|D2IMDIS)[12]")
 MAX_ORDER = 9
 """The highest order of a SIP polynomial; astropy would allocate any number of terms. Source: Shupe et al. 2005."""
@@ -60,9 +61,11 @@ def _check_presence(header: Any) -> None:
         if card not in header:
             raise CardError(f"{card} is missing")
         try:
-            header[card]
+            value = header[card]
         except VerifyError as error:
             raise CardError(f"{card} cannot be read") from error
+        if card.startswith("CTYPE") and not isinstance(value, str):
+            raise CardError(f"{card} is {value!r}, which is no text")
     if not any(card.startswith(("CD1_", "CD2_", "CD00")) for card in header):
         for card in ("CDELT1", "CDELT2"):
             if card not in header:
@@ -75,10 +78,11 @@ def _check_presence(header: Any) -> None:
 def _check_numbers(header: Any) -> None:
     """Refuse a text in place of a number, and a card that stands twice with two values: wcslib takes the last one."""
     for card in header:
-        if not _NUMBERS.fullmatch(card):
+        is_number = _NUMBERS.fullmatch(card)
+        if not is_number and not _TEXTS.fullmatch(card):
             continue
         value = header[card]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if is_number and not (type(value) in (int, float) and math.isfinite(value)):
             raise CardError(f"{card} is {value!r}, which is no number")
         for place in range(1, header.count(card)):
             if header[card, place] != value:
