@@ -20,7 +20,6 @@ Record = TypeVar("Record")
 
 _DEPTH = 32
 """Levels of tables and lists in a file; ours have at most six."""
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -31,12 +30,7 @@ def load_json(source: Path | str | bytes) -> Any:
         ValueError: It is not JSON in UTF-8, is nested too deeply, or the file is a pipe or a device.
         OSError: The file cannot be read.
     """
-    text = _text(source)
-    values = _parse(json.loads, text)
-    # JSON can spell half a character, which no file or terminal can be given. Whole pairs become one character.
-    if _SURROGATE.search(text):
-        json.dumps(values, ensure_ascii=False).encode()
-    return values
+    return _parse(json.loads, _text(source))
 
 
 def load_toml(source: Path | str | bytes) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from catalogs.render import readable
 def guarded_streams() -> Iterator[None]:
     """While the block runs, guard ``sys.stdout`` and ``sys.stderr``, if they are those of the process.
 
-    Both are UTF-8 in every locale. A reader that has gone (``| head``) is no error. Data that cannot be written raise a
+    Both are UTF-8 in every locale, and so are the names of files: where Python took another encoding from the locale,
+    the program is started again. A reader that has gone (``| head``) is no error. Data that cannot be written raise a
     ``ScannerError``: ``output.full``, ``output.closed``. Messages that cannot be written are lost. What libraries in C
     and child processes write to standard output goes to standard error.
     """
@@ -28,6 +29,7 @@ def guarded_streams() -> Iterator[None]:
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__ or sys.platform == "win32":
         yield
         return
+    _insist_on_utf8()
     _open_closed()
     before = sys.stdout, sys.stderr
     data = os.dup(1)
@@ -82,6 +84,17 @@ def _text(raw: io.FileIO) -> io.TextIOWrapper:
 def _readable(error: UnicodeError) -> tuple[bytes, int]:
     assert isinstance(error, UnicodeEncodeError)
     return readable(error.object[error.start : error.end]).encode(), error.end
+
+
+def _insist_on_utf8() -> None:
+    """Start the program again in Python's UTF-8 mode, unless it is in it, or the locale is UTF-8.
+
+    Arrow and ONNX Runtime take the names of files as UTF-8, whatever the locale says.
+    """
+    if sys.executable and not sys.flags.utf8_mode and codecs.lookup(sys.getfilesystemencoding()).name != "utf-8":
+        # The reading processes and the workers have the environment.
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _open_closed() -> None:

@@ -125,6 +125,21 @@ with guarded_streams():
         assert (done.stdout.decode(), done.stderr.decode()) == (expected, expected)
 
 
+def test_the_names_of_files_are_utf8_in_every_locale(tmp_path: Path) -> None:
+    """Arrow takes a name as UTF-8, so that another encoding of the locale would be another file."""
+    program = """
+import sys
+import pyarrow as pa
+from scanner.system.standard_streams import guarded_streams
+with guarded_streams():
+    with pa.OSFile(sys.argv[1], "wb") as file:
+        file.write(sys.argv[1].encode())
+"""
+    done = shell(program, f"'{tmp_path}/gr\xf6\xdfe'", "", **PLAIN_LOCALE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "gr\xf6\xdfe").read_text(encoding="utf-8") == f"{tmp_path}/gr\xf6\xdfe"
+
+
 def test_with_all_streams_closed_no_file_is_taken_for_one(tmp_path: Path) -> None:
     """The first file that a program opens would get the number of the closed stream, and the messages in it."""
     path = tmp_path / "data"
