@@ -217,21 +217,24 @@ def _receive(system: Any, path: str, part: Path, body: Body) -> None:
             body.receive(inc)
 
     # Over HTTP, fsspec's ``info`` reports every error, even a broken connection, as a missing file.
-    if "http" not in system.protocol:
-        body.announce(system.info(path).get("size"))
+    announces = "http" not in system.protocol
     if getattr(system, "async_impl", False):
+        if announces:
+            body.announce(_run_until_stopped(system, system._info(path), body.wait).get("size"))
         _run_until_stopped(system, system._get_file(path, str(part), callback=Blocks()), body.wait)
     else:
+        if announces:
+            body.announce(system.info(path).get("size"))
         system.get_file(path, str(part), callback=Blocks())
 
 
-def _run_until_stopped(system: Any, copying: Coroutine[Any, Any, None], wait: Wait) -> None:
+def _run_until_stopped(system: Any, coroutine: Coroutine[Any, Any, Any], wait: Wait) -> Any:
     """Run a coroutine in the file system's own thread until it ends or ``wait`` raises, even if the server stalls."""
-    running = asyncio.run_coroutine_threadsafe(copying, system.loop)
+    running = asyncio.run_coroutine_threadsafe(coroutine, system.loop)
     try:
         while not concurrent.futures.wait([running], timeout=POLL).done:
             wait(0.0)
-        running.result()
+        return running.result()
     finally:
         running.cancel()
 
