@@ -132,7 +132,7 @@ def _open_plane(
         return None
     if (name := plane.name_beside(path.name)) is not None:
         path = path.with_name(name)
-        if not path.is_file():
+        if not path.exists() and not path.is_symlink():  # anything else of that name is opened, or refused
             return None
         hdus, other_names = stack.enter_context(open_fits(path)), set()
     with errors_of(path):

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import math
+import stat
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -90,6 +91,10 @@ def open_fits(path: Path) -> Iterator[fits.HDUList]:
         ScannerError: As ``errors_of``, or ``tile.too_large``.
     """
     with errors_of(path):
+        # A pipe would be waited for without an end, and a device has no end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            hint = "Give the image itself, or remove what has its name."
+            raise ScannerError(ErrorCode.TILE_UNREADABLE, f"{path} is not a regular file.", hint)
         content = _expanded(path)
 
         def open_content(**options: bool) -> Any:

@@ -30,7 +30,10 @@ CONNECT, SILENCE = 30.0, 120.0
 """Timeouts in seconds: of a connection, and of a transfer that has stopped."""
 
 LARGEST = 3 * 4 * 30_000**2
-"""Bytes of a file: image, mask and variance of the largest image that is read. A body may have no end."""
+"""Bytes of a file: image, mask and variance of the largest image that is read."""
+
+LARGEST_UNANNOUNCED = 4 * 30_000**2
+"""Bytes of a file whose size the server does not announce, so that it may have no end: the image alone."""
 
 SETUP = (ErrorCode.REMOTE_NOT_INSTALLED, ErrorCode.OUTPUT_FULL, ErrorCode.OUTPUT_READ_ONLY)
 """Codes of errors that every tile would have."""
@@ -146,8 +149,8 @@ class Body:
         """Count a block; the scan can be stopped here."""
         self.wait(0.0)
         self._received += count
-        if self._received > LARGEST:
-            raise self._too_large(f"has not ended after {LARGEST:,} bytes, more than any image")
+        if self.announced is None and self._received > LARGEST_UNANNOUNCED:
+            raise self._too_large(f"has no announced size, and has not ended after {LARGEST_UNANNOUNCED:,} bytes")
 
     def check_room(self) -> None:
         """After a full disk: raise ``remote.too_large`` if the file itself is to blame, and others may have space."""
@@ -217,21 +220,24 @@ def _receive(system: Any, path: str, part: Path, body: Body) -> None:
             body.receive(inc)
 
     # Over HTTP, fsspec's ``info`` reports every error, even a broken connection, as a missing file.
-    if "http" not in system.protocol:
-        body.announce(system.info(path).get("size"))
+    announces = "http" not in system.protocol
     if getattr(system, "async_impl", False):
+        if announces:
+            body.announce(_run_until_stopped(system, system._info(path), body.wait).get("size"))
         _run_until_stopped(system, system._get_file(path, str(part), callback=Blocks()), body.wait)
     else:
+        if announces:
+            body.announce(system.info(path).get("size"))
         system.get_file(path, str(part), callback=Blocks())
 
 
-def _run_until_stopped(system: Any, copying: Coroutine[Any, Any, None], wait: Wait) -> None:
+def _run_until_stopped(system: Any, coroutine: Coroutine[Any, Any, Any], wait: Wait) -> Any:
     """Run a coroutine in the file system's own thread until it ends or ``wait`` raises, even if the server stalls."""
-    running = asyncio.run_coroutine_threadsafe(copying, system.loop)
+    running = asyncio.run_coroutine_threadsafe(coroutine, system.loop)
     try:
         while not concurrent.futures.wait([running], timeout=POLL).done:
             wait(0.0)
-        running.result()
+        return running.result()
     finally:
         running.cancel()
 

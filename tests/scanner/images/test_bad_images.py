@@ -149,6 +149,18 @@ def test_a_folder_in_place_of_a_file(small_tile: Files, tmp_path: Path, unions: 
     refusal(unions, tmp_path, "tile.unreadable")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes and devices have no paths here")
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_pipe_or_a_device_is_not_opened(kind: str, small_tile: Files, tmp_path: Path, unions: Survey) -> None:
+    """Its name is in the folder, and reading it would never end."""
+    small_tile["r"].unlink()
+    if kind == "pipe":
+        os.mkfifo(small_tile["r"])
+    else:
+        small_tile["r"].symlink_to("/dev/zero")
+    assert str(small_tile["r"]) in refusal(unions, tmp_path, "tile.unreadable").message
+
+
 def test_no_image_hdu(small_tile: Files, tmp_path: Path, unions: Survey) -> None:
     table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.ones(3))], name="CATALOG")
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(small_tile["r"], overwrite=True)

@@ -65,7 +65,7 @@ def test_a_file_comes_whole(server: BadServer, tmp_path: Path) -> None:
 
 
 def test_a_body_without_an_end_is_cut_off(server: BadServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "LARGEST", 20_000_000)
+    monkeypatch.setattr(download, "LARGEST_UNANNOUNCED", 20_000_000)
     server.always = {NAME: "endless"}
     error = refusal(f"{server.url}/{NAME}", tmp_path)
     assert error.code == "remote.too_large"
