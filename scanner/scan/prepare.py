@@ -17,9 +17,9 @@ from catalogs.sky import unions_grid
 from scanner.encoder.contract import Contract
 from scanner.images.strips import read_strips
 from scanner.images.tile_images import Room, TileImages, check_place, open_tile
-from scanner.images.unchanged import unchanged
 from scanner.scan.options import DETECT, GRID, LOW, ScanOptions
 from scanner.scan.report import Seconds, TileReport
+from scanner.scan.unchanged import unchanged
 from scanner.sources.apertures import DIAMETER
 from scanner.sources.dropped import Dropped
 from scanner.sources.sources import Sources, detect, from_file, grid
