@@ -35,26 +35,29 @@ class Asinh:
     offset: float
     path: Path
 
-    def expand(self, values: NDArray[Any], zero_is_missing: bool) -> NDArray[np.float64]:
-        """Linear counts of the values; exactly 0 for a gap, with ``zero_is_missing``.
+    def expand(self, values: NDArray[Any], zero_is_missing: bool) -> NDArray[np.float32]:
+        """Linear counts of the values [H, W]; exactly 0 for a gap, with ``zero_is_missing``.
 
         Raises:
             ScannerError: ``tile.unknown_unit`` for values that no asinh image has.
         """
-        size = np.abs(values, dtype=np.float64)
-        # Larger ones are fillers, and are infinite counts.
-        if (large := size[(size > _MOST) & (size < HUGE)]).size:
-            raise ScannerError(
-                ErrorCode.TILE_UNKNOWN_UNIT,
-                f"{self.path}: BSOFTEN and BOFFSET say that its pixels are asinh, but one is {large[0]:g}.",
-                "Remove the cards if the pixels are linear counts.",
-            )
-        with np.errstate(over="ignore", invalid="ignore"):
-            counts = self.offset + 2 * self.softening * np.sinh(values / _POGSON, dtype=np.float64)
-        if zero_is_missing:
-            # Gaps may have been filled before or after the counts became asinh.
-            counts[(size == 0) | (np.abs(counts) <= _CLOSE * (self.softening + abs(self.offset)))] = 0
-        return np.asarray(counts)
+        out = np.empty(values.shape, np.float32)
+        # In double precision row by row, without a copy of the image that is twice as large.
+        for row, counts in zip(values, out, strict=True):
+            size = np.abs(row, dtype=np.float64)
+            # Larger ones are fillers, and are infinite counts.
+            if (large := size[(size > _MOST) & (size < HUGE)]).size:
+                raise ScannerError(
+                    ErrorCode.TILE_UNKNOWN_UNIT,
+                    f"{self.path}: BSOFTEN and BOFFSET say that its pixels are asinh, but one is {large[0]:g}.",
+                    "Remove the cards if the pixels are linear counts.",
+                )
+            with np.errstate(over="ignore", invalid="ignore"):
+                counts[:] = self.offset + 2 * self.softening * np.sinh(np.divide(row, _POGSON, dtype=np.float64))
+            if zero_is_missing:
+                # Gaps may have been filled before or after the counts became asinh.
+                counts[(size == 0) | (np.abs(counts) <= _CLOSE * (self.softening + abs(self.offset)))] = 0
+        return out
 
 
 def calibrate(

@@ -18,9 +18,9 @@ from scanner.encoder.contract import Contract
 from scanner.images.sky.placement import check_place
 from scanner.images.strips import read_strips
 from scanner.images.tile_images import Room, TileImages, open_tile
-from scanner.images.unchanged import unchanged
 from scanner.scan.options import DETECT, GRID, LOW, ScanOptions
 from scanner.scan.report import Seconds, TileReport
+from scanner.scan.unchanged import unchanged
 from scanner.sources.apertures import DIAMETER
 from scanner.sources.dropped import Dropped
 from scanner.sources.sources import Sources, detect, from_file, grid
