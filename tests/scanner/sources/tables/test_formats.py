@@ -9,6 +9,7 @@ import os
 import re
 import resource
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,9 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "commas.ecsv": lambda path: table(dec="arcmin").write(path, delimiter=","),
     "radians.parquet": lambda path: table(ra="rad", dec="rad").write(path),
     "fields.parquet": lambda path: parquet.write_table(pa.table([RA / 15, DEC], schema=HOURS), path),
+    "decimals.parquet": lambda path: parquet.write_table(
+        pa.table({"ra": [Decimal("210"), Decimal("209.5"), Decimal("359.75")], "dec": DEC}), path
+    ),
     "dictionary.parquet": lambda path: parquet.write_table(
         pa.table(
             {
