@@ -291,6 +291,29 @@ def test_fits_files_that_are_cut_within_a_table_are_refused(size: int, tmp_path:
     assert caught.value.code == ErrorCode.SOURCES_UNREADABLE
 
 
+def test_sums_of_a_table_are_verified(tmp_path: Path) -> None:
+    hdu = fits.BinTableHDU(Table({"RA": RA, "DEC": DEC}))
+    hdu.writeto(tmp_path / "a.fits", checksum=True)
+    check(read_positions(tmp_path / "a.fits"))
+    content = bytearray((tmp_path / "a.fits").read_bytes())
+    content[2 * 2880] ^= 1  # the first of its data
+    (tmp_path / "a.fits").write_bytes(content)
+    with pytest.raises(ScannerError, match=r"DATASUM is .* damaged") as caught:
+        read_positions(tmp_path / "a.fits")
+    assert caught.value.code == ErrorCode.SOURCES_UNREADABLE
+
+
+def test_headers_of_endless_cards_are_refused(tmp_path: Path) -> None:
+    fits.BinTableHDU(Table({"RA": RA, "DEC": DEC})).writeto(tmp_path / "good.fits")
+    content = (tmp_path / "good.fits").read_bytes()
+    for start in (0, 2880):
+        end = content.index(b"END" + b" " * 77, start)
+        cards = b"CONTINUE  'x&'".ljust(80) * 36 * 2000
+        (tmp_path / "a.fits").write_bytes(content[:end] + cards + content[end:])
+        with pytest.raises(ScannerError, match=r"more than \d+ cards"):
+            read_positions(tmp_path / "a.fits")
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
 def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.csv")
