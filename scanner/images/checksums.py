@@ -37,16 +37,22 @@ def check_sums(hdus: fits.HDUList, plane: Any, path: Path) -> None:
             place = hdu.fileinfo()
             if hdu is not plane and (number > 0 or place["datSpan"]):
                 continue
-            header = getattr(hdu, "_bintable", hdu).header
-            cards = {card: text for card in CARDS if (text := str(header.get(card, "")).strip())}
-            if not cards:
-                continue
-            data = _sum(place["file"], place["datLoc"], place["datLoc"] + place["datSpan"])
-            if DATASUM in cards and not (cards[DATASUM].isdecimal() and _is_same(int(cards[DATASUM]), data)):
-                what = f"DATASUM is {cards[DATASUM]}, the sum of its data is {data}: the data are damaged"
-                raise _wrong(path, number, hdu, what)
-            if CHECKSUM in cards and not _is_same(_sum(place["file"], place["hdrLoc"], place["datLoc"]) + data, 0):
-                raise _wrong(path, number, hdu, "CHECKSUM does not fit: its header was edited, or is damaged")
+            if why := difference(hdu):
+                raise _wrong(path, number, hdu, why)
+
+
+def difference(hdu: Any) -> str:
+    """How an HDU of an open file differs from what its sums say; empty where they fit, or where it has none."""
+    header, place = getattr(hdu, "_bintable", hdu).header, hdu.fileinfo()
+    cards = {card: text for card in CARDS if (text := str(header.get(card, "")).strip())}
+    if not cards:
+        return ""
+    data = _sum(place["file"], place["datLoc"], place["datLoc"] + place["datSpan"])
+    if DATASUM in cards and not (cards[DATASUM].isdecimal() and _is_same(int(cards[DATASUM]), data)):
+        return f"DATASUM is {cards[DATASUM]}, the sum of its data is {data}: the data are damaged"
+    if CHECKSUM in cards and not _is_same(_sum(place["file"], place["hdrLoc"], place["datLoc"]) + data, 0):
+        return "CHECKSUM does not fit: its header was edited, or is damaged"
+    return ""
 
 
 def _sum(file: Any, start: int, stop: int) -> int:

@@ -33,6 +33,7 @@ NOT_CATALOGUED = {ErrorCode.QUERY_NO_OBJECT, ErrorCode.QUERY_OUTSIDE_COVERAGE, E
 
 NO_CUTOUT = frozenset(
     {
+        ErrorCode.POSITION_OFF_SKY,
         ErrorCode.QUERY_NO_GRID,
         ErrorCode.QUERY_NO_PIXELS,
         ErrorCode.QUERY_OUTSIDE_COVERAGE,

@@ -18,7 +18,14 @@ _EQUATORIAL = (
 )
 _J2000 = (
     *("raj2000 dej2000", "raj2000 decj2000", "_raj2000 _dej2000", "ra_j2000 dec_j2000", "ra_j2000 de_j2000"),
-    *("ra2000 dec2000", "ra2000 de2000", "ra_icrs de_icrs", "ra_icrs dec_icrs", "_ra_icrs _de_icrs"),
+    *(
+        "ra2000 dec2000",
+        "ra2000 de2000",
+        "ra_icrs de_icrs",
+        "ra_icrs dec_icrs",
+        "_ra_icrs _de_icrs",
+        "_ra.icrs _de.icrs",
+    ),
     *(f"alpha{kind}_j2000 delta{kind}_j2000" for kind in _SEXTRACTOR),
 )
 _B1950 = (

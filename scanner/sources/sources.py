@@ -16,7 +16,6 @@ from scanner.images.tile_images import TileImages
 from scanner.sources import apertures, table_of_tile
 from scanner.sources.detect import find_objects
 from scanner.sources.dropped import Dropped
-from scanner.sources.position_files import read_positions
 
 MIN_SNR = 5.0
 
@@ -130,7 +129,7 @@ def from_file(path: str | Path, images: TileImages) -> Sources:
         ScannerError: As ``position_files.read_positions`` does, or ``sources.other_tile``.
     """
     file = table_of_tile.path_for(path, images.name)
-    table = read_positions(file)
+    table = table_of_tile.read(file)
     table_of_tile.check(file, table, images)
     x, y = table.first, table.second
     if table.on_sky:

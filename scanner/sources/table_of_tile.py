@@ -1,10 +1,11 @@
-"""Whether a table of pixels is that of a tile: pixels of another image would be positions of nothing."""
+"""The table of positions of a tile; pixels of another image would be positions of nothing, and are refused."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from warnings import catch_warnings, simplefilter
 
@@ -26,6 +27,20 @@ def path_for(path: str | Path, tile: str) -> Path:
     return Path(str(path).replace("{tile}", tile))
 
 
+def read(path: Path) -> PositionTable:
+    """Read a table as ``read_positions`` does; once, where it serves many tiles or strips in turn."""
+    try:
+        state = path.stat()
+    except OSError:
+        return read_positions(path)
+    return _read_unchanged(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read_unchanged(path: Path, modified: int, size: int) -> PositionTable:
+    return read_positions(path)
+
+
 def check_list(path: str, tiles: Iterable[str]) -> None:
     """Refuse a table that cannot be read, or one of pixels for several tiles.
 
@@ -34,11 +49,11 @@ def check_list(path: str, tiles: Iterable[str]) -> None:
     """
     if "{tile}" in path:
         return
-    table, count = read_positions(Path(path)), len(set(tiles))
+    table, count = read(Path(path)), len(set(tiles))
     if not table.on_sky and count > 1:
         message = f"{path} holds pixels, which are of one image, and the list has {count} tiles."
         raise ScannerError(ErrorCode.SOURCES_OTHER_TILE, message, _HINT)
-    log.info("%s: %d positions in %d tables", path, len(table.first), table.parts)
+    log.info("%s: %d positions%s", path, len(table.first), f" in {table.parts} tables" if table.parts > 1 else "")
 
 
 def check(path: Path, table: PositionTable, images: TileImages) -> None:

@@ -6,13 +6,15 @@ Source: FITS standard 4.0, sections 7.2, 7.3 and 10.3; SExtractor's manual for F
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from astropy.io import fits
 
-from scanner.images.fits_guard import checked_hdus
+from scanner.images.checksums import difference
+from scanner.images.fits_guard import checked_hdus, read_header
 from scanner.sources.tables.columns import Choice, Column, ColumnTable, check_rows
 from scanner.sources.tables.fpack import unpack_column
 from scanner.sources.tables.yaml_header import card_frame
@@ -28,6 +30,9 @@ def read_fits(source: Path | IO[bytes], choice: Choice) -> list[ColumnTable]:
     Raises:
         ValueError: It holds no table, or one that does not fit its header.
     """
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        read_header(file)  # before astropy does
+        file.seek(0)
     with fits.open(source, memmap=isinstance(source, Path), disable_image_compression=True) as hdus:
         tables = [hdu for hdu in _checked(hdus) if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
         tables = [hdu for hdu in tables if "ZIMAGE" not in hdu.header]
@@ -53,7 +58,7 @@ def _checked(hdus: fits.HDUList) -> Iterator[Any]:
         end = place["datLoc"] + place["datSpan"]
     file.seek(end)
     if file.read(8) == b"XTENSION":
-        raise ValueError(f"its HDU {len(hdus)} is damaged, or the file ends within it")
+        raise ValueError(f"its HDU at byte {end} is damaged, or the file ends within it")
 
 
 def _read_table(hdu: Any, choice: Choice, frame: str, image: str) -> ColumnTable:
@@ -62,6 +67,8 @@ def _read_table(hdu: Any, choice: Choice, frame: str, image: str) -> ColumnTable
     check_rows(rows)
     if place["datLoc"] + width * rows > place["file"].size:
         raise ValueError(f"it ends before its table of {rows} rows of {width} bytes")
+    if why := difference(hdu):
+        raise ValueError(f"{why}. If a program edited the table, renew its sums with fitscheck --write --force")
     names = tuple(hdu.columns.names)
     frame = card_frame(header) or frame
     columns = [_read_column(hdu, number, frame) for number, name in enumerate(names) if choice(name)]

@@ -65,6 +65,8 @@ def _read_column(table: Any, number: int) -> Any:
     column = pa.chunked_array(chunks, field.type)
     if pa.types.is_dictionary(field.type):
         column = column.cast(field.type.value_type)
+    if pa.types.is_decimal(field.type):
+        column = column.cast(pa.float64())
     mask = column.is_null().to_numpy()
     if pa.types.is_integer(column.type) and mask.any():
         # An integer beside a null would become a float, and lose digits.

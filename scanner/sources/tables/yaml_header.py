@@ -40,7 +40,10 @@ def read_yaml_header(text: str) -> YamlHeader:
 def card_frame(cards: Any) -> str:
     """The frame that FITS cards say, such as ``FK4 1950.0``; empty without one."""
     system = str(cards.get("RADESYS", cards.get("RADECSYS", ""))).strip()
-    equinox = str(cards.get("EQUINOX", cards.get("EPOCH", "") if system else "")).strip()
+    equinox = str(cards.get("EQUINOX", cards.get("EPOCH", ""))).strip()
+    # The old name of the equinox; of other values it is when the stars were where they are said to be.
+    if "EQUINOX" not in cards and equinox not in ("1950", "1950.0", "2000", "2000.0"):
+        equinox = ""
     return f"{system} {equinox}".strip()
 
 

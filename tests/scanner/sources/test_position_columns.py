@@ -73,7 +73,7 @@ def test_pixels_are_not_angles(tmp_path: Path) -> None:
 
 SKY = """
 RA DEC, Ra De, ra_deg dec_deg, RAdeg DEdeg, RAJ2000 DEJ2000, _RAJ2000 _DEJ2000, RA_ICRS DE_ICRS, _RA _DE,
-RA2000 DEC2000, _RA_icrs _DE_icrs, ra_j2000 dec_j2000, raMean decMean, TARGET_RA TARGET_DEC,
+RA2000 DEC2000, _RA_icrs _DE_icrs, _RA.icrs _DE.icrs, ra_j2000 dec_j2000, raMean decMean, TARGET_RA TARGET_DEC,
 RIGHT_ASCENSION DECLINATION, s_ra s_dec, coord_ra coord_dec, ALPHA_J2000 DELTA_J2000, ALPHAWIN_J2000 DELTAWIN_J2000,
 ALPHAPEAK_J2000 DELTAPEAK_J2000,
 ALPHA_SKY DELTA_SKY, ALPHAWIN_SKY DELTAWIN_SKY, X_WORLD Y_WORLD, XWIN_WORLD YWIN_WORLD, XPEAK_WORLD YPEAK_WORLD,
@@ -213,6 +213,15 @@ def test_frames_that_are_unknown_or_none_of_right_ascension_are_refused(system: 
         hdu.header["EQUINOX"] = equinox[0]
     hdu.writeto(tmp_path / "a.fits")
     assert refused(tmp_path / "a.fits", "frame", system.split()[0]) == ErrorCode.SOURCES_AMBIGUOUS
+
+
+@pytest.mark.parametrize(("epoch", "old"), [(1950.0, True), (2000.0, False), (2015.5, False)])
+def test_an_epoch_is_an_equinox_where_it_can_be_no_other(epoch: float, old: bool, tmp_path: Path) -> None:
+    places = PLACES.fk4 if old else PLACES
+    hdu = fits.BinTableHDU(Table({"RA": places.ra.degree, "DEC": places.dec.degree}))
+    hdu.header["EPOCH"] = epoch
+    hdu.writeto(tmp_path / "a.fits")
+    np.testing.assert_allclose(read_positions(tmp_path / "a.fits").first, RA, atol=1e-5)
 
 
 def test_a_name_and_a_header_that_contradict_each_other_are_refused(tmp_path: Path) -> None:

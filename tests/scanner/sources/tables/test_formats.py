@@ -9,6 +9,7 @@ import os
 import re
 import resource
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,9 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "commas.ecsv": lambda path: table(dec="arcmin").write(path, delimiter=","),
     "radians.parquet": lambda path: table(ra="rad", dec="rad").write(path),
     "fields.parquet": lambda path: parquet.write_table(pa.table([RA / 15, DEC], schema=HOURS), path),
+    "decimals.parquet": lambda path: parquet.write_table(
+        pa.table({"ra": [Decimal("210"), Decimal("209.5"), Decimal("359.75")], "dec": DEC}), path
+    ),
     "dictionary.parquet": lambda path: parquet.write_table(
         pa.table(
             {
@@ -285,6 +289,29 @@ def test_fits_files_that_are_cut_within_a_table_are_refused(size: int, tmp_path:
     with pytest.raises(ScannerError) as caught:
         read_positions(tmp_path / "a.fits")
     assert caught.value.code == ErrorCode.SOURCES_UNREADABLE
+
+
+def test_sums_of_a_table_are_verified(tmp_path: Path) -> None:
+    hdu = fits.BinTableHDU(Table({"RA": RA, "DEC": DEC}))
+    hdu.writeto(tmp_path / "a.fits", checksum=True)
+    check(read_positions(tmp_path / "a.fits"))
+    content = bytearray((tmp_path / "a.fits").read_bytes())
+    content[2 * 2880] ^= 1  # the first of its data
+    (tmp_path / "a.fits").write_bytes(content)
+    with pytest.raises(ScannerError, match=r"DATASUM is .* damaged") as caught:
+        read_positions(tmp_path / "a.fits")
+    assert caught.value.code == ErrorCode.SOURCES_UNREADABLE
+
+
+def test_headers_of_endless_cards_are_refused(tmp_path: Path) -> None:
+    fits.BinTableHDU(Table({"RA": RA, "DEC": DEC})).writeto(tmp_path / "good.fits")
+    content = (tmp_path / "good.fits").read_bytes()
+    for start in (0, 2880):
+        end = content.index(b"END" + b" " * 77, start)
+        cards = b"CONTINUE  'x&'".ljust(80) * 36 * 2000
+        (tmp_path / "a.fits").write_bytes(content[:end] + cards + content[end:])
+        with pytest.raises(ScannerError, match=r"more than \d+ cards"):
+            read_positions(tmp_path / "a.fits")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
