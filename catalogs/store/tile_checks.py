@@ -116,7 +116,9 @@ def describe_error(error: Exception) -> str:
     # The text of the system alone: an OSError would name the file again.
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    why = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    # A parser may quote bytes of the file, which a terminal must not obey.
+    return "".join(letter if letter.isprintable() else "?" for letter in why)
 
 
 def unreadable(path: Path, error: OSError) -> ScannerError:
