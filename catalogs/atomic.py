@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import secrets
@@ -45,11 +46,12 @@ def output_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, clear: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on a clean exit it is synced and renamed to ``path``.
 
     Any exception removes the temporary and leaves ``path`` as it was. A process that is killed leaves its temporary
-    unlocked, for ``remove_stale``. Of two writers of one path the last to finish wins.
+    unlocked, for ``remove_stale``; ``clear`` removes such ones of the same path first, which lists the folder. Of two
+    writers of one path the last to finish wins.
 
     Raises:
         ScannerError: ``output.full``, ``output.read_only``, ``output.no_locks``.
@@ -57,6 +59,8 @@ def replacing(path: Path) -> Iterator[Path]:
     with output_errors(path):
         _refuse_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if clear:
+            remove_stale(path.parent, path.name)
         temporary, descriptor = _locked_temporary(path)
         try:
             yield temporary
@@ -77,9 +81,12 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8, atomically; bytes of file names that are no UTF-8 become escapes."""
-    with replacing(path) as temporary:
+def write_text(path: Path, text: str, clear: bool = False) -> None:
+    """Write ``text`` to ``path`` as UTF-8, atomically; bytes of file names that are no UTF-8 become escapes.
+
+    ``clear`` is that of ``replacing``.
+    """
+    with replacing(path, clear) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
@@ -89,13 +96,16 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def remove_stale(folder: Path) -> int:
+def remove_stale(folder: Path, name: str | None = None) -> int:
     """Remove the temporaries that killed processes left in ``folder``, and return how many there were.
+
+    With a ``name`` only those of the file of this name are removed.
 
     A running writer holds a lock on its temporary, so that is kept, whichever machine of a shared disk it runs on.
     """
     removed = 0
-    for temporary in folder.glob(f".*{_SUFFIX}"):
+    pattern = "*" if name is None else f"{glob.escape(name)}.*"
+    for temporary in folder.glob(f".{pattern}{_SUFFIX}"):
         with contextlib.suppress(OSError):
             removed += _remove_unlocked(temporary)
     return removed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ from catalogs.store.footers import Footer
 from catalogs.store.tile_reader import Selection
 from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
+
+log = logging.getLogger(__name__)
 
 COLUMNS = ("object_id", "ra", "dec")
 ATTEMPTS = 3
@@ -115,7 +118,7 @@ def take_rows(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> Iterato
                 table = file.take(columns, hits.row[here], snapshot.owners)
         except ScannerError as error:
             if snapshot.unchanged(footer):
-                raise
+                raise _DamagedTileError(footer, error) from error
             raise _changing(snapshot, footer) from error
         # The file is compared with its footer after it was read: it may be replaced at any moment.
         if not snapshot.unchanged(footer):
@@ -137,19 +140,32 @@ def rows_of(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> pa.Table:
 def steady(snapshot: Snapshot, selection: Selection, answer: Callable[[Snapshot], Answer]) -> Answer:
     """Call ``answer`` with the snapshot, and with a new one if a tile that it took rows of was replaced meanwhile.
 
-    Other tiles may come, change and go: what was read of them is one version or the other.
+    Other tiles may come, change and go: what was read of them is one version or the other. A tile whose rows cannot be
+    taken is skipped with a warning, and the question answered without it.
 
     Raises:
         ScannerError: ``catalogue.changing`` after ``ATTEMPTS`` attempts.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    attempts = 0
+    while True:
         try:
             return answer(snapshot.touching(selection.near))
+        except _DamagedTileError as error:
+            log.warning("Skipped: %s %s", error.message, error.hint)
+            snapshot = snapshot.only([footer for footer in snapshot.footers if footer != error.footer])
         except ScannerError as error:
-            if error.code != CHANGING or attempt == ATTEMPTS:
+            attempts += 1
+            if error.code != CHANGING or attempts == ATTEMPTS:
                 raise
             snapshot = snapshot.catalogue.snapshot()
-    raise AssertionError("there is at least one attempt")
+
+
+class _DamagedTileError(ScannerError):
+    """``tile.damaged``, with the footer of the tile."""
+
+    def __init__(self, footer: Footer, error: ScannerError) -> None:
+        super().__init__(error.code, error.message, error.hint)
+        self.footer = footer
 
 
 def _changing(snapshot: Snapshot, footer: Footer) -> ScannerError:

@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any
 
 from catalogs.records import read_record
+from catalogs.sky import GRIDS
 
 DISTRIBUTION = "unions-scanner"
 MOST_DIMENSIONS = 65_536
@@ -87,6 +88,9 @@ class Info:
     def __post_init__(self) -> None:
         if not self.bands or len(set(self.bands)) < len(self.bands) or not all(map(_BAND.fullmatch, self.bands)):
             raise ValueError(f"bands {list(self.bands)!r} are not the different names of bands")
+        # Overlaps of tiles are counted once by the rules of their grid.
+        if self.grid not in (None, *GRIDS):
+            raise ValueError(f"grid {self.grid!r} is none of {', '.join(GRIDS)}")
         known = {field.name: self.contract[field.name] for field in fields(_Contract) if field.name in self.contract}
         try:
             dim = read_record(known, _Contract).embedding_dim

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +101,8 @@ def read_circle(values: Any) -> Circle:
 
 def damaged(path: Path, error: Exception) -> ScannerError:
     """Make the error of a tile file that cannot be read, or is not of its catalogue."""
-    hint = (
-        f"Scan the tile again: echo {path.stem} | scanner scan-tiles --verify --tiles - (and the options of its scan)"
-    )
+    name = shlex.quote(path.stem)
+    hint = f"Scan it again: echo {name} | scanner scan-tiles --verify --tiles - (and the options of its scan)"
     if isinstance(error, PermissionError):
         hint = "Ask its owner for permission to read it."
     elif isinstance(error, OtherTileError):
@@ -114,9 +115,11 @@ def damaged(path: Path, error: Exception) -> ScannerError:
 def describe_error(error: Exception) -> str:
     """Say in a line why a file cannot be read, for a message that names the file."""
     # The text of the system alone: an OSError would name the file again.
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    why = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    # A parser may quote bytes of the file, which a terminal must not obey.
+    return "".join(letter if letter.isprintable() else "?" for letter in why)
 
 
 def unreadable(path: Path, error: OSError) -> ScannerError:

@@ -13,10 +13,10 @@ from typing import Any
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_toml, read_record
+from catalogs.sky import GRIDS
 from scanner.survey import templates
 
 SURVEYS = Path(__file__).parents[1] / "surveys"
-GRIDS = ("unions",)
 AB_NANOJANSKY = 31.4
 """AB zero point of a flux in nJy: m = 31.4 - 2.5 log10(flux). Source: Oke & Gunn 1983."""
 

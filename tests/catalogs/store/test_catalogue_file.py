@@ -43,7 +43,7 @@ EDITS = {
     "model": [5, None],
     "model_sha256": [5, None],
     "survey": [5],
-    "grid": [5],
+    "grid": [5, "mars"],
     "keep": ["x", 5],
     "created": [5],
     "software": [None],

@@ -226,6 +226,25 @@ def test_a_flipped_bit_in_a_page_is_damage_and_not_another_answer(catalogue, col
         file.verify()
 
 
+@pytest.mark.parametrize("indexed", [False, True])
+@pytest.mark.parametrize("column", ["ra", "mag_r", "tile", "_healpix_29", "is_primary"])
+def test_a_column_that_only_the_list_shows_leaves_its_tile_out_too(catalogue, column, indexed, caplog):
+    """It is read last, of the rows that were found, and must not end the question."""
+    if indexed:
+        build_index(catalogue)
+    damage_column(catalogue.tile_path(ODD), column)
+    like = matching.match(catalogue.snapshot(), [10.0], [30.0])
+    vector = like.vectors[0]
+    for table in (
+        catalogue.neighbours(vector=vector, k=1000),
+        rank(catalogue, like, method="nearest", k=1000),
+        outliers(catalogue, k=1000),
+    ):
+        assert len(table) == SOUND
+        assert ODD not in table["tile"]
+    assert f"{ODD}.parquet cannot be read" in caplog.text
+
+
 def test_a_flipped_bit_in_the_footer_is_damage(catalogue):
     """Statistics, offsets and the circle on the sky decide which rows are read at all."""
     path = catalogue.tile_path(ODD)

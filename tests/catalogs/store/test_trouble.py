@@ -115,6 +115,18 @@ def test_a_lock_that_is_removed_while_others_wait_has_one_owner_at_a_time(tmp_pa
     assert not path.exists()
 
 
+def test_temporaries_that_killed_runs_left_of_a_file_are_cleared_with_it(tmp_path):
+    """Others may be in use by programs of the user, and the one of a running writer is."""
+    for name in (".a[1].csv.0123456789ab.tmp", ".b.csv.0123456789ab.tmp", ".a1.csv.0123456789ab.tmp"):
+        (tmp_path / name).touch()
+    with atomic.replacing(tmp_path / "a[1].csv") as running:
+        running.touch()
+        atomic.write_text(tmp_path / "a[1].csv", "text", clear=True)
+        assert running.exists()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".a1.csv.0123456789ab.tmp", ".b.csv.0123456789ab.tmp", "a[1].csv"]
+
+
 def test_a_folder_in_the_place_of_a_file_has_a_code(tmp_path):
     (tmp_path / "file").mkdir()
     for manager in (atomic.replacing(tmp_path / "file"), atomic.locked(tmp_path / "file")):
