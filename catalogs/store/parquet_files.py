@@ -6,6 +6,7 @@ receipt, the circle on the sky. So its CRC-32 is one of its own entries, compute
 
 from __future__ import annotations
 
+import os
 import stat
 import zlib
 from pathlib import Path
@@ -32,7 +33,8 @@ def open_file(path: Path) -> pa.NativeFile:
     # A pipe would be waited for without an end, and a device may have no end.
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("it is not a regular file")
-    return pa.OSFile(str(path), "rb")
+    # Arrow would take a text as UTF-8, which the bytes of a file name need not be.
+    return pa.OSFile(os.fsencode(path), "rb")
 
 
 def read_footer(source: pa.NativeFile) -> tuple[pq.FileMetaData, bool]:
@@ -52,7 +54,7 @@ def read_footer(source: pa.NativeFile) -> tuple[pq.FileMetaData, bool]:
 
 def seal(path: Path) -> None:
     """Put the checksum of its footer into a file that was written with the entry ``CRC_KEY``: ``UNSET``."""
-    with pa.OSFile(str(path), "rb") as source:
+    with open_file(path) as source:
         tail, size = _tail(source), source.size()
     place = tail.index(_BEFORE) + len(_BEFORE)
     with path.open("r+b") as file:
@@ -72,7 +74,8 @@ def read_table(path: Path) -> pa.Table:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a small file as a whole, with checksums of its pages."""
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+    with pa.OSFile(os.fsencode(path), "wb") as sink:
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
 
 
 def _tail(source: pa.NativeFile) -> bytes:

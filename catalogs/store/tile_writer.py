@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -45,7 +46,7 @@ class TileWriter:
         with contextlib.ExitStack() as entered:
             self._temporary = entered.enter_context(replacing(self._path))
             # After a failed write pyarrow keeps a sink that it opened, and with it the disk space. This one is closed.
-            sink = entered.enter_context(pa.OSFile(str(self._temporary), "wb"))
+            sink = entered.enter_context(pa.OSFile(os.fsencode(self._temporary), "wb"))
             self._file = parquet_writer(sink, self._schema, widths(self._schema, len(self._tile)))
             # From here on ``__exit__`` closes both. An error above this line closes what is open.
             self._exit = entered.pop_all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -245,3 +246,9 @@ def test_names_that_leave_the_folder_are_refused(catalogue, name):
 def test_no_column_is_an_arrow_dictionary(survey):
     schema = pq.read_schema(survey.tile_path("100.240"))
     assert not any(pa.types.is_dictionary(field.type) for field in schema)
+
+
+def test_a_folder_whose_name_is_not_utf8_holds_a_catalogue(tmp_path, run, make_rows, write_tile):
+    catalogue = catalogs.create(tmp_path / os.fsdecode(b"b\xe9ta[1]"), run)
+    write_tile(catalogue, "1.1", make_rows(1, [1.0, 2.0], [1.0, 2.0]))
+    assert list(catalogs.open(catalogue.path).table(["object_id"])["object_id"]) == [1_000_000, 1_000_001]
