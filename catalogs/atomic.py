@@ -81,6 +81,19 @@ def replacing(path: Path, clear: bool = False) -> Iterator[Path]:
         _sync_folder(path.parent)
 
 
+def check_name(folder: Path) -> None:
+    """Refuse a folder whose name is not UTF-8: Arrow and Annoy take no other.
+
+    Raises:
+        ScannerError: ``output.bad_name``.
+    """
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        message = f"The name of {str(folder)!r} is not UTF-8."
+        raise ScannerError(ErrorCode.OUTPUT_BAD_NAME, message, "Give another folder, or rename it.") from error
+
+
 def write_text(path: Path, text: str, clear: bool = False) -> None:
     """Write ``text`` to ``path`` as UTF-8, atomically; bytes of file names that are no UTF-8 become escapes.
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from catalogs.atomic import locked, output_errors, remove_stale, write_json
+from catalogs.atomic import check_name, locked, output_errors, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.hats import metadata
 from catalogs.hats.layout import Tables
@@ -81,6 +81,7 @@ def publish(catalogue: TileStore, out: Path, options: Options, progress: Progres
         hint = f'Give a margin up to {MAX_MARGIN:g}", and 1 row or more.'
         raise ScannerError(ErrorCode.PUBLISH_BAD_OPTION, message, hint)
     out = out.absolute()
+    check_name(out)
     # The lock lies beside the target, which must stay empty until the end.
     with locked(out.with_name(f".{out.name}.lock"), temporary=True), output_errors(out):
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):

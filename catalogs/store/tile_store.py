@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from catalogs.atomic import locked, remove_stale, write_json
+from catalogs.atomic import check_name, locked, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json, read_record
 from catalogs.sky.geometry import Circle
@@ -79,9 +79,10 @@ class TileStore:
 
         Raises:
             ScannerError: ``catalogue.other_model``, ``catalogue.other_survey``, ``catalogue.other_keep`` (a catalogue
-                never mixes two), ``catalogue.damaged``, ``output.full``, ``output.read_only``.
+                never mixes two), ``catalogue.damaged``, ``output.bad_name``, ``output.full``, ``output.read_only``.
         """
         folder = Path(path)
+        check_name(folder)
         if folder.exists() and not folder.is_dir():
             raise ScannerError(
                 ErrorCode.CATALOGUE_DAMAGED,

@@ -248,7 +248,9 @@ def test_no_column_is_an_arrow_dictionary(survey):
     assert not any(pa.types.is_dictionary(field.type) for field in schema)
 
 
-def test_a_folder_whose_name_is_not_utf8_holds_a_catalogue(tmp_path, run, make_rows, write_tile):
-    catalogue = catalogs.create(tmp_path / os.fsdecode(b"b\xe9ta[1]"), run)
-    write_tile(catalogue, "1.1", make_rows(1, [1.0, 2.0], [1.0, 2.0]))
-    assert list(catalogs.open(catalogue.path).table(["object_id"])["object_id"]) == [1_000_000, 1_000_001]
+def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path, run):
+    folder = tmp_path / os.fsdecode(b"b\xe9ta[1]")
+    with pytest.raises(ScannerError) as refused:
+        catalogs.create(folder, run)
+    assert refused.value.code == "output.bad_name"
+    assert not folder.exists()
