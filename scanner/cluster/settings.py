@@ -27,7 +27,7 @@ def read_settings(path: Path) -> Mapping[str, Any]:
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise bad_settings(path, f"cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise bad_settings(path, "holds no settings")
