@@ -12,6 +12,7 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 
 from catalogs.errors import ErrorCode, ScannerError
+from scanner.images.sky.wcs import is_celestial, read_wcs
 from scanner.images.tile_images import TileImages
 from scanner.sources.position_files import PositionTable, read_positions
 
@@ -74,7 +75,6 @@ def check(path: Path, table: PositionTable, images: TileImages) -> None:
 def _difference(header_text: str, images: TileImages) -> str:
     """How the image of a header differs from the tile; empty where it does not, or the header does not say."""
     from astropy.io.fits import Header
-    from astropy.wcs import WCS
 
     try:
         with catch_warnings():
@@ -85,18 +85,17 @@ def _difference(header_text: str, images: TileImages) -> str:
                 return ""
             if (rows, columns) != images.shape:
                 return f"it was measured in an image of {columns} x {rows} px"
-            wcs = WCS(header)
-            if not wcs.has_celestial:
+            if not is_celestial(header):
                 return ""
             x, y = (columns - 1) / 2, (rows - 1) / 2
-            middle = wcs.pixel_to_world(x, y).icrs
+            ra, dec = read_wcs(header, images.shape, Path("it")).pixels_to_sky([x], [y])
     except Exception as error:  # noqa: BLE001  (astropy raises anything on damaged headers)
         return f"the header of its image is damaged ({' '.join(str(error).split())[:200]})"
-    there = images.to_pixels(images.detection, np.array([middle.ra.degree]), np.array([middle.dec.degree]))
+    there = images.to_pixels(images.detection, ra, dec)
     # NaN, where the tile cannot show the position, is as far away as can be.
     if np.hypot(there[0][0] - x, there[1][0] - y) <= _TOLERANCE:
         return ""
-    return f"it was measured in an image around {middle.ra.degree:.4f} {middle.dec.degree:+.4f}"
+    return f"it was measured in an image around {ra[0]:.4f} {dec[0]:+.4f}"
 
 
 def _other(path: Path, images: TileImages, why: str) -> ScannerError:

@@ -170,6 +170,10 @@ def _check_sip(header: Any, sip: list[str]) -> None:
                 raise CardError(f"{card} is {header[card]}")
     forward = [card for card in sip if card.startswith(("A_", "B_"))]
     terms = [card for card in forward if not card.endswith(("ORDER", "DMAX")) and header[card] != 0]
+    for term in terms:
+        order = header.get(f"{term[0]}_ORDER", 0)
+        if int(term[2]) + int(term[4]) > order:
+            raise CardError(f"{term} is beyond {term[0]}_ORDER, which is {order}")
     if terms and min(header.get("A_ORDER", 0), header.get("B_ORDER", 0)) < 2:
         card = "A_ORDER" if header.get("A_ORDER", 0) < 2 else "B_ORDER"
         raise CardError(f"{card} is {header.get(card, 'missing')}, where {terms[0]} needs an order of at least 2")
@@ -215,7 +219,7 @@ def _system(header: Any, notes: list[str]) -> str:
     for card, value in values.items():
         if not isinstance(value, str):
             raise CardError(f"{card} is {value!r}, which is no text")
-    texts = [value.strip().upper() for value in values.values()]
+    texts = [text for value in values.values() if (text := value.strip().upper())]
     if len(texts) == 2 and texts[0] != texts[1]:
         notes.append(f"RADESYS is {texts[0]}, so that RADECSYS {texts[1]} is ignored.")
     return texts[0] if texts else ""
