@@ -56,7 +56,7 @@ TEXTS: dict[str, str | bytes] = {
     "casjobs.csv": "#Table1\n" + text(),
     "quoted.csv": '"ra","dec","na,me"\n"210.0","56.0","1,2"\n209.5,-5.25,"x ""y"""\n359.75,0.5,\n',
     "blank_rows.csv": "\n" + text().replace("\n", "\n\n", 1) + ",,\n  \n",
-    "latin.csv": text().replace("a b", "caf\xe9").encode("latin-1"),
+    "latin.csv": text().replace("a b", "M\xfcller").encode("latin-1"),
     "commented_names.txt": "# about\n# ra dec\n" + ALIGNED,
     "commented_names.csv": "#" + text(),
     "aligned.dat": "  ra   dec\n" + ALIGNED,
