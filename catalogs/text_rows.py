@@ -99,13 +99,14 @@ def split(lines: Iterable[str], separator: str, before: int = 0) -> Iterator[tup
     """Split lines into cells, which may be quoted; a blank as the separator stands for any number of blanks.
 
     Each row comes with the number of its (last) line, of which there were ``before`` others before these; blank lines
-    are skipped.
+    are skipped, and comments among aligned columns.
 
     Raises:
         ValueError: A quote is not closed, or a cell is too long.
     """
     if separator == " ":
-        lines = (" ".join(line.split()) for line in lines)
+        # Comments become blank, so that lines keep their numbers.
+        lines = ("" if line.startswith("#") else " ".join(line.split()) for line in lines)
     reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
         for cells in reader:

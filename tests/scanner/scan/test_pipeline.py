@@ -223,7 +223,9 @@ def test_notes_of_all_parts_are_reported_once(bench: Bench) -> None:
 
 def test_a_tile_without_objects_says_so(bench: Bench) -> None:
     """It may be empty, or not the image that it should be."""
-    reports = bench.scan(FakeTile("200.292", 0), FakeTile("201.292", 1), FakeTile("202.292", 0, dropped=3))
+    reports = bench.scan(
+        FakeTile("200.292", 0), FakeTile("201.292", 1), FakeTile("202.292", 0, dropped=Dropped(off_tile=3))
+    )
     assert [(report.status, report.notes) for report in reports] == [
         ("done", ("No object was found in this tile.",)),
         ("done", ()),

@@ -41,7 +41,7 @@ def text(separator: str = ",", decimal: str = ".", end: str = "\n") -> str:
     return "".join(separator.join(cell.replace(".", decimal) for cell in row) + end for row in rows)
 
 
-ALIGNED = "210 56\n209.5   -5.25\n  359.75\t0.5\n"
+ALIGNED = "210 56\n# 1 2\n209.5   -5.25\n  359.75\t0.5\n"
 
 TEXTS: dict[str, str | bytes] = {
     "plain.csv": text(),
@@ -56,7 +56,7 @@ TEXTS: dict[str, str | bytes] = {
     "casjobs.csv": "#Table1\n" + text(),
     "quoted.csv": '"ra","dec","na,me"\n"210.0","56.0","1,2"\n209.5,-5.25,"x ""y"""\n359.75,0.5,\n',
     "blank_rows.csv": "\n" + text().replace("\n", "\n\n", 1) + ",,\n  \n",
-    "latin.csv": text().replace("a b", "caf\xe9").encode("latin-1"),
+    "latin.csv": text().replace("a b", "M\xfcller").encode("latin-1"),
     "commented_names.txt": "# about\n# ra dec\n" + ALIGNED,
     "commented_names.csv": "#" + text(),
     "aligned.dat": "  ra   dec\n" + ALIGNED,
@@ -164,6 +164,14 @@ def test_masked_positions_are_not_numbers_and_words_keep_their_rows(name: str, t
     np.testing.assert_array_equal(read.is_number, [True, False, True])
     assert read.words.tolist() == LABELS.tolist()
     assert read_positions(tmp_path / name, "n").words.tolist() == ["1", "2", "3"]
+
+
+def test_scaled_integers_that_stand_for_nothing_are_not_numbers(tmp_path: Path) -> None:
+    columns = [fits.Column("RA", "J", array=[20, -9, 30]), fits.Column("DEC", "D", array=DEC)]
+    hdu = fits.BinTableHDU.from_columns(columns)
+    hdu.header["TSCAL1"], hdu.header["TZERO1"], hdu.header["TNULL1"] = 0.5, 100.0, -9
+    hdu.writeto(tmp_path / "a.fits")
+    np.testing.assert_array_equal(read_positions(tmp_path / "a.fits").first, [110, np.nan, 115])
 
 
 def test_integers_that_stand_for_nothing_are_not_numbers(tmp_path: Path) -> None:
