@@ -150,6 +150,29 @@ def ended_and_finished(
     until(lambda: not any(survival.alive(pid) for pid in done.children))
 
 
+@pytest.mark.parametrize(
+    "point",
+    [
+        PointOfDeath(KILL, "shutil.rmtree", "margin"),
+        PointOfDeath(KILL, "os.remove", "plan.json"),
+        PointOfDeath(KILL, "shutil.rmtree", ".archive.partial", 2),
+    ],
+    ids=str,
+)
+def test_a_publication_that_is_killed_after_its_last_rename_is_finished(
+    point: PointOfDeath,
+    commands: dict[str, Command],
+    undisturbed: Callable[[str], Undisturbed],
+    nursery: Nursery,
+    tmp_path: Path,
+) -> None:
+    command, whole, at = commands["publish"], undisturbed("publish"), tmp_path / "at"
+    assert nursery.run(command.words(command.begin(at)), point).code == point.code
+    assert (at / "archive").exists()
+    assert survival.names(at) != whole.names
+    check_finished("publish", command, nursery, at, whole)
+
+
 @pytest.mark.usefixtures("by_the_index")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_kill_9_at_random_moments(
