@@ -178,7 +178,7 @@ def read_band(source: BandFile | None, flux: Image) -> tuple[float, Image | None
             counts = values if asinh is None else asinh.expand(values, band.zero_is_missing)
             calibrate(counts, band.zero_point, band.zero_is_missing and not by_blocks, out=flux[rows])
         if band.zero_is_missing and by_blocks:
-            _drop_zero_blocks(flux)
+            drop_zero_blocks(flux)
         for rows, masked in _read_mask(source):
             np.copyto(flux[rows], np.nan, where=masked)
         variance = _read_variance(source)
@@ -188,7 +188,7 @@ def read_band(source: BandFile | None, flux: Image) -> tuple[float, Image | None
         return valid / flux.size, variance
 
 
-def _drop_zero_blocks(flux: Image) -> None:
+def drop_zero_blocks(flux: Image) -> None:
     """Make zeros NaN in blocks of 3 x 3 or more: rounding in lossy compression makes single ones, which stay."""
     for rows in row_slices(len(flux)):
         # A block of 3 x 3 may reach two rows beyond these.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -58,6 +59,7 @@ _OTHERS = {
 
 _TAR, _TAR_PLACE = b"ustar", slice(257, 262)
 _BLOCK = 2880
+_AT_ONCE = 2**24
 _MOST_AFTER = 100_000
 """Blocks after the last HDU of a compressed file: 288 MB, read within a second or two."""
 
@@ -134,9 +136,13 @@ def _expanded(path: Path) -> bytes | None:
             if not header.startswith((b"SIMPLE", b"XTENSION")):
                 break
             size = fits.Header.fromstring(header).data_size_padded
-            if not 0 <= size <= limit:
+            if size < 0:
+                raise ValueError(f"an HDU says it holds {size} bytes")
+            if size > limit:
                 raise _too_large(path, f"says it holds {size} bytes")
-            content += file.read(size)
+            # A size that is not true must not cost its memory.
+            for at in range(0, size, _AT_ONCE):
+                content += file.read(min(_AT_ONCE, size - at))
         for _ in range(_MOST_AFTER):
             if not file.read(len(start)):
                 return bytes(content)
@@ -269,7 +275,9 @@ def _explain(path: Path, error: Exception) -> ScannerError:
         return ScannerError(ErrorCode.TILE_MISSING_FILE, f"There is no file {path}.", "Check the path, or give --root.")
     if isinstance(error, EOFError | zlib.error) or any(sign in what for sign in _CUT_SHORT):
         return _truncated(path, f"ends early ({what})")
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, OSError) and error.errno == errno.EINVAL:
+        what = "it says that its data lie where no file has any"
+    elif isinstance(error, OSError) and error.errno is not None:
         return ScannerError(
             ErrorCode.TILE_UNREADABLE, f"{path} cannot be read: {what}.", "Check its permissions and the disk."
         )

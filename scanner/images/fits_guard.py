@@ -82,6 +82,8 @@ def checked_hdus(hdus: fits.HDUList, file: Any) -> Iterator[Any]:
         place = hdu.fileinfo()
         if place["datLoc"] != end:  # astropy has two readers of headers, and one of them takes an END card for a text
             raise ValueError("a header goes on into the next HDU: its END card is damaged")
+        if hdu.size < 0:
+            raise ValueError(f"HDU {number} says it holds {hdu.size} bytes")
         yield hdu
         start = end + place["datSpan"]
 
@@ -146,6 +148,8 @@ def _check_decoding(header: Any, names: list[str]) -> None:
     is_integer = str(header["ZCMPTYPE"]) in (*RICE, "PLIO_1", "HCOMPRESS_1")
     if "ZSCALE" in header or (is_integer and header["ZBITPIX"] < 0 and "ZSCALE" not in names):
         raise ValueError("its pixels are quantised, but it has no column ZSCALE")
+    if "ZSCALE" in names and "ZDITHER0" in header and "ZQUANTIZ" not in header:
+        raise ValueError("its pixels were dithered (ZDITHER0), but it does not say how: it has no ZQUANTIZ")
     if "NULL_PIXEL_MASK" in names:
         raise ValueError("its pixels without data are in a column NULL_PIXEL_MASK, which is not read")
     if not 0 <= header.get("ZDITHER0", 0) <= DITHERS:

@@ -15,8 +15,10 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from scanner.images.band import drop_zero_blocks
 from scanner.images.calibration import calibrate
-from scanner.images.fits import errors_of, open_fits
+from scanner.images.checksums import check_sums
+from scanner.images.fits import errors_of, is_rounded, open_fits, read_plane
 from scanner.images.flux_units import Cards, choose_zero_point, read_asinh, read_cards, read_number
 from scanner.images.sky.placement import SCALE_TOLERANCE
 from scanner.images.sky.wcs import flat_wcs, is_celestial, measure_pixel_scale, read_wcs
@@ -42,6 +44,7 @@ class _Plane:
     counts: NDArray[Any]
     cards: Cards
     pixel_scale: float | None
+    is_rounded: bool
 
 
 def read(path: Path, survey: Survey, frame: WindowFrame) -> TileImages:
@@ -52,7 +55,7 @@ def read(path: Path, survey: Survey, frame: WindowFrame) -> TileImages:
 
     Raises:
         ScannerError: ``cutout.unknown_bands``, ``cutout.shape_mismatch``, ``cutout.no_pixels``, ``tile.zero_point``,
-            ``tile.unknown_unit``, or as ``open_fits``.
+            ``tile.unknown_unit``, ``tile.checksum``, or as ``open_fits``.
     """
     with open_fits(path) as hdus, errors_of(path):
         planes: dict[str, _Plane] = {}
@@ -85,7 +88,10 @@ def read(path: Path, survey: Survey, frame: WindowFrame) -> TileImages:
             if math.isnan(zero_point):
                 zero_point = band.zero_point
                 unsaid.append(f"{band.name} {zero_point}")
-            calibrate(counts, zero_point, band.zero_is_missing, out=flux[frame.bands.index(band.name)])
+            image = flux[frame.bands.index(band.name)]
+            calibrate(counts, zero_point, band.zero_is_missing and not plane.is_rounded, out=image)
+            if band.zero_is_missing and plane.is_rounded:
+                drop_zero_blocks(image)
     if unsaid:
         log.info("%s gives no zero points; those of survey %s are taken: %s.", path, survey.name, ", ".join(unsaid))
     # Cutouts are looked at, not placed: an invented WCS serves all bands, since they have one shape.
@@ -98,23 +104,24 @@ def read(path: Path, survey: Survey, frame: WindowFrame) -> TileImages:
 def _planes(hdus: fits.HDUList, bands: Sequence[str], path: Path) -> Iterator[_Plane]:
     """The images of the sky in a file, each with its band."""
     for hdu in hdus:
-        if not hdu.is_image or hdu.data is None:
+        if not hdu.is_image or len(hdu.shape) not in (2, 3) or 0 in hdu.shape:
             continue
         # Without this, an HDU of weights with the band's name would be taken for its image.
         kind = " ".join(str(hdu.header.get(card, "")) for card in ("IMAGETYP", "EXTTYPE", "EXTNAME")).lower()
         if any(word in kind for word in NOT_FLUX):
             continue
-        images, names = hdu.data, []
-        if images.ndim == 2:
-            images, names = images[None], [_band(hdu.header, bands)]
-        elif images.ndim == 3:
-            names = _cube_bands(hdu.header, len(images))
+        is_cube = len(hdu.shape) == 3
+        names = _cube_bands(hdu.header, hdu.shape[0]) if is_cube else [_band(hdu.header, bands)]
         if not set(names) & set(bands):
             continue
-        cards, scale = read_cards(hdu, hdus, path), _pixel_scale(hdu.header, images.shape[-2:], path)
+        check_sums(hdus, hdu, path)
+        cards, scale = read_cards(hdu, hdus, path), _pixel_scale(hdu.header, hdu.shape[-2:], path)
+        images = read_plane(hdu, path) if is_cube else read_plane(hdu, path)[None]
         # Planes beyond the names are left out.
         yield from (
-            _Plane(name, image, cards, scale) for name, image in zip(names, images, strict=False) if name in bands
+            _Plane(name, image, cards, scale, is_rounded(hdu))
+            for name, image in zip(names, images, strict=False)
+            if name in bands
         )
 
 

@@ -90,7 +90,7 @@ def test_the_pages_use_every_command() -> None:
 
 def flags(command: click.Command) -> set[str]:
     """Return the options of a command, and of the commands of a group."""
-    own = {flag for option in command.params for flag in option.opts}
+    own = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
     if not isinstance(command, click.Group):
         return own
     context = click.Context(command)

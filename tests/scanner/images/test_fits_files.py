@@ -219,3 +219,18 @@ def test_a_header_is_read_up_to_its_end() -> None:
     assert read_header(file) == raw[:BLOCK]
     assert read_header(file) == raw[BLOCK : 2 * BLOCK]
     assert read_header(io.BytesIO()) == b""
+
+
+@pytest.mark.parametrize(
+    ("card", "value"), [("GCOUNT", -1), ("PCOUNT", -(2**31)), ("NAXIS1", 2**62), ("NAXIS2", 2**62)]
+)
+def test_an_hdu_whose_size_is_none(card: str, value: int, tmp_path: Path) -> None:
+    """The next one would lie before the file, or further away than any file goes."""
+    raw = plain()
+    at = raw.index(f"{card:<8}=".encode(), BLOCK)
+    raw = raw[:at] + f"{card:<8}= {value:>20}".ljust(CARD).encode() + raw[at + CARD :]
+    (path := tmp_path / "image.fits").write_bytes(raw)
+    assert refusal(path).code == "tile.bad_header"
+    assert "Errno" not in refusal(path).message
+    path.with_suffix(".gz").write_bytes(gzip.compress(raw))
+    assert refusal(path.with_suffix(".gz")).code in ("tile.bad_header", "tile.too_large")

@@ -254,3 +254,15 @@ def test_quantised_pixels_need_a_scale_for_each_part(tmp_path: Path) -> None:
     written(path := tmp_path / "image.fits.fz", pixels, compression_type="RICE_1")
     overwrite(path, path.read_bytes().index(b"'ZSCALE  '"), b"'ZSCALD  '")
     assert "no column ZSCALE" in refusal(path)
+
+
+@pytest.mark.parametrize("method", [-1, 1, 2])
+def test_dithered_pixels_say_how(method: int, tmp_path: Path) -> None:
+    """Without ZQUANTIZ they would be taken for ones that were not, and be wrong by half a step."""
+    pixels = np.random.default_rng(0).normal(0, 1, SHAPE).astype("f4")
+    options = {"compression_type": "RICE_1", "quantize_method": method, "dither_seed": 5}
+    written(path := tmp_path / "image.fits.fz", pixels, **options)
+    np.testing.assert_array_equal(pixels_of(path), fits.getdata(path))
+    if method != -1:
+        overwrite(path, path.read_bytes().index(b"ZQUANTIZ="), b"COMMENT  ")
+        assert "no ZQUANTIZ" in refusal(path)

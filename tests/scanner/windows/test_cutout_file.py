@@ -10,6 +10,7 @@ import pytest
 from astropy.io import fits
 
 from catalogs.errors import ScannerError
+from scanner.images import fits as fits_files
 from scanner.images.sky.wcs import FLAT_CENTRE
 from scanner.survey import survey
 from scanner.windows import cutout_file
@@ -238,3 +239,50 @@ def test_a_legacy_survey_cube_with_its_own_scale(shared_data: Path) -> None:
     read = cutout_file.read(shared_data / "fields" / "decals_grz" / "temp_small.fits.gz", UNIONS, MODEL)
     assert bands_with_data(read) == "grz"
     assert 0.1 < read.pixel_scale < 0.3
+
+
+@pytest.mark.parametrize("cube", [False, True])
+def test_a_compressed_cutout_that_lies_about_its_size_is_refused(cube: bool, tmp_path: Path) -> None:
+    """Its decoder would write as many pixels as the stream says."""
+    pixels = np.rint(np.stack([image()] * 3) if cube else image()).astype(np.int32)
+    cards = fits.Header({"BANDS": "gri"}) if cube else None
+    step = (1, 20, 40) if cube else (20, 40)
+    hdu = fits.CompImageHDU(pixels, cards, name="r", compression_type="HCOMPRESS_1", tile_shape=step)
+    path = write(tmp_path / "c.fits", hdu)
+    flux = cutout_file.read(path, UNIONS, MODEL).flux[2]
+    np.testing.assert_allclose(flux, (pixels[1] if cube else pixels) * TO_NJY["r"], rtol=1e-6)
+    raw = bytearray(path.read_bytes())
+    at = raw.rindex(b"\xdd\x99")
+    raw[at + 2 : at + 10] = b"\0\0\x10\0\0\0\x10\0"
+    path.write_bytes(bytes(raw))
+    assert refusal(path).code == "tile.bad_header"
+    assert "of a compressed image is damaged" in refusal(path).message
+
+
+def test_an_image_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its pixels are read."""
+    monkeypatch.setattr(fits_files, "MAX_PIXELS", 40 * 40 - 1)
+    assert refusal(write(tmp_path / "c.fits", fits.ImageHDU(image(), name="r"))).code == "tile.too_large"
+
+
+def test_a_cutout_is_held_against_its_sums(tmp_path: Path) -> None:
+    path = tmp_path / "c.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image(), name="r")]).writeto(path, checksum=True)
+    assert bands_with_data(cutout_file.read(path, UNIONS, MODEL)) == "r"
+    raw = bytearray(path.read_bytes())
+    raw[-4_000] ^= 1
+    path.write_bytes(bytes(raw))
+    assert refusal(path).code == "tile.checksum"
+
+
+def test_single_zeros_of_a_rounded_cutout_are_pixels(tmp_path: Path) -> None:
+    pixels = image()
+    pixels[5, 5] = pixels[20:24, 20:25] = 0
+    gaps = {}
+    lossless: dict[str, Any] = {"compression_type": "GZIP_2", "quantize_level": 0}
+    for name, compression in (("lossless", lossless), ("rounded", {"quantize_method": -1})):
+        hdu = fits.CompImageHDU(pixels, name="r", **compression)
+        gaps[name] = np.isnan(cutout_file.read(write(tmp_path / f"{name}.fits", hdu), UNIONS, MODEL).flux[2])
+    np.testing.assert_array_equal(gaps["lossless"], pixels == 0)
+    assert not gaps["rounded"][5, 5]
+    assert gaps["rounded"][20:24, 20:25].all()
