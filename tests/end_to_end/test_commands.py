@@ -98,7 +98,8 @@ def test_sexagesimal_and_negative_positions_are_understood(scanner: Scanner, cat
     ("arguments", "said"),
     [
         (("--ra", "10", "--dec", "-91"), "outside -90 to 90"),
-        (("--ra", "nan", "--dec", "0"), "not a finite angle"),
+        (("--ra", "nan", "--dec", "0"), "within a turn"),
+        (("--ra", "-999", "--dec", "0"), "within a turn"),
         (("--ra", "ten", "--dec", "0"), "neither degrees"),
         (("--ra", "10"), "go together"),
         ((), "Give --ra and --dec, --name"),
