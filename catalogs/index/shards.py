@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -45,6 +47,7 @@ COLUMNS = ("object_id", "ra", "dec", EMBEDDING)
 ROWS, VECTORS, ENGINE = ".rows.npy", ".f16", ".ann"
 SUFFIXES = (ROWS, VECTORS, ENGINE)
 
+_CRC_KEY = "crc32"
 _HINT = "Bring the index up to date: scanner index"
 
 
@@ -86,7 +89,8 @@ class Shard:
 
     def save(self, folder: Path) -> None:
         """Write the sidecar, which commits the shard."""
-        write_json(folder / f"{self.name}.json", asdict(self))
+        values = asdict(self)
+        write_json(folder / f"{self.name}.json", {**values, _CRC_KEY: _crc32(values)})
 
 
 def read(path: Path, dim: int) -> Shard:
@@ -97,17 +101,22 @@ def read(path: Path, dim: int) -> Shard:
     """
     try:
         stat = path.stat()
-        shard = _read_sidecar(path, stat.st_size, stat.st_mtime_ns)
+        shard, intact = _read_sidecar(path, stat.st_size, stat.st_mtime_ns)
     except (OSError, ValueError) as error:
-        message = f"The index file {path} cannot be read ({describe_error(error)})."
-        raise ScannerError(ErrorCode.INDEX_DAMAGED, message, _HINT) from error
+        raise _unreadable(path, describe_error(error)) from error
     if shard.dim != dim:
         raise ScannerError(
             ErrorCode.INDEX_DIMENSION,
             f"The index {path} is of {shard.dim} dimensions, the embeddings of its catalogue have {dim}.",
             f"It belongs to another catalogue. {_HINT}",
         )
+    if not intact:
+        raise _unreadable(path, "its checksum differs")
     return shard
+
+
+def _unreadable(path: Path, why: str) -> ScannerError:
+    return ScannerError(ErrorCode.INDEX_DAMAGED, f"The index file {path} cannot be read ({why}).", _HINT)
 
 
 def check(shard: Shard, folder: Path) -> None:
@@ -233,10 +242,21 @@ class Builder:
         self.skipped += len(embedding) - len(sound)
 
 
+def _crc32(values: Mapping[str, Any]) -> int:
+    """Compute the checksum of a sidecar's values, without the recipe: another one makes a search miss more or less."""
+    facts = {name: value for name, value in values.items() if name != "recipe"}
+    return zlib.crc32(json.dumps(facts, sort_keys=True).encode())
+
+
 # The size and time of a file are part of the key, so that a file is read again once it is replaced.
 @functools.lru_cache(4096)
-def _read_sidecar(path: Path, size: int, mtime_ns: int) -> Shard:
-    shard = read_record(load_json(path), Shard)
+def _read_sidecar(path: Path, size: int, mtime_ns: int) -> tuple[Shard, bool]:
+    """Read a sidecar, and tell whether its values have their checksum."""
+    values = load_json(path)
+    # Sidecars of earlier versions have no checksum of themselves.
+    has_checksum = isinstance(values, dict) and _CRC_KEY in values
+    intact = not has_checksum or values.pop(_CRC_KEY) == _crc32(values)
+    shard = read_record(values, Shard)
     recipe, tiles = shard.recipe, [tile.tile for tile in shard.tiles]
     # The values name files and size what the engine reads, so each is compared with all that it can be.
     if shard.name != path.stem or not re.fullmatch("[0-9a-f]*", shard.content):
@@ -251,7 +271,7 @@ def _read_sidecar(path: Path, size: int, mtime_ns: int) -> Shard:
         raise ValueError("its tiles repeat, or have fewer rows than none")
     if sum(tile.rows for tile in shard.tiles) != shard.rows:
         raise ValueError("its number of rows is not that of its tiles")
-    return shard
+    return shard, intact
 
 
 @functools.lru_cache(4096)

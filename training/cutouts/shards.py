@@ -97,7 +97,7 @@ def write_shard(
     table = pa.concat_tables(tables).combine_chunks()
     table = table.replace_schema_metadata({_RECEIPT: json.dumps(entry, sort_keys=True)})
     with atomic.replacing(folder / f"{name}.parquet") as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
     return entry
 
 

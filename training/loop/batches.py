@@ -139,7 +139,7 @@ def _kinds(path: Path, rows: int) -> NDArray[np.int64]:
     if not table.is_file():
         return np.full(rows, -1)
     try:
-        labels = pq.read_table(table, columns=["label"])["label"].to_pylist()
+        labels = pq.read_table(table, columns=["label"], page_checksum_verification=True)["label"].to_pylist()
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise ScannerError(ErrorCode.SHARDS_BAD, f"The table {table} cannot be read: {error}.") from error
     if len(labels) != rows:

@@ -49,6 +49,7 @@ def nearest(catalogue) -> list[int]:
 def test_a_wrong_value_is_refused_and_the_answer_stays(survey, sidecar, part, key, value, caplog):
     before = nearest(survey)
     values = json.loads(sidecar.read_text())
+    del values["crc32"]  # as in sidecars of earlier versions
     part(values)[key] = value
     sidecar.write_text(json.dumps(values))
     opened = catalogs.open(survey.path)
@@ -58,6 +59,26 @@ def test_a_wrong_value_is_refused_and_the_answer_stays(survey, sidecar, part, ke
     assert damage.code == "index.damaged"
     assert build_index(opened).built == ("shard-00000",)
     assert coverage.find_damage(opened) == []
+
+
+def test_a_sidecar_of_an_earlier_version_is_valid(survey, sidecar):
+    values = json.loads(sidecar.read_text())
+    del values["crc32"]
+    sidecar.write_text(json.dumps(values))
+    assert coverage.find_damage(survey) == []
+    assert build_index(survey).kept == ("shard-00000",)
+
+
+@pytest.mark.parametrize("edit", [lambda v: v["tiles"].reverse(), lambda v: first(v).update(tile="105.240x")])
+def test_tiles_that_changed_places_are_not_taken_for_each_other(survey, sidecar, edit, caplog):
+    """The rows of a hit would be read from the wrong tile."""
+    before = nearest(survey)
+    values = json.loads(sidecar.read_text())
+    edit(values)
+    sidecar.write_text(json.dumps(values))
+    assert nearest(survey) == before
+    assert "its checksum differs" in caplog.text
+    assert build_index(survey).built == ("shard-00000",)
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "null", "5", "[" * 100_000, "\ufffd\x00"])
