@@ -283,14 +283,14 @@ class ErrorCode(StrEnum):
 class ScannerError(Exception):
     """A failure the user can act on.
 
-    ``code`` is contractual (dotted, stable: ``tile.no_image_hdu``); ``message`` and ``hint`` may evolve.
+    ``code`` is contractual (dotted, stable: ``tile.no_image_hdu``); ``message`` and ``hint`` may evolve. They are
+    text that every file and terminal takes: bytes of a file name that are no UTF-8 are written as escapes.
     """
 
     def __init__(self, code: ErrorCode, message: str, hint: str = "") -> None:
-        super().__init__(code, message, hint)
         self.code = code
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = (text.encode(errors="backslashreplace").decode() for text in (message, hint))
+        super().__init__(code, self.message, self.hint)
 
     def __str__(self) -> str:
         return self.message
