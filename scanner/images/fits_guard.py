@@ -166,8 +166,11 @@ def _check_decoding(header: Any, names: list[str]) -> None:
         raise ValueError("its pixels without data are in a column NULL_PIXEL_MASK, which is not read")
     if not 0 <= header.get("ZDITHER0", 0) <= DITHERS:
         raise ValueError(f"ZDITHER0 is {header['ZDITHER0']}")
+    is_dithered = str(header.get("ZQUANTIZ", "")).startswith("SUBTRACTIVE")
     if "ZSCALE" in names and "ZDITHER0" in header and "ZQUANTIZ" not in header:
         raise ValueError("its pixels were dithered (ZDITHER0), but it does not say how: it has no ZQUANTIZ")
+    if "ZSCALE" in names and is_dithered and "ZDITHER0" not in header:
+        raise ValueError(f"its pixels were dithered by {header['ZQUANTIZ']}, but it has no ZDITHER0")
     if str(header["ZCMPTYPE"]) in RICE:
         block, size = setting(header, "BLOCKSIZE", 32), setting(header, "BYTEPIX", 4)
         if size not in (1, 2, 4) or not (isinstance(block, int) and 0 < block < MAX_COUNT):

@@ -266,6 +266,9 @@ def test_dithered_pixels_say_how(method: int, tmp_path: Path) -> None:
     if method != -1:
         overwrite(path, path.read_bytes().index(b"ZQUANTIZ="), b"COMMENT  ")
         assert "no ZQUANTIZ" in refusal(path)
+        overwrite(path, path.read_bytes().index(b"COMMENT  "), b"ZQUANTIZ=")
+        overwrite(path, path.read_bytes().index(b"ZDITHER0="), b"COMMENT  ")
+        assert "no ZDITHER0" in refusal(path)
 
 
 @pytest.mark.parametrize(("cell", "wrong"), [(0, 0.0), (0, -1.0), (0, np.nan), (0, np.inf), (1, np.nan), (1, -np.inf)])
