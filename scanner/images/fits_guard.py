@@ -126,6 +126,10 @@ def _check_table(table: Any, limit: int) -> None:
     its_columns = columns(table)
     _check_decoding(header, [column.name for column in its_columns])
 
+    by_name = {column.name: column for column in its_columns}
+    if "ZSCALE" in by_name:
+        _check_scales(by_name)
+
     # Every descriptor must point within the heap, whose size is what is left of PCOUNT after a gap.
     end_of_rows = width * rows
     start = _whole_number(header, "THEAP") if "THEAP" in header else end_of_rows
@@ -140,6 +144,16 @@ def _check_table(table: Any, limit: int) -> None:
             raise ValueError("it has parts outside of its data")
 
 
+def _check_scales(by_name: dict[str, Column]) -> None:
+    """Refuse quantised parts whose scale or zero is none: whatever their bytes, their pixels would be wrong."""
+    used = by_name["COMPRESSED_DATA"].descriptors()[0] > 0
+    for name, least in (("ZSCALE", 0.0), ("ZZERO", -math.inf)):
+        column = by_name[name]
+        values = np.ascontiguousarray(column.cells).view({"D": ">f8", "E": ">f4"}[column.letter])[used, 0]
+        if not (np.isfinite(values) & (values > least)).all():
+            raise ValueError(f"a part has a {name} of {values[~(np.isfinite(values) & (values > least))][0]}")
+
+
 def _check_decoding(header: Any, names: list[str]) -> None:
     """Refuse settings that the decoders, which are C, use as sizes or places in memory, and pixels they would take for
     others. ``names`` are those of the columns."""
@@ -148,12 +162,15 @@ def _check_decoding(header: Any, names: list[str]) -> None:
     is_integer = str(header["ZCMPTYPE"]) in (*RICE, "PLIO_1", "HCOMPRESS_1")
     if "ZSCALE" in header or (is_integer and header["ZBITPIX"] < 0 and "ZSCALE" not in names):
         raise ValueError("its pixels are quantised, but it has no column ZSCALE")
-    if "ZSCALE" in names and "ZDITHER0" in header and "ZQUANTIZ" not in header:
-        raise ValueError("its pixels were dithered (ZDITHER0), but it does not say how: it has no ZQUANTIZ")
     if "NULL_PIXEL_MASK" in names:
         raise ValueError("its pixels without data are in a column NULL_PIXEL_MASK, which is not read")
     if not 0 <= header.get("ZDITHER0", 0) <= DITHERS:
         raise ValueError(f"ZDITHER0 is {header['ZDITHER0']}")
+    is_dithered = str(header.get("ZQUANTIZ", "")).startswith("SUBTRACTIVE")
+    if "ZSCALE" in names and "ZDITHER0" in header and "ZQUANTIZ" not in header:
+        raise ValueError("its pixels were dithered (ZDITHER0), but it does not say how: it has no ZQUANTIZ")
+    if "ZSCALE" in names and is_dithered and "ZDITHER0" not in header:
+        raise ValueError(f"its pixels were dithered by {header['ZQUANTIZ']}, but it has no ZDITHER0")
     if str(header["ZCMPTYPE"]) in RICE:
         block, size = setting(header, "BLOCKSIZE", 32), setting(header, "BYTEPIX", 4)
         if size not in (1, 2, 4) or not (isinstance(block, int) and 0 < block < MAX_COUNT):

@@ -370,6 +370,7 @@ def honest(path: Path, band: str) -> tuple[NDArray[np.float32], NDArray[np.float
         variance = None if noise is None else (np.asarray(noise.data, float) * factor**2).astype(np.float32)
         if variance is not None:
             variance[~(np.isfinite(variance) & (variance > 0))] = np.nan
+            variance = None if np.isnan(variance).all() else variance  # one that is known nowhere is none
         header = image.header.copy()
         if not str(header.get("CTYPE1")).endswith("-SIP"):  # by the convention there is no such distortion
             for card in [card for card in header if re.fullmatch("[AB]P?_(ORDER|[0-9]_[0-9])", card)]:

@@ -266,3 +266,19 @@ def test_dithered_pixels_say_how(method: int, tmp_path: Path) -> None:
     if method != -1:
         overwrite(path, path.read_bytes().index(b"ZQUANTIZ="), b"COMMENT  ")
         assert "no ZQUANTIZ" in refusal(path)
+        overwrite(path, path.read_bytes().index(b"COMMENT  "), b"ZQUANTIZ=")
+        overwrite(path, path.read_bytes().index(b"ZDITHER0="), b"COMMENT  ")
+        assert "no ZDITHER0" in refusal(path)
+
+
+@pytest.mark.parametrize(("cell", "wrong"), [(0, 0.0), (0, -1.0), (0, np.nan), (0, np.inf), (1, np.nan), (1, -np.inf)])
+def test_scales_and_zeros_are_numbers(cell: int, wrong: float, tmp_path: Path) -> None:
+    """Of a part that was quantised; others have zeros there."""
+    pixels = np.random.default_rng(0).normal(0, 1, SHAPE).astype("f4")
+    pixels[7] = 3.5
+    heap, parts = written(path := tmp_path / "image.fits.fz", pixels, compression_type="RICE_1")
+    assert [count > 0 for count, _ in parts].count(False) == 1
+    np.testing.assert_array_equal(pixels_of(path), fits.getdata(path))
+    table = heap - 32 * len(parts)  # two descriptors, a scale and a zero in each row
+    overwrite(path, table + 32 * 20 + 16 + 8 * cell, np.array(wrong, ">f8").tobytes())
+    assert f"a part has a {('ZSCALE', 'ZZERO')[cell]} of {wrong}" in refusal(path)
