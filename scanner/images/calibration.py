@@ -1,4 +1,7 @@
-"""Calibration: counts of an image become fluxes in nanojansky, NaN where there is no data."""
+"""Calibration: counts of an image become fluxes in nanojansky, NaN where there is no data.
+
+``flux_units`` decides which zero point the counts have, by the cards of the header.
+"""
 
 from __future__ import annotations
 
