@@ -8,6 +8,7 @@ cache after the first: what is measured is decoding, not the disk.
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ DEMO = Path(scanner.__file__).parent / "demo"
 DEMO_COLUMN = 217
 """The first half of the demo tile's name, 217.292; that of the others follows."""
 
+SURVEY = replace(survey.load("unions"), grid=None)
+"""UNIONS without its grid, for the images of all tiles lie at the place of the first."""
+
 FORMATS = ("raw", "rice")
 
 USUAL, CROWDED, EMPTY = "", "crowded", "empty"
@@ -36,8 +40,7 @@ def made(folder: Path, pixels: int, form: str, count: int = 3, sky: str = USUAL,
     ``rows``: so many of them only, each as long: a piece of a large tile, with its share of all that is done by row.
     """
     shape = rows or pixels, pixels
-    unions = survey.load("unions")
-    sources = sorted(tile_list.find(unions, f"{DEMO_COLUMN}.292", DEMO).files.values())
+    sources = sorted(tile_list.find(SURVEY, f"{DEMO_COLUMN}.292", DEMO).files.values())
     # Tiles of another demo go to another folder, so no old ones are used.
     digest = zlib.crc32(b"".join(zlib.crc32(path.read_bytes()).to_bytes(4) for path in sources))
     home = folder / "-".join(filter(None, ("tiles", "x".join(map(str, sorted({*shape}))), form, sky, f"{digest:08x}")))
@@ -53,7 +56,14 @@ def made(folder: Path, pixels: int, form: str, count: int = 3, sky: str = USUAL,
             other = home / first.name.replace(str(DEMO_COLUMN), str(DEMO_COLUMN + number))
             if not other.exists():
                 other.hardlink_to(first)
-    return [tile_list.find(unions, f"{DEMO_COLUMN + number}.292", home) for number in range(count)]
+    return [tile_list.find(SURVEY, f"{DEMO_COLUMN + number}.292", home) for number in range(count)]
+
+
+def write_survey(path: Path) -> Path:
+    """Write ``SURVEY`` as a survey file, for a command."""
+    lines = (survey.SURVEYS / "unions.toml").read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith("grid")), encoding="utf-8")
+    return path
 
 
 def _resized(source: Path, shape: tuple[int, int], compress: bool, sky: str) -> fits.HDUList:

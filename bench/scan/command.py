@@ -13,6 +13,7 @@ from typing import Any
 from bench.harness import memory
 from bench.harness.memory import Watched
 from bench.harness.setup import Setup
+from bench.harness.tiles import write_survey
 from scanner.survey.tile import Tile
 
 COMMAND = "from scanner.cli import main; main()"
@@ -53,7 +54,7 @@ def scanned(setup: Setup, tiles: Sequence[Tile], *options: str, command: str = C
         names.write_text("".join(f"{tile.name}\n" for tile in tiles), encoding="utf-8")
         root = next(iter(tiles[0].files.values())).parent
         arguments = {"--tiles": names, "--root": root, "--model": setup.model, "--out": folder / "out", "--readers": 1}
-        arguments |= {"--device": "cpu", "--format": "json"}
+        arguments |= {"--device": "cpu", "--format": "json", "--survey": write_survey(folder / "survey.toml")}
         words = [str(part) for option in arguments.items() for part in option]
         watched = memory.watched([sys.executable, "-c", command, "scan-tiles", *words, *options])
         # A tile's file is written last, so its time is the end of the tile.

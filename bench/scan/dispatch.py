@@ -8,7 +8,7 @@ from typing import Any
 
 import catalogs
 from bench.harness.setup import Setup
-from bench.scan.window import UNIONS
+from bench.harness.tiles import SURVEY
 from scanner.cluster.job import WorkerSource
 from scanner.cluster.run import scan_tiles
 from scanner.encoder.encoder import Encoder
@@ -41,10 +41,10 @@ def measure(setup: Setup) -> dict[str, Any]:
         (folder / "no.fits").write_bytes(b"no image")
         names = (f"{100 + number}.292" for number in range(FEW_TILES if setup.quick else TILES))
         listed = [Tile(name, {"r": folder / "no.fits"}) for name in names]
-        run = make_run(UNIONS, encoder, options)
+        run = make_run(SURVEY, encoder, options)
         catalogue = catalogs.create(folder / "embeddings", run)
         scan_tiles(
-            listed, UNIONS, encoder, catalogue, run, options, WorkerSource(workers=1), device="cpu", progress=clock
+            listed, SURVEY, encoder, catalogue, run, options, WorkerSource(workers=1), device="cpu", progress=clock
         )
     # The first tiles include the start of the worker, so they are not counted.
     return {"dispatch_cpu_ms": 1000 * (clock.at[-1] - clock.at[BEGINNING]) / (len(clock.at) - 1 - BEGINNING)}

@@ -18,13 +18,12 @@ import sep
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from bench.harness.tiles import SURVEY
 from scanner.images.sky.wcs import read_wcs
-from scanner.survey import survey
 from scanner.survey.survey import AB_NANOJANSKY
 from scanner.survey.tile import Tile
 
 BATCH = 256
-UNIONS = survey.load("unions")
 
 
 def scan(tiles: Iterable[Tile], running: Any, window: int, most: int, out: Path) -> int:
@@ -36,11 +35,11 @@ def scan(tiles: Iterable[Tile], running: Any, window: int, most: int, out: Path)
 
 
 def _scan_tile(tile: Tile, running: Any, window: int, most: int, out: Path) -> int:
-    planes = np.stack([_read(tile.files[band], UNIONS.band(band).zero_point) for band in UNIONS.band_names])
+    planes = np.stack([_read(tile.files[band], SURVEY.band(band).zero_point) for band in SURVEY.band_names])
     with fits.open(tile.files["r"]) as hdus:
         image = next(hdu for hdu in hdus if hdu.data is not None)
         sky = read_wcs(image.header, image.shape, tile.files["r"])
-    objects = _detect(planes[UNIONS.band_names.index("r")], most)
+    objects = _detect(planes[SURVEY.band_names.index("r")], most)
     # Windows at the edge reach beyond the image, where there are no data.
     padded = np.pad(planes, ((0, 0), (window, window), (window, window)), constant_values=np.nan)
     vectors = []

@@ -15,6 +15,7 @@ from statistics import median
 
 import catalogs
 from bench.harness.setup import Setup
+from bench.harness.tiles import SURVEY
 from bench.harness.timing import Cost, cost, now
 from scanner.encoder.encoder import Encoder
 from scanner.images.tile_images import open_tile
@@ -23,12 +24,10 @@ from scanner.scan.progress import Quiet
 from scanner.scan.report import Seconds, TileReport
 from scanner.scan.run import make_run, scan_tiles
 from scanner.sources import sources
-from scanner.survey import survey
 from scanner.survey.tile import Tile
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Batch, Windows
 
-UNIONS = survey.load("unions")
 MOST_WINDOWS = 2048
 """Windows kept to time the encoder alone: 170 MB."""
 
@@ -81,11 +80,11 @@ def window(encoder: Encoder, listed: Sequence[Tile], options: ScanOptions, folde
     """
     first = options.processes
     watch = _Watch(len(listed) - max(first, 1))
-    run = make_run(UNIONS, encoder, options)
+    run = make_run(SURVEY, encoder, options)
     catalogue = catalogs.create(folder / "window", run)
     began = now().wall
     with contextlib.suppress(_EnoughError):
-        scan_tiles(listed, UNIONS, encoder, catalogue, run, options, watch)
+        scan_tiles(listed, SURVEY, encoder, catalogue, run, options, watch)
     failed = [report.message for report in watch.reports if report.status != "done"]
     # The first tile of each reader is read into memory that is new, so it is not counted.
     counted = watch.reports[first:]
@@ -111,7 +110,7 @@ def _seconds(counted: Sequence[TileReport], read: Sequence[TileReport]) -> Secon
 
 def cut(tile: Tile, encoder: Encoder, options: ScanOptions, most: int = MOST_WINDOWS) -> tuple[Batch, int]:
     """The first windows of a tile [n, B, S, S], and how many it has."""
-    opened = open_tile(UNIONS, tile)
+    opened = open_tile(SURVEY, tile)
     objects = sources.grid(opened, options.stride) if options.sources == GRID else sources.detect(opened)
     windows = Windows(opened, objects, WindowFrame(*encoder.contract.frame))
     return windows.gather(0, min(len(windows), most)), len(windows)

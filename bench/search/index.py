@@ -31,7 +31,6 @@ from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
 from scanner.scan.progress import Quiet
 from scanner.scan.run import make_run, scan_tiles
-from scanner.survey import survey
 from scanner.system.resources import usable_cores
 
 LARGE, MIDDLE, SMALL, FEW = 2_000_000, 500_000, 50_000, 3_000
@@ -110,11 +109,10 @@ def embeddings(setup: Setup, encoder: Encoder) -> Vectors:
         return _read(catalogs.open(setup.embeddings))
     with setup.scratch() as folder:
         listed = tiles.made(setup.folder, setup.pixels, "raw", count=1)
-        unions = survey.load("unions")
         options = ScanOptions()
-        run = make_run(unions, encoder, options)
+        run = make_run(tiles.SURVEY, encoder, options)
         filled = catalogs.create(folder / "embeddings", run)
-        scan_tiles(listed, unions, encoder, filled, run, options, Quiet())
+        scan_tiles(listed, tiles.SURVEY, encoder, filled, run, options, Quiet())
         return _read(filled)
 
 

@@ -114,7 +114,7 @@ class Contract:
     def _check(self, source: str) -> None:
         if not self.bands or len(set(self.bands)) != len(self.bands):
             raise _bad(source, f"bands {self.bands} are empty or repeat")
-        texts = (*self.bands, self.pooling, self.training_run, self.licence)
+        texts = (*self.bands, self.pooling, self.training_run, self.licence, *self.stretch)
         if not all(text.isprintable() for text in texts):
             raise _bad(source, "a text of its contract holds control characters")
         if not _SHA256.fullmatch(self.weights_sha256):

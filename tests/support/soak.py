@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import catalogs
@@ -84,7 +84,9 @@ def listed(folder: Path, count: int) -> list[Tile]:
 
 
 def main(folder: Path, model: Path, count: int, readers: int) -> None:
-    unions, options, notes = survey.load("unions"), ScanOptions(readers=readers), Notes()
+    # Without the grid: the same files have many names, and lie at the place of one of them.
+    unions = replace(survey.load("unions"), grid=None)
+    options, notes = ScanOptions(readers=readers), Notes()
     with encoder.Encoder(model, device="cpu", threads=2) as loaded:
         run = make_run(unions, loaded, options)
         catalogue = catalogs.create(folder / "out", run)

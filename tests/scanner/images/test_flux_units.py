@@ -467,20 +467,21 @@ def test_headers_of_real_tiles_agree_with_the_survey_file(shipped: Path, file: s
         assert choose_zero_point(cards, PATH, SCALE, default=math.nan) == pytest.approx(right)
 
 
+HEADERS = [
+    ("cfhtls_gri/CFHTLS-test_g.fits.gz", 0, 30.0),
+    ("hsc_gri/cutout-HSC-R-9071-s18a_wide-181211-014627.fits.gz", 1, 27.0),
+    ("sn2006bh_griz_des_ps1_sdss/DES_g.fits.gz", 0, 30.0),
+    ("sn2006bh_griz_des_ps1_sdss/PS1_g.fits.gz", 0, 25 + 2.5 * math.log10(860)),
+    ("sn2006bh_griz_des_ps1_sdss/SDSS_g.fits.gz", 0, 22.5),
+    ("legacysurvey_brick_z/legacysurvey-1238p245-image-z.fits.fz", 1, 22.5),
+    ("kids_viking_ugriz/kids_viking_r.fits.fz", 1, 0.0),
+]
+"""Of real images: file, HDU and zero point."""
+
+
 @pytest.mark.shared("headers of five surveys")
-@pytest.mark.parametrize(
-    ("file", "hdu", "zero_point"),
-    [
-        ("cfhtls_gri/CFHTLS-test_g.fits.gz", 0, 30.0),
-        ("hsc_gri/cutout-HSC-R-9071-s18a_wide-181211-014627.fits.gz", 1, 27.0),
-        ("sn2006bh_griz_des_ps1_sdss/DES_g.fits.gz", 0, 30.0),
-        ("sn2006bh_griz_des_ps1_sdss/PS1_g.fits.gz", 0, 25 + 2.5 * math.log10(860)),
-        ("sn2006bh_griz_des_ps1_sdss/SDSS_g.fits.gz", 0, 22.5),
-        ("legacysurvey_brick_z/legacysurvey-1238p245-image-z.fits.fz", 1, 22.5),
-        ("kids_viking_ugriz/kids_viking_r.fits.fz", 1, 0.0),
-    ],
-)
-def test_headers_of_other_surveys(shared_data: Path, file: str, hdu: int, zero_point: float) -> None:
-    with fits.open(shared_data / "fields" / file) as hdus:
-        cards = read_cards(hdus[hdu], hdus, PATH)
-        assert choose_zero_point(cards, PATH, SCALE, default=math.nan) == pytest.approx(zero_point, abs=1e-5)
+def test_headers_of_other_surveys(shared_data: Path) -> None:
+    for file, hdu, zero_point in HEADERS:
+        with fits.open(shared_data / "fields" / file) as hdus:
+            cards = read_cards(hdus[hdu], hdus, PATH)
+            assert choose_zero_point(cards, PATH, SCALE, default=math.nan) == pytest.approx(zero_point, abs=1e-5), file

@@ -14,7 +14,7 @@ import pytest
 import catalogs
 from scanner.encoder.encoder import Encoder
 from scanner.images.tile_images import open_tile
-from scanner.scan import prepare
+from scanner.scan import prepare, reader_process
 from scanner.scan.options import ScanOptions
 from scanner.scan.reader_process import Reader
 from scanner.scan.report import ScanReport
@@ -39,10 +39,20 @@ def scanned(listed: list[Tile], encoder: Encoder, out: Path, options: ScanOption
     return scan_tiles(listed, UNIONS, encoder, catalogs.create(out, run), run, options)
 
 
+HANGING = """
+import sys; sys.path[:] = {path!r}
+import time
+from scanner.scan import reader_process
+prepare, hangs = reader_process.prepare, "210.292"
+reader_process.prepare = lambda job, tile, room: time.sleep(9999) if tile.name == hangs else prepare(job, tile, room)
+reader_process.serve({pipe}, {slots})
+"""
+
+
 def test_a_reader_that_hangs_is_killed_and_the_next_tile_is_read(
     folder: Path, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pipe that nobody writes to: opening it never returns. Tiles that are well may take their time here."""
+    """As where a network disk does not answer. Tiles that are well may take their time here."""
     read = Reader.read
 
     def patient(self: Reader, tile: Tile, slot: int) -> object:
@@ -55,8 +65,8 @@ def test_a_reader_that_hangs_is_killed_and_the_next_tile_is_read(
 
     monkeypatch.setattr(Reader, "read", patient)
     good = [tile_list.find(UNIONS, name, folder) for name in small_tiles.names(2)]
-    os.mkfifo(tmp_path / "CFIS.210.292.r.fits")
     hung = Tile("210.292", {"r": tmp_path / "CFIS.210.292.r.fits"})
+    monkeypatch.setattr(reader_process, "_PROGRAM", HANGING)
     report = scanned([good[0], hung, good[1]], encoder, tmp_path / "out", ScanOptions(readers=1, time_limit=1.0))
     assert [(tile.tile, tile.status, tile.code) for tile in report.tiles] == [
         ("200.292", "done", ""),
