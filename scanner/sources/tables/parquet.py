@@ -7,6 +7,7 @@ from typing import IO, Any
 import numpy as np
 
 from scanner.sources.tables.columns import Choice, Column, ColumnTable, check_rows
+from scanner.sources.tables.votable import read_fields
 from scanner.sources.tables.yaml_header import read_yaml_header
 
 MAX_BYTES = 2**31
@@ -28,7 +29,7 @@ def read_parquet(file: IO[bytes], choice: Choice) -> ColumnTable:
     schema = table.schema_arrow
     check_rows(table.metadata.num_rows)
     chosen = [number for number, name in enumerate(schema.names) if choice(name)]
-    units, frame = _yaml_units(schema)
+    units, frame = _described(schema)
     columns = []
     for number in chosen:
         field = schema.field(number)
@@ -74,10 +75,15 @@ def _read_column(table: Any, number: int) -> Any:
     return np.ma.masked_array(column.to_numpy(), mask)
 
 
-def _yaml_units(schema: Any) -> tuple[dict[str, str], str]:
-    """The units of the columns, and the frame, that astropy wrote."""
-    text = (schema.metadata or {}).get(b"table_meta_yaml")
-    if text is None:
-        return {}, ""
-    header = read_yaml_header(text.decode("utf-8", "replace"))
-    return dict(header.columns), header.frame
+def _described(schema: Any) -> tuple[dict[str, str], str]:
+    """The units of the columns and the frame of the sky, by the description of the table that is kept in the file.
+
+    Source: VOParquet 1.0 (a VOTable without data).
+    """
+    metadata = schema.metadata or {}
+    if (text := metadata.get(b"table_meta_yaml")) is not None:  # of astropy
+        header = read_yaml_header(text.decode("utf-8", "replace"))
+        return dict(header.columns), header.frame
+    if (text := metadata.get(b"IVOA.VOTable-Parquet.content")) is not None:
+        return read_fields(text.decode("utf-8", "replace"))
+    return {}, ""

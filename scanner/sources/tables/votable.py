@@ -41,6 +41,29 @@ def read_votables(file: IO[bytes], choice: Choice) -> list[ColumnTable]:
     return tables
 
 
+def read_fields(text: str) -> tuple[dict[str, str], str]:
+    """The units of the fields that a VOTable without data describes, by their names, and the frame of its angles.
+
+    Raises:
+        ValueError, or ``expat.ExpatError``: It is damaged, or declares entities.
+    """
+    units: dict[str, str] = {}
+    systems: set[str] = set()
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        match tag.rpartition(":")[2].upper():
+            case "FIELD":
+                units[attributes.get("name", "")] = attributes.get("unit", "")
+            case "COOSYS":
+                systems.add(f"{attributes.get('system', '')} {attributes.get('equinox', '')}".strip())
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    parser.EntityDeclHandler = _refuse_entity
+    parser.Parse(text, True)
+    return units, " or ".join(sorted(filter(None, systems)))
+
+
 def _check(file: IO[bytes]) -> None:
     """Refuse what would be read from elsewhere, and cells that take much more memory than the file.
 
@@ -71,10 +94,11 @@ def _check(file: IO[bytes]) -> None:
             if cells * row_bytes > MAX_BYTES * max(fields, 1):
                 raise ValueError(f"its cells take more than {MAX_BYTES} bytes")
 
-    def declare(name: str, *_: Any) -> None:
-        raise ValueError(f"it declares the entity {name}, which is not read")
-
     parser = expat.ParserCreate()
     parser.StartElementHandler = start
-    parser.EntityDeclHandler = declare
+    parser.EntityDeclHandler = _refuse_entity
     parser.ParseFile(file)
+
+
+def _refuse_entity(name: str, *_: Any) -> None:
+    raise ValueError(f"it declares the entity {name}, which is not read")

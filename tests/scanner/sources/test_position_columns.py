@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy.coordinates import FK5, SkyCoord
 from astropy.io import fits
 from astropy.io.votable import from_table, tree
 from astropy.table import Table
+from pyarrow import parquet
 
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.sources.position_files import read_positions
@@ -162,7 +164,7 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("frame", list(FRAMES))
-@pytest.mark.parametrize("name", ["a.fits", "first.fits", "a.ecsv", "a.parquet", "a.vot"])
+@pytest.mark.parametrize("name", ["a.fits", "first.fits", "a.ecsv", "a.parquet", "a.vot", "vo.parquet"])
 def test_the_frame_that_a_file_says_is_converted(frame: str, name: str, tmp_path: Path) -> None:
     places, system, equinox = FRAMES[frame]
     table = Table({"RA": places.ra.degree, "DEC": places.dec.degree})
@@ -171,10 +173,14 @@ def test_the_frame_that_a_file_says_is_converted(frame: str, name: str, tmp_path
         hdus = fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(table)])
         hdus[0 if name == "first.fits" else 1].header.update(cards)
         hdus.writeto(tmp_path / name)
-    elif name == "a.vot":
+    elif name in ("a.vot", "vo.parquet"):
         content = from_table(table)
         content.resources[0].coordinate_systems.append(tree.CooSys(ID="s", system=system, equinox=equinox))
-        content.to_xml(str(tmp_path / name))
+        content.to_xml(str(tmp_path / "a.vot"))
+        if name == "vo.parquet":  # which keeps a VOTable beside its columns
+            described = {"IVOA.VOTable-Parquet.content": (tmp_path / "a.vot").read_text()}
+            columns = pa.table({one: np.asarray(table[one]) for one in table.colnames})
+            parquet.write_table(columns.replace_schema_metadata(described), tmp_path / name)
     else:
         table.meta.update(cards)
         table.write(tmp_path / name)

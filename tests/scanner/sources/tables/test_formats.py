@@ -93,6 +93,11 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "hours.ecsv": lambda path: table(ra="hourangle").write(path),
     "commas.ecsv": lambda path: table(dec="arcmin").write(path, delimiter=","),
     "radians.parquet": lambda path: table(ra="rad", dec="rad").write(path),
+    "votable.parquet": lambda path: table(ra="rad", dec="arcmin").write(
+        path,
+        format="parquet.votable",
+        metadata={name: {"unit": unit} for name, unit in (("ra", "rad"), ("dec", "arcmin"), ("label", ""))},
+    ),
     "fields.parquet": lambda path: parquet.write_table(pa.table([RA / 15, DEC], schema=HOURS), path),
     "decimals.parquet": lambda path: parquet.write_table(
         pa.table({"ra": [Decimal("210"), Decimal("209.5"), Decimal("359.75")], "dec": DEC}), path
