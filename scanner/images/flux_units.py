@@ -24,6 +24,7 @@ from scanner.survey.survey import AB_NANOJANSKY, Band
 ZERO_POINT_CARDS = (
     *("MAGZERO", "MAG_ZERO", "MAGZEROP", "MAGZPT", "MAGZP", "MAG_ZP", "ABMAGZP", "PHOTZP", "MZP_AB"),
     *("ZEROPNT", "ZEROPOIN", "ZEROPOINT", "ZEROPT", "ZP", "ZP_AB", "ZPAB", "ABZP"),
+    *("MAGZEROPOINT", "MAG_ZPT", "MAGZPNT", "MAGZRO", "PHOT_ZP", "PHOTZPT", "ZPT", "ZPMAG", "ZP_MAG", "AB_ZP", "ABZPT"),
 )
 """AB magnitude of one count of the image. Nominal ones of a camera, such as PHOT_C of MegaCam, are not among them."""
 

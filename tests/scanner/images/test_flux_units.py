@@ -127,6 +127,8 @@ def test_counts_a_second_need_a_zero_point_of_their_own(unit: str) -> None:
         ({"MAGZERO": 25}, 25.0),
         ({"MAGZERO": "25.0 "}, 25.0),
         ({"PHOTZP": 27.5}, 27.5),
+        ({"PHOTZPT": 27.5}, 27.5),
+        ({"HIERARCH MAGZEROPOINT": 27.5}, 27.5),
         ({"ZP": 0.0}, 0.0),
         ({"MZP_AB": 26.0, "MZP_VEGA": 26.1}, 26.0),
         ({"FLUXMAG0": 63095734448.0194}, 27.0),
