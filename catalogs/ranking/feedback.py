@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ RADIUS = 1.0
 KEPT = {"kept", "keep", "k", "yes", "y", "lens", "true", "1"}
 REJECTED = {"rejected", "reject", "r", "no", "n", "false", "0"}
 UNDECIDED = {"", "?", "unsure", "maybe", "nan"}
+
+_DEGREES = {"", "deg", "degree", "degrees"}
+_ECSV_UNIT = re.compile(r"# - \{name: (\w+), unit: ([^,}]*)")
+"""The unit of a column in the header of an ECSV table."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,13 @@ def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         raise _unreadable(path, "it is not a regular file" if path.exists() else "it does not exist")
     try:
         with path.open("rb") as file:
-            table = read_rows(read_lines(file))
-            rows = list(table.rows)
+            lines = list(read_lines(file))
+        table = read_rows(iter(lines))
+        rows = list(table.rows)
+        units = [match.groups() for match in map(_ECSV_UNIT.match, lines) if match]
+        for name, unit in (*units, *zip(table.names, table.units, strict=False)):
+            if name.lower() in ("ra", "dec") and unit.strip().lower() not in _DEGREES:
+                raise ValueError(f"its column {name} is in {unit}, where ra and dec must be in degrees")
     except (OSError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
     names = [name.lower() for name in table.names]

@@ -24,6 +24,18 @@ def lenses(catalogue: Catalogue, make_rows: Callable[..., Rows], write_tile: Cal
     return catalogue
 
 
+ECSV = """\
+# %ECSV 1.0
+# ---
+# datatype:
+# - {{name: ra, unit: {}, datatype: float64}}
+# - {{name: dec, unit: deg, datatype: float64}}
+# - {{name: mark, datatype: string}}
+ra dec mark
+10.5 -3.25 kept
+"""
+
+
 def read(tmp_path: Path, text: str | bytes) -> list[Mark]:
     path = tmp_path / "marks.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -43,7 +55,9 @@ def test_spreadsheets_may_have_saved_it(tmp_path: Path, separator: str) -> None:
     assert read(tmp_path, text) == [Mark("marks.csv, line 2", True, 10.5, -3.0, None)]
 
 
-@pytest.mark.parametrize("text", ["ra;dec;mark\n10,5;-3,25;kept\n", "#Table1\nra,dec,mark\n10.5,-3.25,kept\n,,\n"])
+@pytest.mark.parametrize(
+    "text", ["ra;dec;mark\n10,5;-3,25;kept\n", "#Table1\nra,dec,mark\n10.5,-3.25,kept\n,,\n", ECSV.format("deg")]
+)
 def test_decimal_commas_comments_and_blank_rows_are_understood(tmp_path: Path, text: str) -> None:
     assert [(one.kept, one.ra, one.dec) for one in read(tmp_path, text)] == [(True, 10.5, -3.25)]
 
@@ -63,6 +77,8 @@ def test_an_id_is_enough(tmp_path: Path) -> None:
         ('ra,dec,mark\n1,2,"kept\n', "feedback.unreadable", "marks.csv"),
         ("\ufeffra,dec,mark\n1,2,kept\n".encode("utf-16-le"), "feedback.unreadable", "UTF-16"),
         ("ra,dec,mark,Mark\n1,2,kept,rejected\n", "feedback.unreadable", "same name"),
+        (ECSV.format("hourangle"), "feedback.unreadable", "column ra is in hourangle"),
+        ("ra\tdec\tmark\nh\tdeg\t\n--\t--\t--\n14\t2\tkept\n", "feedback.unreadable", "column ra is in h"),
         ("ra,dec,verdict\n1,2,kept\n", "feedback.no_mark", "verdict"),
         ("ra,dec,mark\n1,2,kept\n1,2,lovely\n", "feedback.bad_mark", "line 3: 'lovely'"),
         ("score,mark\n1,kept\n", "feedback.no_object", "line 2"),
