@@ -38,7 +38,7 @@ def check(header: Any) -> tuple[Any, tuple[str, ...]]:
     """
     _check_presence(header)
     _check_numbers(header)
-    changes: dict[str, str | None] = {}
+    changes: dict[str, str | float | None] = {}
     notes: list[str] = []
     for axis in (1, 2):
         unit = _angular_unit(header, f"CUNIT{axis}")
@@ -123,10 +123,11 @@ def _angular_unit(header: Any, card: str) -> str | None:
     raise CardError(f"{card} is {text!r}, which is no unit of an angle in FITS")
 
 
-def _read_distortion(header: Any, changes: dict[str, str | None], notes: list[str]) -> None:
+def _read_distortion(header: Any, changes: dict[str, str | float | None], notes: list[str]) -> None:
     """Decide which distortion the cards mean: that of SIP, of TPV, or none.
 
-    Source: Shupe et al. 2005 (SIP); Calabretta & Greisen 2002 (PV); SCAMP's manual (PV cards of TAN).
+    Source: Shupe et al. 2005 (SIP); Calabretta & Greisen 2002 (PV); SCAMP's manual (PV cards of TAN); the registry of
+    FITS conventions (TPV).
     """
     ctypes = [str(header[f"CTYPE{axis}"]).strip() for axis in (1, 2)]
     for axis, ctype in enumerate(ctypes, 1):
@@ -154,9 +155,13 @@ def _read_distortion(header: Any, changes: dict[str, str | None], notes: list[st
         latitude = 1 if ctypes[0][:4] in ("DEC-", "GLAT", "ELAT", "SLAT") else 2
         if any(axis == latitude or number > 4 for axis, number in pv):
             notes.append("PV cards of a TAN projection are taken as a TPV distortion, as SCAMP writes them.")
-            changes |= {f"CTYPE{axis}": ctype[:5] + "TPV" for axis, ctype in enumerate(ctypes, 1)}
+            ctypes = [ctype[:5] + "TPV" for ctype in ctypes]
+            changes |= {f"CTYPE{axis}": ctype for axis, ctype in enumerate(ctypes, 1)}
         elif any(number < 3 for _, number in pv):
             raise CardError(f"PV{pv[0][0]}_{pv[0][1]} of a TAN projection is neither SCAMP's nor the usual one")
+    if all(ctype.endswith("-TPV") for ctype in ctypes):
+        # The convention's default of both linear terms is 1, which wcslib takes as 0.
+        changes |= {f"PV{axis}_1": 1.0 for axis in (1, 2) if (axis, 1) not in pv}
 
 
 def _check_sip(header: Any, sip: list[str]) -> None:

@@ -297,6 +297,15 @@ def test_pv_cards_on_a_tangent_plane_are_those_of_scamp() -> None:
     assert "taken as a TPV distortion" in as_scamp_writes.notes[0]
 
 
+@pytest.mark.parametrize("absent", [("PV1_1",), ("PV2_1",), ("PV1_1", "PV2_1"), tuple(TPV)])
+def test_a_linear_term_that_a_tpv_distortion_lacks_is_1(absent: tuple[str, ...]) -> None:
+    rest = {card: value for card, value in TPV.items() if card not in absent}
+    complete = SkyCoord(
+        *read(projected("TPV", **(rest | {"PV1_1": 1.0, "PV2_1": 1.0}))).pixels_to_sky(X, Y), unit="deg"
+    )
+    assert away(read(projected("TPV", **rest)), complete) == 0
+
+
 @pytest.mark.parametrize(
     ("cards", "note"),
     [
