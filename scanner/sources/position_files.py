@@ -181,6 +181,7 @@ def _on_sky(path: Path, pair: Pair, first: Column, second: Column) -> tuple[Floa
     frame = _frame(path, pair, first, second)
     if pair.needs_unit:
         _check_unit_is_known(path, first, second)
+    _check_unit_of_both(path, first, second)
     lon, lat = _degrees(path, first, frame.system != "galactic"), _degrees(path, second, False)
     ra, dec = frame.to_icrs(lon, lat)
     # Some count RA from -180 to 180.
@@ -189,7 +190,7 @@ def _on_sky(path: Path, pair: Pair, first: Column, second: Column) -> tuple[Floa
 
 
 def _degrees(path: Path, column: Column, is_ra: bool) -> Floats:
-    unit = column.unit if not angles.has_no_unit(column.unit) else annotation(column.name)[0]
+    unit = _unit(column)
     if column.is_text and not column.problem:
         try:
             return angles.parse_sexagesimal(column.values, unit, is_ra)
@@ -202,6 +203,30 @@ def _degrees(path: Path, column: Column, is_ra: bool) -> Floats:
     except ValueError as error:
         message = f"{path}: the column {column.name} has the unit {unit!r}, which is not of an angle."
         raise ScannerError(ErrorCode.SOURCES_BAD_UNIT, message, "Correct the unit, or give degrees.") from error
+
+
+def _unit(column: Column) -> str:
+    """The unit of a column of angles: that of the file, else of its name."""
+    return column.unit if not angles.has_no_unit(column.unit) else annotation(column.name)[0]
+
+
+def _check_unit_of_both(path: Path, first: Column, second: Column) -> None:
+    """Refuse an angle without a unit beside one in radians or the like; beside hours it is a declination in degrees.
+
+    Raises:
+        ScannerError: ``sources.bad_unit``.
+    """
+    for column, other in ((first, second), (second, first)):
+        unit = _unit(column)
+        if column.is_text or other.is_text or angles.has_no_unit(unit) or not angles.has_no_unit(_unit(other)):
+            continue
+        try:
+            is_clear = angles.degrees_per(unit, column is first) in (1.0, 15.0)
+        except ValueError:
+            continue  # the unit itself is refused
+        if not is_clear:
+            message = f"{path}: the column {column.name} is in {unit!r}, and {other.name} has no unit."
+            raise ScannerError(ErrorCode.SOURCES_BAD_UNIT, message, "Write the unit of both, or give degrees.")
 
 
 def _check_unit_is_known(path: Path, first: Column, second: Column) -> None:

@@ -66,6 +66,15 @@ def test_declination_does_not_count_in_hours(tmp_path: Path) -> None:
     assert refused(path, "dec [h]") == ErrorCode.SOURCES_BAD_UNIT
 
 
+@pytest.mark.parametrize("names", ["ra [rad],dec", "ra,dec [arcmin]", "X_WORLD [mas],Y_WORLD"])
+def test_an_angle_without_a_unit_beside_one_that_is_in_no_degrees_is_refused(names: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{names}\n1,2\n")
+    assert refused(path, "has no unit") == ErrorCode.SOURCES_BAD_UNIT
+    path.write_text("ra [h],dec\n1,2\n")
+    assert (read_positions(path).first, read_positions(path).second) == (15.0, 2.0)
+
+
 def test_pixels_are_not_angles(tmp_path: Path) -> None:
     path = write_fits(tmp_path / "a.fits", "deg", RA, ("X_IMAGE", "Y_IMAGE"))
     assert refused(path, "X_IMAGE", "deg") == ErrorCode.SOURCES_BAD_UNIT
