@@ -19,14 +19,17 @@ if sys.platform != "win32":
     import fcntl
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NOT_HERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
+_NOT_HERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _SUFFIX = ".tmp"
 
 
 @contextlib.contextmanager
-def output_errors(path: Path) -> Iterator[None]:
-    """Turn the error of a full disk or a forbidden path into ``output.full`` or ``output.read_only``."""
+def output_errors(path: Path, creating: bool = False) -> Iterator[None]:
+    """Turn the error of a full disk or a forbidden path into ``output.full`` or ``output.read_only``.
+
+    While ``creating``, nothing else is read, so a path that does not exist is one that cannot be made, as in /proc.
+    """
     try:
         yield
     except OSError as error:
@@ -36,7 +39,7 @@ def output_errors(path: Path) -> Iterator[None]:
                 f"There is no space left to write {path}.",
                 "Free some space and run the same command again: finished work is kept.",
             ) from error
-        if error.errno in _NOT_HERE:
+        if error.errno in _NOT_HERE or (creating and error.errno == errno.ENOENT):
             raise ScannerError(
                 ErrorCode.OUTPUT_READ_ONLY,
                 f"{path} cannot be written here ({os.strerror(error.errno)}).",
@@ -56,12 +59,13 @@ def replacing(path: Path, clear: bool = False) -> Iterator[Path]:
     Raises:
         ScannerError: ``output.full``, ``output.read_only``, ``output.no_locks``.
     """
-    with output_errors(path):
-        _refuse_folder(path)
+    with output_errors(path, creating=True):
+        _refuse_other_kinds(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if clear:
             remove_stale(path.parent, path.name)
         temporary, descriptor = _locked_temporary(path)
+    with output_errors(path):
         try:
             yield temporary
             # Without the sync, the name could lead to an empty file after a crash.
@@ -134,10 +138,11 @@ def locked(path: Path, shared: bool = False, temporary: bool = False) -> Iterato
     Raises:
         ScannerError: ``output.no_locks`` on a disk without locks, ``output.full``, ``output.read_only``.
     """
-    with output_errors(path):
-        _refuse_folder(path)
+    with output_errors(path, creating=True):
+        _refuse_other_kinds(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _lock_path(path, shared)
+    with output_errors(path):
         try:
             yield
         finally:
@@ -148,9 +153,13 @@ def locked(path: Path, shared: bool = False, temporary: bool = False) -> Iterato
             os.close(descriptor)
 
 
-def _refuse_folder(path: Path) -> None:
-    if path.is_dir():
-        message = f"{path} is a folder: no file can be written in its place."
+def _refuse_other_kinds(path: Path) -> None:
+    """Refuse a folder, and a pipe or device: the rename would take its place, and its reader would wait forever."""
+    # A link into /proc, such as /dev/stdout, is a stream whatever it leads to.
+    is_stream = path.is_symlink() and path.readlink().is_relative_to("/proc")
+    if is_stream or (path.exists() and not path.is_file()):
+        kind = "a folder" if path.is_dir() else "no regular file"
+        message = f"{path} is {kind}: no file can be written in its place."
         raise ScannerError(ErrorCode.OUTPUT_READ_ONLY, message, "Remove it, or give another name.")
 
 

@@ -80,7 +80,8 @@ def publish(catalogue: TileStore, out: Path, options: Options, progress: Progres
         message = f'A margin of {options.margin}" with {options.rows_per_file} rows a file is not possible.'
         hint = f'Give a margin up to {MAX_MARGIN:g}", and 1 row or more.'
         raise ScannerError(ErrorCode.PUBLISH_BAD_OPTION, message, hint)
-    out = out.absolute()
+    with output_errors(out, creating=True):  # the working folder may be gone
+        out = out.absolute()
     check_name(out)
     # The lock lies beside the target, which must stay empty until the end.
     with locked(out.with_name(f".{out.name}.lock"), temporary=True), output_errors(out):

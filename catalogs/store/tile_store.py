@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from catalogs.atomic import check_name, locked, remove_stale, write_json
+from catalogs.atomic import check_name, locked, output_errors, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json, read_record
 from catalogs.sky.geometry import Circle
@@ -83,7 +83,9 @@ class TileStore:
         """
         folder = Path(path)
         check_name(folder)
-        if folder.exists() and not folder.is_dir():
+        with output_errors(folder):
+            is_file = folder.exists() and not folder.is_dir()
+        if is_file:
             raise ScannerError(
                 ErrorCode.CATALOGUE_DAMAGED,
                 f"{folder} is a file, not the folder of a catalogue.",

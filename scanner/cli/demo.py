@@ -33,7 +33,7 @@ def demo(ctx: click.Context, out: Path) -> None:
     """
     from catalogs.atomic import output_errors
 
-    with output_errors(out):
+    with output_errors(out, creating=True):
         out.mkdir(parents=True, exist_ok=True)
     catalog, gallery = str(out / "embeddings"), str(out / "gallery.png")
     lens = _brightest_lens()

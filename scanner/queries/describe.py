@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,11 +68,22 @@ def catalogue(path: Path, verify: bool = False) -> dict[str, Any]:
         # Footers hold the numbers of rows, so no tile is read in full.
         "objects": sum(footer.rows for footer in snapshot.footers),
         "objects_indexed": indexed,
-        "bytes": sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()),
+        "bytes": _count_bytes(path),
         "failures": [{"tile": failure.tile, "code": failure.code} for failure in opened.failures()],
         "damaged": [{"code": error.code, "message": error.message} for error in distinct.values()],
         **verified,
     }
+
+
+def _count_bytes(folder: Path) -> int:
+    """Add up the files of a folder; those that vanish meanwhile, or may not be looked at, count as nothing."""
+    count = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                status = Path(parent, name).stat()
+                count += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return count
 
 
 def _verify_tile(opened: TileStore, footer: Footer) -> tuple[ScannerError | None, bool]:

@@ -37,7 +37,7 @@ class Scratch:
         self._counter = itertools.count()
 
     def __enter__(self) -> Scratch:
-        with output_errors(self._parent):
+        with output_errors(self._parent, creating=True):
             self._parent.mkdir(parents=True, exist_ok=True)
             _sweep(self._parent)
             self._folder, self._marker = _own_folder(self._parent)

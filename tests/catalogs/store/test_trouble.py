@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -127,10 +128,37 @@ def test_temporaries_that_killed_runs_left_of_a_file_are_cleared_with_it(tmp_pat
     assert names == [".a1.csv.0123456789ab.tmp", ".b.csv.0123456789ab.tmp", "a[1].csv"]
 
 
-def test_a_folder_in_the_place_of_a_file_has_a_code(tmp_path):
-    (tmp_path / "file").mkdir()
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path, make):
+    make(tmp_path / "file")
+    kind = (tmp_path / "file").lstat().st_mode
     for manager in (atomic.replacing(tmp_path / "file"), atomic.locked(tmp_path / "file")):
         with pytest.raises(ScannerError) as refused, manager:
             pass
         assert refused.value.code == "output.read_only"
         assert str(tmp_path / "file") in refused.value.message
+    assert (tmp_path / "file").lstat().st_mode == kind
+
+
+def test_a_link_to_a_standard_stream_is_not_replaced(tmp_path):
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+    with pytest.raises(ScannerError) as refused, atomic.replacing(tmp_path / "stdout"):
+        pass
+    assert refused.value.code == "output.read_only"
+    assert (tmp_path / "stdout").is_symlink()
+
+
+@pytest.mark.parametrize("manager", [atomic.replacing, atomic.locked])
+@pytest.mark.parametrize("name", ["/proc/none/file", "x" * 300, "loop/file"])
+def test_a_path_that_no_file_can_have_has_a_code(tmp_path, manager, name):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ScannerError) as refused, manager(tmp_path / name):
+        pass
+    assert refused.value.code == "output.read_only"
+
+
+def test_a_lock_that_is_a_loop_of_links_has_a_code(tmp_path):
+    (tmp_path / ".lock").symlink_to(".lock")
+    with pytest.raises(ScannerError) as refused, atomic.locked(tmp_path / ".lock"):
+        pass
+    assert refused.value.code == "output.read_only"

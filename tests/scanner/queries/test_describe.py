@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,17 @@ def test_a_catalogue_without_any_tile_is_described(folder: Path) -> None:
     (folder / "failures").write_text("x")
     facts = json.loads(info(folder).stdout)
     assert (facts["tiles"], facts["objects"], facts["failures"]) == (0, 0, [])
+
+
+def test_files_that_vanish_meanwhile_do_not_bring_it_down(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan that runs renames its temporaries between the listing of a folder and a look at its files."""
+    before = describe.catalogue(folder)["bytes"]
+    walk = os.walk
+
+    def with_temporaries(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        yield from (
+            (parent, folders, [*names, ".103.240.parquet.0123456789ab.tmp"]) for parent, folders, names in walk(top)
+        )
+
+    monkeypatch.setattr(os, "walk", with_temporaries)
+    assert describe.catalogue(folder)["bytes"] == before
