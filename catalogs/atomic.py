@@ -19,7 +19,8 @@ if sys.platform != "win32":
     import fcntl
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NOT_HERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+_NOT_HERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
+_NOT_HERE |= {errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG}
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _SUFFIX = ".tmp"
 
@@ -53,16 +54,17 @@ def replacing(path: Path, clear: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on a clean exit it is synced and renamed to ``path``.
 
     Any exception removes the temporary and leaves ``path`` as it was. A process that is killed leaves its temporary
-    unlocked, for ``remove_stale``; ``clear`` removes such ones of the same path first, which lists the folder. Of two
-    writers of one path the last to finish wins.
+    unlocked, for ``remove_stale``. Of two writers of one path the last to finish wins. ``clear`` is for a path that
+    a user named: the temporaries of killed processes are removed first, and a pipe or a device is refused.
 
     Raises:
         ScannerError: ``output.full``, ``output.read_only``, ``output.no_locks``.
     """
     with output_errors(path, creating=True):
-        _refuse_other_kinds(path)
+        _refuse_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if clear:
+            _refuse_stream(path)
             remove_stale(path.parent, path.name)
         temporary, descriptor = _locked_temporary(path)
     with output_errors(path):
@@ -139,7 +141,7 @@ def locked(path: Path, shared: bool = False, temporary: bool = False) -> Iterato
         ScannerError: ``output.no_locks`` on a disk without locks, ``output.full``, ``output.read_only``.
     """
     with output_errors(path, creating=True):
-        _refuse_other_kinds(path)
+        _refuse_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _lock_path(path, shared)
     with output_errors(path):
@@ -153,14 +155,19 @@ def locked(path: Path, shared: bool = False, temporary: bool = False) -> Iterato
             os.close(descriptor)
 
 
-def _refuse_other_kinds(path: Path) -> None:
-    """Refuse a folder, and a pipe or device: the rename would take its place, and its reader would wait forever."""
-    # A link into /proc, such as /dev/stdout, is a stream whatever it leads to.
-    is_stream = path.is_symlink() and path.readlink().is_relative_to("/proc")
-    if is_stream or (path.exists() and not path.is_file()):
-        kind = "a folder" if path.is_dir() else "no regular file"
-        message = f"{path} is {kind}: no file can be written in its place."
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        message = f"{path} is a folder: no file can be written in its place."
         raise ScannerError(ErrorCode.OUTPUT_READ_ONLY, message, "Remove it, or give another name.")
+
+
+def _refuse_stream(path: Path) -> None:
+    """Refuse a pipe or a device: a file would take its place, and its reader would wait forever."""
+    # A link into /proc, such as /dev/stdout, is a stream whatever it leads to.
+    is_standard = path.is_symlink() and path.readlink().is_relative_to("/proc")
+    if is_standard or (path.exists() and not path.is_file()):
+        message = f"{path} is a pipe or a device: no file can be written in its place."
+        raise ScannerError(ErrorCode.OUTPUT_READ_ONLY, message, "Give another name; standard output needs none.")
 
 
 def _lock_path(path: Path, shared: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index import shards
 from catalogs.index.shards import CoveredTile, Shard
 from catalogs.store.footers import Footer, fingerprint
+from catalogs.store.tile_checks import describe_error
 
 if TYPE_CHECKING:
     from catalogs.store.tile_store import TileStore
@@ -29,7 +31,13 @@ def covering(catalogue: TileStore, footers: Sequence[Footer]) -> Iterator[tuple[
     """
     folder = catalogue.path / "index"
     by_name = {footer.tile: footer for footer in footers}
-    _check_sidecars(folder)
+    try:
+        _check_sidecars(folder)
+    except ScannerError as error:
+        if error.code != ErrorCode.INDEX_DAMAGED:
+            raise
+        log.warning("%s All tiles are searched exactly. %s", error.message, error.hint)
+        return
     for path in sorted(folder.glob("shard-*.json")):
         try:
             shard = read_whole(path, catalogue.info.dim)
@@ -62,9 +70,14 @@ def find_damage(catalogue: TileStore) -> list[ScannerError]:
 
 
 def _check_sidecars(folder: Path) -> None:
+    try:
+        names = {path.name for path in folder.iterdir()} if os.path.lexists(folder) else set()
+    except OSError as error:
+        message = f"{folder} cannot be read: {describe_error(error)}."
+        raise ScannerError(ErrorCode.INDEX_DAMAGED, message, "Ask its owner for permission, or remove it.") from error
     # Annoy crashes on a file of another dimension, which only the sidecar tells.
-    for path in folder.glob(f"*{shards.ENGINE}"):
-        if not (folder / f"{path.stem.rsplit('-', 1)[0]}.json").exists():
+    for path in (folder / name for name in sorted(names) if name.endswith(shards.ENGINE)):
+        if f"{path.stem.rsplit('-', 1)[0]}.json" not in names:
             raise ScannerError(
                 ErrorCode.INDEX_NO_SIDECAR,
                 f"The index file {path} has no sidecar (.json), so its dimension is unknown.",

@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -128,24 +127,23 @@ def test_temporaries_that_killed_runs_left_of_a_file_are_cleared_with_it(tmp_pat
     assert names == [".a1.csv.0123456789ab.tmp", ".b.csv.0123456789ab.tmp", "a[1].csv"]
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
-def test_what_is_no_file_is_not_replaced_by_one(tmp_path, make):
-    make(tmp_path / "file")
-    kind = (tmp_path / "file").lstat().st_mode
+def test_a_folder_in_the_place_of_a_file_has_a_code(tmp_path):
+    (tmp_path / "file").mkdir()
     for manager in (atomic.replacing(tmp_path / "file"), atomic.locked(tmp_path / "file")):
         with pytest.raises(ScannerError) as refused, manager:
             pass
         assert refused.value.code == "output.read_only"
         assert str(tmp_path / "file") in refused.value.message
-    assert (tmp_path / "file").lstat().st_mode == kind
 
 
-def test_a_link_to_a_standard_stream_is_not_replaced(tmp_path):
-    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
-    with pytest.raises(ScannerError) as refused, atomic.replacing(tmp_path / "stdout"):
-        pass
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/proc/self/fd/1")], ids=["pipe", "stdout"])
+def test_a_stream_that_a_user_names_is_not_replaced(tmp_path, make):
+    make(tmp_path / "stream")
+    kind = (tmp_path / "stream").lstat().st_mode
+    with pytest.raises(ScannerError) as refused:
+        atomic.write_text(tmp_path / "stream", "text", clear=True)
     assert refused.value.code == "output.read_only"
-    assert (tmp_path / "stdout").is_symlink()
+    assert (tmp_path / "stream").lstat().st_mode == kind
 
 
 @pytest.mark.parametrize("manager", [atomic.replacing, atomic.locked])

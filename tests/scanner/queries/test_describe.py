@@ -57,11 +57,17 @@ def flip_middle(path: Path) -> None:
     flip_bytes(path, range(middle, middle + 1))
 
 
+def put_file_in_place_of_folder(path: Path) -> None:
+    shutil.rmtree(path)
+    path.write_text("x")
+
+
 UNSEEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "a page of a tile": ("tiles/101.240.parquet", lambda path: damage_column(path, "snr"), "tile.damaged"),
     "vectors of the index": ("index/*.f16", flip_middle, "index.damaged"),
     "rows of the index": ("index/*.rows.npy", flip_middle, "index.damaged"),
     "the engine's file": ("index/*.ann", flip_middle, "index.damaged"),
+    "the folder of the index": ("index", put_file_in_place_of_folder, "index.damaged"),
     "the sample of a map": ("maps/pca/sample.parquet", flip_middle, "map.damaged"),
     "a tile of a map": ("maps/pca/tiles/101.240.parquet", flip_middle, "map.damaged"),
     "the description of a map": ("maps/pca/map.json", lambda path: path.write_text("[]"), "map.damaged"),
