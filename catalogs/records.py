@@ -30,7 +30,7 @@ def load_json(source: Path | str | bytes) -> Any:
         ValueError: It is not JSON in UTF-8, is nested too deeply, or the file is a pipe or a device.
         OSError: The file cannot be read.
     """
-    return _parse(json.loads, _text(source))
+    return _parse(json.loads, read_text(source))
 
 
 def load_toml(source: Path | str | bytes) -> dict[str, Any]:
@@ -42,11 +42,12 @@ def load_toml(source: Path | str | bytes) -> dict[str, Any]:
     """
     import tomllib
 
-    values: dict[str, Any] = _parse(tomllib.loads, _text(source))
+    values: dict[str, Any] = _parse(tomllib.loads, read_text(source))
     return values
 
 
-def _text(source: Path | str | bytes) -> str:
+def read_text(source: Path | str | bytes) -> str:
+    """Read the text of a file of settings. Raises ``ValueError`` for a pipe or a device, and ``OSError``."""
     if isinstance(source, Path):
         # A pipe would be waited for without an end, and a device may have no end.
         if not stat.S_ISREG(source.stat().st_mode) and not source.is_dir():

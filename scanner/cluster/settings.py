@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_text
 from scanner.cluster.job import INSTALL
 
 RENAMED = {
@@ -26,7 +27,7 @@ def read_settings(path: Path) -> Mapping[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise bad_settings(path, f"cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):

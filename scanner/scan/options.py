@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalogs.errors import ErrorCode, ScannerError
 from scanner.sources import DETECTION_VERSION
 
 if TYPE_CHECKING:
@@ -72,12 +71,11 @@ class ScanOptions:
 def _identity(path: str) -> str:
     """Digest of one file; a pattern itself, because it has a file for each tile."""
     from catalogs.digest import file_sha256
+    from scanner.sources.position_files import check_file
 
     if "{tile}" in path:
         return path
-    if not Path(path).is_file():
-        hint = "Give detect, grid, or a catalogue file; {tile} in its path stands for the name of each tile."
-        raise ScannerError(ErrorCode.SOURCES_MISSING, f"There is no catalogue {path}.", hint)
+    check_file(Path(path))
     return file_sha256(Path(path))
 
 

@@ -52,6 +52,18 @@ class PositionTable:
         return (self.first >= 0) & (self.first <= 360) & (np.abs(self.second) <= 90)
 
 
+def check_file(path: Path) -> None:
+    """Raise ``sources.missing`` where there is no regular file, with the reason."""
+    try:
+        if path.is_file():
+            return
+        what = f"{path} is not a regular file." if path.exists() else f"There is no catalogue {path}."
+    except OSError as error:  # a name that is too long, or a folder that may not be entered
+        what = f"{path} cannot be read: {error.strerror}."
+    hint = "Give a catalogue file; {tile} in its path stands for the name of each tile."
+    raise ScannerError(ErrorCode.SOURCES_MISSING, what, hint)
+
+
 def read_positions(path: Path, words: str | None = None) -> PositionTable:
     """Read the positions of a catalogue; sky positions are preferred where it has both kinds.
 
@@ -61,10 +73,7 @@ def read_positions(path: Path, words: str | None = None) -> PositionTable:
         ScannerError: ``sources.missing``, ``sources.unreadable``, ``sources.no_positions``, ``sources.bad_unit``,
             ``sources.ambiguous``, ``sources.no_column``.
     """
-    if not path.is_file():
-        hint = "Give a catalogue file; {tile} in its path stands for the name of each tile."
-        what = f"{path} is not a regular file." if path.exists() else f"There is no catalogue {path}."
-        raise ScannerError(ErrorCode.SOURCES_MISSING, what, hint)
+    check_file(path)
     column = (words or "").lower()
     try:
         tables = read_tables(path, lambda name: is_position(name) or (column != "" and name.strip().lower() == column))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,3 +20,12 @@ def test_a_file_that_is_no_settings_is_refused(tmp_path: Path, text: str) -> Non
         read_settings(path)
     assert refused.value.code == "cluster.bad_config"
     assert str(path) in refused.value.message
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes of POSIX")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "dask.yaml"
+    os.mkfifo(path)
+    with pytest.raises(ScannerError) as refused:
+        read_settings(path)
+    assert refused.value.code == "cluster.bad_config"

@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 from catalogs.errors import ScannerError
 from scanner.images.tile_images import TileImages
+from scanner.sources import position_files
 from scanner.sources.sources import from_file
 
 SEXTRACTOR = """#   1 NUMBER                 Running object number
@@ -173,3 +174,9 @@ def test_a_table_without_rows(images: TileImages, tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("ra,dec\n")
     for name in ("a.pq", "b.csv"):
         assert len(from_file(tmp_path / name, images)) == 0
+
+
+def test_a_name_that_no_file_can_have_is_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ScannerError) as refused:
+        position_files.read_positions(tmp_path / ("x" * 300 + ".csv"))
+    assert refused.value.code == "sources.missing"
