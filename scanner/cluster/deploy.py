@@ -3,6 +3,7 @@ or those of a Dask scheduler."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import inspect
@@ -139,6 +140,15 @@ def _dask_silenced() -> Iterator[None]:
             log_of.propagate, log_of.handlers = propagate, handlers
 
 
+async def _reach(address: str) -> None:
+    """Connect once: a ``Client`` of an address that it refuses hangs when it is collected."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    comm = await connect(address, timeout=CONNECT, **Security().get_connection_args("client"))
+    await comm.close()
+
+
 class _Address:
     """Connects to a scheduler; tries again for some minutes if it was lost."""
 
@@ -152,9 +162,10 @@ class _Address:
         end = time.monotonic() + self._patience
         while True:
             try:
+                asyncio.run(_reach(self._address))
                 client = Client(self._address, timeout=CONNECT, set_as_default=False)
-            except (OSError, ValueError) as error:
-                if isinstance(error, ValueError) or time.monotonic() > end:
+            except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+                if not isinstance(error, OSError) or time.monotonic() > end:
                     raise ScannerError(
                         ErrorCode.CLUSTER_NO_SCHEDULER,
                         f"There is no Dask scheduler at {self._address}: {error}.",

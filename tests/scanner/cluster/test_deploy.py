@@ -385,3 +385,13 @@ def test_who_wants_to_be_alone_is_alone() -> None:
         thread.join()
     assert len(seen) == 40
     assert {count for alone, count in seen if alone} == {1}
+
+
+@pytest.mark.parametrize("address", ["nowhere", "nosuch://127.0.0.1:1", "tls://127.0.0.1:1"])
+def test_an_address_that_dask_refuses_makes_no_client(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """A ``Client`` that fails in its constructor waits 20 s when it is collected, and prints a traceback."""
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(distributed, "Client", lambda *_, **__: pytest.fail("a client was made"))
+    with pytest.raises(ScannerError) as refused:
+        deploy._Address(address)()
+    assert refused.value.code == "cluster.no_scheduler"
