@@ -93,6 +93,8 @@ def scan_tiles(
         raise OptionsError("keep (best:N) and like (FILE) go together, and like-catalog needs both.")
     if like is not None and like_catalog is None and not Path(root).is_dir():
         raise OptionsError("Examples are embedded from a root that is a folder; else give like-catalog.")
+    if dask == "":
+        raise OptionsError("dask must be the address of a scheduler, such as tcp://10.0.0.1:8786.")
     if dask and (workers or dask_config):
         raise OptionsError("dask is a scheduler with workers of its own: give neither workers nor dask-config with it.")
     if dask_config and not workers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -93,11 +94,13 @@ class Info:
             raise ValueError(f"grid {self.grid!r} is none of {', '.join(GRIDS)}")
         known = {field.name: self.contract[field.name] for field in fields(_Contract) if field.name in self.contract}
         try:
-            dim = read_record(known, _Contract).embedding_dim
+            contract = read_record(known, _Contract)
         except ValueError as error:
             raise ValueError(f"contract.{error}") from error
-        if not 1 <= dim <= MOST_DIMENSIONS:
+        if not 1 <= contract.embedding_dim <= MOST_DIMENSIONS:
             raise ValueError(f"contract.embedding_dim must be from 1 to {MOST_DIMENSIONS}")
+        if not 0 <= contract.pixel_scale < math.inf:
+            raise ValueError(f"contract.pixel_scale must be a number of arcsec, not {contract.pixel_scale}")
 
     @property
     def dim(self) -> int:

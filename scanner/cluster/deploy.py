@@ -106,13 +106,16 @@ def _start_locally(make: Callable[..., Any], options: Mapping[str, Any]) -> Any:
         raise not_started(error) from error
 
 
-def not_started(error: Exception) -> ScannerError:
+_MEMORY = "If one was killed, memory is usually short: lower --workers or --readers. Then run the same command again."
+
+
+def not_started(error: Exception, hint: str = _MEMORY) -> ScannerError:
     """Make the error of workers that do not start."""
     why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return ScannerError(
         ErrorCode.CLUSTER_NOT_STARTED,
         f"The workers did not start: {why}.",
-        "If one was killed, memory is usually short: lower --workers or --readers. Then run the same command again.",
+        hint,
     )
 
 
@@ -280,7 +283,8 @@ def _start_on_batch_system(kind: str, given: Any, path: Path, workers: int, job:
     # There is no such program as sbatch, or it refuses the job.
     except (OSError, RuntimeError) as error:
         _close(started)
-        raise not_started(error) from error
+        hint = "Run the command where jobs can be submitted, and correct what the batch system refuses."
+        raise not_started(error, hint) from error
     return started
 
 

@@ -83,6 +83,7 @@ def test_a_tile_that_is_done_is_skipped_and_one_that_is_nowhere_is_reported(
         {"like_catalog": Path("embeddings")},
         {"keep": 10, "like": Path("lenses.csv"), "root": "https://host/unions"},
         {"dask": "tcp://host:8786", "workers": 2},
+        {"dask": ""},
         {"dask_config": Path("slurm.yaml")},
     ],
 )

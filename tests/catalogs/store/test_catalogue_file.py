@@ -37,7 +37,7 @@ EDITS = {
         [],
         *[{"embedding_dim": dim} for dim in (0, -1, "x", 1.5, None, 10**12, 2**31, float("inf"), [], True)],
         *[{"embedding_dim": 16, key: value} for key, value in (("bands", 5), ("bands", [1]), ("window", "64"))],
-        {"embedding_dim": 16, "pixel_scale": None},
+        *[{"embedding_dim": 16, "pixel_scale": scale} for scale in (None, float("nan"), float("inf"), -0.2)],
         {"embedding_dim": 16, "precision": 8},
     ],
     "model": [5, None],
