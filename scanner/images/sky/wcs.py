@@ -89,6 +89,7 @@ def read_wcs(header: Any, shape: tuple[int, ...], path: Path) -> CelestialWCS:
         try:
             cards, notes = wcs_cards.check(header)
             wcs = CelestialWCS(cards, naxis=2)
+            wcs.array_shape = shape[-2:]  # astropy believes any NAXIS card of the header
             if not wcs.has_celestial:
                 raise wcs_cards.CardError(f"CTYPE1 is {header['CTYPE1']!r} and CTYPE2 {header['CTYPE2']!r}")
             wcs.frame, frame_notes = wcs_cards.read_frame(header, wcs.wcs.lngtyp.strip())

@@ -340,3 +340,10 @@ def test_one_module_decides_what_a_wcs_means() -> None:
     assert len(sources) > 100
     users = [path.relative_to(root).as_posix() for path in sources if calls.search(path.read_text(encoding="utf-8"))]
     assert users == ["scanner/images/sky/wcs.py"]
+
+
+@pytest.mark.parametrize("cards", [{}, {"NAXIS": 2, "NAXIS1": 5, "NAXIS2": 5, "NAXIS3": -(2**31)}, {"NAXIS1": -3}])
+def test_a_part_of_an_image_is_where_it_was_whatever_sizes_the_header_says(cards: dict[str, int]) -> None:
+    wcs = read_wcs(header(**cards), (SIDE, SIDE), Path("image.fits"))
+    part = wcs.slice((slice(40, 80), slice(100, 250)))
+    np.testing.assert_allclose(part.pixels_to_sky(X - 100, Y - 40), wcs.pixels_to_sky(X, Y), rtol=0, atol=1e-10)
