@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,13 +146,26 @@ def read_sample(catalogue: TileStore, name: str, digest: str) -> tuple[Identitie
 
 def find_damage(catalogue: TileStore) -> list[ScannerError]:
     """Read every file of every map; returns what is wrong with each."""
+    root = catalogue.path / "maps"
     damage = []
-    for name in list_maps(catalogue):
+    try:
+        # A catalogue without a map has no such folder, but a broken link of that name is damage.
+        names = sorted(entry.name for entry in root.iterdir()) if os.path.lexists(root) else []
+    except OSError as error:
+        return [damaged(root, error)]
+    for name in names:
+        try:
+            (root / name / "map.json").lstat()
+        except (FileNotFoundError, NotADirectoryError):  # no map yet
+            continue
+        except OSError as error:
+            damage.append(damaged(root / name, error))
+            continue
         try:
             read_sample(catalogue, name, describe_map(catalogue, name).digest)
         except ScannerError as error:
             damage.append(error)
-        for path in sorted((map_folder(catalogue, name) / "tiles").glob(f"[!.]*{SUFFIX}")):
+        for path in sorted((root / name / "tiles").glob(f"[!.]*{SUFFIX}")):
             try:
                 read_coordinates(path, name)
             except ScannerError as error:

@@ -134,3 +134,26 @@ def test_files_that_vanish_meanwhile_do_not_bring_it_down(folder: Path, monkeypa
 
     monkeypatch.setattr(os, "walk", with_temporaries)
     assert describe.catalogue(folder)["bytes"] == before
+
+
+def _dead_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("make", [_dead_link, os.mkfifo, Path.touch])
+@pytest.mark.parametrize("name", ["maps", "maps/pca/map.json"])
+def test_what_stands_in_the_place_of_a_map_is_listed(folder: Path, name: str, make: Callable[[Path], None]) -> None:
+    path = folder / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    make(path)
+    outcome = info(folder, "--verify")
+    assert outcome.exit_code == 1, outcome.output
+    (damage,) = json.loads(outcome.stdout)["damaged"]
+    assert damage["code"].startswith("map.")
+
+
+def test_a_catalogue_without_maps_has_no_damage(folder: Path) -> None:
+    shutil.rmtree(folder / "maps")
+    assert info(folder, "--verify").exit_code == 0
+    (folder / "maps" / "umap").mkdir(parents=True)  # of a run that was killed
+    assert info(folder, "--verify").exit_code == 0
