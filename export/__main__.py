@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from catalogs.errors import ScannerError
 from export import LICENCE
 from export.embedding_options import DEFAULT, EmbeddingOptions
-from scanner.system.standard_streams import guarded_streams
+from scanner.system.standard_streams import run_program
 from training.config import POOLINGS
 
 
@@ -106,13 +104,8 @@ def export_command(
 
 
 def main() -> None:
-    """Run the command; a ``ScannerError`` becomes its report on stderr and exit code 1."""
-    with guarded_streams():
-        try:
-            export_command(prog_name="python -m export")
-        except ScannerError as error:
-            click.echo(error.report(), err=True)
-            sys.exit(1)
+    """Run the command."""
+    run_program(export_command, "python -m export")
 
 
 if __name__ == "__main__":

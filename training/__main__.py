@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import sys
 
 import click
 
-from catalogs.errors import ScannerError
-from scanner.system.standard_streams import guarded_streams
+from scanner.system.standard_streams import run_program
 
 COMMANDS = {
     "simulate": ("training.cli.simulate", "simulate", "Render survey-like tiles with lenses in them."),
@@ -52,13 +50,8 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a ``ScannerError`` becomes its report on stderr and exit code 1."""
-    with guarded_streams():
-        try:
-            cli(prog_name="python -m training")
-        except ScannerError as error:
-            click.echo(error.report(), err=True)
-            sys.exit(1)
+    """Run the command line."""
+    run_program(cli, "python -m training")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,16 @@ def guarded_streams() -> Iterator[None]:
     finally:
         os.dup2(data, 1)
         sys.stdout, sys.stderr = before
+
+
+def run_program(command: Callable[..., object], name: str) -> None:
+    """Run a command of click with guarded streams; a ``ScannerError`` becomes its report on stderr and exit code 1."""
+    with guarded_streams():
+        try:
+            command(prog_name=name)
+        except ScannerError as error:
+            sys.stderr.write(f"{error.report()}\n")
+            sys.exit(1)
 
 
 class _Data(io.FileIO):

@@ -201,26 +201,23 @@ def test_workers_of_this_machine_do_nothing_for_a_stranger(work: WorkerJob) -> N
                     Client(where, security=security, timeout=1, set_as_default=False)
 
 
-def test_a_worker_that_is_killed_while_it_starts_is_an_error(work: WorkerJob, tmp_path: Path) -> None:
-    (tmp_path / "preload.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+@pytest.mark.parametrize(
+    ("preload", "limit"),
+    [
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n", deploy.START),
+        ("import time\ntime.sleep(600)\n", 2.0),
+    ],
+    ids=["killed", "hangs"],
+)
+def test_a_worker_that_does_not_come_to_its_work_is_an_error(
+    work: WorkerJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preload: str, limit: float
+) -> None:
+    monkeypatch.setattr(deploy, "START", limit)
+    (tmp_path / "preload.py").write_text(preload)
     with (
         dask.config.set({"distributed.worker.preload": [str(tmp_path / "preload.py")]}),
         pytest.raises(ScannerError) as caught,
         deploy.cluster(WorkerSource(workers=2), work),
-    ):
-        pass
-    assert caught.value.code == "cluster.not_started"
-
-
-def test_workers_that_hang_while_they_start_are_an_error(
-    work: WorkerJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deploy, "START", 2.0)
-    (tmp_path / "preload.py").write_text("import time\ntime.sleep(600)\n")
-    with (
-        dask.config.set({"distributed.worker.preload": [str(tmp_path / "preload.py")]}),
-        pytest.raises(ScannerError) as caught,
-        deploy.cluster(WorkerSource(workers=1), work),
     ):
         pass
     assert caught.value.code == "cluster.not_started"
