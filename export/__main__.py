@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from export import LICENCE
-from export.embedding_options import DEFAULT, EmbeddingOptions
 from scanner.system.standard_streams import run_program
 from training.config import POOLINGS
+from training.model.embedding_options import DEFAULT, EmbeddingOptions
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -53,9 +53,9 @@ In torch, from `model.safetensors` and `config.json` of the release (`pip instal
 ```python
 import torch
 from pathlib import Path
-from export.release import load
+from training.loop.release_folder import load_release
 
-encoder = load(Path("."))
+encoder = load_release(Path("."))
 with torch.no_grad():
     embedding = encoder(torch.as_tensor(flux))
 ```

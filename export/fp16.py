@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from export.graph import EmbeddingGraph
 from export.precision import Agreement, Vectors, write_format
 from export.to_onnx import trace
 from scanner.encoder.contract import Contract
+from training.model.embedding import EmbeddingGraph
 
 
 class HalfEncoder(nn.Module):

@@ -1,6 +1,6 @@
 """Release of a model: ONNX in three number formats, the weights, their configuration, the card, and checksums.
 
->>> encoder = load(Path("small"))  # a torch module of safetensors and config.json; nothing else is needed
+>>> encoder = load_release(Path("small"))  # a torch module of safetensors and config.json; nothing else is needed
 >>> with torch.no_grad():
 ...     embedding = encoder(flux)  # float32 [N, B, S, S] in nJy, NaN for no data, to unit vectors [N, D]
 """
@@ -12,30 +12,24 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from catalogs.atomic import replacing, write_text
 from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.records import load_json, read_record
 from export import LICENCE
 from export.card import render
-from export.embedding_options import DEFAULT, EmbeddingOptions
 from export.fp16 import export_half
-from export.graph import EmbeddingGraph
 from export.int8 import export_int8
 from export.precision import Agreement
 from export.to_onnx import Exported, export
 from export.verify import comparison_pixels
 from scanner.encoder.contract import of_precision
-from training.config import Config
-from training.loop.checkpoint import Checkpoint
-from training.model.mae import MaskedAutoencoder
-from training.model.pooling import Statistics
+from training.loop.release_folder import CONFIG, WEIGHTS
+from training.model.embedding import EmbeddingGraph
+from training.model.embedding_options import DEFAULT, EmbeddingOptions
 
-ENCODER, WEIGHTS = "encoder.onnx", "model.safetensors"
-CONFIG, CARD, SUMS = "config.json", "README.md", "SHA256SUMS"
+ENCODER, CARD, SUMS = "encoder.onnx", "README.md", "SHA256SUMS"
 COMPARED, CALIBRATED = 512, 192
 """Number of cutouts that formats are compared on, and of others that calibrate activations."""
 
@@ -70,7 +64,7 @@ def release(
     named = (ENCODER, half.name, small.name, WEIGHTS, CONFIG)
     _remove_earlier(folder, (SUMS, CARD, *reversed(named)))
     done = export(checkpoint, folder / ENCODER, options, cutouts, licence, first)
-    graph = EmbeddingGraph(done.checkpoint, options)
+    graph = done.checkpoint.embedding(options)
     flux = comparison_pixels(graph, done.checkpoint.config, cutouts, COMPARED)
     # Activations are calibrated on other pixels than the formats are compared on.
     others = comparison_pixels(graph, done.checkpoint.config, cutouts, CALIBRATED, seed=1)
@@ -116,25 +110,3 @@ def write_weights(graph: EmbeddingGraph, path: Path) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in graph.state_dict().items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, {"format": "pt"}))
-
-
-def load(folder: Path) -> EmbeddingGraph:
-    """Load the encoder of a release as a torch module in evaluation mode, from ``config.json`` and the weights.
-
-    Raises:
-        ScannerError: ``release.damaged`` if a file is missing or they do not fit each other.
-    """
-    try:
-        config_json = load_json(folder / CONFIG)
-        config = Config.from_dict(config_json["training"], str(folder / CONFIG))
-        options = read_record(config_json["recipe"], EmbeddingOptions)
-        # The graph is built with blank weights and statistics, which the file then replaces.
-        blank = MaskedAutoencoder(config.model).state_dict()
-        statistics = {options.pooling: Statistics.blank(len(config.model.bands), config.model.dim)}
-        checkpoint = Checkpoint(config, {}, {}, blank, statistics=statistics)
-        graph = EmbeddingGraph(checkpoint, options)
-        graph.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        hint = "Check the files: sha256sum -c SHA256SUMS"
-        raise ScannerError(ErrorCode.RELEASE_DAMAGED, f"{folder} is not a complete release: {error}.", hint) from error
-    return graph

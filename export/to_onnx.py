@@ -13,12 +13,12 @@ import torch
 
 from catalogs.atomic import replacing
 from export import LICENCE
-from export.embedding_options import DEFAULT, EmbeddingOptions
-from export.graph import EmbeddingGraph
 from export.verify import Verification, verify
 from scanner.encoder.contract import CONTRACT_KEY, Contract
 from scanner.encoder.onnx_file import SEAL_KEY
 from training.loop.checkpoint import Checkpoint, add_first_stages, load
+from training.model.embedding import EmbeddingGraph
+from training.model.embedding_options import DEFAULT, EmbeddingOptions
 
 OPSET = 17
 
@@ -52,7 +52,7 @@ def export(
     source = load(checkpoint)
     if first is not None:
         source = add_first_stages(source, load(first))
-    graph = EmbeddingGraph(source, options)
+    graph = source.embedding(options)
     contract = make_contract(source, graph, licence)
     # The file takes its place after it is verified.
     with replacing(out) as temporary:

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from export.graph import EmbeddingGraph
 from training.config import Config
 from training.cutouts.shards import TRAIN, VALIDATE
 from training.loop.batches import CENTRED, make_batch, open_cutouts
 from training.loop.statistics import draw_keys
+from training.model.embedding import EmbeddingGraph
 
 TOLERANCE = 1e-5
 """Largest difference of any coordinate of any unit vector, ten times that of float32 sums in another order."""

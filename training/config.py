@@ -105,6 +105,44 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Score:
+    """Lens score of the third stage; without ``classes`` there is none, and the run pre-trains an autoencoder.
+
+    ``classes`` are labels of the cutouts, first ``lens``; a cutout of another label counts as ``galaxy``. The
+    first ``given`` of them have a score in the exported file, at the log-odds of ``prevalence``.
+    """
+
+    classes: tuple[str, ...] = ()
+    given: int = 1
+    hidden: int = 256  # width of the head
+    pooling: str = "gaussian"  # of the patches that the head sees beside the class token
+    keep: float = 10.0  # weight of keeping the embedding: 1 - cosine with that of the weights the run began with
+    keep_share: float = 0.5  # share of a batch in which it is compared
+    smoothing: float = 0.05  # of the labels
+    prevalence: float = 0.001  # share of lenses among the objects of a scan, which the scores are calibrated to
+
+    def __post_init__(self) -> None:
+        if self.classes and (self.classes[0] != "lens" or "galaxy" not in self.classes):
+            raise _bad(f"classes {list(self.classes)} must begin with lens, and have galaxy among them")
+        if len(set(self.classes)) != len(self.classes):
+            raise _bad(f"classes {list(self.classes)} repeat")
+        if self.classes and not 1 <= self.given < len(self.classes):
+            raise _bad(f"given {self.given} must be at least 1 and less than the number of classes")
+        if self.pooling not in POOLINGS:
+            raise _bad(f"pooling {self.pooling!r} is none of {', '.join(POOLINGS)}")
+        _at_least(1, self, "hidden")
+        _at_least(0, self, "keep")
+        _share(self, "keep_share", "smoothing")
+        if not 0 < self.prevalence < 1:
+            raise _bad(f"prevalence {self.prevalence} must lie between 0 and 1")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the scores in the exported file."""
+        return self.classes[: self.given]
+
+
+@dataclass(frozen=True)
 class Optimiser:
     """AdamW with linear warm-up and cosine decay. A step takes ``batch`` cutouts, over all ranks and micro-batches."""
 
@@ -165,6 +203,7 @@ class Config:
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
     objective: Objective = field(default_factory=Objective)
+    score: Score = field(default_factory=Score)
     optimiser: Optimiser = field(default_factory=Optimiser)
     run: RunOptions = field(default_factory=RunOptions)
 

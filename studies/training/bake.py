@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from catalogs.store.vectors import unit
-from export.embedding_options import EmbeddingOptions
 from studies.training.trees import recall
 from studies.training.vectors import Bake, Baked, Encoded, baked, windows_of
 from training.config import POOLINGS
@@ -18,6 +17,7 @@ from training.evaluate.models import Flux, TurnAverage, Vectors
 from training.evaluate.results import Results
 from training.evaluate.run import Bench
 from training.loop.checkpoint import Checkpoint, load
+from training.model.embedding_options import EmbeddingOptions
 
 TASKS = ("retrieval", "few-shot", "probe", "galaxy", "invariance")
 SHORT = 64

@@ -16,7 +16,6 @@ import numpy as np
 from catalogs.atomic import write_text
 from catalogs.estimate import PairedEstimate
 from catalogs.records import load_json, load_toml, read_record
-from export.embedding_options import EmbeddingOptions
 from studies.training.compute import spending
 from studies.training.vectors import Baked, Encoded, baked
 from training.config import Config
@@ -26,6 +25,7 @@ from training.evaluate.run import Bench
 from training.loop.checkpoint import Checkpoint, load
 from training.loop.journal import read_log
 from training.loop.pretrain import pretrain
+from training.model.embedding_options import EmbeddingOptions
 
 PLAN = Path(__file__).with_name("recipes.toml")
 DIGITS = 5

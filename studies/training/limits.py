@@ -25,7 +25,6 @@ from sklearn.svm import SVC
 
 from catalogs.atomic import replacing
 from catalogs.estimate import PairedEstimate
-from export.embedding_options import EmbeddingOptions
 from scanner.survey.bands import BANDS
 from studies.training.vectors import Encoded, baked
 from training.config import POOLINGS
@@ -38,6 +37,7 @@ from training.evaluate.statistics.estimates import estimate_auc
 from training.evaluate.statistics.metrics import Bools, Floats
 from training.evaluate.tasks.lenses import subsets
 from training.loop.checkpoint import Checkpoint, load
+from training.model.embedding_options import EmbeddingOptions
 
 FOLDS = 5
 FEWER = (8, 4, 2)

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 
 from catalogs.store.vectors import unit
-from export.embedding_options import EmbeddingOptions
-from export.graph import projection
 from scanner.survey.bands import BANDS
 from training.config import POOLINGS, Config, Data
 from training.evaluate.embeddings import Embeddings, WindowSet
@@ -20,6 +18,8 @@ from training.evaluate.sets.lenses import central
 from training.loop.batches import CENTRED, make_batch, open_cutouts
 from training.loop.checkpoint import Checkpoint
 from training.loop.statistics import draw_keys
+from training.model.embedding import projection
+from training.model.embedding_options import EmbeddingOptions
 from training.model.pixels import missing_share
 from training.model.pooling import pool
 
@@ -50,7 +50,7 @@ class Encoded:
 
 
 def baked(checkpoint: Checkpoint, options: EmbeddingOptions) -> Bake:
-    """Make the steps of ``export.graph.EmbeddingGraph`` behind the pooling."""
+    """Make the steps of ``training.model.embedding.EmbeddingGraph`` behind the pooling."""
     statistics, dim = checkpoint.statistics[options.pooling], checkpoint.config.model.dim
     matrix = projection(statistics, options).numpy()
     first, mean, missing = POOLINGS.index(options.pooling) * dim, statistics.mean.numpy(), statistics.missing.numpy()

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.graph import EmbeddingGraph
 from export.to_onnx import Exported, export
 from training.config import read
 from training.loop.checkpoint import Checkpoint, load
 from training.loop.pretrain import pretrain
+from training.model.embedding import EmbeddingGraph
 
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "tiny.toml"
 
@@ -46,7 +46,7 @@ def checkpoint(run: Path) -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def graph(checkpoint: Checkpoint) -> EmbeddingGraph:
-    return EmbeddingGraph(checkpoint)
+    return checkpoint.embedding()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import onnxruntime
 import pytest
 
 from catalogs.errors import ScannerError
-from export.graph import EmbeddingGraph
 from export.int8 import add_gaps, block_products, export_int8, quantise
 from export.precision import agree, vectors, write_format
 from export.to_onnx import Exported
@@ -19,6 +18,7 @@ from export.verify import cases, make_galaxies
 from scanner.encoder.contract import CONTRACT_KEY
 from scanner.encoder.encoder import Encoder
 from scanner.encoder.onnx_file import SEAL_KEY
+from training.model.embedding import EmbeddingGraph
 
 
 @pytest.fixture(scope="module")

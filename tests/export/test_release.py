@@ -22,15 +22,16 @@ from export import fp16
 from export.__main__ import export_command
 from export.card import render
 from export.fp16 import to_half
-from export.graph import EmbeddingGraph
 from export.precision import agree
-from export.release import load, release
+from export.release import release
 from export.to_onnx import export
 from export.verify import make_galaxies
 from scanner.encoder.encoder import Encoder
 from scanner.encoder.onnx_file import SEAL_KEY, read_metadata, seal
 from training.loop import checkpoint
 from training.loop.pretrain import pretrain
+from training.loop.release_folder import load_release
+from training.model.embedding import EmbeddingGraph
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +166,7 @@ def test_a_half_file_that_differs_is_never_written(
 
 def test_plain_torch_computes_the_same_from_the_safetensors(made: Path, flux: np.ndarray) -> None:
     with torch.no_grad():
-        agreement = load(made)(torch.from_numpy(flux)).numpy()
+        agreement = load_release(made)(torch.from_numpy(flux)).numpy()
     np.testing.assert_allclose(agreement, onnx_vectors(made / "encoder.onnx", flux), atol=1e-5)
 
 
@@ -229,5 +230,5 @@ def test_a_damaged_release_is_refused(made: Path, tmp_path: Path, victim: str) -
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_bytes((made / name).read_bytes() if name != victim else b"{}")
     with pytest.raises(ScannerError) as caught:
-        load(tmp_path)
+        load_release(tmp_path)
     assert caught.value.code == "release.damaged"

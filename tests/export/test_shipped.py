@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 import scanner
 from export.precision import THRESHOLDS, agree
-from export.release import load
 from scanner.encoder.contract import DEFAULT_MODEL, resolve
 from scanner.encoder.encoder import Encoder
 from scanner.images import tile_images
@@ -21,6 +20,7 @@ from scanner.sources import sources
 from scanner.survey import survey, tile_list
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
+from training.loop.release_folder import load_release
 
 PACKAGE = Path(scanner.__file__).parent
 ROWS = 128
@@ -48,7 +48,7 @@ def test_other_formats_come_with_it_and_agree(flux: NDArray[np.float32], precisi
 
 
 def test_the_weights_beside_it_give_its_vectors(flux: NDArray[np.float32]) -> None:
-    module = load(resolve(DEFAULT_MODEL).parent)
+    module = load_release(resolve(DEFAULT_MODEL).parent)
     with Encoder(DEFAULT_MODEL, device="cpu") as encoder, torch.no_grad():
         np.testing.assert_allclose(module(torch.from_numpy(flux)), encoder.embed(flux), atol=1e-5)
 

@@ -19,11 +19,11 @@ from catalogs.errors import ScannerError
 from export import to_onnx, verify
 from export.__main__ import export_command
 from export.card import render
-from export.graph import EmbeddingGraph
 from export.to_onnx import Exported, export
 from scanner.encoder.contract import CONTRACT_KEY, Contract, ModelFile
 from scanner.encoder.onnx_file import SEAL_KEY
 from training.loop.checkpoint import Checkpoint, load
+from training.model.embedding import EmbeddingGraph
 
 
 def test_the_metadata_are_the_contract_and_a_digest_and_the_scanner_reads_them(

@@ -12,8 +12,6 @@ from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
 from catalogs.store.vectors import unit
-from export.embedding_options import EmbeddingOptions
-from export.graph import EmbeddingGraph
 from studies.training import compare, limits, trees
 from studies.training.__main__ import cli
 from studies.training.compute import spending, step_flops
@@ -24,6 +22,7 @@ from training.evaluate.embeddings import Embeddings
 from training.evaluate.models import Flux
 from training.loop.checkpoint import Checkpoint, load
 from training.loop.pretrain import pretrain
+from training.model.embedding_options import EmbeddingOptions
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 PLAN = """
@@ -136,7 +135,7 @@ def test_an_unknown_key_of_a_variant_is_named(tmp_path: Path) -> None:
 def test_baked_vectors_are_those_of_the_exported_graph(checkpoint: Checkpoint, options: EmbeddingOptions) -> None:
     windows, encoded = Windows(), Encoded(checkpoint)
     vectors = Baked(Embeddings(lambda _: encoded, encoded.side), baked(checkpoint, options)).of(windows)
-    graph = EmbeddingGraph(checkpoint, options)
+    graph = checkpoint.embedding(options)
     with torch.no_grad():
         expected = graph(torch.from_numpy(windows.flux[:, 1:4, 4:36, 4:36]))
     np.testing.assert_allclose(vectors, expected, atol=1e-4)

@@ -16,10 +16,13 @@ from torch import Tensor
 
 from catalogs.atomic import replacing
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.records import load_json
+from catalogs.records import load_json, read_record
 from training.config import Config
+from training.model.embedding import EmbeddingGraph
+from training.model.embedding_options import DEFAULT, EmbeddingOptions
 from training.model.mae import MaskedAutoencoder
 from training.model.pooling import Statistics
+from training.model.score_head import ScoreHead
 
 NAME = "checkpoint.safetensors"
 
@@ -46,6 +49,32 @@ class Checkpoint:
         model = MaskedAutoencoder(self.config.model)
         model.load_state_dict(self.weights)
         return model.eval()
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether this is a run of the third stage, whose ``weights`` are those of an embedding graph with a head."""
+        return bool(self.config.score.classes)
+
+    def embedding(self, options: EmbeddingOptions = DEFAULT) -> EmbeddingGraph:
+        """Make the graph from fluxes to embeddings, and scores after a third stage, which fixes the ``options``.
+
+        Raises:
+            ScannerError: ``checkpoint.unfinished`` if the run has no embedding statistics yet.
+        """
+        if self.is_scored:
+            graph = blank_graph(self.config, read_record(self.data["recipe"], EmbeddingOptions))
+            graph.load_state_dict(self.weights)
+            return graph
+        if options.pooling not in self.statistics:
+            raise ScannerError(
+                ErrorCode.CHECKPOINT_UNFINISHED,
+                f"The checkpoint of {self.config.name!r} has no statistics of {options.pooling!r} embeddings.",
+                "Finish the run, which computes them: python -m training pretrain ... --resume",
+            )
+        graph = EmbeddingGraph(self.config.model, self.statistics[options.pooling], options)
+        weights = {name: tensor for name, tensor in self.weights.items() if not name.startswith("decoder.")}
+        graph.load_state_dict(graph.state_dict() | weights)
+        return graph
 
     @property
     def weights_sha256(self) -> str:
@@ -97,6 +126,13 @@ def load(path: Path) -> Checkpoint:
         raise ScannerError(
             ErrorCode.CHECKPOINT_DAMAGED, f"{path} is not a checkpoint of this program: {error}."
         ) from error
+
+
+def blank_graph(config: Config, options: EmbeddingOptions) -> EmbeddingGraph:
+    """Make an embedding graph of this shape, with a score head if the configuration has one, to load weights into."""
+    model, score = config.model, config.score
+    head = ScoreHead(model.dim, score.hidden, len(score.classes), score.pooling, score.given) if score.classes else None
+    return EmbeddingGraph(model, Statistics.blank(len(model.bands), model.dim), options, head)
 
 
 def stages(checkpoint: Checkpoint) -> list[dict[str, Any]]:

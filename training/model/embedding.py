@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from catalogs.errors import ErrorCode, ScannerError
-from export.embedding_options import DEFAULT, EmbeddingOptions
-from training.loop.checkpoint import Checkpoint
-from training.model.pixels import missing_share
+from training.config import Model
+from training.model.embedding_options import EmbeddingOptions
+from training.model.mae import Encoder
+from training.model.pixels import Pixels, missing_share
 from training.model.pooling import Statistics, orient_axes, pool
+from training.model.score_head import ScoreHead
 
 LEAST_VARIANCE = 1e-6  # of that of the first axis; smaller variances are rounding errors
 TINY = 1e-30
@@ -23,23 +24,21 @@ class EmbeddingGraph(nn.Module):
     with the ``Pixels`` and ``Encoder`` modules of the training and no patch masked. :math:`c` is the mean of training
     cutouts, and :math:`m M` the mean effect of missing bands (shares :math:`m`), without which objects that miss the
     same bands would be similar. For :math:`P` see ``projection``.
+
+    With a ``head`` the graph also gives its calibrated scores [N, K].
     """
 
     mean: Tensor
     missing: Tensor
     projection: Tensor
 
-    def __init__(self, checkpoint: Checkpoint, options: EmbeddingOptions = DEFAULT) -> None:
-        """Raise ``checkpoint.unfinished`` if the run has no embedding statistics yet."""
+    def __init__(
+        self, config: Model, statistics: Statistics, options: EmbeddingOptions, head: ScoreHead | None = None
+    ) -> None:
         super().__init__()
-        if options.pooling not in checkpoint.statistics:
-            raise ScannerError(
-                ErrorCode.CHECKPOINT_UNFINISHED,
-                f"The checkpoint of {checkpoint.config.name!r} has no statistics of {options.pooling!r} embeddings.",
-                "Finish the run, which computes them: python -m training pretrain ... --resume",
-            )
-        model, statistics = checkpoint.model(), checkpoint.statistics[options.pooling]
-        self.pixels, self.encoder, self.options = model.pixels, model.encoder, options
+        self.pixels = Pixels(config.bands, config.window, config.patch)
+        self.encoder = Encoder(config)
+        self.head, self.options = head, options
         for block in self.encoder.vit.blocks:
             block.attn.fused_attn = False  # plain matrix products are fastest in ONNX Runtime
         self.register_buffer("mean", statistics.mean)
@@ -47,12 +46,21 @@ class EmbeddingGraph(nn.Module):
         self.register_buffer("projection", projection(statistics, options))
         self.eval()
 
-    def forward(self, flux: Tensor) -> Tensor:
-        # Both [N, B, S, S].
+    def forward(self, flux: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Embed; with a head, return the embedding [N, D] and the scores [N, K]."""
+        tokens, missing = self.encode(flux)
+        embedding = self.embed(tokens, missing)
+        return embedding if self.head is None else (embedding, self.head.scores(tokens))
+
+    def encode(self, flux: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode flux [N, B, S, S] to tokens [N, 1 + L, D], with the share of each band's missing pixels [N, B]."""
         pixels, valid = self.pixels.stretch(flux)
-        pooled = pool(self.encoder(self.pixels.filled(pixels, valid)), self.options.pooling)  # (N, D)
+        return self.encoder(self.pixels.filled(pixels, valid)), missing_share(valid)
+
+    def embed(self, tokens: Tensor, missing: Tensor) -> Tensor:
+        """Turn tokens into unit vectors [N, D]."""
         # The shares of missing pixels are [N, B], and their mean effects on a vector [B, D].
-        vector = (pooled - self.mean - missing_share(valid) @ self.missing) @ self.projection
+        vector = (pool(tokens, self.options.pooling) - self.mean - missing @ self.missing) @ self.projection
         # The floor of the length keeps a vector of zeros finite.
         return vector / torch.sqrt(torch.sum(vector * vector, dim=1, keepdim=True)).clamp(min=1e-12)
 

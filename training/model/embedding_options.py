@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EmbeddingOptions:
-    """How the tokens of a cutout become its embedding; see ``export.graph.projection``.
+    """How the tokens of a cutout become its embedding; see ``training.model.embedding.projection``.
 
     ``pooling`` of patches is one of ``training.config.POOLINGS``. ``whitening`` (0 to 1) levels the variances of the
     principal axes. ``steadiness`` lowers the weight of directions in which one object changes when it is turned,

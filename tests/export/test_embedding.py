@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from catalogs.errors import ScannerError
-from export.embedding_options import EmbeddingOptions
-from export.graph import EmbeddingGraph, projection
 from export.verify import make_galaxies
 from training.config import POOLINGS
 from training.loop.checkpoint import Checkpoint
+from training.model.embedding import EmbeddingGraph, projection
+from training.model.embedding_options import EmbeddingOptions
 from training.model.pixels import missing_share
 from training.model.pooling import Statistics, pool
 
@@ -35,7 +35,7 @@ def test_two_calls_give_the_same_vectors(graph: EmbeddingGraph, flux: torch.Tens
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_every_patch_influences_the_vector(checkpoint: Checkpoint, flux: torch.Tensor, pooling: str) -> None:
     """mask_ratio is 0: had patches been hidden, changing one of them would change nothing."""
-    graph, patch = EmbeddingGraph(checkpoint, EmbeddingOptions(pooling)), checkpoint.config.model.patch
+    graph, patch = checkpoint.embedding(EmbeddingOptions(pooling)), checkpoint.config.model.patch
     side = checkpoint.config.model.window // patch
     variants = flux[:1].repeat(side * side, 1, 1, 1)
     for number in range(side * side):
@@ -66,7 +66,7 @@ def vectors_of(graph: EmbeddingGraph, flux: torch.Tensor) -> torch.Tensor:
 def test_dimensions_are_centred_uncorrelated_and_ordered(
     checkpoint: Checkpoint, shards: Path, pooling: str, emphasis: float
 ) -> None:
-    graph = EmbeddingGraph(checkpoint, EmbeddingOptions(pooling, 0.0, 1.0, emphasis))
+    graph = checkpoint.embedding(EmbeddingOptions(pooling, 0.0, 1.0, emphasis))
     flux = torch.from_numpy(np.load(shards / "a.npy")[:, :, 4:36, 4:36])
     rows = np.sort(np.random.default_rng([0, 80]).permutation(80)[:64])  # those the statistics were taken on
     vectors = vectors_of(graph, flux[rows])
@@ -111,7 +111,7 @@ def test_steadiness_keeps_a_noisier_image_of_an_object_nearer_to_it(
     noisier = flux + 2 * checkpoint.model().pixels.softening * torch.randn(flux.shape, generator=torch.manual_seed(0))
 
     def moved(steadiness: float) -> float:
-        graph = EmbeddingGraph(checkpoint, EmbeddingOptions("mean", whitening, steadiness, 0.0))
+        graph = checkpoint.embedding(EmbeddingOptions("mean", whitening, steadiness, 0.0))
         before, after = vectors_of(graph, flux), vectors_of(graph, noisier)
         return float((after - before).square().sum() / before.var(dim=0).sum())
 
@@ -120,7 +120,7 @@ def test_steadiness_keeps_a_noisier_image_of_an_object_nearer_to_it(
 
 @torch.no_grad()
 def test_what_a_missing_band_does_on_average_is_taken_away(checkpoint: Checkpoint, shards: Path) -> None:
-    graph = EmbeddingGraph(checkpoint, ROTATION)
+    graph = checkpoint.embedding(ROTATION)
     flux = torch.from_numpy(np.load(shards / "a.npy")[:, :, 4:36, 4:36])
     without = flux.clone()
     without[:, 1] = torch.nan
@@ -145,7 +145,7 @@ def test_a_missing_band_moves_the_vector_but_other_garbage_in_it_does_not(
 
 def test_a_run_without_statistics_cannot_be_exported(checkpoint: Checkpoint) -> None:
     with pytest.raises(ScannerError) as caught:
-        EmbeddingGraph(replace(checkpoint, statistics={}))
+        replace(checkpoint, statistics={}).embedding()
     assert caught.value.code == "checkpoint.unfinished"
 
 

@@ -1,0 +1,35 @@
+"""Folder of a release as the training sees it: ``config.json`` and the weights, without ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import load_json, read_record
+from training.config import Config
+from training.loop.checkpoint import blank_graph
+from training.model.embedding import EmbeddingGraph
+from training.model.embedding_options import EmbeddingOptions
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+def load_release(folder: Path) -> EmbeddingGraph:
+    """Load the encoder of a release as a torch module in evaluation mode, from ``config.json`` and the weights.
+
+    Raises:
+        ScannerError: ``release.damaged`` if a file is missing or they do not fit each other.
+    """
+    try:
+        values = load_json(folder / CONFIG)
+        config = Config.from_dict(values["training"], str(folder / CONFIG))
+        # The graph is built with blank weights and statistics, which the file then replaces.
+        graph = blank_graph(config, read_record(values["recipe"], EmbeddingOptions))
+        graph.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        hint = "Check the files: sha256sum -c SHA256SUMS"
+        raise ScannerError(ErrorCode.RELEASE_DAMAGED, f"{folder} is not a complete release: {error}.", hint) from error
+    return graph
