@@ -47,11 +47,16 @@ def ab_magnitude(flux: Array) -> Array:
 
 
 class Canvas:
-    """``flux`` float32 [B, H, W] in nJy; positions are 0-based pixels of the r band, fluxes [B] in nJy."""
+    """``flux`` float32 [B, H, W] in nJy; positions are 0-based pixels of the r band, fluxes [B] in nJy.
 
-    def __init__(self, size: int, conditions: Sequence[BandConditions]) -> None:
+    ``pixel_scale`` is in arcsec.
+    """
+
+    def __init__(
+        self, size: int, conditions: Sequence[BandConditions], pixel_scale: float = PIXEL_SCALE
+    ) -> None:
         self.flux = np.zeros((len(conditions), size, size), np.float32)
-        self.conditions = tuple(conditions)
+        self.conditions, self.pixel_scale = tuple(conditions), pixel_scale
         self.psf = tuple(
             galsim.Moffat(beta=s.beta, fwhm=s.fwhm, gsparams=PARAMETERS).shear(g1=s.g1, g2=s.g2) for s in conditions
         )
@@ -63,7 +68,7 @@ class Canvas:
         """Add an elliptical Sersic galaxy; ``size`` is the half-light radius on the major axis in arcsec."""
         shear = galsim.Shear(q=q, beta=angle * galsim.radians)
         profile = sersic(n).dilate(size * np.sqrt(q)).shear(shear)
-        reach = _sersic_reach(flux / [s.rms for s in self.conditions], size, n)
+        reach = _sersic_reach(flux / [s.rms for s in self.conditions], size, n, self.pixel_scale)
         self.profile(x, y, flux, profile, reach)
 
     def profile(self, x: float, y: float, flux: Array, profile: galsim.GSObject, reach: float) -> None:
@@ -72,11 +77,11 @@ class Canvas:
         Its transform is computed once and multiplied by the PSF and pixel of each band. That is much faster than
         ``drawImage`` for each band, and equal to it but for aliasing, which a test bounds.
         """
-        side = next((s for s in SIDES if s >= 2 * reach / PIXEL_SCALE), SIDES[-1])
+        side = next((s for s in SIDES if s >= 2 * reach / self.pixel_scale), SIDES[-1])
         column, row = round(x), round(y)
         # The part of a pixel goes into the transform, whole pixels into the place of the stamp.
-        placed = profile.shift((x - column) * PIXEL_SCALE, (y - row) * PIXEL_SCALE)
-        spectrum = _spectrum(placed, side)
+        placed = profile.shift((x - column) * self.pixel_scale, (y - row) * self.pixel_scale)
+        spectrum = _spectrum(placed, side, self.pixel_scale)
         for band, kernel in enumerate(self._pixel_kernels(side)):
             if self.conditions[band].present and flux[band] > 0:
                 stamp = fft.fftshift(fft.irfft2(spectrum * kernel, (side, side)))
@@ -84,16 +89,16 @@ class Canvas:
 
     def star(self, x: float, y: float, flux: Array) -> None:
         """Add a point source."""
-        reach = max(_moffat_reach(f / s.rms, s) for f, s in zip(flux, self.conditions, strict=True))
+        reach = max(_moffat_reach(f / s.rms, s, self.pixel_scale) for f, s in zip(flux, self.conditions, strict=True))
         self.profile(x, y, flux, galsim.DeltaFunction(gsparams=PARAMETERS), reach)
 
     def _pixel_kernels(self, side: int) -> list[Array]:
         """Compute the transform of each band's PSF, pixel and offset on stamps of ``side``."""
         if side not in self._spectra:
-            pixel = galsim.Pixel(PIXEL_SCALE, gsparams=PARAMETERS)
+            pixel = galsim.Pixel(self.pixel_scale, gsparams=PARAMETERS)
             pairs = zip(self.psf, self.conditions, strict=True)
             self._spectra[side] = [
-                _spectrum(galsim.Convolve([psf.shift(s.offset * PIXEL_SCALE, 0), pixel]), side) for psf, s in pairs
+                _spectrum(galsim.Convolve([psf.shift(s.offset * self.pixel_scale, 0), pixel]), side, self.pixel_scale) for psf, s in pairs
             ]
         return self._spectra[side]
 
@@ -106,9 +111,9 @@ class Canvas:
 
     def fine_grid(self, x: float, y: float, reach: float) -> tuple[Array, Array]:
         """Compute offsets in arcsec from (x, y), each [S, S], of the cells of a fine grid out to ``reach`` arcsec."""
-        half = ceil(reach / PIXEL_SCALE) + 1
+        half = ceil(reach / self.pixel_scale) + 1
         cells = (np.arange((2 * half + 1) * FINE) + 0.5) / FINE - 0.5 - half
-        dx, dy = np.meshgrid((cells + round(x) - x) * PIXEL_SCALE, (cells + round(y) - y) * PIXEL_SCALE)
+        dx, dy = np.meshgrid((cells + round(x) - x) * self.pixel_scale, (cells + round(y) - y) * self.pixel_scale)
         return dx, dy
 
     def convolve(self, parts: Sequence[Array], weights: Array) -> Array:
@@ -146,18 +151,17 @@ class Canvas:
             self._transforms[padded] = [fft.rfft2(psf, (padded, padded)) for psf in self._fine_psf]
         return self._transforms[padded]
 
-    @staticmethod
-    def _fine(psf: galsim.GSObject, offset: float) -> Array:
+    def _fine(self, psf: galsim.GSObject, offset: float) -> Array:
         side = 2 * HALF_PSF * FINE + 1
         image = psf.drawImage(
-            nx=side, ny=side, scale=PIXEL_SCALE / FINE, offset=(offset * FINE, 0), method="no_pixel", dtype=float
+            nx=side, ny=side, scale=self.pixel_scale / FINE, offset=(offset * FINE, 0), method="no_pixel", dtype=float
         )
         return np.asarray(image.array / image.array.sum())
 
 
-def _spectrum(profile: galsim.GSObject, side: int) -> Array:
+def _spectrum(profile: galsim.GSObject, side: int, pixel_scale: float) -> Array:
     """Compute the transform of a profile on the half plane of ``irfft2``, [side, side / 2 + 1]."""
-    step = 2 * np.pi / (side * PIXEL_SCALE)
+    step = 2 * np.pi / (side * pixel_scale)
     image = profile.drawKImage(nx=side, ny=side, scale=step).array
     return np.asarray(fft.ifftshift(image)[:, : side // 2 + 1])
 
@@ -168,7 +172,7 @@ def _bin(fine: Array) -> Array:
     return np.asarray(fine[: side * FINE, : side * FINE].reshape(side, FINE, side, FINE).sum(axis=(1, 3)))
 
 
-def _sersic_reach(signal: Array, size: float, n: float) -> float:
+def _sersic_reach(signal: Array, size: float, n: float, pixel_scale: float) -> float:
     """Compute the radius in arcsec where a galaxy of flux ``signal``, in units of a pixel's noise, ends (``FAINT``).
 
     Half of the mean brightness inside the half-light radius stands for the brightness at it.
@@ -176,14 +180,14 @@ def _sersic_reach(signal: Array, size: float, n: float) -> float:
     Source: b = 2n - 1/3 of Ciotti & Bertin 1999, A&A 352, 447.
     """
     b = 2 * n - 1 / 3
-    at_half = np.max(signal) / 2 / (np.pi * size**2 / PIXEL_SCALE**2) / 2
+    at_half = np.max(signal) / 2 / (np.pi * size**2 / pixel_scale**2) / 2
     depth = np.log(max(at_half / FAINT, 1e-9))
     reach = size * max(1 + depth / b, 0.0) ** n
     return float(np.clip(reach + 1.0, 1.8, 40.0))
 
 
-def _moffat_reach(signal: float, conditions: BandConditions) -> float:
+def _moffat_reach(signal: float, conditions: BandConditions, pixel_scale: float) -> float:
     """Compute the radius in arcsec where a star of flux ``signal``, in units of a pixel's noise, ends (``FAINT``)."""
     scale = conditions.fwhm / (2 * np.sqrt(2 ** (1 / conditions.beta) - 1))
-    peak = signal * (conditions.beta - 1) / (np.pi * scale**2) * PIXEL_SCALE**2
+    peak = signal * (conditions.beta - 1) / (np.pi * scale**2) * pixel_scale**2
     return float(np.clip(scale * np.sqrt(max((peak / FAINT) ** (1 / conditions.beta) - 1, 0.0)), 1.8, 60.0))

@@ -11,7 +11,6 @@ from lenstronomy.LightModel.light_model import LightModel
 from lenstronomy.Util.param_util import phi_q2_ellipticity
 from numpy.typing import NDArray
 
-from catalogs.sky.unions_grid import PIXEL_SCALE
 from training.simulate.canvas import FINE, HALF_PSF, Canvas, fluxes
 from training.simulate.conditions import Settings
 from training.simulate.lens_population import Deflector, Source, draw_deflector, draw_source
@@ -20,7 +19,6 @@ Array = NDArray[np.float64]
 
 TRIES = 15
 BRIGHTEST = 17.3  # r of a lens galaxy
-CELL = (PIXEL_SCALE / FINE) ** 2  # square arcsec
 
 
 @dataclass(frozen=True)
@@ -44,13 +42,14 @@ def lensed_light(canvas: Canvas, x: float, y: float, deflector: Deflector, sourc
     beta_x, beta_y = (v.reshape(dx.shape) for v in model.ray_shooting(dx.ravel(), dy.ravel(), parameters))
     # Body and clumps of the source in the image plane; clumps are bluer, and hold up to 45 % of the flux.
     parts, weights = [], []
+    cell = (canvas.pixel_scale / FINE) ** 2  # square arcsec
     total = fluxes(source.mag)
     clumpy = 0.45 * len(source.clumps) / 5
-    parts.append(_brightness(source, beta_x, beta_y))
+    parts.append(_brightness(source, beta_x, beta_y, cell))
     weights.append(total * (1 - clumpy))
     if len(source.clumps):
         bluer = 10 ** (0.4 * np.array([0.2, 0.1, 0.0, -0.05, -0.1]))
-        parts.append(_clump_brightness(source, beta_x, beta_y))
+        parts.append(_clump_brightness(source, beta_x, beta_y, cell))
         weights.append(total * clumpy * bluer)
     stamps = canvas.convolve(parts, np.array(weights))
     over = _deflector_brightness(canvas, x, y, deflector, stamps.shape[-1])
@@ -62,21 +61,21 @@ def lensed_light(canvas: Canvas, x: float, y: float, deflector: Deflector, sourc
     return LensedLight(stamps, _snr(canvas, stamps, over), float(magnification))
 
 
-def _brightness(source: Source, beta_x: Array, beta_y: Array) -> Array:
+def _brightness(source: Source, beta_x: Array, beta_y: Array, cell: float) -> Array:
     """Compute the Sersic body in the image plane, as share of its unlensed flux in each cell."""
     e1, e2 = phi_q2_ellipticity(source.angle, source.q)
     light = LightModel(["SERSIC_ELLIPSE"])
     shape = {"R_sersic": source.size, "n_sersic": source.n, "e1": e1, "e2": e2}
     body = [{"amp": 1.0, **shape, "center_x": source.x, "center_y": source.y}]
     flux = light.total_flux(body)[0]
-    return np.asarray(light.surface_brightness(beta_x, beta_y, body) / flux * CELL)
+    return np.asarray(light.surface_brightness(beta_x, beta_y, body) / flux * cell)
 
 
-def _clump_brightness(source: Source, beta_x: Array, beta_y: Array) -> Array:
+def _clump_brightness(source: Source, beta_x: Array, beta_y: Array, cell: float) -> Array:
     image = np.zeros_like(beta_x)
     for x, y, size, share in source.clumps:
         r2 = (beta_x - source.x - x) ** 2 + (beta_y - source.y - y) ** 2
-        image += share / (2 * np.pi * size**2) * np.exp(-r2 / (2 * size**2)) * CELL
+        image += share / (2 * np.pi * size**2) * np.exp(-r2 / (2 * size**2)) * cell
     return image
 
 
@@ -97,8 +96,8 @@ def _add_points(canvas: Canvas, x: float, y: float, stamps: Array, images: Array
     side = (stamps.shape[-1] // 2 - HALF_PSF) * 2 + 1
     grid = np.zeros((side * FINE, side * FINE))
     for dx, dy, magnification in images:
-        column = ((x + dx / PIXEL_SCALE - round(x)) + side / 2) * FINE - 0.5
-        row = ((y + dy / PIXEL_SCALE - round(y)) + side / 2) * FINE - 0.5
+        column = ((x + dx / canvas.pixel_scale - round(x)) + side / 2) * FINE - 0.5
+        row = ((y + dy / canvas.pixel_scale - round(y)) + side / 2) * FINE - 0.5
         i, j = int(np.floor(row)), int(np.floor(column))
         if 0 <= i < len(grid) - 1 and 0 <= j < len(grid) - 1:
             a, b = row - i, column - j
@@ -112,12 +111,12 @@ def _deflector_brightness(canvas: Canvas, x: float, y: float, deflector: Deflect
     Source: de Vaucouleurs 1948, Annales d'Astrophysique 11, 247; total flux = 7.215 pi R^2 I(R), 7.215 pi = 22.666.
     """
     steps = np.arange(side) - side // 2
-    dx, dy = (steps + round(x) - x) * PIXEL_SCALE, (steps + round(y) - y) * PIXEL_SCALE
+    dx, dy = (steps + round(x) - x) * canvas.pixel_scale, (steps + round(y) - y) * canvas.pixel_scale
     r = np.hypot(np.hypot(dx[None, :], dy[:, None]), 0.4 * canvas.conditions[2].fwhm) / (
         deflector.size * deflector.q**0.5
     )
     profile = np.exp(-7.669 * (r**0.25 - 1))
-    at_half = fluxes(deflector.mag) / (22.666 * deflector.size**2 * deflector.q) * PIXEL_SCALE**2
+    at_half = fluxes(deflector.mag) / (22.666 * deflector.size**2 * deflector.q) * canvas.pixel_scale**2
     return np.asarray(at_half[:, None, None] * profile)
 
 

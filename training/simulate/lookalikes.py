@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.sky.unions_grid import PIXEL_SCALE
 from training.simulate.canvas import Canvas, ab_magnitude, fluxes
 from training.simulate.population import template
 
@@ -109,7 +108,7 @@ def _merger(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tup
     total = np.zeros(5)
     for side, share in ((0.0, 0.0), (1.0, rng.uniform(0.2, 1.5))):
         flux = fluxes(r + share + template(float(rng.uniform(0.0, 0.75)), z) + rng.normal(0, 0.05, 5))
-        at = side * apart / PIXEL_SCALE
+        at = side * apart / canvas.pixel_scale
         size, index = rng.uniform(0.35, 0.9), float(rng.choice([1.0, 1.7, 2.8, 4.0]))
         place = (x + at * np.cos(angle), y + at * np.sin(angle))
         canvas.galaxy(*place, flux, size, index, rng.uniform(0.4, 0.9), rng.uniform(0, np.pi))
@@ -141,7 +140,7 @@ def _companion(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> 
     total = core.copy()
     for _ in range(rng.integers(1, 4)):
         flux = _blue(rng, rng.uniform(21.3, 23.5), float(rng.uniform(0.3, 1.5)))
-        apart, angle = rng.uniform(0.8, 3.2) / PIXEL_SCALE, rng.uniform(0, 2 * np.pi)
+        apart, angle = rng.uniform(0.8, 3.2) / canvas.pixel_scale, rng.uniform(0, 2 * np.pi)
         place = (x + apart * np.cos(angle), y + apart * np.sin(angle))
         canvas.galaxy(*place, flux, rng.uniform(0.15, 0.5), 1.0, rng.uniform(0.25, 0.9), rng.uniform(0, np.pi))
         total += flux
