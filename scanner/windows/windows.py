@@ -67,6 +67,11 @@ class Windows:
         return self._count
 
     @property
+    def is_resampled(self) -> bool:
+        """Whether cutouts are brought to the frame's pixel scale, and centred on their sources."""
+        return self._resampler is not None
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """[B, S, S] of one cutout."""
         return len(self._frame.bands), self._frame.window, self._frame.window

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from training.cutouts.shards import SPLITS, TRAIN, WINDOW
+
+if TYPE_CHECKING:
+    from training.cutouts.painted import Plates
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -19,6 +23,12 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--simulate", type=click.IntRange(min=1), metavar="N", help="Number of simulated scenes to cut.")
 @click.option(
     "--size", type=click.IntRange(min=160), default=1024, show_default=True, help="Side of a scene in pixels."
+)
+@click.option(
+    "--paint",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="K",
+    help="Paint lenses and look-alikes on the fields and scenes: K lenses on each plausible host on average.",
 )
 @click.option("--tiles", type=click.Path(dir_okay=False, path_type=Path), help="List of survey tiles to cut.")
 @click.option("--root", type=_FOLDER, default=".", show_default=True, help="Folder of the files of --tiles.")
@@ -43,6 +53,7 @@ def cutouts_command(
     fields: Path | None,
     simulate: int | None,
     size: int,
+    paint: float | None,
     tiles: Path | None,
     root: Path,
     hdf5: tuple[Path, ...],
@@ -64,18 +75,27 @@ def cutouts_command(
     \b
     Examples:
       python -m training cutouts shards --fields data --simulate 300 --workers 2
+      python -m training cutouts painted --fields data --simulate 48 --paint 12 --workers 2
       python -m training cutouts shards --tiles list.txt --root /data/unions
       python -m training cutouts shards --tiles held-out.txt --root /data/unions --split validate
     """
     from training.cutouts import production
 
     tasks: list[production.Task] = []
+    images: list[Plates] = []
     if fields is not None:
-        tasks += production.field_tasks(fields, seed, window)
+        images += production.field_tasks(fields, seed, window)
     if simulate is not None:
         from training.cutouts.simulated import scene_tasks
 
-        tasks += scene_tasks(simulate, size, seed, window)
+        images += scene_tasks(simulate, size, seed, window)
+    tasks += images
+    if paint is not None:
+        from training.cutouts.painted import paint_tasks
+
+        if not images:
+            raise click.UsageError("--paint needs images: give --fields, --simulate or both.")
+        tasks += paint_tasks(images, paint, fields)
     if tiles is not None:
         tasks += production.tile_tasks(tiles, root, survey, seed, window, split)
     if hdf5:

@@ -56,6 +56,7 @@ class Plate:
     most: int = 0
     truth: Truth | None = None
     window: int = WINDOW  # px of a cutout, at the scale of the shards
+    paint: float = 1.0  # how often its hosts are painted on
 
     @property
     def half(self) -> float:
@@ -72,8 +73,8 @@ def cut(plate: Plate, rule: Rule, seed: int) -> Iterator[Shard]:
 
     # Objects: detected as in a scan, matched to what was simulated, and thinned by the rule.
     sources = detect(plate.images, min_snr=rule.min_snr)
-    sources = sources.take(_is_allowed(plate, sources.x, sources.y))
-    label, theta = _match_truth(plate, sources.x, sources.y)
+    sources = sources.take(is_allowed(plate, sources.x, sources.y))
+    label, theta = match_truth(plate, sources.x, sources.y)
     mag, radius = sources.columns["mag_auto"], sources.columns["flux_radius"]
     rows = selection.select_rows(rule, mag, radius, plate.seeing, theta > 0, plate.most, random)
     objects, label, theta = sources.take(rows), label[rows], theta[rows]
@@ -83,7 +84,7 @@ def cut(plate: Plate, rule: Rule, seed: int) -> Iterator[Shard]:
 
     # Random positions, so that the network also sees empty background.
     x, y = selection.draw_positions(rule, len(rows), plate.images.flux.shape[1:], random)
-    clear = _is_allowed(plate, x, y)
+    clear = is_allowed(plate, x, y)
     spots = Sources.at(plate.images, x[clear], y[clear])
     yield from _cut(plate, rule, spots, kind="sky")
 
@@ -111,7 +112,7 @@ def _cut(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> Itera
         yield Shard(pixels[enough], part.filter(enough))
 
 
-def _is_allowed(plate: Plate, x: Array, y: Array) -> NDArray[np.bool_]:
+def is_allowed(plate: Plate, x: Array, y: Array) -> NDArray[np.bool_]:
     """Check that a cutout, with the margin of its resampling, stays within the columns and off positions to avoid."""
     reach = plate.half + SUPPORT
     allowed = np.ones(len(x), np.bool_)
@@ -124,7 +125,7 @@ def _is_allowed(plate: Plate, x: Array, y: Array) -> NDArray[np.bool_]:
     return allowed
 
 
-def _match_truth(plate: Plate, x: Array, y: Array) -> tuple[NDArray[np.str_], Array]:
+def match_truth(plate: Plate, x: Array, y: Array) -> tuple[NDArray[np.str_], Array]:
     """Find label and Einstein radius of the simulated object at each position; a lens wins over other objects."""
     label, theta = np.full(len(x), "", dtype=object), np.full(len(x), np.nan)
     truth = plate.truth

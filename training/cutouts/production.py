@@ -73,12 +73,16 @@ class FieldTask:
     def name(self) -> str:
         return f"{self.source}-{self.split}"
 
-    def parts(self) -> Iterator[Shard]:
+    def plates(self) -> Iterator[Plate]:
+        """Read the images one by one."""
         for frame in self.frames:
-            plate = Plate(
+            yield Plate(
                 self.source, real_fields.read(frame), frame.seeing, frame.sky, frame.columns, frame.avoid, frame.most,
-                window=self.window,
+                window=self.window, paint=frame.paint,
             )  # fmt: skip
+
+    def parts(self) -> Iterator[Shard]:
+        for plate in self.plates():
             yield from cut(plate, self.rule, self.seed)
 
 
@@ -107,7 +111,7 @@ class TileTask:
         yield from cut(Plate(self.source, opened, TILE_SEEING, window=self.window), self.rule, self.seed)
 
 
-def field_tasks(root: Path, seed: int, window: int = WINDOW) -> list[Task]:
+def field_tasks(root: Path, seed: int, window: int = WINDOW) -> list[FieldTask]:
     """List a task for each source and split of the real fields below ``root``."""
     frames = sorted(real_fields.frames(root), key=lambda frame: (frame.source, frame.split))
     groups = groupby(frames, key=lambda frame: (frame.source, frame.split))

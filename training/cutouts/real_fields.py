@@ -53,6 +53,7 @@ class Frame:
     columns: tuple[int, int] = (0, 0)
     avoid: tuple[tuple[float, float], ...] = ()  # x, y that no cutout may come near
     most: int = 0  # objects to cut at most, 0 for all
+    paint: float = 1.0  # how often hosts are painted on
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class _Field:
     cube: bool = False
     sky: bool = True
     most: int = 0
+    paint: float = 1.0
     avoid: tuple[tuple[float, float], ...] = ()
     parts: Mapping[str, tuple[int, int]] = field(default_factory=lambda: {"train": (0, 0)})
 
@@ -120,6 +122,7 @@ def _frames(name: str, table: _Field, root: Path) -> Iterator[Frame]:
                     columns=columns,
                     avoid=table.avoid,
                     most=table.most,
+                    paint=table.paint,
                 )
 
 

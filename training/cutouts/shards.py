@@ -33,7 +33,12 @@ UNIT = "nJy"
 
 _COLUMNS = (
     ("frame", pa.string(), "", "image that was cut"),
-    ("kind", pa.string(), "", "object: centred on a detection; sky: anywhere"),
+    (
+        "kind",
+        pa.string(),
+        "",
+        "object: centred on a detection; sky: anywhere; painted: with something painted, or its host",
+    ),
     ("x", pa.float32(), "pixel", "0-based, in the file of the frame"),
     ("y", pa.float32(), "pixel", "0-based, in the file of the frame"),
     ("ra", pa.float64(), "deg", "ICRS; NaN where the frame has no place on the sky"),
@@ -43,8 +48,10 @@ _COLUMNS = (
     ("flux_radius", pa.float32(), "arcsec", "half-light radius"),
     ("snr", pa.float32(), "", "signal to noise of the detection"),
     ("band_fraction", pa.float32(), "", "share of the pixels with data, in the bands that the frame has"),
-    ("label", pa.string(), "", "what a simulated object is; empty for real ones"),
-    ("theta_e", pa.float32(), "arcsec", "Einstein radius of a simulated lens"),
+    ("label", pa.string(), "", "what a simulated or painted object is; empty for real ones"),
+    ("theta_e", pa.float32(), "arcsec", "Einstein radius of a simulated or painted lens"),
+    ("arc_snr", pa.float32(), "", "signal to noise of the painted images of a lens"),
+    ("host", pa.float32(), "", "number of the host in its frame: painted lenses and their hosts; NaN or -1 for others"),
 )
 SCHEMA = pa.schema(
     [

@@ -40,10 +40,14 @@ class SceneTask:
     rule: Rule = RULE
     detection: int = DETECTION_VERSION
 
-    def parts(self) -> Iterator[Shard]:
+    def plates(self) -> Iterator[Plate]:
+        """Render the scenes one by one."""
         for tile in self.tiles:
-            scene = simulate_tile(tile, self.seed, self.settings)
-            yield from cut(replace(plate(scene), window=self.window), self.rule, self.seed)
+            yield replace(plate(simulate_tile(tile, self.seed, self.settings)), window=self.window)
+
+    def parts(self) -> Iterator[Shard]:
+        for scene in self.plates():
+            yield from cut(scene, self.rule, self.seed)
 
 
 def scene_tasks(number: int, size: int, seed: int, window: int = WINDOW) -> list[SceneTask]:

@@ -34,8 +34,8 @@ class Batch(NamedTuple):
     """Input of one micro-batch.
 
     ``flux`` [N, B, S, S] is in nJy, NaN for no data; ``noise`` [N, L] orders patches; ``hidden`` bool [N, B, S, S].
-    ``kind`` int64 [N] is the index in KINDS of a simulated object, -1 for all others. ``clean`` is the flux before
-    noise was added, and empty where the objective does not need it.
+    ``kind`` int64 [N] is the index of a class (see ``open_cutouts``), -1 where it is not known. ``clean`` is the flux
+    before noise was added, and empty where the objective does not need it.
     """
 
     flux: Tensor
@@ -54,7 +54,7 @@ class Cutouts:
 
     arrays: tuple[NDArray[np.float32], ...]
     rows: NDArray[np.int64]  # [n, 2]: shard and row in it; repeated sources occur several times
-    kinds: NDArray[np.int64]  # [n]: index in KINDS, -1 where it is not known
+    kinds: NDArray[np.int64]  # [n]: index of a class, -1 where it is not known
     channels: tuple[int, ...]  # of the stored bands, in the order of the model
     sources: dict[str, int]  # rows of each source, without repeats
     manifest: dict[str, Any]
@@ -72,6 +72,9 @@ class Cutouts:
 def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
     """Map the shards of one split, as the manifest assigns them; a shard without a split is for training.
 
+    The classes are KINDS, by the label of simulated objects; or those of the score, where objects without such a label
+    are ordinary galaxies.
+
     Raises:
         ScannerError: ``shards.missing``; ``shards.bad`` if a file differs from the manifest; ``shards.other_pixels`` if
             bands, scale or window do not suit the model; ``config.bad`` if ``repeat`` names an unknown source.
@@ -87,7 +90,7 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
         # A source that is repeated appears in the list of rows several times; its pixels are mapped once.
         times = config.data.repeat.get(source, 1) if split == TRAIN else 1
         rows += [np.stack([np.full(entry["rows"], number), np.arange(entry["rows"])], axis=1)] * times
-        kinds += [_kinds(folder / entry["file"], entry["rows"])] * times
+        kinds += [_kinds(folder / entry["file"], entry["rows"], config.score.classes)] * times
     unknown = sorted(set(config.data.repeat) - set(sources)) if split == TRAIN else []
     if unknown:
         raise ScannerError(
@@ -133,18 +136,19 @@ def _map(path: Path, rows: int, manifest: dict[str, Any]) -> NDArray[np.float32]
     return array
 
 
-def _kinds(path: Path, rows: int) -> NDArray[np.int64]:
-    """Read the kinds [rows] from the table beside a shard; without a table they are unknown."""
+def _kinds(path: Path, rows: int, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """Read the kinds [rows] from the table beside a shard; without a table they are unknown, or ordinary galaxies."""
     table = path.with_suffix(".parquet")
+    names, otherwise = (classes, classes.index("galaxy")) if classes else (KINDS, -1)
     if not table.is_file():
-        return np.full(rows, -1)
+        return np.full(rows, otherwise)
     try:
         labels = pq.read_table(table, columns=["label"], page_checksum_verification=True)["label"].to_pylist()
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise ScannerError(ErrorCode.SHARDS_BAD, f"The table {table} cannot be read: {error}.") from error
     if len(labels) != rows:
         raise ScannerError(ErrorCode.SHARDS_BAD, f"{table} has {len(labels)} rows, the manifest says {rows}.")
-    return np.array([KINDS.index(label) if label in KINDS else -1 for label in labels], np.int64)
+    return np.array([names.index(label) if label in names else otherwise for label in labels], np.int64)
 
 
 def sample(

@@ -65,6 +65,10 @@ class Checkpoint:
             graph = blank_graph(self.config, read_record(self.data["recipe"], EmbeddingOptions))
             graph.load_state_dict(self.weights)
             return graph
+        return self.autoencoder_graph(options)
+
+    def autoencoder_graph(self, options: EmbeddingOptions = DEFAULT) -> EmbeddingGraph:
+        """Make the graph of the autoencoder whose ``weights`` and ``statistics`` these are; see ``embedding``."""
         if options.pooling not in self.statistics:
             raise ScannerError(
                 ErrorCode.CHECKPOINT_UNFINISHED,
@@ -137,17 +141,21 @@ def blank_graph(config: Config, options: EmbeddingOptions) -> EmbeddingGraph:
 
 def stages(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     """Describe a run, and before it the runs whose weights it began with, oldest first."""
-    config, progress = checkpoint.config, checkpoint.progress
-    stage = {
+    stage = describe_stage(checkpoint.config, checkpoint.progress, checkpoint.weights_sha256)
+    return [*checkpoint.data.get("stages", []), stage]
+
+
+def describe_stage(config: Config, progress: Mapping[str, Any], weights_sha256: str) -> dict[str, Any]:
+    """Describe one run for the card of a model that came of it."""
+    return {
         "name": config.name,
-        "weights_sha256": checkpoint.weights_sha256,
+        "weights_sha256": weights_sha256,
         "steps": progress["step"],
         "images": progress["step"] * config.optimiser.batch * config.objective.views,
         "minutes": round(progress["seconds"] / 60, 1),
         "mask_ratio": config.model.mask_ratio,
         "normalised_target": config.model.normalised_target,
     }
-    return [*checkpoint.data.get("stages", []), stage]
 
 
 def add_first_stages(checkpoint: Checkpoint, first: Checkpoint) -> Checkpoint:

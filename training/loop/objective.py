@@ -31,19 +31,18 @@ HIDDEN = 512  # width of the projection head
 
 
 class Losses(NamedTuple):
-    """``total`` is minimised; the parts, each a scalar, are logged. A term of weight 0 is 0."""
+    """``total`` [] is minimised; ``parts`` [P] are logged. A term of weight 0 is 0."""
 
     total: Tensor
-    reconstruction: Tensor
-    contrast: Tensor
-    simulated: Tensor
-    denoise: Tensor
+    parts: Tensor
 
 
 class TrainingObjective(nn.Module):
     """The autoencoder ``mae`` with the heads of the terms, which are dropped after the training."""
 
     frequency: Tensor
+    parts = ("loss", "contrast", "simulated", "denoise")
+    """What the parts of its losses are, the reconstruction first, so that runs with different terms can be compared."""
 
     def __init__(self, config: Config, frequency: Tensor | None = None) -> None:
         """``frequency`` [kinds] is the share of each kind among the labelled cutouts; rare kinds weigh more."""
@@ -76,8 +75,8 @@ class TrainingObjective(nn.Module):
             denoise = out.seen_loss
         # A term of weight 0 adds an exact 0, so a plain autoencoder has the same loss with and without this sum.
         terms = self.options.contrast * contrast + self.options.simulated * simulated + self.options.denoise * denoise
-        parts = (out.loss, contrast, simulated, denoise)
-        return Losses(out.loss + terms, *(part.detach() for part in parts))
+        parts = torch.stack([out.loss, contrast, simulated, denoise])
+        return Losses(out.loss + terms, parts.detach())
 
     def _simulated(self, vectors: Tensor, kind: Tensor) -> Tensor:
         # Weights between none and 1 / frequency: rare kinds count more, without drowning the common ones.

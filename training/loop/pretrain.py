@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,8 +95,7 @@ def pretrain(
         # Every process maps the shards; only the first one writes.
         cutouts = open_cutouts(shards, config)
         _check_data(cutouts, start, shards)
-        first = load(begin) if begin and start is None else None
-        trainer = Trainer(config, world, cutouts, shards, start, first)
+        trainer = Trainer(config, world, cutouts, shards, start, begin if start is None else None)
         journal = Journal(out, progress.step, tensorboard) if world.first else None
         progress = _loop(trainer, progress, journal, out / NAME)
         # The last checkpoint is final: it has the statistics of the embeddings, and cannot be continued.
@@ -117,7 +117,7 @@ def _loop(trainer: Trainer, progress: Progress, journal: Journal | None, path: P
     while progress.step < progress.steps and not world.agree(world.stopped_by):
         step = progress.step + 1
         lr = rate(step, progress.steps, o)
-        parts = trainer.step(stream, lr)  # (4,): reconstruction, contrast, simulated, denoise
+        parts = trainer.step(stream, lr)  # [P], those of ``trainer.stage.parts``
         progress = replace(progress, step=step, seconds=time.perf_counter() - began)
 
         # With a time budget the length is fixed once, after the warm-up, whose rate does not depend on it.
@@ -129,7 +129,7 @@ def _loop(trainer: Trainer, progress: Progress, journal: Journal | None, path: P
         if means:
             progress = replace(progress, loss=means[0])
         if journal and means:
-            _log(journal, progress, trainer.config, means, lr=lr, waited=stream.waited)
+            _log(journal, progress, trainer.config, trainer.stage.parts, means, lr=lr, waited=stream.waited)
 
         if step % run.validate_every == 0 or step == progress.steps:
             progress = _validate(trainer, progress, journal)
@@ -172,15 +172,18 @@ def _fit_steps(trainer: Trainer, progress: Progress, path: Path) -> int:
     return progress.step + int(max(world.agree(left), 0) / world.agree(each))
 
 
-def _log(journal: Journal, progress: Progress, config: Config, means: list[float], lr: float, waited: float) -> None:
-    """Write a record and a line of progress.
+def _log(
+    journal: Journal, progress: Progress, config: Config, names: Sequence[str], means: list[float], lr: float,
+    waited: float,
+) -> None:  # fmt: skip
+    """Write a record and a line of progress; terms of weight 0 are left out.
 
-    ``loss`` is that of the reconstruction, so that runs with different terms can be compared. ``waited`` is the time in
+    ``waited`` is the time in
     seconds that this call has waited for batches: if it grows, the loader is the bottleneck.
     """
     each, images = progress.seconds / progress.step, config.optimiser.batch * config.objective.views
-    terms = {name: getattr(config.objective, name) for name in ("contrast", "simulated", "denoise")}
-    numbers = {"loss": means[0]} | {name: mean for (name, on), mean in zip(terms.items(), means[1:], strict=True) if on}
+    weights = vars(config.objective) | {"loss": 1.0, "keep": config.score.keep}
+    numbers = {name: mean for name, mean in zip(names, means, strict=True) if weights[name]}
     numbers["lr"] = lr
     times = {"seconds": round(progress.seconds, 3), "waited": round(waited, 3)}
     journal.write(step=progress.step, **numbers, images=progress.step * images, **times)

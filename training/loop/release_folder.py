@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json, read_record
 from training.config import Config
-from training.loop.checkpoint import blank_graph
+from training.loop.checkpoint import blank_graph, describe_stage
 from training.model.embedding import EmbeddingGraph
 from training.model.embedding_options import EmbeddingOptions
 
@@ -33,3 +34,15 @@ def load_release(folder: Path) -> EmbeddingGraph:
         hint = "Check the files: sha256sum -c SHA256SUMS"
         raise ScannerError(ErrorCode.RELEASE_DAMAGED, f"{folder} is not a complete release: {error}.", hint) from error
     return graph
+
+
+def release_stages(folder: Path) -> list[dict[str, Any]]:
+    """Describe the runs that a release came of, oldest first, as ``training.loop.checkpoint.stages`` does.
+
+    A release of an early version lists only its own run.
+    """
+    values = load_json(folder / CONFIG)
+    if "stages" in values:
+        return list(values["stages"])
+    config, progress = Config.from_dict(values["training"], str(folder / CONFIG)), values["progress"]
+    return [describe_stage(config, progress, values["contract"]["weights_sha256"])]

@@ -15,20 +15,25 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from catalogs.errors import ErrorCode, ScannerError
 from training.config import Config
-from training.cutouts.shards import KINDS, VALIDATE
+from training.cutouts.shards import VALIDATE
 from training.loop.batches import CENTRED, Batch, Cutouts, make_batch, open_cutouts, sample_keys, views
-from training.loop.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser, stages
+from training.loop.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser
 from training.loop.loader import Stream
-from training.loop.objective import Losses, TrainingObjective
+from training.loop.objective import Losses
 from training.loop.processes import World
-from training.loop.statistics import calibrate_pixels, draw_keys, fit_embedding_statistics
-from training.model.mae import MaskedAutoencoder
+from training.loop.stage import make_stage
+from training.loop.statistics import draw_keys
+
+ORIGIN = ("began_with", "stages", "recipe")
+"""Keys of the data of a checkpoint that describe what a run began with."""
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Group parameters by weight decay: matrices have it; biases, norms, tokens and fill patches do not."""
     decayed, free = [], []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         special = parameter.ndim < 2 or name.rsplit(".", 1)[-1] in ("cls_token", "mask_token", "fill")
         (free if special else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
@@ -54,34 +59,32 @@ def batches(cutouts: Cutouts, config: Config, world: World, step: int) -> Stream
 
 
 class Trainer:
-    """Model, optimiser and progress of one process."""
+    """Stage, optimiser and progress of one process."""
 
     def __init__(
         self, config: Config, world: World, cutouts: Cutouts, shards: Path, start: Checkpoint | None,
-        first: Checkpoint | None = None,
+        begin: Path | None = None,
     ) -> None:  # fmt: skip
-        """Continue from ``start``; else begin with the weights of ``first``, or with random ones."""
+        """Continue from ``start``; else begin with the weights of the run ``begin``, or with random ones."""
         self.config, self.world, self.cutouts = config, world, cutouts
-        self.data = {"manifest_sha256": cutouts.digest, "sources": cutouts.sources, "manifest": cutouts.manifest}
-        self.data |= _origin(start, first)
         self.validation = open_cutouts(shards, config, VALIDATE)
 
         torch.manual_seed(config.run.seed)  # decides the random weights, alike in every process
-        self.model = TrainingObjective(config, _frequency(cutouts))
+        self.stage = make_stage(config, cutouts, begin)
+        self.data = {"manifest_sha256": cutouts.digest, "sources": cutouts.sources, "manifest": cutouts.manifest}
+        self.data |= self.stage.origin
         if start is not None:
-            # `state` holds the heads and, where `weights` are an average, the autoencoder as last stepped.
-            weights = {f"mae.{name}": tensor for name, tensor in start.weights.items()}
-            self.model.load_state_dict(weights | dict(start.state))
-        elif first is not None:
-            _load_first(self.model.mae, first)
-        else:
-            calibrate_pixels(self.model.mae, cutouts, config)
-        self.model.to(world.device)
-        self.wrapped = world.wrap(self.model)
+            self.data |= {key: start.data[key] for key in ORIGIN if key in start.data}
+            # `state` holds the heads and, where `weights` are an average, the network as last stepped.
+            weights = {f"{self.stage.prefix}{name}": tensor for name, tensor in start.weights.items()}
+            self.stage.objective.load_state_dict(weights | dict(start.state))
+        self.stage.objective.to(world.device)
+        self.wrapped = world.wrap(self.stage.objective)
 
         o = config.optimiser
-        self.optimiser = torch.optim.AdamW(parameter_groups(self.model, o.weight_decay), lr=o.lr, betas=o.betas)
-        self.average = AveragedModel(self.model.mae, multi_avg_fn=get_ema_multi_avg_fn(o.ema)) if o.ema else None
+        groups = parameter_groups(self.stage.objective, o.weight_decay)
+        self.optimiser = torch.optim.AdamW(groups, lr=o.lr, betas=o.betas)
+        self.average = AveragedModel(self.stage.kept, multi_avg_fn=get_ema_multi_avg_fn(o.ema)) if o.ema else None
         if start is not None:
             restore_optimiser(self.optimiser, start.optimiser)
         if start is not None and self.average is not None:
@@ -89,12 +92,12 @@ class Trainer:
             self.average.n_averaged.fill_(start.progress["step"])
 
     @property
-    def autoencoder(self) -> MaskedAutoencoder:
-        """The autoencoder that a checkpoint keeps: the averaged one, or the one last stepped."""
-        return self.average.module if self.average is not None else self.model.mae
+    def kept(self) -> nn.Module:
+        """The network that a checkpoint keeps: the averaged one, or the one last stepped."""
+        return self.average.module if self.average is not None else self.stage.kept
 
     def step(self, stream: Iterator[Batch], lr: float) -> Tensor:
-        """Take one optimiser step over ``accumulate`` micro-batches; returns the mean of each part of the loss, [4]."""
+        """Take one optimiser step over ``accumulate`` micro-batches; returns the mean of each part of the loss, [P]."""
         accumulate, parts = self.config.optimiser.accumulate, []
         for micro in range(accumulate):
             # Gradients are exchanged between processes once a step, with the last micro-batch.
@@ -102,15 +105,15 @@ class Trainer:
             with self.wrapped.no_sync() if hold else nullcontext():
                 losses = self.losses(self.wrapped, next(stream))
                 (losses.total / accumulate).backward()
-            parts.append(torch.stack(losses[1:]))
+            parts.append(losses.parts)
         # Clipped over all micro-batches and processes together: gradients are averaged by now.
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimiser.clip)
+        nn.utils.clip_grad_norm_(self.stage.objective.parameters(), self.config.optimiser.clip)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.optimiser.step()
         self.optimiser.zero_grad()
         if self.average is not None:
-            self.average.update_parameters(self.model.mae)
+            self.average.update_parameters(self.stage.kept)
         return torch.stack(parts).mean(dim=0)
 
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
@@ -122,7 +125,7 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> float | None:
-        """Compute the mean reconstruction loss over held-out cutouts; None if there are none.
+        """Compute the mean loss over held-out cutouts; None if there are none.
 
         They are centred, without augmentation, and masked in the same way every time.
         """
@@ -130,49 +133,23 @@ class Trainer:
             return None
         keys = draw_keys(self.validation, self.config.run.validate_rows, self.config.run.seed)
         parts = np.array_split(keys, math.ceil(len(keys) / 256))
-        losses, model = [], self.autoencoder.eval()
+        losses, kept = [], self.kept.eval()
         for part in parts:
             batch = make_batch(self.validation, part, CENTRED, self.config).to(self.world.device)
             with self._autocast():
-                losses.append(float(model(batch.flux, batch.noise, batch.hidden).loss))
-        model.train()
+                losses.append(float(self.stage.held_out_loss(kept, batch)))
+        kept.train()
         return float(np.average(losses, weights=[len(part) for part in parts]))
 
     def checkpoint(self, progress: Mapping[str, Any], final: bool = False) -> Checkpoint:
-        """Make a checkpoint; the ``final`` one has the statistics of the embeddings, and nothing that a step needs."""
-        done = (self.config, progress, self.data, self.autoencoder.state_dict())
+        """Make a checkpoint; the ``final`` one has what the stage adds at its end, and nothing that a step needs."""
         if final:
-            statistics = fit_embedding_statistics(self.autoencoder, self.cutouts, self.config, self.world.device)
-            return Checkpoint(*done, statistics=statistics)
-        state = self.model.state_dict()
+            more = self.stage.finish(self.kept, self.cutouts, self.validation, self.world.device)
+            return Checkpoint(self.config, progress, self.data, self.kept.state_dict(), **more)
+        state = self.stage.objective.state_dict()
         if self.average is None:
             # Without an average these are the weights, which the checkpoint holds already.
-            state = {name: tensor for name, tensor in state.items() if not name.startswith("mae.")}
-        return Checkpoint(*done, state, optimiser_tensors(self.optimiser))
-
-
-def _frequency(cutouts: Cutouts) -> Tensor:
-    """Count the share of each kind among the cutouts of known kind, [kinds]."""
-    counts = np.bincount(cutouts.kinds[cutouts.kinds >= 0], minlength=len(KINDS))
-    return torch.from_numpy(counts / max(counts.sum(), 1)).float()
-
-
-def _origin(start: Checkpoint | None, first: Checkpoint | None) -> dict[str, Any]:
-    """Describe the run that this one began with, for its checkpoints."""
-    if start is not None:
-        return {key: start.data[key] for key in ("began_with", "stages") if key in start.data}
-    return {"began_with": first.weights_sha256, "stages": stages(first)} if first is not None else {}
-
-
-def _load_first(model: MaskedAutoencoder, first: Checkpoint) -> None:
-    """Take the weights and the stretch of ``first``, whose ``normalised_target`` may differ.
-
-    Only the decoder depends on that, and no export keeps it. Raises ``run.other_model`` for another shape.
-    """
-    try:
-        model.load_state_dict(first.weights)
-    except RuntimeError as error:
-        hint = "Give both runs the same bands, window, patch, dimensions and depths in [model]."
-        raise ScannerError(
-            ErrorCode.RUN_OTHER_MODEL, f"The weights of run {first.config.name!r} do not fit this model.", hint
-        ) from error
+            state = {name: tensor for name, tensor in state.items() if not name.startswith(self.stage.prefix)}
+        return Checkpoint(
+            self.config, progress, self.data, self.kept.state_dict(), state, optimiser_tensors(self.optimiser)
+        )

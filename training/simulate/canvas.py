@@ -52,9 +52,7 @@ class Canvas:
     ``pixel_scale`` is in arcsec.
     """
 
-    def __init__(
-        self, size: int, conditions: Sequence[BandConditions], pixel_scale: float = PIXEL_SCALE
-    ) -> None:
+    def __init__(self, size: int, conditions: Sequence[BandConditions], pixel_scale: float = PIXEL_SCALE) -> None:
         self.flux = np.zeros((len(conditions), size, size), np.float32)
         self.conditions, self.pixel_scale = tuple(conditions), pixel_scale
         self.psf = tuple(
@@ -98,7 +96,8 @@ class Canvas:
             pixel = galsim.Pixel(self.pixel_scale, gsparams=PARAMETERS)
             pairs = zip(self.psf, self.conditions, strict=True)
             self._spectra[side] = [
-                _spectrum(galsim.Convolve([psf.shift(s.offset * self.pixel_scale, 0), pixel]), side, self.pixel_scale) for psf, s in pairs
+                _spectrum(galsim.Convolve([psf.shift(s.offset * self.pixel_scale, 0), pixel]), side, self.pixel_scale)
+                for psf, s in pairs
             ]
         return self._spectra[side]
 

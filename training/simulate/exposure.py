@@ -36,9 +36,9 @@ def expose(rng: np.random.Generator, flux: Image, conditions: BandConditions, se
     # Square arcmin, the unit of the rate of cosmic rays.
     area = flux.size * (PIXEL_SCALE / 60) ** 2
     for _ in range(rng.poisson(settings.cosmic_rays * area)):
-        _cosmic_ray(rng, image, conditions)
+        draw_cosmic_ray(rng, image, conditions)
     if rng.random() < settings.trails:
-        _trail(rng, image, conditions)
+        draw_trail(rng, image, conditions)
     if rng.random() < settings.gaps:
         _gap(rng, image)
     return np.asarray(image, np.float32)
@@ -68,7 +68,7 @@ def saturate(image: Image, conditions: BandConditions) -> Image:
     return np.asarray(bled, np.float32)
 
 
-def _cosmic_ray(rng: np.random.Generator, image: Image, conditions: BandConditions) -> None:
+def draw_cosmic_ray(rng: np.random.Generator, image: Image, conditions: BandConditions) -> None:
     """Draw a short straight track, one pixel wide, without PSF."""
     length, angle = rng.integers(2, 18), rng.uniform(0, np.pi)
     x0, y0 = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])
@@ -78,7 +78,7 @@ def _cosmic_ray(rng: np.random.Generator, image: Image, conditions: BandConditio
     image[y[inside], x[inside]] += np.float32(conditions.rms) * rng.uniform(8, 60, inside.sum()).astype(np.float32)
 
 
-def _trail(rng: np.random.Generator, image: Image, conditions: BandConditions) -> None:
+def draw_trail(rng: np.random.Generator, image: Image, conditions: BandConditions) -> None:
     """Draw a satellite trail: a straight line through the tile, as wide as the seeing and out of focus."""
     angle = rng.uniform(0, np.pi)
     x0, y0 = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])

@@ -62,7 +62,11 @@ def lensed_light(canvas: Canvas, x: float, y: float, deflector: Deflector, sourc
 
 
 def _brightness(source: Source, beta_x: Array, beta_y: Array, cell: float) -> Array:
-    """Compute the Sersic body in the image plane, as share of its unlensed flux in each cell."""
+    """Compute the body of the source in the image plane, as share of its unlensed flux in each cell."""
+    if source.image is not None:
+        dx, dy = beta_x - source.x, beta_y - source.y
+        cos, sin = np.cos(source.angle), np.sin(source.angle)
+        return source.image.brightness(cos * dx + sin * dy, cos * dy - sin * dx, source.size) * cell
     e1, e2 = phi_q2_ellipticity(source.angle, source.q)
     light = LightModel(["SERSIC_ELLIPSE"])
     shape = {"R_sersic": source.size, "n_sersic": source.n, "e1": e1, "e2": e2}

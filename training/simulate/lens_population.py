@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from training.simulate.conditions import Settings
 from training.simulate.population import k_correction, template
+from training.simulate.source_images import SourceImage
 
 Array = NDArray[np.float64]
 
@@ -63,6 +64,7 @@ class Source:
     angle: float
     clumps: Array
     quasar: Array | None  # magnitudes [5] of its point source
+    image: SourceImage | None = None  # a real galaxy in place of the Sersic profile, turned by ``angle``
 
 
 @cache

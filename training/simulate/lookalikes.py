@@ -19,8 +19,8 @@ def draw_lookalike(rng: np.random.Generator, canvas: Canvas, x: float, y: float)
     kind = KINDS[rng.integers(len(KINDS))]
     painters: dict[str, Callable[..., tuple[Array, float, float]]] = {
         "ring": _ring,
-        "spiral": _spiral,
-        "merger": _merger,
+        "spiral": draw_spiral,
+        "merger": draw_merger,
         "companion": _companion,
     }
     flux, size, z = painters[kind](rng, canvas, x, y)
@@ -49,11 +49,20 @@ def _ring(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple
     core, z = _red(rng, 18.8, 21.2)
     radius, q, angle = rng.uniform(0.9, 2.8), rng.uniform(0.55, 1.0), rng.uniform(0, np.pi)
     canvas.galaxy(x, y, core, 0.35 * radius, 3.5, rng.uniform(0.7, 1.0), angle)
+    ring = draw_ring(rng, canvas, x, y, float(ab_magnitude(core[2])), z, radius, q, angle)
+    return core + ring, float(radius), z
+
+
+def draw_ring(
+    rng: np.random.Generator, canvas: Canvas, x: float, y: float, r_mag: float, z: float, radius: float,
+    q: float = 1.0, angle: float = 0.0,
+) -> Array:  # fmt: skip
+    """Draw a clumpy blue ring of ``radius`` (arcsec) around a galaxy of ``r_mag``; returns its flux [5]."""
     r, phi = _tilted(*canvas.fine_grid(x, y, 2.2 * radius), q, angle)
     image = np.exp(-0.5 * ((r - radius) / (rng.uniform(0.12, 0.22) * radius)) ** 2) * _uneven(rng, phi)
-    ring = _blue(rng, ab_magnitude(core[2]) + rng.uniform(0.3, 1.4), z)
+    ring = _blue(rng, r_mag + rng.uniform(0.3, 1.4), z)
     canvas.add(x, y, canvas.convolve([image / image.sum()], ring[None]))
-    return core + ring, float(radius), z
+    return ring
 
 
 def _uneven(rng: np.random.Generator, phi: Array) -> Array:
@@ -66,7 +75,7 @@ def _uneven(rng: np.random.Generator, phi: Array) -> Array:
     return np.asarray(np.maximum(wave, 0.05))
 
 
-def _spiral(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple[Array, float, float]:
+def draw_spiral(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple[Array, float, float]:
     """Draw a nearly face-on disc with logarithmic arms about a bulge."""
     r_mag = rng.uniform(17.8, 20.8)
     z = float(np.clip(0.05 + 0.05 * (r_mag - 17.5) + rng.normal(0, 0.02), 0.03, 0.4))
@@ -100,7 +109,7 @@ def spiral_disc(rng: np.random.Generator, r: Array, phi: Array, scale: float, ar
     return smooth / smooth.sum(), 0.75 * armed / armed.sum() + 0.25 * knots / max(knots.sum(), 1e-30)
 
 
-def _merger(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple[Array, float, float]:
+def draw_merger(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple[Array, float, float]:
     """Draw two galaxies in contact, with one or two curved tails."""
     r = rng.uniform(18.5, 21.2)
     z = float(np.clip(0.1 + 0.1 * (r - 18) + rng.normal(0, 0.03), 0.04, 0.7))
@@ -137,11 +146,16 @@ def _companion(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> 
     core, z = _red(rng, 18.5, 21.0)
     size = float(np.clip(10 ** (-0.12 * (ab_magnitude(core[2]) - 19.5) + rng.normal(0, 0.08)), 0.4, 2.5))
     canvas.galaxy(x, y, core, size, 4.0, rng.uniform(0.6, 0.95), rng.uniform(0, np.pi))
-    total = core.copy()
+    return draw_companions(rng, canvas, x, y) + core, size, z
+
+
+def draw_companions(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> Array:
+    """Draw one to three small blue galaxies around a place; returns their flux [5]."""
+    total = np.zeros(5)
     for _ in range(rng.integers(1, 4)):
         flux = _blue(rng, rng.uniform(21.3, 23.5), float(rng.uniform(0.3, 1.5)))
         apart, angle = rng.uniform(0.8, 3.2) / canvas.pixel_scale, rng.uniform(0, 2 * np.pi)
         place = (x + apart * np.cos(angle), y + apart * np.sin(angle))
         canvas.galaxy(*place, flux, rng.uniform(0.15, 0.5), 1.0, rng.uniform(0.25, 0.9), rng.uniform(0, np.pi))
         total += flux
-    return total, size, z
+    return total

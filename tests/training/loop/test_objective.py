@@ -82,7 +82,7 @@ with join_processes() as world:
     losses.total.backward()
     if world.first:
         gradients = {name: found.grad for name, found in model.named_parameters()}
-        torch.save({"contrast": losses.contrast, **gradients}, sys.argv[1])
+        torch.save({"contrast": losses.parts[1], **gradients}, sys.argv[1])
 """
 
 
@@ -138,10 +138,10 @@ def test_objects_nobody_knows_teach_no_kind(shards: Path, config: Config) -> Non
     other = batch.flux.clone()
     other[batch.kind == 3] *= 3
     again = model(*batch._replace(flux=other, kind=batch.kind.where(batch.kind != 3, -1)))
-    assert float(partial.simulated) == pytest.approx(float(again.simulated), rel=1e-5)
-    assert float(partial.contrast) != pytest.approx(float(again.contrast), rel=1e-5)
+    assert float(partial.parts[2]) == pytest.approx(float(again.parts[2]), rel=1e-5)
+    assert float(partial.parts[1]) != pytest.approx(float(again.parts[1]), rel=1e-5)
     nobody = model(*batch._replace(kind=torch.full_like(batch.kind, -1)))
-    assert float(nobody.simulated) == 0
+    assert float(nobody.parts[2]) == 0
     nobody.total.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
@@ -152,7 +152,7 @@ def test_without_terms_it_is_the_plain_autoencoder(shards: Path, tiny: Config) -
     assert {name.split(".")[0] for name, _ in model.named_parameters()} == {"mae"}
     batch = two_views(shards, tiny)
     losses = model(*batch)
-    assert torch.equal(losses.total, losses.reconstruction)
+    assert torch.equal(losses.total, losses.parts[0])
     assert torch.equal(losses.total, model.mae(batch.flux, batch.noise, batch.hidden).loss)
 
 
@@ -167,12 +167,12 @@ def test_visible_pixels_are_denoised_where_that_is_asked_for(shards: Path, tiny:
     torch.manual_seed(0)
     model = TrainingObjective(noisy)
     losses = model(*batch)
-    assert float(losses.denoise) > 0
-    torch.testing.assert_close(losses.total, losses.reconstruction + 0.5 * losses.denoise)
+    assert float(losses.parts[3]) > 0
+    torch.testing.assert_close(losses.total, losses.parts[0] + 0.5 * losses.parts[3])
     out = model.mae(batch.flux, batch.noise, batch.hidden, batch.clean)
     target = patchify(model.mae.pixels.stretch(batch.clean)[0], tiny.model.patch)
     visible = patchify(batch.flux.isfinite(), tiny.model.patch) & ~out.masked[..., None]
-    torch.testing.assert_close(losses.denoise, (out.prediction - target)[visible].square().mean())
+    torch.testing.assert_close(losses.parts[3], (out.prediction - target)[visible].square().mean())
 
 
 def test_noise_is_added_in_units_of_the_sky(tiny: Config) -> None:

@@ -257,7 +257,7 @@ def test_averaged_weights_are_kept_and_trail_the_last_ones(shards: Path, tiny: C
 
     def stepped(trainer: Trainer, stream: Any, lr: float) -> torch.Tensor:
         parts = honest(trainer, stream, lr)
-        weights.append(trainer.model.mae.pixels.fill.detach().clone())
+        weights.append(trainer.stage.kept.pixels.fill.detach().clone())
         if len(weights) == 3:
             signal.raise_signal(signal.SIGINT)
         return parts
