@@ -6,7 +6,7 @@ Positives and negatives have the same hosts by construction: no property of a ho
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -25,17 +25,23 @@ from training.cutouts.cutting import Plate, is_allowed, match_truth
 from training.cutouts.selection import Rule
 from training.cutouts.shards import AT_ONCE, Shard, make_table
 from training.simulate.canvas import Canvas
+from training.simulate.lens_population import Deflector
 from training.simulate.painting import lookalike
 from training.simulate.painting.field import measure_conditions
-from training.simulate.painting.hosts import Hosts, find_hosts
+from training.simulate.painting.hosts import Hosts, draw_deflector_like, draw_host, find_hosts
 from training.simulate.painting.lens import paint_lens, with_photon_noise
 from training.simulate.source_images import SourceImage, find_galaxies, read_source_images
 
 VERSION = 1
 """Raise it when the same task paints other lenses than before."""
 
+CLEAR = 1.0
+"""Mean brightness of the middle of a window, in units of the noise of a pixel, above which something is there."""
 WHOLE = 0.98
 """Least share of the pixels of a host's window that have data."""
+
+DRAWN = 1.0
+"""Hosts that are painted themselves, for each painted lens on a real one: bright hosts are rare in small fields."""
 
 LOOKALIKES = 0.6
 """Look-alikes for each painted lens."""
@@ -113,8 +119,9 @@ def paint(plate: Plate, paintings: float, seed: int, images: tuple[SourceImage, 
         some = slice(first, first + AT_ONCE)
         painter.paint_hosts(hosts, sources, np.arange(len(hosts))[some], numbers[some])
         yield from painter.take(AT_ONCE)
-    on_sky = sum(lookalike.SHARES[kind] for kind in lookalike.ON_SKY)
-    painter.paint_sky(round(LOOKALIKES * painter.lenses * on_sky))
+    # Then on the sky between them: hosts that are painted too, and look-alikes that need none.
+    on_sky, drawn = sum(lookalike.SHARES[kind] for kind in lookalike.ON_SKY), round(DRAWN * painter.lenses)
+    painter.paint_sky(drawn, round(LOOKALIKES * (painter.lenses + drawn) * on_sky))
     yield from painter.take(1)
 
 
@@ -131,8 +138,6 @@ class _Painter:
         """Paint on the hosts ``which``, as often as ``numbers`` says: a lens, the host as it is, and look-alikes."""
         mine = sources.take(hosts.rows[which])
         windows, places = self._cut(mine)
-        around = lookalike.AROUND_HOST
-        shares = np.array([lookalike.SHARES[kind] for kind in around])
         for k, (host, number) in enumerate(zip(which, numbers, strict=True)):
             if not self._is_whole(windows[k]):
                 continue
@@ -140,40 +145,63 @@ class _Painter:
             about |= {"x": mine.x[k], "y": mine.y[k], "ra": mine.ra[k], "dec": mine.dec[k], "host": int(host)}
             look = (hosts.mag[host], float(hosts.size[host]), float(hosts.q[host]), float(hosts.angle[host]))
             for _ in range(number):
-                painted = paint_lens(self._rng, self._canvas, *places[k], look, self._images)
-                if painted is None:
-                    continue
-                self._canvas.flux[:] = 0
-                self._canvas.add(*places[k], painted.light)
-                more = {"theta_e": painted.deflector.theta_e, "arc_snr": painted.snr}
-                self._append(windows[k] + self._canvas.flux, about | {"label": "lens"} | more)
-                self._append(windows[k], about | {"label": "galaxy"})
-                self.lenses += 1
-                if self._rng.random() < LOOKALIKES * shares.sum():
-                    kind = str(self._rng.choice(around, p=shares / shares.sum()))
-                    light = self._lookalike(places[k], kind, look[0], painted.deflector.z)
-                    self._append(windows[k] + light, about | {"label": kind})
+                self._paint_pair(windows[k], places[k], about, lambda look=look: draw_deflector_like(self._rng, *look))  # type: ignore[misc]
 
-    def paint_sky(self, number: int) -> None:
-        """Paint look-alikes that need no host, at random positions."""
-        if number == 0:
-            return
+    def paint_sky(self, hosts: int, looks: int) -> None:
+        """Paint where nothing is known to be: pairs on ``hosts`` galaxies that are painted too, and look-alikes."""
         height, width = self._plate.images.flux.shape[1:]
-        x, y = self._rng.uniform(0, width - 1, number), self._rng.uniform(0, height - 1, number)
-        allowed = is_allowed(self._plate, x, y)
+        # Twice as many places as are needed, since some are not clear.
+        x, y = self._rng.uniform(0, (width - 1, height - 1), (2 * (hosts + looks), 2)).T
+        allowed = np.flatnonzero(is_allowed(self._plate, x, y))
         spots = Sources.at(self._plate.images, x[allowed], y[allowed])
-        windows, places = self._cut(spots)
         shares = np.array([lookalike.SHARES[kind] for kind in lookalike.ON_SKY])
-        for k, window in enumerate(windows):
-            if not self._is_whole(window):
-                continue
-            kind = str(self._rng.choice(lookalike.ON_SKY, p=shares / shares.sum()))
-            light = self._lookalike(places[k], kind, np.full(len(BANDS), np.nan), 0.0)
-            self._append(window + light, {"x": spots.x[k], "y": spots.y[k], "label": kind, "host": -1})
+        for first in range(0, len(spots), AT_ONCE):
+            some = spots.take(slice(first, first + AT_ONCE))
+            for k, (window, place) in enumerate(zip(*self._cut(some), strict=True)):
+                if hosts + looks == 0:
+                    return
+                if not self._is_whole(window) or not self._is_clear(window):
+                    continue
+                about: Row = {"x": some.x[k], "y": some.y[k], "ra": some.ra[k], "dec": some.dec[k]}
+                if looks:
+                    looks -= 1
+                    kind = str(self._rng.choice(lookalike.ON_SKY, p=shares / shares.sum()))
+                    light = self._lookalike(place, kind, np.full(len(BANDS), np.nan), 0.0)
+                    self._append(window + light, about | {"label": kind, "host": -1})
+                    continue
+                hosts -= 1
+                self._canvas.flux[:] = 0
+                one, z_source = draw_host(self._rng, self._canvas, *place)
+                host = window + with_photon_noise(self._rng, self._canvas.flux, self._canvas).astype(np.float32)
+                about |= {"mag": one.mag[2], "mag_r": one.mag[2], "flux_radius": one.size, "host": -2 - hosts}
+                self._paint_pair(host, place, about, lambda one=one, z=z_source: (one, z))  # type: ignore[misc]
+
+    def _paint_pair(
+        self,
+        host: NDArray[np.float32],
+        place: tuple[float, float],
+        about: Row,
+        draw: Callable[[], tuple[Deflector, float]],
+    ) -> None:
+        """Add a window with a lens painted on its ``host``, the host as it is, and at times a look-alike around it."""
+        painted = paint_lens(self._rng, self._canvas, *place, draw, self._images)
+        if painted is None:
+            return
+        self._canvas.flux[:] = 0
+        self._canvas.add(*place, painted.light)
+        more = {"theta_e": painted.deflector.theta_e, "arc_snr": painted.snr}
+        self._append(host + self._canvas.flux, about | {"label": "lens"} | more)
+        self._append(host, about | {"label": "galaxy"})
+        self.lenses += 1
+        shares = np.array([lookalike.SHARES[kind] for kind in lookalike.AROUND_HOST])
+        if self._rng.random() < LOOKALIKES * shares.sum():
+            kind = str(self._rng.choice(lookalike.AROUND_HOST, p=shares / shares.sum()))
+            light = self._lookalike(place, kind, painted.deflector.mag, painted.deflector.z)
+            self._append(host + light, about | {"label": kind})
 
     def take(self, least: int) -> Iterator[Shard]:
         """Yield what was painted, at most ``AT_ONCE`` in a part, and keep the rest below ``least``."""
-        while len(self._rows) >= least:
+        while self._rows and len(self._rows) >= least:
             pixels, self._pixels = np.stack(self._pixels[:AT_ONCE]), self._pixels[AT_ONCE:]
             rows, self._rows = self._rows[:AT_ONCE], self._rows[AT_ONCE:]
             yield self._shard(pixels, rows)
@@ -193,15 +221,21 @@ class _Painter:
         self._canvas.flux[:] = 0
         lookalike.paint_lookalike(self._rng, self._canvas, *place, kind, mag, z)
         light = self._canvas.flux.astype(np.float64)
-        return (
-            light.astype(np.float32)
-            if kind == "artefact"
-            else with_photon_noise(self._rng, light, self._canvas).astype(np.float32)
-        )
+        # Artefacts are no light from the sky, and have no photon noise.
+        noisy = light if kind == "artefact" else with_photon_noise(self._rng, light, self._canvas)
+        return np.asarray(noisy, np.float32)
 
     def _is_whole(self, window: NDArray[np.float32]) -> bool:
         """Check that a window has data in nearly all pixels of the bands that the plate has."""
         return bool(np.isfinite(window).mean() * len(BANDS) > WHOLE * sum(self._plate.images.present))
+
+    def _is_clear(self, window: NDArray[np.float32]) -> bool:
+        """Check that no bright object lies within some 2 arcsec of the middle of a window, in any band."""
+        middle = slice(window.shape[-1] // 2 - 10, window.shape[-1] // 2 + 10)
+        rms = np.array([one.rms for one in self._canvas.conditions])
+        with np.errstate(invalid="ignore"):
+            bright = np.nanmean(np.nan_to_num(window[:, middle, middle]), axis=(1, 2)) > CLEAR * rms
+        return not bright.any()
 
     def _append(self, pixels: NDArray[np.float32], row: Row) -> None:
         self._pixels.append(pixels)

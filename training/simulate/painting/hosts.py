@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources
 from scanner.survey.bands import BANDS
+from training.simulate.canvas import Canvas, fluxes
 from training.simulate.conditions import Settings
 from training.simulate.lens_population import Deflector, draw_deflector
 from training.simulate.population import template
@@ -25,7 +26,7 @@ SCATTER = np.array([0.3, 0.15, 0.15, 0.1])
 """Of r (mag), of the logarithm of the size, of g - r and of r - i (mag): how like a deflector a host must be."""
 BRIGHTEST, FAINTEST, FEWEST_SNR = 17.3, 22.0, 15.0
 """Magnitudes between which a host lies, since brighter ones may be saturated stars, and its least signal to noise."""
-WEIGHTS = ((1.0, 1.0), (1.7, 0.5), (3.0, 0.2), (5.0, 0.05))
+WEIGHTS = ((1.0, 1.0), (1.7, 0.4), (3.0, 0.05))
 """Weight of a galaxy whose most similar deflector is at most so unlike it, in units of ``SCATTER``; beyond it is 0."""
 FLAT = 0.96
 """Least over largest of the nine pixels in the middle of a saturated star; in a galaxy they differ by more."""
@@ -115,22 +116,48 @@ def draw_deflector_like(
     # Of two deflectors, the one of the larger cross-section, theta_E^2, is a lens more often.
     area = np.array([deflectors[k][0].theta_e ** 2 for k in nearest])
     one, z_source = deflectors[int(rng.choice(nearest, p=area / area.sum()))]
-    theta_e, shear = one.theta_e, one.shear
     if rng.random() < GROUP:
-        theta_e = min(theta_e * 3.0 ** rng.uniform(0.2, 1.0), max(theta_e, WIDEST))
-        turn = rng.uniform(0, 2 * np.pi)
-        shear = (0.1 * np.cos(turn), 0.1 * np.sin(turn))
+        one = _in_group(rng, one)
     known = np.isfinite(mag)
     filled = np.where(known, mag, (mag - template(0.0, one.z))[known].mean() + template(0.0, one.z))
     return replace(
         one,
-        theta_e=float(theta_e),
-        shear=(float(shear[0]), float(shear[1])),
         mag=filled,
         size=float(size),
         q=float(np.clip(q + rng.normal(0, 0.1), 0.4, 0.98)),
         angle=float(angle + rng.normal(0, np.radians(10))),
     ), z_source
+
+
+def draw_host(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> tuple[Deflector, float]:
+    """Draw a galaxy of the population on the canvas, as often as its cross-section says; returns it as a deflector.
+
+    Bright hosts are rare in small fields, so that real ones alone would be few and always the same. Wide ones have red
+    neighbours of their group. The redshift of a source is returned too.
+    """
+    looks, deflectors = _population()
+    area = np.array([one.theta_e**2 for one, _ in deflectors])
+    area[(looks[:, 0] < BRIGHTEST) | (looks[:, 0] > FAINTEST)] = 0
+    one, z_source = deflectors[int(rng.choice(POPULATION, p=area / area.sum()))]
+    if rng.random() < GROUP:
+        one = _in_group(rng, one)
+    canvas.galaxy(x, y, fluxes(one.mag), one.size, float(rng.uniform(3, 5)), one.q, one.angle)
+    for _ in range(min(rng.poisson(1.2 * max(one.theta_e - 0.7, 0)), 6)):
+        r = one.mag[2] + rng.exponential(1.2) + 0.3
+        apart, turn = rng.uniform(1.2, 8.0) / canvas.pixel_scale, rng.uniform(0, 2 * np.pi)
+        mag = r + template(float(rng.uniform(0, 0.25)), one.z) + rng.normal(0, 0.05, 5)
+        # A fainter neighbour is smaller, at the surface brightness of the host.
+        size = one.size * 10 ** (-0.2 * (r - one.mag[2]))
+        place = (x + apart * np.cos(turn), y + apart * np.sin(turn))
+        canvas.galaxy(*place, fluxes(mag), size, 2.8, rng.uniform(0.4, 0.95), rng.uniform(0, np.pi))
+    return one, z_source
+
+
+def _in_group(rng: np.random.Generator, one: Deflector) -> Deflector:
+    """Add the potential of a group: a wider theta_E, and shear."""
+    turn = rng.uniform(0, 2 * np.pi)
+    theta_e = min(one.theta_e * 3.0 ** rng.uniform(0.2, 1.0), max(one.theta_e, WIDEST))
+    return replace(one, theta_e=float(theta_e), shear=(float(0.1 * np.cos(turn)), float(0.1 * np.sin(turn))))
 
 
 def _distances(mag: Array, size: float) -> tuple[Array, list[tuple[Deflector, float]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,6 @@ from training.simulate.canvas import Canvas
 from training.simulate.conditions import Settings
 from training.simulate.lens_images import LensedLight, lensed_light
 from training.simulate.lens_population import Deflector, Source, draw_source
-from training.simulate.painting.hosts import draw_deflector_like
 from training.simulate.source_images import SourceImage
 
 Array = NDArray[np.float64]
@@ -43,11 +43,11 @@ def paint_lens(
     canvas: Canvas,
     x: float,
     y: float,
-    host: tuple[Array, float, float, float],
+    draw: Callable[[], tuple[Deflector, float]],
     sources: tuple[SourceImage, ...] = (),
     settings: Settings = SETTINGS,
 ) -> PaintedLens | None:
-    """Paint a lens on a ``host`` (mag [5], size in arcsec, q, angle) at pixel (x, y) of the canvas.
+    """Paint a lens at pixel (x, y) of the canvas, whose deflector and source redshift ``draw`` gives anew at each try.
 
     The canvas gives PSF and noise, and is not drawn on. Returns None where no images that can be seen came of
     ``TRIES``: they need a signal to noise of ``settings.least_snr``, a ring wider than the seeing, and a magnification
@@ -56,7 +56,7 @@ def paint_lens(
     seeing = min(one.fwhm for one in canvas.conditions if one.present)
     quasar = bool(rng.random() < settings.quasar_fraction)
     for _ in range(TRIES):
-        deflector, z_source = draw_deflector_like(rng, *host)
+        deflector, z_source = draw()
         source = draw_source(rng, settings, deflector.theta_e, z_source, quasar)
         if sources and not quasar and rng.random() < REAL_SOURCES:
             source = replace(source, image=sources[int(rng.integers(len(sources)))], clumps=source.clumps[:0])
