@@ -56,7 +56,6 @@ class Plate:
     most: int = 0
     truth: Truth | None = None
     window: int = WINDOW  # px of a cutout, at the scale of the shards
-    paint: float = 1.0  # how often its hosts are painted on
 
     @property
     def half(self) -> float:

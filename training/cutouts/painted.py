@@ -63,6 +63,10 @@ class Plates(Protocol):
     def seed(self) -> int: ...
     @property
     def window(self) -> int: ...
+    @property
+    def paint(self) -> float:
+        """How often its hosts are painted on, in units of the number of paintings."""
+
     def plates(self) -> Iterator[Plate]: ...
 
 
@@ -98,8 +102,7 @@ class PaintTask:
     def parts(self) -> Iterator[Shard]:
         images = read_source_images(self.galaxies)
         for plate in self.base.plates():
-            if plate.paint:
-                yield from paint(plate, self.paintings * plate.paint, self.base.seed, images)
+            yield from paint(plate, self.paintings * self.base.paint, self.base.seed, images)
 
 
 def paint(plate: Plate, paintings: float, seed: int, images: tuple[SourceImage, ...] = ()) -> Iterator[Shard]:
@@ -260,4 +263,4 @@ _HOST_COLUMNS = {"mag": "mag_auto", "mag_r": "mag_r", "flux_radius": "flux_radiu
 def paint_tasks(bases: Sequence[Plates], paintings: float, data: Path | None) -> list[PaintTask]:
     """List a task for each task whose images are painted on; ``data`` is the folder with the HST galaxies."""
     galaxies = find_galaxies(data) if data is not None else ()
-    return [PaintTask(base, paintings, galaxies) for base in bases]
+    return [PaintTask(base, paintings, galaxies) for base in bases if base.paint > 0]

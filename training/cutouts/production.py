@@ -73,12 +73,16 @@ class FieldTask:
     def name(self) -> str:
         return f"{self.source}-{self.split}"
 
+    @property
+    def paint(self) -> float:
+        return self.frames[0].paint
+
     def plates(self) -> Iterator[Plate]:
         """Read the images one by one."""
         for frame in self.frames:
             yield Plate(
                 self.source, real_fields.read(frame), frame.seeing, frame.sky, frame.columns, frame.avoid, frame.most,
-                window=self.window, paint=frame.paint,
+                window=self.window,
             )  # fmt: skip
 
     def parts(self) -> Iterator[Shard]:

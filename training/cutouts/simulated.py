@@ -39,6 +39,7 @@ class SceneTask:
     source: str = "simulated"
     rule: Rule = RULE
     detection: int = DETECTION_VERSION
+    paint: float = 1.0
 
     def plates(self) -> Iterator[Plate]:
         """Render the scenes one by one."""

@@ -18,9 +18,9 @@ from training.simulate.population import template
 
 Array = NDArray[np.float64]
 
-POPULATION = 20_000
+POPULATION = 6_000
 """Deflectors that stand for all."""
-NEAR = 40
+NEAR = 20
 """Deflectors most like a host, one of which it becomes."""
 SCATTER = np.array([0.3, 0.15, 0.15, 0.1])
 """Of r (mag), of the logarithm of the size, of g - r and of r - i (mag): how like a deflector a host must be."""
