@@ -1,0 +1,144 @@
+"""The third stage: a lens score is learned, the embedding stays, the run resumes exactly, and scores are calibrated."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from catalogs.errors import ScannerError
+from tests.training.conftest import galaxies
+from training.config import Config, Score
+from training.loop.batches import CENTRED, make_batch, open_cutouts
+from training.loop.calibration import held_out_odds
+from training.loop.checkpoint import NAME, load
+from training.loop.journal import read_log
+from training.loop.pretrain import pretrain
+
+CLASSES = ("lens", "galaxy", "ring")
+
+
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards in which a lens is a galaxy with light beside it, and a ring one with light around it."""
+    folder = tmp_path_factory.mktemp("painted")
+    y, x = np.mgrid[:40, :40] - 20
+    shards = []
+    for name, split, rows in (("a", "train", 120), ("b", "validate", 60)):
+        pixels, labels = galaxies(rows, len(shards)), ["lens", "galaxy", "ring", ""] * (rows // 4)
+        pixels[0::4] += 400 * np.exp(-((x - 6) ** 2 + (y - 3) ** 2) / 8)
+        pixels[2::4] += 100 * np.exp(-((np.hypot(x, y) - 7) ** 2) / 4)
+        np.save(folder / f"{name}.npy", pixels.astype(np.float32))
+        pq.write_table(pa.table({"label": labels}), folder / f"{name}.parquet")
+        shards.append({"file": f"{name}.npy", "rows": rows, "source": "painted", "split": split})
+    manifest = {"bands": list("ugriz"), "pixel_scale": 0.18577, "window": 40, "unit": "nJy", "shards": shards}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, painted: Path, tiny: Config) -> Path:
+    out = tmp_path_factory.mktemp("first")
+    pretrain(tiny, painted, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def scored(tiny: Config) -> Config:
+    score = Score(classes=CLASSES, hidden=16, keep=1.0, prevalence=0.01)
+    optimiser = replace(tiny.optimiser, steps=100, lr=3e-3, ema=0.9)
+    run = replace(tiny.run, checkpoint_every=20, validate_every=20)
+    return replace(tiny, score=score, optimiser=optimiser, run=run, augment=replace(tiny.augment, jitter=2))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, painted: Path, first: Path, scored: Config) -> Path:
+    out = tmp_path_factory.mktemp("lens")
+    assert pretrain(scored, painted, out, begin=first) == 0
+    return out
+
+
+@torch.no_grad()
+def test_lenses_score_above_everything_else(run: Path, painted: Path, scored: Config) -> None:
+    """On cutouts that no weight was fitted to; the scores are log-odds, so most others lie below zero."""
+    graph, held_out = load(run).embedding(), open_cutouts(painted, scored, "validate")
+    keys = np.stack([np.zeros(60, np.int64), np.arange(60)], axis=1)
+    batch = make_batch(held_out, keys, CENTRED, scored)
+    assert batch.kind.tolist()[:4] == [0, 1, 2, 1], "a cutout without a label is an ordinary galaxy"
+    embedding, scores = graph(batch.flux)
+    assert scores.shape == (60, 1)
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(60))
+    is_lens = (batch.kind == 0).numpy()
+    lens, other = scores[is_lens, 0].numpy(), scores[~is_lens, 0].numpy()
+    assert (lens[:, None] > other).mean() > 0.9
+    assert np.median(other) < np.log(0.01 / 0.99)
+
+
+@torch.no_grad()
+def test_the_embedding_stays(run: Path, first: Path, painted: Path, scored: Config) -> None:
+    """It was compared with that of the run before; without the comparison it would be another."""
+    flux = torch.from_numpy(galaxies(20, 7)[:, [1, 2, 3], 4:36, 4:36])
+    before, (after, _) = load(first).embedding()(flux), load(run).embedding()(flux)
+    kept = float((before * after).sum(dim=1).mean())
+    log = [record for record in read_log(run) if "keep" in record]
+    assert kept > 0.8
+    assert log[-1]["keep"] < 0.2
+
+
+def test_scores_are_calibrated_to_the_prevalence(run: Path, painted: Path, scored: Config) -> None:
+    """Shifted to the share of lenses among the held-out cutouts, the mean probability is that share."""
+    graph, device = load(run).embedding(), torch.device("cpu")
+    odds, kinds = held_out_odds(graph, open_cutouts(painted, scored, "validate"), scored, device)
+    assert graph.head is not None
+    scores = odds[:, 0] * float(graph.head.slope) + float(graph.head.offset)
+    share = (kinds == 0).mean()
+    shifted = scores - np.log(0.01 / 0.99) + np.log(share / (1 - share))
+    assert (1 / (1 + np.exp(-shifted))).mean() == pytest.approx(share, abs=0.06)
+
+
+def test_a_killed_run_resumes_to_the_same_weights(
+    run: Path, first: Path, painted: Path, scored: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher is in the checkpoint: the run that it began with may be gone."""
+    from training.loop import pretrain as loop
+
+    saved = loop._save
+
+    def save_and_die(trainer: object, progress: loop.Progress, path: Path) -> None:
+        saved(trainer, progress, path)  # type: ignore[arg-type]
+        if progress.step == 20:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_save", save_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(scored, painted, tmp_path, begin=first)
+    assert pretrain(scored, painted, tmp_path, resume=True, begin=Path("gone")) == 0
+    one, other = load(run), load(tmp_path)
+    assert one.data["recipe"] == other.data["recipe"]
+    assert [stage["name"] for stage in other.data["stages"]] == ["tiny"]
+    assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
+
+
+def test_what_cannot_be_scored_is_refused(
+    painted: Path, first: Path, shards: Path, scored: Config, tmp_path: Path
+) -> None:
+    with pytest.raises(ScannerError, match=r"begin with lens") as bad:
+        replace(scored.score, classes=("galaxy", "lens"))
+    assert bad.value.code == "config.bad"
+    other = replace(scored, model=replace(scored.model, dim=16))
+    with pytest.raises(ScannerError, match="do not fit") as shape:
+        pretrain(other, painted, tmp_path / "other", begin=first)
+    assert shape.value.code == "run.other_model"
+    # Nothing is held out that is a lens, so that scores cannot be calibrated.
+    short = replace(scored, optimiser=replace(scored.optimiser, steps=1, warmup=1))
+    with pytest.raises(ScannerError, match="held out") as empty:
+        pretrain(short, shards, tmp_path / "empty", begin=first)
+    assert empty.value.code == "shards.empty"
+    assert not (tmp_path / "empty" / NAME).exists() or not load(tmp_path / "empty").progress["finished"]
