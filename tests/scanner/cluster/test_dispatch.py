@@ -23,6 +23,7 @@ import dask
 from distributed import Client, LocalCluster, SchedulerPlugin
 
 import catalogs
+from catalogs import atomic
 from catalogs.errors import ScannerError
 from scanner.cluster import deploy
 from scanner.cluster import workers as cluster_workers
@@ -36,7 +37,7 @@ from scanner.scan.report import ScanReport, TileReport
 from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles
-from tests.support.deadly import Deadly
+from tests.support.deadly import Deadly, DeadlyRename
 from tests.support.waiting import until
 
 UNIONS = survey.load("unions")
@@ -196,6 +197,23 @@ def test_a_scheduler_of_others_with_the_settings_of_dask(bench: Bench, plain: di
     }
     assert contents(bench.out) == {name: plain[name] for name in names if name not in (CUT_SHORT, DEADLY)}
     assert not list(bench.out.rglob("*.tmp"))
+
+
+def test_what_killed_workers_were_writing_is_removed_and_nothing_else(bench: Bench, plain: dict[str, bytes]) -> None:
+    """Both a tile and the record of a failure; another scan writes beside them, and goes on."""
+    deadly = [f"{DEADLY}.parquet", f"{CUT_SHORT}.json"]
+    with (
+        two_workers(deploy.SETTINGS) as others,
+        Client(others, set_as_default=False) as client,
+        atomic.replacing(bench.out / "tiles" / "other.parquet") as tile,
+        atomic.replacing(bench.out / "failures" / "other.json") as record,
+    ):
+        for name in deadly:
+            client.register_plugin(DeadlyRename(name), name=name)
+        report = bench.scan(WorkerSource(address=others.scheduler_address), [NAMES[0], CUT_SHORT, DEADLY])
+        assert set(bench.out.rglob("*.tmp")) == {tile, record}
+    assert {tile.tile: tile.code for tile in report.failed} == dict.fromkeys((CUT_SHORT, DEADLY), "tile.kills_workers")
+    assert contents(bench.out)[NAMES[0]] == plain[NAMES[0]]
 
 
 def test_a_tile_is_not_blamed_for_a_worker_that_was_gone_before_it_came(
