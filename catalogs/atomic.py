@@ -50,12 +50,13 @@ def output_errors(path: Path, creating: bool = False) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, clear: bool = False) -> Iterator[Path]:
+def replacing(path: Path, clear: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on a clean exit it is synced and renamed to ``path``.
 
-    Any exception removes the temporary and leaves ``path`` as it was. A process that is killed leaves its temporary
-    unlocked, for ``remove_stale``. Of two writers of one path the last to finish wins. ``clear`` is for a path that
-    a user named: the temporaries of killed processes are removed first, and a pipe or a device is refused.
+    Any exception removes the temporary and leaves ``path`` as it was. Of two writers of one path the last to finish
+    wins. A process that is killed leaves its temporary unlocked: the next writer of ``path`` removes it. A pipe or a
+    device at ``path`` is refused. ``clear=False`` is for the files of a folder that belongs to its command: all its
+    temporaries are removed together (``remove_stale``, ``without_stale``), and anything at ``path`` is replaced.
 
     Raises:
         ScannerError: ``output.full``, ``output.read_only``, ``output.no_locks``.
@@ -63,6 +64,7 @@ def replacing(path: Path, clear: bool = False) -> Iterator[Path]:
     with output_errors(path, creating=True):
         _refuse_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        # This lists the folder, which is slow where there are thousands of files.
         if clear:
             _refuse_stream(path)
             remove_stale(path.parent, path.name)
@@ -100,7 +102,7 @@ def check_name(folder: Path) -> None:
         raise ScannerError(ErrorCode.OUTPUT_BAD_NAME, message, "Give another folder, or rename it.") from error
 
 
-def write_text(path: Path, text: str, clear: bool = False) -> None:
+def write_text(path: Path, text: str, clear: bool = True) -> None:
     """Write ``text`` to ``path`` as UTF-8, atomically; bytes of file names that are no UTF-8 become escapes.
 
     ``clear`` is that of ``replacing``.
@@ -109,10 +111,10 @@ def write_text(path: Path, text: str, clear: bool = False) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` to ``path`` as readable JSON with sorted keys, atomically."""
+def write_json(path: Path, value: Any, clear: bool = True) -> None:
+    """Write ``value`` to ``path`` as readable JSON with sorted keys, atomically; ``clear`` is that of ``replacing``."""
     # Other readers of JSON refuse NaN.
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", clear)
 
 
 def remove_stale(folder: Path, name: str | None = None) -> int:
@@ -128,6 +130,16 @@ def remove_stale(folder: Path, name: str | None = None) -> int:
         with contextlib.suppress(OSError):
             removed += _remove_unlocked(temporary)
     return removed
+
+
+@contextlib.contextmanager
+def without_stale(folder: Path) -> Iterator[None]:
+    """Remove the temporaries of earlier runs from ``folder``, and at the end those of workers that were killed."""
+    remove_stale(folder)
+    try:
+        yield
+    finally:
+        remove_stale(folder)
 
 
 @contextlib.contextmanager

@@ -198,6 +198,7 @@ class ErrorCode(StrEnum):
     REMOTE_TOO_LARGE = "remote.too_large", "A remote file does not end, or is larger than any image or the free space."
     REMOTE_TOO_SLOW = "remote.too_slow", "A remote file did not arrive within --time-limit."
     REMOTE_UNKNOWN_SCHEME = "remote.unknown_scheme", "Addresses of this kind are not supported."
+    ROOT_UNREADABLE = "root.unreadable", "The folder of --root, or one in it, is missing, a file, or may not be read."
     RUN_EXISTS = "run.exists", "The output folder already holds a training run."
     RUN_OTHER_CONFIG = "run.other_config", "The run was started with another configuration."
     RUN_OTHER_DATA = "run.other_data", "The run was started with other shards."

@@ -83,8 +83,8 @@ def scan_tiles(
     the next scan retries the tile.
 
     Raises:
-        ScannerError: What is wrong with every tile: ``list.*``, ``survey.*``, ``model.*``, ``device.*``, ``output.*``,
-            ``catalogue.other_model``, ``cluster.*``...
+        ScannerError: What is wrong with every tile: ``list.*``, ``root.unreadable``, ``survey.*``, ``model.*``,
+            ``device.*``, ``output.*``, ``catalogue.other_model``, ``cluster.*``...
         OptionsError: Options contradict each other.
         KeyboardInterrupt: SIGINT or SIGTERM was received. The current tile is dropped, finished ones are kept.
     """

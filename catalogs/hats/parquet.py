@@ -25,7 +25,7 @@ def write_rows(path: Path, table: pa.Table, widths: Mapping[str, int], facts: Ma
     Embeddings are those of the tile files, bit by bit. Besides ``table``, memory holds one sorted row group.
     """
     order = np.lexsort((table.column("object_id").to_numpy(), table.column("_healpix_29").to_numpy()))
-    with replacing(path) as temporary, pa.OSFile(os.fsencode(temporary), "wb") as sink:
+    with replacing(path, clear=False) as temporary, pa.OSFile(os.fsencode(temporary), "wb") as sink:
         writer = parquet_writer(sink, table.schema, widths)
         for start in range(0, len(order), ROW_GROUP):
             writer.write_table(table.take(order[start : start + ROW_GROUP]), row_group_size=ROW_GROUP)

@@ -103,7 +103,7 @@ class Writer:
         ]
         # The spilled rows appear whole or not at all, since a killed run is resumed from them.
         if pieces:
-            with replacing(self._spill / f"{number}.parquet") as temporary:
+            with replacing(self._spill / f"{number}.parquet", clear=False) as temporary:
                 parquet_files.write_table(pa.concat_tables(pieces), temporary)
 
     def _read_spilled(self, other: int, paths: Sequence[Path]) -> pa.Table:

@@ -4,6 +4,7 @@ Its traps, and what guards against each:
 
 - A file of another dimension reads garbage or crashes: ``check``, and a sidecar beside every file.
 - ``on_disk_build`` makes files of mode 0600 unless they exist: ``atomic.replacing`` creates them first.
+- ``save`` removes a file of that name and makes another, without the lock that its writer holds: ``_save``.
 - A full disk under ``on_disk_build`` kills the process by SIGBUS: ``build`` checks the free space first, and only
   worker processes build that way.
 - Item numbers must have no gap: they are row numbers.
@@ -54,8 +55,16 @@ def build(path: Path, rows: HalfVectors, settings: IndexSettings, on_disk: bool)
                 annoy.add_item(next(numbers), vector)
         annoy.build(settings.trees, n_jobs=1)
         if not on_disk:
-            annoy.save(str(path))
+            _save(annoy, path)
     annoy.unload()
+
+
+def _save(annoy: AnnoyIndex, path: Path) -> None:
+    """Write into the file that is there, so that it stays locked: one without a lock would be removed as stale."""
+    with path.open("wb") as file:
+        # The name of a descriptor cannot be removed.
+        descriptor = Path(f"/dev/fd/{file.fileno()}")
+        annoy.save(str(descriptor if descriptor.exists() else path))
 
 
 def check(path: Path, rows: int, settings: IndexSettings) -> None:

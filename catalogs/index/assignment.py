@@ -85,7 +85,8 @@ def assign_share(
     """
     with locked(folder / ".plan.lock"):
         assignment = assign_all(folder, existing, footers, capacity)
-        write_json(folder / FILE, {name: [footer.tile for footer in tiles] for name, tiles in assignment.items()})
+        names = {name: [footer.tile for footer in tiles] for name, tiles in assignment.items()}
+        write_json(folder / FILE, names, clear=False)
     number, count = share
     return {name: assignment[name] for name in sorted(assignment)[number - 1 :: count]}
 

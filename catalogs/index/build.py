@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalogs import parallel
-from catalogs.atomic import locked, output_errors, remove_stale
+from catalogs.atomic import locked, output_errors, without_stale
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index import ENGINES, assignment, shards, tuning
 from catalogs.index.assignment import Assignment, Share
@@ -107,8 +107,7 @@ def build_index(catalogue: TileStore, options: IndexOptions | None = None) -> In
     options = options or IndexOptions()
     folder = catalogue.path / "index"
     # Machines that build shares hold the lock together; a whole build waits for all of them.
-    with locked(folder / ".lock", shared=options.share is not None):
-        remove_stale(folder)
+    with locked(folder / ".lock", shared=options.share is not None), without_stale(folder):
         # Scratch folders are of tuning that was killed.
         for scratch in folder.glob(f"{tuning.FOLDER}*"):
             shutil.rmtree(scratch, ignore_errors=True)

@@ -90,7 +90,7 @@ class Shard:
     def save(self, folder: Path) -> None:
         """Write the sidecar, which commits the shard."""
         values = asdict(self)
-        write_json(folder / f"{self.name}.json", {**values, _CRC_KEY: _crc32(values)})
+        write_json(folder / f"{self.name}.json", {**values, _CRC_KEY: _crc32(values)}, clear=False)
 
 
 def read(path: Path, dim: int) -> Shard:
@@ -194,7 +194,8 @@ class Builder:
         if not (self._folder / f"{self._shard.name}.json").exists():
             replace(self._shard, content="").save(self._folder)
         with ExitStack() as stack:
-            temporary = [stack.enter_context(replacing(self._shard.path(self._folder, suffix))) for suffix in SUFFIXES]
+            paths = [self._shard.path(self._folder, suffix) for suffix in SUFFIXES]
+            temporary = [stack.enter_context(replacing(path, clear=False)) for path in paths]
             with temporary[1].open("wb") as file:
                 for path, groups in tiles:
                     self._add_tile(path, groups, file, skip)

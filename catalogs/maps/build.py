@@ -107,11 +107,11 @@ def _fit(snapshot: Snapshot, settings: MapSettings, name: str, chosen: Selection
     places = projections.fit(sample.vectors, settings.method, settings.seed)
     kind = pa.list_(pa.field("element", pa.float32(), nullable=False), sample.vectors.shape[1])
     columns = [pa.array(sample.object_id), vectors.to_arrow(sample.vectors, kind), *map(pa.array, places.T.copy())]
-    with replacing(folder / SAMPLE) as temporary:
+    with replacing(folder / SAMPLE, clear=False) as temporary:
         parquet_files.write_table(pa.table(columns, names=[ID, EMBEDDING, *axes(name)]), temporary)
     digest = sample_digest(sample.object_id, places)
     # Last, as it commits the fit: tiles with another digest are placed again.
-    write_json(folder / "map.json", asdict(MapRecord(settings, model_sha256, digest, len(sample))))
+    write_json(folder / "map.json", asdict(MapRecord(settings, model_sha256, digest, len(sample))), clear=False)
     return digest
 
 
@@ -139,7 +139,7 @@ def _place_tiles(snapshot: Snapshot, method: str, name: str, chosen: Selection, 
             receipt = Receipt(*current, objects=int(np.isfinite(coordinates[:, 0]).sum()))
             schema = tile_schema(name).with_metadata({RECEIPT: json.dumps(asdict(receipt), sort_keys=True)})
             columns = [pa.array(tile_identities), *map(pa.array, coordinates.T.copy())]
-            with replacing(path) as temporary:
+            with replacing(path, clear=False) as temporary:
                 parquet_files.write_table(pa.table(columns, schema=schema), temporary)
             placed += 1
         objects += receipt.objects

@@ -99,13 +99,16 @@ class TileStore:
             else:
                 catalogue = cls(folder, Info.of(run))
                 write_json(folder / CATALOGUE_JSON, {**asdict(catalogue.info), "version": FORMAT_VERSION})
-        # Temporaries of running writers are locked, so these are kept.
-        for part in (folder, folder / "tiles", folder / "failures", folder / "index"):
-            remove_stale(part)
+        catalogue.remove_stale()
         return catalogue
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path}: {self.info.survey}, model {self.info.model}>"
+
+    def remove_stale(self) -> None:
+        """Remove what killed processes left half-written; files of running ones are locked, and kept."""
+        for part in (self.path, self.path / "tiles", self.path / "failures", self.path / "index"):
+            remove_stale(part)
 
     def tiles(self) -> list[str]:
         """List the names of the tiles that have a file, sorted."""
@@ -144,7 +147,7 @@ class TileStore:
         """Record why a tile failed, and count the attempts."""
         before = _read_failure(self._failure_path(tile))
         failure = Failure(tile, code, message, hint, attempts=before.attempts + 1 if before else 1)
-        write_json(self._failure_path(tile), asdict(failure))
+        write_json(self._failure_path(tile), asdict(failure), clear=False)
         return failure
 
     def clear_failure(self, tile: str) -> None:

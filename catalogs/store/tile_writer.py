@@ -44,7 +44,7 @@ class TileWriter:
 
     def __enter__(self) -> TileWriter:
         with contextlib.ExitStack() as entered:
-            self._temporary = entered.enter_context(replacing(self._path))
+            self._temporary = entered.enter_context(replacing(self._path, clear=False))
             # After a failed write pyarrow keeps a sink that it opened, and with it the disk space. This one is closed.
             sink = entered.enter_context(pa.OSFile(os.fsencode(self._temporary), "wb"))
             self._file = parquet_writer(sink, self._schema, widths(self._schema, len(self._tile)))

@@ -78,6 +78,6 @@ def _write(text: str, output: Path | None) -> None:
     from catalogs.atomic import write_text
 
     if output is not None:
-        write_text(output, text, clear=True)
+        write_text(output, text)
     else:
         show(text)

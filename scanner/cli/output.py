@@ -39,7 +39,7 @@ def emit(table: Table, fmt: str, output: Path | None) -> None:
 
     rendered = render(table, fmt)
     if output is not None:
-        with replacing(output, clear=True) as temporary:
+        with replacing(output) as temporary:
             temporary.write_bytes(rendered.encode() if isinstance(rendered, str) else rendered)
     elif fmt == "fits" and click.get_current_context().meta[_STREAM].isatty():
         raise click.UsageError("FITS is binary: give a file with --output, or redirect stdout.")

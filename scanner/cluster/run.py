@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from catalogs.atomic import remove_stale
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import Run
@@ -87,8 +86,8 @@ def scan_tiles(
                         ) from error
                     log.warning("The scheduler at %s is lost: waiting until it is back.", source.address)
     finally:
-        # Workers that were killed leave half-written files.
-        remove_stale(catalogue.path / "tiles")
+        # Workers that were killed leave half-written files, of tiles and of failures.
+        catalogue.remove_stale()
     return ScanReport(tuple(dispatch.reports), time.perf_counter() - began)
 
 

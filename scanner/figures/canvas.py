@@ -29,5 +29,5 @@ def open_figure(panels: int, width: float, height: float, dpi: int = 110) -> tup
 
 def save_figure(figure: Any, path: Path) -> None:
     """Write the figure as PNG, whole or not at all."""
-    with replacing(path, clear=True) as temporary:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=figure.dpi)

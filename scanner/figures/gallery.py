@@ -38,7 +38,7 @@ def draw_gallery(rows: Sequence[Sequence[Panel]], path: Path) -> None:
     for down, line in enumerate(lines):
         for across, panel in enumerate(line):
             _draw_panel(canvas, draw, panel, PAD + across * (TILE + PAD), PAD + down * (TILE + CAPTION + PAD))
-    with replacing(path, clear=True) as temporary:
+    with replacing(path) as temporary:
         canvas.save(temporary, format="PNG", optimize=True)
 
 

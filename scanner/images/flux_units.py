@@ -19,7 +19,7 @@ from astropy import units
 
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.images.calibration import Asinh
-from scanner.survey.survey import AB_NANOJANSKY, Band
+from scanner.survey.survey import Band, ab_magnitude
 
 ZERO_POINT_CARDS = (
     *("MAGZERO", "MAG_ZERO", "MAGZEROP", "MAGZPT", "MAGZP", "MAG_ZP", "ABMAGZP", "PHOTZP", "MZP_AB"),
@@ -222,7 +222,7 @@ def _zero_point_of(unit: units.UnitBase, pixel_scale: float | None) -> float | N
         factor = unit.to(units.nJy)
     else:
         return None
-    return AB_NANOJANSKY - 2.5 * math.log10(factor) if factor > 0 else None
+    return ab_magnitude(float(factor)) if factor > 0 else None
 
 
 def _of_instrument(cards: Cards, path: Path) -> list[ZeroPoint]:
@@ -242,16 +242,14 @@ def _of_instrument(cards: Cards, path: Path) -> list[ZeroPoint]:
             read_number(path, card, cards.get(card, 0)) for card in ("PHOTFNU", "PHOTPLAM", "PHOTFLAM")
         )
         if flux > 0:
-            zero_points.append(ZeroPoint(_magnitude(flux * units.Jy), f"PHOTFNU = {flux!r}"))
+            zero_points.append(
+                ZeroPoint(ab_magnitude(float((flux * units.Jy).to_value(units.nJy))), f"PHOTFNU = {flux!r}")
+            )
         if flux_by_wavelength > 0 and wavelength > 0:
             density = flux_by_wavelength * units.erg / (units.s * units.cm**2 * units.AA)
             density = density.to(units.nJy, units.spectral_density(wavelength * units.AA))
-            zero_points.append(ZeroPoint(_magnitude(density), f"PHOTFLAM = {flux_by_wavelength!r}"))
+            zero_points.append(ZeroPoint(ab_magnitude(float(density.value)), f"PHOTFLAM = {flux_by_wavelength!r}"))
     return zero_points
-
-
-def _magnitude(density: units.Quantity) -> float:
-    return AB_NANOJANSKY - 2.5 * math.log10(density.to_value(units.nJy))
 
 
 def _text(cards: Cards) -> str:

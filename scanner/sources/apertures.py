@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scanner.images.sections import cut_strips, inside
 from scanner.images.tile_images import TileImages
-from scanner.survey.survey import AB_NANOJANSKY
+from scanner.survey.survey import ab_magnitude
 
 DIAMETER = 3.0
 """Diameter of the aperture in arcsec."""
@@ -33,7 +33,7 @@ class Aperture:
 def magnitude(flux: NDArray[np.float32]) -> NDArray[np.float32]:
     """AB magnitude of a flux in nJy, NaN where it is not positive."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(flux > 0, AB_NANOJANSKY - 2.5 * np.log10(flux), np.nan).astype(np.float32)
+        return np.where(flux > 0, ab_magnitude(flux), np.nan).astype(np.float32)
 
 
 def measure_band(images: TileImages, band: int, x: Floats, y: Floats) -> Aperture:

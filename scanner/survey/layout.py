@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath, PurePosixPath
@@ -12,6 +13,7 @@ from scanner.survey.survey import Band, Survey
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _FILE = "{file}"
 _FOLDER = "{folder}"
 
@@ -25,7 +27,11 @@ class Layout:
         self._listings: dict[str, frozenset[str]] = {}
 
     def files(self, values: templates.Fields, bases: Iterable[Path]) -> Mapping[str, Path]:
-        """Path of each band's file that exists; earlier bases win, then earlier file names, then earlier layouts."""
+        """Path of each band's file that exists; earlier bases win, then earlier file names, then earlier layouts.
+
+        Raises:
+            OSError: A folder that is there cannot be listed.
+        """
         paths: dict[str, Path] = {}
         # The root may also be the folder of a named file; each base is searched once.
         for base in dict.fromkeys(map(str, bases)):
@@ -77,11 +83,19 @@ class Layout:
             for folder in band.folders if _FOLDER in layout else ("",):
                 yield templates.fill(layout, {**values, "folder": folder})
 
-    def _listing(self, folder: str) -> frozenset[str]:
+    def list_folder(self, folder: str) -> frozenset[str]:
+        """List a folder once; ``OSError`` if it is not there or cannot be read."""
         if folder not in self._listings:
-            try:
-                # One listing serves all tiles of the folder; a test for each file would be slow on a network disk.
-                self._listings[folder] = frozenset(entry.name for entry in os.scandir(folder))
-            except OSError:
-                self._listings[folder] = frozenset()
+            # One listing serves all tiles of the folder; a test for each file would be slow on a network disk.
+            self._listings[folder] = frozenset(entry.name for entry in os.scandir(folder))
         return self._listings[folder]
+
+    def _listing(self, folder: str) -> frozenset[str]:
+        try:
+            return self.list_folder(folder)
+        except OSError as error:
+            # A folder that may not be read is no reason to scan its tiles without a band.
+            if error.errno not in _ABSENT:
+                raise
+            self._listings[folder] = frozenset()
+            return self._listings[folder]

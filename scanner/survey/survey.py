@@ -9,16 +9,21 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_toml, read_record
 from catalogs.sky import GRIDS
 from scanner.survey import templates
 
+Floating = TypeVar("Floating", bound=np.floating[Any])
+
 SURVEYS = Path(__file__).parents[1] / "surveys"
 AB_NANOJANSKY = 31.4
-"""AB zero point of a flux in nJy: m = 31.4 - 2.5 log10(flux). Source: Oke & Gunn 1983."""
+"""AB zero point of a flux in nJy. Source: Oke & Gunn 1983."""
 
 Hdu = tuple[int | str, ...]
 """HDUs in which a plane may be, in order of preference: each an index, or a name (EXTNAME or EXTTYPE)."""
@@ -138,6 +143,16 @@ class Survey:
 def nanojansky_per_count(zero_point: float) -> float:
     """Flux in nJy of one count of an image with an AB ``zero_point``: 10**(-0.4 * (zero_point - 31.4))."""
     return float(10 ** (-0.4 * (zero_point - AB_NANOJANSKY)))
+
+
+@overload
+def ab_magnitude(flux: float) -> float: ...
+@overload
+def ab_magnitude(flux: NDArray[Floating]) -> NDArray[Floating]: ...
+def ab_magnitude(flux: Any) -> Any:
+    """AB magnitude of one flux or of an array, in nJy: 31.4 - 2.5 log10(flux)."""
+    # A zero point is the same on every processor: NumPy's logarithm differs in the last bit where it has AVX-512.
+    return AB_NANOJANSKY - 2.5 * (math.log10(flux) if type(flux) is float else np.log10(flux))
 
 
 def builtin() -> list[str]:

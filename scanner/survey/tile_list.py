@@ -113,7 +113,7 @@ def read_list(source: str | Path, survey: Survey, root: str | Path = ".") -> lis
     yet. A line that does not stand for a tile becomes a tile with a ``problem``.
 
     Raises:
-        ScannerError: ``list.missing``, ``list.unreadable``, ``list.empty``.
+        ScannerError: ``list.missing``, ``list.unreadable``, ``list.empty``, ``root.unreadable``.
     """
     return parse(read_lines(source), survey, root)
 
@@ -122,7 +122,7 @@ def parse(lines: Lines, survey: Survey, root: str | Path = ".") -> list[Tile]:
     """Tiles of numbered lines (``clean`` makes them); duplicates are merged and logged.
 
     Raises:
-        ScannerError: ``list.empty``.
+        ScannerError: ``list.empty``, ``root.unreadable``.
     """
     finder = _Finder(survey, root)
     by_name: dict[str, Tile] = {}
@@ -144,7 +144,11 @@ def parse(lines: Lines, survey: Survey, root: str | Path = ".") -> list[Tile]:
 
 
 def find(survey: Survey, name: str, root: str | Path = ".") -> Tile:
-    """The tile of an id, with its files under ``root``; with a ``problem`` where it has none."""
+    """The tile of an id, with its files under ``root``; with a ``problem`` where it has none.
+
+    Raises:
+        ScannerError: ``root.unreadable``.
+    """
     return _Finder(survey, root).by_id(name)
 
 
@@ -161,6 +165,11 @@ class _Finder:
         self._root = Path() if self._remote_roots else Path(root)
         self._local_roots = [] if self._remote_roots else [self._root]
         self._layout = Layout(survey)
+        for base in self._local_roots:
+            try:
+                self._layout.list_folder(str(base))
+            except OSError as error:
+                raise _unreadable(error) from error
 
     def tiles(self, line: Line) -> Iterable[Tile]:
         """The tiles of one line: one, or those of a glob; a tile with a problem if it stands for none."""
@@ -232,7 +241,13 @@ class _Finder:
                 return Tile(name, problem=error)
             values = {"x": x, "y": y}
             name = templates.fill(survey.tile, values)
-        files = {**self._layout.files(values, bases), **named_paths}
+        try:
+            files = {**self._layout.files(values, bases), **named_paths}
+        except OSError as error:
+            # Below the root, most tiles have this problem.
+            if self._local_roots and Path(error.filename).is_relative_to(self._root):
+                raise _unreadable(error) from error
+            return Tile(name, problem=_unreadable(error))
         # A URL that the user names wins over a file of this machine.
         files = {band: path for band, path in files.items() if band not in named_urls}
 
@@ -298,6 +313,12 @@ def _exists(path: Path) -> bool:
 
 def _no_file(path: Path) -> ScannerError:
     return ScannerError(ErrorCode.TILE_MISSING_FILE, f"There is no file {path}.", "Check the path, or give --root.")
+
+
+def _unreadable(error: OSError) -> ScannerError:
+    message = f"The folder {error.filename} cannot be read ({error.strerror})."
+    hint = "Give --root a folder that you may read, and check that its disk is mounted."
+    return ScannerError(ErrorCode.ROOT_UNREADABLE, message, hint)
 
 
 def _refuse(line: Line, complaint: str, error: ScannerError | None = None) -> Tile:

@@ -175,12 +175,12 @@ def produce(
     shards.check_seed(folder, seed)
     shards.check_window(folder, window)
     folder.mkdir(parents=True, exist_ok=True)
-    atomic.remove_stale(folder)
     entries = []
-    # Shards end in any order; the manifest sorts them by name.
-    for entry in _make(folder, tasks, workers):
-        entries.append(entry)
-        tell(f"{entry['file']}: {entry['rows']} cutouts ({len(entries)} of {len(tasks)} shards)")
+    with atomic.without_stale(folder):
+        # Shards end in any order; the manifest sorts them by name.
+        for entry in _make(folder, tasks, workers):
+            entries.append(entry)
+            tell(f"{entry['file']}: {entry['rows']} cutouts ({len(entries)} of {len(tasks)} shards)")
     return shards.write_manifest(folder, entries, seed, window)
 
 
@@ -197,6 +197,7 @@ def _make(folder: Path, tasks: Sequence[Task], workers: int) -> Iterator[dict[st
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
         except BaseException:
-            # Shards that are not begun yet are dropped. Finished ones stay, and the next run resumes there.
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Shards that are not begun yet are dropped. Finished ones stay, and the next run resumes there. Processes
+            # end before this returns: what they leave is removed.
+            pool.shutdown(cancel_futures=True)
             raise

@@ -92,7 +92,7 @@ def write_shard(
     """
     file, tables = folder / f"{name}.npy", [SCHEMA.empty_table()]
     # The number of rows is known at the end: the header is written twice, and is of the same length both times.
-    with atomic.replacing(file) as temporary, temporary.open("wb") as stream:
+    with atomic.replacing(file, clear=False) as temporary, temporary.open("wb") as stream:
         _write_header(stream, 0, window)
         for part in parts:
             stream.write(np.ascontiguousarray(part.pixels, np.float32).data)
@@ -103,7 +103,7 @@ def write_shard(
     # The table is written last: with it the shard is finished.
     table = pa.concat_tables(tables).combine_chunks()
     table = table.replace_schema_metadata({_RECEIPT: json.dumps(entry, sort_keys=True)})
-    with atomic.replacing(folder / f"{name}.parquet") as temporary:
+    with atomic.replacing(folder / f"{name}.parquet", clear=False) as temporary:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
     return entry
 

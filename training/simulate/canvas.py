@@ -41,11 +41,6 @@ def fluxes(mag: Array) -> Array:
     return np.asarray(10 ** (-0.4 * (np.asarray(mag) - AB_NANOJANSKY)))
 
 
-def ab_magnitude(flux: Array) -> Array:
-    """Convert fluxes in nJy to AB magnitudes."""
-    return np.asarray(-2.5 * np.log10(flux) + AB_NANOJANSKY)
-
-
 class Canvas:
     """``flux`` float32 [B, H, W] in nJy; positions are 0-based pixels of the r band, fluxes [B] in nJy.
 

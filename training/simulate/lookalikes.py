@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulate.canvas import Canvas, ab_magnitude, fluxes
+from scanner.survey.survey import ab_magnitude
+from training.simulate.canvas import Canvas, fluxes
 from training.simulate.population import template
 
 Array = NDArray[np.float64]

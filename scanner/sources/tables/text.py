@@ -18,7 +18,8 @@ from scanner.sources.tables.yaml_header import read_yaml_header
 MAX_HEADER = 2**20
 """The longest YAML header of an ECSV table, in characters."""
 
-_AT_ONCE = 65_536
+_AT_ONCE = 256
+"""Rows that are converted together: few, since Python's garbage collector looks at all rows that live for a while."""
 _SEXTRACTOR = re.compile(r"#\s*(\d+)\s+(\S+)(.*?)(?:\[([^\[\]]*)\])?\s*")
 
 
@@ -92,9 +93,10 @@ def _collect(table: TextRows, places: Sequence[int], choice: Choice, frame: str 
     while chunk := list(islice(table.rows, _AT_ONCE)):
         count += len(chunk)
         check_rows(count)
+        rows = [cells for _, cells in chunk]
         for number, builder in zip(chosen, builders, strict=True):
             try:
-                cells = list(map(itemgetter(places[number]), (cells for _, cells in chunk)))
+                cells = list(map(itemgetter(places[number]), rows))
             except IndexError:
                 short = next(line for line, cells in chunk if len(cells) <= places[number])
                 message = f"line {short} has no column {places[number] + 1}, which is {table.names[number]}"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import catalogs
-from catalogs import parallel
+from catalogs import atomic, parallel
 from catalogs.errors import ScannerError
 from catalogs.index import build
 from catalogs.index.build import IndexOptions, build_index
@@ -53,6 +53,21 @@ def test_a_process_that_was_killed_is_an_error_with_a_way_out(tmp_path):
         list(parallel.each([die, die], 2, tmp_path))
     assert refused.value.code in ("index.process_died", "output.full")
     assert "same command again" in refused.value.hint
+
+
+def die_while_writing(catalogue, name, *_):
+    with atomic.replacing(catalogue / "index" / f"{name}.ann", clear=False):
+        die()
+
+
+def test_what_killed_processes_were_writing_is_removed(survey, monkeypatch):
+    """Not so the file of another process, which builds its share of the index."""
+    monkeypatch.setattr(build, "_IN_THIS_PROCESS", 0)
+    monkeypatch.setattr(build, "_build_shard", die_while_writing)
+    with atomic.replacing(survey.path / "index" / "share.ann") as running:
+        with pytest.raises(ScannerError):
+            build_index(survey, IndexOptions(shard_rows=700, jobs=2))
+        assert list(survey.path.rglob("*.tmp")) == [running]
 
 
 def wrong(number):

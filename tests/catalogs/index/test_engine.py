@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import catalogs
+from catalogs import atomic
 from catalogs.errors import ScannerError
 from catalogs.index import annoy_engine, half_vectors, searcher
 from catalogs.index.build import IndexOptions, build_index
@@ -68,6 +69,16 @@ def test_the_same_rows_give_the_same_file_on_disk_or_in_memory(stored, tmp_path,
     for file, on_disk in (("a", False), ("b", True), ("c", False)):
         engine.build(tmp_path / file, stored[1], recipe(name), on_disk=on_disk)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_file_stays_locked_while_it_is_built(stored, tmp_path, name, on_disk):
+    """Else a scan that starts meanwhile would remove it, as the file of a process that was killed."""
+    with atomic.replacing(tmp_path / "file") as temporary:
+        find_engine(name).build(temporary, stored[1], recipe(name), on_disk=on_disk)
+        assert atomic.remove_stale(tmp_path) == 0
+        assert temporary.stat().st_size > 0
 
 
 @pytest.mark.parametrize("name", ENGINES)

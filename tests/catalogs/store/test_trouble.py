@@ -121,7 +121,7 @@ def test_temporaries_that_killed_runs_left_of_a_file_are_cleared_with_it(tmp_pat
         (tmp_path / name).touch()
     with atomic.replacing(tmp_path / "a[1].csv") as running:
         running.touch()
-        atomic.write_text(tmp_path / "a[1].csv", "text", clear=True)
+        atomic.write_text(tmp_path / "a[1].csv", "text")
         assert running.exists()
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [".a1.csv.0123456789ab.tmp", ".b.csv.0123456789ab.tmp", "a[1].csv"]
@@ -141,7 +141,7 @@ def test_a_stream_that_a_user_names_is_not_replaced(tmp_path, make):
     make(tmp_path / "stream")
     kind = (tmp_path / "stream").lstat().st_mode
     with pytest.raises(ScannerError) as refused:
-        atomic.write_text(tmp_path / "stream", "text", clear=True)
+        atomic.write_text(tmp_path / "stream", "text")
     assert refused.value.code == "output.read_only"
     assert (tmp_path / "stream").lstat().st_mode == kind
 

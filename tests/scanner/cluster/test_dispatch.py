@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ import dask
 from distributed import Client, LocalCluster, SchedulerPlugin
 
 import catalogs
+from catalogs import atomic
 from catalogs.errors import ScannerError
 from scanner.cluster import deploy
 from scanner.cluster import workers as cluster_workers
@@ -36,7 +38,7 @@ from scanner.scan.report import ScanReport, TileReport
 from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles
-from tests.support.deadly import Deadly
+from tests.support.deadly import Deadly, DeadlyRename
 from tests.support.waiting import until
 
 UNIONS = survey.load("unions")
@@ -198,6 +200,23 @@ def test_a_scheduler_of_others_with_the_settings_of_dask(bench: Bench, plain: di
     assert not list(bench.out.rglob("*.tmp"))
 
 
+def test_what_killed_workers_were_writing_is_removed_and_nothing_else(bench: Bench, plain: dict[str, bytes]) -> None:
+    """Both a tile and the record of a failure; another scan writes beside them, and goes on."""
+    deadly = [f"{DEADLY}.parquet", f"{CUT_SHORT}.json"]
+    with (
+        two_workers(deploy.SETTINGS) as others,
+        Client(others, set_as_default=False) as client,
+        atomic.replacing(bench.out / "tiles" / "other.parquet") as tile,
+        atomic.replacing(bench.out / "failures" / "other.json") as record,
+    ):
+        for name in deadly:
+            client.register_plugin(DeadlyRename(name), name=name)
+        report = bench.scan(WorkerSource(address=others.scheduler_address), [NAMES[0], CUT_SHORT, DEADLY])
+        assert set(bench.out.rglob("*.tmp")) == {tile, record}
+    assert {tile.tile: tile.code for tile in report.failed} == dict.fromkeys((CUT_SHORT, DEADLY), "tile.kills_workers")
+    assert contents(bench.out)[NAMES[0]] == plain[NAMES[0]]
+
+
 def test_a_tile_is_not_blamed_for_a_worker_that_was_gone_before_it_came(
     bench: Bench, plain: dict[str, bytes], workers: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,6 +373,8 @@ def listens(port: int) -> bool:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One below those that systems give to clients, so that no connection takes it before it is listened at."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
+            return int(probe.getsockname()[1])

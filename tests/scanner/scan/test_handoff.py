@@ -26,10 +26,11 @@ def waits_until_stopped(wait: Callable[[], object], stop: Stop) -> bool:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    begun.wait(20)
+    begun.wait()
     waited = not ended.wait(0.05)
     stop.set()
-    return waited and ended.wait(20)
+    thread.join()
+    return waited and ended.is_set()
 
 
 def test_items_come_in_order() -> None:

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 import catalogs
 from catalogs.errors import ScannerError
-from catalogs.store.tile_writer import RUN_KEY
 from scanner.encoder.encoder import Encoder
 from scanner.images.tile_images import open_tile
 from scanner.scan import prepare, reader_process
 from scanner.scan.options import ScanOptions
 from scanner.scan.report import ScanReport, TileReport
-from scanner.scan.run import make_run, scan_tiles
-from scanner.sources import DETECTION_VERSION
 from scanner.sources.dropped import Dropped
-from scanner.survey import survey, tile_list
 from scanner.survey.tile import Tile
 from tests.support import small_tiles, tiny_encoder
-from tests.support.damage import damage_column
-
-UNIONS = survey.load("unions")
-IN_PROCESS = ScanOptions(readers=0)
+from tests.support.scan_bench import IN_PROCESS, UNIONS, Bench
 
 
 @dataclass
@@ -52,54 +42,12 @@ class Recorder:
         self.finishes.append(report)
 
 
-class Bench:
-    """Tiles on disk, an encoder, and a catalogue to fill."""
-
-    def __init__(self, folder: Path, out: Path, encoder: Encoder) -> None:
-        self.folder, self.out, self.encoder = folder, out, encoder
-
-    def run(self, options: ScanOptions = IN_PROCESS) -> catalogs.Run:
-        return make_run(UNIONS, self.encoder, options, "tiny")
-
-    def tile(self, name: str) -> Tile:
-        return tile_list.find(UNIONS, name, self.folder)
-
-    def scan(self, names: Sequence[str], options: ScanOptions = IN_PROCESS, progress: Any = None) -> ScanReport:
-        listed = (self.tile(name) for name in names)
-        return self.scan_tiles(listed, options, progress)
-
-    def scan_tiles(self, listed: Any, options: ScanOptions = IN_PROCESS, progress: Any = None) -> ScanReport:
-        run = self.run(options)
-        return scan_tiles(listed, UNIONS, self.encoder, catalogs.create(self.out, run), run, options, progress)
-
-    def rows(self, name: str) -> dict[str, Any]:
-        table = pq.read_table(self.out / "tiles" / f"{name}.parquet")
-        found = {column: table[column].to_numpy() for column in table.column_names if column != "embedding"}
-        flat = table["embedding"].combine_chunks().flatten().to_numpy()
-        return found | {"embedding": flat.reshape(len(table), self.encoder.contract.embedding_dim)}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200.292 to 202.292 with five bands, 203.292 in g, r, i only, 204.292 without any object."""
-    made = tmp_path_factory.mktemp("unions")
-    for name in small_tiles.names(3):
-        small_tiles.write(made, name, size=300)
-    small_tiles.write(made, "203.292", size=260, bands="gri")
-    small_tiles.write(made, "204.292", size=200, objects=0)
-    return made
-
-
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
+    """On two threads, so that batches end in any order."""
     path = tiny_encoder.write(tmp_path_factory.mktemp("model") / "encoder.onnx", tiny_encoder.contract())
     with Encoder(path, device="cpu", threads=2) as loaded:
         yield loaded
-
-
-@pytest.fixture
-def bench(folder: Path, encoder: Encoder, tmp_path: Path) -> Bench:
-    return Bench(folder, tmp_path / "catalogue", encoder)
 
 
 def test_every_row_is_the_vector_of_its_own_window(bench: Bench) -> None:
@@ -181,73 +129,6 @@ def test_nothing_is_started_where_all_is_done(bench: Bench, monkeypatch: pytest.
     monkeypatch.setattr(reader_process.Reader, "_start", lambda self: pytest.fail("a process was started"))
     report = bench.scan(["200.292"], ScanOptions(readers=1))
     assert report.count("skipped") == 1
-
-
-def test_the_rest_is_done_on_a_rerun_and_other_settings_are_done_anew(bench: Bench) -> None:
-    first = bench.scan(["200.292", "201.292"])
-    again = bench.scan(["200.292", "201.292", "202.292"])
-    other = bench.scan(["200.292"], replace(IN_PROCESS, min_snr=20.0))
-    back = bench.scan(["200.292"], replace(IN_PROCESS, min_snr=20.0))
-    assert [report.count("done") for report in (first, again, other, back)] == [2, 1, 1, 0]
-    assert len(bench.rows("200.292")["ra"]) == other.objects < first.tiles[0].objects
-
-
-def test_a_tile_with_damaged_pages_is_done_anew_when_it_is_verified(bench: Bench) -> None:
-    """Its footer is sound, so only a run that reads all of it notices."""
-    bench.scan(["200.292", "201.292"])
-    path = catalogs.open(bench.out).tile_path("200.292")
-    sound, neighbour = path.read_bytes(), path.with_name("201.292.parquet").stat()
-    damage_column(path, "ra")
-    assert bench.scan(["200.292", "201.292"]).count("skipped") == 2
-    report = bench.scan(["200.292", "201.292"], replace(IN_PROCESS, verify=True))
-    assert [(tile.tile, tile.status) for tile in sorted(report.tiles, key=lambda one: one.tile)] == [
-        ("200.292", "done"),
-        ("201.292", "skipped"),
-    ]
-    assert path.read_bytes() == sound
-    assert path.with_name("201.292.parquet").stat().st_mtime_ns == neighbour.st_mtime_ns
-
-
-@pytest.mark.parametrize("put", [lambda path: os.mkfifo(path), lambda path: path.symlink_to("nowhere")])
-def test_what_is_no_file_is_replaced_by_the_tile(bench: Bench, put: Callable[[Path], None]) -> None:
-    bench.scan(["201.292"])
-    path = catalogs.open(bench.out).tile_path("200.292")
-    put(path)
-    assert bench.scan(["200.292"]).count("done") == 1
-    assert path.is_file()
-    assert not path.is_symlink()
-
-
-def test_a_folder_in_the_place_of_a_tile_fails_that_tile_alone(bench: Bench) -> None:
-    bench.scan(["202.292"])
-    folder = catalogs.open(bench.out).tile_path("200.292")
-    folder.mkdir()
-    report = bench.scan(["200.292", "201.292"])
-    assert [(tile.tile, tile.code) for tile in report.failed] == [("200.292", "tile.damaged")]
-    assert str(folder) in report.failed[0].message
-    assert "Remove it" in report.failed[0].hint
-    assert report.count("done") == 1
-
-
-def test_a_tile_says_on_what_its_vectors_were_made(bench: Bench) -> None:
-    """A GPU's differ in the fifth decimal: no reason to do a tile again, but to be told."""
-    bench.scan(["200.292"])
-    said = pq.read_metadata(catalogs.open(bench.out).tile_path("200.292")).metadata[RUN_KEY.encode()]
-    assert json.loads(said)["extra"] == {"provider": "CPUExecutionProvider"}
-
-
-def test_tiles_of_another_recipe_are_done_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version of this software that finds other objects does not leave half of a catalogue as it was."""
-    bench.scan(["200.292", "201.292"])
-    monkeypatch.setattr("scanner.scan.options.DETECTION_VERSION", DETECTION_VERSION + 1)
-    assert [bench.scan(["200.292", "201.292"]).count("done") for _ in range(2)] == [2, 0]
-
-
-def test_readers_are_no_setting_of_the_rows(bench: Bench) -> None:
-    assert bench.run(ScanOptions(readers=0)).digest == bench.run(ScanOptions(readers=7)).digest
-    assert bench.run(ScanOptions(stride=8)).digest == bench.run(ScanOptions()).digest
-    assert bench.run(ScanOptions(sources="grid", stride=8)).digest != bench.run(ScanOptions(sources="grid")).digest
-    assert bench.run(ScanOptions(bands=("g", "r"))).digest != bench.run(ScanOptions()).digest
 
 
 @pytest.mark.parametrize("readers", [0, 1])

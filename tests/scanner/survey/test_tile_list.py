@@ -8,6 +8,7 @@ import os
 import threading
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -83,11 +84,34 @@ def test_the_path_of_one_band_brings_its_siblings(line: str, unions: Survey, roo
 
 
 def test_siblings_are_found_without_a_root(unions: Survey, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
     (flat, deep) = parsed(
         f"{root}/CFIS.217.292.u.fits\n{root}/218_292/r/CFIS_LSB.218.292.r.fits\n", unions, tmp_path / "elsewhere"
     )
     assert set(flat.files) == {"u", "g", "r"}
     assert set(deep.files) == {"g", "r", "i"}
+
+
+@pytest.mark.parametrize("name", ["nowhere", "CFIS.217.292.u.fits", "218_292", "218_292/r"])
+def test_a_root_that_cannot_be_read_is_an_error_of_the_list(
+    unions: Survey, root: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Nor is a folder in it: its tiles would be without the bands there. The tests' user may read everything."""
+
+    def scandir(folder: str, scandir: Any = os.scandir) -> Any:
+        if name.startswith("218") and folder == str(root / name):
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ScannerError) as caught:
+        parsed("217.292\n218.292\n", unions, root if name == "218_292/r" else root / name)
+    assert caught.value.code == "root.unreadable"
+    assert f"{root / name} cannot be read" in caught.value.message
+    if name == "218_292/r":
+        (tile,) = parsed(f"{root}/218_292/r/CFIS_LSB.218.292.r.fits", unions, root / "218_292/ps-i")
+        assert tile.problem is not None
+        assert tile.problem.code == "root.unreadable"
 
 
 def test_a_glob_stands_for_its_tiles(unions: Survey, root: Path) -> None:

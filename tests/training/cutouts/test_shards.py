@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,11 +44,12 @@ RULE = Rule()
 
 @dataclass(frozen=True)
 class Blobs:
-    """A task that other processes can make, and that can be told to fail."""
+    """A task that other processes can make, and that can be told to fail, or to kill the process that makes it."""
 
     name: str
     seed: int
     fails: bool = False
+    dies: bool = False
     window: int = shards.WINDOW
     source: str = "made_up"
     split: str = "train"
@@ -55,6 +59,8 @@ class Blobs:
             raise ScannerError("tile.truncated", "The disk went away.")
         for plate in (blobs(self.name, self.seed), blobs(f"{self.name}b", self.seed + 100)):
             yield from cut(replace(plate, window=self.window), RULE, self.seed)
+            if self.dies:
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 TASKS = [Blobs(f"s{number}", number) for number in range(3)]
@@ -124,6 +130,12 @@ def test_an_interrupted_production_ends_as_an_undisturbed_one(made: Path, tmp_pa
     production.produce(tmp_path, TASKS, seed=0)
     assert contents(tmp_path) == contents(made)
     assert (tmp_path / "s0.npy").stat().st_mtime_ns == before
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(BrokenProcessPool):
+        production.produce(tmp_path, [Blobs("s1", 1, dies=True)], seed=0, workers=2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_shard_that_answers_another_question_is_made_again(made: Path, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ import pytest
 import torch
 
 from catalogs.errors import ScannerError
-from tests.support.waiting import until
 from training.config import Config
 from training.loop.checkpoint import NAME, load, stages
 from training.loop.journal import read_log
@@ -47,9 +46,24 @@ def command(config: Path, shards: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
-def wait_for(out: Path, step: int, process: subprocess.Popen[Any]) -> None:
-    until(lambda: process.poll() is not None or any(at >= step for at in curve(out)))
-    assert process.poll() is None, "the run ended before it could be disturbed"
+SIGNAL_TO_ITSELF = """
+import os
+from training.__main__ import main
+from training.loop.journal import Journal
+def write_and_end(self, step, write=Journal.write, **numbers):
+    write(self, step, **numbers)
+    if step == 60 and "loss" in numbers:
+        os.kill(os.getpid(), {number})
+Journal.write = write_and_end
+main()
+"""
+
+
+def disturbed(config: Path, shards: Path, out: Path, number: signal.Signals) -> int:
+    """Status of a run that gets a signal when it has written its 60th step."""
+    program = SIGNAL_TO_ITSELF.format(number=int(number))
+    run = [sys.executable, "-c", program, *command(config, shards, out)[3:]]
+    return subprocess.run(run, env=ONE_THREAD, stderr=subprocess.DEVNULL, check=False).returncode
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +107,8 @@ def test_views_find_each_other_and_the_simulator_is_recognised(undisturbed: Path
 def test_a_killed_run_resumes_to_the_same_curve_and_weights(
     long: Path, shards: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(command(long, shards, tmp_path), env=ONE_THREAD, stderr=subprocess.DEVNULL)
-    wait_for(tmp_path, 60, process)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert 50 <= load(tmp_path).progress["step"] < 200
+    assert disturbed(long, shards, tmp_path, signal.SIGKILL) == -signal.SIGKILL
+    assert load(tmp_path).progress["step"] == 50
     from training.config import read
 
     assert pretrain(read(long), shards, tmp_path, resume=True) == 0
@@ -108,12 +119,9 @@ def test_a_killed_run_resumes_to_the_same_curve_and_weights(
 
 
 def test_sigterm_saves_the_last_step_and_says_so(long: Path, shards: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(command(long, shards, tmp_path), env=ONE_THREAD, stderr=subprocess.DEVNULL)
-    wait_for(tmp_path, 60, process)
-    process.terminate()
-    assert process.wait() == 128 + signal.SIGTERM
+    assert disturbed(long, shards, tmp_path, signal.SIGTERM) == 128 + signal.SIGTERM
     checkpoint = load(tmp_path)
-    assert checkpoint.progress["step"] == max(curve(tmp_path))
+    assert checkpoint.progress["step"] == max(curve(tmp_path)) == 60
     assert not checkpoint.progress["finished"]
 
 

@@ -20,7 +20,7 @@ from scanner.images.tile_images import open_tile
 from scanner.sources.sources import Sources
 from scanner.survey import survey, tile_list
 from scanner.survey.bands import BANDS
-from scanner.survey.survey import AB_NANOJANSKY
+from scanner.survey.survey import ab_magnitude
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 from training.cutouts import real_fields
@@ -86,7 +86,7 @@ def magnitudes(flux: NDArray[np.float32]) -> NDArray[np.float64]:
     # Missing pixels count as zero flux: one NaN would make the sum NaN.
     whole = np.ascontiguousarray(np.nan_to_num(flux))
     sums = [sep.sum_circle(window, centre, centre, radius)[0][0] for window in whole]
-    return AB_NANOJANSKY - 2.5 * np.log10(np.maximum(sums, 1.0))
+    return ab_magnitude(np.maximum(sums, 1.0))
 
 
 def matched(labelled: LabelledWindows, each: int = 3) -> NDArray[np.intp]:
