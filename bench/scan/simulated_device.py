@@ -19,6 +19,7 @@ from bench.harness import tiles
 from bench.harness.setup import Setup
 from bench.scan.window import Window, window
 from scanner.encoder import encoder
+from scanner.encoder.buffers import Encoded
 from scanner.encoder.encoder import GPU_BATCH, GPU_CALLERS, Encoder
 from scanner.scan.options import ScanOptions
 from scanner.system.resources import usable_cores
@@ -41,8 +42,8 @@ class Device(Encoder):
         self._free, self._turn = 0.0, threading.Lock()
         super().__init__(model, "cpu", threads=GPU_CALLERS, batch=GPU_BATCH)
 
-    def embed_batch(self, flux: Vectors) -> Vectors:
-        """Any unit vectors [n, D], once the device is through with them."""
+    def encode_batch(self, flux: Vectors) -> Encoded:
+        """Any unit vectors [n, D], and scores of zero, once the device is through with them."""
         # The device takes one batch after the other. Callers wait outside the lock, so that the next batch can queue.
         with self._turn:
             self._free = max(self._free, time.perf_counter()) + len(flux) / self.rate
@@ -50,7 +51,7 @@ class Device(Encoder):
         time.sleep(max(due - time.perf_counter(), 0))
         vectors = np.zeros((len(flux), self.contract.embedding_dim), np.float32)
         vectors[:, 0] = 1
-        return vectors
+        return Encoded(vectors, np.zeros((len(flux), self._widths[1]), np.float32))
 
 
 def stand_in(rate: float = RATES[0]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from catalogs.records import read_record
 from catalogs.sky import GRIDS
+from catalogs.store.scores import Scores
 
 DISTRIBUTION = "unions-scanner"
 MOST_DIMENSIONS = 65_536
@@ -67,6 +68,7 @@ class _Contract:
     window: int = 0
     pixel_scale: float = 0.0
     precision: str = ""
+    scores: Scores | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,12 @@ class Info:
         """Length of an embedding."""
         dim: int = self.contract["embedding_dim"]
         return dim
+
+    @cached_property
+    def scores(self) -> Scores | None:
+        """Scores of the model, each a column; None where it gives none."""
+        values = self.contract.get("scores")
+        return None if values is None else read_record(values, Scores)
 
     @classmethod
     def of(cls, run: Run) -> Info:

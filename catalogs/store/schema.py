@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from catalogs.store.scores import Scores
+
 EMBEDDING = "embedding"
 IS_PRIMARY = "is_primary"
 HEALPIX_ORDER = 29
@@ -37,10 +39,14 @@ class Column:
         return pa.field(self.name, self.type, nullable=False, metadata={k: v for k, v in facts.items() if v})
 
 
-def catalogue_schema(bands: Sequence[str], dim: int) -> pa.Schema:
-    """Make the Arrow schema of every tile file: ``bands`` in survey order, embeddings of ``dim`` float32."""
+def catalogue_schema(bands: Sequence[str], dim: int, scores: Scores | None = None) -> pa.Schema:
+    """Make the Arrow schema of every tile file: ``bands`` in survey order, embeddings of ``dim`` float32.
+
+    ``scores`` are those of the model, if it gives any.
+    """
     photometry = [column for band in bands for column in _band_columns(band)]
-    return pa.schema([column.field() for column in (*_POSITION, *photometry, *_SHAPE, _embedding(dim))])
+    columns = (*_POSITION, *photometry, *_SHAPE, *_score_columns(scores), _embedding(dim))
+    return pa.schema([column.field() for column in columns])
 
 
 def healpix29(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -89,6 +95,19 @@ def _band_columns(band: str) -> tuple[Column, Column, Column]:
         Column(f"fluxerr_{band}", _f32, "nJy", f"stat.error;phot.flux;{light}", f"Error of flux_{band}"),
         Column(f"mag_{band}", _f32, "mag", f"phot.mag;{light}", f"AB magnitude of flux_{band}, NaN if not positive"),
     )
+
+
+def _score_columns(scores: Scores | None) -> tuple[Column, ...]:
+    if scores is None:
+        return ()
+    # UCD1+ has no word for odds, nor for a lens.
+    return tuple(
+        Column(
+            column, _f32, "", "stat.likelihood;src.class",
+            f"Natural log-odds of the class {name} at a prevalence of {scores.prevalence:g}",
+        )
+        for name, column in zip(scores.names, scores.columns, strict=True)
+    )  # fmt: skip
 
 
 def _embedding(dim: int) -> Column:

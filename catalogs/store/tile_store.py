@@ -32,7 +32,7 @@ from catalogs.store.tile_writer import TileWriter
 log = logging.getLogger(__name__)
 
 CATALOGUE_JSON = "catalogue.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # that with columns of scores; a catalogue without them is written as version 1
 _KEPT_OPEN = 32  # files; below it, all steps of a question together open each file once
 
 
@@ -42,7 +42,7 @@ class TileStore:
     def __init__(self, path: Path, info: Info) -> None:
         self.path = path
         self.info = info
-        self.schema: pa.Schema = catalogue_schema(info.bands, info.dim)
+        self.schema: pa.Schema = catalogue_schema(info.bands, info.dim, info.scores)
         self._footers = Footers(path / "tiles", path / "index" / "footers.json", info, self.schema)
 
     @classmethod
@@ -98,7 +98,8 @@ class TileStore:
                 _check_run(catalogue, run)
             else:
                 catalogue = cls(folder, Info.of(run))
-                write_json(folder / CATALOGUE_JSON, {**asdict(catalogue.info), "version": FORMAT_VERSION})
+                version = 1 if catalogue.info.scores is None else FORMAT_VERSION
+                write_json(folder / CATALOGUE_JSON, {**asdict(catalogue.info), "version": version})
         catalogue.remove_stale()
         return catalogue
 
@@ -257,14 +258,14 @@ class Snapshot:
 def _check_version(file: Path, values: Any) -> None:
     if not isinstance(values, dict):
         raise ValueError("it is not a table")
-    version = values.get("version", FORMAT_VERSION)
+    version = values.get("version", 1)
     if type(version) is not int or version < 1:
         raise ValueError(f"version must be a whole number from 1, not {version!r}")
     if version > FORMAT_VERSION:
         raise ScannerError(
             ErrorCode.CATALOGUE_NEWER_VERSION,
             f"{file} has format version {version}, written by {values.get('software', 'later software')}; "
-            f"{software()} reads version {FORMAT_VERSION}.",
+            f"{software()} reads versions up to {FORMAT_VERSION}.",
             f"Install that version of {DISTRIBUTION}, or a later one.",
         )
 

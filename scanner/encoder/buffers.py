@@ -1,4 +1,4 @@
-"""Buffers of one caller of a session, on host and device, allocated once: windows in, vectors out."""
+"""Buffers of one caller of a session, on host and device, allocated once: windows in, vectors and scores out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import mmap
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,23 +18,33 @@ from scanner.encoder import session
 
 Array = NDArray[np.float32]
 
-INPUT, OUTPUT = "flux", "embedding"
+INPUT, OUTPUT, SCORES = "flux", "embedding", "scores"
 
 _PORTABLE = 1  # CU_MEMHOSTREGISTER_PORTABLE
 
 log = logging.getLogger(__name__)
 
 
+class Encoded(NamedTuple):
+    """Embeddings [N, D] of N windows, and their scores [N, K]; K is 0 for a model without scores."""
+
+    vectors: Array
+    scores: Array
+
+
 class Binding:
-    """Buffers for ``rows`` windows of ``shape`` [B, S, S] and vectors of length ``dim``; for one thread at a time.
+    """Buffers for ``rows`` windows of ``shape`` [B, S, S], their vectors [D] and scores [K]; for one thread at a time.
 
     Windows that are written to ``flux`` [rows, B, S, S] are not copied on the host again. Pixels go to a GPU once, from
-    page-locked memory, and vectors come back to such memory while another caller's batch is computed.
+    page-locked memory, and results come back to such memory while another caller's batch is computed.
     """
 
-    def __init__(self, onnx_session: Any, provider: str, rows: int, shape: tuple[int, int, int], dim: int) -> None:
+    def __init__(
+        self, onnx_session: Any, provider: str, rows: int, shape: tuple[int, int, int], dim: int, scores: int = 0
+    ) -> None:
         loaded, place = session.load(), session.place(onnx_session, provider)
-        self.flux, self._vectors, self._here = _pages(rows, *shape), _pages(rows, dim), provider == session.CPU
+        self.flux, self._here = _pages(rows, *shape), provider == session.CPU
+        self._results = Encoded(_pages(rows, dim), _pages(rows, scores))
         self._device_flux = (
             loaded.OrtValue.ortvalue_from_numpy(self.flux)  # the same memory
             if self._here
@@ -43,11 +53,14 @@ class Binding:
         # The addresses are fixed here, which spares an allocation per call.
         self._session, self._binding = onnx_session, onnx_session.io_binding()
         self._binding.bind_ortvalue_input(INPUT, self._device_flux)
-        self._binding.bind_output(OUTPUT, "cpu", 0, np.float32, [rows, dim], self._vectors.ctypes.data)
-        self.page_locked = not self._here and all(self._lock(buffer, place[1]) for buffer in (self.flux, self._vectors))
+        used = [(name, buffer) for name, buffer in zip((OUTPUT, SCORES), self._results, strict=True) if buffer.size]
+        for name, buffer in used:
+            self._binding.bind_output(name, "cpu", 0, np.float32, list(buffer.shape), buffer.ctypes.data)
+        buffers = [self.flux, *(buffer for _, buffer in used)]
+        self.page_locked = not self._here and all(self._lock(buffer, place[1]) for buffer in buffers)
 
-    def run(self, flux: Array) -> Array:
-        """Turn at most ``rows`` windows [n, B, S, S] into vectors [n, D]; the rest of the batch is zeros."""
+    def run(self, flux: Array) -> Encoded:
+        """Encode at most ``rows`` windows [n, B, S, S] in one run of the session; the rest of the batch is zeros."""
         rows = len(flux)
         in_place = flux.ctypes.data == self.flux.ctypes.data and flux.flags.c_contiguous and flux.dtype == np.float32
         if in_place or self._here or self.page_locked or rows < len(self.flux):
@@ -58,7 +71,7 @@ class Binding:
         if not self._here:
             self._device_flux.update_inplace(np.ascontiguousarray(flux, np.float32))
         self._session.run_with_iobinding(self._binding)
-        return self._vectors[:rows].copy()
+        return Encoded(*(buffer[:rows].copy() for buffer in self._results))
 
     def _lock(self, buffer: Array, number: int) -> bool:
         unlock = page_lock(buffer.ctypes.data, buffer.nbytes, number)

@@ -1,4 +1,4 @@
-"""The contract of a model file: what pixels ``encoder.onnx`` takes, and what vectors it gives."""
+"""The contract of a model file: what pixels ``encoder.onnx`` takes, and what vectors and scores it gives."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from typing import Any
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json, read_record
+from catalogs.store.scores import Scores
 from scanner.encoder import onnx_file
 
 CONTRACT_KEY = "scanner.contract"
-CONTRACT_VERSION = 1
+VERSIONS = (1, 2)
+"""Versions of the contract that are read; the second has ``scores``."""
+
 DEFAULT_MODEL = "small"
 PRECISIONS = ("fp32", "int8", "fp16")
 NEIGHBOURS = 10
@@ -35,11 +38,15 @@ log = logging.getLogger(__name__)
 class Contract:
     """Input and output of an encoder: ``flux`` float32 [N, B, S, S] in ``flux_unit`` to ``embedding`` float32 [N, D].
 
+    A file with ``scores`` also gives ``scores`` float32 [N, K], the columns in the order of their names.
+
     ``bands`` are in channel order, ``pixel_scale`` is in arcsec, ``window`` is S in pixels, ``embedding_dim`` is D.
     ``mask_ratio`` is 0: an encoder that still hides patches would give another vector at every call.
 
     ``precision`` is the number format of the weights; ``fidelity``, where that is not fp32, its agreement with fp32 as
     measured at export: ``centred_cosine``, ``least_centred_cosine``, ``neighbour_overlap``, of how many ``windows``.
+    With scores also ``score_rms`` and ``score_largest``, the differences in units of the scatter of a score, and
+    ``score_rank_correlation``, each of the score that agrees least.
     """
 
     bands: tuple[str, ...]
@@ -53,9 +60,14 @@ class Contract:
     licence: str
     flux_unit: str = "nJy"
     mask_ratio: float = 0.0
-    version: int = CONTRACT_VERSION
     precision: str = "fp32"
     fidelity: Mapping[str, Any] | None = None
+    scores: Scores | None = None
+
+    @property
+    def version(self) -> int:
+        """Version of the contract: 2 with scores, 1 without."""
+        return 1 if self.scores is None else 2
 
     @property
     def frame(self) -> tuple[tuple[str, ...], int, float]:
@@ -67,17 +79,25 @@ class Contract:
         """The accuracy loss of the number format, in words; empty for fp32."""
         if self.fidelity is None:
             return ""
-        return (
+        text = (
             "centred cosine with fp32 {centred_cosine:.4f} (least {least_centred_cosine:.4f}), {neighbour_overlap:.1%} "
             "of the {neighbours} nearest neighbours as in fp32, of {windows} windows"
-        ).format(**self.fidelity, neighbours=NEIGHBOURS)
+        )
+        if self.scores is not None:
+            text += (
+                "; scores differ from fp32 by {score_rms:.3f} of their scatter (at most {score_largest:.2f}), with a "
+                "rank correlation of {score_rank_correlation:.4f}"
+            )
+        return text.format(**self.fidelity, neighbours=NEIGHBOURS)
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), sort_keys=True)
 
     def to_dict(self) -> dict[str, Any]:
-        values = {**asdict(self), "bands": list(self.bands), "stretch": dict(self.stretch)}
-        return values if self.fidelity else {name: value for name, value in values.items() if name != "fidelity"}
+        values = {**asdict(self), "bands": list(self.bands), "stretch": dict(self.stretch), "version": self.version}
+        if self.scores is not None:
+            values["scores"] = self.scores.to_dict()
+        return {name: value for name, value in values.items() if name not in ("fidelity", "scores") or value}
 
     @classmethod
     def from_json(cls, text: str, source: str = "the model") -> Contract:
@@ -89,19 +109,22 @@ class Contract:
         try:
             values = load_json(text)
             version = values["version"]
-            if version != CONTRACT_VERSION:
+            if version not in VERSIONS:
                 raise ScannerError(
                     ErrorCode.MODEL_VERSION,
-                    f"{source} has contract version {version}; this scanner reads version {CONTRACT_VERSION}.",
+                    f"{source} has contract version {version}; this scanner reads versions 1 and 2.",
                     "Export the checkpoint again with this release: python -m export CHECKPOINT encoder.onnx",
                 )
             # A later release may add keys. Of ours, only ``precision`` and ``fidelity`` may be missing, as they are in
-            # files of the first release: a file that does not say its unit must not get one.
+            # files of the first release, and ``scores``: a file that does not say its unit must not get one.
             names = [f.name for f in fields(cls)]
-            missing = [name for name in names if name not in ("precision", "fidelity", *values)]
+            missing = [name for name in names if name not in ("precision", "fidelity", "scores", *values)]
             if missing:
                 raise ValueError(f"{missing[0]} is missing")
             contract = read_record({name: values[name] for name in names if name in values}, cls)
+            if type(version) is not int or version != contract.version:
+                scores = "without" if contract.scores is None else "with"
+                raise ValueError(f"version is {version}, but a contract {scores} scores has version {contract.version}")
             # The digest of a run holds these numbers as the file spells them: 1 and 1.0 would be two runs.
             contract = replace(contract, pixel_scale=values["pixel_scale"], mask_ratio=values["mask_ratio"])
             contract.cost  # noqa: B018  (all its numbers are there)

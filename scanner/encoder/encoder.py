@@ -1,4 +1,4 @@
-"""The encoder: windows of flux to embeddings, through one ONNX Runtime session."""
+"""The encoder: windows of flux to embeddings and scores, through one ONNX Runtime session."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.encoder import session
-from scanner.encoder.buffers import INPUT, OUTPUT, Binding
+from scanner.encoder.buffers import INPUT, OUTPUT, SCORES, Binding, Encoded
 from scanner.encoder.contract import ModelFile
 from scanner.system.resources import usable_cores
 
@@ -36,7 +36,7 @@ class Encoder:
     ``path``: a file, or the name of a shipped model; ``precision``: its number format (None: that of the file); int8
     is for CPUs. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how many callers run at
     once (None: one a core, or 3 on a GPU). ``batch``: rows per call of the session. Batches are always padded to
-    it, so that a row's vector depends neither on the number of rows, nor on its neighbours, nor on the thread.
+    it, so that what a row gives depends neither on the number of rows, nor on its neighbours, nor on the thread.
     """
 
     def __init__(
@@ -61,6 +61,9 @@ class Encoder:
         self.batch = _rows(batch, self.provider)
         _check_graph(self._session, file, self.batch)
         self.threads = threads or (usable_cores() if self.provider == session.CPU else GPU_CALLERS)
+        scores = self.contract.scores
+        # Numbers of a row: D of the vector, K scores.
+        self._widths = self.contract.embedding_dim, len(scores.names) if scores else 0
         # Each calling thread has buffers of its own.
         self._own = threading.local()
         self._pool: ThreadPoolExecutor | None = None
@@ -87,10 +90,15 @@ class Encoder:
         return len(self.contract.bands), self.contract.window, self.contract.window
 
     def embed(self, flux: Array) -> Array:
-        """Embed windows; batches run in ``threads`` threads.
+        """Embed windows: the vectors of ``encode``, [N, D]."""
+        return self.encode(flux).vectors
 
-        ``flux`` is [N, B, S, S] in nJy, NaN for no data; returned are unit vectors [N, D]. A row whose vector is not
-        finite or not of unit length is all NaN.
+    def encode(self, flux: Array) -> Encoded:
+        """Encode windows; batches run in ``threads`` threads.
+
+        ``flux`` is [N, B, S, S] in nJy, NaN for no data; returned are unit vectors [N, D] and, if the model gives them,
+        scores [N, K]. A row whose vector is not finite or not of unit length is all NaN. So is a score that is not
+        finite. A window without any data gets what the graph makes of it, which means nothing.
 
         Raises:
             ValueError: The windows have another shape.
@@ -98,29 +106,29 @@ class Encoder:
         """
         if flux.ndim != 4 or flux.shape[1:] != self.shape:
             raise ValueError(f"flux has shape {flux.shape}, the model takes [N, {', '.join(map(str, self.shape))}]")
-        out = np.empty((len(flux), self.contract.embedding_dim), np.float32)
+        out = Encoded(*(np.empty((len(flux), width), np.float32) for width in self._widths))
         # One thread per batch: the session itself runs in the thread that calls it.
         starts = range(0, len(flux), self.batch)
         if self.threads == 1 or len(starts) < 2:
             for start in starts:
-                self._embed_into(flux, start, out)
+                self._encode_into(flux, start, out)
         else:
-            for _ in self._callers().map(lambda start: self._embed_into(flux, start, out), starts):
+            for _ in self._callers().map(lambda start: self._encode_into(flux, start, out), starts):
                 pass
         return out
 
     def buffer(self) -> Array:
-        """Memory of the calling thread for a batch, [batch, B, S, S], which ``embed_batch`` takes without a copy."""
+        """Memory of the calling thread for a batch, [batch, B, S, S], which ``encode_batch`` takes without a copy."""
         return self._binding().flux
 
-    def embed_batch(self, flux: Array) -> Array:
-        """As ``embed`` for at most ``batch`` windows, in the calling thread; any number of threads may call it."""
+    def encode_batch(self, flux: Array) -> Encoded:
+        """As ``encode`` for at most ``batch`` windows, in the calling thread; any number of threads may call it."""
         try:
-            vectors = self._binding().run(flux)
+            encoded = self._binding().run(flux)
         except Exception as error:  # the binding raises a class of its own for each status code
             why = f"ONNX Runtime failed on {len(flux)} windows: {str(error).splitlines()[0]}"
             raise ScannerError(ErrorCode.ENCODER_FAILED, why, "If memory is short, lower --batch.") from error
-        return _check_vectors(vectors)
+        return _without_invalid(encoded)
 
     def close(self) -> None:
         """Stop the threads that ``embed`` started."""
@@ -136,14 +144,15 @@ class Encoder:
     ) -> None:
         self.close()
 
-    def _embed_into(self, flux: Array, start: int, out: Array) -> None:
-        out[start : start + self.batch] = self.embed_batch(flux[start : start + self.batch])
+    def _encode_into(self, flux: Array, start: int, out: Encoded) -> None:
+        stop = start + self.batch
+        for whole, part in zip(out, self.encode_batch(flux[start:stop]), strict=True):
+            whole[start:stop] = part
 
     def _binding(self) -> Binding:
         """The buffers of the calling thread."""
         if not hasattr(self._own, "binding"):
-            dim = self.contract.embedding_dim
-            self._own.binding = Binding(self._session, self.provider, self.batch, self.shape, dim)
+            self._own.binding = Binding(self._session, self.provider, self.batch, self.shape, *self._widths)
         binding: Binding = self._own.binding
         return binding
 
@@ -153,21 +162,23 @@ class Encoder:
         return self._pool
 
     def _try_out(self) -> None:
-        """A batch of noise, of gaps and without any data must give unit vectors; else ``model.bad_output``."""
+        """A batch of noise, gaps and no data at all must give unit vectors and scores; else ``model.bad_output``."""
         flux = np.random.default_rng(0).normal(0.0, 100.0, (min(3, self.batch), *self.shape)).astype(np.float32)
         # The second window has no data in its first band, the third none at all.
         flux[1:2, 0] = np.nan
         flux[2:3] = np.nan
         try:
-            vectors = self.embed_batch(flux)
+            vectors, scores = self.encode_batch(flux)
         except ScannerError as error:
             raise ScannerError(
                 ErrorCode.MODEL_BAD_OUTPUT, f"{self.path} fails on a test batch: {error}", error.hint
             ) from error
-        if not np.isfinite(vectors).all():
+        if not (np.isfinite(vectors).all() and np.isfinite(scores).all()):
+            whole = np.isfinite(vectors).all()
+            what = "scores that are not finite" if whole else "vectors that are not finite or not of unit length"
             raise ScannerError(
                 ErrorCode.MODEL_BAD_OUTPUT,
-                f"{self.path} gives vectors that are not finite or not of unit length for cutouts with gaps.",
+                f"{self.path} gives {what} for cutouts with gaps.",
                 "The graph must replace NaN and normalise: export it with python -m export CHECKPOINT encoder.onnx",
             )
 
@@ -181,13 +192,17 @@ def log_cost(model: Encoder | ModelFile) -> None:
         log.warning("On a CPU fp16 is slower than fp32; use it on GPUs.")
 
 
-def _check_vectors(vectors: Array) -> Array:
-    """The vectors [n, D], with NaN for those that are not finite or not of unit length."""
+def _without_invalid(encoded: Encoded) -> Encoded:
+    """The results with NaN for vectors [n, D] that are not finite or not of unit length, and for invalid scores."""
+    vectors, scores = encoded
     length = np.linalg.norm(vectors, axis=1)
     good = np.abs(length - 1.0) < UNIT_TOLERANCE  # false for NaN and infinity
     if not good.all():
         vectors = np.where(good[:, None], vectors, np.float32(np.nan))
-    return vectors
+    valid = good[:, None] & np.isfinite(scores)
+    if not valid.all():
+        scores = np.where(valid, scores, np.float32(np.nan))
+    return Encoded(vectors, scores)
 
 
 def _rows(batch: int | None, provider: str) -> int:
@@ -202,6 +217,8 @@ def _check_graph(onnx_session: Any, file: ModelFile, rows: int) -> None:
         INPUT: ["N", len(contract.bands), contract.window, contract.window],
         OUTPUT: ["N", contract.embedding_dim],
     }
+    if contract.scores is not None:
+        expected[SCORES] = ["N", len(contract.scores.names)]
     nodes = {
         node.name: (node.type, list(node.shape)) for node in (*onnx_session.get_inputs(), *onnx_session.get_outputs())
     }

@@ -107,8 +107,8 @@ class Pipeline:
         whole = there.all()
         valid = np.ones(flux.shape[:2], np.float32) if whole else there.mean(axis=(2, 3), dtype=np.float32)
         cut = time.perf_counter()
-        vectors = self._encoder.embed_batch(flux)
-        return Batch(start, stop, vectors, valid, cut - began, time.perf_counter() - cut)
+        encoded = self._encoder.encode_batch(flux)
+        return Batch(start, stop, encoded, valid, cut - began, time.perf_counter() - cut)
 
     def _write(self) -> None:
         """The writer's thread. Its own errors (a full disk) go to the feeding thread."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
+from scanner.encoder.buffers import Encoded
 from scanner.encoder.contract import Contract
 from scanner.images.sky.placement import check_place
 from scanner.images.strips import read_strips
@@ -85,6 +86,7 @@ class Prepared:
     rows: Columns
     seconds: Seconds
     presence: Presence
+    score_columns: tuple[str, ...]
     dropped: Dropped
     last: bool = True
     notes: tuple[str, ...] = ()
@@ -92,17 +94,17 @@ class Prepared:
     def __len__(self) -> int:
         return len(self.windows)
 
-    def columns(
-        self, start: int, stop: int, valid: NDArray[np.float32], vectors: NDArray[np.float32]
-    ) -> dict[str, NDArray[Any]]:
-        """Catalogue rows ``start`` to ``stop``: ``valid`` [n, B] is the share of pixels with data, ``vectors`` [n, D].
+    def columns(self, start: int, stop: int, valid: NDArray[np.float32], encoded: Encoded) -> dict[str, NDArray[Any]]:
+        """Catalogue rows ``start`` to ``stop``: ``valid`` [n, B] is the share of pixels with data.
 
         Rows without any data, or without a finite vector, are dropped.
         """
+        vectors, scores = encoded
         good = valid.any(axis=1) & np.isfinite(vectors).all(axis=1)
         rows = {name: values[start:stop][good] for name, values in self.rows.items()}
         rows["bands_present"] = self.presence.names(valid[good])
         rows["valid_fraction"] = valid[good].mean(axis=1, dtype=np.float32)
+        rows |= dict(zip(self.score_columns, scores[good].T, strict=True))
         rows["embedding"] = vectors[good]
         return rows
 
@@ -171,6 +173,7 @@ def _part(
         rows=_rows(images.name, sources, before, grid=None if place_notes else job.survey.grid),
         seconds=Seconds(read=read_seconds, detect=time.perf_counter() - began),
         presence=Presence(job.contract.bands, dict(zip(images.bands, images.present, strict=True))),
+        score_columns=job.contract.scores.columns if job.contract.scores else (),
         dropped=sources.dropped_by,
         last=images.strip.is_last,
         notes=(*images.notes, *place_notes, *sources.notes),

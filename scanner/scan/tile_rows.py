@@ -1,4 +1,4 @@
-"""The far end of the pipeline: batches of vectors become rows, and rows the files of tiles."""
+"""The far end of the pipeline: batches of vectors and scores become rows, and rows the files of tiles."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from catalogs.catalogue import Catalogue
 from catalogs.store.provenance import Run
+from scanner.encoder.buffers import Encoded
 from scanner.scan.best_rows import Best, Keep
 from scanner.scan.handoff import Outcome, Ready, StoppableQueue
 from scanner.scan.prepare import Prepared
@@ -34,11 +35,11 @@ class Mark(Enum):
 
 @dataclass(frozen=True)
 class Batch:
-    """Vectors [n, D] of rows ``start`` to ``stop`` of a tile; ``valid`` [n, B] is the share of pixels with data."""
+    """What the encoder gives for rows ``start`` to ``stop``; ``valid`` [n, B] is the share of valid pixels."""
 
     start: int
     stop: int
-    vectors: NDArray[np.float32]
+    encoded: Encoded
     valid: NDArray[np.float32]
     cut: float
     infer: float
@@ -49,7 +50,7 @@ class Batch:
         return cls(
             start=batches[0].start,
             stop=batches[-1].stop,
-            vectors=np.concatenate([batch.vectors for batch in batches]),
+            encoded=Encoded(*map(np.concatenate, zip(*(batch.encoded for batch in batches), strict=True))),
             valid=np.concatenate([batch.valid for batch in batches]),
             cut=sum(batch.cut for batch in batches),
             infer=sum(batch.infer for batch in batches),
@@ -153,7 +154,7 @@ class RowWriter:
                 dropped += prepared.dropped
                 for batch in self._blocks(futures):
                     began = time.perf_counter()
-                    columns = prepared.columns(batch.start, batch.stop, batch.valid, batch.vectors)
+                    columns = prepared.columns(batch.start, batch.stop, batch.valid, batch.encoded)
                     no_data = int(np.count_nonzero(~batch.valid.any(axis=1)))
                     dropped += Dropped(no_data=no_data, no_embedding=len(batch.valid) - no_data - len(columns["ra"]))
                     best.add(columns) if best else file.write(columns)

@@ -1,5 +1,7 @@
 """A real but small encoder, written as an ONNX graph: stretch, patches, one transformer block, mean, unit length.
 
+If its contract has scores, a linear layer on the mean gives them.
+
 Its weights come from a seed, so its vectors mean nothing; its kernels are those of a trained one.
 """
 
@@ -12,10 +14,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from catalogs.store.scores import Scores
 from scanner.encoder.contract import CONTRACT_KEY, Contract
 
+SCORES = Scores(("lens", "ring"), prevalence=0.001, population="Made-up cutouts.")
 
-def contract(bands: str = "ugriz", window: int = 32, dim: int = 48, pixel_scale: float = 0.18577) -> Contract:
+
+def contract(
+    bands: str = "ugriz", window: int = 32, dim: int = 48, pixel_scale: float = 0.18577, scores: Scores | None = None
+) -> Contract:
     return Contract(
         bands=tuple(bands),
         pixel_scale=pixel_scale,
@@ -26,6 +33,7 @@ def contract(bands: str = "ugriz", window: int = 32, dim: int = 48, pixel_scale:
         weights_sha256="0" * 64,
         training_run="made for a test",
         licence="BSD-3-Clause",
+        scores=scores,
     )
 
 
@@ -39,7 +47,10 @@ def write(path: Path, like: Contract, *, width: int = 64, seed: int = 1, metadat
     size = like.window
     flux = helper.make_tensor_value_info("flux", TensorProto.FLOAT, ["N", len(like.bands), size, size])
     embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", like.embedding_dim])
-    built = helper.make_graph(graph.nodes, "encoder", [flux], [embedding], graph.weights)
+    outputs = [embedding]
+    if like.scores is not None:
+        outputs.append(_score(graph, width, len(like.scores.names)))
+    built = helper.make_graph(graph.nodes, "encoder", [flux], outputs, graph.weights)
     model = helper.make_model(built, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     text = like.to_json() if metadata is None else metadata
     if text:
@@ -107,8 +118,8 @@ def _block(graph: _Graph, width: int) -> None:
         graph.add("MatMul", f"normal {name}_weight", name)
     graph.add("Transpose", "key", "key_t", perm=[0, 2, 1])
     graph.add("MatMul", "query key_t", "products")
-    graph.add("Div", "products root_width", "scores")
-    graph.add("Softmax", "scores", "attention", axis=-1)
+    graph.add("Div", "products root_width", "logits")
+    graph.add("Softmax", "logits", "attention", axis=-1)
     graph.add("MatMul", "attention value", "mixed")
     graph.add("Add", "tokens mixed", "middle")
     graph.add("LayerNormalization", "middle gain", "middle_normal", axis=-1)
@@ -127,3 +138,11 @@ def _pool(graph: _Graph, width: int, dim: int) -> None:
     graph.add("ReduceMean", "out", "pooled", axes=[1], keepdims=0)
     graph.add("MatMul", "pooled head", "raw")
     graph.add("LpNormalization", "raw", "embedding", axis=1, p=2)
+
+
+def _score(graph: _Graph, width: int, count: int) -> Any:
+    graph.weight("score_weight", width, count)
+    graph.constant("score_offset", -3.0)
+    graph.add("MatMul", "pooled score_weight", "score_raw")
+    graph.add("Add", "score_raw score_offset", "scores")
+    return helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", count])

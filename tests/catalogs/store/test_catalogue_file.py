@@ -79,7 +79,7 @@ def test_a_file_of_an_earlier_version_is_read(survey):
 
 def test_a_later_version_is_refused_and_says_which(survey, run):
     path = survey.path / "catalogue.json"
-    values = {**json.loads(path.read_text()), "version": 2, "software": "unions-scanner 9.8"}
+    values = {**json.loads(path.read_text()), "version": 3, "software": "unions-scanner 9.8"}
     path.write_text(json.dumps(values))
     for attempt in (lambda: catalogs.open(survey.path), lambda: catalogs.create(survey.path, run)):
         with pytest.raises(ScannerError) as refused:

@@ -93,8 +93,8 @@ def test_a_row_does_not_depend_on_the_thread(encoder: Encoder, model: Path, wind
         for _ in range(5):
             np.testing.assert_array_equal(many.embed(windows), expected)
     with ThreadPoolExecutor(4) as pool:
-        for rows in pool.map(encoder.embed_batch, [windows[:16]] * 12):
-            np.testing.assert_array_equal(rows, expected[:16])
+        for rows in pool.map(encoder.encode_batch, [windows[:16]] * 12):
+            np.testing.assert_array_equal(rows.vectors, expected[:16])
 
 
 def test_windows_of_another_shape_are_a_bug_of_the_caller(encoder: Encoder) -> None:

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from scanner.encoder import session
-from scanner.encoder.buffers import Binding, _pages, page_lock
+from scanner.encoder.buffers import Binding, Encoded, _pages, page_lock
 from scanner.encoder.encoder import GPU_BATCH, Encoder
 from tests.support import tiny_encoder
 
@@ -25,7 +25,9 @@ needs_gpu = pytest.mark.skipif(session.gpu_count() == 0, reason="no GPU here: wh
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_encoder.write(tmp_path_factory.mktemp("gpu") / "encoder.onnx", tiny_encoder.contract())
+    return tiny_encoder.write(
+        tmp_path_factory.mktemp("gpu") / "encoder.onnx", tiny_encoder.contract(scores=tiny_encoder.SCORES)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,24 +61,29 @@ def test_a_binding_gives_what_a_plain_call_gives_and_overwrites_none_of_it(
     model: Path, flux: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch, driver: str
 ) -> None:
     """Whole batches and short ones, copied or written in place, whether or not a driver locks pages."""
+
+    def check(encoded: Encoded, vectors: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
+        np.testing.assert_array_equal(encoded.vectors, vectors)
+        np.testing.assert_array_equal(encoded.scores, scores)
+
     nvidia = Driver(driver)
     monkeypatch.setattr(session, "driver", lambda: None if driver == "none" else nvidia)
     monkeypatch.setattr(session, "place", lambda onnx_session, name: ("cpu", 0))
     onnx_session = fixed(model)
-    whole, other = (onnx_session.run(None, {"flux": batch})[0] for batch in (flux[:ROWS], flux[-ROWS:]))
-    binding = Binding(onnx_session, session.CPU if driver == "cpu" else session.CUDA, ROWS, (5, 32, 32), 48)
-    assert binding.page_locked == (driver == "sound") == (nvidia.count("cuMemHostRegister_v2") == 2)
+    whole, other = (Encoded(*onnx_session.run(None, {"flux": batch})) for batch in (flux[:ROWS], flux[-ROWS:]))
+    binding = Binding(onnx_session, session.CPU if driver == "cpu" else session.CUDA, ROWS, (5, 32, 32), 48, 2)
+    assert binding.page_locked == (driver == "sound") == (nvidia.count("cuMemHostRegister_v2") == 3)
     first = binding.run(flux[:ROWS])
     binding.flux[:] = flux[-ROWS:]
-    np.testing.assert_array_equal(binding.run(binding.flux), other)
-    np.testing.assert_array_equal(binding.run(binding.flux[:3]), other[:3])
+    check(binding.run(binding.flux), *other)
+    check(binding.run(binding.flux[:3]), other.vectors[:3], other.scores[:3])
     binding.flux[1:] = flux[: ROWS - 1]  # not at the begin of the buffer
-    np.testing.assert_array_equal(binding.run(binding.flux[1:]), whole[:-1])
-    np.testing.assert_array_equal(binding.run(flux[:3].astype(float)), whole[:3])
-    np.testing.assert_array_equal(binding.run(np.stack([flux, flux], axis=1)[:ROWS, 0]), whole)  # not contiguous
+    check(binding.run(binding.flux[1:]), whole.vectors[:-1], whole.scores[:-1])
+    check(binding.run(flux[:3].astype(float)), whole.vectors[:3], whole.scores[:3])
+    check(binding.run(np.stack([flux, flux], axis=1)[:ROWS, 0]), *whole)  # not contiguous
     del binding
     gc.collect()
-    np.testing.assert_array_equal(first, whole)
+    check(first, *whole)
     assert nvidia.count("cuMemHostRegister_v2") == nvidia.count("cuMemHostUnregister")
     assert nvidia.count("cuCtxPushCurrent_v2") == nvidia.count("cuCtxPopCurrent_v2")
 
@@ -165,4 +172,4 @@ def test_a_gpu_gives_the_vectors_of_the_cpu() -> None:
             np.testing.assert_allclose(there.embed(flux), expected, atol=1e-4)
         for rows in (32, 3):  # from the caller's own buffer
             there.buffer()[:rows] = flux[:rows]
-            np.testing.assert_allclose(there.embed_batch(there.buffer()[:rows]), expected[:rows], atol=1e-4)
+            np.testing.assert_allclose(there.encode_batch(there.buffer()[:rows]).vectors, expected[:rows], atol=1e-4)

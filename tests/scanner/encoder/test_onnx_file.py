@@ -107,7 +107,7 @@ def test_numbers_stay_as_the_file_spells_them() -> None:
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [
-        ({"version": 2}, "model.version", "version 2"),
+        ({"version": 3}, "model.version", "version 3"),
         ({"bands": "ugriz"}, "model.bad_contract", "bands must be a list"),
         ({"window": "64"}, "model.bad_contract", "window must be a whole number"),
         ({"stretch": None}, "model.bad_contract", "stretch"),

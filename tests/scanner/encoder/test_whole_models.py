@@ -240,6 +240,7 @@ def written(tmp_path: Path, text: str) -> Path:
     return tiny_encoder.write(tmp_path / "encoder.onnx", CONTRACT, metadata=text)
 
 
+SCORES = tiny_encoder.SCORES.to_dict()
 VALUES = {
     "bands": [[], ["u", "u"], "ugriz", None, [1, 2], ["u\x1b[2J"]],
     "pixel_scale": [0, -1, "x", None, 1e308, 1e-308, True, [], float("inf"), float("nan")],
@@ -254,7 +255,8 @@ VALUES = {
     "pooling": [5, "a\nb"],
     "training_run": [None, "\x00"],
     "licence": [5, None, "\udfff", "x\x07"],
-    "version": [True, 1.0],
+    "version": [True, 1.0, 2],
+    "scores": [SCORES, 5, []],
 }
 
 
@@ -268,7 +270,7 @@ def test_a_value_that_a_contract_cannot_have(key: str, value: Any) -> None:
     caught.value.report().encode()
 
 
-@pytest.mark.parametrize("version", [0, 2, 99, "1", None, [], 1e400])
+@pytest.mark.parametrize("version", [0, 3, 99, "1", None, [], 1e400])
 def test_another_version_is_refused(version: Any) -> None:
     with pytest.raises(ScannerError) as caught:
         Contract.from_json(json.dumps(CONTRACT.to_dict() | {"version": version}))

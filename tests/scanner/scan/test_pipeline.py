@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import catalogs
 from catalogs.errors import ScannerError
+from scanner.encoder.buffers import Encoded
 from scanner.encoder.encoder import Encoder
 from scanner.scan.handoff import Ready
 from scanner.scan.pipeline import AHEAD, Pipeline
@@ -56,9 +57,7 @@ class FakeTile:
         self.gathered.append(start)
         out[:] = np.arange(start, stop, dtype=np.float32)[:, None, None, None]
 
-    def columns(
-        self, start: int, stop: int, valid: NDArray[np.float32], vectors: NDArray[np.float32]
-    ) -> dict[str, NDArray[Any]]:
+    def columns(self, start: int, stop: int, valid: NDArray[np.float32], encoded: Encoded) -> dict[str, NDArray[Any]]:
         rows = stop - start
         schema_zero: dict[str, NDArray[Any]] = {
             name: np.zeros(rows, np.float32)
@@ -74,7 +73,7 @@ class FakeTile:
             "bands_present": np.full(rows, "ugriz", object),
             "valid_fraction": valid.mean(axis=1),
             "is_primary": np.ones(rows, bool),
-            "embedding": vectors,
+            "embedding": encoded.vectors,
         }
 
 
@@ -189,7 +188,7 @@ def test_an_encoder_that_fails_ends_the_scan(bench: Bench, monkeypatch: pytest.M
     def broken(*_: object) -> None:
         raise ScannerError("encoder.failed", "Out of memory.")
 
-    monkeypatch.setattr(bench.encoder, "embed_batch", broken)
+    monkeypatch.setattr(bench.encoder, "encode_batch", broken)
     with pytest.raises(ScannerError, match="Out of memory"):
         bench.scan(FakeTile("200.292", 50))
     assert not bench.leftovers()
