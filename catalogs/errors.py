@@ -180,13 +180,14 @@ class ErrorCode(StrEnum):
     RANK_BAD_NEXT = "rank.bad_next", "No rule for the next candidates has that name."
     RANK_BAD_PREVALENCE = "rank.bad_prevalence", "The prevalence is not between 0 and 1."
     RANK_FEW_LENSES = "rank.few_lenses", "Too few known lenses are in the catalogue to evaluate a ranking."
-    RANK_NO_EXAMPLE = "rank.no_example", "None of the examples has an embedding."
+    RANK_NO_EXAMPLE = "rank.no_example", "The method needs examples, and none is given or has an embedding."
     RANK_NO_ORDINARY = "rank.no_ordinary", "The catalogue has no ordinary objects to compare the examples with."
     RANK_NO_PIXELS = "rank.no_pixels", "Examples without an object need pixels, and there are none at hand."
     RANK_NO_PROBABILITY = (
         "rank.no_probability",
         "The method gives no probabilities, so no candidate can be called uncertain.",
     )
+    RANK_NO_SCORE = "rank.no_score", "The catalogue has no lens score, which the method needs."
     READER_NOT_STARTED = "reader.not_started", "A reading process ended before it read its first tile."
     RELEASE_DAMAGED = "release.damaged", "The folder is not a complete model release."
     RELEASE_NOT_EMPTY = "release.not_empty", "The folder has files of a release's names that are not of a release."

@@ -27,7 +27,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "methods",
     multiple=True,
     type=click.Choice(METHODS),
-    help="Method of scoring; may be repeated. [default: all]",
+    help="Method of scoring; may be repeated. [default: all that the catalogue allows]",
 )
 @click.option(
     "--examples", default=10, show_default=True, type=click.IntRange(1), help="Lenses to rank by in each draw."
@@ -88,6 +88,7 @@ def evaluate_ranking(
     """
     import catalogs
     from catalogs.ranking.evaluation import EvaluationSettings, evaluate
+    from catalogs.ranking.rank import available
     from scanner.queries import ranking_report
     from scanner.queries.examples import augment_examples, describe_examples, read
     from scanner.queries.query import QueryBuilder
@@ -106,7 +107,7 @@ def evaluate_ranking(
     if augment and not like:
         # Without --like each draw takes its examples from these lenses.
         lenses = augment_examples(lenses, builder)
-    settings = EvaluationSettings(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]
+    settings = EvaluationSettings(methods or available(catalogue), examples, draws, where, seed)  # type: ignore[arg-type]
     evaluation = evaluate(catalogue, lenses, settings, by_examples, snapshot)
     if evaluation.not_ranked:
         click.echo(f"{evaluation.not_ranked} lenses are not primary objects that pass the filter", err=True)
