@@ -54,6 +54,11 @@ class ErrorCode(StrEnum):
     CLUSTER_STOPPED = "cluster.stopped", "The scan was stopped while a worker waited."
     CLUSTER_TASK_FAILED = "cluster.task_failed", "A worker raised an unexpected error instead of reporting on its tile."
     COLUMN_UNKNOWN = "column.unknown", "The catalogue or the answer has no column of that name."
+    COMPLETENESS_LOW_THRESHOLD = (
+        "completeness.low_threshold",
+        "More objects reach the threshold than are counted for a completeness.",
+    )
+    COMPLETENESS_NO_LENS = "completeness.no_lens", "None of the injected lenses is on a tile of the catalogue."
     CONFIG_BAD = "config.bad", "The training configuration has an unknown key, a wrong type or a value out of range."
     CONFIG_MISSING = "config.missing", "The training configuration does not exist."
     CUTOUT_NO_PIXELS = "cutout.no_pixels", "The cutout file has no pixel with data."
@@ -224,7 +229,7 @@ class ErrorCode(StrEnum):
         "sources.ambiguous",
         "The table leaves open which of its columns or tables are the positions, or in which frame these are.",
     )
-    SOURCES_BAD_UNIT = "sources.bad_unit", "The unit of a column of positions is unknown, or not of positions."
+    SOURCES_BAD_UNIT = "sources.bad_unit", "The unit of a column is unknown, or not one of what the column holds."
     SOURCES_MISSING = "sources.missing", "The table of positions does not exist."
     SOURCES_NO_COLUMN = "sources.no_column", "The table has no column of that name."
     SOURCES_NO_LABEL = "sources.no_label", "No row of the table has that label."

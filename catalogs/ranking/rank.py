@@ -23,7 +23,8 @@ from catalogs.search import examples, full_pass, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.full_pass import Block
 from catalogs.search.hits import Hits
-from catalogs.sky.geometry import SAME_OBJECT
+from catalogs.sky import crossmatch
+from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
 from catalogs.store.rows import primary
 from catalogs.store.tile_reader import Selection
 from catalogs.store.tile_store import Snapshot, TileStore
@@ -98,7 +99,7 @@ def rank(
     prevalence = ranking.prevalence or stated_prevalence(catalogue)
     selection = primary(catalogue, ranking.where)
     snapshot = snapshot or catalogue.snapshot()
-    fit = _fit(snapshot, method, given, unlike, selection, ranking.seed)
+    fit = fit_method(snapshot, method, given, unlike, selection, ranking.seed)
     builder = ListBuilder(catalogue, given, feedback, ranking.known)
 
     def answer(current: Snapshot) -> Table:
@@ -171,8 +172,22 @@ def _combine(like: Examples, unlike: Examples | None, feedback: Feedback) -> tup
     return like, against.without(doubtful).without(feedback.kept).join(feedback.rejected)
 
 
-def _fit(snapshot: Snapshot, method: Method, like: Examples, unlike: Examples, selection: Selection, seed: int) -> Fit:
-    """Fit a method to the examples, against a sample of the catalogue, and calibrate it."""
+def fit_method(
+    snapshot: Snapshot,
+    method: Method,
+    like: Examples,
+    unlike: Examples,
+    selection: Selection,
+    seed: int = 0,
+    apart: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+) -> Fit:
+    """Fit a method to the examples, against a sample of the catalogue, and calibrate it.
+
+    What is within 3 arcsec of ``apart``, RA and Dec in degrees, is no ordinary object.
+
+    Raises:
+        ScannerError: ``rank.no_ordinary``, ``rank.no_score``.
+    """
     if method == "score":
         log.info("Scored by the lens score of the model")
         nothing = Points.of(examples.none(snapshot.catalogue.info.dim))
@@ -180,6 +195,8 @@ def _fit(snapshot: Snapshot, method: Method, like: Examples, unlike: Examples, s
     sample = random_sample.draw(snapshot, selection, SAMPLE, seed)
     # Examples and their pieces must not count as ordinary objects.
     ordinary = sample[~(like.near(sample.ra, sample.dec) | unlike.near(sample.ra, sample.dec))]
+    if apart is not None:
+        ordinary = ordinary[~crossmatch.nearest(ordinary.ra, ordinary.dec, *apart, ONE_SYSTEM).matched]
     if not len(ordinary) and method != "nearest":
         message = "There are no other primary objects to compare examples with."
         hint = "Rank with --method nearest, or loosen --where."
