@@ -54,6 +54,11 @@ class ErrorCode(StrEnum):
     CLUSTER_STOPPED = "cluster.stopped", "The scan was stopped while a worker waited."
     CLUSTER_TASK_FAILED = "cluster.task_failed", "A worker raised an unexpected error instead of reporting on its tile."
     COLUMN_UNKNOWN = "column.unknown", "The catalogue or the answer has no column of that name."
+    COMPLETENESS_LOW_THRESHOLD = (
+        "completeness.low_threshold",
+        "More objects reach the threshold than are counted for a completeness.",
+    )
+    COMPLETENESS_NO_LENS = "completeness.no_lens", "None of the injected lenses is on a tile of the catalogue."
     CONFIG_BAD = "config.bad", "The training configuration has an unknown key, a wrong type or a value out of range."
     CONFIG_MISSING = "config.missing", "The training configuration does not exist."
     CUTOUT_NO_PIXELS = "cutout.no_pixels", "The cutout file has no pixel with data."
@@ -180,13 +185,14 @@ class ErrorCode(StrEnum):
     RANK_BAD_NEXT = "rank.bad_next", "No rule for the next candidates has that name."
     RANK_BAD_PREVALENCE = "rank.bad_prevalence", "The prevalence is not between 0 and 1."
     RANK_FEW_LENSES = "rank.few_lenses", "Too few known lenses are in the catalogue to evaluate a ranking."
-    RANK_NO_EXAMPLE = "rank.no_example", "None of the examples has an embedding."
+    RANK_NO_EXAMPLE = "rank.no_example", "The method needs examples, and none is given or has an embedding."
     RANK_NO_ORDINARY = "rank.no_ordinary", "The catalogue has no ordinary objects to compare the examples with."
     RANK_NO_PIXELS = "rank.no_pixels", "Examples without an object need pixels, and there are none at hand."
     RANK_NO_PROBABILITY = (
         "rank.no_probability",
         "The method gives no probabilities, so no candidate can be called uncertain.",
     )
+    RANK_NO_SCORE = "rank.no_score", "The catalogue has no lens score, which the method needs."
     READER_NOT_STARTED = "reader.not_started", "A reading process ended before it read its first tile."
     RELEASE_DAMAGED = "release.damaged", "The folder is not a complete model release."
     RELEASE_NOT_EMPTY = "release.not_empty", "The folder has files of a release's names that are not of a release."
@@ -224,7 +230,7 @@ class ErrorCode(StrEnum):
         "sources.ambiguous",
         "The table leaves open which of its columns or tables are the positions, or in which frame these are.",
     )
-    SOURCES_BAD_UNIT = "sources.bad_unit", "The unit of a column of positions is unknown, or not of positions."
+    SOURCES_BAD_UNIT = "sources.bad_unit", "The unit of a column is unknown, or not one of what the column holds."
     SOURCES_MISSING = "sources.missing", "The table of positions does not exist."
     SOURCES_NO_COLUMN = "sources.no_column", "The table has no column of that name."
     SOURCES_NO_LABEL = "sources.no_label", "No row of the table has that label."

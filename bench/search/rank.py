@@ -14,7 +14,7 @@ from bench.harness.setup import Setup
 from bench.harness.timing import Cost, cost, in_turns, middle
 from catalogs.catalogue import Catalogue
 from catalogs.parallel import in_threads
-from catalogs.ranking import METHODS, methods, outliers, rank
+from catalogs.ranking import BY_EXAMPLES, methods, outliers, rank
 from catalogs.search import full_pass, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.matching import match
@@ -50,7 +50,7 @@ def measure(setup: Setup) -> dict[str, Any]:
     read = middle(costs["read"])
     bandwidth = {name: _share(costs["read"], spent) for name, spent in costs.items() if name != "read"}
     return {
-        "rank_bandwidth": bandwidth[methods.choose_method(EXAMPLES)],
+        "rank_bandwidth": bandwidth[methods.choose_by_examples(EXAMPLES)],
         "embedding_dim": dim,
         "rows": count,
         "examples": EXAMPLES,
@@ -85,10 +85,12 @@ def _passes(filled: Catalogue, like: Examples) -> dict[str, partial[object]]:
     snapshot = filled.snapshot()
     ordinary = random_sample.draw(snapshot, selection, rank.SAMPLE)
     scores: dict[str, full_pass.Scores] = {
-        method: methods.fit_scorer(method, like.vectors, ordinary.vectors[:0], ordinary.vectors) for method in METHODS
+        method: methods.fit_scorer(method, like.vectors, ordinary.vectors[:0], ordinary.vectors)
+        for method in BY_EXAMPLES
     }
     scores["outliers"] = outliers.fit_distance("mahalanobis", ordinary, outliers.NEIGHBOUR)
-    return {name: partial(full_pass.best, snapshot, selection, one, 4 * K + 64) for name, one in scores.items()}
+    by_block = {name: partial(full_pass.Block.scored, scores=one) for name, one in scores.items()}
+    return {name: partial(full_pass.best, snapshot, selection, one, 4 * K + 64) for name, one in by_block.items()}
 
 
 def _whole(filled: Catalogue, like: Examples) -> None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Method = Literal["centroid", "nearest", "probe"]
+ExampleMethod = Literal["centroid", "nearest", "probe"]
+"""Methods by examples alone."""
+Method = Literal[ExampleMethod, "score", "fused"]
+BY_EXAMPLES: tuple[ExampleMethod, ...] = get_args(ExampleMethod)
 METHODS: tuple[Method, ...] = get_args(Method)
+BY_SCORE: tuple[Method, ...] = ("score", "fused")
+"""Methods that need the lens score of the catalogue."""
 AUTO: Literal["auto"] = "auto"
-"""In place of a method: chosen by the number of examples."""
+"""In place of a method: chosen by what the catalogue and the examples allow."""
 
 Next = Literal["best", "uncertain", "explore"]
 NEXT: tuple[Next, ...] = get_args(Next)

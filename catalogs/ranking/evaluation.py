@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import Estimate
-from catalogs.ranking import METHODS, Method, measures, methods, rank
+from catalogs.ranking import Method, measures, rank
+from catalogs.ranking.fit import WEIGHING, Fit, Sides, Weighing
 from catalogs.ranking.measures import Measure
+from catalogs.ranking.scorer import Points
 from catalogs.search import full_pass, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.full_pass import Block
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store import rows
+from catalogs.store.scores import LENS_SCORE
 from catalogs.store.tile_reader import Selection
 from catalogs.store.tile_store import Snapshot, TileStore
-from catalogs.store.vectors import Vectors
 
 MAGNITUDE, CHANCE = "magnitude", "chance"
 _MAGNITUDE_COLUMN = "mag_auto"
@@ -34,14 +35,16 @@ Numbers = NDArray[np.int64]
 class EvaluationSettings:
     """``draws`` rankings by ``examples`` lenses each, which ``seed`` draws; the other lenses are to be found.
 
-    ``methods`` are those of ``rank``; ``where`` restricts the ranked rows.
+    ``methods`` are those of ``rank``, by default all that the catalogue allows; ``where`` restricts the ranked rows.
+    ``weighing`` is that of ``fused``.
     """
 
-    methods: tuple[Method, ...] = METHODS
+    methods: tuple[Method, ...] = ()
     examples: int = 10
     draws: int = 20
     where: str | None = None
     seed: int = 0
+    weighing: Weighing = WEIGHING
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Split:
-    """Examples to rank by, the lenses to be found, their numbers among the lenses, and the latter's vectors."""
+    """Examples to rank by, the numbers of these and of the lenses to be found among all lenses, and the latter."""
 
     like: Examples
     like_numbers: Numbers
     target_numbers: Numbers
-    targets: Vectors
+    targets: Points
 
 
 @dataclass(frozen=True)
@@ -101,23 +104,27 @@ def evaluate(
     kept.
 
     Raises:
-        ScannerError: ``rank.few_lenses``, ``rank.no_ordinary``, ``where.*``.
+        ScannerError: ``rank.few_lenses``, ``rank.no_ordinary``, ``rank.no_score``, ``where.*``.
     """
     selection = rows.primary(catalogue, settings.where)
     snapshot = snapshot or catalogue.snapshot()
+    for method in settings.methods:
+        rank.choose_method(catalogue, method, settings.examples)
     lenses = _rankable(snapshot, truth, selection)
     splits = _draw_splits(lenses, settings) if like is None else [_split_by(like, lenses)]
     # No lens, and no piece of one, may count as an ordinary object.
     sample = random_sample.draw(snapshot, selection, rank.SAMPLE, settings.seed)
-    ordinary = sample[~(truth.near(sample.ra, sample.dec) | (like or lenses).near(sample.ra, sample.dec))].vectors
+    ordinary = sample[~(truth.near(sample.ra, sample.dec) | (like or lenses).near(sample.ra, sample.dec))]
     if not len(ordinary):
         raise ScannerError(ErrorCode.RANK_NO_ORDINARY, "There are no objects but the lenses.", "Loosen --where.")
     rankings = []
-    for method in settings.methods:
+    everyone = Points.of(ordinary)
+    for method in settings.methods or rank.available(catalogue):
         for split in splits:
-            # There are no counterexamples here: ``ordinary[:0]`` is empty.
-            scorer = methods.fit_scorer(method, split.like.vectors, ordinary[:0], ordinary)
-            rankings.append(_Ranking(method, partial(Block.scored, scores=scorer), scorer(split.targets)))
+            # There are no counterexamples here: ``everyone[:0]`` is empty.
+            sides = Sides(Points.of(split.like), everyone[np.zeros(0, np.int64)], everyone)
+            scorer = Fit(method, sides, seed=settings.seed, weighing=settings.weighing).scorer
+            rankings.append(_Ranking(method, scorer.score_block, _unless_missing(scorer(split.targets))))
     # Examples from elsewhere have no magnitude in this catalogue.
     if like is None:
         magnitudes = _read_magnitudes(snapshot, lenses)
@@ -150,7 +157,7 @@ def _split_by(like: Examples, lenses: Examples) -> _Split:
         message = "There is no example, or no lens is left to be found."
         hint = "Give positions on tiles of the catalogue, and lenses that are not among the examples."
         raise ScannerError(ErrorCode.RANK_FEW_LENSES, message, hint)
-    return _Split(like, np.zeros(0, np.int64), targets, lenses.vectors[_upright(lenses)[targets]])
+    return _Split(like, np.zeros(0, np.int64), targets, Points.of(lenses)[_upright(lenses)[targets]])
 
 
 def _draw_splits(lenses: Examples, settings: EvaluationSettings) -> list[_Split]:
@@ -165,7 +172,7 @@ def _draw_splits(lenses: Examples, settings: EvaluationSettings) -> list[_Split]
         rng = np.random.default_rng([settings.seed, draw])
         examples = np.sort(rng.choice(len(lenses), settings.examples, replace=False))
         targets = np.setdiff1d(np.arange(len(lenses)), examples)
-        splits.append(_Split(lenses[examples], examples, targets, lenses.vectors[upright[targets]]))
+        splits.append(_Split(lenses[examples], examples, targets, Points.of(lenses)[upright[targets]]))
     return splits
 
 
@@ -177,12 +184,17 @@ def _upright(lenses: Examples) -> Numbers:
 def _rank_by_magnitude(magnitudes: NDArray[np.float64], split: _Split) -> _Ranking:
     median = np.nanmedian(magnitudes[split.like_numbers]) if len(split.like_numbers) else np.nan
 
-    def score(values: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.asarray(np.nan_to_num(-np.abs(values - median), nan=-np.inf))
+    def score(values: NDArray[np.floating]) -> NDArray[np.floating]:
+        return _unless_missing(-np.abs(values - median))
 
     return _Ranking(
         MAGNITUDE, lambda block: score(block.column(_MAGNITUDE_COLUMN)), score(magnitudes[split.target_numbers])
     )
+
+
+def _unless_missing(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Put an object without a score last."""
+    return np.where(np.isnan(scores), -np.inf, scores)
 
 
 def _read_magnitudes(snapshot: Snapshot, lenses: Examples) -> NDArray[np.float64]:
@@ -210,12 +222,13 @@ def _count_above(
         above = []
         for ranking in rankings:
             # Equal scores count as above the lens, so ties do not flatter a ranking.
-            scores = np.sort(ranking.score(block)[wrong])
+            scores = np.sort(_unless_missing(ranking.score(block)[wrong]))
             above.append(np.asarray(len(scores) - np.searchsorted(scores, ranking.targets, side="left"), np.int64))
         return above, int(wrong.sum())
 
     counts, objects = [np.zeros(len(ranking.targets), np.int64) for ranking in rankings], 0
-    for more, number in full_pass.over(snapshot, selection, count, [_MAGNITUDE_COLUMN]):
+    columns = [name for name in (_MAGNITUDE_COLUMN, LENS_SCORE) if name in snapshot.catalogue.schema.names]
+    for more, number in full_pass.over(snapshot, selection, count, columns):
         counts = [one + other for one, other in zip(counts, more, strict=True)]
         objects += number
     return counts, objects

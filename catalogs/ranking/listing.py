@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from catalogs.ranking import methods
 from catalogs.ranking.feedback import COLUMN, Feedback
+from catalogs.ranking.scorer import Points
 from catalogs.search import full_pass
 from catalogs.search.examples import Examples
 from catalogs.search.hits import Hits
@@ -17,13 +18,14 @@ from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store import tile_reader, vectors
 from catalogs.store.schema import EMBEDDING
+from catalogs.store.scores import LENS_SCORE
 from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from catalogs.ranking.calibration import CalibratedScorer
+    from catalogs.ranking.fit import Fit
 
 
 class ListBuilder:
@@ -53,7 +55,7 @@ class ListBuilder:
         self,
         snapshot: Snapshot,
         hits: Hits,
-        fitted: CalibratedScorer,
+        fit: Fit,
         prevalence: float,
         scores: NDArray[np.float32] | None,
     ) -> Table:
@@ -65,27 +67,37 @@ class ListBuilder:
         for here, table in full_pass.take_rows(snapshot, hits, schema.names):
             unit = vectors.unit(vectors.from_arrow(table.column(EMBEDDING)))
             similarity[here], which[here] = methods.find_nearest(unit, self.like.vectors)
-            computed[here] = fitted.scorer(unit)
+            lens_score = (
+                table.column(LENS_SCORE).to_numpy() if LENS_SCORE in schema.names else np.full(len(here), np.nan)
+            )
+            computed[here] = fit.scorer(Points(unit, lens_score, here))
             parts.append(table.cast(schema).drop_columns([EMBEDDING]))
             places.append(here)
         answer = tile_reader.to_astropy(pa.concat_tables(parts).take(np.argsort(np.concatenate(places))))
 
         score = computed if scores is None else scores
         known, known_as = self._find_known(hits)
-        # From the nearest vector [N] to the example that it is an orientation of.
-        nearest = self.like.owner[which]
         # These columns stand before those of the catalogue, in this order.
         columns: dict[str, tuple[Any, str]] = {
             "rank": (np.arange(1, count + 1), "Place in the list, from 1"),
             "score": (score, "Score of the method; compare within one answer only"),
         }
-        if fitted.calibration is not None:
-            condition = f"Of being like the examples, if {prevalence:g} of the ranked objects are"
-            columns["probability"] = (fitted.calibration.probability(score, prevalence), condition)
+        if fit.calibration is not None:
+            what = "a lens" if fit.method == "score" else "like the examples"
+            condition = f"Of being {what}, if {prevalence:g} of the ranked objects are"
+            columns["probability"] = (fit.calibration.probability(score, prevalence), condition)
+        if len(self.like):
+            # From the nearest vector [N] to the example that it is an orientation of.
+            nearest = self.like.owner[which]
+            columns |= {
+                "similarity": (np.minimum(similarity, 1), "Cosine of the embeddings with the nearest example"),
+                "nearest_example": (self.like.name[nearest], "The example that is most similar"),
+                "nearest_id": (
+                    self.like.object_id[nearest],
+                    "Its object_id; -1 where it is no object of the catalogue",
+                ),
+            }
         columns |= {
-            "similarity": (np.minimum(similarity, 1), "Cosine of the embeddings with the nearest example"),
-            "nearest_example": (self.like.name[nearest], "The example that is most similar"),
-            "nearest_id": (self.like.object_id[nearest], "Its object_id; -1 where it is no object of the catalogue"),
             "known": (known, "Within 3 arcsec of an example or a known lens"),
             "known_as": (known_as, "Name of the known lens within 3 arcsec"),
             COLUMN: (

@@ -1,4 +1,4 @@
-"""Ranking methods: a score of how much an object looks like examples, by their mean, the nearest one, or a probe.
+"""Methods by examples: a score of how much an object looks like examples, by their mean, the nearest one, or a probe.
 
 The names of the methods stand in ``catalogs.ranking``, where the commands find them.
 """
@@ -11,7 +11,7 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.ranking import Method
+from catalogs.ranking import ExampleMethod, Method
 from catalogs.store.vectors import Vectors, along
 
 PENALTY = 0.1
@@ -26,8 +26,18 @@ _LEAST = np.float32(-2)
 """Below every cosine."""
 
 
-def choose_method(examples: int) -> Method:
-    """Choose the method for a number of examples; ``studies.ranking`` measures the choice."""
+def choose_method(examples: int, has_score: bool) -> Method:
+    """Choose the method for a number of examples in a catalogue with or without a lens score.
+
+    ``studies.ranking`` measures the choice.
+    """
+    if has_score:
+        return "fused" if examples else "score"
+    return choose_by_examples(examples)
+
+
+def choose_by_examples(examples: int) -> ExampleMethod:
+    """Choose the method by examples alone, for their number."""
     return "probe" if examples >= MANY else "centroid"
 
 
@@ -62,10 +72,10 @@ class Nearest:
         return scores if length is None else scores / length
 
 
-Scorer = Linear | Nearest
+VectorScorer = Linear | Nearest
 
 
-def fit_scorer(method: Method, like: Vectors, unlike: Vectors, ordinary: Vectors) -> Scorer:
+def fit_scorer(method: ExampleMethod, like: Vectors, unlike: Vectors, ordinary: Vectors) -> VectorScorer:
     """Fit a scorer to examples [V, D], counterexamples [U, D] (U may be 0) and ordinary objects [M, D], M > 0."""
     match method:
         case "centroid":
@@ -101,16 +111,24 @@ def fit_probe(like: Vectors, ordinary: Vectors, unlike: Vectors | None = None) -
 
 
 def fit_logistic(
-    points: NDArray[np.floating], target: NDArray[np.floating | np.bool_], share: NDArray[np.float64], penalty: float
+    points: NDArray[np.floating],
+    target: NDArray[np.floating | np.bool_],
+    share: NDArray[np.float64],
+    penalty: float,
+    towards: NDArray[np.float64] | None = None,
 ) -> Linear:
     """Minimise the log-loss of ``target`` [N] in 0..1 at ``points`` [N, D], weighted by ``share`` [N].
 
-    penalty / 2 |weights|^2 is added to the loss.
+    penalty / 2 |weights|^2 is added to the loss; with weights ``towards`` [D] that are expected, it is their distance
+    from these, and no weight is negative.
     """
     from scipy.optimize import minimize
 
     at: NDArray[np.float64] = points.astype(np.float64)
     expected = target.astype(np.float64)
+    start = np.zeros(points.shape[1]) if towards is None else towards
+    # The offset has no bounds.
+    bounds = [(None if towards is None else 0.0, None)] * len(start) + [(None, None)]
 
     def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         # The last value is the offset, which the penalty leaves free.
@@ -118,10 +136,12 @@ def fit_logistic(
         # logaddexp does not overflow for large odds.
         misfit = share @ (np.logaddexp(0, odds) - expected * odds)
         pull = share * (to_probability(odds) - expected)
-        gradient = np.append(at.T @ pull + penalty * weights, pull.sum())
-        return float(misfit + penalty / 2 * weights @ weights), gradient
+        away = weights - start
+        gradient = np.append(at.T @ pull + penalty * away, pull.sum())
+        return float(misfit + penalty / 2 * away @ away), gradient
 
-    best = minimize(loss, np.zeros(points.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x
+    first: NDArray[np.float64] = np.append(start, 0.0)
+    best = minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 1000}).x
     return Linear(best[:-1], float(best[-1]))
 
 

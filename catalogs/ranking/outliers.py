@@ -113,7 +113,7 @@ def outliers(
         # More than k, since copies of an object in overlapping tiles count once.
         count = 4 * k + 64
         while True:
-            best = full_pass.best(current, selection, distance, count)
+            best = full_pass.best(current, selection, lambda block: block.scored(distance), count)
             hits = best.unique()
             if len(hits) >= k or len(best) < count:
                 return _table(current, hits[:k], usual)

@@ -1,8 +1,12 @@
-"""Ranking the objects of a catalogue by examples: one pass over all tiles, with few row groups in memory at a time."""
+"""Ranking the objects of a catalogue by examples, by its lens score, or by both.
+
+It is one pass over all tiles, with few row groups in memory at a time.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.ranking import AUTO, METHODS, NEXT, Method, Next, calibration, methods
-from catalogs.ranking.calibration import CalibratedScorer
+from catalogs.ranking import AUTO, BY_SCORE, METHODS, NEXT, Method, Next, calibration, methods
 from catalogs.ranking.feedback import Feedback
+from catalogs.ranking.fit import FEWEST, Fit, Sides
 from catalogs.ranking.listing import ListBuilder
+from catalogs.ranking.scorer import Points
 from catalogs.search import examples, full_pass, random_sample
 from catalogs.search.examples import Examples
+from catalogs.search.full_pass import Block
 from catalogs.search.hits import Hits
-from catalogs.sky.geometry import SAME_OBJECT
+from catalogs.sky import crossmatch
+from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
 from catalogs.store.rows import primary
 from catalogs.store.tile_reader import Selection
 from catalogs.store.tile_store import Snapshot, TileStore
@@ -32,6 +39,7 @@ log = logging.getLogger(__name__)
 SAMPLE = 4000
 """Objects drawn at random that stand for the whole catalogue."""
 PREVALENCE = 0.001
+"""Where the model states none."""
 POOL, MOST_POOLED = 20, 20_000
 """Candidates for each object that ``explore`` lists, and in all."""
 
@@ -41,7 +49,8 @@ class Ranking:
     """Settings of a ranking, besides its examples.
 
     ``where`` restricts the ranked rows. ``prevalence`` is the share of these rows that is expected to be like the
-    examples, on which probabilities are conditional. ``known`` is a table of known lenses (``ra``, ``dec``, ``name``)
+    examples, on which probabilities are conditional (None: that at which the lens scores of the catalogue hold, or
+    0.001). ``known`` is a table of known lenses (``ra``, ``dec``, ``name``)
     to flag beside the examples; ``hide_known`` leaves out flagged objects. ``next`` lists what to judge next, without
     flagged and marked objects: the ``best``; the most ``uncertain``, whose probability is nearest to one half; or, to
     ``explore``, those of the 20 k best that are least like all examples, all marks and one another (greedy k-centre).
@@ -50,7 +59,7 @@ class Ranking:
     method: Method | Literal["auto"] = "auto"
     k: int = 100
     where: str | None = None
-    prevalence: float = PREVALENCE
+    prevalence: float | None = None
     known: Table | None = None
     hide_known: bool = False
     next: Next | None = None
@@ -59,7 +68,7 @@ class Ranking:
 
 def rank(
     catalogue: TileStore,
-    like: Examples,
+    like: Examples | None = None,
     unlike: Examples | None = None,
     feedback: Feedback | None = None,
     ranking: Ranking | None = None,
@@ -69,13 +78,15 @@ def rank(
 ) -> Table:
     """List the primary objects that look most like the examples; ``settings`` are fields of ``Ranking``.
 
-    ``snapshot`` is one of the catalogue that is at hand; without it the tiles are listed now.
+    The method ``score`` ranks by the lens score that the catalogue's model gives, and needs no example. ``fused`` joins
+    both. ``snapshot`` is one of the catalogue that is at hand; without it the tiles are listed now.
 
-    Columns: ``rank``; ``score``; ``probability`` (from five examples on); ``similarity`` (cosine with the nearest
-    example), ``nearest_example`` (its name), ``nearest_id`` (-1: it is not an object of the catalogue); ``known``
-    (within 3 arcsec of an example or a known lens), ``known_as``; ``mark``; then those of the catalogue. Copies on the
-    sky count once. Kept objects of ``feedback`` join the examples, rejected ones the counterexamples; a mark counts
-    more than ``like`` and ``unlike``.
+    Columns: ``rank``; ``score``; ``probability`` (by ``score``, else from five examples on); ``similarity`` (cosine
+    with the nearest example), ``nearest_example`` (its name), ``nearest_id`` (-1: it is not an object of the
+    catalogue), these three where there are examples; ``known`` (within 3 arcsec of an example or a known lens),
+    ``known_as``; ``mark``; then those of the catalogue. Copies on the sky count once. Objects without a lens score are
+    not listed by ``score`` and ``fused``. Kept objects of ``feedback`` join the examples, rejected ones the
+    counterexamples; a mark counts more than ``like`` and ``unlike``.
 
     Raises:
         ScannerError: ``rank.*``, ``query.bad_k``, ``where.*``, ``catalogue.changing``.
@@ -83,17 +94,19 @@ def rank(
     ranking = ranking or Ranking(**settings)
     _check(ranking)
     feedback = feedback or Feedback.empty(catalogue.info.dim)
-    like, unlike = _combine(like, unlike, feedback)
+    given, unlike = _combine(like if like is not None else examples.none(catalogue.info.dim), unlike, feedback)
+    method = choose_method(catalogue, ranking.method, len(given), like is not None)
+    prevalence = ranking.prevalence or stated_prevalence(catalogue)
     selection = primary(catalogue, ranking.where)
     snapshot = snapshot or catalogue.snapshot()
-    fitted = _fit(snapshot, like, unlike, selection, ranking)
-    builder = ListBuilder(catalogue, like, feedback, ranking.known)
+    fit = fit_method(snapshot, method, given, unlike, selection, ranking.seed)
+    builder = ListBuilder(catalogue, given, feedback, ranking.known)
 
     def answer(current: Snapshot) -> Table:
-        hits = _select(current, selection, fitted, builder, ranking)
+        hits = _select(current, selection, fit, builder, ranking, prevalence)
         # By uncertainty, what the hits are ordered by is not their score.
         scores = hits.score if ranking.next != "uncertain" else None
-        return builder.table(current, hits, fitted, ranking.prevalence, scores)
+        return builder.table(current, hits, fit, prevalence, scores)
 
     return full_pass.steady(snapshot, selection, answer)
 
@@ -107,7 +120,41 @@ def _check(ranking: Ranking) -> None:
         raise ScannerError(ErrorCode.RANK_BAD_NEXT, f"What to judge next cannot be {ranking.next!r}.", hint)
     if ranking.k < 1:
         raise ScannerError(ErrorCode.QUERY_BAD_K, f"{ranking.k} objects cannot be ranked.", "Ask for one or more.")
-    calibration.check_prevalence(ranking.prevalence)
+    if ranking.prevalence is not None:
+        calibration.check_prevalence(ranking.prevalence)
+
+
+def choose_method(catalogue: TileStore, method: Method | Literal["auto"], examples: int, asked: bool = True) -> Method:
+    """Choose the method for a number of examples, and check that catalogue and examples allow it.
+
+    ``asked`` tells whether the user gave examples: if none of these is usable, no other method takes their place.
+
+    Raises:
+        ScannerError: ``rank.no_score``, ``rank.no_example``.
+    """
+    has_score = catalogue.info.scores is not None
+    chosen = methods.choose_method(examples or int(asked), has_score) if method == AUTO else method
+    if chosen in BY_SCORE and not has_score:
+        message = f"{catalogue.path} has no lens score: its model {catalogue.info.model} gives none."
+        raise ScannerError(ErrorCode.RANK_NO_SCORE, message, "Rank by examples, or scan with a model that has scores.")
+    if chosen != "score" and not examples:
+        message = "None of the examples is an object of the catalogue." if asked else f"{chosen} needs examples."
+        hint = "Give positions on tiles of the catalogue, or a larger radius."
+        if not asked:
+            hint = f"Give examples, or kept marks{', or rank by --method score' if has_score else ''}."
+        raise ScannerError(ErrorCode.RANK_NO_EXAMPLE, message, hint)
+    return chosen
+
+
+def available(catalogue: TileStore) -> tuple[Method, ...]:
+    """List the methods that a catalogue allows."""
+    return tuple(method for method in METHODS if catalogue.info.scores is not None or method not in BY_SCORE)
+
+
+def stated_prevalence(catalogue: TileStore) -> float:
+    """Return the prevalence at which the lens scores of the catalogue are log-odds, or 0.001 where it has none."""
+    scores = catalogue.info.scores
+    return PREVALENCE if scores is None else scores.prevalence
 
 
 def _combine(like: Examples, unlike: Examples | None, feedback: Feedback) -> tuple[Examples, Examples]:
@@ -122,44 +169,56 @@ def _combine(like: Examples, unlike: Examples | None, feedback: Feedback) -> tup
         log.warning("%d objects are both example and counterexample: neither counts.", len(doubtful))
     # A mark counts more than the lists.
     like = like.without(doubtful).without(feedback.rejected).join(feedback.kept)
-    against = against.without(doubtful).without(feedback.kept).join(feedback.rejected)
-    if not len(like):
-        message = "None of the examples is an object of the catalogue."
-        raise ScannerError(ErrorCode.RANK_NO_EXAMPLE, message, hint)
-    return like, against
+    return like, against.without(doubtful).without(feedback.kept).join(feedback.rejected)
 
 
-def _fit(
-    snapshot: Snapshot, like: Examples, unlike: Examples, selection: Selection, ranking: Ranking
-) -> CalibratedScorer:
-    """Fit a scorer to the examples, against a sample of the catalogue, and calibrate it."""
-    method = methods.choose_method(len(like)) if ranking.method == AUTO else ranking.method
-    sample = random_sample.draw(snapshot, selection, SAMPLE, ranking.seed)
+def fit_method(
+    snapshot: Snapshot,
+    method: Method,
+    like: Examples,
+    unlike: Examples,
+    selection: Selection,
+    seed: int = 0,
+    apart: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+) -> Fit:
+    """Fit a method to the examples, against a sample of the catalogue, and calibrate it.
+
+    What is within 3 arcsec of ``apart``, RA and Dec in degrees, is no ordinary object.
+
+    Raises:
+        ScannerError: ``rank.no_ordinary``, ``rank.no_score``.
+    """
+    if method == "score":
+        log.info("Scored by the lens score of the model")
+        nothing = Points.of(examples.none(snapshot.catalogue.info.dim))
+        return Fit(method, Sides(Points.of(like), Points.of(unlike), nothing), stated_prevalence(snapshot.catalogue))
+    sample = random_sample.draw(snapshot, selection, SAMPLE, seed)
     # Examples and their pieces must not count as ordinary objects.
-    ordinary = sample[~(like.near(sample.ra, sample.dec) | unlike.near(sample.ra, sample.dec))].vectors
+    ordinary = sample[~(like.near(sample.ra, sample.dec) | unlike.near(sample.ra, sample.dec))]
+    if apart is not None:
+        ordinary = ordinary[~crossmatch.nearest(ordinary.ra, ordinary.dec, *apart, ONE_SYSTEM).matched]
     if not len(ordinary) and method != "nearest":
         message = "There are no other primary objects to compare examples with."
         hint = "Rank with --method nearest, or loosen --where."
         raise ScannerError(ErrorCode.RANK_NO_ORDINARY, message, hint)
-    scorer = methods.fit_scorer(method, like.vectors, unlike.vectors, ordinary)
-    curve = calibration.calibrate(method, like, unlike.vectors, ordinary, ranking.seed)
+    fit = Fit(method, Sides(*(Points.of(side) for side in (like, unlike, ordinary))), seed=seed)
     counts = len(like), len(unlike), len(ordinary)
     log.info("Scored by %s: %d examples, %d counterexamples, %d ordinary objects", method, *counts)
-    if curve is None:
-        log.info("No probabilities: they take %d examples at least.", calibration.FEWEST)
-    return CalibratedScorer(scorer, curve, np.concatenate([like.vectors, unlike.vectors]))
+    if fit.calibration is None:
+        log.info("No probabilities: they take %d examples at least.", FEWEST)
+    return fit
 
 
 def _select(
-    snapshot: Snapshot, selection: Selection, fitted: CalibratedScorer, builder: ListBuilder, ranking: Ranking
+    snapshot: Snapshot, selection: Selection, fit: Fit, builder: ListBuilder, ranking: Ranking, prevalence: float
 ) -> Hits:
     """Select the objects to list, in order."""
-    explore = ranking.next == "explore"
+    explore, priority = ranking.next == "explore", _priority(fit, ranking, prevalence)
     k = min(POOL * ranking.k, max(MOST_POOLED, ranking.k)) if explore else ranking.k
     # More than k: copies on the sky count once, and examples may be hidden.
     count = 4 * k + 64 + len(builder.like)
     while True:
-        best = full_pass.best(snapshot, selection, _priority(fitted, ranking), count)
+        best = full_pass.best(snapshot, selection, priority, count, fit.scorer.columns)
         hits = best.unique()
         hits = hits[~builder.find_hidden(hits, ranking.hide_known, ranking.next is not None)]
         if len(hits) >= k or len(best) < count:
@@ -169,18 +228,19 @@ def _select(
     pool = hits[:k]
     if not explore:
         return pool
-    return pool[choose_diverse(builder.read_vectors(snapshot, pool), fitted.vectors, ranking.k)]
+    judged = np.concatenate([fit.sides.like.vectors, fit.sides.unlike.vectors])
+    return pool[choose_diverse(builder.read_vectors(snapshot, pool), judged, ranking.k)]
 
 
-def _priority(fitted: CalibratedScorer, ranking: Ranking) -> full_pass.Scores:
+def _priority(fit: Fit, ranking: Ranking, prevalence: float) -> Callable[[Block], NDArray[np.floating]]:
     """Order by the score, or by how near the probability is to one half."""
     if ranking.next != "uncertain":
-        return fitted.scorer
-    curve = fitted.calibration
+        return fit.scorer.score_block
+    curve = fit.calibration
     if curve is None:
         hint = "Give five examples or more (kept marks count), or use --next best or explore."
         raise ScannerError(ErrorCode.RANK_NO_PROBABILITY, "It is not known which candidates are uncertain.", hint)
-    return lambda embedding, length: -np.abs(curve.odds(fitted.scorer(embedding, length), ranking.prevalence))
+    return lambda block: -np.abs(curve.odds(fit.scorer.score_block(block), prevalence))
 
 
 def choose_diverse(pool: Vectors, others: Vectors, count: int) -> NDArray[np.int64]:

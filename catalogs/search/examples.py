@@ -16,7 +16,7 @@ from catalogs.store import vectors
 from catalogs.store.vectors import Vectors
 
 NO_OBJECT = -1
-_OF_EACH = ("name", "object_id", "ra", "dec", "tile")
+_OF_EACH = ("name", "object_id", "ra", "dec", "tile", "score")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Example:
     """One example: what the user calls it, and its ``vector`` [D].
 
     ``object_id`` is None and ``tile`` empty for what is not an object of the catalogue. ``ra`` and ``dec``, in degrees,
-    are None for a cutout. ``pixels`` [B, S, S] is the cutout in nJy of an example that was embedded now.
+    are None for a cutout. ``score`` is the model's log-odds of a lens, NaN where it gives none. ``pixels`` [B, S, S]
+    is the cutout in nJy of an example that was embedded now.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Example:
     dec: float | None = None
     object_id: int | None = None
     tile: str = ""
+    score: float = float("nan")
     pixels: NDArray[np.float32] | None = None
 
 
@@ -52,7 +54,7 @@ class Examples:
 
     Each has one vector, or several where its cutout was turned and mirrored; ``owner`` [V] is the number of the example
     that a vector belongs to. ``object_id`` is -1, and ``tile`` empty, for a spot that is no object of the catalogue.
-    Positions are in degrees.
+    Positions are in degrees. ``score`` [P] is the model's log-odds of a lens, NaN where the model gives none.
     """
 
     name: NDArray[np.str_]
@@ -60,6 +62,7 @@ class Examples:
     ra: NDArray[np.float64]
     dec: NDArray[np.float64]
     tile: NDArray[np.str_]
+    score: NDArray[np.float64]
     vectors: Vectors
     owner: NDArray[np.int64]
     unmatched: tuple[Unmatched, ...] = field(default=())
@@ -91,6 +94,7 @@ class Examples:
             dec=float(self.dec[number]),
             object_id=None if identity == NO_OBJECT else identity,
             tile=str(self.tile[number]),
+            score=float(self.score[number]),
         )
 
     def __len__(self) -> int:
@@ -130,11 +134,12 @@ class Examples:
 def none(dim: int) -> Examples:
     """Make an empty list of examples, of vectors with ``dim`` numbers."""
     text, places, ids = np.zeros(0, "<U1"), np.zeros(0), np.zeros(0, np.int64)
-    return Examples(text, ids, places, places, text, np.zeros((0, dim), np.float32), ids)
+    return Examples(text, ids, places, places, text, places, np.zeros((0, dim), np.float32), ids)
 
 
-def spot(name: str, ra: float, dec: float, vector: Vectors) -> Examples:
-    """Make the one example of a spot that is not an object of the catalogue, with its ``vector`` [D]."""
-    place = np.array([ra]), np.array([dec])
+def spot(name: str, ra: float, dec: float, vector: Vectors, score: float = float("nan")) -> Examples:
+    """Make the one example of a spot that is not an object of the catalogue, with its ``vector`` [D] and score."""
+    columns: dict[str, Any] = {"name": name, "object_id": NO_OBJECT, "ra": ra, "dec": dec, "tile": "", "score": score}
+    each: dict[str, Any] = {key: np.array([value]) for key, value in columns.items()}
     unit = vectors.unit(np.asarray(vector, np.float32)[None])
-    return Examples(np.array([name]), np.array([NO_OBJECT]), *place, np.array([""]), unit, np.zeros(1, np.int64))
+    return Examples(**each, vectors=unit, owner=np.zeros(1, np.int64))

@@ -29,6 +29,7 @@ CHANGING = ErrorCode.CATALOGUE_CHANGING
 
 Answer = TypeVar("Answer")
 Scores = Callable[[Vectors, NDArray[np.float32]], NDArray[np.floating]]
+"""Scores vectors [N, D] of these lengths [N]."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,19 @@ def over(
         yield from answers
 
 
-def best(snapshot: Snapshot, selection: Selection, scores: Scores, count: int) -> Hits:
-    """Return the ``count`` rows of the tiles that score highest, best first, copies on the sky included."""
+def best(
+    snapshot: Snapshot,
+    selection: Selection,
+    scores: Callable[[Block], NDArray[np.floating]],
+    count: int,
+    columns: Sequence[str] = (),
+) -> Hits:
+    """Return the ``count`` rows of the tiles that score highest, best first, copies on the sky included.
+
+    ``scores`` gives the score of each row of a block, whose table has these ``columns`` besides ``COLUMNS``.
+    """
     best_so_far = Hits.join([])
-    for hits in over(snapshot, selection, lambda block: block.best(block.scored(scores), count)):
+    for hits in over(snapshot, selection, lambda block: block.best(scores(block), count), columns):
         best_so_far = Hits.join([best_so_far, hits]).best(count)
     return best_so_far
 

@@ -17,6 +17,7 @@ from catalogs.store import rows, vectors
 from catalogs.store.footers import Footer
 from catalogs.store.row_filter import RowFilter
 from catalogs.store.schema import EMBEDDING
+from catalogs.store.scores import LENS_SCORE
 from catalogs.store.tile_reader import Selection
 from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
@@ -185,23 +186,25 @@ def _with_ids(ids: Sequence[int]) -> Selection:
 def _with_vectors(
     snapshot: Snapshot, located: Mapping[int, _Row], names: Sequence[str]
 ) -> dict[int, Example | Unmatched]:
-    """Read the vectors of objects, each tile once; one without a finite vector is unmatched."""
+    """Read the vectors and scores of objects, each tile once; one without a finite vector is unmatched."""
     by_tile: dict[str, list[int]] = {}
     for place, row in located.items():
         by_tile.setdefault(row.tile.tile, []).append(place)
-    embedding: dict[int, Vectors] = {}
+    names_read = ["object_id", EMBEDDING, *([LENS_SCORE] if LENS_SCORE in snapshot.catalogue.schema.names else [])]
+    read: dict[int, tuple[Vectors, float]] = {}
     for places in by_tile.values():
         # By id, not by row number: a scan may have replaced the file since the objects were located.
         ids = [located[place].object_id for place in places]
-        for table in rows.tile_groups(snapshot, located[places[0]].tile, ("object_id", EMBEDDING), _with_ids(ids)):
-            pairs = zip(table.column("object_id").to_pylist(), vectors.from_arrow(table.column(EMBEDDING)), strict=True)
-            embedding |= pairs
+        for table in rows.tile_groups(snapshot, located[places[0]].tile, names_read, _with_ids(ids)):
+            score = table.column(LENS_SCORE).to_pylist() if len(names_read) > 2 else [np.nan] * table.num_rows
+            values = zip(vectors.from_arrow(table.column(EMBEDDING)), score, strict=True)
+            read |= zip(table.column("object_id").to_pylist(), values, strict=True)
     matched: dict[int, Example | Unmatched] = {}
     for place, row in located.items():
-        vector = embedding.get(row.object_id)
+        vector, score = read.get(row.object_id, (None, np.nan))
         if vector is not None and vectors.sound(vector[None])[0]:
             unit = vectors.unit(vector[None])[0]
-            matched[place] = Example(names[place], unit, row.ra, row.dec, row.object_id, row.tile.tile)
+            matched[place] = Example(names[place], unit, row.ra, row.dec, row.object_id, row.tile.tile, score)
         else:
             matched[place] = Unmatched(names[place], row.ra, row.dec, ErrorCode.QUERY_NO_EMBEDDING)
     return matched

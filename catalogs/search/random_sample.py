@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
@@ -10,29 +10,31 @@ from numpy.typing import NDArray
 
 from catalogs.store import rows, vectors
 from catalogs.store.schema import EMBEDDING
+from catalogs.store.scores import LENS_SCORE
 from catalogs.store.tile_reader import Selection
 from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 TILES = 32
 """The number of tiles that a sample comes from, at least, where that many have objects to draw."""
-_COLUMNS = ("object_id", "ra", "dec", EMBEDDING)
+_COLUMNS = ("object_id", "ra", "dec", LENS_SCORE, EMBEDDING)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """M objects: ids, positions in degrees, and unit vectors [M, D]."""
+    """M objects: ids, positions in degrees, lens scores (NaN where the catalogue has none) and unit vectors [M, D]."""
 
     object_id: NDArray[np.int64]
     ra: NDArray[np.float64]
     dec: NDArray[np.float64]
+    score: NDArray[np.float64]
     vectors: Vectors
 
     def __len__(self) -> int:
         return len(self.object_id)
 
     def __getitem__(self, index: NDArray[np.generic]) -> Sample:
-        return Sample(self.object_id[index], self.ra[index], self.dec[index], self.vectors[index])
+        return Sample(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
 def draw(snapshot: Snapshot, selection: Selection, count: int, seed: int = 0) -> Sample:
@@ -42,13 +44,15 @@ def draw(snapshot: Snapshot, selection: Selection, count: int, seed: int = 0) ->
     one row group in memory. The same catalogue and seed give the same sample.
     """
     rng = np.random.default_rng(seed)
+    # Only a model with scores makes the column.
+    columns = [name for name in _COLUMNS if name in snapshot.catalogue.schema.names]
     part = snapshot.touching(selection.near)
     # Each object gets a random key; the sample is the objects with the lowest keys.
     keys, sample = np.zeros(0), _none(snapshot.catalogue.info.dim)
     tiles = objects = 0
     for number in rng.permutation(len(part.footers)):
         before = objects
-        for table in rows.tile_groups(part, part.footers[number], _COLUMNS, selection):
+        for table in rows.tile_groups(part, part.footers[number], columns, selection):
             more = _sample(table)
             objects += len(more)
             keys, sample = np.concatenate([keys, rng.random(len(more))]), _join(sample, more)
@@ -63,16 +67,17 @@ def draw(snapshot: Snapshot, selection: Selection, count: int, seed: int = 0) ->
 
 
 def _none(dim: int) -> Sample:
-    return Sample(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros((0, dim), np.float32))
+    return Sample(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, dim), np.float32))
 
 
 def _sample(table: pa.Table) -> Sample:
     embedding = vectors.from_arrow(table.column(EMBEDDING))
     sound = vectors.sound(embedding)
     identity, ra, dec = (table.column(name).to_numpy()[sound] for name in _COLUMNS[:3])
-    return Sample(identity, ra, dec, vectors.unit(embedding[sound]))
+    has_score = LENS_SCORE in table.column_names
+    score = table.column(LENS_SCORE).to_numpy()[sound] if has_score else np.full(len(ra), np.nan)
+    return Sample(identity, ra, dec, score.astype(np.float64), vectors.unit(embedding[sound]))
 
 
 def _join(one: Sample, other: Sample) -> Sample:
-    names = ("object_id", "ra", "dec", "vectors")
-    return Sample(*(np.concatenate([getattr(one, name), getattr(other, name)]) for name in names))
+    return Sample(*(np.concatenate([getattr(one, f.name), getattr(other, f.name)]) for f in fields(one)))

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 PREFIX = "score_"
+LENS_SCORE = f"{PREFIX}lens"
+"""Column of the first score."""
 _NAME = re.compile("[a-z][a-z0-9_]{0,39}")
 
 

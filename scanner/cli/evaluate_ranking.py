@@ -1,4 +1,4 @@
-"""``scanner evaluate-ranking``: measure how well known lenses are found by a few of them."""
+"""``scanner evaluate-ranking``: measure how well known lenses, or injected ones, are found."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from catalogs.ranking import METHODS
+from catalogs.ranking import AUTO, METHODS
 from catalogs.render import FACT_FORMATS
 from scanner.cli.options import catalog_option, encoder_options, format_option, image_options
 from scanner.cli.output import DataCommand, show
+
+if TYPE_CHECKING:
+    from catalogs.search.examples import Examples
+    from scanner.queries.query import QueryBuilder
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(cls=DataCommand)
 @catalog_option("--catalog", "Catalogue to rank.")
-@click.option("--truth", required=True, type=FILE, help="Table of known lenses, with ra and dec.")
+@click.option("--truth", type=FILE, help="Table of known lenses, with ra and dec.")
+@click.option(
+    "--injected", type=FILE, help="Table of lenses that were painted into the tiles: tile, ra, dec, theta_e, snr, ..."
+)
 @click.option("--label", metavar="WORD", help="Value of the column label of the rows of --truth to use, such as lens.")
 @click.option("--like", type=FILE, help="Table of examples to rank by, once. [default: draws from --truth]")
 @click.option(
@@ -27,7 +35,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "methods",
     multiple=True,
     type=click.Choice(METHODS),
-    help="Method of scoring; may be repeated. [default: all]",
+    help="Method of scoring; may be repeated. [default: all that the catalogue allows]",
 )
 @click.option(
     "--examples", default=10, show_default=True, type=click.IntRange(1), help="Lenses to rank by in each draw."
@@ -47,16 +55,26 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--augment", is_flag=True, help="Add the eight orientations of each example (needs --root).")
 @image_options
 @encoder_options
+@click.option(
+    "--column", metavar="NAME", help="Column that ranks in place of a method, high values first (--injected)."
+)
+@click.option("--threshold", type=float, help="Score from which a lens counts as found (--injected).")
+@click.option(
+    "--per-degree",
+    type=click.FloatRange(0, min_open=True),
+    help="Number of objects a square degree that are looked at: sets the threshold (--injected).  [default: 100]",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the draws.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for ranking.json and (with matplotlib) curve.png.",
+    help="Folder for ranking.json and (with matplotlib) curve.png; completeness.json and .png by --injected.",
 )
 @format_option(FACT_FORMATS)
 def evaluate_ranking(
     catalog: Path,
-    truth: Path,
+    truth: Path | None,
+    injected: Path | None,
     label: str | None,
     like: Path | None,
     methods: tuple[str, ...],
@@ -70,54 +88,133 @@ def evaluate_ranking(
     survey: str | None,
     model: str | None,
     device: str,
+    column: str | None,
+    threshold: float | None,
+    per_degree: float | None,
     seed: int,
     out: Path | None,
     fmt: str,
 ) -> None:
-    """Measure rankings on known lenses: rank by some of them, and see where the others come.
+    """Measure rankings on known lenses, or their completeness on injected ones.
 
-    Prints mean average precision, nDCG@10, and the recall and purity (precision) of lists of -k objects. Each has the
-    95 % interval of a bootstrap over draws and lenses. Ranking by magnitude alone and by chance serve for comparison. A
-    lens without an object in the catalogue is reported and not counted. All objects that are not known lenses count as
-    wrong, so purity is a lower bound.
+    With --truth, some of the lenses are examples, and the places of the others are counted. It prints mean average
+    precision, nDCG@10, and the recall and purity (precision) of lists of -k objects. Each has the 95 % interval of a
+    bootstrap over draws and lenses. Ranking by magnitude alone and by chance serve for comparison. A lens without an
+    object in the catalogue is reported and not counted. All objects that are not known lenses count as wrong, so purity
+    is a lower bound.
+
+    With --injected, lenses that were painted into the tiles before the scan are sought by one method (by default that
+    of `scanner rank`) or column. A lens is found if an object within 1 arcsec scores above --threshold, or if it is
+    among the first --per-degree objects a square degree. It prints how complete and how contaminated the list is at
+    several thresholds, and the completeness in bins of Einstein radius, signal to noise, host magnitude and seeing,
+    with 95 % binomial intervals.
 
     \b
     Examples:
       scanner evaluate-ranking --truth lenses.csv --examples 10 --out evaluation
       scanner evaluate-ranking --truth truth.csv --label lens --like mine.csv --where "mag_auto < 21" -f json
+      scanner evaluate-ranking --injected truth.ecsv --per-degree 30 --out completeness
     """
     import catalogs
+    from scanner.queries.examples import read
+    from scanner.queries.query import QueryBuilder
+
+    _check(truth, injected, methods, column, threshold, per_degree, augment, root)
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    snapshot = catalogs.open(catalog).snapshot()
+    builder = QueryBuilder(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
+    by_examples = read(like, builder, augment) if like else None
+    about = {"like": like.name if like else None, "model": snapshot.catalogue.info.model, "augment": augment}
+    if injected is not None:
+        method = methods[0] if methods else AUTO
+        ranked_by = {"method": method, "column": column, "like": by_examples, "where": where}
+        _evaluate_injected(injected, builder, ranked_by, threshold, per_degree, about | {"where": where}, out, fmt)
+    elif truth is not None:
+        settings: dict[str, Any] = {"examples": examples, "draws": draws, "where": where, "seed": seed}
+        _evaluate_known(truth, label, builder, by_examples, settings | {"methods": methods}, sizes, about, out, fmt)
+
+
+def _check(
+    truth: Path | None,
+    injected: Path | None,
+    methods: tuple[str, ...],
+    column: str | None,
+    threshold: float | None,
+    per_degree: float | None,
+    augment: bool,
+    root: Path | None,
+) -> None:
+    """Refuse options that do not go together."""
+    if (truth is None) == (injected is None):
+        raise click.UsageError("Give either --truth or --injected.")
+    if augment and root is None:
+        raise click.UsageError("--augment needs --root, the folder of the images.")
+    for option, value in (("--column", column), ("--threshold", threshold), ("--per-degree", per_degree)):
+        if value is not None and injected is None:
+            raise click.UsageError(f"{option} needs --injected.")
+    if injected is not None and len(methods) + (column is not None) > 1:
+        raise click.UsageError("--injected takes one --method or --column.")
+    if threshold is not None and per_degree is not None:
+        raise click.UsageError("Give either --threshold or --per-degree.")
+
+
+def _evaluate_known(
+    truth: Path,
+    label: str | None,
+    builder: QueryBuilder,
+    by_examples: Examples | None,
+    settings: dict[str, Any],
+    sizes: tuple[int, ...],
+    about: dict[str, Any],
+    out: Path | None,
+    fmt: str,
+) -> None:
+    """Rank by some known lenses, and see where the others come."""
     from catalogs.ranking.evaluation import EvaluationSettings, evaluate
+    from catalogs.ranking.rank import available
     from scanner.queries import ranking_report
     from scanner.queries.examples import augment_examples, describe_examples, read
     from scanner.queries.query import QueryBuilder
 
-    if augment and root is None:
-        raise click.UsageError("--augment needs --root, the folder of the images.")
-    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    catalogue = catalogs.open(catalog)
-    snapshot = catalogue.snapshot()
+    snapshot = builder.snapshot
     # Lenses to be found must be objects of the catalogue, so they are read without a --root to embed others from.
-    catalogued = QueryBuilder(snapshot, radius=radius)
-    builder = QueryBuilder(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
-    lenses = read(truth, catalogued, label=label)
+    lenses = read(truth, QueryBuilder(snapshot, radius=builder.radius), label=label)
     click.echo("\n".join(describe_examples(truth, lenses)), err=True)
-    by_examples = read(like, builder, augment) if like else None
-    if augment and not like:
+    if about["augment"] and by_examples is None:
         # Without --like each draw takes its examples from these lenses.
         lenses = augment_examples(lenses, builder)
-    settings = EvaluationSettings(tuple(methods or METHODS), examples, draws, where, seed)  # type: ignore[arg-type]
-    evaluation = evaluate(catalogue, lenses, settings, by_examples, snapshot)
+    used = EvaluationSettings(**settings | {"methods": settings["methods"] or available(snapshot.catalogue)})
+    evaluation = evaluate(snapshot.catalogue, lenses, used, by_examples, snapshot)
     if evaluation.not_ranked:
         click.echo(f"{evaluation.not_ranked} lenses are not primary objects that pass the filter", err=True)
-    about = {
-        "truth": truth.name,
-        "like": like.name if like else None,
-        "model": catalogue.info.model,
-        "augment": augment,
-        "positions_without_object": len(lenses.unmatched),
-    }
-    report = ranking_report.facts(evaluation, settings, sizes, about)
+    about = {"truth": truth.name, **about, "positions_without_object": len(lenses.unmatched)}
+    report = ranking_report.facts(evaluation, used, sizes, about)
     show(json.dumps(report, indent=2) if fmt == "json" else ranking_report.table(report))
     if out is not None:
         ranking_report.write(report, out)
+
+
+def _evaluate_injected(
+    truth: Path,
+    builder: QueryBuilder,
+    ranked_by: dict[str, Any],
+    threshold: float | None,
+    per_degree: float | None,
+    about: dict[str, Any],
+    out: Path | None,
+    fmt: str,
+) -> None:
+    """Look for injected lenses, and for what else lies above the same threshold."""
+    from scanner.queries import completeness_report
+    from scanner.sources.truth_table import read_truth
+
+    injected, level = read_truth(truth), per_degree or completeness_report.PER_DEGREE
+    measured = completeness_report.measure_completeness(
+        builder.snapshot, injected, **ranked_by, threshold=threshold, per_degree=level
+    )
+    if measured.search.elsewhere:
+        click.echo(f"{measured.search.elsewhere} injected lenses are on no tile of the catalogue", err=True)
+    report = completeness_report.facts(measured, {"injected": truth.name, **about})
+    show(json.dumps(report, indent=2) if fmt == "json" else completeness_report.table(measured))
+    if out is not None:
+        completeness_report.write(measured, report, out)

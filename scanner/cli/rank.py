@@ -1,4 +1,4 @@
-"""``scanner rank``: list the objects that look most like examples."""
+"""``scanner rank``: list the objects that look most like examples, or most like lenses."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @catalog_option("--catalog", "Catalogue to rank.")
 @click.option(
     "--like",
-    required=True,
     type=FILE,
-    help="Table of examples, such as known lenses, with ra and dec (CSV, FITS, VOTable, Parquet, .cat).",
+    help="Table of examples, such as known lenses, with ra and dec (CSV, FITS, VOTable, Parquet, .cat); "
+    "--method score needs none.",
 )
 @click.option("--unlike", type=FILE, help="Table of counterexamples.")
 @click.option(
@@ -54,10 +54,9 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--augment", is_flag=True, help="Add the eight orientations of each example (needs --root).")
 @click.option(
     "--prevalence",
-    default=0.001,
-    show_default=True,
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Share of the ranked objects that you expect to be like the examples; probabilities depend on it.",
+    help="Share of the ranked objects that you expect to be like the examples; probabilities depend on it.  "
+    "[default: the one that the model states for its scores, or 0.001]",
 )
 @image_options
 @encoder_options
@@ -67,7 +66,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @output_options
 def rank(
     catalog: Path,
-    like: Path,
+    like: Path | None,
     unlike: Path | None,
     method: str,
     k: int,
@@ -77,7 +76,7 @@ def rank(
     judge: str | None,
     hide_known: bool,
     augment: bool,
-    prevalence: float,
+    prevalence: float | None,
     root: Path | None,
     survey: str | None,
     model: str | None,
@@ -86,14 +85,18 @@ def rank(
     fmt: str,
     output: Path | None,
 ) -> None:
-    """Rank every primary object of a catalogue by how much it looks like the examples.
+    """Rank every primary object of a catalogue by how much it looks like the examples, or like a lens.
 
     centroid scores along the line from the mean of ordinary objects to the mean of the examples, nearest by the
-    similarity to the nearest example, probe by logistic regression. auto is probe from 8 examples on, else centroid.
+    similarity to the nearest example, probe by logistic regression. score is the model's lens score, where the
+    catalogue has one; it needs no example. fused joins the lens score and the examples, with weights that held-out
+    examples and marks teach. auto is fused where there is a lens score (score without examples), else probe from 8
+    examples on, and centroid below.
+
     Examples without an object in the catalogue are embedded if their tile is under --root, and otherwise reported.
 
     From 5 examples on there is a probability, fitted to held-out examples. It is that of being like the examples rather
-    than an ordinary object, if a share --prevalence of the objects is.
+    than an ordinary object, if a share --prevalence of the objects is. By score it is that of being a lens.
 
     To search in rounds, write CSV, fill its column mark with kept or rejected, and pass the file to --feedback. --next
     chooses what to list: the best; the most uncertain (probability nearest to one half); or, to explore, those of the
@@ -101,7 +104,8 @@ def rank(
 
     \b
     Examples:
-      scanner rank --like lenses.csv -k 200 --where "mag_auto < 22" -f csv -o candidates.csv
+      scanner rank -k 200 --where "mag_auto < 22" -f csv -o candidates.csv
+      scanner rank --like lenses.csv -k 200 -f csv -o candidates.csv
       scanner rank --like lenses.csv --feedback candidates.csv --next best -f csv -o round2.csv
       scanner rank --like lenses.csv --unlike spirals.csv --root /data/unions --augment --gallery candidates.png
     """
@@ -118,15 +122,14 @@ def rank(
     # All steps see the same tiles, which are listed once.
     snapshot = catalogue.snapshot()
     builder = query.QueryBuilder(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
-    # The examples first, then the counterexamples if there are any.
-    read: list[Examples] = []
+    read: dict[Path | None, Examples] = {}
     for path in filter(None, (like, unlike)):
-        read.append(examples.read(path, builder, augment))
-        click.echo("\n".join(examples.describe_examples(path, read[-1])), err=True)
+        read[path] = examples.read(path, builder, augment)
+        click.echo("\n".join(examples.describe_examples(path, read[path])), err=True)
     table = ranking.rank(
         catalogue,
-        read[0],
-        read[1] if unlike else None,
+        read.get(like),
+        read.get(unlike),
         _read_feedback(snapshot, feedback),
         snapshot=snapshot,
         method=method,
@@ -142,8 +145,9 @@ def rank(
     if gallery is not None and root is not None:
         from scanner.queries import answer_gallery
 
-        # The first example stands before the list; there is none where all are marks.
-        first = replace(read[0].one(0), name="example") if len(read[0]) else None
+        # The first example stands before the list; there is none where all are marks, or where the lens score ranks.
+        some = read.get(like)
+        first = replace(some.one(0), name="example") if some else None
         answer_gallery.draw([first], [table[:DRAWN]], builder.windows(), gallery)
 
 

@@ -10,8 +10,12 @@ from catalogs.atomic import replacing
 from catalogs.errors import ErrorCode, ScannerError
 
 
-def open_figure(panels: int, width: float, height: float, dpi: int = 110) -> tuple[Any, list[Any]]:
-    """Make a figure of ``panels`` in a row, each ``width`` by ``height`` inches; returns the figure and its panels.
+def open_figure(
+    panels: int, width: float, height: float, dpi: int = 110, columns: int | None = None
+) -> tuple[Any, list[Any]]:
+    """Make a figure of ``panels``, each ``width`` by ``height`` inches; returns the figure and its panels.
+
+    They are in one row, or in rows of at most ``columns``.
 
     Raises:
         ScannerError: ``map.not_installed``.
@@ -23,8 +27,13 @@ def open_figure(panels: int, width: float, height: float, dpi: int = 110) -> tup
     except ImportError as error:
         hint = "pip install 'unions-scanner[maps]'"
         raise ScannerError(ErrorCode.MAP_NOT_INSTALLED, "matplotlib is not installed.", hint) from error
-    figure = figures.Figure(figsize=(width * panels, height), dpi=dpi, layout="constrained")
-    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+    across = min(columns or panels, panels)
+    rows = -(-panels // across)
+    figure = figures.Figure(figsize=(width * across, height * rows), dpi=dpi, layout="constrained")
+    places = list(figure.subplots(rows, across, squeeze=False).flat)
+    for unused in places[panels:]:
+        unused.remove()
+    return figure, places[:panels]
 
 
 def save_figure(figure: Any, path: Path) -> None:

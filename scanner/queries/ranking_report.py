@@ -38,7 +38,7 @@ def facts(
     shares = [evaluation.estimates(recall(int(size)), settings.seed) for size in curve]
     return {
         **about,
-        **asdict(settings),
+        **{name: value for name, value in asdict(settings).items() if name != "weighing"},
         "objects": evaluation.objects,
         "lenses": evaluation.lenses,
         "lenses_not_ranked": evaluation.not_ranked,

@@ -16,6 +16,7 @@ import catalogs
 from catalogs.errors import ScannerError
 from scanner.queries import examples, query
 from tests.end_to_end.conftest import Scanner
+from tests.support import catalogue_rows
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +214,26 @@ def test_help_has_an_example(scanner: Scanner, command: str) -> None:
     done = scanner(command, "--help")
     assert done.code == 0
     assert f"scanner {command} " in done.out.partition("Examples:")[2]
+
+
+def test_ranking_without_examples_needs_a_lens_score(scanner: Scanner, catalogue: Path) -> None:
+    for words, code in ((["--method", "score"], "rank.no_score"), ([], "rank.no_example")):
+        done = scanner("rank", "--catalog", catalogue, *words)
+        assert (done.code, done.out) == (1, "")
+        assert code in done.err
+
+
+def test_a_catalogue_with_a_lens_score_is_ranked_by_it(scanner: Scanner, tmp_path: Path) -> None:
+    filled = catalogs.create(tmp_path / "embeddings", catalogue_rows.SCORED_RUN)
+    score = np.random.default_rng(0).normal(-5, 2, 60).astype(np.float32)
+    rows = catalogue_rows.make(1, 10 + 0.01 * np.arange(60), np.full(60, 30.0), score_lens=score)
+    catalogue_rows.write(filled, "001.240", rows, catalogue_rows.SCORED_RUN)
+    done = scanner("rank", "--catalog", filled.path, "-k", 3, "-f", "csv")
+    assert done.code == 0, done.err
+    assert [float(row["score_lens"]) for row in rows_of(done.out)] == pytest.approx(np.sort(score)[:-4:-1].tolist())
+    truth = listed(tmp_path / "truth.csv", filled.table()[np.argsort(-score)[:12]])
+    done = scanner("evaluate-ranking", "--catalog", filled.path, "--truth", truth, "--examples", 3, "-f", "json")
+    assert done.code == 0, done.err
+    measured = json.loads(done.out)["measures"]
+    assert list(measured) == ["centroid", "nearest", "probe", "score", "fused", "magnitude", "chance"]
+    assert measured["score"]["mAP"]["value"] == 1

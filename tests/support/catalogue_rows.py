@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from catalogs.store.provenance import Run
 
 DIM = 16
 RUN = Run("unions", ("u", "g", "r"), "small", "a" * 64, {"embedding_dim": DIM, "window": 64}, {"min_snr": 5.0})
+SCORES = {"names": ["lens"], "prevalence": 0.01, "population": "made-up objects"}
+SCORED_RUN = replace(RUN, contract={**RUN.contract, "scores": SCORES})
+"""A run of a model that gives a lens score: rows need the column ``score_lens``."""
 Rows = dict[str, np.ndarray]
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from catalogs.errors import ScannerError
-from catalogs.ranking import METHODS, Method, calibration, methods
+from catalogs.ranking import BY_EXAMPLES, ExampleMethod, Method, calibration, methods
 from catalogs.ranking.calibration import Calibration
+from catalogs.ranking.fit import Fit, Sides
+from catalogs.ranking.scorer import Points
 from catalogs.search.examples import Examples, none, spot
 
 DIM = 8
@@ -26,12 +28,17 @@ def examples_of(vectors: np.ndarray) -> Examples:
     return result
 
 
-@pytest.mark.parametrize("method", METHODS)
+def fit(method: Method, like: Examples, ordinary: np.ndarray) -> Fit:
+    everyone = Points(ordinary, np.full(len(ordinary), np.nan), np.arange(len(ordinary)))
+    return Fit(method, Sides(Points.of(like), everyone[np.zeros(0, int)], everyone))
+
+
+@pytest.mark.parametrize("method", BY_EXAMPLES)
 @pytest.mark.parametrize("prevalence", [0.3, 0.03])
-def test_what_is_said_to_be_likely_happens_as_often(method: Method, prevalence: float) -> None:
+def test_what_is_said_to_be_likely_happens_as_often(method: ExampleMethod, prevalence: float) -> None:
     rng = np.random.default_rng(4)
     like, ordinary = drawn(rng, 60, 2.0), drawn(rng, 3000, 0.0)
-    fitted = calibration.calibrate(method, examples_of(like), ordinary[:0], ordinary)
+    fitted = fit(method, examples_of(like), ordinary).calibration
     assert fitted is not None
     scorer = methods.fit_scorer(method, like, ordinary[:0], ordinary)
     right = rng.random(40_000) < prevalence
@@ -47,7 +54,7 @@ def test_what_is_said_to_be_likely_happens_as_often(method: Method, prevalence: 
 def test_examples_that_look_like_anything_give_the_prevalence() -> None:
     rng = np.random.default_rng(6)
     ordinary = drawn(rng, 2000, 0.0)
-    fitted = calibration.calibrate("centroid", examples_of(drawn(rng, 40, 0.0)), ordinary[:0], ordinary)
+    fitted = fit("centroid", examples_of(drawn(rng, 40, 0.0)), ordinary).calibration
     assert fitted is not None
     probability = fitted.probability(methods.fit_centroid(ordinary[:40], ordinary)(ordinary), 0.01)
     assert np.quantile(probability, [0.05, 0.95]) == pytest.approx([0.01, 0.01], abs=0.012)
@@ -64,7 +71,7 @@ def test_fewer_than_five_examples_have_no_probability_however_often_they_are_tur
     rng = np.random.default_rng(1)
     ordinary, four = drawn(rng, 500, 0.0), examples_of(drawn(rng, 4, 2.0))
     turned = four.with_vectors(np.repeat(four.vectors, 8, axis=0), np.repeat(np.arange(4), 8))
-    assert calibration.calibrate("probe", turned, ordinary[:0], ordinary) is None
+    assert fit("probe", turned, ordinary).calibration is None
 
 
 def test_an_example_is_never_scored_by_itself_turned_another_way() -> None:
@@ -72,7 +79,7 @@ def test_an_example_is_never_scored_by_itself_turned_another_way() -> None:
     rng = np.random.default_rng(2)
     ordinary, some = drawn(rng, 500, 0.0), examples_of(drawn(rng, 10, 2.0))
     turned = some.with_vectors(np.repeat(some.vectors, 8, axis=0), np.repeat(np.arange(10), 8))
-    once, eight = (calibration.calibrate("nearest", one, ordinary[:0], ordinary) for one in (some, turned))
+    once, eight = (fit("nearest", one, ordinary).calibration for one in (some, turned))
     assert once is not None
     assert eight is not None
     assert eight.slope == pytest.approx(once.slope, rel=0.05)

@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
-from catalogs.ranking import Method, methods, rank
+from catalogs.ranking import ExampleMethod, methods, rank
 from catalogs.search import full_pass
 from catalogs.search.examples import Examples
 from catalogs.search.matching import match
@@ -210,7 +210,7 @@ def test_an_object_on_both_lists_counts_on_neither(planted: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("method", ["centroid", "nearest", "probe"])
-def test_vectors_of_another_length_score_as_unit_vectors(method: Method) -> None:
+def test_vectors_of_another_length_score_as_unit_vectors(method: ExampleMethod) -> None:
     rng = np.random.default_rng(1)
     points = rng.normal(size=(40, 6)).astype(np.float32)
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
@@ -225,7 +225,7 @@ def test_tiles_replaced_while_reading_are_read_again(
     scores = methods.fit_centroid(like.vectors, -like.vectors)
 
     def answer(snapshot: Snapshot) -> int:
-        hits = full_pass.best(snapshot, selection, scores, 900)
+        hits = full_pass.best(snapshot, selection, lambda block: block.scored(scores), 900)
         calls.append(len(hits))
         if len(calls) <= replaced:
             count = 30 + len(calls)
@@ -251,7 +251,7 @@ def test_a_tile_that_went_away_is_left_out(planted: Catalogue) -> None:
     def answer(snapshot: Snapshot) -> int:
         attempts.append(len(snapshot.footers))
         selection, scores = rows.primary(planted, None), methods.fit_centroid(like.vectors, -like.vectors)
-        hits = full_pass.best(snapshot, selection, scores, 1200)
+        hits = full_pass.best(snapshot, selection, lambda block: block.scored(scores), 1200)
         planted.tile_path("023.240").unlink(missing_ok=True)
         return len(full_pass.rows_of(snapshot, hits, ["ra"]))
 

@@ -27,7 +27,7 @@ def test_the_best_of_a_pass_are_those_of_brute_force(catalogue, make_rows, write
         return vectors @ direction / length
 
     with np.errstate(all="raise"):  # what has no direction is no division by zero
-        hits = full_pass.best(catalogue.snapshot(), selection, score, 20)
+        hits = full_pass.best(catalogue.snapshot(), selection, lambda block: block.scored(score), 20)
     table = catalogue.table(["object_id", "snr", "embedding"])
     vectors = np.asarray(table["embedding"], np.float64)
     length = np.linalg.norm(vectors, axis=1)

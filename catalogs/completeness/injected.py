@@ -1,0 +1,149 @@
+"""Injected lenses: where they are, what they are, and what a pass over the catalogue makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.errors import ErrorCode, ScannerError
+from catalogs.search import full_pass
+from catalogs.search.full_pass import Block
+from catalogs.sky import crossmatch, geometry
+from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
+from catalogs.store import rows
+from catalogs.store.schema import HEALPIX, IS_PRIMARY
+from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import Snapshot
+
+MOST = 1_000_000
+"""Scores of other objects that are kept, the highest."""
+_PLACES = {"object_id", "tile", "ra", "dec", "x", "y", HEALPIX}
+"""Columns that tell where an object is."""
+
+Floats = NDArray[np.float64]
+BlockScores = Callable[[Block], NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class Injected:
+    """P lenses that were painted into tiles: the tile and the position of each, and ``properties`` [P] by name.
+
+    Positions are in degrees. A property that is not known is NaN.
+    """
+
+    tile: NDArray[np.str_]
+    ra: Floats
+    dec: Floats
+    properties: Mapping[str, Floats]
+
+    def __len__(self) -> int:
+        return len(self.ra)
+
+    def __getitem__(self, index: NDArray[np.bool_]) -> Injected:
+        return Injected(
+            self.tile[index], self.ra[index], self.dec[index], {n: v[index] for n, v in self.properties.items()}
+        )
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a ranking makes of the ``lenses``: scores of these [P], and of all other objects.
+
+    ``detected`` [P] tells which have an object within 1 arcsec in their tile. ``score`` is the highest of such objects,
+    -inf without one. ``others`` are the scores of the objects that are not injected, highest first, ``MOST`` at most;
+    ``objects`` counts them all. ``area`` is in square degrees. ``elsewhere`` lenses are on no tile of the catalogue.
+    """
+
+    lenses: Injected
+    detected: NDArray[np.bool_]
+    score: Floats
+    others: Floats
+    objects: int
+    area: float
+    elsewhere: int
+
+
+def search(
+    snapshot: Snapshot, injected: Injected, scores: BlockScores, columns: Sequence[str], where: str | None = None
+) -> Search:
+    """Score injected lenses and all other objects that pass the filter, in one pass.
+
+    A lens is looked for in its own tile, since a copy in an overlapping one may show the sky without it. Others are
+    primary objects more than 3 arcsec from any lens. An object without a score lies below all others.
+
+    Raises:
+        ScannerError: ``completeness.no_lens``, ``rank.no_ordinary``, ``where.*``.
+    """
+    selection = rows.selection(snapshot.catalogue, where, None)
+    tiles = match_tiles(injected.tile, [footer.tile for footer in snapshot.footers])
+    here = tiles >= 0
+    lenses, tiles = injected[here], tiles[here]
+    if not len(lenses):
+        message = f"None of the {len(injected)} injected lenses is on a tile of {snapshot.catalogue.path}."
+        hint = "Give the truth of the tiles that were scanned into this catalogue."
+        raise ScannerError(ErrorCode.COMPLETENESS_NO_LENS, message, hint)
+
+    def work(block: Block) -> tuple[NDArray[np.int64], Floats, Floats]:
+        """Return the lenses that have an object here with the score of it, and the scores of others."""
+        ra, dec, values = block.column("ra"), block.column("dec"), np.asarray(scores(block), np.float64)
+        values = np.where(np.isnan(values), -np.inf, values)
+        own = np.flatnonzero(tiles == block.tile)
+        lens, row = geometry.pairs_within(lenses.ra[own], lenses.dec[own], ra, dec, SAME_OBJECT)
+        near = crossmatch.nearest(ra, dec, lenses.ra, lenses.dec, ONE_SYSTEM).matched
+        return own[lens], values[row], values[~near & block.column(IS_PRIMARY)]
+
+    score, detected = np.full(len(lenses), -np.inf), np.zeros(len(lenses), bool)
+    others, objects = np.zeros(0), 0
+    for found, their_scores, more in full_pass.over(snapshot, selection, work, [*columns, IS_PRIMARY]):
+        detected[found] = True
+        np.maximum.at(score, found, their_scores)
+        objects += len(more)
+        others = np.sort(np.concatenate([others, more[np.isfinite(more)]]))[::-1][:MOST]
+    if not objects:
+        message = "There are no objects but the injected lenses."
+        raise ScannerError(ErrorCode.RANK_NO_ORDINARY, message, "Loosen --where.")
+    area = measure_area(snapshot, selection)
+    return Search(lenses, detected, score, others, objects, area, int((~here).sum()))
+
+
+def match_tiles(names: NDArray[np.str_], tiles: Sequence[str]) -> NDArray[np.int64]:
+    """Find the number of each name [P] among ``tiles``, -1 for none.
+
+    A table may have kept 110.280 as the number 110.28.
+    """
+    numbers = {tile: number for number, tile in enumerate(tiles)}
+    by_value = {_number(tile): number for number, tile in enumerate(tiles)}
+    return np.array([numbers.get(name, by_value.get(_number(name), -1)) for name in names.tolist()], np.int64)
+
+
+def _number(name: str) -> float | str:
+    try:
+        return float(name)
+    except ValueError:
+        return name
+
+
+def measure_area(snapshot: Snapshot, selection: Selection) -> float:
+    """Measure the area in square degrees of the primary objects of all tiles: for each, the rectangle that holds them.
+
+    A filter of positions restricts it, one of other columns does not. Gaps within a tile count as area.
+    """
+    row_filter = selection.row_filter
+    is_local = row_filter is not None and bool(_PLACES & set(row_filter.columns))
+    chosen = selection if is_local else Selection()
+    area = 0.0
+    for footer in snapshot.touching().footers:
+        ra, dec = [], []
+        for table in rows.tile_groups(snapshot, footer, ["ra", "dec", IS_PRIMARY], chosen):
+            primary = table.column(IS_PRIMARY).to_numpy(zero_copy_only=False)
+            ra.append(table.column("ra").to_numpy()[primary])
+            dec.append(table.column("dec").to_numpy()[primary])
+        if sum(map(len, ra)) and footer.circle is not None:
+            # Angles about the middle of the tile have no seam at RA 0.
+            east = (np.concatenate(ra) - footer.circle.ra + 180) % 360
+            sine = np.sin(np.radians(np.concatenate(dec)))
+            area += float(np.ptp(east) * np.degrees(np.ptp(sine)))
+    return area

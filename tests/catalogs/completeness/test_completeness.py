@@ -1,0 +1,140 @@
+"""Completeness and contamination of a made-up catalogue, counted by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import catalogs
+from catalogs.catalogue import Catalogue
+from catalogs.completeness import injected, measure
+from catalogs.completeness.binomial import Share
+from catalogs.completeness.injected import Injected, Search, match_tiles, search
+from catalogs.errors import ScannerError
+from tests.support import catalogue_rows
+from tests.support.catalogue_rows import SCORED_RUN
+
+ARCSEC = 1 / 3600
+
+
+def test_wilson_intervals_are_those_of_the_formula() -> None:
+    z = 1.959963984540054
+    for found, total in ((3, 10), (0, 10), (10, 10), (57, 60)):
+        p = found / total
+        middle = (p + z**2 / (2 * total)) / (1 + z**2 / total)
+        half = z / (1 + z**2 / total) * np.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
+        share = Share.of(found, total)
+        assert (share.value, share.low, share.high) == pytest.approx((p, middle - half, middle + half), abs=1e-12)
+    assert Share.of(3, 10).low == pytest.approx(0.1078, abs=1e-4)  # the value of tables
+    assert np.isnan(Share.of(0, 0).value)
+
+
+@pytest.fixture
+def painted(tmp_path: Path) -> Catalogue:
+    """Two tiles at dec 60 whose objects span 0.2 by 0.1 degrees each; the second repeats an object of the first.
+
+    The lenses A to E lie in the first tile; the objects beside them follow the five others.
+    """
+    filled = catalogs.create(tmp_path / "embeddings", SCORED_RUN)
+    ra = np.array([359.9, 0.1, 359.9, 0.1, 0.0, 359.95, 359.96, 359.97, 0.05])
+    dec = np.array([60.0, 60.0, 60.1, 60.1, 60.05, 60.02, 60.02, 60.02, 60.08])
+    dec[5] += 0.5 * ARCSEC  # A
+    dec[6] += 0.9 * ARCSEC  # B, whose score is missing
+    dec[7] += 2.0 * ARCSEC  # near C, but not it
+    score = np.array([0, 1, 2, 3, 4, 2.5, np.nan, 9, 1])
+    primary = np.arange(9) != 8
+    rows = catalogue_rows.make(1, ra, dec, score_lens=score.astype(np.float32), is_primary=primary)
+    catalogue_rows.write(filled, "110.280", rows, SCORED_RUN)
+    ra, dec, score = np.array([0.05, 0.25, 0.15]), np.array([60.08, 60.18, 60.1]), np.array([7.0, 0.5, np.nan])
+    rows = catalogue_rows.make(2, ra, dec, score_lens=score.astype(np.float32))
+    catalogue_rows.write(filled, "111.280", rows, SCORED_RUN)
+    return filled
+
+
+LENSES = Injected(
+    np.array(["110.28"] * 4 + ["999.1"]),  # as a table that takes names of tiles for numbers
+    np.array([359.95, 359.96, 359.97, 0.05, 0.05]),
+    np.array([60.02, 60.02, 60.02, 60.08, 60.08]),
+    {"theta_e": np.array([1.0, 2.0, 3.0, 4.0, 5.0]), "snr": np.array([10.0, 20.0, np.nan, 40.0, 50.0])},
+)
+
+
+def searched(catalogue: Catalogue, where: str | None = None) -> Search:
+    return search(catalogue.snapshot(), LENSES, lambda block: block.column("score_lens"), ["score_lens"], where)
+
+
+def test_lenses_and_others_are_counted_by_hand(painted: Catalogue) -> None:
+    found = searched(painted)
+    # A has an object with a score, B one without, C has none within 1 arcsec. D's own tile shows it with 1, and the
+    # copy with 7 in the other tile is of the sky without it. E is on no tile.
+    assert found.elsewhere == 1
+    assert found.detected.tolist() == [True, True, False, True]
+    assert found.score.tolist() == [2.5, -np.inf, -np.inf, 1.0]
+    assert found.others.tolist() == [4, 3, 2, 1, 0.5, 0]
+    assert found.objects == 7  # one of them has no score
+    # Two rectangles in ra and dec across RA 0; the second is smaller, for its lowest object is at 60.08.
+    area = sum(
+        width * np.degrees(np.sin(np.radians(high)) - np.sin(np.radians(low)))
+        for width, low, high in ((0.2, 60.0, 60.1), (0.2, 60.08, 60.18))
+    )
+    assert found.area == pytest.approx(area, rel=1e-6)
+
+    at = measure.at_score(found, 1.0)
+    assert (at.completeness.found, at.completeness.total, at.others) == (2, 4, 4)
+    assert at.per_degree == pytest.approx(4 / area)
+    assert measure.at_score(found, 2.5).completeness.found == 1
+    assert measure.at_score(found, 2.6).completeness.found == 0
+
+
+def test_the_first_of_a_square_degree_are_those_with_fewer_others_above(painted: Catalogue) -> None:
+    found = searched(painted)
+    one = measure.at_level(found, 3 / found.area)  # A has two above it
+    assert (one.completeness.found, one.others) == (1, 2)
+    assert one.score == pytest.approx(2, abs=1e-6)
+    assert measure.at_level(found, 2 / found.area).completeness.found == 0
+    assert measure.at_level(found, 4 / found.area).completeness.found == 1  # D ties with the fourth, which counts above
+    everything = measure.at_level(found, 1e9)
+    assert (everything.completeness.found, everything.others) == (2, 6)
+    assert [one.others for one in measure.fine_curve(found)] == [0, 1, 2, 3, 4, 5]
+    assert [one.others for one in measure.curve(found)] == [round(level * found.area) - 1 for level in (100, 300)]
+
+
+def test_bins_hold_each_lens_once(painted: Catalogue) -> None:
+    bins = measure.in_bins(searched(painted), 1.0, bins=3)
+    assert [(one.low, one.high) for one in bins["snr"]] == [(10, 10), (20, 20), (40, 40)]  # as many as values
+    bins = measure.in_bins(searched(painted), 1.0, bins=2)
+    assert [(one.low, one.high, one.detected.found, one.found.found, one.found.total) for one in bins["theta_e"]] == [
+        (1.0, 2.5, 2, 1, 2),
+        (2.5, 4.0, 1, 1, 2),
+    ]
+    assert sum(one.found.total for one in bins["snr"]) == 3  # one is not known
+
+
+def test_a_filter_takes_lenses_and_others_and_restricts_the_area_by_position_alone(painted: Catalogue) -> None:
+    found = searched(painted, "score_lens > 0.8 and score_lens < 3.5")
+    assert found.others.tolist() == [3, 2, 1]
+    assert found.detected.tolist() == [True, False, False, True]
+    assert found.area == pytest.approx(searched(painted).area)
+    assert searched(painted, "tile == '110.280'").area == pytest.approx(searched(painted).area / 2, rel=5e-3)
+
+
+def test_more_others_than_are_kept_are_refused_and_not_guessed(
+    painted: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(injected, "MOST", 3)
+    monkeypatch.setattr(measure, "MOST", 3)
+    found = searched(painted)
+    assert found.others.tolist() == [4, 3, 2]
+    assert measure.at_score(found, 2.0).others == 3
+    with pytest.raises(ScannerError) as caught:
+        measure.at_score(found, 1.0)
+    assert caught.value.code == "completeness.low_threshold"
+
+
+def test_lenses_of_other_tiles_are_refused(painted: Catalogue) -> None:
+    with pytest.raises(ScannerError) as caught:
+        search(painted.snapshot(), LENSES[np.arange(5) == 4], lambda block: block.column("score_lens"), ["score_lens"])
+    assert caught.value.code == "completeness.no_lens"
+    assert match_tiles(np.array(["110.280", "110.28", "x", "nan"]), ["a", "110.280"]).tolist() == [1, 1, -1, -1]
