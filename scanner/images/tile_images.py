@@ -17,7 +17,7 @@ from scanner.images.band import BandFile, Image, open_band, read_band
 from scanner.images.fits import Region
 from scanner.images.sections import Strip
 from scanner.images.sky.placement import check_alignment, check_place
-from scanner.images.sky.wcs import CelestialWCS
+from scanner.images.sky.wcs import CelestialWCS, Compass
 from scanner.survey.survey import Band, Survey
 from scanner.survey.tile import Tile
 
@@ -164,6 +164,12 @@ class OpenTile:
             ScannerError: With a code that starts with ``tile.``.
         """
         return _read(self._survey, self._tile, self._bands, self._files, region=region)
+
+    def compass(self, ra: float, dec: float) -> Compass | None:
+        """North and east at a position, in the pixels of the first band that the tile has."""
+        wcs = next(iter(self._files.values())).wcs
+        x, y = wcs.sky_to_pixels(ra, dec)
+        return wcs.compass(float(x), float(y))
 
     def region_around(self, ra: float, dec: float, radius: float) -> Region | None:
         """Rows and columns within ``radius`` arcsec of a position (degrees), and two pixels more; None off the tile.
