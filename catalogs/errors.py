@@ -98,6 +98,7 @@ class ErrorCode(StrEnum):
     FEEDBACK_NO_OBJECT = "feedback.no_object", "A marked row does not say which object it is about."
     FEEDBACK_UNREADABLE = "feedback.unreadable", "The feedback file cannot be read."
     FIELDS_MISSING = "fields.missing", "A file of the real training fields does not exist."
+    FIGURE_UNKNOWN_FORMAT = "figure.unknown_format", "The ending of the figure's file is neither .png nor .pdf."
     FORMAT_UNKNOWN = "format.unknown", "No output format has that name."
     INDEX_BAD_DIMS = "index.bad_dims", "The number of index dimensions is out of range."
     INDEX_BAD_ENGINE = "index.bad_engine", "No index engine has that name."
@@ -126,7 +127,7 @@ class ErrorCode(StrEnum):
     MAP_BAD_NAME = "map.bad_name", "The name cannot be used for a map."
     MAP_DAMAGED = "map.damaged", "A file of the map cannot be read; scanner map --refit makes the map anew."
     MAP_MISSING = "map.missing", "The catalogue has no map of that name."
-    MAP_NOT_INSTALLED = "map.not_installed", "The package of the map method, or matplotlib, is not installed."
+    MAP_NOT_INSTALLED = "map.not_installed", "The package of the map method is not installed."
     MAP_TOO_FEW = "map.too_few", "The catalogue has too few objects for a map."
     MODEL_BAD_CONTRACT = "model.bad_contract", "The contract of the model file is incomplete or contradicts itself."
     MODEL_BAD_OUTPUT = (

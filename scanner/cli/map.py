@@ -13,7 +13,7 @@ import click
 
 from catalogs.maps import METHODS
 from catalogs.render import REPORT_FORMATS
-from scanner.cli.options import catalog_option, format_option, image_options
+from scanner.cli.options import FIGURE, catalog_option, format_option, image_options
 from scanner.cli.output import DataCommand, show
 
 if TYPE_CHECKING:
@@ -42,12 +42,9 @@ DRAWN = 100_000
 )
 @click.option("--seed", default=0, show_default=True, type=int, help="Seed of the sample and the fit.")
 @click.option("--refit", is_flag=True, help="Replace the fit of an existing map.")
-@click.option(
-    "--figure", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the map by magnitude, colour and size."
-)
-@click.option(
-    "--cutouts", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the map with cutouts (needs --root)."
-)
+@click.option("--figure", type=FIGURE, help="PNG or PDF of the map by magnitude, colour and size.")
+@click.option("--cutouts", type=FIGURE, help="PNG or PDF of the map with cutouts (needs --root).")
+@click.option("--band-names", is_flag=True, help="Name the red, green and blue bands below the cutouts.")
 @image_options
 @format_option(REPORT_FORMATS)
 def map_(
@@ -60,6 +57,7 @@ def map_(
     refit: bool,
     figure: Path | None,
     cutouts: Path | None,
+    band_names: bool,
     root: Path | None,
     survey: str | None,
     fmt: str,
@@ -96,7 +94,7 @@ def map_(
         from scanner.windows.by_position import WindowReader
 
         reader = WindowReader.of_catalogue(catalogue, root, survey) if root else None
-        _draw(catalogue, report.name, method, figure, cutouts, reader)
+        _draw(catalogue, report.name, method, figure, cutouts, band_names, reader)
 
 
 def _draw(
@@ -105,6 +103,7 @@ def _draw(
     method: str,
     figure: Path | None,
     cutouts: Path | None,
+    band_names: bool,
     reader: WindowReader | None,
 ) -> None:
     import numpy as np
@@ -118,4 +117,4 @@ def _draw(
     if figure:
         map_figures.draw_quantities(places, map_figures.quantities(table, catalogue.info.bands), title, figure)
     if cutouts and reader:
-        map_figures.draw_cutouts(places, table, reader, title, cutouts)
+        map_figures.draw_cutouts(places, table, reader, title, cutouts, band_names=band_names)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from catalogs.errors import ScannerError
 from catalogs.render import FORMATS
 from scanner.encoder.session import DEVICES
+from scanner.figures.canvas import figure_format
 
 if TYPE_CHECKING:
     from scanner.scan.share import Share
@@ -88,14 +91,29 @@ class Region(click.ParamType):  # type: ignore[type-arg]
 REGION = Region()
 
 
+class FigurePath(click.Path):
+    """A file for a figure, as PNG or PDF by its ending: another ending is refused before there is anything to draw."""
+
+    name = "figure"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        try:
+            figure_format(path)
+        except ScannerError as error:
+            self.fail(f"{error.message} {error.hint}", param, ctx)
+        return path
+
+
+FIGURE = FigurePath(dir_okay=False, path_type=Path)
+
+
 class ShareType(click.ParamType):  # type: ignore[type-arg]
     """``3/8``, or ``auto``: as the batch system says."""
 
     name = "i/n|auto"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Share:
-        import os
-
         from scanner.scan import share
 
         if value == share.AUTO:
@@ -127,6 +145,13 @@ def image_options(command: F) -> F:
     )
     named = "Survey of the images. [default: the catalogue's survey]"
     return root(click.option("--survey", metavar="NAME|FILE.toml", help=named)(command))
+
+
+def gallery_options(help_text: str) -> Callable[[F], F]:
+    """``--gallery`` and ``--band-names`` of every command that draws its answer."""
+    names = click.option("--band-names", is_flag=True, help="Name the red, green and blue bands in each cutout.")
+    gallery = click.option("--gallery", type=FIGURE, help=help_text)
+    return lambda command: gallery(names(command))
 
 
 def encoder_options(command: F) -> F:

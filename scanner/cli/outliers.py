@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from catalogs.ranking import OUTLIER_METHODS
-from scanner.cli.options import catalog_option, image_options, output_options
+from scanner.cli.options import catalog_option, gallery_options, image_options, output_options
 from scanner.cli.output import DataCommand, emit
 
 DRAWN = 60
@@ -38,9 +38,7 @@ DRAWN = 60
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the sample.")
 @image_options
-@click.option(
-    "--gallery", type=click.Path(dir_okay=False, path_type=Path), help=f"PNG of the first {DRAWN} (needs --root)."
-)
+@gallery_options(f"PNG or PDF of the first {DRAWN} (needs --root).")
 @output_options
 def outliers(
     catalog: Path,
@@ -53,6 +51,7 @@ def outliers(
     root: Path | None,
     survey: str | None,
     gallery: Path | None,
+    band_names: bool,
     fmt: str,
     output: Path | None,
 ) -> None:
@@ -84,4 +83,6 @@ def outliers(
         from scanner.queries import answer_gallery
         from scanner.windows.by_position import WindowReader
 
-        answer_gallery.draw([None], [table[:DRAWN]], WindowReader.of_catalogue(catalogue, root, survey), gallery)
+        answer_gallery.draw(
+            [None], [table[:DRAWN]], WindowReader.of_catalogue(catalogue, root, survey), gallery, band_names=band_names
+        )

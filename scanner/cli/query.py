@@ -8,7 +8,16 @@ from pathlib import Path
 
 import click
 
-from scanner.cli.options import DEC, RA, REGION, catalog_option, encoder_options, image_options, output_options
+from scanner.cli.options import (
+    DEC,
+    RA,
+    REGION,
+    catalog_option,
+    encoder_options,
+    gallery_options,
+    image_options,
+    output_options,
+)
 from scanner.cli.output import DataCommand, emit
 
 SOME_UNANSWERED = 3
@@ -44,7 +53,7 @@ SOME_UNANSWERED = 3
 @click.option("--near", type=REGION, metavar="RA,DEC,RADIUS", help="Region of the neighbours; the radius in arcsec.")
 @image_options
 @encoder_options
-@click.option("--gallery", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the cutouts (with --root).")
+@gallery_options("PNG or PDF of the cutouts (needs --root).")
 @output_options
 def query(
     catalog: Path,
@@ -63,6 +72,7 @@ def query(
     model: str | None,
     device: str,
     gallery: Path | None,
+    band_names: bool,
     fmt: str,
     output: Path | None,
 ) -> int:
@@ -104,5 +114,5 @@ def query(
     if gallery is not None and root is not None:
         from scanner.queries import answer_gallery
 
-        answer_gallery.draw(queries, answers, builder.windows(), gallery)
+        answer_gallery.draw(queries, answers, builder.windows(), gallery, band_names=band_names)
     return 0 if complete else SOME_UNANSWERED

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from catalogs.ranking import AUTO, METHODS, NEXT
-from scanner.cli.options import catalog_option, encoder_options, image_options, output_options
+from scanner.cli.options import catalog_option, encoder_options, gallery_options, image_options, output_options
 from scanner.cli.output import DataCommand, emit
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @image_options
 @encoder_options
-@click.option(
-    "--gallery", type=click.Path(dir_okay=False, path_type=Path), help=f"PNG of the first {DRAWN} (needs --root)."
-)
+@gallery_options(f"PNG or PDF of the first {DRAWN} (needs --root).")
 @output_options
 def rank(
     catalog: Path,
@@ -82,6 +80,7 @@ def rank(
     model: str | None,
     device: str,
     gallery: Path | None,
+    band_names: bool,
     fmt: str,
     output: Path | None,
 ) -> None:
@@ -148,7 +147,7 @@ def rank(
         # The first example stands before the list; there is none where all are marks, or where the lens score ranks.
         some = read.get(like)
         first = replace(some.one(0), name="example") if some else None
-        answer_gallery.draw([first], [table[:DRAWN]], builder.windows(), gallery)
+        answer_gallery.draw([first], [table[:DRAWN]], builder.windows(), gallery, band_names=band_names)
 
 
 def _read_feedback(snapshot: Snapshot, feedback: tuple[Path, ...]) -> Feedback | None:

@@ -1,42 +1,58 @@
-"""Figures by matplotlib, without a display. It is an extra, so it is imported when the first figure is drawn."""
+"""Figures as PNG or PDF, by the ending of their file: without a display, and the same bytes for the same figure."""
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from catalogs.atomic import replacing
 from catalogs.errors import ErrorCode, ScannerError
 
+# matplotlib takes a third of a second to load, so each function imports what it draws with.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def open_figure(
-    panels: int, width: float, height: float, dpi: int = 110, columns: int | None = None
-) -> tuple[Any, list[Any]]:
-    """Make a figure of ``panels``, each ``width`` by ``height`` inches; returns the figure and its panels.
+FORMATS = ("png", "pdf")
+DPI = 100
+"""Pixels an inch of a PNG. What is not drawn as lines and letters in a PDF has twice as many."""
 
-    They are in one row, or in rows of at most ``columns``.
+
+def figure_format(path: Path) -> str:
+    """Tell the format of a figure by the ending of its file.
 
     Raises:
-        ScannerError: ``map.not_installed``.
+        ScannerError: ``figure.unknown_format``.
     """
-    try:
-        # Without ``pyplot``, which would choose a backend by the display and keep every figure open.
-        figures = importlib.import_module("matplotlib.figure")
-        importlib.import_module("matplotlib.backends.backend_agg")
-    except ImportError as error:
-        hint = "pip install 'unions-scanner[maps]'"
-        raise ScannerError(ErrorCode.MAP_NOT_INSTALLED, "matplotlib is not installed.", hint) from error
-    across = min(columns or panels, panels)
-    rows = -(-panels // across)
-    figure = figures.Figure(figsize=(width * across, height * rows), dpi=dpi, layout="constrained")
-    places = list(figure.subplots(rows, across, squeeze=False).flat)
-    for unused in places[panels:]:
-        unused.remove()
-    return figure, places[:panels]
+    ending = path.suffix.lower().removeprefix(".")
+    if ending not in FORMATS:
+        raise ScannerError(
+            ErrorCode.FIGURE_UNKNOWN_FORMAT,
+            f"{path} does not end in {' or '.join(f'.{one}' for one in FORMATS)}.",
+            "Name the figure by its format, such as figure.png or figure.pdf.",
+        )
+    return ending
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Write the figure as PNG, whole or not at all."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=figure.dpi)
+@contextlib.contextmanager
+def drawing(path: Path, width: float, height: float, layout: str | None = "constrained") -> Iterator[Figure]:
+    """Yield an empty figure of ``width`` by ``height`` inches, and write it in the end, whole or not at all.
+
+    Raises:
+        ScannerError: ``figure.unknown_format``, ``output.*``.
+    """
+    kind = figure_format(path)
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    # A user's settings would change the figure. Those of backends are for windows, and of a notebook.
+    defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
+    # ``pyplot`` would choose a backend by the display, and keep every figure open.
+    with matplotlib.rc_context(defaults):
+        figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)  # type: ignore[arg-type]
+        yield figure
+        # Dates and versions would change the bytes.
+        unstated = {"Software": None} if kind == "png" else {"CreationDate": None, "Producer": None, "Creator": None}
+        with replacing(path, clear=True) as temporary:
+            figure.savefig(temporary, format=kind, dpi=DPI if kind == "png" else 2 * DPI, metadata=unstated)

@@ -10,7 +10,7 @@ import numpy as np
 
 from catalogs.completeness.binomial import Share
 from catalogs.completeness.measure import Bin, Threshold
-from scanner.figures.canvas import open_figure, save_figure
+from scanner.figures.canvas import drawing
 from scanner.figures.chart import COLOURS
 
 LABELS = {
@@ -36,27 +36,31 @@ def draw_completeness(
     """Draw the ``curve`` with the threshold ``here``, the share that is ``detected``, and a panel for each property.
 
     Raises:
-        ScannerError: ``map.not_installed``.
+        ScannerError: ``figure.unknown_format``, ``output.*``.
     """
-    figure, panels = open_figure(1 + len(bins), 4.0, 3.3, dpi=130, columns=COLUMNS)
-    _draw_curve(panels[0], curve, here, detected)
-    for panel, (name, several) in zip(panels[1:], bins.items(), strict=True):
-        _draw_bins(panel, several)
-        panel.set(xlabel=LABELS[name])
-        # Signal to noise spans decades, and what matters is at its low end.
-        if name == "snr":
-            panel.set_xscale("log")
-            panel.xaxis.set_major_formatter("{x:g}")
-    for number, panel in enumerate(panels):
-        panel.set_ylim(0, 1.03)
-        panel.grid(color="0.92", linewidth=0.7)
-        panel.set_axisbelow(True)
-        if number % COLUMNS == 0:
-            panel.set_ylabel("completeness")
-        else:
-            panel.tick_params(labelleft=False)
-    figure.suptitle(title, fontsize="medium")
-    save_figure(figure, path)
+    across = min(COLUMNS, 1 + len(bins))
+    down = -(-(1 + len(bins)) // across)
+    with drawing(path, 4.0 * across, 3.3 * down) as figure:
+        panels = list(figure.subplots(down, across, squeeze=False).flat)
+        for unused in panels[1 + len(bins) :]:
+            unused.remove()
+        _draw_curve(panels[0], curve, here, detected)
+        for panel, (name, several) in zip(panels[1:], bins.items(), strict=False):
+            _draw_bins(panel, several)
+            panel.set(xlabel=LABELS[name])
+            # Signal to noise spans decades, and what matters is at its low end.
+            if name == "snr":
+                panel.set_xscale("log")
+                panel.xaxis.set_major_formatter("{x:g}")
+        for number, panel in enumerate(panels[: 1 + len(bins)]):
+            panel.set_ylim(0, 1.03)
+            panel.grid(color="0.92", linewidth=0.7)
+            panel.set_axisbelow(True)
+            if number % COLUMNS == 0:
+                panel.set_ylabel("completeness")
+            else:
+                panel.tick_params(labelleft=False)
+        figure.suptitle(title, fontsize="medium")
 
 
 def _draw_curve(panel: Any, curve: Sequence[Threshold], here: Threshold, detected: Share) -> None:

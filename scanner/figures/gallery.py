@@ -1,61 +1,93 @@
-"""The gallery of a query beside its neighbours, as PNG."""
+"""The gallery of a query beside its neighbours, as PNG or PDF."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from scanner.figures.canvas import DPI, drawing
+from scanner.figures.composite import NO_DATA, choose_stretch, compose_rgb
+from scanner.figures.cutout import Marks, draw_cutout, same_north
 
-from catalogs.atomic import replacing
-from scanner.figures.composite import NO_DATA, Flux, compose_rgb
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from scanner.windows.by_position import Window
+    from scanner.windows.frame import WindowFrame
 
 COLUMNS = 8
-# Pixels: side of a cutout, gap between cutouts, and height of a caption.
+# Pixels of the figure: side of a cutout, gap between cutouts, and height of a caption.
 TILE, PAD, CAPTION = 160, 10, 40
-BACKGROUND, INK, FAINT, ACCENT = (18, 18, 22), (236, 236, 240), (150, 150, 160), (255, 196, 64)
+INK, FAINT, ACCENT = "black", "0.4", "#d55e00"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One cutout of a gallery: its ``flux`` (None where it has no pixels) and up to two lines of caption."""
+    """One cutout of a gallery: its ``window`` (None where it has no pixels) and up to two lines of caption."""
 
-    flux: Flux | None
-    bands: tuple[str, ...]
+    window: Window | None
     caption: tuple[str, ...]
     highlighted: bool = False
 
 
-def draw_gallery(rows: Sequence[Sequence[Panel]], path: Path) -> None:
-    """Draw each row of panels (a query, then its neighbours), wrapped at ``COLUMNS``, as one PNG at ``path``."""
+def draw_gallery(rows: Sequence[Sequence[Panel]], frame: WindowFrame, path: Path, *, band_names: bool = False) -> None:
+    """Draw each row of panels (a query, then its neighbours), wrapped at ``COLUMNS``, in one figure at ``path``.
+
+    The first cutout of a row has a scale bar, and a compass if that serves all cutouts of the row. Where they differ,
+    or some have none, each has its own. ``band_names``: each cutout has the names of its red, green and blue bands.
+
+    Raises:
+        ScannerError: ``figure.unknown_format``, ``output.*``.
+    """
     # Each query begins a new line.
     lines = [list(row[start : start + COLUMNS]) for row in rows for start in range(0, len(row), COLUMNS)]
-    width = max((len(line) for line in lines), default=1)
-    canvas = Image.new("RGB", (width * (TILE + PAD) + PAD, len(lines) * (TILE + CAPTION + PAD) + PAD), BACKGROUND)
-    draw = ImageDraw.Draw(canvas)
-    for down, line in enumerate(lines):
-        for across, panel in enumerate(line):
-            _draw_panel(canvas, draw, panel, PAD + across * (TILE + PAD), PAD + down * (TILE + CAPTION + PAD))
-    with replacing(path) as temporary:
-        canvas.save(temporary, format="PNG", optimize=True)
+    width = max((len(line) for line in lines), default=1) * (TILE + PAD) + PAD
+    height = len(lines) * (TILE + CAPTION + PAD) + PAD
+    with drawing(path, width / DPI, height / DPI, layout=None) as figure:
+        # One unit of these axes is a pixel, counted from the upper left corner.
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+        axes.set_axis_off()
+        top = PAD
+        for row in rows:
+            marks = _marks(row, frame, band_names)
+            for place, (panel, mark) in enumerate(zip(row, marks, strict=True)):
+                down, across = divmod(place, COLUMNS)
+                _draw_panel(axes, panel, frame, mark, PAD + across * (TILE + PAD), top + down * (TILE + CAPTION + PAD))
+            top += -(-len(row) // COLUMNS) * (TILE + CAPTION + PAD)
 
 
-def _draw_panel(canvas: Image.Image, draw: ImageDraw.ImageDraw, panel: Panel, left: int, top: int) -> None:
-    frame = (left, top, left + TILE - 1, top + TILE - 1)
-    if panel.flux is None:
-        draw.rectangle(frame, fill=tuple(NO_DATA.tolist()))
-        draw.text((left + TILE / 2, top + TILE / 2), "no pixels\nat hand", fill=FAINT, font=_font(13), anchor="mm")
+def _marks(row: Sequence[Panel], frame: WindowFrame, band_names: bool) -> list[Marks]:
+    """Choose the marks of each panel of a row."""
+    windows = [panel.window for panel in row if panel.window is not None]
+    alike = not windows or same_north([window.compass for window in windows])
+    marks = []
+    for panel in row:
+        if panel.window is None:
+            marks.append(Marks())
+            continue
+        is_first = panel.window is windows[0]
+        arcsec = frame.window * frame.pixel_scale if is_first else None
+        bands = choose_stretch(panel.window.flux, frame.bands).bands if band_names else ()
+        marks.append(Marks(arcsec, panel.window.compass if is_first or not alike else None, bands))
+    return marks
+
+
+def _draw_panel(axes: Axes, panel: Panel, frame: WindowFrame, marks: Marks, left: int, top: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    if panel.window is None:
+        axes.add_patch(Rectangle((left, top), TILE, TILE, color=NO_DATA / 255))
+        middle = (left + TILE / 2, top + TILE / 2)
+        axes.text(*middle, "no pixels\nat hand", color="0.7", fontsize=9, ha="center", va="center")
     else:
-        picture = Image.fromarray(np.ascontiguousarray(compose_rgb(panel.flux, panel.bands)))
-        canvas.paste(picture.resize((TILE, TILE), Image.Resampling.BICUBIC), (left, top))
+        box = (left, left + TILE, top + TILE, top)
+        draw_cutout(axes, compose_rgb(panel.window.flux, frame.bands), box, marks)
     if panel.highlighted:
-        draw.rectangle(frame, outline=ACCENT, width=3)
+        axes.add_patch(Rectangle((left, top), TILE, TILE, fill=False, edgecolor=ACCENT, linewidth=3, zorder=5))
     for line, text in enumerate(panel.caption[:2]):
         colour = (ACCENT if panel.highlighted else INK) if line == 0 else FAINT
-        draw.text((left + 1, top + TILE + 3 + 18 * line), text, fill=colour, font=_font(14 if line == 0 else 11))
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+        weight = "bold" if panel.highlighted and line == 0 else "normal"
+        size = 9 if line == 0 else 7
+        axes.text(left, top + TILE + 4 + 17 * line, text, color=colour, fontsize=size, fontweight=weight, va="top")

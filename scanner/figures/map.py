@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from catalogs.errors import ScannerError
-from scanner.figures.canvas import open_figure, save_figure
-from scanner.figures.composite import compose_rgb
+from scanner.figures.canvas import drawing
+from scanner.figures.composite import choose_stretch, compose_rgb
+from scanner.figures.cutout import describe_compass, draw_cutout, same_north, scale_length
 from scanner.survey.bands import COLOURS
-from scanner.windows.by_position import Flux, WindowReader
 
 if TYPE_CHECKING:
-    from astropy.table import Row, Table
+    from astropy.table import Table
+    from matplotlib.axes import Axes
+
+    from scanner.windows.by_position import Window, WindowReader
+    from scanner.windows.frame import WindowFrame
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +33,8 @@ SCALES = ("viridis_r", "plasma", "cividis")
 """Perceptually uniform, and distinct with any colour vision."""
 CELLS = 22
 """Cutouts across a map."""
+CELL, GAP = 0.5, 0.04
+"""Side of a cell in inches, and the share of it on each side that is left free."""
 
 
 @dataclass(frozen=True)
@@ -57,54 +64,88 @@ def quantities(table: Table, bands: Sequence[str]) -> list[Quantity]:
 
 
 def draw_quantities(places: Floats, panels: Sequence[Quantity], title: str, path: Path) -> None:
-    """Draw a panel for each quantity, with every object a dot at ``places`` [N, 2], as PNG.
+    """Draw a panel for each quantity, with every object a dot at ``places`` [N, 2], as PNG or PDF.
 
-    Colours span the 2nd to the 98th percentile; objects without a value are drawn first, in grey.
+    Colours span the 2nd to the 98th percentile; objects without a value are crosses beneath the others.
+
+    Raises:
+        ScannerError: ``figure.unknown_format``, ``output.*``.
     """
     low, high = _extent(places)
-    figure, axes = open_figure(
-        len(panels), 5.4, 1.2 + 5.2 * float(np.clip((high - low)[1] / (high - low)[0], 0.5, 1.5))
-    )
+    height = 1.2 + 5.2 * float(np.clip((high - low)[1] / (high - low)[0], 0.5, 1.5))
     # Dots shrink with their number, so that dense regions stay readable.
     size = float(np.clip(25_000 / max(len(places), 1), 0.4, 16))
-    for panel, quantity, scale in zip(axes, panels, SCALES, strict=False):
-        valid = np.isfinite(quantity.values)
-        dark, light = np.percentile(quantity.values[valid], [2, 98]) if valid.any() else (0.0, 1.0)
-        panel.scatter(*places[~valid].T, s=size, c="0.8", linewidths=0, rasterized=True)
-        colour = {"c": quantity.values[valid], "cmap": scale, "vmin": dark, "vmax": light}
-        dots = panel.scatter(*places[valid].T, s=size, linewidths=0, rasterized=True, **colour)
-        figure.colorbar(dots, ax=panel, location="bottom", shrink=0.85, pad=0.03, extend="both", label=quantity.label)
-        _bare(panel, low, high)
-    figure.suptitle(f"{title}: {len(places):,} objects")
-    save_figure(figure, path)
+    with drawing(path, 5.4 * len(panels), height) as figure:
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for panel, quantity, scale in zip(axes, panels, SCALES, strict=False):
+            valid = np.isfinite(quantity.values)
+            dark, light = np.percentile(quantity.values[valid], [2, 98]) if valid.any() else (0.0, 1.0)
+            panel.scatter(*places[~valid].T, s=size, c="0.6", marker="x", linewidths=0.5, rasterized=True)
+            colour = {"c": quantity.values[valid], "cmap": scale, "vmin": dark, "vmax": light}
+            dots = panel.scatter(*places[valid].T, s=size, linewidths=0, rasterized=True, **colour)
+            bar = figure.colorbar(dots, ax=panel, location="bottom", shrink=0.85, pad=0.03, extend="both")
+            bar.set_label(quantity.label)
+            _bare(panel, low, high)
+        figure.suptitle(f"{title}: {len(places):,} objects")
 
 
-def draw_cutouts(places: Floats, table: Table, reader: WindowReader, title: str, path: Path) -> int:
+def draw_cutouts(
+    places: Floats, table: Table, reader: WindowReader, title: str, path: Path, *, band_names: bool = False
+) -> int:
     """Draw the map with cutouts at the places of objects, as many as fit side by side; returns their number.
 
     In each cell of the map the object of the highest signal to noise is drawn. A cell is empty if there are no pixels
-    of it.
+    of it. Below the map stand a scale bar and, if it is the same in all, where north is; with
+    ``band_names`` also what is red, green and blue.
+
+    Raises:
+        ScannerError: ``figure.unknown_format``, ``output.*``.
     """
-    figure, (panel,) = open_figure(1, 11, 11.4)
-    panel.set_facecolor("0.07")
-    panel.scatter(*places.T, s=2, c="0.45", linewidths=0, rasterized=True)
-    count = 0
     corner, step = _cells(places)
-    for row, cell in _representatives(places, np.asarray(table["snr"], float), corner, step):
-        flux = _window(table[row], reader)
-        if flux is None or not np.isfinite(flux).any():
-            continue
-        left, low = corner + cell * step
-        # A gap between neighbouring cutouts.
-        inset = 0.04 * step
-        extent = (left + inset[0], left + step[0] - inset[0], low + inset[1], low + step[1] - inset[1])
-        panel.imshow(compose_rgb(flux, reader.bands), extent=extent, interpolation="bicubic", zorder=2)
-        count += 1
-    # After imshow, which sets limits of its own.
-    _bare(panel, corner, corner + CELLS * step)
-    figure.suptitle(f"{title}: {count:,} of {len(places):,} objects, each for its neighbourhood")
-    save_figure(figure, path)
-    return count
+    cells = _representatives(places, np.asarray(table["snr"], float), corner, step)
+    chosen = table[[row for row, _ in cells]]
+    windows = reader.windows(*(chosen[name].tolist() for name in ("tile", "ra", "dec")))
+    drawn = []
+    for (row, cell), window in zip(cells, windows, strict=True):
+        if isinstance(window, ScannerError):
+            log.debug("object %s is not drawn: %s", table["object_id"][row], window.message)
+        elif np.isfinite(window.flux).any():
+            drawn.append((cell, window))
+    # The figure ends where the cells with objects do.
+    first, last = (
+        np.array([end(axis) for axis in zip(*(cell for _, cell in cells), strict=True)]) for end in (min, max)
+    )
+    across, up = last - first + 1
+    with drawing(path, max(CELL * across, 6) + 0.1, CELL * up + 0.7) as figure:
+        panel = figure.subplots()
+        panel.set_facecolor("0.07")
+        _bare(panel, corner + first * step, corner + (last + 1) * step)
+        panel.scatter(places[:, 0], places[:, 1], s=2, c="0.45", linewidths=0, rasterized=True)
+        for cell, window in drawn:
+            left, low = corner + (cell + GAP) * step
+            right, high = corner + (cell + 1 - GAP) * step
+            draw_cutout(panel, compose_rgb(window.flux, reader.bands), (left, right, low, high))
+        _draw_key(panel, (1 - 2 * GAP) * step[0], [window for _, window in drawn], reader.frame, band_names)
+        figure.suptitle(f"{title}: {len(drawn):,} of {len(places):,} objects, each for its neighbourhood")
+    return len(drawn)
+
+
+def _draw_key(panel: Axes, side: float, windows: Sequence[Window], frame: WindowFrame, band_names: bool) -> None:
+    """Draw a scale bar below a map of cutouts of this side, and say what they are too small to be marked with."""
+    arcsec = frame.window * frame.pixel_scale
+    # About as long as a cutout is wide.
+    length = scale_length(2.5 * arcsec)
+    left, below = panel.get_xlim()[0], panel.get_xaxis_transform()
+    bar = [left, left + side * length / arcsec]
+    panel.plot(bar, [-0.02, -0.02], transform=below, color="black", linewidth=2, clip_on=False)
+    facts = [f"{length:g}\N{DOUBLE PRIME}"]
+    compasses = [window.compass for window in windows]
+    if compasses and compasses[0] and same_north(compasses):
+        facts.append(describe_compass(compasses[0]))
+    if band_names:
+        bands = Counter(choose_stretch(window.flux, frame.bands).bands for window in windows)
+        facts += [f"red, green, blue are {', '.join(names)} in {count:,}" for names, count in bands.most_common()]
+    panel.text(bar[1] + 0.2 * side, -0.02, "; ".join(facts), transform=below, va="center")
 
 
 def _extent(places: Floats) -> tuple[Floats, Floats]:
@@ -128,14 +169,6 @@ def _representatives(places: Floats, snr: Floats, corner: Floats, step: Floats) 
     order = np.lexsort((-np.nan_to_num(snr), cells[:, 1], cells[:, 0]))
     _, first = np.unique(cells[order], axis=0, return_index=True)
     return [(int(order[index]), cells[order[index]]) for index in first]
-
-
-def _window(row: Row, reader: WindowReader) -> Flux | None:
-    try:
-        return reader.of(str(row["tile"]), float(row["ra"]), float(row["dec"]))
-    except ScannerError as error:
-        log.debug("object %s is not drawn: %s", row["object_id"], error.message)
-        return None
 
 
 def _bare(panel: Any, low: Floats, high: Floats) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from catalogs.errors import ScannerError
 from catalogs.search.examples import Example
 from scanner.figures.gallery import Panel, draw_gallery
-from scanner.windows.by_position import Flux, WindowReader
+from scanner.windows.by_position import Window, WindowReader
 
 if TYPE_CHECKING:
     from astropy.table import Row, Table
@@ -20,37 +20,48 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def draw(queries: Sequence[Example | None], answers: Sequence[Table], windows: WindowReader, path: Path) -> None:
-    """Draw the cutouts that the model saw: a row for each query and its answer; the query is None for a mere list."""
+def draw(
+    queries: Sequence[Example | None],
+    answers: Sequence[Table],
+    reader: WindowReader,
+    path: Path,
+    *,
+    band_names: bool = False,
+) -> None:
+    """Draw the cutouts that the model saw: a row for each query and its answer; the query is None for a mere list.
+
+    ``band_names``: the names of the bands are written into the cutouts.
+    """
     rows = []
     for query, answer in zip(queries, answers, strict=True):
-        panels = [Panel(_row_cutout(row, windows), windows.bands, _caption(row)) for row in answer]
+        windows = reader.windows(*(answer[name].tolist() for name in ("tile", "ra", "dec")))
+        panels = [
+            Panel(_unless_error(window, f"Object {row['object_id']}"), _caption(row))
+            for row, window in zip(answer, windows, strict=True)
+        ]
         if query is not None:
-            cutout = _query_cutout(query, windows)
-            panels.insert(0, Panel(cutout, windows.bands, _query_caption(query), highlighted=True))
+            panels.insert(0, Panel(_query_window(query, reader), _query_caption(query), highlighted=True))
         rows.append(panels)
-    draw_gallery(rows, path)
+    draw_gallery(rows, reader.frame, path, band_names=band_names)
 
 
-def _row_cutout(row: Row, windows: WindowReader) -> Flux | None:
-    """Read the cutout of a row of the answer; None, with a warning, where it has no pixels."""
-    try:
-        # The row names its tile, so this works for a survey without a grid as well.
-        return windows.of(str(row["tile"]), float(row["ra"]), float(row["dec"]))
-    except ScannerError as error:
-        log.warning("Object %s is not drawn: %s", row["object_id"], error.message)
+def _unless_error(window: Window | ScannerError, name: str) -> Window | None:
+    """The window, or None with a warning where it could not be read."""
+    if isinstance(window, ScannerError):
+        log.warning("%s is not drawn: %s", name, window.message)
         return None
+    return window
 
 
-def _query_cutout(query: Example, windows: WindowReader) -> Flux | None:
-    # A spot or cutout that was embedded now holds its pixels. Those of a catalogued object are read from a tile.
-    if query.pixels is not None or query.ra is None or query.dec is None:
-        return query.pixels
-    try:
-        return windows.at(query.ra, query.dec)
-    except ScannerError as error:
-        log.warning("The query is not drawn: %s", error.message)
-        return None
+def _query_window(query: Example, reader: WindowReader) -> Window | None:
+    # A spot or cutout that was embedded now holds its pixels. Those of a place are read again, with their north.
+    if query.ra is not None and query.dec is not None:
+        try:
+            return reader.window(query.ra, query.dec)
+        except ScannerError as error:
+            if query.pixels is None:
+                return _unless_error(error, "The query")
+    return None if query.pixels is None else Window(query.pixels)
 
 
 def _query_caption(query: Example) -> tuple[str, ...]:

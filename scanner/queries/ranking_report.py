@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,13 +10,10 @@ from typing import Any
 import numpy as np
 
 from catalogs.atomic import write_json
-from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking.evaluation import Evaluation, EvaluationSettings
 from catalogs.ranking.measures import Measure, average_precision, ndcg, purity, recall
 from catalogs.text_table import text_table
 from scanner.figures.chart import Curve, draw_chart
-
-log = logging.getLogger(__name__)
 
 
 def measures(sizes: Sequence[int]) -> dict[str, Measure]:
@@ -60,9 +56,8 @@ def table(report: dict[str, Any]) -> str:
 
 
 def write(report: dict[str, Any], folder: Path) -> None:
-    """Write ``ranking.json`` and ``curve.png`` to ``folder``; without matplotlib, the first alone."""
+    """Write ``ranking.json`` and ``curve.png`` to ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    # The numbers are written first, since the curve needs matplotlib.
     write_json(folder / "ranking.json", report)
     looked = np.array(report["curve"]["objects_looked_at"], float)
     curves = [
@@ -72,12 +67,7 @@ def write(report: dict[str, Any], folder: Path) -> None:
     by = report["examples"]
     title = f"{report['lenses']} known lenses among {report['objects']:,} objects, found by {by} of them"
     x_label, y_label = "objects looked at, best first", "recall (share of the others found)"
-    try:
-        draw_chart(looked, curves, title, x_label, y_label, folder / "curve.png")
-    except ScannerError as error:
-        if error.code != ErrorCode.MAP_NOT_INSTALLED:
-            raise
-        log.warning("curve.png is not drawn: %s %s", error.message, error.hint)
+    draw_chart(looked, curves, title, x_label, y_label, folder / "curve.png")
 
 
 def _cell(estimate: dict[str, float]) -> str:

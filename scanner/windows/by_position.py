@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +13,8 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
 from catalogs.store.tile_store import TileStore
-from scanner.images.sky.wcs import FLAT_CENTRE
-from scanner.images.tile_images import TileImages, open_tile, region_around
+from scanner.images.sky.wcs import FLAT_CENTRE, Compass
+from scanner.images.tile_images import OpenTile, TileImages
 from scanner.sources.sources import Sources
 from scanner.survey.survey import Survey, load
 from scanner.survey.tile import Tile
@@ -21,6 +24,14 @@ from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 
 Flux = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The pixels around a position, [B, S, S] in nJy, and where north is; None where their place is not known."""
+
+    flux: Flux
+    compass: Compass | None = None
 
 
 class WindowReader:
@@ -46,13 +57,37 @@ class WindowReader:
         """The bands of a cutout, in order."""
         return self._frame.bands
 
+    @property
+    def frame(self) -> WindowFrame:
+        """What the model expects of a cutout."""
+        return self._frame
+
     def at(self, ra: float, dec: float) -> Flux:
         """Read the cutout [B, S, S] in nJy around a position in degrees, from the first tile that covers it.
+
+        Raises:
+            ScannerError: As ``window`` does.
+        """
+        return self.window(ra, dec).flux
+
+    def of(self, name: str, ra: float, dec: float) -> Flux:
+        """Read the cutout [B, S, S] around a position in the tile of this name; all NaN where that has no data.
+
+        Raises:
+            ScannerError: As ``window`` does.
+        """
+        return self.window(ra, dec, name).flux
+
+    def window(self, ra: float, dec: float, name: str | None = None) -> Window:
+        """Read the window around a position in degrees, in the tile of this name or the first one that covers it.
 
         Raises:
             ScannerError: ``query.no_grid`` (a survey whose tiles must be named), ``query.outside_coverage``, or as
                 ``open_tile`` does.
         """
+        if name is not None:
+            with contextlib.closing(self.open(name)) as tile:
+                return tile.window(ra, dec)
         if self._survey.grid is None:
             hint = f"Scan the tile, or ask with --cutout: tiles of {self._survey.name} do not lie on a grid."
             raise ScannerError(
@@ -60,9 +95,9 @@ class WindowReader:
             )
         names = unions_grid.tiles_covering(ra, dec)
         missing = None
-        for name in names:
+        for covering in names:
             try:
-                return self.of(name, ra, dec)
+                return self.window(ra, dec, covering)
             except ScannerError as error:
                 # Another tile may cover the position where this one is not at hand or does not reach it.
                 if error.code not in (ErrorCode.TILE_MISSING_FILE, ErrorCode.QUERY_OUTSIDE_COVERAGE):
@@ -74,26 +109,69 @@ class WindowReader:
             f"Give --root where one of these tiles is: {', '.join(names)}.",
         ) from missing
 
-    def of(self, name: str, ra: float, dec: float) -> Flux:
-        """Read the cutout [B, S, S] around a position in the tile of this name; all NaN where that has no data.
+    def windows(self, names: Sequence[str], ra: Sequence[float], dec: Sequence[float]) -> list[Window | ScannerError]:
+        """Read windows in named tiles, each opened once; the error stands for a window that cannot be read."""
+        windows: dict[int, Window | ScannerError] = {}
+        for name in dict.fromkeys(names):
+            places = [place for place, other in enumerate(names) if other == name]
+            try:
+                with contextlib.closing(self.open(name)) as tile:
+                    for place in places:
+                        try:
+                            windows[place] = tile.window(ra[place], dec[place])
+                        except ScannerError as error:
+                            windows[place] = error
+            except ScannerError as error:
+                windows |= dict.fromkeys(places, error)
+        return [windows[place] for place in range(len(names))]
+
+    def open(self, name: str) -> TileWindows:
+        """Open the tile of this name, to read many cutouts.
 
         Raises:
-            ScannerError: ``query.outside_coverage``, or as ``open_tile`` does.
+            ScannerError: As ``open_bands`` does.
         """
         tile = self._tiles.setdefault(name, find(self._survey, name, self._root))
+        return TileWindows(name, OpenTile(self._survey, tile), self._frame)
+
+
+class TileWindows:
+    """The cutouts of one open tile; to be used by one thread at a time."""
+
+    def __init__(self, name: str, tile: OpenTile, frame: WindowFrame) -> None:
+        self._name, self._tile, self._frame = name, tile, frame
+
+    def close(self) -> None:
+        """Close the files of the tile."""
+        self._tile.close()
+
+    def cut(self, ra: float, dec: float, frame: WindowFrame | None = None) -> Flux:
+        """Read the cutout [B, S, S] around a position; all NaN where it has no data. ``frame`` may be a wider one.
+
+        Raises:
+            ScannerError: ``query.outside_coverage``, or a code that starts with ``tile.``.
+        """
+        frame = frame or self._frame
         # Twice the half side in arcsec: room for any rotation and for the resampler's margin.
-        radius = self._frame.window * self._frame.pixel_scale
-        region = region_around(self._survey, tile, ra, dec, radius)
+        region = self._tile.region_around(ra, dec, frame.window * frame.pixel_scale)
         if region is None:
-            raise ScannerError(ErrorCode.QUERY_OUTSIDE_COVERAGE, f"{ra:.5f}, {dec:.5f} is not on tile {name}.")
+            raise ScannerError(ErrorCode.QUERY_OUTSIDE_COVERAGE, f"{ra:.5f}, {dec:.5f} is not on tile {self._name}.")
         try:
-            images = open_tile(self._survey, tile, with_variance=False, region=region)
+            images = self._tile.read(region)
         except ScannerError as error:
             # The rest of the tile may have data, so an empty region is an answer and not an error.
             if error.code != ErrorCode.TILE_ALL_NAN:
                 raise
-            return np.full((len(self._frame.bands), self._frame.window, self._frame.window), np.nan, np.float32)
-        return _cut(images, self._frame, ra, dec)
+            return np.full((len(frame.bands), frame.window, frame.window), np.nan, np.float32)
+        return _cut(images, frame, ra, dec)
+
+    def window(self, ra: float, dec: float) -> Window:
+        """Read the cutout around a position, and where north is in it.
+
+        Raises:
+            ScannerError: As ``cut`` does.
+        """
+        return Window(self.cut(ra, dec), self._tile.compass(ra, dec))
 
 
 def read_cutout(path: Path, survey: Survey, frame: WindowFrame) -> Flux:

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 import catalogs
@@ -26,7 +25,6 @@ def test_publishing_over_something_is_refused_and_said_as_json(
 
 
 def test_cutouts_are_placed_on_the_map(scanner: Scanner, catalogue: Path, field: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="needs the extra [maps]")
     copy = shutil.copytree(catalogue, tmp_path / "embeddings")
     command = ("map", "--method", "pca", "--catalog", copy, "--where", 'is_primary and tile == "200.292" and snr > 60')
     done = scanner(*command, "--root", field, "--cutouts", tmp_path / "map.png")
@@ -35,3 +33,6 @@ def test_cutouts_are_placed_on_the_map(scanner: Scanner, catalogue: Path, field:
     colourful = (picture.max(axis=2).astype(int) - picture.min(axis=2)) > 60
     assert colourful.sum() > 500
     assert scanner("map", "--catalog", copy, "--cutouts", tmp_path / "x.png").code == 2
+    refused = scanner("map", "--catalog", copy, "--figure", tmp_path / "x.svg")
+    assert refused.code == 2
+    assert "x.svg does not end in .png or .pdf" in refused.err

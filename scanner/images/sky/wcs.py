@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
@@ -29,6 +30,14 @@ ROUND_TRIP = 0.01
 _SAME_SCALE = 1e-3
 _CYLINDRICAL = ("CAR", "CEA", "MER")
 """Projections whose x is the native longitude, so that it may be counted from any turn."""
+
+
+@dataclass(frozen=True)
+class Compass:
+    """Where north and east lie from a pixel: unit vectors of x (to the right) and y (up)."""
+
+    north: tuple[float, float]
+    east: tuple[float, float]
 
 
 class CelestialWCS(WCS):  # type: ignore[misc]  # astropy has no types
@@ -66,6 +75,21 @@ class CelestialWCS(WCS):  # type: ignore[misc]  # astropy has no types
             away = separation(lon, lat, *self._native(x, y))
         has_pixel = away <= ROUND_TRIP * np.sqrt(proj_plane_pixel_area(self))
         return np.where(has_pixel, x, np.nan), np.where(has_pixel, y, np.nan)
+
+    def compass(self, x: float, y: float) -> Compass | None:
+        """North and east at a 0-based pixel; None off the sky and at a pole."""
+        here, right, up = directions(*self.pixels_to_sky([x, x + 1, x], [y, y, y + 1]))
+        # East and north on the sky, by the polar axis.
+        east = np.cross((0, 0, 1), here)
+        tangents = np.stack([east, np.cross(here, east)])
+        # Within a pixel of a pole, north has no direction.
+        if not np.linalg.norm(east) > np.linalg.norm(right - here):
+            return None
+        # What a step to the right and one up are on the sky; its inverse has steps to the east and north as columns.
+        steps = tangents @ np.stack([right - here, up - here]).T
+        pixels = np.linalg.inv(steps)
+        (east_x, north_x), (east_y, north_y) = (pixels / np.linalg.norm(pixels, axis=0)).tolist()
+        return Compass((north_x, north_y), (east_x, east_y))
 
     def _native(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Longitude and latitude of pixels in the frame of the axes, degrees."""

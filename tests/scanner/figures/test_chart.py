@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image, ImageColor
 
-from scanner.figures import chart
 from scanner.figures.chart import COLOURS, Curve, draw_chart
-
-pytest.importorskip("matplotlib", reason="needs the extra [maps]")
 
 
 def flat(name: str, value: float, count: int) -> Curve:
@@ -21,8 +19,8 @@ def flat(name: str, value: float, count: int) -> Curve:
 
 def test_a_curve_lies_at_its_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[Any] = []
-    keep = chart.save_figure
-    monkeypatch.setattr(chart, "save_figure", lambda figure, path: (saved.append(figure), keep(figure, path)))
+    keep = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (saved.append(figure), keep(figure, *a, **k)))
     x = np.geomspace(1, 1000, 50)
     draw_chart(x, [flat("high", 0.8, 50), flat("low", 0.2, 50)], "title", "objects", "recall", tmp_path / "curve.png")
     pixels = np.asarray(Image.open(tmp_path / "curve.png").convert("RGB")).astype(int)
@@ -34,13 +32,15 @@ def test_a_curve_lies_at_its_values(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         across, up = panel.transData.transform((300, value))  # clear of the legend and of the grid
         return pixels[600 - round(up), round(across)]
 
-    for value, name in ((0.8, COLOURS[0]), (0.2, COLOURS[1])):
+    for line, value, name in zip(panel.lines, (0.8, 0.2), COLOURS, strict=False):
         colour = np.array(ImageColor.getrgb(name))
-        assert np.abs(pixel(value) - colour).max() < 30
+        np.testing.assert_allclose(line.get_ydata(), value)
         veiled = 255 + 0.18 * (colour - 255)
         assert np.abs(pixel(value + 0.07) - veiled).max() < 5
         assert np.abs(pixel(value - 0.07) - veiled).max() < 5
     assert pixel(0.5).min() == 255
+    # Without colours, the curves differ by their lines.
+    assert len({line.get_linestyle() for line in panel.lines}) == 2
 
 
 def test_more_curves_than_colours_and_a_single_point_are_drawn(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from scanner.images.tile_images import open_tile
 from scanner.sources.sources import Sources, detect
 from scanner.survey import survey, tile_list
 from scanner.survey.survey import Survey
-from scanner.windows.by_position import WindowReader
+from scanner.windows.by_position import Window, WindowReader
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 from tests.support import small_tiles
@@ -47,6 +47,26 @@ def test_a_resampled_stamp_is_the_window_that_the_scan_saw(real_tile: Path, unio
     reader = WindowReader(unions, fine, real_tile)
     for ra, dec, window in zip(objects.ra, objects.dec, windows, strict=True):
         np.testing.assert_allclose(reader.of("113.280", ra, dec), window, rtol=1e-3, atol=0.5)
+
+
+def test_many_windows_are_those_of_one_each_with_its_north_and_errors_in_their_places(
+    tmp_path: Path, unions: Survey
+) -> None:
+    root = small_tiles.write(tmp_path, "217.292")
+    objects, windows = scanned(unions, "217.292", root, 3)
+    reader = WindowReader(unions, FRAME, root)
+    ra, dec = objects.ra.tolist(), objects.dec.tolist()
+    names = ["217.292", "218.292", "217.292", "217.292", "217.292"]
+    read = reader.windows(names, [ra[0], ra[0], 10.0, *ra[1:]], [dec[0], dec[0], 10.0, *dec[1:]])
+    assert [one.code for one in read if isinstance(one, ScannerError)] == [
+        "tile.missing_file",
+        "query.outside_coverage",
+    ]
+    good = [one for one in read if isinstance(one, Window)]
+    np.testing.assert_array_equal([one.flux for one in good], windows)
+    for one in good:
+        assert one.compass is not None
+        np.testing.assert_allclose([one.compass.north, one.compass.east], [(0, 1), (-1, 0)], atol=0.01)
 
 
 def test_positions_off_the_tiles_at_hand_are_errors_that_name_the_tile(tmp_path: Path, unions: Survey) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from warnings import catch_warnings, simplefilter
 
+import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import (
@@ -347,3 +349,26 @@ def test_a_part_of_an_image_is_where_it_was_whatever_sizes_the_header_says(cards
     wcs = read_wcs(header(**cards), (SIDE, SIDE), Path("image.fits"))
     part = wcs.slice((slice(40, 80), slice(100, 250)))
     np.testing.assert_allclose(part.pixels_to_sky(X - 100, Y - 40), wcs.pixels_to_sky(X, Y), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("angle", [0.0, 37.0, 200.0])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_compass_points_where_positions_increase(angle: float, mirrored: bool) -> None:
+    c, s = math.cos(math.radians(angle)) * SCALE, math.sin(math.radians(angle)) * SCALE
+    sign = 1 if mirrored else -1
+    wcs = read(header(dec=62.0, CD1_1=sign * c, CD1_2=s, CD2_1=-sign * s, CD2_2=c))
+    compass = wcs.compass(40.0, 200.0)
+    assert compass is not None
+    ra, dec = wcs.pixels_to_sky(40.0, 200.0)
+    for direction, moved in (
+        (compass.north, SkyCoord(ra, dec, unit="deg").directional_offset_by(0, 1e-3 * u.deg)),
+        (compass.east, SkyCoord(ra, dec, unit="deg").directional_offset_by(90 * u.deg, 1e-3 * u.deg)),
+    ):
+        x, y = wcs.sky_to_pixels(moved.ra.deg, moved.dec.deg)
+        step = np.array([x - 40, y - 200])
+        np.testing.assert_allclose(direction, step / np.linalg.norm(step), atol=1e-5)
+
+
+def test_a_pole_and_what_is_off_the_sky_have_no_compass() -> None:
+    assert read(header(dec=90.0)).compass((SIDE - 1) / 2, (SIDE - 1) / 2) is None
+    assert read(projected("AIT", CD1_1=-0.5, CD2_2=0.5)).compass(-1e4, 0.0) is None
