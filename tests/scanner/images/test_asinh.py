@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
 from scanner.images.strips import read_strips
+from scanner.images.tile_images import OpenTile
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey
 from tests.support.written_images import Opened, counts, header
