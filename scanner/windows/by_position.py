@@ -86,7 +86,7 @@ class WindowReader:
                 ``open_tile`` does.
         """
         if name is not None:
-            with contextlib.closing(self.open(name)) as tile:
+            with contextlib.closing(self.tile(name)) as tile:
                 return tile.window(ra, dec)
         if self._survey.grid is None:
             hint = f"Scan the tile, or ask with --cutout: tiles of {self._survey.name} do not lie on a grid."
@@ -115,7 +115,7 @@ class WindowReader:
         for name in dict.fromkeys(names):
             places = [place for place, other in enumerate(names) if other == name]
             try:
-                with contextlib.closing(self.open(name)) as tile:
+                with contextlib.closing(self.tile(name)) as tile:
                     for place in places:
                         try:
                             windows[place] = tile.window(ra[place], dec[place])
@@ -125,7 +125,7 @@ class WindowReader:
                 windows |= dict.fromkeys(places, error)
         return [windows[place] for place in range(len(names))]
 
-    def open(self, name: str) -> TileWindows:
+    def tile(self, name: str) -> TileWindows:
         """Open the tile of this name, to read many cutouts.
 
         Raises:
