@@ -23,7 +23,7 @@ from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 from training.cutouts.cutting import Plate, is_allowed, match_truth
 from training.cutouts.selection import Rule
-from training.cutouts.shards import AT_ONCE, Shard, make_table
+from training.cutouts.shards import AT_ONCE, PAINTED, Shard, make_table
 from training.simulate.canvas import Canvas
 from training.simulate.lens_population import Deflector
 from training.simulate.painting import lookalike
@@ -40,7 +40,7 @@ CLEAR = 1.0
 WHOLE = 0.98
 """Least share of the pixels of a host's window that have data."""
 
-DRAWN = 1.0
+DRAWN = 1.5
 """Hosts that are painted themselves, for each painted lens on a real one: bright hosts are rare in small fields."""
 
 LOOKALIKES = 0.6
@@ -89,7 +89,7 @@ class PaintTask:
 
     @property
     def source(self) -> str:
-        return f"{self.base.source}_painted"
+        return f"{self.base.source}{PAINTED}"
 
     @property
     def split(self) -> str:

@@ -39,7 +39,7 @@ class SceneTask:
     source: str = "simulated"
     rule: Rule = RULE
     detection: int = DETECTION_VERSION
-    paint: float = 1.0
+    paint: float = 0.25  # there are far more scenes than real fields
 
     def plates(self) -> Iterator[Plate]:
         """Render the scenes one by one."""

@@ -22,7 +22,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json
 from scanner.windows.orientations import ORIENTATIONS, orient
 from training.config import Augment, Config, Model
-from training.cutouts.shards import KINDS, TRAIN
+from training.cutouts.shards import KINDS, PAINTED, TRAIN
 
 CENTRED = Augment(jitter=0, flips=False, drop_band=0.0, drop_patch=0.0, noise=0.0)
 
@@ -55,6 +55,7 @@ class Cutouts:
     arrays: tuple[NDArray[np.float32], ...]
     rows: NDArray[np.int64]  # [n, 2]: shard and row in it; repeated sources occur several times
     kinds: NDArray[np.int64]  # [n]: index of a class, -1 where it is not known
+    is_painted: NDArray[np.bool_]  # [n]: whether the shard holds painted cutouts and their hosts
     channels: tuple[int, ...]  # of the stored bands, in the order of the model
     sources: dict[str, int]  # rows of each source, without repeats
     manifest: dict[str, Any]
@@ -96,7 +97,9 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
         raise ScannerError(
             ErrorCode.CONFIG_BAD, f"[data] repeat names {unknown[0]!r}; the shards hold {sorted(sources)}."
         )
-    return Cutouts(tuple(arrays), np.concatenate(rows), np.concatenate(kinds), channels, sources, manifest, digest)
+    places = np.concatenate(rows)
+    painted = np.array([str(entry.get("source", "")).endswith(PAINTED) for entry in entries], np.bool_)[places[:, 0]]
+    return Cutouts(tuple(arrays), places, np.concatenate(kinds), painted, channels, sources, manifest, digest)
 
 
 def _manifest(folder: Path) -> tuple[dict[str, Any], str]:

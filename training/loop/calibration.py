@@ -14,27 +14,33 @@ from training.loop.statistics import draw_keys
 from training.model.embedding import EmbeddingGraph
 
 AT_ONCE = 256
+FEWEST = 10
 
 
 def calibrate_scores(graph: EmbeddingGraph, validation: Cutouts, config: Config, device: torch.device) -> None:
-    """Set slope and offset of each score from the held-out cutouts of its class and of all others.
+    """Set slope and offset of each score from the held-out cutouts of its class and from ordinary objects.
 
-    A logistic curve through both, each weighing half, gives the likelihood ratio; the prevalence of the configuration
-    turns it into log-odds.
+    Ordinary are the objects of images as they are, of another class: hosts and look-alikes that were painted are far
+    more frequent among cutouts than on the sky. A logistic curve through both, each weighing half, gives the likelihood
+    ratio; the prevalence of the configuration turns it into log-odds.
 
     Raises:
-        ScannerError: ``shards.empty`` if no cutout of a class is held out.
+        ScannerError: ``shards.empty`` if no cutout of a class is held out, or none of an ordinary object.
     """
     head, score = graph.head, config.score
     assert head is not None
-    odds, kinds = held_out_odds(graph, validation, config, device)
+    odds, rows = held_out_odds(graph, validation, config, device)
+    kinds, ordinary = validation.kinds[rows], ~validation.is_painted[rows]
     prior = np.log(score.prevalence / (1 - score.prevalence))
     for k, name in enumerate(score.names):
-        if not 1 < (kinds == k).sum() < len(kinds) - 1:
+        like, other = odds[kinds == k, k], odds[ordinary & (kinds != k), k]
+        if min(len(like), len(other)) < FEWEST:
             raise ScannerError(
-                ErrorCode.SHARDS_EMPTY, f"Too few cutouts of {name!r} and of others are held out to calibrate scores."
+                ErrorCode.SHARDS_EMPTY,
+                f"{len(like)} cutouts of {name!r} and {len(other)} of ordinary objects are held out: too few to "
+                "calibrate scores.",
             )
-        curve = fit_curve(odds[kinds == k, k], odds[kinds != k, k])
+        curve = fit_curve(like, other)
         head.slope[k], head.offset[k] = curve.slope, curve.offset + prior
 
 
@@ -42,12 +48,12 @@ def calibrate_scores(graph: EmbeddingGraph, validation: Cutouts, config: Config,
 def held_out_odds(
     graph: EmbeddingGraph, validation: Cutouts, config: Config, device: torch.device
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Compute the log-odds [N, K] of held-out cutouts before the calibration, and their classes [N]."""
+    """Compute the log-odds [N, K] of held-out cutouts before the calibration, and their rows [N]."""
     head = graph.eval().head
     assert head is not None
     keys = draw_keys(validation, config.run.embed_rows, config.run.seed)
-    parts = []
+    parts = [np.zeros((0, head.given))]
     for first in range(0, len(keys), AT_ONCE):
         flux = make_batch(validation, keys[first : first + AT_ONCE], CENTRED, config).flux.to(device)
         parts.append(head.log_odds(head(graph.encode(flux)[0])).double().cpu().numpy())
-    return np.concatenate(parts) if parts else np.zeros((0, head.given)), validation.kinds[keys[:, 1]]
+    return np.concatenate(parts), keys[:, 1]

@@ -36,7 +36,10 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels[2::4] += 100 * np.exp(-((np.hypot(x, y) - 7) ** 2) / 4)
         np.save(folder / f"{name}.npy", pixels.astype(np.float32))
         pq.write_table(pa.table({"label": labels}), folder / f"{name}.parquet")
-        shards.append({"file": f"{name}.npy", "rows": rows, "source": "painted", "split": split})
+        shards.append({"file": f"{name}.npy", "rows": rows, "source": "field_painted", "split": split})
+        # Ordinary objects, most of which no lens is painted on.
+        np.save(folder / f"{name}-plain.npy", galaxies(20, 2 + len(shards)).astype(np.float32))
+        shards.append({"file": f"{name}-plain.npy", "rows": 20, "source": "field", "split": split})
     manifest = {"bands": list("ugriz"), "pixel_scale": 0.18577, "window": 40, "unit": "nJy", "shards": shards}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
@@ -53,7 +56,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, painted: Path, tiny: Config)
 def scored(tiny: Config) -> Config:
     score = Score(classes=CLASSES, hidden=16, keep=1.0, prevalence=0.01)
     optimiser = replace(tiny.optimiser, steps=100, lr=3e-3, ema=0.9)
-    run = replace(tiny.run, checkpoint_every=20, validate_every=20)
+    run = replace(tiny.run, checkpoint_every=20, validate_every=20, embed_rows=1000)
     return replace(tiny, score=score, optimiser=optimiser, run=run, augment=replace(tiny.augment, jitter=2))
 
 
@@ -92,12 +95,14 @@ def test_the_embedding_stays(run: Path, first: Path, painted: Path, scored: Conf
 
 
 def test_scores_are_calibrated_to_the_prevalence(run: Path, painted: Path, scored: Config) -> None:
-    """Shifted to the share of lenses among the held-out cutouts, the mean probability is that share."""
-    graph, device = load(run).embedding(), torch.device("cpu")
-    odds, kinds = held_out_odds(graph, open_cutouts(painted, scored, "validate"), scored, device)
+    """Shifted to the share of lenses among lenses and ordinary objects, the mean probability is that share."""
+    graph, held_out = load(run).embedding(), open_cutouts(painted, scored, "validate")
+    odds, rows = held_out_odds(graph, held_out, scored, torch.device("cpu"))
     assert graph.head is not None
-    scores = odds[:, 0] * float(graph.head.slope) + float(graph.head.offset)
-    share = (kinds == 0).mean()
+    counts = (held_out.kinds[rows] == 0) | ~held_out.is_painted[rows]
+    assert counts.sum() == 35
+    scores = odds[counts, 0] * float(graph.head.slope) + float(graph.head.offset)
+    share = (held_out.kinds[rows][counts] == 0).mean()
     shifted = scores - np.log(0.01 / 0.99) + np.log(share / (1 - share))
     assert (1 / (1 + np.exp(-shifted))).mean() == pytest.approx(share, abs=0.06)
 

@@ -34,7 +34,7 @@ STAR_SIZE = 0.65
 """Largest half-light radius of a star in FWHM."""
 TYPICAL = 1.2
 """theta_E in arcsec of a host whose cross-section counts once."""
-GROUP, WIDEST = 0.5, 5.0
+GROUP, WIDEST = 0.6, 5.5
 """Share of hosts in the potential of a group, which widens theta_E, and the widest theta_E in arcsec."""
 
 
