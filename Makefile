@@ -73,26 +73,30 @@ TRAIN   := $(BIN)/python -m training
 # glibc keeps the memory of a step's arrays for the next one, instead of having the kernel clear it anew each time
 model model-large: export MALLOC_MMAP_MAX_ = 0
 model model-large: export MALLOC_TRIM_THRESHOLD_ = 17179869184
-model: $(VENV)/dev  ## make the shipped encoder anew: simulate, train in two stages, export, evaluate (hours; DATA=real fields)
+model: $(VENV)/dev  ## make the shipped encoder anew: simulate, train in three stages, export, evaluate (hours; DATA=real fields)
 	$(PIP) --editable '.[evaluation]'
 	$(TRAIN) cutouts $(MODEL)/shards --fields $(DATA) --simulate 240 --seed 1 --workers $(WORKERS)
 	$(TRAIN) pretrain training/configs/small-reconstruct.toml --shards $(MODEL)/shards --out $(MODEL)/first --resume
 	$(TRAIN) pretrain training/configs/small.toml --shards $(MODEL)/shards --out $(MODEL)/run --begin $(MODEL)/first --resume
-	$(BIN)/python -m export $(MODEL)/run $(MODEL)/small --cutouts $(MODEL)/shards
+	$(TRAIN) cutouts $(MODEL)/painted --fields $(DATA) --simulate 48 --seed 1 --paint 16 --workers $(WORKERS)
+	$(TRAIN) pretrain training/configs/small-lens.toml --shards $(MODEL)/painted --out $(MODEL)/lens --begin $(MODEL)/run --resume
+	$(BIN)/python -m export $(MODEL)/lens $(MODEL)/small --cutouts $(MODEL)/painted
 	$(TRAIN) evaluate $(MODEL)/small/encoder.onnx --data $(DATA) --checkpoint $(MODEL)/run --turns --short 64 --out $(MODEL)/evaluation
-	$(BIN)/python -m export $(MODEL)/run $(MODEL)/small --cutouts $(MODEL)/shards --evaluation $(MODEL)/evaluation/evaluation.json
+	$(BIN)/python -m export $(MODEL)/lens $(MODEL)/small --cutouts $(MODEL)/painted --evaluation $(MODEL)/evaluation/evaluation.json
 
 SCENES ?= 1200
 LARGE  ?= training/configs/large
 GPUS   ?= 1
 MINUTES ?=
-LARGE_TRAIN = $(BIN)/torchrun --standalone --nproc-per-node $(GPUS) -m training pretrain --shards $(MODEL)/shards-large --resume
-LARGE_EXPORT = $(BIN)/python -m export $(MODEL)/run-large $(MODEL)/large --cutouts $(MODEL)/shards-large
+LARGE_TRAIN = $(BIN)/torchrun --standalone --nproc-per-node $(GPUS) -m training pretrain --resume
+LARGE_EXPORT = $(BIN)/python -m export $(MODEL)/lens-large $(MODEL)/large --cutouts $(MODEL)/painted-large
 minutes = $(if $(MINUTES),--minutes $(shell awk 'BEGIN { print $(MINUTES) * $(1) }'))
 model-large: $(VENV)/dev  ## the same for a GPU, from simulation: needs only this repository (SCENES, GPUS, LARGE, MINUTES; DATA to evaluate)
 	$(TRAIN) cutouts $(MODEL)/shards-large --simulate $(SCENES) --seed 2 --workers $(WORKERS)
-	$(LARGE_TRAIN) $(LARGE)-reconstruct.toml --out $(MODEL)/first-large $(call minutes,0.4)
-	$(LARGE_TRAIN) $(LARGE).toml --out $(MODEL)/run-large --begin $(MODEL)/first-large $(call minutes,0.6)
+	$(TRAIN) cutouts $(MODEL)/painted-large --simulate $(shell awk 'BEGIN { print int($(SCENES) / 4) + 9 }') --seed 3 --paint 16 --workers $(WORKERS)
+	$(LARGE_TRAIN) $(LARGE)-reconstruct.toml --shards $(MODEL)/shards-large --out $(MODEL)/first-large $(call minutes,0.35)
+	$(LARGE_TRAIN) $(LARGE).toml --shards $(MODEL)/shards-large --out $(MODEL)/run-large --begin $(MODEL)/first-large $(call minutes,0.45)
+	$(LARGE_TRAIN) $(LARGE)-lens.toml --shards $(MODEL)/painted-large --out $(MODEL)/lens-large --begin $(MODEL)/run-large $(call minutes,0.2)
 	$(LARGE_EXPORT)
 	$(if $(wildcard $(DATA)),$(TRAIN) evaluate $(MODEL)/large/encoder.onnx --data $(DATA) --checkpoint $(MODEL)/run-large --short 64 --out $(MODEL)/evaluation-large)
 	$(if $(wildcard $(DATA)),$(LARGE_EXPORT) --evaluation $(MODEL)/evaluation-large/evaluation.json)

@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_simulation_to_release_in_two_stages_with_two_processes(tmp_path: Path) -> None:
+def test_simulation_to_release_in_three_stages_with_two_processes(tmp_path: Path) -> None:
     """Contrast, bfloat16, accumulation and loaders as in large.toml; nothing to evaluate with."""
     options = ["SCENES=9", "GPUS=2", "WORKERS=2", "MINUTES=0.1", "LARGE=training/configs/rehearsal", "DATA=none"]
     here = [f"BIN={Path(sys.executable).parent}", f"BUILD={tmp_path}", "--old-file", ".venv/dev"]
@@ -27,11 +27,12 @@ def test_simulation_to_release_in_two_stages_with_two_processes(tmp_path: Path) 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     model = tmp_path / "model"
-    second = load(model / "run-large")
-    assert [stage["name"] for stage in stages(second)] == ["rehearsal-reconstruct", "rehearsal"]
-    assert all(stage["steps"] >= 10 for stage in stages(second))
-    assert second.progress["minutes"] == pytest.approx(0.06)
+    third = load(model / "lens-large")
+    assert [stage["name"] for stage in stages(third)] == ["rehearsal-reconstruct", "rehearsal", "rehearsal-lens"]
+    assert all(stage["steps"] >= 10 for stage in stages(third))
+    assert load(model / "run-large").progress["minutes"] == pytest.approx(0.045)
     contract = json.loads((model / "large" / "config.json").read_text())["contract"]
-    assert contract["weights_sha256"] == second.weights_sha256
+    assert contract["weights_sha256"] == third.weights_sha256
+    assert contract["scores"]["names"] == ["lens"]
     assert "`rehearsal-reconstruct`" in (model / "large" / "README.md").read_text()
     assert (model / "large" / "SHA256SUMS").is_file()
