@@ -88,7 +88,11 @@ class ErrorCode(StrEnum):
         "The model expects other bands or another pixel scale than the evaluation set has.",
     )
     EVALUATE_WINDOW = "evaluate.window", "The model needs larger cutouts than the evaluation set has."
-    EXPORT_DISAGREES = "export.disagrees", "The exported graph and PyTorch give different embeddings."
+    EXPORT_DISAGREES = "export.disagrees", "The exported graph and PyTorch give different embeddings or scores."
+    EXPORT_FIXED_OPTIONS = (
+        "export.fixed_options",
+        "The options differ from those that a run with scores was trained with.",
+    )
     EXPORT_PRECISION = (
         "export.precision",
         "The reduced precision changes the embeddings too much; the file was not written.",

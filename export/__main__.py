@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ import click
 from export import LICENCE
 from scanner.system.standard_streams import run_program
 from training.config import POOLINGS
-from training.model.embedding_options import DEFAULT, EmbeddingOptions
+from training.model.embedding_options import DEFAULT
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,30 +19,23 @@ from training.model.embedding_options import DEFAULT, EmbeddingOptions
 @click.option(
     "--pooling",
     type=click.Choice(POOLINGS),
-    default=DEFAULT.pooling,
-    show_default=True,
-    help="Pooling of patches to one vector.",
+    help=f"Pooling of patches to one vector.  [default: {DEFAULT.pooling}]",
 )
 @click.option(
     "--whitening",
     type=click.FloatRange(0, 1),
-    default=DEFAULT.whitening,
-    show_default=True,
-    help="Whitening of the principal axes: 0 for none, 1 for full.",
+    help=f"Whitening of the principal axes: 0 for none, 1 for full.  [default: {DEFAULT.whitening}]",
 )
 @click.option(
     "--steadiness",
     type=click.FloatRange(min=0),
-    default=DEFAULT.steadiness,
-    show_default=True,
-    help="Reduced weight of what changes when an object is turned, noisier or without a band; 0 for none.",
+    help="Reduced weight of what changes when an object is turned, noisier or without a band; 0 for none.  "
+    f"[default: {DEFAULT.steadiness}]",
 )
 @click.option(
     "--emphasis",
     type=click.FloatRange(min=0),
-    default=DEFAULT.emphasis,
-    show_default=True,
-    help="Added weight of what distinguishes simulated lenses; 0 for none.",
+    help=f"Added weight of what distinguishes simulated lenses; 0 for none.  [default: {DEFAULT.emphasis}]",
 )
 @click.option(
     "--cutouts",
@@ -63,10 +57,10 @@ from training.model.embedding_options import DEFAULT, EmbeddingOptions
 def export_command(
     checkpoint: Path,
     out: Path,
-    pooling: str,
-    whitening: float,
-    steadiness: float,
-    emphasis: float,
+    pooling: str | None,
+    whitening: float | None,
+    steadiness: float | None,
+    emphasis: float | None,
     cutouts: Path | None,
     card: Path | None,
     evaluation: Path | None,
@@ -74,6 +68,9 @@ def export_command(
     licence: str,
 ) -> None:
     """Export the run or file CHECKPOINT to OUT, after checking that ONNX Runtime agrees with torch.
+
+    The embedding of a run with scores is fixed by its training: --pooling, --whitening, --steadiness and --emphasis
+    must not differ from it.
 
     OUT is one file if it ends in .onnx, else the folder of a release: encoder.onnx, encoder_fp16.onnx
     (for GPUs), encoder_int8.onnx (for CPUs), model.safetensors, config.json, README.md (the card) and SHA256SUMS.
@@ -88,7 +85,9 @@ def export_command(
     from export.release import CARD, release
     from export.to_onnx import export
 
-    options, formats = EmbeddingOptions(pooling, whitening, steadiness, emphasis), {}
+    given = {"pooling": pooling, "whitening": whitening, "steadiness": steadiness, "emphasis": emphasis}
+    changes = {name: value for name, value in given.items() if value is not None}
+    options, formats = replace(DEFAULT, **changes) if changes else None, {}
     if out.suffix == ".onnx":
         done = export(checkpoint, out, options, cutouts, licence, first)
     else:
@@ -96,6 +95,8 @@ def export_command(
         done, formats = made.exported, made.formats
     for name, worst in done.verification.worst.items():
         click.echo(f"{name}: {worst:.1e}", err=True)
+    for name, worst in done.verification.scores.items():
+        click.echo(f"scores, {name}: {worst:.1e}", err=True)
     for name, agreement in formats.items():
         click.echo(f"{name} against fp32: {agreement}", err=True)
     if card:

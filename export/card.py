@@ -30,9 +30,11 @@ def render(
     measured = [] if evaluation is None else ["## Evaluation", _worth(evaluation)]
     parts = [
         f"# {checkpoint.config.name}: a masked autoencoder's encoder of survey cutouts",
-        _what(contract), "## Use", USE, *measured, "## Training data", _describe_cutouts(checkpoint), "## Training",
-        _trained(checkpoint), "## Pixels", _pixels(contract), "## Checks", _describe_verification(done, formats or {}),
-        "## Limits", LIMITS, "## Licence and checksums", _sums(done, files or [done.path]),
+        _what(contract), "## Use", USE if contract.scores is None else SCORED_USE, *measured,
+        "## Training data", _describe_cutouts(checkpoint), "## Training", _trained(checkpoint),
+        "## Pixels", _pixels(contract), "## Checks", _describe_verification(done, formats or {}),
+        "## Limits", LIMITS if contract.scores is None else LIMITS + SCORE_LIMITS,
+        "## Licence and checksums", _sums(done, files or [done.path]),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
@@ -63,12 +65,21 @@ with torch.no_grad():
 `sha256sum --check --ignore-missing SHA256SUMS` checks the files; an installed package comes without
 `model.safetensors`."""
 
+# The same snippets with both results.
+SCORED_USE = USE.replace("embedding = ", "embedding, scores = ").replace(
+    'session.run(["embedding"], {"flux": flux})[0]', 'session.run(["embedding", "scores"], {"flux": flux})'
+)
+
 LIMITS = """\
 - It measures similarity: neighbours of a lens are candidates to look at, not detections.
 - It was trained on the cutouts above only, without a label of any real object. Another depth, seeing or pixel scale
   shifts its embeddings. Cutouts of another pixel scale must be resampled to the one above first.
 - Embeddings of this model can only be compared with each other, by cosine. They are centred on its training cutouts.
 - A cutout without data in any band still gets a unit vector, which is meaningless. Filter by `valid_fraction`."""
+
+SCORE_LIMITS = """
+- Scores are log-odds at the prevalence above and for the population above. At another prevalence p add
+  log(p / (1 - p)) less its value at that prevalence. In another population they are a ranking, not probabilities."""
 
 SIMULATED = "scenes of `training/simulate`: galaxies, stars, lenses and look-alikes as UNIONS observes them"
 
@@ -79,6 +90,18 @@ def _what(contract: Contract) -> str:
         f"`flux` float32 [N, {len(contract.bands)}, {side}, {side}] in {contract.flux_unit} (AB), bands {bands}, "
         f'{contract.pixel_scale}" a pixel, NaN for no data, to `embedding` float32 [N, {contract.embedding_dim}] of '
         f"unit length. Pooling: {contract.pooling}. Dimensions are ordered by falling variance. No patch is masked."
+        + _describe_scores(contract)
+    )
+
+
+def _describe_scores(contract: Contract) -> str:
+    scores = contract.scores
+    if scores is None:
+        return ""
+    return (
+        f"\n\nThe second output, `scores` float32 [N, {len(scores.names)}], has natural log-odds of "
+        f"{', '.join(scores.names)}, each at a prevalence of {scores.prevalence:g}. A scan stores them in the columns "
+        f"{', '.join(f'`{column}`' for column in scores.columns)}. Population of the calibration: {scores.population}"
     )
 
 
@@ -146,6 +169,13 @@ def _terms(checkpoint: Checkpoint) -> str:
         text += (
             f" A linear layer learned the kinds of simulated objects (cross entropy, weight {objective.simulated:g})."
         )
+    if checkpoint.is_scored:
+        score = checkpoint.config.score
+        text += (
+            f" Encoder and a head of {score.hidden} units learned the classes {', '.join(score.classes)} (cross "
+            f"entropy, label smoothing {score.smoothing:g}), while the embedding was kept near that of the run before "
+            f"(weight {score.keep:g} of 1 - cosine)."
+        )
     return text + _describe_stages(checkpoint)
 
 
@@ -179,11 +209,15 @@ def _worth(evaluation: Path) -> str:
 
 def _describe_verification(done: Exported, formats: Mapping[str, Agreement]) -> str:
     result = done.verification
-    rows = ((name, f"{worst:.1e}") for name, worst in result.worst.items())
+    heads, bounds = ["check", "max abs difference"], f"(at most {result.tolerance:.0e})"
+    rows = [[name, f"{worst:.1e}"] for name, worst in result.worst.items()]
+    if result.scores:
+        heads.append("of a score")
+        bounds += f", and of any score (at most {result.score_tolerance:.0e})"
+        rows = [[*row, f"{worst:.1e}"] for row, worst in zip(rows, result.scores.values(), strict=True)]
     return (
-        f"ONNX Runtime against torch on {result.pixels}, largest difference of any coordinate "
-        f"(at most {result.tolerance:.0e}):\n\n"
-        + markdown_table(("check", "max abs difference"), rows)
+        f"ONNX Runtime against torch on {result.pixels}, largest difference of any coordinate {bounds}:\n\n"
+        + markdown_table(heads, rows)
         + "".join(f"\n\n{name} against fp32, on such pixels: {agreement}." for name, agreement in formats.items())
     )
 

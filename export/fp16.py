@@ -17,7 +17,7 @@ class HalfEncoder(nn.Module):
     """An encoder that computes in float16 between float32 input and output.
 
     Stretch and standardisation stay outside in float32, since fluxes in nJy overflow float16 (65504). So do pooling,
-    centring, rotation and unit length, whose sums need the digits.
+    centring, rotation, unit length and the score head, whose sums need the digits.
     """
 
     def __init__(self, encoder: nn.Module) -> None:
@@ -39,7 +39,7 @@ def to_half(graph: EmbeddingGraph) -> EmbeddingGraph:
 
 
 def export_half(graph: EmbeddingGraph, contract: Contract, out: Path, full: Path, flux: Vectors) -> Agreement:
-    """Write ``out`` if its vectors of ``flux`` [N, B, S, S] agree with those of the float32 file ``full``.
+    """Write ``out`` if what it gives for ``flux`` [N, B, S, S] agrees with the float32 file ``full``.
 
     Raises:
         ScannerError: ``export.precision``; activations beyond 65504 are the usual cause.

@@ -3,7 +3,7 @@ r"""The encoder with the matrix products of its blocks in 8 bits, the fastest fo
 Weights have 7 bits and one scale a column; activations have 8 bits and one scale a product, which is determined on
 calibration cutouts. With a scale of each batch ("dynamic" quantisation) the embedding of an object would depend on its
 batch. With 8 bits of weights it would depend on the processor, since without VNNI sums of two products saturate at 16
-bits. Attention, stretch, patches, pooling and projection stay in float32.
+bits. Attention, stretch, patches, pooling, projection and the score head stay in float32.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MICROSOFT = "com.microsoft"
 
 
 def export_int8(full: Path, contract: Contract, out: Path, calibration: Vectors, flux: Vectors) -> Agreement:
-    """Write ``out``, the float32 file ``full`` in 8 bits, if its vectors of ``flux`` [N, B, S, S] agree.
+    """Write ``out``, the float32 file ``full`` in 8 bits, if what it gives for ``flux`` [N, B, S, S] agrees.
 
     ``calibration`` [M, B, S, S] are other cutouts.
 
@@ -53,7 +53,10 @@ def quantise(full: Path, calibration: Vectors) -> onnx.ModelProto:
 
 
 def block_products(model: onnx.ModelProto) -> list[str]:
-    """List the products of tokens [N, T, D] and weights; those of pooled vectors [N, D] lie outside the encoder."""
+    """List the products of tokens [N, T, D] and weights.
+
+    Those of pooled vectors [N, D], among them the score head's, lie outside the encoder.
+    """
     weights = {tensor.name for tensor in model.graph.initializer}
     # Products of two activations, as of queries and keys, have no weights and stay in float32.
     products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in weights]

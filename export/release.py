@@ -46,7 +46,7 @@ class Release:
 def release(
     checkpoint: Path,
     folder: Path,
-    options: EmbeddingOptions = DEFAULT,
+    options: EmbeddingOptions | None = None,
     cutouts: Path | None = None,
     licence: str = LICENCE,
     evaluation: Path | None = None,
@@ -64,7 +64,7 @@ def release(
     named = (ENCODER, half.name, small.name, WEIGHTS, CONFIG)
     _remove_earlier(folder, (SUMS, CARD, *reversed(named)))
     done = export(checkpoint, folder / ENCODER, options, cutouts, licence, first)
-    graph = done.checkpoint.embedding(options)
+    graph = done.checkpoint.embedding(options or DEFAULT)
     flux = comparison_pixels(graph, done.checkpoint.config, cutouts, COMPARED)
     # Activations are calibrated on other pixels than the formats are compared on.
     others = comparison_pixels(graph, done.checkpoint.config, cutouts, CALIBRATED, seed=1)
@@ -75,7 +75,7 @@ def release(
     write_weights(graph, folder / WEIGHTS)
     config = {
         "contract": done.contract.to_dict(),
-        "recipe": asdict(options),
+        "recipe": asdict(graph.options),
         "training": done.checkpoint.config.to_dict(),
         "progress": dict(done.checkpoint.progress),
         "data": {"manifest_sha256": done.checkpoint.data["manifest_sha256"]},

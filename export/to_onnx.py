@@ -12,10 +12,13 @@ import onnx
 import torch
 
 from catalogs.atomic import replacing
+from catalogs.errors import ErrorCode, ScannerError
+from catalogs.store.scores import Scores
 from export import LICENCE
 from export.verify import Verification, verify
 from scanner.encoder.contract import CONTRACT_KEY, Contract
 from scanner.encoder.onnx_file import SEAL_KEY
+from training.cutouts.shards import VALIDATE
 from training.loop.checkpoint import Checkpoint, add_first_stages, load
 from training.model.embedding import EmbeddingGraph
 from training.model.embedding_options import DEFAULT, EmbeddingOptions
@@ -36,23 +39,37 @@ class Exported:
 def export(
     checkpoint: Path,
     out: Path,
-    options: EmbeddingOptions = DEFAULT,
+    options: EmbeddingOptions | None = None,
     cutouts: Path | None = None,
     licence: str = LICENCE,
     first: Path | None = None,
 ) -> Exported:
     """Write ``out`` if ONNX Runtime computes from it what torch computes (see ``export.verify``).
 
-    ``cutouts`` is a folder of shards to compare on; without it, made-up galaxies are used. ``first`` is the run that an
-    early ``checkpoint`` began with, of which it only holds the digest.
+    ``options`` are the default ones, or those that a run with scores was trained with. ``cutouts`` is a folder of
+    shards to compare on; without it, made-up galaxies are used. ``first`` is the run that an early ``checkpoint`` began
+    with, of which it only holds the digest.
 
     Raises:
-        ScannerError: ``export.disagrees``, or what ``training.loop.checkpoint`` raises.
+        ScannerError: ``export.disagrees``, ``export.fixed_options``, ``checkpoint.unfinished``, or what
+            ``training.loop.checkpoint`` raises.
     """
     source = load(checkpoint)
     if first is not None:
         source = add_first_stages(source, load(first))
-    graph = source.embedding(options)
+    if source.is_scored and source.optimiser:
+        raise ScannerError(
+            ErrorCode.CHECKPOINT_UNFINISHED,
+            f"The scores of run {source.config.name!r} are not calibrated yet.",
+            "Finish the run, which calibrates them: python -m training pretrain ... --resume",
+        )
+    graph = source.embedding(options or DEFAULT)
+    if options not in (None, graph.options):
+        raise ScannerError(
+            ErrorCode.EXPORT_FIXED_OPTIONS,
+            f"Run {source.config.name!r} was trained with {graph.options}, not {options}: its embedding cannot change.",
+            "Leave out --pooling, --whitening, --steadiness and --emphasis.",
+        )
     contract = make_contract(source, graph, licence)
     # The file takes its place after it is verified.
     with replacing(out) as temporary:
@@ -70,7 +87,20 @@ def make_contract(checkpoint: Checkpoint, graph: EmbeddingGraph, licence: str = 
         stretch=graph.pixels.describe(),
         weights_sha256=checkpoint.weights_sha256,
         training_run=f"{checkpoint.config.name}, {progress['step']} steps", licence=licence,
+        scores=make_scores(checkpoint),
     )  # fmt: skip
+
+
+def make_scores(checkpoint: Checkpoint) -> Scores | None:
+    """Describe the scores of a run of the third stage, and the cutouts that they were calibrated on."""
+    score = checkpoint.config.score
+    if not checkpoint.is_scored:
+        return None
+    held_out = [shard for shard in checkpoint.data["manifest"]["shards"] if shard.get("split") == VALIDATE]
+    count = min(sum(shard["rows"] for shard in held_out), checkpoint.config.run.embed_rows)
+    sources = ", ".join(sorted({shard["source"] for shard in held_out}))
+    population = f"{count:,} held-out training cutouts of {sources}, those of the class against all others."
+    return Scores(score.names, score.prevalence, population)
 
 
 def trace(graph: EmbeddingGraph, contract: Contract) -> onnx.ModelProto:
@@ -82,13 +112,19 @@ def trace(graph: EmbeddingGraph, contract: Contract) -> onnx.ModelProto:
     """
     # Flux [N, B, S, S]: a trace records operations and shapes, whatever the values are.
     example = torch.zeros(2, len(contract.bands), contract.window, contract.window)
+    names = outputs(contract)
     file = io.BytesIO()
     with warnings.catch_warnings(action="ignore"), torch.no_grad():
         torch.onnx.export(
             graph, (example,), file, dynamo=False, opset_version=OPSET,
-            input_names=["flux"], output_names=["embedding"], dynamic_axes={"flux": {0: "N"}, "embedding": {0: "N"}},
+            input_names=["flux"], output_names=names, dynamic_axes={name: {0: "N"} for name in ("flux", *names)},
         )  # fmt: skip
     return onnx.load_from_string(file.getvalue())
+
+
+def outputs(contract: Contract) -> list[str]:
+    """List the outputs of a file in the order of the graph's."""
+    return ["embedding"] if contract.scores is None else ["embedding", "scores"]
 
 
 def add_contract(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:

@@ -21,17 +21,22 @@ from training.model.embedding import EmbeddingGraph
 TOLERANCE = 1e-5
 """Largest difference of any coordinate of any unit vector, ten times that of float32 sums in another order."""
 
+SCORE_TOLERANCE = 1e-3
+"""Largest difference of any score: a thousandth of the odds."""
+
 ROWS = 64
 Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """The ``worst`` difference of each check, and a description of its pixels."""
+    """The ``worst`` difference of vectors in each check, that of ``scores``, and a description of the pixels."""
 
     pixels: str
     worst: dict[str, float]
+    scores: dict[str, float]
     tolerance: float = TOLERANCE
+    score_tolerance: float = SCORE_TOLERANCE
 
 
 def verify(path: Path, graph: EmbeddingGraph, config: Config, cutouts: Path | None = None) -> Verification:
@@ -42,16 +47,30 @@ def verify(path: Path, graph: EmbeddingGraph, config: Config, cutouts: Path | No
     """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     flux = comparison_pixels(graph, config, cutouts)
-    worst = {}
+    compared: dict[str, tuple[list[Pixels], list[Pixels]]] = {}
     for name, batch in cases(flux):
-        with torch.no_grad():
-            expected = graph(torch.from_numpy(batch)).numpy()
-        answer = session.run(["embedding"], {"flux": batch})[0]
-        worst[name] = _difference(name, answer, expected)
-    # The embedding of an object must not depend on its batch.
-    alone = np.concatenate([session.run(["embedding"], {"flux": flux[i : i + 1]})[0] for i in range(8)])
-    worst["rows alone and in a batch"] = _difference("rows", alone, session.run(["embedding"], {"flux": flux})[0][:8])
-    return Verification("made-up galaxies" if cutouts is None else "cutouts of the shards", worst)
+        compared[name] = session.run(None, {"flux": batch}), results(graph, batch)
+    # What an object gives must not depend on its batch.
+    alone = [session.run(None, {"flux": flux[i : i + 1]}) for i in range(8)]
+    whole = session.run(None, {"flux": flux})
+    compared["rows alone and in a batch"] = (
+        [np.concatenate(x) for x in zip(*alone, strict=True)],
+        [x[:8] for x in whole],
+    )
+    worst = {name: _difference(name, answer[0], expected[0]) for name, (answer, expected) in compared.items()}
+    scores = {
+        name: _score_difference(name, answer[1], expected[1])
+        for name, (answer, expected) in compared.items()
+        if graph.head is not None
+    }
+    return Verification("made-up galaxies" if cutouts is None else "cutouts of the shards", worst, scores)
+
+
+def results(graph: EmbeddingGraph, flux: Pixels) -> list[Pixels]:
+    """Compute with torch what the file gives: vectors [N, D], and with a head the scores [N, K]."""
+    with torch.no_grad():
+        made = graph(torch.from_numpy(flux))
+    return [tensor.numpy() for tensor in (made if isinstance(made, tuple) else (made,))]
 
 
 def comparison_pixels(
@@ -67,13 +86,25 @@ def _difference(name: str, answer: Pixels, expected: Pixels) -> float:
     length = float(np.abs(np.linalg.norm(answer, axis=1) - 1).max())
     # Comparisons with NaN are false, so `not` refuses NaN too.
     if not max(worst, length) <= TOLERANCE:
-        raise ScannerError(
-            ErrorCode.EXPORT_DISAGREES,
-            f"Check {name!r}: ONNX Runtime and torch differ by {worst:.2e}, lengths differ from 1 by {length:.2e}; "
-            f"at most {TOLERANCE:.0e} is allowed. No file was written.",
-            "Run the same export with another version of onnxruntime or torch.",
-        )
+        lengths = f", lengths differ from 1 by {length:.2e}"
+        raise _disagrees(name, f"ONNX Runtime and torch differ by {worst:.2e}{lengths}", TOLERANCE)
     return worst
+
+
+def _score_difference(name: str, answer: Pixels, expected: Pixels) -> float:
+    """Find the largest difference of a score; all must be finite."""
+    worst = float(np.abs(answer - expected).max()) if answer.shape == expected.shape else np.inf
+    if not worst <= SCORE_TOLERANCE:  # refuses NaN, and infinity less infinity, too
+        raise _disagrees(name, f"scores of ONNX Runtime and torch differ by {worst:.2e}", SCORE_TOLERANCE)
+    return worst
+
+
+def _disagrees(name: str, how: str, allowed: float) -> ScannerError:
+    return ScannerError(
+        ErrorCode.EXPORT_DISAGREES,
+        f"Check {name!r}: {how}; at most {allowed:.0e} is allowed. No file was written.",
+        "Run the same export with another version of onnxruntime or torch.",
+    )
 
 
 def cases(flux: Pixels) -> Iterator[tuple[str, Pixels]]:
