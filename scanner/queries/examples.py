@@ -88,7 +88,7 @@ def _embed_unmatched(matched: Examples, builder: QueryBuilder) -> Examples:
                 raise
             unmatched.append(replace(one, code=error.code))
         else:
-            joined = joined.join(examples.spot(one.name, one.ra, one.dec, spot.vector))
+            joined = joined.join(examples.spot(one.name, one.ra, one.dec, spot.vector, spot.score))
     return replace(joined, unmatched=tuple(unmatched))
 
 

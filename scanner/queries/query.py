@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,7 +147,7 @@ class QueryBuilder:
         from scanner.windows.frame import WindowFrame
 
         pixels = by_position.read_cutout(path, load(self._survey), WindowFrame(*self.encoder.contract.frame))
-        return Example(path.name, self._embed(pixels), pixels=pixels)
+        return self._embed(path.name, pixels)
 
     def spot(self, at: Position) -> Example:
         """Embed a position from its tile, whether or not an object is there.
@@ -156,7 +156,7 @@ class QueryBuilder:
             ScannerError: A code of ``NO_CUTOUT``, ``query.no_root``, or one of the encoder.
         """
         pixels = self.windows().at(at.ra, at.dec)
-        return Example(at.name, self._embed(pixels), at.ra, at.dec, pixels=pixels)
+        return replace(self._embed(at.name, pixels), ra=at.ra, dec=at.dec)
 
     def windows(self) -> WindowReader:
         """Make the reader of the cutouts that the encoder sees.
@@ -176,11 +176,12 @@ class QueryBuilder:
         """Whether there is a folder of images."""
         return self._root is not None
 
-    def _embed(self, pixels: Flux) -> npt.NDArray[np.float32]:
+    def _embed(self, name: str, pixels: Flux) -> Example:
         if not np.isfinite(pixels).any():
             raise ScannerError(ErrorCode.QUERY_NO_PIXELS, "The cutout has no data.", "Give another position.")
-        vector: npt.NDArray[np.float32] = self.encoder.embed(pixels[None])[0]
-        return vector
+        (vector,), (scores,) = self.encoder.encode(pixels[None])
+        # The lens is the first of the scores, where the model gives any.
+        return Example(name, vector, score=float(scores[0]) if len(scores) else np.nan, pixels=pixels)
 
     @property
     def encoder(self) -> Encoder:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from training.evaluate import BASELINES
-from training.evaluate.tasks import TASKS
+from training.evaluate.tasks import PAINTED, TASKS
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -16,7 +16,12 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.command("evaluate")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("--data", type=_FOLDER, required=True, help="Folder of development data: tiles_dev, labelled, fields.")
-@click.option("--tasks", help=f"Tasks, separated by commas: {', '.join(TASKS)}.  [default: all]")
+@click.option("--tasks", help=f"Tasks, separated by commas: {', '.join(TASKS)}.  [default: all whose data are given]")
+@click.option(
+    "--painted",
+    type=_FOLDER,
+    help=f"Folder of shards with painted lenses (cutouts --paint), for {', '.join(PAINTED)}.",
+)
 @click.option(
     "--baselines",
     help=f"Baselines, separated by commas: {', '.join(BASELINES)}; '' for none.  [default: all that are installed]",
@@ -50,6 +55,7 @@ def evaluate_command(
     models: tuple[str, ...],
     data: Path,
     tasks: str | None,
+    painted: Path | None,
     baselines: str | None,
     turns: bool,
     short: int,
@@ -80,7 +86,7 @@ def evaluate_command(
     results, about = run.compare(
         list(dict.fromkeys([*models, *baseline_names])),
         data,
-        tuple(tasks.split(",")) if tasks else tuple(TASKS),
+        tuple(tasks.split(",")) if tasks else None,
         cache,
         turns,
         short,
@@ -88,6 +94,7 @@ def evaluate_command(
         checkpoints,
         threads,
         partial(click.echo, err=True),
+        painted,
     )
     click.echo(table(results))
     if out is not None:

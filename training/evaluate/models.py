@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import onnxruntime
@@ -21,6 +21,7 @@ BATCH = 16
 
 Flux = NDArray[np.float32]
 Vectors = NDArray[np.float32]
+Floats = NDArray[np.float64]
 
 
 class Embedder(Protocol):
@@ -29,6 +30,13 @@ class Embedder(Protocol):
     @property
     def side(self) -> int: ...
     def embed(self, flux: Flux) -> Vectors: ...
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """Gives cutouts [N, 5, S, S] a lens score, log-odds [N]; None where the model has none."""
+
+    def score(self, flux: Flux) -> Floats | None: ...
 
 
 class OnnxEncoder:
@@ -53,7 +61,7 @@ class OnnxEncoder:
             )
         contract = Contract.from_json(text, str(path))
         self.name = str(path.parent.name if path.stem == "encoder" else path.stem)
-        self.side = contract.window
+        self.side, self._has_scores = contract.window, contract.scores is not None
         # Cutouts are not resampled here, so the model must be for their pixel scale.
         foreign = [band for band in contract.bands if band not in BANDS]
         if foreign or abs(contract.pixel_scale / PIXEL_SCALE - 1) > 0.01:
@@ -63,19 +71,32 @@ class OnnxEncoder:
         self._bands = [BANDS.index(band) for band in contract.bands]
 
     def embed(self, flux: Flux) -> Vectors:
+        return self._run("embedding", flux)
+
+    def score(self, flux: Flux) -> Floats | None:
+        # The lens is the first of the scores.
+        return self._run("scores", flux)[:, 0].astype(np.float64) if self._has_scores else None
+
+    def _run(self, output: str, flux: Flux) -> NDArray[np.float32]:
         parts = []
         for start in range(0, len(flux), BATCH):
             # The middle of the cutouts in the bands of the model: [n, B, side, side].
             pixels = central(flux[start : start + BATCH], self.side)[:, self._bands]
-            parts.append(self._session.run(["embedding"], {"flux": np.ascontiguousarray(pixels)})[0])
+            parts.append(self._session.run([output], {"flux": np.ascontiguousarray(pixels)})[0])
         return np.concatenate(parts)
 
 
 class TurnAverage:
-    """The mean of an embedder's vectors over the 8 orientations of a cutout, at 8 times the cost."""
+    """The mean of an encoder's vectors and scores over the 8 orientations of a cutout, at 8 times the cost."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder, self.side = embedder, embedder.side
+
+    def score(self, flux: Flux) -> Floats | None:
+        if not isinstance(self._embedder, Scoring):
+            return None
+        scores = [self._embedder.score(orient(flux, number)) for number in range(ORIENTATIONS)]
+        return None if scores[0] is None else np.asarray(np.mean(np.stack(scores), axis=0))  # type: ignore[arg-type]
 
     def embed(self, flux: Flux) -> Vectors:
         # The sum has the direction of the mean, and `unit` removes its length.

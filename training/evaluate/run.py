@@ -18,7 +18,7 @@ from training.evaluate.embeddings import Embeddings, ShortEmbeddings
 from training.evaluate.models import OnnxEncoder, TurnAverage
 from training.evaluate.results import Results, TaskResult, average_seeds
 from training.evaluate.sets import Sets
-from training.evaluate.tasks import SIMULATED, TASKS
+from training.evaluate.tasks import PAINTED, SIMULATED, TASKS
 
 Task = Callable[[Sets, Embeddings], TaskResult]
 Say = Callable[[str], None]
@@ -31,7 +31,8 @@ SIDE, SEEDS = 96, 3
 class Bench:
     """Tasks and their cutouts, which are made once and serve any number of models.
 
-    ``side`` is the side of the cutouts in pixels, at least that of the largest model.
+    ``tasks`` are by default all whose data are given. ``side`` is the side of the cutouts in pixels, at least that of
+    the largest model. ``painted`` is a folder of shards with painted lenses, which the tasks of ``PAINTED`` need.
 
     Raises:
         ScannerError: ``evaluate.no_task``.
@@ -40,19 +41,22 @@ class Bench:
     def __init__(
         self,
         data: Path,
-        tasks: Sequence[str] = tuple(TASKS),
+        tasks: Sequence[str] | None = None,
         cache: Path = CACHE,
         side: int = SIDE,
         threads: int = 2,
         say: Say = lambda _: None,
+        painted: Path | None = None,
     ) -> None:
+        if tasks is None:
+            tasks = [task for task in TASKS if painted is not None or task not in PAINTED]
         for task in tasks:
             if task not in TASKS:
                 raise ScannerError(
                     ErrorCode.EVALUATE_NO_TASK, f"There is no task {task!r}.", f"Tasks: {', '.join(TASKS)}."
                 )
         self.tasks, self.threads, self._say = tuple(tasks), threads, say
-        self.sets = Sets(data, cache, side, workers=threads)
+        self.sets = Sets(data, cache, side, threads, painted)
 
     def measure(self, model: str | Path, turns: bool = False, short: int = 0, seeds: int = SEEDS) -> dict[str, Results]:
         """Measure a baseline, by its name, or an ONNX file; returns results by column of the table.
@@ -104,7 +108,7 @@ class Bench:
 def compare(
     models: Sequence[str],
     data: Path,
-    tasks: Sequence[str] = tuple(TASKS),
+    tasks: Sequence[str] | None = None,
     cache: Path = CACHE,
     turns: bool = False,
     short: int = 0,
@@ -112,6 +116,7 @@ def compare(
     checkpoints: Sequence[Path] = (),
     threads: int = 2,
     say: Say = lambda _: None,
+    painted: Path | None = None,
 ) -> tuple[dict[str, Results], dict[str, Any]]:
     """Measure ``models``: returns results by column, in their order, and a description of the evaluation.
 
@@ -119,7 +124,7 @@ def compare(
     """
     # Cutouts have the side of the largest model; the others take the middle of them.
     sides = [OnnxEncoder(Path(model)).side for model in models if model not in BASELINES]
-    bench = Bench(data, tasks, cache, max([baselines.SIDE, *sides]), threads, say)
+    bench = Bench(data, tasks, cache, max([baselines.SIDE, *sides]), threads, say, painted)
     results: dict[str, Results] = {}
     for model in models:
         measured = bench.measure(model, turns, short, seeds)
@@ -128,6 +133,6 @@ def compare(
         from training.evaluate.tasks.reconstruction import reconstruction
 
         say(f"{checkpoint}: {RECONSTRUCTION}")
-        name, filled = reconstruction(checkpoint, bench.sets, simulated=any(task in SIMULATED for task in tasks))
+        name, filled = reconstruction(checkpoint, bench.sets, simulated=any(task in SIMULATED for task in bench.tasks))
         results[name] = {**results.get(name, {}), RECONSTRUCTION: filled}
-    return results, {"models": list(models), "tasks": list(tasks), "seeds": seeds, "side": bench.sets.side}
+    return results, {"models": list(models), "tasks": list(bench.tasks), "seeds": seeds, "side": bench.sets.side}

@@ -10,18 +10,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from catalogs.errors import ScannerError
 from catalogs.estimate import DRAWS, PairedEstimate, average, difference, draw_counts, estimate_paired_mean
 from catalogs.ranking import measures
 from catalogs.store.vectors import unit
+from training.cutouts.shards import Shard, make_table, write_manifest, write_shard
 from training.evaluate.embeddings import Embeddings, ShortEmbeddings
 from training.evaluate.models import Flux, TurnAverage, Vectors
 from training.evaluate.sets import Sets
-from training.evaluate.sets.lenses import LabelledWindows, central, magnitudes, matched
+from training.evaluate.sets.lenses import LabelledWindows, LookAlikes, central, magnitudes, matched
+from training.evaluate.sets.painted import load_painted
 from training.evaluate.statistics import metrics
 from training.evaluate.statistics.estimates import estimate_auc, estimate_r2
 from training.evaluate.tasks import TASKS
 from training.evaluate.tasks.lenses import changed, changes, is_own_nearest, subsets
 from training.evaluate.tasks.pictures import galaxy
+from training.evaluate.tasks.scores import fused, lens_score, lookalikes
 from training.evaluate.tasks.simulated import some_bands
 
 
@@ -220,6 +224,75 @@ def test_magnitudes_do_not_care_how_a_window_lies_in_memory() -> None:
     flux = windows(1, [20.0, 21.5, 23.0]).flux[:, 2]
     np.testing.assert_allclose(magnitudes(flux[..., ::-1]), magnitudes(flux), atol=1e-3)
     np.testing.assert_allclose(magnitudes(np.rot90(flux, axes=(1, 2))), magnitudes(flux), atol=1e-3)
+
+
+class Scored(CornerPixels):
+    """An embedder whose lens score is the pixel in the middle of the first band with data."""
+
+    def score(self, flux: Flux) -> np.ndarray:
+        return flux[:, 1, 4, 4].astype(np.float64)
+
+
+def scored_sets() -> SimpleNamespace:
+    """Sixteen lenses among forty objects; scores know half of them, and vectors the others."""
+    labelled = windows(16, list(np.linspace(20, 22, 40)))
+    labelled.flux[:, 1, 4, 4] = np.random.default_rng(1).normal(0, 1, 40) + 3 * (np.arange(40) < 8)
+    labelled.flux[:16, 1, 0, 0] = np.where(np.arange(16) >= 8, 6.0, 2.0)
+    return SimpleNamespace(lenses=labelled)
+
+
+def test_rows_of_the_lens_score_worked_out_by_hand() -> None:
+    sets = scored_sets()
+    score = sets.lenses.flux[:, 1, 4, 4].astype(float)
+    estimates = lens_score(sets, Embeddings(lambda _: Scored(), 8)).estimates  # type: ignore[arg-type]
+    order = np.argsort(-score)
+    right = (order < 16).tolist()
+    precision = [np.mean(right[: place + 1]) for place in range(40) if right[place]]
+    assert estimates["AP all"].value == pytest.approx(np.mean(precision))
+    assert estimates["P@10 all"].value == np.mean(right[:10])
+    assert estimates["AUC all"].value == np.mean(score[:16, None] > score[None, 16:])
+    assert estimates["AP all"].low < estimates["AP all"].value < estimates["AP all"].high
+    # The last object is the only one that models may be trained on.
+    assert set(estimates) == {
+        f"{name} {part}" for name in ("AP", "P@10", "recall@50", "AUC") for part in subsets(sets.lenses)
+    }
+
+
+def test_score_and_examples_find_more_together_and_a_model_without_scores_has_no_such_row() -> None:
+    sets = scored_sets()
+    estimates = fused(sets, Embeddings(lambda _: Scored(), 8), examples=4, draws=10).estimates  # type: ignore[arg-type]
+    assert estimates["fused: AP"].value > estimates["examples: AP"].value + 0.02
+    plain = Embeddings(lambda _: CornerPixels(), 8)
+    assert {name.split(":")[0] for name in fused(sets, plain, examples=4, draws=3).estimates} == {"examples"}  # type: ignore[arg-type]
+    assert not lens_score(sets, plain).estimates  # type: ignore[arg-type]
+
+
+def test_look_alikes_are_counted_above_the_median_painted_lens(tmp_path: Path) -> None:
+    flux = np.zeros((9, 5, 10, 10), np.float32)
+    flux[:, 1, 5, 5] = [1, 2, 3, 4, 5, 0, 2.5, 0, 9]  # lenses, hosts, a ring; the last is in another split
+    labels = ["lens"] * 5 + ["galaxy"] * 2 + ["ring", "lens"]
+    entries = [
+        write_shard(tmp_path, f"{split}", [Shard(flux[rows], make_table(rows.sum(), label=np.array(labels)[rows]))],
+                    {"split": split, "source": "painted"}, window=10)
+        for split, rows in (("validate", np.arange(9) < 8), ("train", np.arange(9) == 8))
+    ]  # fmt: skip
+    write_manifest(tmp_path, entries, 0, window=10)
+    guide = np.zeros((3, 5, 8, 8), np.float32)
+    guide[:, 1, 4, 4] = [3.5, 3, 0]
+    sets = Sets(tmp_path, tmp_path, side=8, painted=tmp_path)
+    sets.__dict__["lookalikes"] = LookAlikes(guide, np.array(["ring or spiral", "ring or spiral", "star"]))
+    estimates = lookalikes(sets, Embeddings(lambda _: Scored(), 8)).estimates
+    assert {name: estimate.value for name, estimate in estimates.items()} == pytest.approx(
+        {"above: all look-alikes": 1 / 3, "above: ring or spiral": 1 / 2, "above: star": 0.0,
+         "AUC painted: galaxy": (5 + 3) / 10, "AUC painted: ring": 1.0}
+    )  # fmt: skip
+    for folder, side, code in ((tmp_path / "none", 8, "evaluate.no_data"), (tmp_path, 12, "evaluate.window")):
+        with pytest.raises(ScannerError) as caught:
+            load_painted(folder, side)
+        assert caught.value.code == code
+    with pytest.raises(ScannerError) as caught:
+        _ = Sets(tmp_path, tmp_path, side=8).painted
+    assert "--painted" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", TASKS)

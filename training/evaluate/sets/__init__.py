@@ -6,8 +6,10 @@ from collections.abc import Callable
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
+from catalogs.errors import ErrorCode, ScannerError
 from training.evaluate.sets import pictures, simulated, surveys
-from training.evaluate.sets.lenses import LabelledWindows, load_lenses
+from training.evaluate.sets.lenses import LabelledWindows, LookAlikes, load_lenses, load_lookalikes
+from training.evaluate.sets.painted import PaintedWindows, load_painted
 from training.evaluate.sets.pictures import Pictures, Questions
 from training.evaluate.sets.simulated import ExposurePairs, SimulatedWindows
 from training.evaluate.sets.surveys import ThreeSurveys
@@ -16,11 +18,13 @@ from training.evaluate.sets.surveys import ThreeSurveys
 class Sets:
     """Cutouts of ``side`` pixels from the development ``data``, and simulated ones from tiles kept in ``cache``.
 
-    A model takes the middle of larger cutouts. Pictures are scaled as a whole to the side that it sees.
+    ``painted`` is a folder of shards with painted lenses. A model takes the middle of larger cutouts. Pictures are
+    scaled as a whole to the side that it sees.
     """
 
-    def __init__(self, data: Path, cache: Path, side: int, workers: int = 2) -> None:
+    def __init__(self, data: Path, cache: Path, side: int, workers: int = 2, painted: Path | None = None) -> None:
         self._data, self._cache, self.side, self._workers = data, cache, side, workers
+        self._painted = painted
         # The side of a picture is that of the model, so there is a set for each side.
         self.pictures: Callable[[int], Pictures] = lru_cache(maxsize=None)(partial(pictures.galaxies, data))
         self.zoo: Callable[[int], Questions] = lru_cache(maxsize=None)(partial(pictures.questions, data))
@@ -28,6 +32,22 @@ class Sets:
     @cached_property
     def lenses(self) -> LabelledWindows:
         return load_lenses(self._data, self.side)
+
+    @cached_property
+    def lookalikes(self) -> LookAlikes:
+        return load_lookalikes(self._data, self.side)
+
+    @cached_property
+    def painted(self) -> PaintedWindows:
+        """What is painted.
+
+        Raises:
+            ScannerError: ``evaluate.no_data``, also where no folder was given.
+        """
+        if self._painted is None:
+            message = "Look-alikes are compared with painted lenses, and no folder of these is given."
+            raise ScannerError(ErrorCode.EVALUATE_NO_DATA, message, "Give the folder of their shards with --painted.")
+        return load_painted(self._painted, self.side)
 
     @cached_property
     def surveys(self) -> ThreeSurveys:

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 from training.cutouts import real_fields
 
+LOOK_ALIKE = "look_alike"
 LENS_TILE, TILES = "110.280", ("110.280", "111.280")  # 111.280 repeats lenses of 110.280: only its negatives count
 APERTURE = 1.0  # arcsec, radius: the 2 arcsec aperture of negatives.csv
 
@@ -67,17 +69,36 @@ def load_lenses(data: Path, side: int) -> LabelledWindows:
     folder = data / "tiles_dev"
     truth, negatives = _rows(folder / "truth.csv"), _rows(folder / "negatives.csv")
     lenses = [row for row in truth if row["tile"] == LENS_TILE and row["label"] == "lens"]
-    with tempfile.TemporaryDirectory(prefix="tiles_dev_") as built:
-        _build(folder / "build_tiles.py", built)
-        # Lenses of one tile, negatives of both; rows and cutouts keep the same order.
-        groups = [(LENS_TILE, lenses), *((tile, [r for r in negatives if r["tile"] == tile]) for tile in TILES)]
-        flux = np.concatenate([_cut(Path(built), tile, rows, side) for tile, rows in groups if rows])
-    rows = [row for _, part in groups for row in part]
+    # Lenses of one tile, negatives of both.
+    groups = [(LENS_TILE, lenses), *((tile, [r for r in negatives if r["tile"] == tile]) for tile in TILES)]
+    flux, rows = _cut_groups(folder, groups, side)
     # A negative names its frame; a lens has the name of the frame that it lies in.
     frame = np.array([row.get("frame") or row["name"] for row in rows])
     trained = np.isin(frame, [field.name for field in real_fields.frames(data) if field.split == "train"])
     is_lens, magnitude = np.arange(len(rows)) < len(lenses), magnitudes(flux[:, BANDS.index("r")])
     return LabelledWindows(flux, is_lens, magnitude, frame, trained)
+
+
+@dataclass(frozen=True)
+class LookAlikes:
+    """``flux`` float32 [N, B, S, S] nJy of objects that people took for lenses, and their ``kind`` str [N]."""
+
+    flux: NDArray[np.float32]
+    kind: NDArray[np.str_]
+    name: str = "look-alikes"
+
+
+def load_lookalikes(data: Path, side: int) -> LookAlikes:
+    """Cut the look-alikes of the guide frames, which lie in the development tiles, ``side`` pixels wide.
+
+    Raises:
+        ScannerError: As ``load_lenses``.
+    """
+    folder = data / "tiles_dev"
+    rows = [row for row in _rows(folder / "truth.csv") if row["label"] == LOOK_ALIKE]
+    groups = [(tile, [row for row in rows if row["tile"] == tile]) for tile in TILES]
+    flux, rows = _cut_groups(folder, groups, side)
+    return LookAlikes(flux, np.array([row["kind"] for row in rows]))
 
 
 def magnitudes(flux: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -112,6 +133,16 @@ def _rows(path: Path) -> list[Row]:
         raise ScannerError(ErrorCode.EVALUATE_NO_DATA, f"There is no file {path}.", hint)
     with path.open(newline="", encoding="utf-8") as lines:
         return list(csv.DictReader(lines))
+
+
+def _cut_groups(
+    folder: Path, groups: Sequence[tuple[str, list[Row]]], side: int
+) -> tuple[NDArray[np.float32], list[Row]]:
+    """Build the tiles, and cut the rows of each; returns the cutouts, and their rows in the same order."""
+    with tempfile.TemporaryDirectory(prefix="tiles_dev_") as built:
+        _build(folder / "build_tiles.py", built)
+        flux = np.concatenate([_cut(Path(built), tile, rows, side) for tile, rows in groups if rows])
+    return flux, [row for _, part in groups for row in part]
 
 
 def _build(script: Path, out: str) -> None:

@@ -7,14 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.estimate import PairedEstimate, draw_counts, estimate_paired_mean
+from catalogs.estimate import DRAWS, PairedEstimate, draw_counts, draw_rows, estimate_paired_mean
+from catalogs.ranking import measures
 from catalogs.ranking.measures import Measure
-from training.evaluate.statistics.metrics import Bools, Floats, places
+from training.evaluate.statistics.metrics import Bools, Floats, places, wins
 
 
 def estimate_measure(measure: Measure, rankings: Sequence[Bools]) -> PairedEstimate:
     """Estimate the mean of a ranking measure over queries, each a row of hits [n], best first."""
     return estimate_paired_mean(np.array([measure(places(hits)) for hits in rankings]))
+
+
+def estimate_ranking(measure: Measure, score: Floats, is_lens: Bools) -> PairedEstimate:
+    """Estimate a measure of one ranking; its lenses are drawn again, and a tie counts against them."""
+    above = (score[~is_lens] >= score[is_lens][:, None]).sum(axis=1)
+    draws = measure(measures.places(above[draw_rows(len(above), DRAWS, 0)]))
+    return PairedEstimate.of(float(measure(measures.places(above))), draws)
 
 
 def estimate_auc(score: Floats, is_lens: Bools, strata: NDArray[np.generic] | None = None) -> PairedEstimate:
@@ -23,8 +31,7 @@ def estimate_auc(score: Floats, is_lens: Bools, strata: NDArray[np.generic] | No
     Lenses and negatives (or ``strata`` [N]) are drawn each among themselves.
     """
     counts = draw_counts(is_lens if strata is None else strata)
-    lenses, others = score[is_lens][:, None], score[~is_lens]
-    won = (lenses > others) + 0.5 * (lenses == others)  # [lenses, others]
+    won = wins(score, is_lens)
     # Pairs that lenses win, weighted by how often both objects were drawn: [DRAWS].
     # Strata keep the numbers of lenses and negatives, so every draw has the same number of pairs.
     draws = np.einsum("dl,dl->d", counts[:, is_lens], counts[:, ~is_lens] @ won.T)

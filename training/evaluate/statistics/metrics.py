@@ -34,6 +34,17 @@ def ranked(score: Floats, is_lens: Bools) -> Bools:
     return np.asarray(is_lens[::-1][np.argsort(-score[::-1], kind="stable")])
 
 
+def auc(score: Floats, is_lens: Bools) -> float:
+    """Compute the chance that a lens scores above a negative, a tie counting a half."""
+    return float(wins(score, is_lens).mean())
+
+
+def wins(score: Floats, is_lens: Bools) -> Floats:
+    """Tell for each pair whether the lens scores higher: 1, 0, or a half for a tie, [lenses, negatives]."""
+    lenses, others = score[is_lens][:, None], score[~is_lens]
+    return np.asarray((lenses > others) + 0.5 * (lenses == others))
+
+
 def leave_one_out(similarity: Floats, is_lens: Bools) -> list[Bools]:
     """Rank all other objects for each lens as query; ``similarity`` is [N, N]."""
     everyone = np.arange(len(is_lens))

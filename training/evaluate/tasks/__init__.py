@@ -8,6 +8,9 @@ TASKS = {
     "retrieval": "lenses:retrieval",
     "probe": "lenses:lens_probe",
     "few-shot": "lenses:few_shot",
+    "lens-score": "scores:lens_score",
+    "fused": "scores:fused",
+    "look-alikes": "scores:lookalikes",
     "rare-lenses": "simulated:rare_lenses",
     "invariance": "lenses:invariance",
     "bands": "simulated:some_bands",
@@ -22,3 +25,6 @@ TASKS = {
 
 SIMULATED = ("rare-lenses", "star-galaxy", "photometry")
 """Tasks that need the simulated tiles."""
+
+PAINTED = ("look-alikes",)
+"""Tasks that need a folder of shards with painted lenses."""
