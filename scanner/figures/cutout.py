@@ -22,8 +22,8 @@ SIZE = 8.0
 """Points: size of letters."""
 LONGEST = 0.4
 """Longest scale bar, in sides of the cutout."""
-ARM = 0.13
-"""Length of an arm of the compass, in sides of the cutout."""
+ARM, LETTER = 0.13, 0.195
+"""Where an arm of the compass ends and where its letter stands, in sides of the cutout."""
 SAME_NORTH = 5.0
 """Degrees: compasses that differ by less are drawn as one."""
 CHANNELS = ("#ff9d85", "#8fe388", "#9dbdff")
@@ -98,8 +98,9 @@ def _draw_scale_bar(axes: Axes, box: Box, arcsec: float) -> None:
 
 def _draw_compass(axes: Axes, box: Box, compass: Compass) -> None:
     arms = {"N": compass.north, "E": compass.east}
-    # The arms and their letters lie about one point in the lower right corner, wherever they show.
-    x, y = (centre - ARM / 2 * sum(arm[axis] for arm in arms.values()) for axis, centre in enumerate((0.85, 0.15)))
+    # The middle of the arms with their letters lies in the lower right corner, wherever they show.
+    ends = [(0.0, *ends) for ends in zip(compass.north, compass.east, strict=True)]
+    x, y = (middle - LETTER / 2 * (min(end) + max(end)) for middle, end in zip((0.82, 0.18), ends, strict=True))
     for letter, (right, up) in arms.items():
         arrow = {
             # North alone has a head, which tells it from east.
@@ -113,7 +114,7 @@ def _draw_compass(axes: Axes, box: Box, compass: Compass) -> None:
         }
         tip = _at(box, x + ARM * right, y + ARM * up)
         axes.annotate("", tip, _at(box, x, y), arrowprops=arrow, zorder=3)
-        place = _at(box, x + 1.5 * ARM * right, y + 1.5 * ARM * up)
+        place = _at(box, x + LETTER * right, y + LETTER * up)
         _write(axes, place, letter, size=0.8 * SIZE, ha="center", va="center")
 
 
@@ -124,7 +125,11 @@ def _at(box: Box, right: float, up: float) -> tuple[float, float]:
 
 
 def _write(axes: Axes, at: tuple[float, float], text: str, **style: Any) -> None:
-    usual: dict[str, Any] = {"color": "white", "size": SIZE, "path_effects": _outline(0.25 * SIZE), "zorder": 4}
+    from matplotlib.patheffects import Stroke
+
+    # A letter of straight lines, such as E, would be moved to whole pixels, and lose one of them.
+    effects = [Stroke(linewidth=0.25 * SIZE, foreground="black", snap=False), Stroke(linewidth=0, snap=False)]
+    usual: dict[str, Any] = {"color": "white", "size": SIZE, "path_effects": effects, "zorder": 4}
     axes.text(*at, text, **usual | style)
 
 
