@@ -68,7 +68,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for ranking.json and (with matplotlib) curve.png; completeness.json and .png by --injected.",
+    help="Folder for ranking.json and curve.png; completeness.json and .png by --injected.",
 )
 @format_option(FACT_FORMATS)
 def evaluate_ranking(

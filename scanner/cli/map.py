@@ -66,12 +66,14 @@ def map_(
 
     The map is fitted to a sample (PCA, t-SNE by openTSNE, UMAP by umap-learn). All other objects are placed among it.
     Coordinates are stored beside the tiles, in maps/NAME/tiles, in rows of the same order. When the command is repeated
-    after a scan, only new tiles are placed. It needs pip install 'unions-scanner[maps]'.
+    after a scan, only new tiles are placed. t-SNE and UMAP need pip install
+    'unions-scanner[maps]'.
 
     \b
     Examples:
       scanner map --method umap --figure umap.png
       scanner map --method tsne --where "is_primary and mag_auto < 22" --root /data/unions --cutouts tsne_cutouts.png
+      scanner map --method umap --figure umap.pdf --root /data/unions --cutouts cutouts.pdf --band-names
     """
     import catalogs
     from catalogs.maps.build import build_map

@@ -68,6 +68,7 @@ def outliers(
     Examples:
       scanner outliers -k 200 --where "valid_fraction > 0.98 and snr > 10" -f csv -o outliers.csv
       scanner outliers --method knn --root /data/unions --gallery outliers.png
+      scanner outliers -k 24 --root /data/unions --gallery outliers.pdf --band-names
     """
     import catalogs
     from catalogs.ranking.outliers import outliers as list_outliers

@@ -88,6 +88,7 @@ def query(
       scanner query --positions lenses.csv --where "mag_r < 21" --format votable -o like.vot
       scanner query --id 217292000017 --near 210.0,54.3,900 --where "is_primary"
       scanner query --ra 194.0567 --dec 56.0333 --root /data/unions --gallery like.png
+      scanner query --ra 194.0567 --dec 56.0333 --root /data/unions --gallery paper.pdf --band-names
     """
     import catalogs
     from scanner.queries.query import QueryBuilder, ask, collect_positions, describe_query, join_answers

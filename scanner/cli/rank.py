@@ -107,6 +107,7 @@ def rank(
       scanner rank --like lenses.csv -k 200 -f csv -o candidates.csv
       scanner rank --like lenses.csv --feedback candidates.csv --next best -f csv -o round2.csv
       scanner rank --like lenses.csv --unlike spirals.csv --root /data/unions --augment --gallery candidates.png
+      scanner rank --like lenses.csv --root /data/unions --gallery paper.pdf --band-names
     """
     import catalogs
     from catalogs import lenses

@@ -1,1 +1,1 @@
-"""Figures: colour composites, galleries of cutouts, maps and curves as PNG."""
+"""Figures: colour composites, galleries of cutouts, maps and curves as PNG or PDF."""

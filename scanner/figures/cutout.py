@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 """Left, right, bottom and top of a cutout in the units of its axes."""
 
+SIZE = 8.0
+"""Points: size of letters."""
 LONGEST = 0.4
 """Longest scale bar, in sides of the cutout."""
-ARM = 0.13
-"""Length of an arm of the compass, in sides of the cutout."""
+ARM, LETTER = 0.13, 0.195
+"""Where an arm of the compass ends and where its letter stands, in sides of the cutout."""
 SAME_NORTH = 5.0
 """Degrees: compasses that differ by less are drawn as one."""
 CHANNELS = ("#ff9d85", "#8fe388", "#9dbdff")
@@ -37,19 +39,21 @@ class Marks:
     bands: Sequence[str] = ()
 
 
-def draw_cutout(axes: Axes, picture: Pixels, box: Box, marks: Marks | None = None, size: float = 8.0) -> None:
-    """Draw a picture [S, S, 3] into ``box`` of axes whose limits are set; ``size`` is that of letters, in points."""
-    axes.imshow(picture, extent=box, aspect="equal", interpolation="bicubic", zorder=2)
+def draw_cutout(
+    axes: Axes, picture: Pixels, box: Box, marks: Marks | None = None, interpolation: str = "bicubic"
+) -> None:
+    """Draw a picture [S, S, 3] into ``box`` of axes whose limits are set."""
+    axes.imshow(picture, extent=box, aspect="equal", interpolation=interpolation, zorder=2)
     if marks is None:
         return
     if marks.arcsec is not None:
-        _draw_scale_bar(axes, box, marks.arcsec, size)
+        _draw_scale_bar(axes, box, marks.arcsec)
     if marks.compass is not None:
-        _draw_compass(axes, box, marks.compass, size)
+        _draw_compass(axes, box, marks.compass)
     names = dict.fromkeys(marks.bands)
     for place, name in enumerate(marks.bands if len(names) > 1 else names):
         colour = CHANNELS[place] if len(names) > 1 else "white"
-        _write(axes, _at(box, 0.05 + 0.09 * place, 0.95), name, size, color=colour, ha="left", va="top")
+        _write(axes, _at(box, 0.05 + 0.09 * place, 0.95), name, color=colour, ha="left", va="top")
 
 
 def scale_length(arcsec: float) -> float:
@@ -84,33 +88,34 @@ def describe_compass(compass: Compass) -> str:
     return f"north is {abs(angle)}\N{DEGREE SIGN} {'left' if angle > 0 else 'right'} of up, east to the {side} of it"
 
 
-def _draw_scale_bar(axes: Axes, box: Box, arcsec: float, size: float) -> None:
+def _draw_scale_bar(axes: Axes, box: Box, arcsec: float) -> None:
     length = scale_length(arcsec)
     (left, y), (right, _) = _at(box, 0.06, 0.07), _at(box, 0.06 + length / arcsec, 0.07)
-    axes.plot([left, right], [y, y], color="white", lw=0.2 * size, path_effects=_outline(0.4 * size), zorder=3)
+    axes.plot([left, right], [y, y], color="white", lw=0.2 * SIZE, path_effects=_outline(0.4 * SIZE), zorder=3)
     middle = _at(box, 0.06 + length / arcsec / 2, 0.1)
-    _write(axes, middle, f"{length:g}\N{DOUBLE PRIME}", size, ha="center", va="bottom")
+    _write(axes, middle, f"{length:g}\N{DOUBLE PRIME}", ha="center", va="bottom")
 
 
-def _draw_compass(axes: Axes, box: Box, compass: Compass, size: float) -> None:
+def _draw_compass(axes: Axes, box: Box, compass: Compass) -> None:
     arms = {"N": compass.north, "E": compass.east}
-    # The arms and their letters lie about one point in the lower right corner, wherever they show.
-    x, y = (centre - ARM / 2 * sum(arm[axis] for arm in arms.values()) for axis, centre in enumerate((0.85, 0.15)))
+    # The middle of the arms with their letters lies in the lower right corner, wherever they show.
+    ends = [(0.0, *ends) for ends in zip(compass.north, compass.east, strict=True)]
+    x, y = (middle - LETTER / 2 * (min(end) + max(end)) for middle, end in zip((0.82, 0.18), ends, strict=True))
     for letter, (right, up) in arms.items():
         arrow = {
             # North alone has a head, which tells it from east.
             "arrowstyle": "-|>" if letter == "N" else "-",
-            "mutation_scale": 0.9 * size,
+            "mutation_scale": 0.9 * SIZE,
             "color": "white",
-            "linewidth": 0.12 * size,
+            "linewidth": 0.12 * SIZE,
             "shrinkA": 0,
             "shrinkB": 0,
-            "path_effects": _outline(0.3 * size),
+            "path_effects": _outline(0.3 * SIZE),
         }
         tip = _at(box, x + ARM * right, y + ARM * up)
         axes.annotate("", tip, _at(box, x, y), arrowprops=arrow, zorder=3)
-        place = _at(box, x + 1.5 * ARM * right, y + 1.5 * ARM * up)
-        _write(axes, place, letter, 0.8 * size, ha="center", va="center")
+        place = _at(box, x + LETTER * right, y + LETTER * up)
+        _write(axes, place, letter, size=0.8 * SIZE, ha="center", va="center")
 
 
 def _at(box: Box, right: float, up: float) -> tuple[float, float]:
@@ -119,8 +124,13 @@ def _at(box: Box, right: float, up: float) -> tuple[float, float]:
     return left + right * (end - left), bottom + up * (top - bottom)
 
 
-def _write(axes: Axes, at: tuple[float, float], text: str, size: float, color: str = "white", **place: Any) -> None:
-    axes.text(*at, text, fontsize=size, color=color, path_effects=_outline(0.25 * size), zorder=4, **place)
+def _write(axes: Axes, at: tuple[float, float], text: str, **style: Any) -> None:
+    from matplotlib.patheffects import Stroke
+
+    # A letter of straight lines, such as E, would be moved to whole pixels, and lose one of them.
+    effects = [Stroke(linewidth=0.25 * SIZE, foreground="black", snap=False), Stroke(linewidth=0, snap=False)]
+    usual: dict[str, Any] = {"color": "white", "size": SIZE, "path_effects": effects, "zorder": 4}
+    axes.text(*at, text, **usual | style)
 
 
 def _outline(width: float) -> list[AbstractPathEffect]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOST = 600
+"""Neighbours in a gallery: few programs open a picture of more."""
+
 
 def draw(
     queries: Sequence[Example | None],
@@ -32,8 +35,15 @@ def draw(
 
     ``band_names``: the names of the bands are written into the cutouts.
     """
-    rows = []
-    for query, answer in zip(queries, answers, strict=True):
+    rows: list[list[Panel]] = []
+    room, total = MOST, sum(map(len, answers))
+    if total > MOST:
+        log.warning("The gallery shows the first %d of %d neighbours.", MOST, total)
+    for query, whole in zip(queries, answers, strict=True):
+        if room == 0:
+            break
+        answer = whole[:room]
+        room -= len(answer)
         windows = reader.windows(*(answer[name].tolist() for name in ("tile", "ra", "dec")))
         panels = [
             Panel(_unless_error(window, f"Object {row['object_id']}"), _caption(row))

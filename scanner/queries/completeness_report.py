@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from scanner.figures.completeness import draw_completeness
 
 PER_DEGREE = 100.0
 """Other objects a square degree at the threshold, where none is given: what a survey has looked at by eye."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -144,19 +141,13 @@ def _cell(share: Share) -> str:
 
 
 def write(completeness: Completeness, report: dict[str, Any], folder: Path) -> None:
-    """Write ``completeness.json`` and ``completeness.png`` to ``folder``; without matplotlib, the first alone."""
+    """Write ``completeness.json`` and ``completeness.png`` to ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    # The numbers are written first, since the figure needs matplotlib.
     write_json(folder / "completeness.json", report)
     found, curve = completeness.search, measure.fine_curve(completeness.search)
     title = (
         f"{len(found.lenses):,} injected lenses among {found.objects:,} objects on {found.area:#.3g} square degrees, "
         f"ranked by {completeness.ranked_by}"
     )
-    try:
-        path = folder / "completeness.png"
-        draw_completeness(curve, completeness.here, completeness.detected, completeness.bins, title, path)
-    except ScannerError as error:
-        if error.code != ErrorCode.MAP_NOT_INSTALLED:
-            raise
-        log.warning("completeness.png is not drawn: %s %s", error.message, error.hint)
+    path = folder / "completeness.png"
+    draw_completeness(curve, completeness.here, completeness.detected, completeness.bins, title, path)

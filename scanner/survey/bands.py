@@ -16,8 +16,5 @@ WEIGHTS = {"u": 2.6, "g": 1.7, "r": 0.6, "i": 0.4, "z": 0.32, "y": 0.3}
 Source: the gri composites of Space Warps (Marshall et al. 2016, MNRAS 455, 1171), continued to u, z and y.
 """
 
-RECONSTRUCTION_WEIGHTS = {"u": 6.0, "g": 2.2, "r": 1.3, "i": 1.0, "z": 0.8}
-"""The same for the figure of a reconstruction, whose pixels are divided by the background noise of each band."""
-
 COLOURS = (("g", "r"), ("g", "i"), ("r", "i"), ("u", "r"), ("r", "z"), ("i", "z"), ("g", "z"))
 """Pairs of bands for the colour of a map: the first pair in which most objects are measured."""

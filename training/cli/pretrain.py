@@ -55,7 +55,7 @@ def pretrain_command(
 @click.command("reconstruct")
 @click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
 @click.option("--shards", type=_FOLDER, required=True, help="Folder that `python -m training cutouts` made.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG file to write.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG or PDF to write.")
 @click.option("--rows", type=click.IntRange(1, 32), default=4, show_default=True, help="Number of objects to draw.")
 @click.option(
     "--mask-ratio",
@@ -68,7 +68,10 @@ def reconstruct_command(
 ) -> None:
     """Draw input, masked input, reconstruction and residual of held-out cutouts, in colour and in every band.
 
-    Example: python -m training reconstruct run --shards shards --out figure2.png
+    \b
+    Examples:
+      python -m training reconstruct run --shards shards --out figure2.png
+      python -m training reconstruct run --shards shards --out figure2.pdf --rows 6
     """
     from training.figures.reconstruction import reconstruct
 

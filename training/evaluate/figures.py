@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from catalogs.atomic import replacing
 from catalogs.estimate import PairedEstimate
+from scanner.figures.canvas import drawing
+from scanner.figures.chart import COLOURS, STYLES
 from training.evaluate.results import Results, rows
 
-COLOURS = ("#0b5d7a", "#d1495b", "#8c8c8c", "#e09f3e", "#5b8e4f", "#7b5ea7", "#3aa6a6", "#b5651d")
+MARKERS = "os^Dv*X"
+"""Points of models, which are told apart without colours too."""
 
 
 def bars(results: Mapping[str, Results], out: Path) -> None:
@@ -22,15 +23,14 @@ def bars(results: Mapping[str, Results], out: Path) -> None:
     for task, measure, estimates in rows(results):
         tasks.setdefault(task, []).append((measure, estimates))
     heights = [len(lines) + 1.2 for lines in tasks.values()]
-    figure = Figure(figsize=(9, 0.32 * sum(heights) + 1.0), layout="constrained")
-    panels = figure.subplots(len(tasks), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
-    for axes, (task, lines) in zip(panels, tasks.items(), strict=True):
-        _panel(axes, task, lines, list(results))
-    # A model may be absent from some panels, so the legend is collected from all of them.
-    names = dict.fromkeys(name for axes in panels for name in axes.get_legend_handles_labels()[1])
-    handles = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend([handles[n] for n in names], list(names), loc="outside upper center", ncols=4, frameon=False)
-    _save(figure, out)
+    with drawing(out, 9, 0.32 * sum(heights) + 1.0) as figure:
+        panels = figure.subplots(len(tasks), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+        for axes, (task, lines) in zip(panels, tasks.items(), strict=True):
+            _panel(axes, task, lines, list(results))
+        # A model may be absent from some panels, so the legend is collected from all of them.
+        found = [axes.get_legend_handles_labels() for axes in panels]
+        handles = {name: handle for pair in found for handle, name in zip(*pair, strict=True)}
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False)
 
 
 def _panel(axes: Axes, task: str, lines: list[tuple[str, list[PairedEstimate | None]]], names: list[str]) -> None:
@@ -44,7 +44,8 @@ def _panel(axes: Axes, task: str, lines: list[tuple[str, list[PairedEstimate | N
         ends = np.array([(one.low, one.high) for _, one in points if one])
         spread = np.abs(ends.T - middle)
         at = np.array([row for row, _ in points]) + offset
-        axes.errorbar(middle, at, xerr=spread, fmt="o", ms=3.5, lw=1.2, color=COLOURS[place % 8], label=name)
+        look = {"marker": MARKERS[place % len(MARKERS)], "color": COLOURS[place % len(COLOURS)]}
+        axes.errorbar(middle, at, xerr=spread, linestyle="", ms=4, elinewidth=1.2, label=name, **look)
     lowest = min((one.low for _, estimates in lines for one in estimates if one), default=0)
     highest = max((one.high for _, estimates in lines for one in estimates if one), default=1)
     axes.set(yticks=range(len(lines)), ylim=(len(lines) - 0.4, -0.6))
@@ -66,24 +67,20 @@ def curves(results: Mapping[str, Results], out: Path) -> None:
                 curves_of.setdefault(question, {})[model] = curve
     columns = min(len(curves_of), 3)
     lines = -(-len(curves_of) // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.1 * lines + 0.6), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes in panels[len(curves_of) :]:
-        axes.set_visible(False)
     names = list(results)
-    for axes, (question, curve_of) in zip(panels, curves_of.items(), strict=False):
-        for model, curve in curve_of.items():
-            colour = COLOURS[names.index(model) % 8]
-            axes.plot(np.arange(1, len(curve) + 1), curve, color=colour, lw=1.5, label=model)
-        axes.set(xscale="log", xlabel="k", ylim=(0, 1.01), xlim=(1, None))
-        axes.set_ylabel("recall among the first k", fontsize=8)
-        axes.set_title(question, fontsize=9)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
-    _save(figure, out)
-
-
-def _save(figure: Figure, out: Path) -> None:
-    with replacing(out) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+    with drawing(out, 3.6 * columns, 3.1 * lines + 0.6) as figure:
+        panels = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axes in panels[len(curves_of) :]:
+            axes.set_visible(False)
+        for axes, (question, curve_of) in zip(panels, curves_of.items(), strict=False):
+            for model, curve in curve_of.items():
+                number = names.index(model)
+                look = {"color": COLOURS[number % len(COLOURS)], "linestyle": STYLES[number % len(STYLES)]}
+                axes.plot(np.arange(1, len(curve) + 1), curve, lw=1.5, label=model, **look)
+            axes.set(xscale="log", xlabel="k", ylim=(0, 1.01), xlim=(1, None))
+            axes.set_ylabel("recall among the first k", fontsize=8)
+            axes.set_title(question, fontsize=9)
+            axes.grid(alpha=0.3)
+            axes.spines[["top", "right"]].set_visible(False)
+        legend = {"loc": "outside upper center", "ncols": 4, "frameon": False, "handlelength": 3.5}
+        figure.legend(*panels[0].get_legend_handles_labels(), **legend)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from catalogs.atomic import replacing
-from scanner.survey.bands import RECONSTRUCTION_WEIGHTS, TRIPLES
+from scanner.figures.canvas import DPI, drawing, figure_format
+from scanner.figures.composite import NO_DATA, Pixels, Stretch, choose_stretch, compose_rgb
+from scanner.figures.cutout import Marks, draw_cutout
 from training.config import Config
 from training.cutouts.shards import TRAIN, VALIDATE
 from training.loop.batches import CENTRED, Batch, Cutouts, make_batch, open_cutouts
@@ -22,21 +22,25 @@ from training.model.mae import MaskedAutoencoder, moments, patchify, unpatchify
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
 
 COLUMNS = ("input", "masked", "reconstruction", "residual")
-HIDDEN, MISSING = "#2f4858", "#d9d2c5"
-RESIDUAL_RANGE = 5  # in units of the background noise
+HIDDEN = (138, 148, 155)
+"""Masked patches are lighter than the sky and darker than a galaxy, in greyscale too."""
+RESIDUAL_RANGE = 5
+"""Black is this many standard deviations of the background too bright a prediction, white as many too faint."""
 GIVEN = "given each patch's mean and spread"
 """Note on models that predict patches of mean 0 and deviation 1. They are given the true mean and deviation, so the
 figure shows more than they know."""
+
+# Pixels of the figure: side of a cutout, gaps between cutouts and between blocks, and height of titles.
+SIDE, GAP, BLOCK_GAP, TITLE = 128, 4, 24, 22
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """``flux`` and ``completed`` [N, B, S, S] in units of the band's background noise; ``masked`` bool [N, 1, S, S].
+    """``flux`` and ``completed`` [N, B, S, S] in nJy; ``masked`` bool [N, 1, S, S]; ``noise`` [B] of the background.
 
     ``completed`` holds the prediction where patches were masked, and the input elsewhere, which the loss ignores.
     ``given`` is ``GIVEN`` if the prediction was given moments of the masked pixels.
@@ -46,14 +50,14 @@ class Reconstruction:
     flux: Array
     completed: Array
     masked: NDArray[np.bool_]
-    noise: Array  # [B] nJy
+    noise: Array
     given: str = ""
 
 
 @torch.no_grad()
 def complete(model: MaskedAutoencoder, batch: Batch) -> Reconstruction:
     """Mask, predict, and put the predicted patches in place of the masked ones."""
-    patch, noise = model.config.patch, model.pixels.softening
+    patch = model.config.patch
     output = model(batch.flux, batch.noise)
     prediction, masked = output.prediction, output.masked
     given = GIVEN if model.config.normalised_target else ""
@@ -67,14 +71,19 @@ def complete(model: MaskedAutoencoder, batch: Batch) -> Reconstruction:
     predicted = model.pixels.unstretch(unpatchify(prediction, patch))
     completed = torch.where(hidden, predicted, batch.flux)
     # The softening is the typical background noise of each band, [B, 1, 1] in nJy.
-    numbers = [(part / noise).numpy() for part in (batch.flux, completed)]
-    return Reconstruction(model.config.bands, *numbers, hidden.numpy(), noise.flatten().numpy(), given)
+    noise = model.pixels.softening.flatten().numpy()
+    return Reconstruction(model.config.bands, batch.flux.numpy(), completed.numpy(), hidden.numpy(), noise, given)
 
 
 def reconstruct(
     checkpoint: Path, shards: Path, out: Path, rows: int = 4, mask_ratio: float | None = None, seed: int = 0
 ) -> Path:
-    """Draw ``rows`` bright held-out objects, in colour and band by band; training ones if none were held out."""
+    """Draw ``rows`` bright held-out objects, in colour and band by band; training ones if none were held out.
+
+    Raises:
+        ScannerError: ``figure.unknown_format``, ``output.*``, or as ``load`` and ``open_cutouts`` do.
+    """
+    figure_format(out)  # before the model runs
     source = load(checkpoint)
     held_out = open_cutouts(shards, source.config, VALIDATE)
     cutouts = held_out if len(held_out) else open_cutouts(shards, source.config, TRAIN)
@@ -82,7 +91,8 @@ def reconstruct(
     if mask_ratio is not None:
         model.config = replace(model.config, mask_ratio=mask_ratio)
     keys = bright(cutouts, source.config, rows, seed)
-    return draw(complete(model, make_batch(cutouts, keys, CENTRED, source.config)), out)
+    result = complete(model, make_batch(cutouts, keys, CENTRED, source.config))
+    return draw(result, source.config.model.pixel_scale, out)
 
 
 def bright(cutouts: Cutouts, config: Config, count: int, seed: int) -> NDArray[np.int64]:
@@ -98,99 +108,67 @@ def bright(cutouts: Cutouts, config: Config, count: int, seed: int) -> NDArray[n
     return keys[np.random.default_rng(seed).permutation(best)[:count]]
 
 
-def draw(result: Reconstruction, out: Path) -> Path:
-    """Write a PNG: a block in colour and one for each band, with a row for each object."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def draw(result: Reconstruction, pixel_scale: float, out: Path) -> Path:
+    """Draw a block in colour and one for each band, with a row for each object, as PNG or PDF.
 
-    views = (
-        [colours(result.bands), *((band,) for band in result.bands)] if len(result.bands) > 2 else [result.bands[:1]]
-    )
-    across = 3 if len(views) % 2 or len(views) > 4 else 2
-    down = -(-len(views) // across)
-    figure = Figure(figsize=(4.3 * across, down * (1.05 * len(result.flux) + 0.55)), layout="constrained")
-    FigureCanvasAgg(figure)
-    if result.given:
-        figure.suptitle(f"reconstruction {result.given}", fontsize=11)
-    blocks = np.atleast_1d(figure.subfigures(down, across, wspace=0.03, hspace=0.04)).ravel()
-    for block, view in zip(blocks, views, strict=False):
-        _block(block, result, view)
-    with replacing(out) as temporary:
-        figure.savefig(temporary, format="png", dpi=160)
+    ``pixel_scale`` is in arcsec. Cutouts of training do not keep where north is, so there is no compass.
+    """
+    # None is colour, by the bands that each object has.
+    views: list[str | None] = [None, *result.bands] if len(result.bands) > 2 else list(result.bands)
+    across = min(len(views), 3 if len(views) % 2 or len(views) > 4 else 2)
+    width = len(COLUMNS) * (SIDE + GAP) - GAP + BLOCK_GAP
+    height = 2 * TITLE + len(result.flux) * (SIDE + GAP) - GAP + BLOCK_GAP
+    top = TITLE if result.given else 0
+    size = (across * width, top + -(-len(views) // across) * height)
+    with drawing(out, size[0] / DPI, size[1] / DPI, layout=None) as figure:
+        # One unit of these axes is a pixel, counted from the upper left corner.
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
+        axes.set_axis_off()
+        if result.given:
+            axes.text(size[0] / 2, 6, f"reconstruction {result.given}", fontsize=11, ha="center", va="top")
+        for place, view in enumerate(views):
+            down, right = divmod(place, across)
+            _draw_block(axes, result, view, pixel_scale, right * width + BLOCK_GAP // 2, top + down * height)
     return out
 
 
-def colours(bands: Sequence[str]) -> tuple[str, ...]:
-    """Choose three bands for red, green and blue."""
-    return next((tuple(triple) for triple in TRIPLES if set(triple) <= set(bands)), tuple(reversed(bands[:3])))
+def _draw_block(axes: Axes, result: Reconstruction, view: str | None, pixel_scale: float, left: int, top: int) -> None:
+    middle = left + (len(COLUMNS) * (SIDE + GAP) - GAP) / 2
+    axes.text(middle, top + 4, view or "colour", fontsize=11, fontweight="bold", ha="center", va="top")
+    lefts = [left + column * (SIDE + GAP) for column in range(len(COLUMNS))]
+    for place, title in zip(lefts, COLUMNS, strict=True):
+        axes.text(place + SIDE / 2, top + 2 * TITLE - 4, title, fontsize=8, ha="center", va="bottom")
+    for row, flux in enumerate(result.flux):
+        stretch = choose_stretch(flux, result.bands, (view,) * 3 if view else None)
+        arcsec = pixel_scale * flux.shape[-1] if row == 0 else None
+        marks = (Marks(arcsec, bands=() if view else stretch.bands), None, None, None)
+        high = top + 2 * TITLE + row * (SIDE + GAP)
+        for place, picture, mark in zip(lefts, _pictures(result, row, stretch), marks, strict=True):
+            draw_cutout(axes, picture, (place, place + SIDE, high + SIDE, high), mark, interpolation="nearest")
 
 
-def _block(block: SubFigure, result: Reconstruction, view: tuple[str, ...]) -> None:
-    channels = [result.bands.index(band) for band in view]
-    block.suptitle(" ".join(view) if len(view) == 3 else view[0], fontsize=11, fontweight="bold")
-    axes = block.subplots(len(result.flux), len(COLUMNS), squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
-    for row, line in enumerate(axes):
-        _object(line, result, row, channels)
-        for column, panel in enumerate(line):
-            panel.set(xticks=[], yticks=[])
-            panel.spines[:].set_visible(False)
-            if row == 0:
-                panel.set_title(COLUMNS[column], fontsize=8, pad=3)
+def _pictures(result: Reconstruction, row: int, stretch: Stretch) -> list[Pixels]:
+    """Compose the four pictures of an object, all on the scale of its input."""
+    flux, completed, masked = result.flux[row], result.completed[row], result.masked[row, 0]
+    channels = [result.bands.index(band) for band in dict.fromkeys(stretch.bands)]
+    given, filled = (compose_rgb(part, result.bands, stretch) for part in (flux, completed))
+    # Pictures have their first row at the top.
+    hidden, missing = masked[::-1], ~np.isfinite(flux[channels]).any(axis=0)[::-1]
+    seen = given.copy()
+    seen[hidden] = HIDDEN
+    return [given, seen, filled, _residual(result, row, channels, hidden & ~missing, missing)]
 
 
-def _object(axes: Sequence[Axes], result: Reconstruction, row: int, channels: list[int]) -> None:
-    """Draw the four panels of one object."""
-    flux, completed, masked = result.flux[row, channels], result.completed[row, channels], result.masked[row, 0]
-    paint = _rgb(result, channels, flux) if len(channels) == 3 else _grey(flux[0])
-    missing = ~np.isfinite(flux).any(axis=0)
-    _show(axes[0], paint(flux), missing, MISSING)
-    _show(axes[1], paint(flux), missing, MISSING)
-    _show(axes[1], None, masked, HIDDEN)
-    _show(axes[2], paint(completed), missing & ~masked, MISSING)
-    # Elsewhere the residual is zero, since the input is shown there.
-    residual = np.where(masked, np.nanmean(np.where(np.isfinite(flux), flux - completed, 0), axis=0), np.nan)
+def _residual(
+    result: Reconstruction, row: int, channels: list[int], shown: NDArray[np.bool_], missing: NDArray[np.bool_]
+) -> Pixels:
+    """Draw the input less the prediction in grey: the mean of the bands, in units of its noise."""
+    steps = (result.flux[row, channels] - result.completed[row, channels]) / result.noise[channels, None, None]
+    valid = np.isfinite(steps)
     # The noise of the mean of n bands is smaller by the square root of n.
-    limit = RESIDUAL_RANGE / len(channels) ** 0.5
-    axes[3].imshow(residual, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-    axes[3].set_facecolor("#f2f2f2")
-    _show(axes[3], None, missing, MISSING)
-
-
-def _show(axes: Axes, image: Array | None, cover: NDArray[np.bool_], colour: str) -> None:
-    """Show an image (RGB or grey in 0 .. 1), with the pixels of ``cover`` painted over."""
-    from matplotlib.colors import to_rgba
-
-    if image is not None:
-        axes.imshow(image, origin="lower", cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    layer = np.zeros((*cover.shape, 4))
-    layer[cover] = to_rgba(colour)
-    axes.imshow(layer, origin="lower", interpolation="nearest")
-
-
-def _grey(flux: Array) -> Callable[[Array], Array]:
-    """Make a map to grey: asinh of signal to noise, with limits from ``flux`` [S, S], also for the reconstruction."""
-    finite = np.arcsinh(flux[np.isfinite(flux)])
-    low, high = -1.5, max(float(np.percentile(finite, 99.7)), 2.5) if finite.size else 2.5
-    return lambda image: np.nan_to_num((np.arcsinh(image[0]) - low) / (high - low)).clip(0, 1)
-
-
-def _rgb(result: Reconstruction, channels: list[int], flux: Array) -> Callable[[Array], Array]:
-    """Make a map to colour on the scale of ``flux`` [3, S, S], also for the reconstruction.
-
-    Source: Lupton et al. 2004, PASP 116, 133.
-    """
-    from astropy.visualization import make_lupton_rgb
-
-    # Flux is in units of the noise; the colours need nJy, weighted by band: [3, 1, 1].
-    gain = np.array([result.noise[c] * RECONSTRUCTION_WEIGHTS.get(result.bands[c], 1.0) for c in channels])[
-        :, None, None
-    ]
-    noise = float(gain.mean())
-    light = np.nan_to_num(flux * gain).mean(axis=0)
-    stretch = max(float(np.percentile(light, 99)) / 3, 3 * noise)
-
-    def paint(image: Array) -> Array:
-        red, green, blue = np.nan_to_num(image) * gain
-        return make_lupton_rgb(red, green, blue, minimum=-0.5 * noise, stretch=stretch, Q=6) / np.float32(255)
-
-    return paint
+    sigma = np.where(valid, steps, 0).sum(axis=0) / np.sqrt(np.maximum(valid.sum(axis=0), 1))
+    grey = 0.5 + 0.5 * np.clip(sigma[::-1] / RESIDUAL_RANGE, -1, 1)
+    # Where nothing was masked there is no residual: the input is shown there.
+    image: Pixels = np.round(255 * np.where(shown, grey, 0.5)).astype(np.uint8)[..., None].repeat(3, axis=2)
+    image[missing] = NO_DATA
+    return image

@@ -40,9 +40,9 @@ def test_a_bar_is_as_long_as_it_says_in_the_units_of_its_cutout() -> None:
     np.testing.assert_array_equal(axes.images[0].get_array(), picture)
 
 
-@pytest.mark.parametrize("angle", [0.0, 130.0, 250.0])
+@pytest.mark.parametrize("angle", range(0, 360, 45))
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_a_compass_points_north_and_stays_in_its_cutout(angle: float, mirrored: bool) -> None:
+def test_a_compass_points_north_and_stays_in_its_cutout(angle: int, mirrored: bool) -> None:
     axes = Figure().add_subplot(xlim=(0, 100), ylim=(0, 100))
     compass = turned(angle, mirrored)
     draw_cutout(axes, np.zeros((8, 8, 3), np.uint8), (0, 100, 0, 100), Marks(compass=compass))
@@ -52,8 +52,8 @@ def test_a_compass_points_north_and_stays_in_its_cutout(angle: float, mirrored: 
         step = np.array(arrow.xy) - arrow.xyann
         np.testing.assert_allclose(step / np.linalg.norm(step), direction, atol=1e-9)
         assert (letters[letter] > 50).any()
-        assert letters[letter].min() > 0
-        assert letters[letter].max() < 100
+        assert letters[letter].min() > 4
+        assert letters[letter].max() < 96
 
 
 def test_one_compass_serves_only_where_all_agree() -> None:

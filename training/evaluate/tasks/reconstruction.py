@@ -60,7 +60,8 @@ def reconstruction(checkpoint: Path, sets: Sets, simulated: bool = True) -> tupl
 
 def relative_error(done: Reconstruction) -> Floats:
     """Compute the error of each cutout relative to a flat fill, [n]; cutouts without masked pixels are skipped."""
-    true, filled = np.arcsinh(done.flux.astype(np.float64)), np.arcsinh(done.completed.astype(np.float64))
+    noise = done.noise.astype(np.float64)[:, None, None]
+    true, filled = np.arcsinh(done.flux / noise), np.arcsinh(done.completed / noise)
     valid = np.isfinite(true)
     hidden, visible = valid & done.masked, valid & ~done.masked
     # The flat fill: the mean of visible pixels of each band, (N, B, 1, 1).
