@@ -100,7 +100,7 @@ def test_an_earlier_release_refuses_the_catalogue_by_its_version(scored, survey)
 @pytest.mark.parametrize("change", [{"names": ["Lens"]}, {"prevalence": 2}, {"names": "lens"}, {"more": 1}])
 def test_a_catalogue_with_scores_that_no_model_has_is_damaged(change):
     contract = {**RUN.contract, "scores": SCORES | change}
-    with pytest.raises(ValueError, match="contract.scores"):
+    with pytest.raises(ValueError, match=r"contract\.scores"):
         replace(Info.of(RUN), contract=contract)
 
 
