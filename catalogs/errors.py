@@ -53,6 +53,7 @@ class ErrorCode(StrEnum):
     CLUSTER_OTHER_SOFTWARE = "cluster.other_software", "A worker runs another version of this package."
     CLUSTER_STOPPED = "cluster.stopped", "The scan was stopped while a worker waited."
     CLUSTER_TASK_FAILED = "cluster.task_failed", "A worker raised an unexpected error instead of reporting on its tile."
+    COLUMN_NOT_NUMBERS = "column.not_numbers", "The column does not hold one number for each object."
     COLUMN_UNKNOWN = "column.unknown", "The catalogue or the answer has no column of that name."
     COMPLETENESS_LOW_THRESHOLD = (
         "completeness.low_threshold",

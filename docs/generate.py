@@ -87,15 +87,18 @@ def error_codes() -> Iterator[str]:
 
 def columns() -> Iterator[str]:
     from catalogs.store.schema import catalogue_schema
+    from catalogs.store.scores import Scores
 
     yield from _head(
         "Columns",
         f"These are the columns of a tile's file, in order, for the bands {', '.join(BANDS)} and the shipped model. "
+        "A catalogue has `score_lens` and other scores where its [model file](model-file.md) gives them, at the "
+        "prevalence that it states. "
         "Each field of the Parquet schema carries its unit, UCD and description. No value is null; "
         "missing numbers are NaN.",
     )
     rows = []
-    for field in catalogue_schema(BANDS, DIM):
+    for field in catalogue_schema(BANDS, DIM, Scores(("lens",), 0.001, "An example.")):
         facts = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
         kind = str(field.type).replace(" not null", "").replace("element: ", "")
         rows.append((f"`{field.name}`", kind, facts.get("unit", ""), facts.get("ucd", ""), _cell(facts["description"])))

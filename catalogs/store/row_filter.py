@@ -23,6 +23,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store import filter_values
 from catalogs.store.filter_values import Value
 from catalogs.store.schema import EMBEDDING
+from catalogs.store.scores import PREFIX
 
 _MAX_LENGTH = 4000
 _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
@@ -111,6 +112,8 @@ def _columns(tree: ast.expr, schema: pa.Schema) -> tuple[str, ...]:
     usable = [name for name in schema.names if name != EMBEDDING]
     if unknown := [name for name in names if name not in usable]:
         missing = "Write isnan(x) for what has no value. " if unknown[0].lower() in _NOT_NUMBERS else ""
+        if unknown[0].startswith(PREFIX):
+            missing = "The model of this catalogue does not give that score. "
         raise ScannerError(
             ErrorCode.WHERE_COLUMN,
             f"A filter cannot use {', '.join(unknown)}: there is no such column to compare.",

@@ -7,7 +7,6 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,10 +14,6 @@ from catalogs.maps import METHODS
 from catalogs.render import REPORT_FORMATS
 from scanner.cli.options import FIGURE, catalog_option, format_option, image_options
 from scanner.cli.output import DataCommand, show
-
-if TYPE_CHECKING:
-    from catalogs.catalogue import Catalogue
-    from scanner.windows.by_position import WindowReader
 
 # Most objects of a figure, drawn at random from a larger map.
 DRAWN = 100_000
@@ -43,6 +38,9 @@ DRAWN = 100_000
 @click.option("--seed", default=0, show_default=True, type=int, help="Seed of the sample and the fit.")
 @click.option("--refit", is_flag=True, help="Replace the fit of an existing map.")
 @click.option("--figure", type=FIGURE, help="PNG or PDF of the map by magnitude, colour and size.")
+@click.option(
+    "--colour", metavar="COLUMN", multiple=True, help="Column that colours the figure instead, one panel for each."
+)
 @click.option("--cutouts", type=FIGURE, help="PNG or PDF of the map with cutouts (needs --root).")
 @click.option("--band-names", is_flag=True, help="Name the red, green and blue bands below the cutouts.")
 @image_options
@@ -56,6 +54,7 @@ def map_(
     seed: int,
     refit: bool,
     figure: Path | None,
+    colour: tuple[str, ...],
     cutouts: Path | None,
     band_names: bool,
     root: Path | None,
@@ -72,6 +71,7 @@ def map_(
     \b
     Examples:
       scanner map --method umap --figure umap.png
+      scanner map --method umap --figure umap.pdf --colour score_lens --colour mag_auto
       scanner map --method tsne --where "is_primary and mag_auto < 22" --root /data/unions --cutouts tsne_cutouts.png
       scanner map --method umap --figure umap.pdf --root /data/unions --cutouts cutouts.pdf --band-names
     """
@@ -81,8 +81,16 @@ def map_(
 
     if cutouts and root is None:
         raise click.UsageError("--cutouts needs --root, the folder of the images.")
+    if colour and not figure:
+        raise click.UsageError("--colour needs --figure.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
+    columns: list[str] = []
+    if figure or cutouts:
+        # The code for pixels is imported only where a figure is drawn. A wrong --colour must not cost a projection.
+        from scanner.figures import map as map_figures
+
+        columns = map_figures.columns(catalogue.schema, colour)
     report = build_map(catalogue, MapSettings(method, sample, seed, where), name, refit=refit)
     if fmt == "json":
         show(json.dumps(asdict(report)))
@@ -92,31 +100,16 @@ def map_(
             f"{report.placed:,} tiles placed, {report.kept:,} kept"
         )
     if figure or cutouts:
-        # The code for pixels is imported only where a figure is drawn.
+        import numpy as np
+
+        from catalogs.maps.read import read_map
         from scanner.windows.by_position import WindowReader
 
         reader = WindowReader.of_catalogue(catalogue, root, survey) if root else None
-        _draw(catalogue, report.name, method, figure, cutouts, band_names, reader)
-
-
-def _draw(
-    catalogue: Catalogue,
-    name: str,
-    method: str,
-    figure: Path | None,
-    cutouts: Path | None,
-    band_names: bool,
-    reader: WindowReader | None,
-) -> None:
-    import numpy as np
-
-    from catalogs.maps.read import read_map
-    from scanner.figures import map as map_figures
-
-    table = read_map(catalogue, name, map_figures.columns(catalogue.schema.names), limit=DRAWN)
-    places = np.stack([table[f"{name}_x"], table[f"{name}_y"]], axis=1)
-    title = METHODS[method]
-    if figure:
-        map_figures.draw_quantities(places, map_figures.quantities(table, catalogue.info.bands), title, figure)
-    if cutouts and reader:
-        map_figures.draw_cutouts(places, table, reader, title, cutouts, band_names=band_names)
+        table = read_map(catalogue, report.name, columns, limit=DRAWN)
+        places = np.stack([table[f"{report.name}_x"], table[f"{report.name}_y"]], axis=1)
+        if figure:
+            panels = map_figures.quantities(table, catalogue.info.bands, colour)
+            map_figures.draw_quantities(places, panels, METHODS[method], figure)
+        if cutouts and reader:
+            map_figures.draw_cutouts(places, table, reader, METHODS[method], cutouts, band_names=band_names)

@@ -6,13 +6,16 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
+from catalogs.store.tile_reader import check_columns
 from scanner.figures.canvas import drawing
 from scanner.figures.composite import choose_stretch, compose_rgb
 from scanner.figures.cutout import describe_compass, draw_cutout, same_north, scale_length
@@ -45,14 +48,29 @@ class Quantity:
     values: Floats
 
 
-def columns(names: Sequence[str]) -> list[str]:
-    """List the columns of a catalogue that the figures need."""
-    fluxes = [name for name in names if name.startswith("mag_")]
-    return ["object_id", "tile", "ra", "dec", *fluxes, "flux_radius", "snr"]
+def columns(schema: pa.Schema, colour_by: Sequence[str] = ()) -> list[str]:
+    """List the columns of a catalogue that the figures need; ``colour_by`` are those that the user named.
+
+    Raises:
+        ScannerError: ``column.unknown``, ``column.not_numbers``.
+    """
+    for name in check_columns(colour_by, schema):
+        kind = schema.field(name).type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+            message = f"The column {name} does not hold a number for each object, so that it has no colour scale."
+            raise ScannerError(ErrorCode.COLUMN_NOT_NUMBERS, message, "Name a column such as mag_auto or snr.")
+    fluxes = [name for name in schema.names if name.startswith("mag_")]
+    return list(dict.fromkeys(["object_id", "tile", "ra", "dec", *fluxes, "flux_radius", "snr", *colour_by]))
 
 
-def quantities(table: Table, bands: Sequence[str]) -> list[Quantity]:
-    """Take magnitude, colour and size; the colour is the first one that most objects have."""
+def quantities(table: Table, bands: Sequence[str], colour_by: Sequence[str] = ()) -> list[Quantity]:
+    """Take the columns ``colour_by``, or magnitude, colour and size; the colour is the first that most objects have."""
+    if colour_by:
+        units = [f" ({table[name].unit})" if table[name].unit else "" for name in colour_by]
+        return [
+            Quantity(f"{name}{unit}", np.asarray(table[name], float))
+            for name, unit in zip(colour_by, units, strict=True)
+        ]
     panels = [Quantity("magnitude (AB)", np.asarray(table["mag_auto"], float))]
     for blue, red in COLOURS:
         if {blue, red} <= set(bands):
@@ -77,7 +95,7 @@ def draw_quantities(places: Floats, panels: Sequence[Quantity], title: str, path
     size = float(np.clip(25_000 / max(len(places), 1), 0.4, 16))
     with drawing(path, 5.4 * len(panels), height) as figure:
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for panel, quantity, scale in zip(axes, panels, SCALES, strict=False):
+        for panel, quantity, scale in zip(axes, panels, cycle(SCALES), strict=False):
             valid = np.isfinite(quantity.values)
             dark, light = np.percentile(quantity.values[valid], [2, 98]) if valid.any() else (0.0, 1.0)
             panel.scatter(*places[~valid].T, s=size, c="0.6", marker="x", linewidths=0.5, rasterized=True)

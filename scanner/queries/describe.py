@@ -21,7 +21,7 @@ from scanner.encoder.encoder import Encoder
 
 
 def model(name_or_path: str) -> dict[str, Any]:
-    """Describe a model file: its contract, digest and size in bytes."""
+    """Describe a model file: its contract, with the scores that it gives, digest and size in bytes."""
     # A description needs no GPU, and works on any machine.
     with Encoder(name_or_path, device="cpu") as encoder:
         return {
@@ -62,6 +62,7 @@ def catalogue(path: Path, verify: bool = False) -> dict[str, Any]:
         "model": info.model,
         "model_sha256": info.model_sha256,
         "embedding_dim": info.dim,
+        **({"scores": info.scores.to_dict()} if info.scores else {}),
         "created": info.created,
         "software": info.software,
         "tiles": len(snapshot.footers) + len(snapshot.errors),
