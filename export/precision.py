@@ -160,9 +160,15 @@ def agree(one: Vectors, other: Vectors) -> Agreement:
 
 
 def agree_scores(one: Vectors, other: Vectors) -> ScoreAgreement:
-    """Compare two sets of scores [N, K] of the same N objects, by the scatter of ``one``."""
-    difference = (other - one) / one.std(axis=0)
-    correlations = [spearmanr(a, b).statistic for a, b in zip(one.T, other.T, strict=True)]
+    """Compare two sets of scores [N, K] of the same N objects, by the scatter of ``one``.
+
+    The scores of a head that tells nothing are all the same. They agree where they are so in both sets.
+    """
+    scatter = one.std(axis=0)
+    difference = (other - one) / np.where(scatter > 0, scatter, 1)
+    correlations = [
+        1.0 if np.ptp(a) == np.ptp(b) == 0 else spearmanr(a, b).statistic for a, b in zip(one.T, other.T, strict=True)
+    ]
     return ScoreAgreement(
         float(np.sqrt((difference**2).mean(axis=0)).max()), float(np.abs(difference).max()), float(min(correlations))
     )

@@ -237,3 +237,11 @@ def test_a_card_without_scores_says_nothing_of_them(exported: Exported, checkpoi
     verification = replace(exported.verification, scores={})
     card = render(replace(exported, contract=plain, checkpoint=checkpoint, verification=verification))
     assert "score" not in card
+
+
+def test_scores_that_are_all_the_same_agree_with_each_other() -> None:
+    """A head that tells nothing gives one score: a format that keeps it is good, one that does not is refused."""
+    one = np.full((20, 1), -7.0, np.float32)
+    assert THRESHOLDS["fp16"].scores.score_rank_correlation <= agree_scores(one, one).score_rank_correlation
+    varied = one + np.linspace(0, 1, 20, dtype=np.float32)[:, None]
+    assert not agree_scores(one, varied).score_largest <= THRESHOLDS["fp16"].scores.score_largest

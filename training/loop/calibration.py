@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from training.config import Config
 from training.loop.batches import CENTRED, Cutouts, make_batch
 from training.loop.statistics import draw_keys
 from training.model.embedding import EmbeddingGraph
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 256
 FEWEST = 10
@@ -41,6 +45,8 @@ def calibrate_scores(graph: EmbeddingGraph, validation: Cutouts, config: Config,
                 "calibrate scores.",
             )
         curve = fit_curve(like, other)
+        if curve.slope == 0:
+            log.warning("The score %r does not tell its class from ordinary objects: it is the same for all.", name)
         head.slope[k], head.offset[k] = curve.slope, curve.offset + prior
 
 
