@@ -167,7 +167,8 @@ def agree_scores(one: Vectors, other: Vectors) -> ScoreAgreement:
     scatter = one.std(axis=0)
     difference = (other - one) / np.where(scatter > 0, scatter, 1)
     correlations = [
-        1.0 if np.ptp(a) == np.ptp(b) == 0 else spearmanr(a, b).statistic for a, b in zip(one.T, other.T, strict=True)
+        spearmanr(a, b).statistic if min(np.ptp(a), np.ptp(b)) > 0 else float(np.ptp(a) == np.ptp(b))
+        for a, b in zip(one.T, other.T, strict=True)
     ]
     return ScoreAgreement(
         float(np.sqrt((difference**2).mean(axis=0)).max()), float(np.abs(difference).max()), float(min(correlations))

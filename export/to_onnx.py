@@ -99,7 +99,7 @@ def make_scores(checkpoint: Checkpoint) -> Scores | None:
     held_out = [shard for shard in checkpoint.data["manifest"]["shards"] if shard.get("split") == VALIDATE]
     count = min(sum(shard["rows"] for shard in held_out), checkpoint.config.run.embed_rows)
     sources = ", ".join(sorted({shard["source"] for shard in held_out}))
-    population = f"{count:,} held-out training cutouts of {sources}, those of the class against all others."
+    population = f"{count:,} held-out cutouts of {sources}: those of the class against ordinary objects."
     return Scores(score.names, score.prevalence, population)
 
 
