@@ -16,6 +16,7 @@ class ErrorCode(StrEnum):
         member.meaning = meaning
         return member
 
+    AVERAGE_OTHER_RUNS = "average.other_runs", "Training runs differ in more than their seed and cannot be averaged."
     CATALOGUE_CHANGING = "catalogue.changing", "Tile files changed faster than a search could read them."
     CATALOGUE_DAMAGED = "catalogue.damaged", "The folder is not a catalogue, or its catalogue.json cannot be read."
     CATALOGUE_MISSING = "catalogue.missing", "The folder holds no catalogue."

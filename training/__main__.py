@@ -12,6 +12,11 @@ COMMANDS = {
     "simulate": ("training.cli.simulate", "simulate", "Render survey-like tiles with lenses in them."),
     "cutouts": ("training.cli.cutouts", "cutouts_command", "Cut tiles and fields into training shards."),
     "pretrain": ("training.cli.pretrain", "pretrain_command", "Train a masked autoencoder on shards."),
+    "average": (
+        "training.cli.pretrain",
+        "average_command",
+        "Average the weights of runs that differ in their seed.",
+    ),
     "reconstruct": (
         "training.cli.pretrain",
         "reconstruct_command",

@@ -119,6 +119,7 @@ class Score:
     keep: float = 10.0  # weight of keeping the embedding: 1 - cosine with that of the weights the run began with
     keep_share: float = 0.5  # share of a batch in which it is compared
     smoothing: float = 0.05  # of the labels
+    blend: float = 1.0  # share of the weights of this stage in those that are kept; the rest are those it began with
     prevalence: float = 0.001  # share of lenses among the objects of a scan, which the scores are calibrated to
 
     def __post_init__(self) -> None:
@@ -132,7 +133,7 @@ class Score:
             raise _bad(f"pooling {self.pooling!r} is none of {', '.join(POOLINGS)}")
         _at_least(1, self, "hidden")
         _at_least(0, self, "keep")
-        _share(self, "keep_share", "smoothing")
+        _share(self, "keep_share", "smoothing", "blend")
         if not 0 < self.prevalence < 1:
             raise _bad(f"prevalence {self.prevalence} must lie between 0 and 1")
 

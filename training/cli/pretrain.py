@@ -1,9 +1,10 @@
-"""The commands ``pretrain`` and ``reconstruct``."""
+"""The commands ``pretrain``, ``average`` and ``reconstruct``."""
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -25,9 +26,17 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--begin", type=click.Path(exists=True, path_type=Path), help="Checkpoint whose weights the run begins with."
 )
+@click.option("--seed", type=click.IntRange(min=0), help="Seed, in place of that of the configuration.")
 @click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard too (needs the package tensorboard).")
 def pretrain_command(
-    config: Path, shards: Path, out: Path, resume: bool, minutes: float | None, begin: Path | None, tensorboard: bool
+    config: Path,
+    shards: Path,
+    out: Path,
+    resume: bool,
+    minutes: float | None,
+    begin: Path | None,
+    seed: int | None,
+    tensorboard: bool,
 ) -> None:
     """Train a masked autoencoder by the configuration CONFIG (TOML).
 
@@ -42,6 +51,8 @@ def pretrain_command(
     from training.config import read
 
     settings = read(config)
+    if seed is not None:
+        settings = replace(settings, run=replace(settings.run, seed=seed))
     # Idle threads sleep: busy-waiting ones slow the run down several times when another job shares the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from training.loop.pretrain import pretrain
@@ -49,6 +60,22 @@ def pretrain_command(
     stopped_by = pretrain(settings, shards, out, resume, minutes, begin, tensorboard)
     if stopped_by:
         sys.exit(128 + stopped_by)
+    click.echo(out / "checkpoint.safetensors")
+
+
+@click.command("average")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="RUN...")
+@click.option("--shards", type=_FOLDER, required=True, help="Shards of the runs, whose held-out cutouts calibrate.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder of the average: checkpoint.")
+def average_command(runs: tuple[Path, ...], shards: Path, out: Path) -> None:
+    """Average the weights of third-stage RUNs that differ in their seed, and calibrate the scores anew.
+
+    \b
+    Example: python -m training average lens-0 lens-1 lens-2 --shards painted --out lens
+    """
+    from training.loop.averaging import average_runs
+
+    average_runs(runs, shards, out)
     click.echo(out / "checkpoint.safetensors")
 
 

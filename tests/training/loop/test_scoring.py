@@ -15,11 +15,13 @@ import torch
 from catalogs.errors import ScannerError
 from tests.training.conftest import galaxies
 from training.config import Config, Score
+from training.loop.averaging import average_runs
 from training.loop.batches import CENTRED, make_batch, open_cutouts
 from training.loop.calibration import held_out_odds
 from training.loop.checkpoint import NAME, load
 from training.loop.journal import read_log
 from training.loop.pretrain import pretrain
+from training.loop.stage import blend
 
 CLASSES = ("lens", "galaxy", "ring")
 
@@ -147,3 +149,39 @@ def test_what_cannot_be_scored_is_refused(
         pretrain(short, shards, tmp_path / "empty", begin=first)
     assert empty.value.code == "shards.empty"
     assert not (tmp_path / "empty" / NAME).exists() or not load(tmp_path / "empty").progress["finished"]
+
+
+def test_kept_weights_are_part_of_the_way(run: Path, first: Path) -> None:
+    """A share of 0 keeps the weights of the run before, and the head of this one."""
+    after, before = load(run).embedding(), load(first).embedding()
+    head = {name: weight.clone() for name, weight in after.named_parameters() if name.startswith("head.")}
+    middle = {name: 0.75 * dict(after.named_parameters())[name] + 0.25 * w for name, w in before.named_parameters()}
+    blend(after, before, 0.75)
+    now = dict(after.named_parameters())
+    assert all(torch.allclose(now[name], weight, atol=1e-6) for name, weight in middle.items())
+    assert all(torch.equal(now[name], weight) for name, weight in head.items())
+
+
+def test_runs_of_several_seeds_become_one(
+    run: Path, first: Path, painted: Path, scored: Config, tmp_path: Path
+) -> None:
+    """The mean of all weights, calibrated anew; it is exported like any run."""
+    other = replace(scored, run=replace(scored.run, seed=1))
+    assert pretrain(other, painted, tmp_path / "other", begin=first) == 0
+    mean, one, two = (
+        average_runs([run, tmp_path / "other"], painted, tmp_path / "mean"),
+        load(run),
+        load(tmp_path / "other"),
+    )
+    name = "encoder.vit.blocks.0.mlp.fc1.weight"
+    assert not torch.equal(one.weights[name], two.weights[name])
+    torch.testing.assert_close(mean.weights[name], (one.weights[name] + two.weights[name]) / 2)
+    stored = load(tmp_path / "mean")
+    assert stored.weights_sha256 == mean.weights_sha256
+    assert stored.data["averaged"] == [one.weights_sha256, two.weights_sha256]
+    for wrong in (first, tmp_path / "other"):
+        changed = [run, wrong] if wrong == first else [run]
+        folder = tmp_path / "wrong" if wrong == first else tmp_path / "mean"
+        with pytest.raises(ScannerError) as refused:
+            average_runs(changed, painted, folder)
+        assert refused.value.code == ("average.other_runs" if wrong == first else "run.exists")

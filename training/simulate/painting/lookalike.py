@@ -40,7 +40,7 @@ def paint_lookalike(
     are ``mag`` and ``z``.
     """
     painters: dict[str, Callable[..., object]] = {
-        "companion": lambda: lookalikes.draw_companions(rng, canvas, x, y),
+        "companion": lambda: _companions(rng, canvas, x, y),
         "ring": lambda: lookalikes.draw_ring(rng, canvas, x, y, float(np.nanmean(mag[1:4])), z, rng.uniform(0.9, 2.8)),
         "group": lambda: _group(rng, canvas, x, y, float(np.nanmean(mag[2:4])), z),
         "artefact": lambda: _artefact(rng, canvas, x, y),
@@ -50,6 +50,17 @@ def paint_lookalike(
         "star": lambda: _star(rng, canvas, x, y),
     }
     painters[kind]()
+
+
+def _companions(rng: np.random.Generator, canvas: Canvas, x: float, y: float) -> None:
+    """Draw small blue galaxies around the galaxy, or one blue disc seen edge-on beside it, which looks like an arc."""
+    if rng.random() < 0.6:
+        lookalikes.draw_companions(rng, canvas, x, y)
+        return
+    flux = fluxes(rng.uniform(20.3, 22.8) + template(float(rng.uniform(0.6, 1.0)), float(rng.uniform(0.1, 0.8))))
+    apart, angle = rng.uniform(1.0, 4.5) / canvas.pixel_scale, rng.uniform(0, 2 * np.pi)
+    place = (x + apart * np.cos(angle), y + apart * np.sin(angle))
+    canvas.galaxy(*place, flux, rng.uniform(0.5, 1.6), 1.0, rng.uniform(0.1, 0.3), rng.uniform(0, np.pi))
 
 
 def _group(rng: np.random.Generator, canvas: Canvas, x: float, y: float, r: float, z: float) -> None:
