@@ -1,6 +1,7 @@
 """``python -m studies.ranking``: studies of the choices of ``rank`` and ``outliers``, on known lenses.
 
-``examples``: each method by few and by many examples. ``augment``: examples as they are, or in eight orientations.
+``examples``: each method by few and by many examples. ``fused``: the weights of examples and lens score, fixed and
+learned, where the catalogue has a lens score. ``augment``: examples as they are, or in eight orientations.
 ``probability``: log-loss at the true prevalence. ``rounds``: how many lenses six rounds of marking find, by what
 ``--next`` lists. ``outliers``: area under the curve of cutouts with artefacts against objects that the method has not
 seen. What takes pixels is left out without ``--root``.
@@ -24,6 +25,7 @@ from catalogs.catalogue import Catalogue
 from catalogs.ranking import OUTLIER_METHODS, outliers, rank
 from catalogs.ranking.evaluation import EvaluationSettings, evaluate
 from catalogs.ranking.feedback import Feedback
+from catalogs.ranking.fit import WEIGHING, Weighing
 from catalogs.ranking.measures import average_precision, purity, recall
 from catalogs.ranking.rank import Ranking
 from catalogs.search import examples, random_sample
@@ -42,6 +44,16 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 EXAMPLES = (1, 3, 8, 16, 24)
 AUGMENTED, CALIBRATED, BEGUN = 10, 12, 5
 """Number of first examples of each part."""
+FIXED = 1e6
+"""Strength at which the expected weights are not moved."""
+WEIGHINGS: Mapping[str, Weighing] = {
+    "chosen": WEIGHING,
+    **{f"fixed 1 : {weight:g}": Weighing((1.0, weight), FIXED) for weight in (0.25, 0.5, 1, 2)},
+    **{f"expected 1 : {weight:g}": replace(WEIGHING, expected=(1.0, weight)) for weight in (0.5, 2)},
+    **{f"strength {strength:g}": replace(WEIGHING, strength=strength) for strength in (1, 10, 30)},
+    **{f"share {share:g}": replace(WEIGHING, share=share) for share in (0.003, 0.1, 0.5)},
+}
+"""What ``fused`` could do."""
 ROUNDS, A_ROUND = 6, 20
 WINDOWS, NEIGHBOUR, FOREST = 60, 10, 300
 PLANS: Mapping[str, tuple[rank.Next, ...]] = {
@@ -88,6 +100,8 @@ def main(
         "probability": _probability(opened, lenses, replace(settings, examples=CALIBRATED, draws=max(draws // 4, 1))),
         "rounds": list(_rounds(opened, lenses, replace(settings, examples=BEGUN, draws=max(draws // 5, 1)))),
     }
+    if opened.info.scores is not None:
+        result["fused"] = list(_by_weights(opened, lenses, replace(settings, methods=("fused",))))
     if root is not None:
         result["augment"] = list(_augment(opened, lenses, builder, replace(settings, examples=AUGMENTED)))
         result["outliers"] = _outliers(opened, where, builder)
@@ -99,6 +113,13 @@ def main(
 def _by_examples(catalogue: Catalogue, lenses: Examples, settings: EvaluationSettings) -> Iterator[dict[str, Any]]:
     for count in (one for one in EXAMPLES if one < len(lenses)):
         yield from _evaluate(catalogue, lenses, replace(settings, examples=count), {"examples": count})
+
+
+def _by_weights(catalogue: Catalogue, lenses: Examples, settings: EvaluationSettings) -> Iterator[dict[str, Any]]:
+    for count in (one for one in EXAMPLES if one < len(lenses)):
+        for name, weighing in WEIGHINGS.items():
+            varied = replace(settings, examples=count, weighing=weighing)
+            yield from _evaluate(catalogue, lenses, varied, {"examples": count, "weights": name})
 
 
 def _augment(
@@ -115,7 +136,7 @@ def _evaluate(
     precision = evaluation.estimates(average_precision)
     measures = {"recall@50": recall(50), "purity@10": purity(10)}
     others = {name: evaluation.estimates(measure) for name, measure in measures.items()}
-    for method in settings.methods:
+    for method in settings.methods or rank.available(catalogue):
         of_it = precision[method]
         values = {"mAP": of_it.value, "low": of_it.low, "high": of_it.high}
         yield {**about, "method": method, **values, **{name: one[method].value for name, one in others.items()}}

@@ -54,7 +54,7 @@ class Weighing:
     """
 
     expected: tuple[float, float] = (1.0, 1.0)
-    strength: float = 1.0
+    strength: float = 2.0
     share: float = 0.01
 
 

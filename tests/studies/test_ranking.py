@@ -11,6 +11,8 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 import catalogs
+from catalogs.ranking import METHODS
+from catalogs.store.scores import Scores
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
 from scanner.scan.progress import Quiet
@@ -29,7 +31,8 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("ranking")
     unions, options = survey.load("unions"), ScanOptions(readers=0)
     small_tiles.write(folder, "200.292", size=1000, objects=400)
-    with Encoder(tiny_encoder.write(folder / "encoder.onnx", tiny_encoder.contract()), "cpu", threads=1) as encoder:
+    contract = tiny_encoder.contract(scores=Scores(("lens",), 0.001, "made-up objects"))
+    with Encoder(tiny_encoder.write(folder / "encoder.onnx", contract), "cpu", threads=1) as encoder:
         run = make_run(unions, encoder, options)
         filled = catalogs.create(folder / "embeddings", run)
         scan_tiles([find(unions, "200.292", folder)], unions, encoder, filled, run, options, Quiet())
@@ -40,15 +43,24 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [str(filled.path), "--truth", str(folder / "truth.csv")]
 
 
+@pytest.fixture(autouse=True)
+def few_weighings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking, "WEIGHINGS", dict(list(ranking.WEIGHINGS.items())[:2]))
+
+
 def test_the_choices_of_ranking_are_measured_by_one_command(words: list[str], tmp_path: Path) -> None:
     folder, out = Path(words[0]).parent, tmp_path / "ranking.json"
     options = ["--label", "lens", "--draws", "4", "--root", str(folder), "--model", str(folder / "encoder.onnx")]
     done = CliRunner().invoke(ranking.main, [*words, *options, "--out", str(out)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     answer = json.loads(out.read_text())
-    assert set(answer) == {"examples", "augment", "probability", "rounds", "outliers"}
-    assert [row["examples"] for row in answer["examples"][::3]] == [1, 3, 8]  # of 16; as many leave nothing to find
-    assert [row["examples"] for row in answer["augment"][::3]] == ["as they are", "eight ways"]
+    assert set(answer) == {"examples", "fused", "augment", "probability", "rounds", "outliers"}
+    # Of 16 lenses; as many leave nothing to find.
+    assert [row["examples"] for row in answer["examples"][:: len(METHODS)]] == [1, 3, 8]
+    assert [(row["examples"], row["weights"]) for row in answer["fused"]] == [
+        (count, name) for count in (1, 3, 8) for name in ranking.WEIGHINGS
+    ]
+    assert [row["examples"] for row in answer["augment"][:: len(METHODS)]] == ["as they are", "eight ways"]
     assert all(0 <= row["low"] <= row["mAP"] <= row["high"] <= 1 for row in answer["examples"] + answer["augment"])
     assert [row["next"] for row in answer["rounds"]] == list(ranking.PLANS)
     assert all(0 <= row["found"] <= row["of"] for row in answer["rounds"])
@@ -61,7 +73,7 @@ def test_the_choices_of_ranking_are_measured_by_one_command(words: list[str], tm
 def test_without_images_what_takes_pixels_is_left_out(words: list[str], tmp_path: Path) -> None:
     options = ["--draws", "2", "--out", str(tmp_path / "ranking.json")]
     CliRunner().invoke(ranking.main, [*words, *options], catch_exceptions=False)
-    assert set(json.loads((tmp_path / "ranking.json").read_text())) == {"examples", "probability", "rounds"}
+    assert set(json.loads((tmp_path / "ranking.json").read_text())) == {"examples", "fused", "probability", "rounds"}
 
 
 def test_too_few_lenses_are_an_error_before_anything_is_measured(words: list[str]) -> None:

@@ -50,8 +50,8 @@ def lenses(catalogue: Catalogue, count: int) -> Examples:
 
 
 def precision(catalogue: Catalogue, method: str, examples: int) -> float:
-    """Mean average precision over 12 draws of examples."""
-    settings = EvaluationSettings((method,), examples, draws=12)  # type: ignore[arg-type]
+    """Mean average precision over 6 draws of examples."""
+    settings = EvaluationSettings((method,), examples, draws=6)  # type: ignore[arg-type]
     estimates = evaluate(catalogue, lenses(catalogue, 100), settings).estimates(measures.average_precision)
     return estimates[method].value
 
@@ -78,7 +78,7 @@ def test_without_a_prevalence_it_is_the_one_that_the_model_states(scored: Catalo
     )
 
 
-@pytest.mark.parametrize("examples", [1, 3, 10, 50])
+@pytest.mark.parametrize("examples", [1, 10, 50])
 def test_fused_is_better_than_either_half(scored: Catalogue, examples: int) -> None:
     fused, score, example = (precision(scored, name, examples) for name in ("fused", "score", "probe"))
     assert fused > max(score, example) + (0.01 if examples == 1 else 0.1)
