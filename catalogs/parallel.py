@@ -26,12 +26,14 @@ MOST_THREADS = 8  # each holds one row group in memory, 100 MB at most
 _NEARLY_FULL = 100_000_000
 
 
-def each(works: Sequence[Callable[[], Answer]], jobs: int | None, disk: Path) -> Iterator[Answer]:
+def each(
+    works: Sequence[Callable[[], Answer]], jobs: int | None, disk: Path, died: ScannerError | None = None
+) -> Iterator[Answer]:
     """Yield the answers of ``works`` in order, from ``jobs`` processes, or from this one if that is None.
 
     Raises:
         ScannerError: A process was killed: ``output.full`` if ``disk`` is full, because a write to a mapped file then
-            kills, else ``index.process_died``.
+            kills, else ``died``, or ``index.process_died`` without it.
     """
     if jobs is None or not works:
         yield from (work() for work in works)
@@ -56,7 +58,7 @@ def each(works: Sequence[Callable[[], Answer]], jobs: int | None, disk: Path) ->
         try:
             yield from pool.map(answer, works)
         except EOFError as error:
-            raise _died(disk) from error
+            raise _died(disk, died) from error
 
 
 class _Worker:
@@ -108,11 +110,11 @@ def _serve(pipe: Connection) -> None:
             pipe.send(answer)
 
 
-def _died(disk: Path) -> ScannerError:
+def _died(disk: Path, died: ScannerError | None) -> ScannerError:
     if shutil.disk_usage(disk).free < _NEARLY_FULL:
         hint = "Free some space and run the same command again: finished work is kept."
         return ScannerError(ErrorCode.OUTPUT_FULL, f"There is no space left to build in {disk}.", hint)
-    return ScannerError(
+    return died or ScannerError(
         ErrorCode.INDEX_PROCESS_DIED,
         "A process that built a part of the index was killed, most likely for lack of memory.",
         "Run the same command again with fewer --jobs: finished work is kept. (A program of your own that builds "

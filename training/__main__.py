@@ -10,6 +10,7 @@ from scanner.system.standard_streams import run_program
 
 COMMANDS = {
     "simulate": ("training.cli.simulate", "simulate", "Render survey-like tiles with lenses in them."),
+    "inject": ("training.cli.inject", "inject_command", "Paint lenses into survey tiles, with a truth table."),
     "cutouts": ("training.cli.cutouts", "cutouts_command", "Cut tiles and fields into training shards."),
     "pretrain": ("training.cli.pretrain", "pretrain_command", "Train a masked autoencoder on shards."),
     "average": (

@@ -47,15 +47,15 @@ def difference(hdu: Any) -> str:
     cards = {card: text for card in CARDS if (text := str(header.get(card, "")).strip())}
     if not cards:
         return ""
-    data = _sum(place["file"], place["datLoc"], place["datLoc"] + place["datSpan"])
+    data = sum_bytes(place["file"], place["datLoc"], place["datLoc"] + place["datSpan"])
     if DATASUM in cards and not (cards[DATASUM].isdecimal() and _is_same(int(cards[DATASUM]), data)):
         return f"DATASUM is {cards[DATASUM]}, the sum of its data is {data}: the data are damaged"
-    if CHECKSUM in cards and not _is_same(_sum(place["file"], place["hdrLoc"], place["datLoc"]) + data, 0):
+    if CHECKSUM in cards and not _is_same(sum_bytes(place["file"], place["hdrLoc"], place["datLoc"]) + data, 0):
         return "CHECKSUM does not fit: its header was edited, or is damaged"
     return ""
 
 
-def _sum(file: Any, start: int, stop: int) -> int:
+def sum_bytes(file: Any, start: int, stop: int) -> int:
     """The ones' complement sum of the bytes of a file, as 32-bit words."""
     total = 0
     file.seek(start)
