@@ -127,7 +127,7 @@ def test_a_missing_or_old_package_and_a_processor_without_bf16_are_named(
         error = refused(model, precision="bf16")
         assert error.code == "device.precision"
         assert "Intel Xeon, family 6 model 79" in error.message
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2023.3.0")
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2026.0.0")
     assert refused(model).code == "runtime.old"
 
     def none(name: str) -> str:
