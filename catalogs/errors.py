@@ -71,10 +71,10 @@ class ErrorCode(StrEnum):
     )
     CUTOUT_UNKNOWN_BANDS = "cutout.unknown_bands", "The file does not say which band each of its images is."
     CUTOUT_UNREADABLE = "cutout.unreadable", "The file of cutouts cannot be read."
-    DEVICE_PRECISION = "device.precision", "The number format of the model does not suit the device."
+    DEVICE_PRECISION = "device.precision", "The precision does not suit the device, its processor or the runtime."
     DEVICE_UNAVAILABLE = "device.unavailable", "The device cannot be used on this machine."
     DEVICE_UNKNOWN = "device.unknown", "No device has that name."
-    ENCODER_FAILED = "encoder.failed", "ONNX Runtime failed on a batch."
+    ENCODER_FAILED = "encoder.failed", "The runtime failed on a batch."
     EVALUATE_NO_CONTRACT = "evaluate.no_contract", "The model file has no contract, so its bands and units are unknown."
     EVALUATE_NO_DATA = "evaluate.no_data", "The folder of evaluation data does not exist or is incomplete."
     EVALUATE_NO_MODEL = "evaluate.no_model", "The model file to evaluate does not exist."
@@ -163,7 +163,7 @@ class ErrorCode(StrEnum):
         "model.other_weights",
         "The reduced-precision file was made from other weights than the model beside it.",
     )
-    MODEL_UNREADABLE = "model.unreadable", "ONNX Runtime cannot read the model file."
+    MODEL_UNREADABLE = "model.unreadable", "The runtime cannot read the model file."
     MODEL_VERSION = "model.version", "The contract has a version that this release does not read."
     NAME_UNRESOLVED = "name.unresolved", "The name is not a position and no known lens."
     OUTLIERS_BAD_METHOD = "outliers.bad_method", "No outlier method has that name."
@@ -228,9 +228,15 @@ class ErrorCode(StrEnum):
     RUN_OTHER_MODEL = "run.other_model", "The weights of the first run do not fit this model."
     RUNTIME_BROKEN = (
         "runtime.broken",
-        "ONNX Runtime is installed incompletely, or two builds of it overwrite each other.",
+        "A runtime is installed incompletely, or two builds of ONNX Runtime overwrite each other.",
     )
-    RUNTIME_MISSING = "runtime.missing", "ONNX Runtime is not installed."
+    RUNTIME_DISAGREES = (
+        "runtime.disagrees",
+        "On this processor, the runtime gives other embeddings than ONNX Runtime does, beyond what is allowed.",
+    )
+    RUNTIME_MISSING = "runtime.missing", "ONNX Runtime, or OpenVINO where it was asked for, is not installed."
+    RUNTIME_OLD = "runtime.old", "The installed OpenVINO is too old."
+    RUNTIME_UNKNOWN = "runtime.unknown", "No runtime has that name."
     SHARD_BAD_ENVIRONMENT = "shard.bad_environment", "The batch system's variables do not describe a valid share."
     SHARD_NO_ENVIRONMENT = "shard.no_environment", "--shard auto was given outside a SLURM array, srun or CANFAR."
     SHARDS_BAD = "shards.bad", "A training shard contradicts its manifest."

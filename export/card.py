@@ -7,8 +7,8 @@ from pathlib import Path
 
 from catalogs.digest import file_sha256
 from catalogs.text_table import markdown_table
-from export.precision import Agreement
 from export.to_onnx import Exported
+from scanner.encoder.agreement import Agreement
 from scanner.encoder.contract import Contract
 from training.config import Augment
 from training.cutouts import real_fields

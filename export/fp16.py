@@ -7,8 +7,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from export.precision import Agreement, Vectors, write_format
+from export.precision import write_format
 from export.to_onnx import trace
+from scanner.encoder.agreement import Agreement, Vectors
 from scanner.encoder.contract import Contract
 from training.model.embedding import EmbeddingGraph
 

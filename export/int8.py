@@ -19,7 +19,8 @@ import onnx
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from export.precision import Agreement, Vectors, write_format
+from export.precision import write_format
+from scanner.encoder.agreement import Agreement, Vectors
 from scanner.encoder.contract import Contract
 
 BATCH = 16

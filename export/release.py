@@ -21,9 +21,9 @@ from export import LICENCE
 from export.card import render
 from export.fp16 import export_half
 from export.int8 import export_int8
-from export.precision import Agreement
 from export.to_onnx import Exported, export
 from export.verify import comparison_pixels
+from scanner.encoder.agreement import Agreement
 from scanner.encoder.contract import of_precision
 from training.loop.release_folder import CONFIG, WEIGHTS
 from training.model.embedding import EmbeddingGraph

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalogs import catalogue as catalogues
+from scanner.encoder import options as encoder_options
+from scanner.encoder.certificate import FOLDER
 from scanner.encoder.contract import DEFAULT_MODEL, ModelFile
 from scanner.encoder.encoder import Encoder, log_cost
+from scanner.encoder.options import FP32, ONNXRUNTIME, OPENVINO
 from scanner.scan import run
 from scanner.scan.options import DETECT, NORMAL, SOURCES, TIME_LIMIT, ScanOptions, default_readers
 from scanner.scan.progress import Quiet, visible
@@ -40,7 +44,8 @@ def scan_tiles(
     root: str | Path = ".",
     survey: str | Path | Survey = "unions",
     model: str | Path = DEFAULT_MODEL,
-    precision: str = "fp32",
+    precision: str = FP32,
+    runtime: str = ONNXRUNTIME,
     device: str = "auto",
     batch: int | None = None,
     sources: str = DETECT,
@@ -72,6 +77,7 @@ def scan_tiles(
     ``tiles`` is the path of a list (``-``: standard input), or its lines: names of tiles, paths, URLs or globs.
     ``root`` is the folder or URL of the images. ``survey`` is a name, a TOML file, or a survey that was loaded.
     ``model`` is the name of a shipped encoder or a file; ``device`` is auto, cpu, cuda, cuda:N or tensorrt.
+    ``runtime`` is onnxruntime, or openvino, whose agreement with it is measured on this processor at first use.
 
     ``keep`` is the number of rows of each tile that are stored: those most like the positions in the table ``like``,
     whose embeddings come from ``like_catalog`` or from pixels under ``root``. ``workers``, ``dask`` (the address of a
@@ -100,10 +106,15 @@ def scan_tiles(
     if dask_config and not workers:
         raise OptionsError("dask-config needs workers, the number of workers to start.")
 
+    if batch and runtime == OPENVINO:
+        raise OptionsError("batch is fixed with runtime openvino: in bf16 another one would give other embeddings.")
+    encoder_options.check(runtime, precision, device)
+
     with contextlib.ExitStack() as stack:
         # The workers of a cluster open sessions of their own; the machine that starts the scan only reads the contract.
-        encoder = None if on_cluster else stack.enter_context(Encoder(model, device, batch=batch, precision=precision))
-        file = encoder or ModelFile.find(model, precision)
+        opened = partial(Encoder, model, precision=precision, runtime=runtime, certificates=Path(catalogue) / FOLDER)
+        encoder = None if on_cluster else stack.enter_context(opened(device=device, batch=batch))
+        file = encoder or ModelFile.find(model, precision, runtime)
         log_cost(file)
         plan = survey if isinstance(survey, Survey) else load_survey(survey)
         lines = tile_list.read_lines(tiles) if isinstance(tiles, str | Path) else tile_list.clean(map(str, tiles))
@@ -120,10 +131,11 @@ def scan_tiles(
             if like_catalog is not None:
                 chosen = keep_weights.from_catalogue(keep, Path(like), catalogues.open(like_catalog), file)
             else:
-                embeds = encoder or stack.enter_context(Encoder(model, "cpu", precision=precision))
+                embeds = encoder or stack.enter_context(opened(device="cpu"))
                 chosen = keep_weights.by_pixels(keep, Path(like), plan, embeds, Path(root))
         if readers is None:
-            readers = default_readers(device, precision, workers or 1, of_this_machine=not (dask or dask_config))
+            here = not (dask or dask_config)
+            readers = default_readers(device, precision, workers or 1, of_this_machine=here, runtime=runtime)
         options = ScanOptions(
             sources=sources,
             bands=_bands(bands),

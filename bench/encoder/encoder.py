@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.encoder import torch_loop
+from bench.encoder import runtimes, torch_loop
 from bench.harness import tiles
 from bench.harness.setup import Setup, default_session
 from bench.harness.timing import cost, in_turns, median_ratio, middle, paired
 from scanner.encoder.contract import Contract
-from scanner.encoder.encoder import CPU_BATCH, Encoder
+from scanner.encoder.encoder import Encoder
+from scanner.encoder.runtime import CPU_BATCH
 from scanner.images.tile_images import open_tile
 from scanner.sources import sources
 from scanner.survey import survey
+from scanner.system import processor
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 
@@ -69,29 +71,53 @@ def _products(setup: Setup, path: Path, flux: NDArray[np.float32]) -> dict[str, 
 
 
 def _peers(setup: Setup, path: Path, flux: NDArray[np.float32]) -> dict[str, Any]:
-    """PyTorch loops in turns with the encoder as shipped; ``ratio`` is how many times longer they take."""
-    if lacking := torch_loop.missing():
-        return {"peers": [{"peer": f"not installed: {lacking}"}]}
-    model, workers = torch_loop.network(path, flux.shape[-1]), 0 if setup.quick else 1
-    with Encoder(setup.model, device="cpu") as encoder:
-        works = {"encoder": lambda: cost(lambda: encoder.embed(flux))}
-        for name, half in (("PyTorch DataLoader, fp32", False), ("PyTorch DataLoader, bf16", True)):
-            work = torch_loop.loop(model, flux, "cpu", half, workers)
-            # The first call starts worker processes, so it is not timed.
+    """Runtimes of the encoder and PyTorch loops in turns with the encoder as shipped.
+
+    ``ratio`` is how many times longer one takes; ``times_fp32`` and ``times_bf16`` are how many times as fast it is as
+    the fastest PyTorch loop in that format.
+    """
+    with runtimes.opened(setup) as (encoders, lacking):
+        works = {name: partial(cost, partial(encoder.embed, flux)) for name, encoder in encoders.items()}
+        default = next(iter(works))
+        for name, work in torch_loops(setup, path, flux).items():
+            # The first call starts worker processes and compiles, so it is not timed.
             work()
             works[name] = partial(cost, work)
         costs = in_turns(works, setup.runs)
+    theirs = {form: [costs[name] for name in costs if name.startswith(f"PyTorch {form}")] for form in ("fp32", "bf16")}
     rows = [
         {
             "peer": name,
             "images_per_s": len(flux) / middle(turns).wall,
-            "ratio": median_ratio(costs["encoder"], turns),
+            "ratio": median_ratio(costs[default], turns),
+            **{
+                f"times_{form}": min(median_ratio(turns, of) for of in loops) for form, loops in theirs.items() if loops
+            },
             "cpu_s_per_1000": 1000 * middle(turns).per(len(flux)).cpu,
         }
         for name, turns in costs.items()
     ]
-    # The first row is the encoder itself, the second PyTorch in fp32.
-    return {"peer_ratio": rows[1]["ratio"], "peers": rows}
+    missing = [f"PyTorch: not installed: {names}"] if (names := torch_loop.missing()) else []
+    return {
+        "processor": processor.describe(),
+        "peer_ratio": rows[0].get("times_fp32"),
+        "peers": [*rows, *({"peer": why} for why in (*lacking, *missing))],
+    }
+
+
+def torch_loops(setup: Setup, path: Path, flux: NDArray[np.float32]) -> dict[str, torch_loop.Loop]:
+    """PyTorch over cutouts that are ready, in fp32 and bf16, eager and compiled; a quick run compiles nothing."""
+    if torch_loop.missing():
+        return {}
+    model, workers = torch_loop.network(path, flux.shape[-1]), 0 if setup.quick else 1
+    loops = {}
+    for form in ("fp32", "bf16"):
+        loops[f"PyTorch {form}"] = torch_loop.loop(model, flux, "cpu", form == "bf16", workers)
+        if not setup.quick:
+            loops[f"PyTorch {form}, compiled"] = torch_loop.loop(
+                torch_loop.compiled(model), flux, "cpu", form == "bf16", workers
+            )
+    return loops
 
 
 def windows(setup: Setup, contract: Contract, count: int) -> NDArray[np.float32]:

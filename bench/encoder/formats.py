@@ -21,10 +21,11 @@ from bench.encoder.encoder import FEW_IMAGES, IMAGES, windows
 from bench.harness.setup import Setup
 from bench.harness.timing import cost, in_turns, median_ratio, middle
 from export.int8 import add_gaps, block_products, quantise, quiet
-from export.precision import agree
 from scanner.encoder import session
+from scanner.encoder.agreement import agree
 from scanner.encoder.contract import of_precision
-from scanner.encoder.encoder import CPU_BATCH, Encoder
+from scanner.encoder.encoder import Encoder
+from scanner.encoder.runtime import CPU_BATCH
 
 Vectors = NDArray[np.float32]
 Embed = Callable[[Vectors], Vectors]

@@ -84,12 +84,19 @@ def loop(model: Any, flux: NDArray[np.float32], device: str, half: bool, workers
     return run
 
 
-def resident(model: Any, flux: NDArray[np.float32], device: str, compiled: bool) -> Loop:
+def compiled(model: Any) -> Any:
+    """The network by torch.compile, which needs a C++ compiler on a CPU."""
+    import torch
+
+    return torch.compile(model)
+
+
+def resident(model: Any, flux: NDArray[np.float32], device: str, compile_it: bool) -> Loop:
     """Embed all of ``flux`` in bf16 with the pixels on ``device`` already: the network's own speed, no loading."""
     import torch
 
     model = model.to(device)
-    ran = torch.compile(model) if compiled else model
+    ran = torch.compile(model) if compile_it else model
     size = GPU_BATCH if device != "cpu" else BATCH
     pixels = torch.from_numpy(np.nan_to_num(flux)).to(device)
 

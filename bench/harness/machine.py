@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness.timing import Cost, now
+from scanner.system import processor
 from scanner.system.resources import usable_cores, usable_memory
 
-PACKAGES = ("unions-scanner", "numpy", "astropy", "sep", "pyarrow", "onnxruntime", "onnxruntime-gpu", "annoy")
+PACKAGES = (
+    "unions-scanner", "numpy", "astropy", "sep", "pyarrow", "onnxruntime", "onnxruntime-gpu", "openvino", "torch",
+    "annoy",
+)  # fmt: skip
 
 
 def facts() -> dict[str, Any]:
     """Processor, cores that may be used, memory, system and the versions that matter, as JSON values."""
     return {
-        "processor": _processor(),
+        "processor": processor.describe(),
         "cores": usable_cores(),
         "memory_gb": round(usable_memory(), 1),
         "system": f"{platform.system()} {platform.machine()}",
@@ -62,16 +66,6 @@ def _worked() -> float | None:
         return None
     user, nice, system, _idle, _iowait, *rest = (int(field) for field in fields)
     return (user + nice + system + sum(rest)) / float(os.sysconf("SC_CLK_TCK"))
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"
 
 
 def _version(name: str) -> str:

@@ -11,6 +11,7 @@ from bench.harness import tiles
 from bench.harness.report import LEAST, MOST, Target
 from bench.harness.setup import Setup
 from bench.scan import detection, dispatch, efficiency, series, simulated_device
+from scanner.system import processor
 
 TARGETS = (
     Target("efficiency", LEAST, 0.95),
@@ -33,6 +34,12 @@ TARGETS = (
     Target("sections_unmatched_brighter_half", MOST, 0.001),
     Target("sections_duplicates", MOST, 0),
 )
+AMX_TARGETS = (
+    Target("bf16_over_pytorch_fp32", LEAST, 3.5),
+    Target("bf16_over_pytorch_bf16", LEAST, 1.8),
+    Target("bf16_over_hyrax", LEAST, 6.0),
+)
+"""Those of a scan by OpenVINO in bf16, for processors with AMX."""
 
 
 def measure(setup: Setup) -> dict[str, Any]:
@@ -47,4 +54,5 @@ def measure(setup: Setup) -> dict[str, Any]:
         **detection.measure(setup, raw[0]),
         **dispatch.measure(setup),
     }
-    return {**figures, "bars": [target.row(figures) for target in TARGETS]}
+    targets = (*TARGETS, *(AMX_TARGETS if processor.bf16() == "AMX" else ()))
+    return {**figures, "bars": [target.row(figures) for target in targets]}

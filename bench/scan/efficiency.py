@@ -3,7 +3,7 @@
 ``efficiency`` is the time of ONNX Runtime alone (the same session, callers and batches, windows ready in memory) for as
 many windows as the scan embeds, over the wall time of the scan (``bench.scan.window``): with the default encoder, and
 with the cheapest to run, the same in int8, for which everything else weighs most. The shipped model is the smallest
-transformer of its family, ViT-Ti.
+transformer of its family, ViT-Ti. Where OpenVINO and a processor with bf16 are there, a scan takes both too.
 
 A turn of all this on whole tiles would take a quarter of an hour on two cores: it is done on a quarter of one, its rows
 as long, so that reading, detection and objects keep their proportions.
@@ -12,20 +12,25 @@ as long, so that reading, detection and objects keep their proportions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Any
+
+import click
 
 from bench.harness import tiles
 from bench.harness.setup import Setup
 from bench.scan import peers, time_breakdown
 from bench.scan.plain import Plain
 from bench.scan.window import Turns, cut
+from catalogs.errors import ScannerError
 from scanner.encoder.encoder import Encoder
+from scanner.encoder.options import BF16, INT8, OPENVINO
 from scanner.scan.options import GRID, ScanOptions
+from scanner.system import processor
 
 FP32_RAW, INT8_RAW, INT8_RICE, INT8_GRID = "fp32_raw", "int8_raw", "int8_rice", "int8_grid"
-INT8 = "int8"
+BF16_RAW = "openvino_bf16_raw"
 PART = 4
 """Of the rows of a tile, one in so many is in these."""
 
@@ -36,18 +41,21 @@ def measure(setup: Setup) -> dict[str, Any]:
     """The bars by themselves; rows of ``scans``, ``stages`` and ``peers``."""
     rows = setup.side // (1 if setup.quick else PART)
     raw, rice = (tiles.made(setup.folder, setup.side, form, 4, rows=rows) for form in tiles.FORMATS)
-    with _encoders(setup) as (exact, cheap):
+    with _encoders(setup) as (exact, cheap, fast):
         flux, objects = cut(raw[0], exact, ScanOptions())
         of = {
             FP32_RAW: Turns(setup, exact, raw, ScanOptions(), flux),
             INT8_RAW: Turns(setup, cheap, raw, ScanOptions(), flux),
             INT8_RICE: Turns(setup, cheap, rice, ScanOptions(), flux),
         }
+        if fast is not None:
+            of[BF16_RAW] = Turns(setup, fast, raw, ScanOptions(), flux)
         plain = {name: Plain(setup, of[name], objects) for name in (FP32_RAW, INT8_RAW)}
         with peers.loops(setup, exact, flux) as others:
             _take(setup, of, plain, others)
         grid = _on_a_grid(setup, cheap)
         return {
+            "processor": processor.describe(),
             **_bars(of, plain, others),
             "rows": rows,
             "objects": objects,
@@ -59,7 +67,7 @@ def measure(setup: Setup) -> dict[str, Any]:
             "where_time_goes": {name: time_breakdown.describe(turns) for name, turns in of.items()},
             "scans": [_row(name, turns, plain.get(name)) for name, turns in {**of, INT8_GRID: grid}.items()],
             "stages": [row for name, turns in of.items() for row in time_breakdown.stages(name, turns)],
-            "peers": others.rows(list(of.items())[:2]),
+            "peers": others.rows([(name, turns) for name, turns in of.items() if name != INT8_RICE]),
         }
 
 
@@ -84,14 +92,32 @@ def _bars(of: Mapping[str, Turns], plain: Mapping[str, Plain], others: peers.Pee
         "vs_plain_loop_int8": plain[INT8_RAW].ratio,
         "peer_ratio": others.ratio(of[FP32_RAW]),
         "peer_ratio_int8": others.ratio(of[INT8_RAW]),
+        **(_fast_bars(of[BF16_RAW], others) if BF16_RAW in of else {}),
+    }
+
+
+def _fast_bars(turns: Turns, others: peers.Peers) -> dict[str, float | None]:
+    """Objects a second of the scan by OpenVINO in bf16 over those of the fastest loops of others."""
+    return {
+        "efficiency_bf16": turns.efficiency,
+        "bf16_over_pytorch_fp32": others.ratio(turns),
+        "bf16_over_pytorch_bf16": others.ratio(turns, peers.HALF),
+        "bf16_over_hyrax": others.ratio(turns, "Hyrax"),
     }
 
 
 @contextmanager
-def _encoders(setup: Setup) -> Iterator[tuple[Encoder, Encoder]]:
-    """The model in fp32, and in int8."""
-    with Encoder(setup.model, device="cpu") as exact, Encoder(setup.model, device="cpu", precision=INT8) as cheap:
-        yield exact, cheap
+def _encoders(setup: Setup) -> Iterator[tuple[Encoder, Encoder, Encoder | None]]:
+    """The model in fp32, in int8, and by OpenVINO in bf16, if that can be."""
+    with ExitStack() as stack:
+        exact = stack.enter_context(Encoder(setup.model, device="cpu"))
+        cheap = stack.enter_context(Encoder(setup.model, device="cpu", precision=INT8))
+        try:
+            fast = stack.enter_context(Encoder(setup.model, device="cpu", precision=BF16, runtime=OPENVINO))
+        except ScannerError as error:
+            click.echo(f"  {error.message}", err=True)
+            fast = None
+        yield exact, cheap, fast
 
 
 def _on_a_grid(setup: Setup, encoder: Encoder) -> Turns:

@@ -19,6 +19,9 @@ from scanner.windows.windows import Batch
 
 IMAGES, FEW_IMAGES = 1024, 32
 
+HALF = "bf16 PyTorch"
+"""How the names of loops in bf16 begin; those of ``PyTorch`` are in fp32."""
+
 Rate = Callable[[], float]
 
 
@@ -64,8 +67,9 @@ def loops(setup: Setup, encoder: Encoder, flux: Batch) -> Iterator[Peers]:
     rates: dict[str, Rate] = {}
     model = torch_loop.network(encoder.path, flux.shape[-1])
     for workers in (0,) if setup.quick else (0, 1):
-        run = torch_loop.loop(model, flux, "cpu", half=False, workers=workers)
-        rates[f"PyTorch DataLoader, {workers} workers, fp32"] = lambda run=run: len(flux) / cost(run).wall
+        for name, half in (("PyTorch", False), (HALF, True)):
+            run = torch_loop.loop(model, flux, "cpu", half=half, workers=workers)
+            rates[f"{name} DataLoader, {workers} workers"] = lambda run=run: len(flux) / cost(run).wall
     python = setup.hyrax or Path(sys.executable)
     if (setup.quick and setup.hyrax is None) or (version := hyrax_loop.version(python)) is None:
         yield Peers(rates, [f"Hyrax: not installed in {python.name}; --hyrax names a Python that has it, and timm"])

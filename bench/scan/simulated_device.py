@@ -20,7 +20,8 @@ from bench.harness.setup import Setup
 from bench.scan.window import Window, window
 from scanner.encoder import encoder
 from scanner.encoder.buffers import Encoded
-from scanner.encoder.encoder import GPU_BATCH, GPU_CALLERS, Encoder
+from scanner.encoder.encoder import GPU_CALLERS, Encoder
+from scanner.encoder.runtime import GPU_BATCH
 from scanner.scan.options import ScanOptions
 from scanner.system.resources import usable_cores
 

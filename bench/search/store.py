@@ -16,7 +16,8 @@ from bench.harness.embeddings import Cloud
 from bench.harness.setup import Setup
 from bench.harness.timing import Work, cost, in_turns, median_ratio, middle
 from catalogs.store.schema import EMBEDDING, catalogue_schema
-from scanner.encoder.encoder import CPU_BATCH, Encoder
+from scanner.encoder.encoder import Encoder
+from scanner.encoder.runtime import CPU_BATCH
 
 ROWS, FEW_ROWS = 32_768, 2_048
 WIDE = 384

@@ -105,6 +105,8 @@ def _provenance(catalogue: TileStore, options: Mapping[str, Any]) -> dict[str, o
         "scanner_bands": "".join(info.bands),
         "scanner_model": info.model,
         "scanner_model_sha256": info.model_sha256,
+        "scanner_runtime": info.runtime,
+        "scanner_precision": info.precision,
         "hats_builder": software(),
         "hats_creation_date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M%Z"),
         "hats_release_date": layout.HATS_RELEASED,

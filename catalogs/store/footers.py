@@ -155,6 +155,7 @@ class Footers:
     def _key(self) -> str:
         """Digest of what each footer was compared with, so that the cache of an edited catalogue is not believed."""
         facts = [_CHECKS, self._info.survey, self._info.bands, self._info.model_sha256, self._info.keep]
+        facts += [self._info.runtime, self._info.precision]
         return hashlib.sha256(json.dumps([*facts, str(self._schema)]).encode()).hexdigest()
 
     def _load(self) -> dict[str, Footer]:

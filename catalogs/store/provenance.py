@@ -18,6 +18,7 @@ from catalogs.sky import GRIDS
 from catalogs.store.scores import Scores
 
 DISTRIBUTION = "unions-scanner"
+DEFAULT_RUNTIME = "onnxruntime"
 MOST_DIMENSIONS = 65_536
 """Numbers of an embedding; encoders give some hundreds."""
 _BAND = re.compile("[A-Za-z][A-Za-z0-9_]*")
@@ -28,7 +29,8 @@ class Run:
     """Everything that makes rows: two runs with the same digest give the same rows.
 
     ``bands`` are the survey's, in the order of the flux columns. ``contract`` is the model's ``scanner.contract``.
-    ``settings`` are JSON values (sources, min_snr, resample, precision, ...). ``grid`` names the grid of the tiles.
+    ``settings`` are JSON values (sources, min_snr, resample, precision, runtime if it is not the default, ...).
+    ``grid`` names the grid of the tiles.
     """
 
     survey: str
@@ -45,6 +47,16 @@ class Run:
         facts = {**self._facts(), "contract": dict(self.contract)}
         # Sorted keys and fixed separators give equal runs equal bytes, and so one digest.
         return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @property
+    def precision(self) -> str:
+        """What the embeddings were computed in, such as fp32."""
+        return str(self.settings.get("precision", "fp32"))
+
+    @property
+    def runtime(self) -> str:
+        """The software that computed the embeddings."""
+        return str(self.settings.get("runtime", DEFAULT_RUNTIME))
 
     def receipt(self, extra: Mapping[str, Any]) -> dict[str, Any]:
         """Make what the footer of a tile records about the run that made it."""
@@ -76,6 +88,7 @@ class Info:
     """What every tile of a catalogue shares, as stored in ``catalogue.json``.
 
     ``created`` is UTC in ISO 8601. ``keep`` records how the stored rows were chosen; it is None where all are stored.
+    ``runtime`` and ``precision`` say how the embeddings were computed; catalogues of earlier versions lack them.
     """
 
     survey: str
@@ -87,6 +100,8 @@ class Info:
     created: str
     grid: str | None = None
     keep: Mapping[str, Any] | None = None
+    runtime: str = DEFAULT_RUNTIME
+    precision: str = ""
 
     def __post_init__(self) -> None:
         if not self.bands or len(set(self.bands)) < len(self.bands) or not all(map(_BAND.fullmatch, self.bands)):
@@ -99,6 +114,8 @@ class Info:
             contract = read_record(known, _Contract)
         except ValueError as error:
             raise ValueError(f"contract.{error}") from error
+        # Earlier versions computed in the number format of the model file.
+        object.__setattr__(self, "precision", self.precision or contract.precision or "fp32")
         if not 1 <= contract.embedding_dim <= MOST_DIMENSIONS:
             raise ValueError(f"contract.embedding_dim must be from 1 to {MOST_DIMENSIONS}")
         if not 0 <= contract.pixel_scale < math.inf:
@@ -130,6 +147,8 @@ class Info:
             created=created,
             grid=run.grid,
             keep=run.settings.get("keep"),
+            runtime=run.runtime,
+            precision=run.precision,
         )
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import read_record
 from catalogs.sky.geometry import Circle
-from catalogs.store.provenance import Info
+from catalogs.store.provenance import DEFAULT_RUNTIME, Info
 from catalogs.store.schema import HEALPIX, HEALPIX_ORDER
 
 
@@ -52,8 +52,12 @@ def check_receipt(receipt: Any, info: Info) -> None:
         what = {"model_sha256": "model"}.get(different[0], different[0])
         raise ValueError(f"it was made with another {what} than its catalogue")
     settings = receipt.get("settings")
-    if (settings.get("keep") if isinstance(settings, dict) else None) != info.keep:
+    settings = settings if isinstance(settings, dict) else {}
+    if settings.get("keep") != info.keep:
         raise ValueError("it was made with another --keep than its catalogue")
+    computed = settings.get("runtime", DEFAULT_RUNTIME), settings.get("precision", info.precision)
+    if computed != (info.runtime, info.precision):
+        raise ValueError(f"it was computed by {computed[0]} in {computed[1]}, its catalogue otherwise")
 
 
 def check_row_groups(metadata: pq.FileMetaData, tile: str, circle: Circle | None) -> list[tuple[int, int]]:

@@ -23,7 +23,7 @@ from catalogs.sky.geometry import Circle
 from catalogs.sky.overlaps import OverlapOwners
 from catalogs.store import footers, tile_checks
 from catalogs.store.footers import SUFFIX, Footer, Footers
-from catalogs.store.provenance import DISTRIBUTION, Failure, Info, Run, software
+from catalogs.store.provenance import DEFAULT_RUNTIME, DISTRIBUTION, Failure, Info, Run, software
 from catalogs.store.schema import catalogue_schema
 from catalogs.store.tile_checks import describe_error
 from catalogs.store.tile_reader import TileFile
@@ -272,12 +272,12 @@ def _check_version(file: Path, values: Any) -> None:
 
 def _check_run(catalogue: TileStore, run: Run) -> None:
     info = catalogue.info
-    if info.model_sha256 != run.model_sha256:
+    if (info.model_sha256, info.runtime, info.precision) != (run.model_sha256, run.runtime, run.precision):
         raise ScannerError(
             ErrorCode.CATALOGUE_OTHER_MODEL,
             f"The catalogue {catalogue.path} was made with model {_describe_model(info)}, this run uses "
             f"{_describe_model(run)}: their embeddings cannot be compared.",
-            "Give another --out for this model, or the --model that the catalogue was made with.",
+            "Give another --out for this model, or the --model, --runtime and --precision of the catalogue.",
         )
     if (info.survey, info.bands) != (run.survey, tuple(run.bands)):
         raise ScannerError(
@@ -302,7 +302,8 @@ def _describe_keep(keep: Mapping[str, Any] | None) -> str:
 
 
 def _describe_model(of: Info | Run) -> str:
-    return f"{of.model} ({of.contract.get('precision', 'fp32')}, sha256 {of.model_sha256[:12]})"
+    runtime = "" if of.runtime == DEFAULT_RUNTIME else f" by {of.runtime}"
+    return f"{of.model} ({of.precision}{runtime}, sha256 {of.model_sha256[:12]})"
 
 
 def _checked_name(tile: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from catalogs.render import FACT_FORMATS
 from scanner.cli.options import catalog_option, format_option
 from scanner.cli.output import DataCommand, show
+from scanner.encoder.contract import DEFAULT_MODEL
 
 DAMAGED = 1
 
@@ -17,17 +19,31 @@ DAMAGED = 1
 @click.command(cls=DataCommand)
 @catalog_option("--catalog", "Catalogue to describe.")
 @click.option("--model", metavar="NAME|FILE", help="Model to describe instead.")
+@click.option(
+    "--runtimes",
+    is_flag=True,
+    help="What computes a model on this machine, measured in images a second; takes up to a minute.",
+)
 @click.option("--verify", is_flag=True, help="Read every byte of the tiles, index and maps; exit code 1 on damage.")
 @format_option(FACT_FORMATS)
-def info(catalog: Path, model: str | None, verify: bool, fmt: str) -> int:
-    """Describe a catalogue, or a model. Files that are damaged, or belong to another catalogue, are listed.
+def info(catalog: Path, model: str | None, runtimes: bool, verify: bool, fmt: str) -> int:
+    """Describe a catalogue, a model, or what computes a model here.
+
+    Files that are damaged, or belong to another catalogue, are listed.
 
     \b
     Examples:
       scanner info --catalog embeddings
       scanner info --catalog embeddings --verify
       scanner info --model small --format json
+      scanner info --runtimes --model small
     """
+    if runtimes:
+        from scanner.encoder.comparison import compare
+
+        compared = compare(model or DEFAULT_MODEL)
+        show(json.dumps(compared, indent=2) if fmt == "json" else _table(compared))
+        return 0
     from scanner.queries import describe
 
     facts = describe.model(model) if model else describe.catalogue(catalog, verify)
@@ -37,6 +53,31 @@ def info(catalog: Path, model: str | None, verify: bool, fmt: str) -> int:
         width = max(map(len, facts))
         show("\n".join(f"{name:<{width}}  {_text(value)}" for name, value in facts.items()))
     return DAMAGED if verify and facts.get("damaged") else 0
+
+
+def _table(compared: dict[str, Any]) -> str:
+    """What ``--runtimes`` found: a line for each way to compute, and what to say for the fastest."""
+    from catalogs.text_table import text_table
+
+    head = ["runtime", "precision", "device", "images/s", "of default", "centred cosine (least)", "neighbours"]
+    rows, problems = [head], []
+    for row in compared["runtimes"]:
+        named = [row["runtime"], row["precision"], row["device"]]
+        if "problem" in row:
+            rows.append([*named, "-", "-", "-", "-"])
+            problems.append(f"{row['runtime']} {row['precision']}: {row['problem']} {row['hint']}")
+            continue
+        cosine = f"{row['centred_cosine']:.4f} ({row['least_centred_cosine']:.4f})"
+        speed = [f"{row['images_per_s']:,.0f}", f"{row['times_default']:.2f}"]
+        rows.append([*named, *speed, cosine, f"{row['neighbour_overlap']:.1%}"])
+    return "\n".join(
+        [
+            f"{compared['model']} on {compared['cores']} cores of {compared['processor']}",
+            text_table(rows),
+            *problems,
+            f"Fastest here: {compared['recommended'] or 'the default'}. Only fp32 is exact.",
+        ]
+    )
 
 
 def _text(value: object) -> str:

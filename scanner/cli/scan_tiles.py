@@ -15,7 +15,8 @@ from catalogs.render import REPORT_FORMATS
 from scanner.cli.options import catalog_option, device_option, format_option
 from scanner.cli.output import DataCommand, show
 from scanner.cli.scan_options import keep_options, machine_options
-from scanner.encoder.contract import DEFAULT_MODEL, PRECISIONS
+from scanner.encoder.contract import DEFAULT_MODEL
+from scanner.encoder.options import PRECISIONS, RUNTIMES
 from scanner.scan.options import DETECT, MEMORY, SOURCES, TIME_LIMIT
 
 if TYPE_CHECKING:
@@ -54,7 +55,15 @@ SOME_TILES_FAILED = 3
     type=click.Choice(PRECISIONS),
     default=PRECISIONS[0],
     show_default=True,
-    help="Number format of the weights: fp32 is exact, int8 faster on a CPU, fp16 on a GPU. The loss is printed.",
+    help="Number format: fp32 is exact, int8 faster on a CPU, fp16 on a GPU, bf16 with --runtime openvino. The loss is "
+    "printed.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    default=RUNTIMES[0],
+    show_default=True,
+    help="Software that computes the encoder; openvino is faster on many CPUs: see scanner info --runtimes.",
 )
 @click.option("--batch", type=click.IntRange(1), help="Cutouts per call of the encoder. [default: by device]")
 @device_option
@@ -98,6 +107,7 @@ def scan_tiles(tiles: str, catalog: Path, fmt: str, **options: Any) -> int:
       scanner scan-tiles --tiles list.txt --root /data/unions
       echo 217.292 | scanner scan-tiles --tiles - --root /data/unions --out embeddings --min-snr 10
       scanner scan-tiles --tiles list.txt --root /data/unions --precision int8
+      scanner scan-tiles --tiles list.txt --root /data/unions --runtime openvino --precision bf16
       scanner scan-tiles --tiles list.txt --sources 'cats/{tile}.cat' --bands gri --format json
       scanner scan-tiles --tiles list.txt --root https://host/unions --scratch /local --workers 4
       scanner scan-tiles --tiles list.txt --root /data/unions --dask-config slurm.yaml --workers 64 --device cuda

@@ -24,12 +24,12 @@ _USER = "" if sys.platform == "win32" else f"{os.getuid()}-"  # on Windows the f
 
 
 @contextlib.contextmanager
-def take_device(device: str, precision: str | None = None) -> Iterator[str]:
+def take_device(device: str, on_cpu: bool = False) -> Iterator[str]:
     """Yield ``device``, with the number of a GPU where it has none; the GPU is taken as long as the block lasts.
 
-    ``auto`` is a GPU where there is one, but not for int8, which is for CPUs.
+    ``auto`` is a GPU where there is one, unless the encoder runs ``on_cpu`` all the same.
     """
-    gpus = visible() if device in ("cuda", "tensorrt") or (device == "auto" and precision != "int8") else []
+    gpus = visible() if device in ("cuda", "tensorrt") or (device == "auto" and not on_cpu) else []
     kind = ("cuda" if gpus else "cpu") if device == "auto" else device
     if not gpus:
         yield kind

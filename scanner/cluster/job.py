@@ -7,6 +7,7 @@ from pathlib import Path
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import Run, software
+from scanner.encoder.options import ONNXRUNTIME
 from scanner.scan.options import SOURCES, ScanOptions
 from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
@@ -36,8 +37,8 @@ class WorkerSource:
 class WorkerJob:
     """What a worker must know; the same for every tile. Paths are absolute and lead to the same files everywhere.
 
-    ``precision``: the number format of ``model`` (None: that of the file). ``cores``: those that a worker may take
-    where the encoder runs on the CPU, None for all it has.
+    ``precision``: what ``runtime`` computes in (None: the number format of the file). ``cores``: those that a worker
+    may take where the encoder runs on the CPU, None for all it has.
     """
 
     survey: Survey
@@ -49,6 +50,7 @@ class WorkerJob:
     batch: int | None = None
     cores: int | None = None
     precision: str | None = None
+    runtime: str = ONNXRUNTIME
     software: str = field(default_factory=software)
 
     @property

@@ -64,6 +64,7 @@ def scan_tiles(
         run=run,
         model=_portable(model.path),
         precision=model.precision,
+        runtime=model.runtime,
         catalogue=catalogue.path.absolute(),
         device=device,
         batch=batch,

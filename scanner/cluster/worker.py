@@ -22,7 +22,9 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import software
 from scanner.cluster import gpus
 from scanner.cluster.job import INSTALL, WorkerJob
+from scanner.encoder import certificate
 from scanner.encoder.encoder import Encoder
+from scanner.encoder.options import cpu_only
 from scanner.scan.progress import Quiet
 from scanner.scan.report import TileReport
 from scanner.scan.run import scan_tiles
@@ -146,7 +148,10 @@ class EndlessScan(Quiet):
         problem: BaseException = _stopped()
         try:
             catalogue = catalogs.open(job.catalogue)
-            with gpus.take_device(job.device, job.precision) as device, open_encoder(job, device) as encoder:
+            with (
+                gpus.take_device(job.device, cpu_only(job.runtime, job.precision)) as device,
+                open_encoder(job, device) as encoder,
+            ):
                 if encoder.sha256 != job.run.model_sha256:
                     raise ScannerError(
                         ErrorCode.CLUSTER_OTHER_MODEL,
@@ -209,7 +214,8 @@ def open_encoder(job: WorkerJob, device: str) -> Encoder:
     """The session of a worker. With ``auto``, a GPU that does not work is replaced by the CPU, as in any scan."""
     cores = job.cores if device == "cpu" else None
     try:
-        return Encoder(job.model, device, cores, job.batch, job.precision)
+        known = job.catalogue / certificate.FOLDER
+        return Encoder(job.model, device, cores, job.batch, job.precision, job.runtime, known)
     except ScannerError as error:
         if job.device != "auto" or error.code != ErrorCode.DEVICE_UNAVAILABLE:
             raise

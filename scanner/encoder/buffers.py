@@ -43,8 +43,8 @@ class Binding:
         self, onnx_session: Any, provider: str, rows: int, shape: tuple[int, int, int], dim: int, scores: int = 0
     ) -> None:
         loaded, place = session.load(), session.place(onnx_session, provider)
-        self.flux, self._here = _pages(rows, *shape), provider == session.CPU
-        self._results = Encoded(_pages(rows, dim), _pages(rows, scores))
+        self.flux, self._here = pages(rows, *shape), provider == session.CPU
+        self._results = Encoded(pages(rows, dim), pages(rows, scores))
         self._device_flux = (
             loaded.OrtValue.ortvalue_from_numpy(self.flux)  # the same memory
             if self._here
@@ -111,7 +111,7 @@ def _within(driver: Any, context: ctypes.c_void_p, call: Callable[..., int], *gi
     return status
 
 
-def _pages(*shape: int) -> Array:
+def pages(*shape: int) -> Array:
     """Zeros that start at a page of memory and share no page with anything else."""
     count, page = math.prod(shape), mmap.PAGESIZE
     memory = np.zeros(count + 2 * page // 4, np.float32)

@@ -14,14 +14,14 @@ from typing import Any
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json, read_record
 from catalogs.store.scores import Scores
-from scanner.encoder import onnx_file
+from scanner.encoder import onnx_file, options
+from scanner.encoder.options import FORMATS, ONNXRUNTIME
 
 CONTRACT_KEY = "scanner.contract"
 VERSIONS = (1, 2)
 """Versions of the contract that are read; the second has ``scores``."""
 
 DEFAULT_MODEL = "small"
-PRECISIONS = ("fp32", "int8", "fp16")
 NEIGHBOURS = 10
 """Number of nearest neighbours that are compared to measure the accuracy loss of a number format."""
 
@@ -150,7 +150,7 @@ class Contract:
             raise _bad(source, f"flux_unit is {self.flux_unit!r}; pixels here are in nJy")
         if self.mask_ratio != 0:
             raise _bad(source, f"mask_ratio is {self.mask_ratio}: an encoder must use every patch")
-        if self.precision not in PRECISIONS or (self.fidelity is None) != (self.precision == "fp32"):
+        if self.precision not in FORMATS or (self.fidelity is None) != (self.precision == "fp32"):
             raise _bad(source, f"precision {self.precision!r} is unknown, or its accuracy loss is missing")
 
 
@@ -198,34 +198,38 @@ def _unreadable(path: Path, error: Exception) -> ScannerError:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model as a file: its path, SHA-256 and contract. ``Encoder`` opens a session of it."""
+    """A model as a file: its path, SHA-256 and contract, and how it is to be computed. ``Encoder`` opens it.
+
+    ``precision`` is the number format of the weights, or bf16, which ``runtime`` computes from a file in fp32.
+    """
 
     path: Path
     sha256: str
     contract: Contract
-
-    @property
-    def precision(self) -> str:
-        """The number format of the weights: fp32, int8 or fp16."""
-        return self.contract.precision
+    precision: str
+    runtime: str = ONNXRUNTIME
 
     @classmethod
-    def find(cls, name_or_path: str | Path, precision: str | None = None) -> ModelFile:
-        """The file of a model, in a number format (None: that of the file), which is as it was exported.
+    def find(cls, name_or_path: str | Path, precision: str | None = None, runtime: str = ONNXRUNTIME) -> ModelFile:
+        """The file of a model for a precision (None: that of the file), which is as it was exported.
 
         Raises:
-            ScannerError: As ``resolve`` and ``read`` do; ``model.other_precision``, and ``model.other_weights`` where a
+            ScannerError: As ``resolve`` and ``read`` do; ``runtime.unknown`` and ``device.precision`` where runtime and
+                precision do not go together; ``model.other_precision``, and ``model.other_weights`` where a
                 file of another number format was left behind by an earlier model; ``model.external_data`` and
                 ``model.damaged`` where the digest of the file would not be, or is not, that of what was exported.
         """
-        path, full = resolve(name_or_path, precision), resolve(name_or_path)
+        options.check(runtime, precision)
+        wanted = options.file_format(precision)
+        path, full = resolve(name_or_path, wanted), resolve(name_or_path)
         contract, seal, model = _read(path)
         sha256 = hashlib.sha256(model).hexdigest()
         _check_weights(path, contract, seal, model, sha256)
-        if precision is not None and precision != contract.precision:
+        if wanted is not None and wanted != contract.precision:
+            computed = "" if wanted == precision else f", from which {precision} is computed"
             raise ScannerError(
                 ErrorCode.MODEL_OTHER_PRECISION,
-                f"{path} is in {contract.precision}, not in {precision}.",
+                f"{path} is in {contract.precision}, not in {wanted}{computed}.",
                 f"Say --precision {contract.precision}, or give the model's encoder.onnx.",
             )
         # ``encoder_int8.onnx`` may be older than the ``encoder.onnx`` beside it.
@@ -235,7 +239,8 @@ class ModelFile:
                 f"{path} holds other weights than {full.name} beside it.",
                 "Write both again: python -m export RUN FOLDER",
             )
-        return cls(path, sha256, contract)
+        options.check(runtime, precision or contract.precision)
+        return cls(path, sha256, contract, precision or contract.precision, runtime)
 
 
 def _check_weights(path: Path, contract: Contract, seal: str | None, model: bytes, sha256: str) -> None:

@@ -1,42 +1,46 @@
-"""The encoder: windows of flux to embeddings and scores, through one ONNX Runtime session."""
+"""The encoder: windows of flux to embeddings and scores, through one open model."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.encoder import session
-from scanner.encoder.buffers import INPUT, OUTPUT, SCORES, Binding, Encoded
+from scanner.encoder import certificate, made_cutouts, openvino_runtime, options
+from scanner.encoder.agreement import agree, agree_scores
+from scanner.encoder.buffers import INPUT, OUTPUT, SCORES, Encoded
+from scanner.encoder.certificate import Certificate, Subject
 from scanner.encoder.contract import ModelFile
+from scanner.encoder.options import FP32, ONNXRUNTIME
+from scanner.encoder.runtime import Buffers, OpenModel, open_model
+from scanner.system import processor
 from scanner.system.resources import usable_cores
 
 Array = NDArray[np.float32]
 
 log = logging.getLogger(__name__)
 
-# Rows per call of the session. On a CPU 16 keep the activations in the cache of a core; a GPU needs more to be busy.
-CPU_BATCH, GPU_BATCH = 16, 512
-# A matrix with one row takes another kernel, which adds up in another order.
-CPU_SMALLEST = 4
 GPU_CALLERS = 3
 UNIT_TOLERANCE = 1e-2
 
 
 class Encoder:
-    """A checked model file and the session that runs it.
+    """A checked model file and the runtime that computes it.
 
-    ``path``: a file, or the name of a shipped model; ``precision``: its number format (None: that of the file); int8
-    is for CPUs. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how many callers run at
-    once (None: one a core, or 3 on a GPU). ``batch``: rows per call of the session. Batches are always padded to
+    ``path``: a file, or the name of a shipped model; ``precision``: fp32, int8, fp16 or bf16 (None: that of the file);
+    int8 and bf16 are for CPUs. ``device``: auto, cpu, cuda, cuda:N, tensorrt. ``threads``: how many callers run at
+    once (None: one a core, or 3 on a GPU). ``batch``: rows per call. Batches are always padded to
     it, so that what a row gives depends neither on the number of rows, nor on its neighbours, nor on the thread.
+
+    ``runtime``: onnxruntime, or openvino, which must agree with it: what was measured on this processor is
+    ``certificate``. ``certificates`` is a folder of earlier ones; what it lacks is measured, which takes some seconds.
     """
 
     def __init__(
@@ -46,21 +50,25 @@ class Encoder:
         threads: int | None = None,
         batch: int | None = None,
         precision: str | None = None,
+        runtime: str = ONNXRUNTIME,
+        certificates: Path | None = None,
     ) -> None:
-        file = ModelFile.find(path, precision)
+        file = ModelFile.find(path, precision, runtime)
+        options.check(runtime, file.precision, device)
         self.path, self.sha256, self.contract = file.path, file.sha256, file.contract
-        if self.precision == "int8" and device == "auto":  # 8-bit products have no kernels on a GPU
+        self.precision, self.runtime = file.precision, file.runtime
+        if options.cpu_only(runtime, self.precision) and device == "auto":  # 8-bit products have no kernels on a GPU
             device = "cpu"
-        self._session, self.provider = session.open_session(self.path, device, lambda provider: _rows(batch, provider))
-        if self.precision == "int8" and self.provider != session.CPU:
+        self._model = open_model(file, device, threads, batch)
+        self.provider, self.on_cpu, self.batch = self._model.provider, self._model.on_cpu, self._model.rows
+        if self.precision == "int8" and not self.on_cpu:
             raise ScannerError(
                 ErrorCode.DEVICE_PRECISION,
                 f"{self.path} is in int8, which is for CPUs.",
                 "On a GPU: --precision fp16, or fp32.",
             )
-        self.batch = _rows(batch, self.provider)
-        _check_graph(self._session, file, self.batch)
-        self.threads = threads or (usable_cores() if self.provider == session.CPU else GPU_CALLERS)
+        _check_graph(self._model, file)
+        self.threads = threads or (usable_cores() if self.on_cpu else GPU_CALLERS)
         scores = self.contract.scores
         # Numbers of a row: D of the vector, K scores.
         self._widths = self.contract.embedding_dim, len(scores.names) if scores else 0
@@ -68,16 +76,12 @@ class Encoder:
         self._own = threading.local()
         self._pool: ThreadPoolExecutor | None = None
         self._try_out()
-
-    @property
-    def precision(self) -> str:
-        """The number format of the weights: fp32, int8 or fp16."""
-        return self.contract.precision
+        self.certificate = None if runtime == ONNXRUNTIME else self._certify(certificates)
 
     @property
     def placement(self) -> dict[str, set[str]]:
         """Operators by the provider that runs them, of a session on a GPU. Empty: on a CPU, or unknown."""
-        return session.placement(self._session) if self.provider != session.CPU else {}
+        return self._model.placement
 
     @property
     def page_locked(self) -> bool:
@@ -107,7 +111,7 @@ class Encoder:
         if flux.ndim != 4 or flux.shape[1:] != self.shape:
             raise ValueError(f"flux has shape {flux.shape}, the model takes [N, {', '.join(map(str, self.shape))}]")
         out = Encoded(*(np.empty((len(flux), width), np.float32) for width in self._widths))
-        # One thread per batch: the session itself runs in the thread that calls it.
+        # One thread per batch: a batch takes no more than one core.
         starts = range(0, len(flux), self.batch)
         if self.threads == 1 or len(starts) < 2:
             for start in starts:
@@ -126,7 +130,7 @@ class Encoder:
         try:
             encoded = self._binding().run(flux)
         except Exception as error:  # the binding raises a class of its own for each status code
-            why = f"ONNX Runtime failed on {len(flux)} windows: {str(error).splitlines()[0]}"
+            why = f"{self._model.software} failed on {len(flux)} windows: {str(error).splitlines()[0]}"
             raise ScannerError(ErrorCode.ENCODER_FAILED, why, "If memory is short, lower --batch.") from error
         return _without_invalid(encoded)
 
@@ -149,11 +153,11 @@ class Encoder:
         for whole, part in zip(out, self.encode_batch(flux[start:stop]), strict=True):
             whole[start:stop] = part
 
-    def _binding(self) -> Binding:
+    def _binding(self) -> Buffers:
         """The buffers of the calling thread."""
         if not hasattr(self._own, "binding"):
-            self._own.binding = Binding(self._session, self.provider, self.batch, self.shape, *self._widths)
-        binding: Binding = self._own.binding
+            self._own.binding = self._model.binding(self.shape, *self._widths)
+        binding: Buffers = self._own.binding
         return binding
 
     def _callers(self) -> ThreadPoolExecutor:
@@ -182,14 +186,33 @@ class Encoder:
                 "The graph must replace NaN and normalise: export it with python -m export CHECKPOINT encoder.onnx",
             )
 
+    def _certify(self, known: Path | None) -> Certificate:
+        """Find or measure the agreement with ONNX Runtime; ``runtime.disagrees`` if it is too small."""
+        subject = Subject(self.runtime, self._model.software, self.precision, processor.describe(), self.sha256)
+        found = certificate.find(known, subject)
+        if found is None:
+            flux = made_cutouts.make(self.contract)
+            with Encoder(self.path, "cpu", self.threads) as reference:
+                exact, ours = reference.encode(flux), self.encode(flux)
+            agreement = agree(exact.vectors, ours.vectors)
+            if self.contract.scores is not None:
+                agreement = replace(agreement, scores=agree_scores(exact.scores, ours.scores))
+            found = Certificate(subject, agreement)
+        found.check()
+        return found
+
 
 def log_cost(model: Encoder | ModelFile) -> None:
-    """Log the accuracy loss of a number format other than fp32, as the contract has it from the export."""
+    """Log the accuracy loss of a precision, as measured at export and here, and what would be faster."""
     contract = model.contract
     if contract.cost:
         log.info("%s: %s. A catalogue holds one format only.", contract.precision, contract.cost)
-    if contract.precision == "fp16" and isinstance(model, Encoder) and model.provider == session.CPU:
+    if isinstance(model, Encoder) and model.certificate is not None:
+        log.info("%s. A catalogue holds the embeddings of one runtime only.", model.certificate)
+    if contract.precision == "fp16" and isinstance(model, Encoder) and model.on_cpu:
         log.warning("On a CPU fp16 is slower than fp32; use it on GPUs.")
+    if isinstance(model, Encoder) and model.on_cpu and model.precision == FP32 and (hint := openvino_runtime.hint()):
+        log.info(hint)
 
 
 def _without_invalid(encoded: Encoded) -> Encoded:
@@ -205,13 +228,8 @@ def _without_invalid(encoded: Encoded) -> Encoded:
     return Encoded(vectors, scores)
 
 
-def _rows(batch: int | None, provider: str) -> int:
-    """Rows per call of the session; by default as measured for the provider."""
-    return max(batch or CPU_BATCH, CPU_SMALLEST) if provider == session.CPU else batch or GPU_BATCH
-
-
-def _check_graph(onnx_session: Any, file: ModelFile, rows: int) -> None:
-    """Compare the contract with the graph's own input and output; the graph may be fixed to ``rows``."""
+def _check_graph(model: OpenModel, file: ModelFile) -> None:
+    """Compare the contract with the graph's own input and output; the graph may be fixed to the rows of a batch."""
     contract = file.contract
     expected = {
         INPUT: ["N", len(contract.bands), contract.window, contract.window],
@@ -219,12 +237,10 @@ def _check_graph(onnx_session: Any, file: ModelFile, rows: int) -> None:
     }
     if contract.scores is not None:
         expected[SCORES] = ["N", len(contract.scores.names)]
-    nodes = {
-        node.name: (node.type, list(node.shape)) for node in (*onnx_session.get_inputs(), *onnx_session.get_outputs())
-    }
+    nodes = model.nodes
     for name, shape in expected.items():
         kind, dims = nodes.pop(name, ("nothing", []))
-        if kind != "tensor(float)" or dims[1:] != shape[1:] or (isinstance(dims[0], int) and dims[0] != rows):
+        if kind != "tensor(float)" or dims[1:] != shape[1:] or (isinstance(dims[0], int) and dims[0] != model.rows):
             raise _disagrees(file.path, f"{name} is {kind} {dims}, its contract says float32 {shape}")
     if nodes:
         raise _disagrees(file.path, f"it also has {', '.join(nodes)}")

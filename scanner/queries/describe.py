@@ -17,6 +17,7 @@ from catalogs.maps import read as maps
 from catalogs.parallel import in_threads
 from catalogs.store.footers import Footer
 from catalogs.store.tile_store import TileStore
+from scanner.encoder import certificate
 from scanner.encoder.encoder import Encoder
 
 
@@ -61,6 +62,8 @@ def catalogue(path: Path, verify: bool = False) -> dict[str, Any]:
         "bands": list(info.bands),
         "model": info.model,
         "model_sha256": info.model_sha256,
+        "runtime": info.runtime,
+        "precision": info.precision,
         "embedding_dim": info.dim,
         **({"scores": info.scores.to_dict()} if info.scores else {}),
         "created": info.created,
@@ -69,11 +72,27 @@ def catalogue(path: Path, verify: bool = False) -> dict[str, Any]:
         # Footers hold the numbers of rows, so no tile is read in full.
         "objects": sum(footer.rows for footer in snapshot.footers),
         "objects_indexed": indexed,
+        # Agreement of another runtime with ONNX Runtime, by processor.
+        **({"measured": measured} if (measured := _measured(path)) else {}),
         "bytes": _count_bytes(path),
         "failures": [{"tile": failure.tile, "code": failure.code} for failure in opened.failures()],
         "damaged": [{"code": error.code, "message": error.message} for error in distinct.values()],
         **verified,
     }
+
+
+def _measured(path: Path) -> list[dict[str, Any]]:
+    """What was measured of the runtimes that embedded a catalogue."""
+    found = certificate.find_all(path / certificate.FOLDER)
+    return [
+        {
+            "software": one.subject.software,
+            "precision": one.subject.precision,
+            "processor": one.subject.processor,
+            **one.agreement.to_dict(),
+        }
+        for one in found
+    ]
 
 
 def _count_bytes(folder: Path) -> int:

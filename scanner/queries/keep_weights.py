@@ -62,11 +62,14 @@ def from_catalogue(best: int, like: Path, catalogue: Catalogue, model: Encoder |
         ScannerError: ``catalogue.other_model``, and the codes of ``by_pixels``.
     """
     # The embeddings of two models cannot be compared, so weights of one are useless for the other.
-    if catalogue.info.model_sha256 != model.sha256:
+    info = catalogue.info
+    if (info.model_sha256, info.runtime, info.precision) != (model.sha256, model.runtime, model.precision):
         raise ScannerError(
             ErrorCode.CATALOGUE_OTHER_MODEL,
-            f"The objects of {catalogue.path} were embedded by model {catalogue.info.model}, this scan uses another.",
-            "Give the catalogue's own --model, or leave out --like-catalog: examples are then embedded now.",
+            f"The objects of {catalogue.path} were embedded by model {info.model} ({info.precision}, {info.runtime}), "
+            "this scan uses another.",
+            "Give the --model, --precision and --runtime of the catalogue, or leave out --like-catalog: examples are "
+            "then embedded now.",
         )
     positions = list(query.read_table(like))
     snapshot = catalogue.snapshot()

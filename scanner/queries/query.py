@@ -17,7 +17,6 @@ from catalogs.search import neighbours
 from catalogs.search.examples import Example, Unmatched
 from catalogs.search.matching import MATCH_RADIUS, match_each, match_one, unmatched_error
 from catalogs.store.tile_store import Snapshot
-from scanner.encoder.contract import resolve
 from scanner.sources import position_files
 from scanner.survey.survey import load
 
@@ -191,27 +190,10 @@ class QueryBuilder:
             ScannerError: ``catalogue.other_model``, ``model.*``, ``device.*``.
         """
         if self._encoder is None:
-            from scanner.encoder.encoder import Encoder
+            # Imported here: most questions need no pixels.
+            from scanner.queries.catalogue_encoder import open_encoder
 
-            info = self.snapshot.catalogue.info
-            try:
-                # A catalogue holds vectors of one precision, so the query is embedded in the same.
-                path = resolve(self._model, info.contract.get("precision", "fp32"))
-            except ScannerError as error:
-                if self._model != info.model:
-                    raise
-                hint = f"The catalogue was made with the model {info.model}. Give the path of its file with --model."
-                raise ScannerError(error.code, error.message, hint) from error
-            encoder = Encoder(path, device=self._device)
-            # The digest decides, since another file may have the model's name.
-            if encoder.sha256 != info.model_sha256:
-                raise ScannerError(
-                    ErrorCode.CATALOGUE_OTHER_MODEL,
-                    f"The catalogue was made with model {info.model} (sha256 {info.model_sha256[:12]}), "
-                    f"{encoder.path} is another (sha256 {encoder.sha256[:12]}): their embeddings cannot be compared.",
-                    "Give the catalogue's own model with --model.",
-                )
-            self._encoder = encoder
+            self._encoder = open_encoder(self.snapshot.catalogue, self._model, self._device)
         return self._encoder
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scanner.encoder.options import BF16, ONNXRUNTIME, cpu_only
 from scanner.sources import DETECTION_VERSION
 
 if TYPE_CHECKING:
@@ -79,10 +80,13 @@ def _identity(path: str) -> str:
     return file_sha256(Path(path))
 
 
-def default_readers(device: str, precision: str, workers: int = 1, of_this_machine: bool = True) -> int:
+def default_readers(
+    device: str, precision: str, workers: int = 1, of_this_machine: bool = True, runtime: str = ONNXRUNTIME
+) -> int:
     """Number of reading processes for each of ``workers`` scans that share the cores and the memory of this machine.
 
-    Beside a GPU, all cores but two read. On a CPU, where the encoder takes most of the time, one core of eight reads.
+    Beside a GPU, all cores but two read. On a CPU, where the encoder takes most of the time, one core of eight reads;
+    in bf16 one of four, because the encoder is several times as fast.
     Scans on other machines, whose cores are unknown here, have one reader.
     """
     from scanner.encoder.session import gpu_count
@@ -90,8 +94,8 @@ def default_readers(device: str, precision: str, workers: int = 1, of_this_machi
 
     if not of_this_machine:
         return 1
-    # 8-bit weights run on CPUs only.
-    on_gpu = device != "cpu" and (device != "auto" or (precision != "int8" and gpu_count() > 0))
+    on_gpu = device != "cpu" and (device != "auto" or (not cpu_only(runtime, precision) and gpu_count() > 0))
+    share = 4 if precision == BF16 else 8
     cores = usable_cores() // workers
     room = usable_memory() / workers - TILE_GB
-    return max(1, int(min(cores - 2 if on_gpu else cores // 8, room / (TILE_GB + READER_GB))))
+    return max(1, int(min(cores - 2 if on_gpu else cores // share, room / (TILE_GB + READER_GB))))

@@ -10,8 +10,10 @@ from typing import Any
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import Run
+from scanner.encoder import certificate
 from scanner.encoder.contract import ModelFile
 from scanner.encoder.encoder import Encoder
+from scanner.encoder.options import ONNXRUNTIME
 from scanner.scan.options import ScanOptions
 from scanner.scan.pipeline import Pipeline
 from scanner.scan.prepare import ReaderJob
@@ -31,6 +33,9 @@ def make_run(survey: Survey, encoder: Encoder | ModelFile, options: ScanOptions,
         "precision": encoder.precision,
         **options.settings(),
     }
+    # Left out by default, so that a catalogue of an earlier version keeps its tiles.
+    if encoder.runtime != ONNXRUNTIME:
+        settings["runtime"] = encoder.runtime
     return Run(
         survey=survey.name,
         bands=survey.band_names,
@@ -64,6 +69,8 @@ def scan_tiles(
     # What would be wrong with every tile must not become a list of failed tiles.
     job = ReaderJob(survey, encoder.contract, options)
     check(job)
+    if encoder.certificate is not None:
+        encoder.certificate.write(catalogue.path / certificate.FOLDER)
 
     def triage() -> Iterator[Tile | TileReport | None]:
         """The tiles to scan, and the reports of all others."""

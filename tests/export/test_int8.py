@@ -12,9 +12,10 @@ import pytest
 
 from catalogs.errors import ScannerError
 from export.int8 import add_gaps, block_products, export_int8, quantise
-from export.precision import agree, vectors, write_format
+from export.precision import vectors, write_format
 from export.to_onnx import Exported
 from export.verify import cases, make_galaxies
+from scanner.encoder.agreement import agree
 from scanner.encoder.contract import CONTRACT_KEY
 from scanner.encoder.encoder import Encoder
 from scanner.encoder.onnx_file import SEAL_KEY

@@ -22,10 +22,10 @@ from export import fp16
 from export.__main__ import export_command
 from export.card import render
 from export.fp16 import to_half
-from export.precision import agree
 from export.release import release
 from export.to_onnx import export
 from export.verify import make_galaxies
+from scanner.encoder.agreement import agree
 from scanner.encoder.encoder import Encoder
 from scanner.encoder.onnx_file import SEAL_KEY, read_metadata, seal
 from training.loop import checkpoint

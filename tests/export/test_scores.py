@@ -21,9 +21,10 @@ from export import int8, to_onnx
 from export.__main__ import export_command
 from export.card import render
 from export.fp16 import to_half
-from export.precision import THRESHOLDS, agree_scores, write_format
+from export.precision import write_format
 from export.to_onnx import Exported, export
 from export.verify import SCORE_TOLERANCE, cases, make_galaxies, results
+from scanner.encoder.agreement import THRESHOLDS, agree_scores
 from scanner.encoder.contract import Contract
 from scanner.encoder.encoder import Encoder
 from training.config import Score

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import scanner
-from export.precision import THRESHOLDS, agree
+from scanner.encoder.agreement import THRESHOLDS, agree
 from scanner.encoder.contract import DEFAULT_MODEL, resolve
 from scanner.encoder.encoder import Encoder
 from scanner.images import tile_images

@@ -105,7 +105,7 @@ def _tokens(graph: _Graph, bands: int, width: int, side: int) -> None:
 
 
 def _block(graph: _Graph, width: int) -> None:
-    for name in ("query", "key", "value"):
+    for name in ("query", "key", "value", "join"):
         graph.weight(f"{name}_weight", width, width)
     graph.weight("up", width, 4 * width)
     graph.weight("down", 4 * width, width)
@@ -121,7 +121,8 @@ def _block(graph: _Graph, width: int) -> None:
     graph.add("Div", "products root_width", "logits")
     graph.add("Softmax", "logits", "attention", axis=-1)
     graph.add("MatMul", "attention value", "mixed")
-    graph.add("Add", "tokens mixed", "middle")
+    graph.add("MatMul", "mixed join_weight", "joined")
+    graph.add("Add", "tokens joined", "middle")
     graph.add("LayerNormalization", "middle gain", "middle_normal", axis=-1)
     graph.add("MatMul", "middle_normal up", "wide")
     graph.add("Div", "wide root_two", "wide_scaled")

@@ -7,7 +7,7 @@ import pytest
 
 from catalogs import render
 from scanner.cli import COMMANDS, main, options
-from scanner.encoder.contract import PRECISIONS
+from scanner.encoder.options import PRECISIONS, RUNTIMES
 from scanner.encoder.session import DEVICES, gpu_providers
 from scanner.scan.options import MEMORY, SOURCES
 
@@ -22,7 +22,7 @@ def test_output_formats_are_those_that_can_be_written() -> None:
     assert options.FORMATS == render.FORMATS
 
 
-@pytest.mark.parametrize(("name", "choices"), [("precision", PRECISIONS), ("memory", MEMORY)])
+@pytest.mark.parametrize(("name", "choices"), [("precision", PRECISIONS), ("runtime", RUNTIMES), ("memory", MEMORY)])
 def test_choices_of_a_scan_are_constants_of_the_library(name: str, choices: tuple[str, ...]) -> None:
     option = parameter("scan-tiles", name)
     assert isinstance(option.type, click.Choice)

@@ -51,7 +51,7 @@ def test_each_takes_one_that_the_fewest_have(sees: Callable[[list[str]], None], 
     sees(FOUR)
     kind = "tensorrt" if device == "tensorrt" else "cuda"
     with contextlib.ExitStack() as workers:
-        found = [workers.enter_context(gpus.take_device(device, "fp32")) for _ in range(6)]
+        found = [workers.enter_context(gpus.take_device(device)) for _ in range(6)]
     assert found == [f"{kind}:{number}" for number in (0, 1, 2, 3, 0, 1)]
 
 
@@ -103,20 +103,20 @@ def test_processes_know_of_each_other_and_the_dead_hold_nothing(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("device", "precision", "names", "expected"),
+    ("device", "on_cpu", "names", "expected"),
     [
-        ("cpu", "fp32", FOUR, "cpu"),
-        ("cuda:2", "fp32", FOUR, "cuda:2"),
-        ("auto", "int8", FOUR, "cpu"),
-        ("auto", "fp32", [], "cpu"),
-        ("cuda", "fp32", [], "cuda"),  # which is refused where it is opened
+        ("cpu", False, FOUR, "cpu"),
+        ("cuda:2", False, FOUR, "cuda:2"),
+        ("auto", True, FOUR, "cpu"),
+        ("auto", False, [], "cpu"),
+        ("cuda", False, [], "cuda"),  # which is refused where it is opened
     ],
 )
 def test_what_is_settled_is_not_shared_out(
-    sees: Callable[[list[str]], None], tmp_path: Path, device: str, precision: str, names: list[str], expected: str
+    sees: Callable[[list[str]], None], tmp_path: Path, device: str, on_cpu: bool, names: list[str], expected: str
 ) -> None:
     sees(names)
-    with gpus.take_device(device, precision) as found:
+    with gpus.take_device(device, on_cpu) as found:
         assert found == expected
     assert not list(tmp_path.iterdir())
 
@@ -146,7 +146,7 @@ def test_a_gpu_that_does_not_work_is_a_cpu_only_where_the_choice_was_free(monkey
         return "session"
 
     monkeypatch.setattr(worker, "Encoder", encoder)
-    made: dict[str, Any] = dict.fromkeys(("survey", "options", "run", "model", "catalogue"))
+    made: dict[str, Any] = dict.fromkeys(("survey", "options", "run", "model")) | {"catalogue": Path("out")}
     assert worker.open_encoder(WorkerJob(**made, device="auto", cores=3), "cuda:1") == "session"
     assert opened == [("cuda:1", None), ("cpu", 3)]
     with pytest.raises(ScannerError):

@@ -15,8 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from scanner.encoder import session
-from scanner.encoder.buffers import Binding, Encoded, _pages, page_lock
-from scanner.encoder.encoder import GPU_BATCH, Encoder
+from scanner.encoder.buffers import Binding, Encoded, page_lock, pages
+from scanner.encoder.encoder import Encoder
+from scanner.encoder.runtime import GPU_BATCH
 from tests.support import tiny_encoder
 
 ROWS = 12
@@ -97,7 +98,7 @@ def test_whole_pages_are_locked_for_the_gpu_in_use_and_a_refusal_is_logged(
     caplog.set_level(logging.DEBUG)
     assert (page_lock(4096, 8192, 2) is None) == bool(broken) == ("error 801" in caplog.text)
     assert dict(nvidia.calls)["cuDeviceGet"][1] == 2
-    assert _pages(3, 5).ctypes.data % mmap.PAGESIZE == 0
+    assert pages(3, 5).ctypes.data % mmap.PAGESIZE == 0
 
 
 def test_the_encoder_takes_a_graph_fixed_to_its_batch(
