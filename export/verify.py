@@ -21,8 +21,8 @@ from training.model.embedding import EmbeddingGraph
 TOLERANCE = 1e-5
 """Largest difference of any coordinate of any unit vector, ten times that of float32 sums in another order."""
 
-SCORE_TOLERANCE = 1e-3
-"""Largest difference of any score: a thousandth of the odds."""
+SCORE_TOLERANCE = 1e-4
+"""Largest difference of any score, in log-odds."""
 
 ROWS = 64
 Pixels = NDArray[np.float32]
