@@ -268,14 +268,16 @@ def test_score_and_examples_find_more_together_and_a_model_without_scores_has_no
 
 
 def test_look_alikes_are_counted_above_the_median_painted_lens(tmp_path: Path) -> None:
-    flux = np.zeros((9, 5, 10, 10), np.float32)
-    flux[:, 1, 5, 5] = [1, 2, 3, 4, 5, 0, 2.5, 0, 9]  # lenses, hosts, a ring; the last is in another split
-    labels = ["lens"] * 5 + ["galaxy"] * 2 + ["ring", "lens"]
-    entries = [
-        write_shard(tmp_path, f"{split}", [Shard(flux[rows], make_table(rows.sum(), label=np.array(labels)[rows]))],
-                    {"split": split, "source": "painted"}, window=10)
-        for split, rows in (("validate", np.arange(9) < 8), ("train", np.arange(9) == 8))
-    ]  # fmt: skip
+    flux = np.zeros((10, 5, 10, 10), np.float32)
+    # Lenses, hosts and a ring; a simulated lens on which nothing was painted; one of another split.
+    flux[:, 1, 5, 5] = [1, 2, 3, 4, 5, 0, 2.5, 0, 9, 9]
+    labels = ["lens"] * 5 + ["galaxy"] * 2 + ["ring", "lens", "lens"]
+    kinds = ["painted"] * 8 + ["object", "painted"]
+    entries = []
+    for split, rows in (("validate", np.arange(10) < 9), ("train", np.arange(10) == 9)):
+        table = make_table(rows.sum(), label=np.array(labels)[rows], kind=np.array(kinds)[rows])
+        about = {"split": split, "source": "painted"}
+        entries.append(write_shard(tmp_path, split, [Shard(flux[rows], table)], about, window=10))
     write_manifest(tmp_path, entries, 0, window=10)
     guide = np.zeros((3, 5, 8, 8), np.float32)
     guide[:, 1, 4, 4] = [3.5, 3, 0]

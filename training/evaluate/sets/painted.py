@@ -14,7 +14,8 @@ from catalogs.records import load_json
 from training.cutouts.shards import MANIFEST, VALIDATE
 from training.evaluate.sets.lenses import central
 
-LENS = "lens"
+LENS, PAINTED = "lens", "painted"
+"""Label of a lens, and kind of all cutouts of a painting."""
 MOST = 1500
 """Cutouts of a label, drawn alike for all models."""
 
@@ -29,7 +30,7 @@ class PaintedWindows:
 
 
 def load_painted(folder: Path, side: int) -> PaintedWindows:
-    """Read what is labelled in the validation shards of a folder, the middle ``side`` pixels.
+    """Read what is painted, and its hosts, in the validation shards of a folder: the middle ``side`` pixels.
 
     Raises:
         ScannerError: ``evaluate.no_data`` where there is no painted lens; ``evaluate.window`` where the cutouts are
@@ -41,12 +42,17 @@ def load_painted(folder: Path, side: int) -> PaintedWindows:
         entries = [entry for entry in manifest["shards"] if entry.get("split") == VALIDATE]
         arrays = [np.load(folder / entry["file"], mmap_mode="r") for entry in entries]
         tables = [
-            pq.read_table((folder / entry["file"]).with_suffix(".parquet"), columns=["label"]) for entry in entries
+            pq.read_table((folder / entry["file"]).with_suffix(".parquet"), columns=["kind", "label"])
+            for entry in entries
         ]
     except (OSError, ValueError, KeyError) as error:
         message = f"{folder} has no shards that can be read: {error}."
         raise ScannerError(ErrorCode.EVALUATE_NO_DATA, message, hint) from error
-    labels = [np.array(table.column("label").to_pylist(), str) for table in tables]
+    # Simulated lenses and galaxies on which nothing was painted have labels too.
+    labels = [
+        np.where(np.array(table["kind"].to_pylist(), str) == PAINTED, np.array(table["label"].to_pylist(), str), "")
+        for table in tables
+    ]
     if not any((of_shard == LENS).any() for of_shard in labels):
         message = f"{folder} has no painted lens in its validation shards."
         raise ScannerError(ErrorCode.EVALUATE_NO_DATA, message, hint)
@@ -57,7 +63,6 @@ def load_painted(folder: Path, side: int) -> PaintedWindows:
     shard = np.repeat(np.arange(len(labels)), [len(one) for one in labels])
     row = np.concatenate([np.arange(len(one)) for one in labels])
     random, chosen = np.random.default_rng(0), []
-    # What is not labelled is real, and nobody knows what it is.
     for name in np.unique(label[label != ""]):
         rows = np.flatnonzero(label == name)
         chosen.append(np.sort(random.choice(rows, min(len(rows), MOST), replace=False)))
