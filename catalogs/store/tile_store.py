@@ -3,6 +3,7 @@
 ``catalogue.json``            what every tile shares: survey, bands, model and its contract
 ``tiles/<tile>.parquet``      rows of one tile; the footer carries the digest of the run that made them
 ``failures/<tile>.json``      why a tile failed
+``runtimes/<name>.json``      how well another runtime than the default agrees with it, by processor
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from catalogs.store.tile_writer import TileWriter
 log = logging.getLogger(__name__)
 
 CATALOGUE_JSON = "catalogue.json"
-FORMAT_VERSION = 2  # that with columns of scores; a catalogue without them is written as version 1
+FORMAT_VERSION = 2  # with columns of scores, or by another runtime than the default; all others are version 1
 _KEPT_OPEN = 32  # files; below it, all steps of a question together open each file once
 
 
@@ -98,7 +99,9 @@ class TileStore:
                 _check_run(catalogue, run)
             else:
                 catalogue = cls(folder, Info.of(run))
-                version = 1 if catalogue.info.scores is None else FORMAT_VERSION
+                # Software that reads version 1 alone would mix the rows of two runtimes, and does not know scores.
+                first = catalogue.info.scores is None and catalogue.info.runtime == DEFAULT_RUNTIME
+                version = 1 if first else FORMAT_VERSION
                 write_json(folder / CATALOGUE_JSON, {**asdict(catalogue.info), "version": version})
         catalogue.remove_stale()
         return catalogue
@@ -108,8 +111,8 @@ class TileStore:
 
     def remove_stale(self) -> None:
         """Remove what killed processes left half-written; files of running ones are locked, and kept."""
-        for part in (self.path, self.path / "tiles", self.path / "failures", self.path / "index"):
-            remove_stale(part)
+        for part in (".", "tiles", "failures", "index", "runtimes"):
+            remove_stale(self.path / part)
 
     def tiles(self) -> list[str]:
         """List the names of the tiles that have a file, sorted."""

@@ -34,6 +34,8 @@ def test_embeddings_of_two_runtimes_are_never_mixed(
     assert done.err.count(f"{precision} by OpenVINO") == 1
     opened = catalogs.open(tmp_path / "out")
     assert (opened.info.runtime, opened.info.precision) == ("openvino", precision)
+    facts = json.loads((tmp_path / "out" / "catalogue.json").read_text())
+    assert facts["version"] == 2, "the first version would mix the rows of two runtimes"
     (measured,) = (json.loads(path.read_text()) for path in (tmp_path / "out" / "runtimes").iterdir())
     assert measured["subject"]["processor"] == processor.describe()
     assert measured["agreement"]["centred_cosine"] > 0.995
