@@ -94,11 +94,17 @@ class Objective:
 
 @dataclass(frozen=True)
 class Data:
-    """Cutouts of an epoch: every training row of the shards once, some sources more often."""
+    """Cutouts of an epoch: every training row of the shards once, some sources more often.
+
+    With ``lenses`` only so many painted ones are used, drawn by the seed of the run. They are repeated in place of the
+    others, so that the share of lenses stays.
+    """
 
     repeat: Mapping[str, int] = field(default_factory=dict)  # source in the manifest -> times in an epoch
+    lenses: int = 0  # painted lenses, each with its host and look-alike; 0: all
 
     def __post_init__(self) -> None:
+        _at_least(0, self, "lenses")
         for source, times in self.repeat.items():
             if times < 0:
                 raise _bad(f"repeat of {source!r} must be at least 0, not {times}")
@@ -118,6 +124,7 @@ class Score:
     pooling: str = "gaussian"  # of the patches that the head sees beside the class token
     keep: float = 10.0  # weight of keeping the embedding: 1 - cosine with that of the weights the run began with
     keep_share: float = 0.5  # share of a batch in which it is compared
+    frozen: bool = False  # only the head is trained, and the embedding stays as it is
     smoothing: float = 0.05  # of the labels
     blend: float = 1.0  # share of the weights of this stage in those that are kept; the rest are those it began with
     prevalence: float = 0.001  # share of lenses among the objects of a scan, which the scores are calibrated to

@@ -51,7 +51,8 @@ def compare_command(plan: Path | None, shards: Path, data: Path, out: Path) -> N
       python -m training cutouts build/large-cutouts --fields DATA --simulate 48 --window 104 --seed 5
       python -m studies.training compare --shards build/large-cutouts --data DATA --out build/recipes
     """
-    from studies.training.compare import PLAN, StoppedError, compare, read
+    from studies.training.compare import PLAN, compare, read
+    from studies.training.runs import StoppedError
     from training.evaluate.report import row_of
 
     comparison, rows, first = read(plan or PLAN), [], None
@@ -116,6 +117,56 @@ def limits_command(run: Path, data: Path, out: Path) -> None:
     galaxies = int(doubted.label.sum())
     click.echo(f"Of {doubted.total} pictures {len(doubted.label)} are on the other side for every probe: ", nl=False)
     click.echo(f"{galaxies} labelled galaxy, {len(doubted.label) - galaxies} not.")
+
+
+@cli.command("worth")
+@click.option("--plan", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[default: worth.toml]")
+@click.option("--shards", type=_HERE, required=True, help="Cutouts with painted lenses.")
+@click.option("--data", type=_HERE, required=True, help="Folder of development data.")
+@click.option("--pretrained", type=_HERE, help="Run or release of the second stage.")
+@click.option("--autoencoder", type=_HERE, help="Run of the first stage.")
+@click.option("--start", "starts", multiple=True, help="Run only this start of the plan. Repeatable.")
+@click.option("--lenses", "numbers", type=int, multiple=True, help="Run only this number of lenses. Repeatable.")
+@click.option("--seed", "seeds", type=int, multiple=True, help="Run only this seed. Repeatable.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder of the runs and of worth.md, worth.json, worth.png.")
+def worth_command(
+    plan: Path | None, shards: Path, data: Path, pretrained: Path | None, autoencoder: Path | None,
+    starts: tuple[str, ...], numbers: tuple[int, ...], seeds: tuple[int, ...], out: Path,
+) -> None:  # fmt: skip
+    """Train lens scores from several weights and with several numbers of painted lenses, and find real lenses.
+
+    A start whose weights are not given is left out. Interrupted, the same command goes on where it stopped; with other
+    --start, --lenses or --seed it adds to the table.
+
+    \b
+    Example:
+      python -m studies.training worth --shards build/model/painted --data DATA --pretrained build/model/run \\
+          --autoencoder build/model/first --out build/worth
+    """
+    from studies.training import worth
+    from studies.training.runs import StoppedError
+    from studies.training.worth_report import write_report
+    from training.evaluate.run import Bench
+
+    grid, tables = worth.read(plan or worth.PLAN)
+    cells = worth.make_grid(grid, tables, worth.read_weights(pretrained, autoencoder), shards, out)
+    offered = {"start": starts, "lenses": numbers, "seed": seeds}
+    for name, wanted in offered.items():
+        there = list(dict.fromkeys(getattr(cell, name) for cell in cells))
+        for value in wanted:
+            if value not in there:
+                known = ", ".join(map(str, there))
+                raise click.BadParameter(f"{value} is not in the grid, which has {known}.", param_hint=f"--{name}")
+    chosen = [cell for cell in cells if all(not some or getattr(cell, name) in some for name, some in offered.items())]
+    text = write_report(cells, out)
+    try:
+        bench = Bench(data, [worth.TASK], side=cells[0].config.model.window, say=_say)
+        for cell in worth.run(chosen, shards, bench):
+            text = write_report(cells, out)
+            _say(f"finished: {cell.folder.name}")
+    except StoppedError as stopped:
+        sys.exit(128 + stopped.number)
+    click.echo(text)
 
 
 def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

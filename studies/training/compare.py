@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
-
-import numpy as np
 
 from catalogs.atomic import write_text
-from catalogs.estimate import PairedEstimate
 from catalogs.records import load_json, load_toml, read_record
 from studies.training.compute import spending
+from studies.training.runs import StoppedError, folder_name, merge, restore, store
 from studies.training.vectors import Baked, Encoded, baked
 from training.config import Config
 from training.evaluate.embeddings import Embeddings
-from training.evaluate.results import Results, TaskResult
+from training.evaluate.results import Results
 from training.evaluate.run import Bench
 from training.loop.checkpoint import Checkpoint, load
 from training.loop.journal import read_log
@@ -28,7 +24,6 @@ from training.loop.pretrain import pretrain
 from training.model.embedding_options import EmbeddingOptions
 
 PLAN = Path(__file__).with_name("recipes.toml")
-DIGITS = 5
 
 
 @dataclass(frozen=True)
@@ -52,14 +47,6 @@ class Trained:
     results: Results
 
 
-class StoppedError(Exception):
-    """A signal ended the training; the same command resumes it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
 def read(path: Path = PLAN) -> Plan:
     """Read the plan of a TOML file, with the number of steps that ``flops`` allow.
 
@@ -68,19 +55,10 @@ def read(path: Path = PLAN) -> Plan:
     """
     plan = load_toml(path)
     variants = {
-        name: spending(Config.from_dict(_merged(plan["config"], {"name": name}, differs), str(path)), plan["flops"])
+        name: spending(Config.from_dict(merge(plan["config"], {"name": name}, differs), str(path)), plan["flops"])
         for name, differs in plan["variants"].items()
     }
     return Plan(variants, plan["flops"], tuple(plan["tasks"]), read_record(plan["recipe"], EmbeddingOptions))
-
-
-def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for part in parts:
-        for key, value in part.items():
-            both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-            merged[key] = _merged(merged[key], value) if both else value
-    return merged
 
 
 def compare(plan: Plan, shards: Path, data: Path, out: Path, say: Callable[[str], None]) -> Iterator[Trained]:
@@ -92,7 +70,7 @@ def compare(plan: Plan, shards: Path, data: Path, out: Path, say: Callable[[str]
     side = max(config.model.window for config in plan.variants.values())
     bench = Bench(data, plan.tasks, side=side, say=say)
     for name, config in plan.variants.items():
-        folder = out / re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        folder = out / folder_name(name)
         if number := pretrain(config, shards, folder, resume=True):
             raise StoppedError(number)
         checkpoint, o = load(folder), config.optimiser
@@ -106,26 +84,12 @@ def _measured(bench: Bench, checkpoint: Checkpoint, options: EmbeddingOptions, p
     # A stored result is valid only for the same weights, options and tasks.
     question = {"weights": checkpoint.weights_sha256, "recipe": asdict(options), "tasks": list(bench.tasks)}
     if path.is_file() and (stored := load_json(path))["asked"] == question:
-        return _restored(stored["results"])
+        return restore(stored["results"])
     encoded = Encoded(checkpoint)
     rows = Embeddings(lambda _: encoded, encoded.side)
     results = bench.measured(checkpoint.config.name, Baked(rows, baked(checkpoint, options)))
-    write_text(path, json.dumps({"asked": question, "results": _stored(results)}) + "\n")
+    write_text(path, json.dumps({"asked": question, "results": store(results)}) + "\n")
     return results
-
-
-def _stored(results: Results) -> dict[str, Any]:
-    return {
-        task: {name: [one.value, np.round(one.draws, DIGITS).tolist()] for name, one in result.estimates.items()}
-        for task, result in results.items()
-    }
-
-
-def _restored(stored: Mapping[str, Any]) -> Results:
-    return {
-        task: TaskResult({name: PairedEstimate.of(value, np.array(draws)) for name, (value, draws) in result.items()})
-        for task, result in stored.items()
-    }
 
 
 def _step_seconds(folder: Path) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,7 @@ from catalogs.records import load_json
 from scanner.windows.orientations import ORIENTATIONS, orient
 from training.config import Augment, Config, Model
 from training.cutouts.shards import KINDS, PAINTED, TRAIN
+from training.loop.painted_rows import draw_painted_rows
 
 CENTRED = Augment(jitter=0, flips=False, drop_band=0.0, drop_patch=0.0, noise=0.0)
 
@@ -57,7 +59,7 @@ class Cutouts:
     kinds: NDArray[np.int64]  # [n]: index of a class, -1 where it is not known
     is_painted: NDArray[np.bool_]  # [n]: whether the shard holds painted cutouts and their hosts
     channels: tuple[int, ...]  # of the stored bands, in the order of the model
-    sources: dict[str, int]  # rows of each source, without repeats
+    sources: dict[str, int]  # rows of each source that are used, without repeats
     manifest: dict[str, Any]
     digest: str  # sha256 of the manifest
 
@@ -78,28 +80,41 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
 
     Raises:
         ScannerError: ``shards.missing``; ``shards.bad`` if a file differs from the manifest; ``shards.other_pixels`` if
-            bands, scale or window do not suit the model; ``config.bad`` if ``repeat`` names an unknown source.
+            bands, scale or window do not suit the model; ``config.bad`` if ``repeat`` names an unknown source, or
+            fewer lenses are painted than ``lenses``.
     """
     manifest, digest = _manifest(folder)  # the digest ties a run to its cutouts
     channels = _channels(manifest, config.model)
     entries = [entry for entry in manifest["shards"] if entry.get("split", TRAIN) == split]
     arrays, rows, kinds, sources = [], [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)], {}
+    used = _painted_rows(folder, entries, config) if split == TRAIN and config.data.lenses else {}
     for number, entry in enumerate(entries):
         arrays.append(_map(folder / entry["file"], entry["rows"], manifest))
-        source = str(entry.get("source", ""))
-        sources[source] = sources.get(source, 0) + entry["rows"]
+        source, mine = str(entry.get("source", "")), used.get(number, np.arange(entry["rows"]))
+        sources[source] = sources.get(source, 0) + len(np.unique(mine))
         # A source that is repeated appears in the list of rows several times; its pixels are mapped once.
         times = config.data.repeat.get(source, 1) if split == TRAIN else 1
-        rows += [np.stack([np.full(entry["rows"], number), np.arange(entry["rows"])], axis=1)] * times
-        kinds += [_kinds(folder / entry["file"], entry["rows"], config.score.classes)] * times
+        rows += [np.stack([np.full(len(mine), number), mine], axis=1)] * times
+        kinds += [_kinds(folder / entry["file"], entry["rows"], config.score.classes)[mine]] * times
     unknown = sorted(set(config.data.repeat) - set(sources)) if split == TRAIN else []
     if unknown:
         raise ScannerError(
             ErrorCode.CONFIG_BAD, f"[data] repeat names {unknown[0]!r}; the shards hold {sorted(sources)}."
         )
     places = np.concatenate(rows)
-    painted = np.array([str(entry.get("source", "")).endswith(PAINTED) for entry in entries], np.bool_)[places[:, 0]]
+    painted = np.array([_is_painted(entry) for entry in entries], np.bool_)[places[:, 0]]
     return Cutouts(tuple(arrays), places, np.concatenate(kinds), painted, channels, sources, manifest, digest)
+
+
+def _is_painted(entry: Mapping[str, Any]) -> bool:
+    return str(entry.get("source", "")).endswith(PAINTED)
+
+
+def _painted_rows(folder: Path, entries: Sequence[Mapping[str, Any]], config: Config) -> dict[int, NDArray[np.int64]]:
+    """Draw the rows of each painted shard, by its number, that a limit on the number of lenses leaves."""
+    files = {number: folder / entry["file"] for number, entry in enumerate(entries) if _is_painted(entry)}
+    tables = {number: file.with_suffix(".parquet") for number, file in files.items()}
+    return draw_painted_rows(tables, config.data.lenses, config.run.seed)
 
 
 def _manifest(folder: Path) -> tuple[dict[str, Any], str]:

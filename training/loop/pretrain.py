@@ -82,12 +82,15 @@ def pretrain(
     signal that stopped the run, or 0 at its end.
 
     Raises:
-        ScannerError: ``run.exists``, ``run.other_config``, ``run.other_data``, ``run.other_minutes``,
+        ScannerError: ``config.bad``, ``run.exists``, ``run.other_config``, ``run.other_data``, ``run.other_minutes``,
             ``run.other_model``, ``shards.*``, ``checkpoint.*`` or ``tensorboard.missing``.
     """
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     start = _find_start(config, out, resume)
+    if start is None and begin is None and config.score.classes and config.score.keep:
+        message = f"[score] keep = {config.score.keep:g} keeps the embedding of earlier weights, and there are none."
+        raise ScannerError(ErrorCode.CONFIG_BAD, message, "Give --begin, or keep = 0 to train from random weights.")
     progress = _resume(start, minutes, out) if start else _begin(config.optimiser, minutes)
     if progress.finished:
         return 0

@@ -36,6 +36,19 @@ def load_release(folder: Path) -> EmbeddingGraph:
     return graph
 
 
+def release_config(folder: Path) -> Config:
+    """Read the configuration of the last run that a release came of.
+
+    Raises:
+        ScannerError: ``config.bad``, or ``release.damaged`` if the folder does not say.
+    """
+    try:
+        return Config.from_dict(load_json(folder / CONFIG)["training"], str(folder / CONFIG))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"{folder} is not a complete release: {error}."
+        raise ScannerError(ErrorCode.RELEASE_DAMAGED, message, "Check the files: sha256sum -c SHA256SUMS") from error
+
+
 def release_stages(folder: Path) -> list[dict[str, Any]]:
     """Describe the runs that a release came of, oldest first, as ``training.loop.checkpoint.stages`` does.
 
@@ -44,5 +57,4 @@ def release_stages(folder: Path) -> list[dict[str, Any]]:
     values = load_json(folder / CONFIG)
     if "stages" in values:
         return list(values["stages"])
-    config, progress = Config.from_dict(values["training"], str(folder / CONFIG)), values["progress"]
-    return [describe_stage(config, progress, values["contract"]["weights_sha256"])]
+    return [describe_stage(release_config(folder), values["progress"], values["contract"]["weights_sha256"])]

@@ -2,7 +2,8 @@
 
 Cross entropy of the class (lens, ordinary galaxy, look-alikes) through the score head; and, in a share of the batch,
 one minus the cosine of the embedding with that of the weights that the run began with, on the same pixels. Unlike the
-first two stages no patch is masked: the head is trained on what it will see in a scan.
+first two stages no patch is masked: the head is trained on what it will see in a scan. The rest of the graph may be
+frozen, and has then nothing to keep.
 
 Source: distillation after Hinton et al. 2015, arXiv:1503.02531, here of vectors.
 """
@@ -29,6 +30,11 @@ class ScoreObjective(nn.Module):
         super().__init__()
         self.options, self.graph = options, graph
         self.teacher = deepcopy(graph).requires_grad_(False)
+        if options.frozen:
+            assert graph.head is not None
+            graph.requires_grad_(False)
+            graph.head.requires_grad_(True)
+        self.keep_share = options.keep_share if options.keep and not options.frozen else 0.0
 
     def forward(self, flux: Tensor, noise: Tensor, hidden: Tensor, kind: Tensor, clean: Tensor) -> Losses:
         """Compute the losses of a ``Batch``, whose ``kind`` is the index of a class; hidden pixels are missing ones."""
@@ -38,7 +44,7 @@ class ScoreObjective(nn.Module):
         classes = self.graph.head(tokens).float()
         loss = functional.cross_entropy(classes, kind, label_smoothing=self.options.smoothing)
         keep = torch.zeros((), device=flux.device)
-        if rows := round(self.options.keep_share * len(flux)):
+        if rows := round(self.keep_share * len(flux)):
             with torch.no_grad():
                 before = self.teacher.embed(*self.teacher.encode(flux[:rows]))
             now = self.graph.embed(tokens[:rows].float(), missing[:rows])

@@ -26,7 +26,9 @@ from training.loop.release_folder import CONFIG, load_release, release_stages
 from training.loop.score_objective import ScoreObjective
 from training.loop.statistics import calibrate_pixels, fit_embedding_statistics
 from training.model.embedding import EmbeddingGraph
+from training.model.embedding_options import DEFAULT
 from training.model.mae import MaskedAutoencoder
+from training.model.pooling import Statistics
 from training.model.score_head import ScoreHead
 
 
@@ -83,8 +85,8 @@ class Pretraining:
 class Scoring:
     """The embedding graph of the run or release ``begin``, with a score head of random weights.
 
-    Without ``begin`` the weights of the encoder are random too, and the embedding is that of random weights: this
-    serves to measure what pre-training is worth.
+    Without ``begin`` the weights of the encoder are random too, and the embedding is its pooled patches: this serves to
+    measure what pre-training is worth.
     """
 
     prefix, parts = "graph.", ScoreObjective.parts
@@ -142,16 +144,16 @@ def _load_graph(config: Config, cutouts: Cutouts, begin: Path | None) -> tuple[E
     if begin is None:
         random = MaskedAutoencoder(config.model)
         calibrate_pixels(random, cutouts, config)
-        statistics = fit_embedding_statistics(random.eval(), cutouts, config, torch.device("cpu"))
+        statistics = {DEFAULT.pooling: Statistics.blank(len(config.model.bands), config.model.dim)}
         return Checkpoint(config, {}, {}, random.state_dict(), statistics=statistics).autoencoder_graph(), {}
     if (begin / CONFIG).is_file():
         graph, earlier = load_release(begin), release_stages(begin)
     else:
         first = load(begin)
         graph, earlier = first.embedding(), stages(first)
-    shape = graph.pixels.bands, tuple(graph.pixels.fill.shape), len(graph.mean)
-    model = config.model
-    if shape != (model.bands, (len(model.bands), model.patch, model.patch), model.dim):
+    model, blocks = config.model, graph.encoder.vit.blocks
+    shape = graph.pixels.bands, tuple(graph.pixels.fill.shape), len(graph.mean), len(blocks), blocks[0].attn.num_heads
+    if shape != (model.bands, (len(model.bands), model.patch, model.patch), model.dim, model.depth, model.heads):
         raise _other_model(str(begin))
     return graph, {"began_with": earlier[-1]["weights_sha256"], "stages": earlier}
 

@@ -133,16 +133,40 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
 
 
+def test_a_frozen_encoder_and_random_weights(first: Path, painted: Path, scored: Config, tmp_path: Path) -> None:
+    """With ``frozen`` only the head is trained; random weights have no embedding to keep."""
+    short = replace(scored, optimiser=replace(scored.optimiser, steps=6, warmup=1))
+    frozen = replace(short, score=replace(scored.score, frozen=True))
+    assert pretrain(frozen, painted, tmp_path / "frozen", begin=first) == 0
+    before, after = load(first).embedding().state_dict(), load(tmp_path / "frozen").embedding().state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    losses = [record["loss"] for record in read_log(tmp_path / "frozen") if "loss" in record]
+    assert losses[-1] < losses[0]
+    with pytest.raises(ScannerError, match="keep = 1 keeps the embedding of earlier weights") as bad:
+        pretrain(short, painted, tmp_path / "random")
+    assert bad.value.code == "config.bad"
+    random = replace(short, score=replace(scored.score, keep=0.0))
+    assert pretrain(random, painted, tmp_path / "random") == 0
+    trained = load(tmp_path / "random")
+    assert "began_with" not in trained.data
+    weights = trained.embedding().state_dict()
+    assert not torch.equal(weights["encoder.vit.cls_token"], before["encoder.vit.cls_token"])
+    with torch.no_grad():
+        embedding, _ = trained.embedding()(torch.from_numpy(galaxies(4, 7)[:, [1, 2, 3], 4:36, 4:36]))
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(4))
+
+
 def test_what_cannot_be_scored_is_refused(
     painted: Path, first: Path, shards: Path, scored: Config, tmp_path: Path
 ) -> None:
     with pytest.raises(ScannerError, match=r"begin with lens") as bad:
         replace(scored.score, classes=("galaxy", "lens"))
     assert bad.value.code == "config.bad"
-    other = replace(scored, model=replace(scored.model, dim=16))
-    with pytest.raises(ScannerError, match="do not fit") as shape:
-        pretrain(other, painted, tmp_path / "other", begin=first)
-    assert shape.value.code == "run.other_model"
+    for part in ({"dim": 16}, {"depth": 1}, {"heads": 4}):
+        other = replace(scored, model=replace(scored.model, **part))
+        with pytest.raises(ScannerError, match="do not fit") as shape:
+            pretrain(other, painted, tmp_path / "other", begin=first)
+        assert shape.value.code == "run.other_model"
     # Nothing is held out that is a lens, so that scores cannot be calibrated.
     short = replace(scored, optimiser=replace(scored.optimiser, steps=1, warmup=1))
     with pytest.raises(ScannerError, match="held out") as empty:
