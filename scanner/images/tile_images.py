@@ -139,29 +139,55 @@ class TileImages:
         return wcs.sky_to_pixels(ra, dec)
 
 
-def region_around(survey: Survey, tile: Tile, ra: float, dec: float, radius: float) -> Region | None:
-    """Rows and columns within ``radius`` arcsec of a position (degrees), and two pixels more; None if off the tile.
+class OpenTile:
+    """A tile whose bands stay open, so that many regions cost one opening; files may not be shared by threads.
 
     Raises:
-        ScannerError: As ``open_bands`` and ``check_place`` do.
+        ScannerError: As ``open_bands`` does.
     """
-    with ExitStack() as stack:
-        files = open_bands(stack, tile, bands_of(survey, None), with_variance=False)
-        rows, columns = common_shape(files)
-        first = next(iter(files.values()))
-        places = np.array([file.wcs.sky_to_pixels(ra, dec) for file in files.values()])
-    x, y = places[0]
-    if not (-0.5 <= x < columns - 0.5 and -0.5 <= y < rows - 0.5):
-        check_place(survey, tile.name, first.wcs, (rows, columns))
-        return None
-    # Input pixels from the position to the edges of the region.
-    half = math.ceil(radius / first.pixel_scale) + 2
-    # The region holds the position in every band.
-    (left, bottom), (right, top) = (np.rint(end).astype(int) for end in (np.nanmin(places, 0), np.nanmax(places, 0)))
-    return (
-        slice(max(int(bottom) - half, 0), min(int(top) + half + 1, rows)),
-        slice(max(int(left) - half, 0), min(int(right) + half + 1, columns)),
-    )
+
+    def __init__(self, survey: Survey, tile: Tile) -> None:
+        self._survey, self._tile = survey, tile
+        self._bands = bands_of(survey, None)
+        with ExitStack() as stack:
+            self._files = open_bands(stack, tile, self._bands, with_variance=False)
+            self._close = stack.pop_all()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._close.close()
+
+    def read(self, region: Region) -> TileImages:
+        """Read, calibrate and check the pixels of a region.
+
+        Raises:
+            ScannerError: With a code that starts with ``tile.``.
+        """
+        return _read(self._survey, self._tile, self._bands, self._files, region=region)
+
+    def region_around(self, ra: float, dec: float, radius: float) -> Region | None:
+        """Rows and columns within ``radius`` arcsec of a position (degrees), and two pixels more; None off the tile.
+
+        Raises:
+            ScannerError: As ``check_place`` does.
+        """
+        rows, columns = common_shape(self._files)
+        first = next(iter(self._files.values()))
+        places = np.array([file.wcs.sky_to_pixels(ra, dec) for file in self._files.values()])
+        x, y = places[0]
+        if not (-0.5 <= x < columns - 0.5 and -0.5 <= y < rows - 0.5):
+            check_place(self._survey, self._tile.name, first.wcs, (rows, columns))
+            return None
+        # Input pixels from the position to the edges of the region.
+        half = math.ceil(radius / first.pixel_scale) + 2
+        # The region holds the position in every band.
+        (left, bottom), (right, top) = (
+            np.rint(end).astype(int) for end in (np.nanmin(places, 0), np.nanmax(places, 0))
+        )
+        return (
+            slice(max(int(bottom) - half, 0), min(int(top) + half + 1, rows)),
+            slice(max(int(left) - half, 0), min(int(right) + half + 1, columns)),
+        )
 
 
 def open_tile(
@@ -170,27 +196,38 @@ def open_tile(
     bands: Sequence[str] | None = None,
     room: Room | None = None,
     with_variance: bool = True,
-    region: Region | None = None,
     checksums: bool = True,
 ) -> TileImages:
     """Read, calibrate and check the bands of a tile (default: all of the survey, in its order).
 
-    ``room`` gives the memory that becomes ``flux``, float32 [B, H, W]. ``region``: read only these rows and columns.
-    ``checksums``: verify the sums in the headers, unless a region is read.
+    ``room`` gives the memory that becomes ``flux``, float32 [B, H, W]. ``checksums``: verify the sums in the headers.
 
     Raises:
         ScannerError: With a code that starts with ``tile.``, or ``survey.unknown_band``.
     """
     tile_bands = bands_of(survey, bands)
     with ExitStack() as stack:
-        files = open_bands(stack, tile, tile_bands, with_variance, checksums and region is None)
-        if region is not None:
-            files = {band: file.cut(region) for band, file in files.items()}
-        flux = allocate((len(tile_bands), *common_shape(files)), room)
-        # Each band is decoded straight into its part of flux.
-        valid, variance = zip(
-            *(read_band(files.get(band.name), out) for band, out in zip(tile_bands, flux, strict=True)), strict=True
-        )
+        files = open_bands(stack, tile, tile_bands, with_variance, checksums)
+        return _read(survey, tile, tile_bands, files, room, with_variance)
+
+
+def _read(
+    survey: Survey,
+    tile: Tile,
+    tile_bands: Sequence[Band],
+    files: Mapping[str, BandFile],
+    room: Room | None = None,
+    with_variance: bool = False,
+    region: Region | None = None,
+) -> TileImages:
+    """Read the open bands of a tile, or a region of them."""
+    if region is not None:
+        files = {band: file.cut(region) for band, file in files.items()}
+    flux = allocate((len(tile_bands), *common_shape(files)), room)
+    # Each band is decoded straight into its part of flux.
+    valid, variance = zip(
+        *(read_band(files.get(band.name), out) for band, out in zip(tile_bands, flux, strict=True)), strict=True
+    )
     detection = choose_detection_band(survey, tile, [band.name for band in tile_bands], valid)
     return TileImages.of(
         tile.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
 from catalogs.store.tile_store import TileStore
 from scanner.images.sky.wcs import FLAT_CENTRE
-from scanner.images.tile_images import TileImages, open_tile, region_around
+from scanner.images.tile_images import OpenTile, TileImages
 from scanner.sources.sources import Sources
 from scanner.survey.survey import Survey, load
 from scanner.survey.tile import Tile
@@ -80,20 +81,48 @@ class WindowReader:
         Raises:
             ScannerError: ``query.outside_coverage``, or as ``open_tile`` does.
         """
+        with contextlib.closing(self.open(name)) as tile:
+            return tile.cut(ra, dec)
+
+    def open(self, name: str) -> TileWindows:
+        """Open the tile of this name, to read many cutouts.
+
+        Raises:
+            ScannerError: As ``open_bands`` does.
+        """
         tile = self._tiles.setdefault(name, find(self._survey, name, self._root))
+        return TileWindows(name, OpenTile(self._survey, tile), self._frame)
+
+
+class TileWindows:
+    """The cutouts of one open tile; to be used by one thread at a time."""
+
+    def __init__(self, name: str, tile: OpenTile, frame: WindowFrame) -> None:
+        self._name, self._tile, self._frame = name, tile, frame
+
+    def close(self) -> None:
+        """Close the files of the tile."""
+        self._tile.close()
+
+    def cut(self, ra: float, dec: float, frame: WindowFrame | None = None) -> Flux:
+        """Read the cutout [B, S, S] around a position; all NaN where it has no data. ``frame`` may be a wider one.
+
+        Raises:
+            ScannerError: ``query.outside_coverage``, or a code that starts with ``tile.``.
+        """
+        frame = frame or self._frame
         # Twice the half side in arcsec: room for any rotation and for the resampler's margin.
-        radius = self._frame.window * self._frame.pixel_scale
-        region = region_around(self._survey, tile, ra, dec, radius)
+        region = self._tile.region_around(ra, dec, frame.window * frame.pixel_scale)
         if region is None:
-            raise ScannerError(ErrorCode.QUERY_OUTSIDE_COVERAGE, f"{ra:.5f}, {dec:.5f} is not on tile {name}.")
+            raise ScannerError(ErrorCode.QUERY_OUTSIDE_COVERAGE, f"{ra:.5f}, {dec:.5f} is not on tile {self._name}.")
         try:
-            images = open_tile(self._survey, tile, with_variance=False, region=region)
+            images = self._tile.read(region)
         except ScannerError as error:
             # The rest of the tile may have data, so an empty region is an answer and not an error.
             if error.code != ErrorCode.TILE_ALL_NAN:
                 raise
-            return np.full((len(self._frame.bands), self._frame.window, self._frame.window), np.nan, np.float32)
-        return _cut(images, self._frame, ra, dec)
+            return np.full((len(frame.bands), frame.window, frame.window), np.nan, np.float32)
+        return _cut(images, frame, ra, dec)
 
 
 def read_cutout(path: Path, survey: Survey, frame: WindowFrame) -> Flux:
