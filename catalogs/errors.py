@@ -53,6 +53,7 @@ class ErrorCode(StrEnum):
     CLUSTER_OTHER_SOFTWARE = "cluster.other_software", "A worker runs another version of this package."
     CLUSTER_STOPPED = "cluster.stopped", "The scan was stopped while a worker waited."
     CLUSTER_TASK_FAILED = "cluster.task_failed", "A worker raised an unexpected error instead of reporting on its tile."
+    COLUMN_NOT_NUMERIC = "column.not_numeric", "The column holds no numbers, so it gives objects no order."
     COLUMN_UNKNOWN = "column.unknown", "The catalogue or the answer has no column of that name."
     CONFIG_BAD = "config.bad", "The training configuration has an unknown key, a wrong type or a value out of range."
     CONFIG_MISSING = "config.missing", "The training configuration does not exist."
@@ -275,6 +276,8 @@ class ErrorCode(StrEnum):
     )
     TILE_UNREADABLE = "tile.unreadable", "The file cannot be read."
     TILE_ZERO_POINT = "tile.zero_point", "Zero points of a header contradict each other, or the survey file."
+    WEB_NOT_INSTALLED = "web.not_installed", "A package of the page is not installed."
+    WEB_PORT = "web.port", "The server of the page cannot listen at the address and port."
     WHERE_COLUMN = "where.column", "The filter names a column that does not exist or cannot be compared."
     WHERE_SYNTAX = "where.syntax", "The filter cannot be parsed."
     WHERE_TYPE = "where.type", "The filter compares values of types that do not match."

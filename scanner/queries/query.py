@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import neighbours
 from catalogs.search.examples import Example, Unmatched
 from catalogs.search.matching import MATCH_RADIUS, match_each, match_one, unmatched_error
+from catalogs.sky import geometry
 from catalogs.store.tile_store import Snapshot
 from scanner.encoder.contract import resolve
 from scanner.sources import position_files
@@ -59,6 +62,10 @@ NO_CUTOUT = frozenset(
 )
 """Errors of one position, or of the images of its tile, that leave the other positions of a list usable."""
 
+Mix = Literal["mean", "nearest"]
+MIXES: tuple[Mix, ...] = get_args(Mix)
+_PIECES = 8  # rows that one example may take: itself, its copies in other tiles, its pieces
+
 log = logging.getLogger(__name__)
 
 
@@ -94,9 +101,16 @@ class QueryBuilder:
         info = snapshot.catalogue.info
         self._device = device
         self._model = model or info.model
-        self._encoder: Encoder | None = None
+        self._opened: list[Encoder] = []
+        self._opening = threading.Lock()
         self._survey = survey or info.survey
         self._root = root
+
+    def of(self, snapshot: Snapshot) -> QueryBuilder:
+        """The same builder, with its open encoder, for another snapshot of the catalogue."""
+        other = copy.copy(self)
+        other.snapshot = snapshot
+        return other
 
     def gather(
         self, at: Sequence[Position], object_ids: Iterable[int], cutouts: Iterable[Path]
@@ -189,29 +203,33 @@ class QueryBuilder:
         Raises:
             ScannerError: ``catalogue.other_model``, ``model.*``, ``device.*``.
         """
-        if self._encoder is None:
-            from scanner.encoder.encoder import Encoder
+        with self._opening:
+            if not self._opened:
+                self._opened.append(self._open_encoder())
+            return self._opened[0]
 
-            info = self.snapshot.catalogue.info
-            try:
-                # A catalogue holds vectors of one precision, so the query is embedded in the same.
-                path = resolve(self._model, info.contract.get("precision", "fp32"))
-            except ScannerError as error:
-                if self._model != info.model:
-                    raise
-                hint = f"The catalogue was made with the model {info.model}. Give the path of its file with --model."
-                raise ScannerError(error.code, error.message, hint) from error
-            encoder = Encoder(path, device=self._device)
-            # The digest decides, since another file may have the model's name.
-            if encoder.sha256 != info.model_sha256:
-                raise ScannerError(
-                    ErrorCode.CATALOGUE_OTHER_MODEL,
-                    f"The catalogue was made with model {info.model} (sha256 {info.model_sha256[:12]}), "
-                    f"{encoder.path} is another (sha256 {encoder.sha256[:12]}): their embeddings cannot be compared.",
-                    "Give the catalogue's own model with --model.",
-                )
-            self._encoder = encoder
-        return self._encoder
+    def _open_encoder(self) -> Encoder:
+        from scanner.encoder.encoder import Encoder
+
+        info = self.snapshot.catalogue.info
+        try:
+            # A catalogue holds vectors of one precision, so the query is embedded in the same.
+            path = resolve(self._model, info.contract.get("precision", "fp32"))
+        except ScannerError as error:
+            if self._model != info.model:
+                raise
+            hint = f"The catalogue was made with the model {info.model}. Give the path of its file with --model."
+            raise ScannerError(error.code, error.message, hint) from error
+        encoder = Encoder(path, device=self._device)
+        # The digest decides, since another file may have the model's name.
+        if encoder.sha256 != info.model_sha256:
+            raise ScannerError(
+                ErrorCode.CATALOGUE_OTHER_MODEL,
+                f"The catalogue was made with model {info.model} (sha256 {info.model_sha256[:12]}), "
+                f"{encoder.path} is another (sha256 {encoder.sha256[:12]}): their embeddings cannot be compared.",
+                "Give the catalogue's own model with --model.",
+            )
+        return encoder
 
 
 def collect_positions(ra: float | None, dec: float | None, name: str | None, table: Path | None) -> Iterator[Position]:
@@ -274,6 +292,49 @@ def ask(
         where=where,
         near=near,
     )
+
+
+def ask_together(
+    snapshot: Snapshot,
+    examples: Sequence[Example],
+    k: int,
+    mix: Mix = "mean",
+    where: str | None = None,
+    near: tuple[float, float, float] | None = None,
+) -> Table:
+    """Find the ``k`` objects most like all examples together; none of the examples is among them.
+
+    ``mean`` compares with the mean of the vectors, which is what the examples have in common; ``nearest`` with the most
+    similar example, which the column ``nearest_example`` names. ``similarity`` is that cosine.
+    """
+    from astropy.table import Column, vstack
+
+    vectors = np.stack([example.vector for example in examples])
+    # Each example, its copies and its pieces may be among the answers, and drop out below.
+    wanted = k + _PIECES * len(examples)
+    directions = vectors.mean(axis=0, keepdims=True) if mix == "mean" else vectors
+    answers = neighbours.neighbours_of_many(snapshot, directions, wanted, where=where, near=near)
+    for answer, example in zip(answers, examples, strict=False):
+        answer.add_column(
+            Column([example.name] * len(answer), "nearest_example", description="The example that is most similar"),
+            index=2,
+        )
+    joined = vstack(answers, metadata_conflicts="silent")
+    joined = joined[np.lexsort((joined["object_id"], -joined["similarity"]))]
+    ra, dec, tile = (np.asarray(joined[name]) for name in ("ra", "dec", "tile"))
+    dropped = np.zeros(len(joined), bool)
+    # Best first: of an object that several answers or several tiles hold, the later copies drop out.
+    for better, worse in geometry.close_pairs(ra, dec, geometry.SAME_OBJECT):
+        same = joined["object_id"][better] == joined["object_id"][worse] or tile[better] != tile[worse]
+        dropped[worse] |= same and not dropped[better]
+    for circle in filter(None, map(neighbours.around, examples)):
+        dropped |= circle.contains(ra, dec)
+    joined = joined[~dropped][:k]
+    joined["rank"] = np.arange(1, len(joined) + 1)
+    if mix == "mean":
+        joined.remove_column("nearest_example")
+    joined.meta = {key: sum(answer.meta[key] for answer in answers) for key in ("rows_exact", "rows_indexed")}
+    return joined
 
 
 def join_answers(examples: Sequence[Example], answers: Sequence[Table]) -> Table:

@@ -47,8 +47,10 @@ class WindowReader:
         """The bands of a cutout, in order."""
         return self._frame.bands
 
-    def at(self, ra: float, dec: float) -> Flux:
+    def at(self, ra: float, dec: float, frame: WindowFrame | None = None) -> Flux:
         """Read the cutout [B, S, S] in nJy around a position in degrees, from the first tile that covers it.
+
+        ``frame`` may be another one than the reader's, such as a wider one.
 
         Raises:
             ScannerError: ``query.no_grid`` (a survey whose tiles must be named), ``query.outside_coverage``, or as
@@ -63,7 +65,7 @@ class WindowReader:
         missing = None
         for name in names:
             try:
-                return self.of(name, ra, dec)
+                return self.of(name, ra, dec, frame)
             except ScannerError as error:
                 # Another tile may cover the position where this one is not at hand or does not reach it.
                 if error.code not in (ErrorCode.TILE_MISSING_FILE, ErrorCode.QUERY_OUTSIDE_COVERAGE):
@@ -75,16 +77,16 @@ class WindowReader:
             f"Give --root where one of these tiles is: {', '.join(names)}.",
         ) from missing
 
-    def of(self, name: str, ra: float, dec: float) -> Flux:
+    def of(self, name: str, ra: float, dec: float, frame: WindowFrame | None = None) -> Flux:
         """Read the cutout [B, S, S] around a position in the tile of this name; all NaN where that has no data.
 
         Raises:
             ScannerError: ``query.outside_coverage``, or as ``open_tile`` does.
         """
-        with contextlib.closing(self.open(name)) as tile:
-            return tile.cut(ra, dec)
+        with contextlib.closing(self.tile(name)) as tile:
+            return tile.cut(ra, dec, frame)
 
-    def open(self, name: str) -> TileWindows:
+    def tile(self, name: str) -> TileWindows:
         """Open the tile of this name, to read many cutouts.
 
         Raises:
