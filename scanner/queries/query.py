@@ -22,7 +22,7 @@ from catalogs.sky import geometry
 from catalogs.store.tile_store import Snapshot
 from scanner.encoder.contract import resolve
 from scanner.sources import position_files
-from scanner.survey.survey import load
+from scanner.survey.survey import Survey, load
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -160,8 +160,8 @@ class QueryBuilder:
         from scanner.windows import by_position
         from scanner.windows.frame import WindowFrame
 
-        pixels = by_position.read_cutout(path, load(self._survey), WindowFrame(*self.encoder.contract.frame))
-        return Example(path.name, self._embed(pixels), pixels=pixels)
+        pixels = by_position.read_cutout(path, self.survey, WindowFrame(*self.encoder.contract.frame))
+        return Example(path.name, self.embed(pixels), pixels=pixels)
 
     def spot(self, at: Position) -> Example:
         """Embed a position from its tile, whether or not an object is there.
@@ -170,7 +170,7 @@ class QueryBuilder:
             ScannerError: A code of ``NO_CUTOUT``, ``query.no_root``, or one of the encoder.
         """
         pixels = self.windows().at(at.ra, at.dec)
-        return Example(at.name, self._embed(pixels), at.ra, at.dec, pixels=pixels)
+        return Example(at.name, self.embed(pixels), at.ra, at.dec, pixels=pixels)
 
     def windows(self) -> WindowReader:
         """Make the reader of the cutouts that the encoder sees.
@@ -190,7 +190,17 @@ class QueryBuilder:
         """Whether there is a folder of images."""
         return self._root is not None
 
-    def _embed(self, pixels: Flux) -> npt.NDArray[np.float32]:
+    @property
+    def survey(self) -> Survey:
+        """The survey of the images."""
+        return load(self._survey)
+
+    def embed(self, pixels: Flux) -> npt.NDArray[np.float32]:
+        """Embed a cutout [B, S, S] in nJy.
+
+        Raises:
+            ScannerError: ``query.no_pixels``, or one of the encoder.
+        """
         if not np.isfinite(pixels).any():
             raise ScannerError(ErrorCode.QUERY_NO_PIXELS, "The cutout has no data.", "Give another position.")
         vector: npt.NDArray[np.float32] = self.encoder.embed(pixels[None])[0]
