@@ -1,0 +1,103 @@
+"""``scanner serve``: the page for a browser."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from scanner.cli.options import catalog_option, encoder_options, image_options
+from scanner.cli.output import DataCommand, show
+from scanner.web import HOST, PORT
+
+
+@click.command(cls=DataCommand)
+@catalog_option("--catalog", "Catalogue to show.")
+@click.option(
+    "--like",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Table of known lenses with ra and dec, to start from (CSV, FITS, VOTable, Parquet, .cat).",
+)
+@click.option(
+    "--project",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of a hunt: cutouts and verdicts; made if there is none.",
+)
+@click.option("--inspector", help="Your name in the record of verdicts. [default: your user name]")
+@click.option(
+    "--scheme",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML of the grades of a new project.",
+)
+@click.option("--host", default=HOST, show_default=True, help="Address to listen at; 0.0.0.0 is all of the machine's.")
+@click.option(
+    "--port", default=PORT, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes any that is free."
+)
+@click.option("--allow-host", multiple=True, metavar="NAME", help="Name by which browsers may call this machine.")
+@click.option("--token", envvar="SCANNER_TOKEN", help="Token of the address; $SCANNER_TOKEN, else a new one.")
+@image_options
+@encoder_options
+def serve(
+    catalog: Path,
+    like: Path | None,
+    project: Path | None,
+    inspector: str | None,
+    scheme: Path | None,
+    host: str,
+    port: int,
+    allow_host: tuple[str, ...],
+    token: str | None,
+    root: Path | None,
+    survey: str | None,
+    model: str | None,
+    device: str,
+) -> None:
+    """Serve the page: search a catalogue by looking at it, in a browser.
+
+    Prints the address to open. It holds a token, without which the server answers nobody, so that other users of the
+    machine cannot look. Only programs of this machine reach it unless --host says otherwise. To look from elsewhere,
+    forward the port: ssh -L 8431:localhost:8431 MACHINE. Without --root there are no cutouts.
+
+    With --project you can inspect what a search lists, and grade it. A project holds its own cutouts, so it can be
+    copied to a machine that has neither the catalogue nor its tiles, and served there.
+
+    \b
+    Examples:
+      scanner serve --catalog embeddings --root /data/unions
+      scanner serve --root /data/unions --like lenses.csv --project hunt
+      scanner serve --project hunt --port 0
+    """
+    from catalogs.errors import ErrorCode, ScannerError
+
+    try:
+        import fastapi  # noqa: F401
+        import jinja2  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        hint = "Install it: pip install 'unions-scanner[web]'"
+        raise ScannerError(ErrorCode.WEB_NOT_INSTALLED, f"The page needs the package {error.name}.", hint) from error
+    import getpass
+
+    import catalogs
+    from scanner.web.hunter import Hunter
+    from scanner.web.server import serve as serve_site
+    from scanner.web.site import Site
+
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    try:
+        catalogue = catalogs.open(catalog)
+    except ScannerError as error:
+        # A project is enough to go on with it.
+        if project is None or error.code != ErrorCode.CATALOGUE_MISSING or not (project / "project.json").exists():
+            raise
+        catalogue = None
+    site = Site(catalogue, root=root, survey=survey, model=model, device=device, like=like)
+    hunter = Hunter(site, project, inspector or getpass.getuser(), scheme) if project is not None else None
+
+    def announce(address: str) -> None:
+        show(f"Open {address}\nCtrl-C ends the server.")
+
+    serve_site(site, hunter, host, port, token=token, hosts=allow_host, announce=announce)
