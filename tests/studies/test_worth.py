@@ -66,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def real(monkeypatch: pytest.MonkeyPatch) -> LabelledWindows:
-    """Stand in for the development lenses, which are not in the repository; the task that ranks them is the real one."""
+    """Stand in for the development lenses, which are not in the repository; the task that ranks them is real."""
     count, lenses = 40, 8
     flux = galaxies(count, 9)
     flux[:lenses, :, 12:16, 22:26] += 300
