@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from catalogs.atomic import replacing, write_json, write_text
 from catalogs.estimate import PairedEstimate, average
 from catalogs.text_table import markdown_table
-from studies.training.worth import Cell
 from training.evaluate.report import cells as format_row
+
+if TYPE_CHECKING:
+    from studies.training.worth import Cell
 
 MEASURES = {"AP": "AP all", "P@10": "P@10 all", "AUC matched": "AUC matched"}
 NOTE = (
