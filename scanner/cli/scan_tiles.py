@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from catalogs.render import REPORT_FORMATS
-from scanner.cli.options import catalog_option, device_option, format_option
+from scanner.cli.options import (
+    catalog_option,
+    device_option,
+    format_option,
+    keep_options,
+    machine_options,
+)
 from scanner.cli.output import DataCommand, show
-from scanner.cli.scan_options import keep_options, machine_options
 from scanner.encoder.contract import DEFAULT_MODEL
 from scanner.encoder.options import PRECISIONS, RUNTIMES
 from scanner.scan.options import DETECT, MEMORY, SOURCES, TIME_LIMIT

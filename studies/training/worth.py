@@ -165,7 +165,7 @@ def make_grid(
                 digest = digest or open_cutouts(shards, Config(model=config.model)).digest
                 path, sha256 = (begin.path, begin.sha256) if begin else (None, None)
                 # As JSON gives it back, so that it can be compared.
-                asked = json.loads(json.dumps({"config": config.to_dict(), "shards": digest, "began_with": sha256}))
+                asked = load_json(json.dumps({"config": config.to_dict(), "shards": digest, "began_with": sha256}))
                 folder = out / folder_name(name, lenses, "seed", seed)
                 cells.append(Cell(name, lenses, seed, config, path, folder, asked))
     if not cells:

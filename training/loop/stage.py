@@ -26,7 +26,7 @@ from training.loop.release_folder import CONFIG, load_release, release_stages
 from training.loop.score_objective import ScoreObjective
 from training.loop.statistics import calibrate_pixels, fit_embedding_statistics
 from training.model.embedding import EmbeddingGraph
-from training.model.embedding_options import DEFAULT
+from training.model.embedding_options import DEFAULT, EmbeddingOptions
 from training.model.mae import MaskedAutoencoder
 from training.model.pooling import Statistics
 from training.model.score_head import ScoreHead
@@ -91,9 +91,11 @@ class Scoring:
 
     prefix, parts = "graph.", ScoreObjective.parts
 
-    def __init__(self, config: Config, cutouts: Cutouts, begin: Path | None) -> None:
+    def __init__(
+        self, config: Config, cutouts: Cutouts, begin: Path | None, options: EmbeddingOptions = DEFAULT
+    ) -> None:
         self.config = config
-        graph, self.origin = _load_graph(config, cutouts, begin)
+        graph, self.origin = _load_graph(config, cutouts, begin, options)
         score = config.score
         # The same random head whatever the seed, so that the weights of several runs can be averaged.
         with torch.random.fork_rng(devices=[]):
@@ -134,18 +136,23 @@ def blend(graph: EmbeddingGraph, teacher: EmbeddingGraph, share: float) -> None:
             parameter.lerp_(before[name].to(parameter.device), 1 - share)
 
 
-def make_stage(config: Config, cutouts: Cutouts, begin: Path | None) -> Stage:
-    """Make the stage that a configuration describes, with the weights of the run ``begin`` if there is one."""
-    return Scoring(config, cutouts, begin) if config.score.classes else Pretraining(config, cutouts, begin)
+def make_stage(config: Config, cutouts: Cutouts, begin: Path | None, options: EmbeddingOptions = DEFAULT) -> Stage:
+    """Make the stage that a configuration describes, with the weights of the run ``begin`` if there is one.
+
+    ``options`` are those of the embedding where ``begin`` does not tell them: those of a run that is resumed.
+    """
+    return Scoring(config, cutouts, begin, options) if config.score.classes else Pretraining(config, cutouts, begin)
 
 
-def _load_graph(config: Config, cutouts: Cutouts, begin: Path | None) -> tuple[EmbeddingGraph, dict[str, Any]]:
+def _load_graph(
+    config: Config, cutouts: Cutouts, begin: Path | None, options: EmbeddingOptions
+) -> tuple[EmbeddingGraph, dict[str, Any]]:
     """Load the embedding graph that a third stage begins with, and describe where it came from."""
     if begin is None:
         random = MaskedAutoencoder(config.model)
         calibrate_pixels(random, cutouts, config)
-        statistics = {DEFAULT.pooling: Statistics.blank(len(config.model.bands), config.model.dim)}
-        return Checkpoint(config, {}, {}, random.state_dict(), statistics=statistics).autoencoder_graph(), {}
+        statistics = {options.pooling: Statistics.blank(len(config.model.bands), config.model.dim)}
+        return Checkpoint(config, {}, {}, random.state_dict(), statistics=statistics).autoencoder_graph(options), {}
     if (begin / CONFIG).is_file():
         graph, earlier = load_release(begin), release_stages(begin)
     else:

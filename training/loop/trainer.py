@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import read_record
 from training.config import Config
 from training.cutouts.shards import VALIDATE
 from training.loop.batches import CENTRED, Batch, Cutouts, make_batch, open_cutouts, sample_keys, views
@@ -23,6 +24,7 @@ from training.loop.objective import Losses
 from training.loop.processes import World
 from training.loop.stage import make_stage
 from training.loop.statistics import draw_keys
+from training.model.embedding_options import DEFAULT, EmbeddingOptions
 
 ORIGIN = ("began_with", "stages", "recipe")
 """Keys of the data of a checkpoint that describe what a run began with."""
@@ -70,7 +72,9 @@ class Trainer:
         self.validation = open_cutouts(shards, config, VALIDATE)
 
         torch.manual_seed(config.run.seed)  # decides the random weights, alike in every process
-        self.stage = make_stage(config, cutouts, begin)
+        recipe = start.data.get("recipe") if start is not None else None
+        options = DEFAULT if recipe is None else read_record(recipe, EmbeddingOptions)
+        self.stage = make_stage(config, cutouts, begin, options)
         self.data = {"manifest_sha256": cutouts.digest, "sources": cutouts.sources, "manifest": cutouts.manifest}
         self.data |= self.stage.origin
         if start is not None:
