@@ -15,11 +15,13 @@ from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
 
+from catalogs.completeness.injected import match_tiles
 from catalogs.errors import ScannerError
 from catalogs.sky.geometry import separation
 from scanner.images.fits import open_fits
 from scanner.images.tile_images import TileImages, open_tile
 from scanner.sources.sources import detect
+from scanner.sources.truth_table import read_truth
 from scanner.survey.survey import load
 from scanner.survey.tile_list import find
 from tests.support import lens_tiles as made_up
@@ -53,6 +55,17 @@ def injected(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     root = made_up.write(where / "tiles", request.param)
     run(root, where / "out", request.param)
     return request.param, root, where / "out"
+
+
+def test_the_completeness_reads_the_truth(injected: tuple[str, Path, Path]) -> None:
+    _, _, out = injected
+    written = Table.read(out / "truth.ecsv")
+    for name in ("truth.ecsv", "truth.csv"):
+        truth = read_truth(out / name)
+        np.testing.assert_allclose(truth.ra, written["ra"])
+        assert match_tiles(truth.tile, ["none", written["tile"][0]]).tolist() == [1] * len(written)
+        assert list(truth.properties) == ["theta_e", "snr", "host_mag_r", "seeing", "source_mag_r"]
+        np.testing.assert_allclose(truth.properties["theta_e"], written["theta_e"])
 
 
 def test_only_painted_light_is_added(injected: tuple[str, Path, Path]) -> None:
