@@ -19,6 +19,7 @@ LABELS = {
     "host_mag_r": "host magnitude (r, AB)",
     "host_mag": "host magnitude (AB)",
     "seeing": "seeing (arcsec)",
+    "source_mag_r": "source magnitude (r, AB)",
     "source_mag": "source magnitude (AB)",
 }
 COLUMNS = 3

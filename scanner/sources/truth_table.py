@@ -21,6 +21,7 @@ PROPERTIES = {
     "host_mag_r": "mag",
     "host_mag": "mag",
     "seeing": "arcsec",
+    "source_mag_r": "mag",
     "source_mag": "mag",
 }
 """What a lens may have, each with its unit."""
