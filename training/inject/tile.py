@@ -24,7 +24,7 @@ from training.simulate.painting.lens import PaintedLens, paint_lens
 
 APART = 15.0
 """Least distance of two hosts in arcsec."""
-CLEAR = 5.0
+CLEAR = 7.0
 """Half the side, in arcsec, of the square around a host that must have data."""
 WHOLE = 0.98
 """Least share of its pixels that have them."""
