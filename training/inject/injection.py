@@ -102,7 +102,9 @@ def inject_tile(job: TileJob) -> str:
     if (part := _read_part(job)) is not None:
         return f"{part['tile']}: {len(part['rows'])} lenses, finished before"
     digest = job.digest()
-    images = open_tile(job.survey, job.tile, job.bands, with_variance=False)
+    # The truth of other files must not stand beside those that are written now.
+    job.part.unlink(missing_ok=True)
+    images = open_tile(job.survey, job.tile, job.bands)
     painted = paint_tile(images, job.choice)
     files = []
     for number, band in enumerate(job.bands):

@@ -17,20 +17,21 @@ from scanner.survey.bands import BANDS
 from training.inject.light import Stamp
 from training.simulate.canvas import Canvas
 from training.simulate.conditions import GAIN, BandConditions, Settings
+from training.simulate.lens_population import Deflector
 from training.simulate.painting.field import FEWEST, ROUND, SNR, STAR_RADIUS, find_stars, measure_conditions
-from training.simulate.painting.hosts import Hosts, find_hosts
+from training.simulate.painting.hosts import Hosts, draw_deflector_like, find_hosts
 from training.simulate.painting.lens import PaintedLens, paint_lens
 
 APART = 15.0
 """Least distance of two hosts in arcsec."""
-CLEAR = 5.0
+CLEAR = 7.0
 """Half the side, in arcsec, of the square around a host that must have data."""
 WHOLE = 0.98
 """Least share of its pixels that have them."""
 PAINTED = Settings(source_mag=(22.3, 26.0), least_snr=5.0, quasar_fraction=0.08)
 """Sources are fainter than those of the training, so that completeness is measured where it falls."""
-TRIES = 6
-"""Lenses that are drawn for a host until one has a theta_E within the limits."""
+DRAWS = 50
+"""Deflectors that are drawn for a host until one has a theta_E within the limits."""
 LOCUS, FEWEST_STARS = 0.15, 5
 """Width of the line of stars as a share of their size, and how many it needs."""
 
@@ -174,13 +175,18 @@ def _paint(
     host: int,
     theta_e: tuple[float, float],
 ) -> PaintedLens | None:
-    """Paint a lens whose theta_E lies within the limits; None where none came of ``TRIES``."""
+    """Paint a lens whose theta_E lies within the limits; None where the host does not give one that can be seen."""
     look = (hosts.mag[host], float(hosts.size[host]), float(hosts.q[host]), float(hosts.angle[host]))
-    for _ in range(TRIES):
-        lens = paint_lens(rng, canvas, float(place[0]), float(place[1]), look, settings=PAINTED)
-        if lens is not None and theta_e[0] <= lens.deflector.theta_e <= theta_e[1]:
-            return lens
-    return None
+
+    def draw() -> tuple[Deflector, float]:
+        for _ in range(DRAWS):
+            deflector, z_source = draw_deflector_like(rng, *look)
+            if theta_e[0] <= deflector.theta_e <= theta_e[1]:
+                break
+        return deflector, z_source
+
+    lens = paint_lens(rng, canvas, float(place[0]), float(place[1]), draw, settings=PAINTED)
+    return lens if lens is not None and theta_e[0] <= lens.deflector.theta_e <= theta_e[1] else None
 
 
 def _row(

@@ -18,7 +18,7 @@ from scanner.sources.truth_table import read_truth
 from tests.support import catalogue_rows
 from tests.support.catalogue_rows import SCORED_RUN
 
-PROPERTIES = ["theta_e", "snr", "host_mag_r", "seeing", "source_mag"]
+PROPERTIES = ["theta_e", "snr", "host_mag_r", "seeing", "source_mag_r"]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     catalogue_rows.write(filled, "200.180", rows, SCORED_RUN)
     truth = Table({"tile": ["200.180"] * 200, "ra": ra[:200], "dec": dec[:200], "theta_e": theta_e[:200]})
     truth["snr"], truth["host_mag_r"] = rng.lognormal(3, 0.8, 200), rng.normal(20, 1, 200)
-    truth["seeing"], truth["source_mag"] = rng.choice([0.6, 0.7, 0.8], 200), rng.normal(24, 0.7, 200)
+    truth["seeing"], truth["source_mag_r"] = rng.choice([0.6, 0.7, 0.8], 200), rng.normal(24, 0.7, 200)
     truth["theta_e"].unit = "arcsec"
     truth.write(where / "truth.ecsv")
     truth.write(where / "truth.csv")

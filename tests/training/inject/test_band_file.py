@@ -74,7 +74,6 @@ def test_a_compressed_image_changes_where_light_is(form: str, tmp_path: Path) ->
     stamps = [Stamp(30, 20, gaussian(10, 10).astype(np.float32) / 10), Stamp(70, 40, faint)]
     flux = np.where(pixels == 0, np.nan, pixels).astype(np.float32)
     light = Light(stamps, flux)
-    (tmp_path / "out").mkdir()
     (written,) = write_band(band, path, tmp_path / "out", light, 4.0, lenses=2, seed=1)
     before, after, expected = read(path), read(written), light.rows(0, 120)
     assert expected is not None
@@ -83,6 +82,21 @@ def test_a_compressed_image_changes_where_light_is(form: str, tmp_path: Path) ->
     assert np.abs(after - before - expected).max() <= step
     assert (after - before)[70:111].sum() == pytest.approx(expected[70:111].sum(), abs=3 * step * 41 / 2 + 1)
     assert written.stat().st_size < 1.3 * path.stat().st_size + 2880
+
+
+def test_a_file_compressed_as_a_whole_is_compressed_again(tmp_path: Path) -> None:
+    path, pixels = tmp_path / "CFIS.200.292.r.fits.bz2", np.full((70, 33), 100.0)
+    hdu = fits.PrimaryHDU(pixels, flat_wcs(pixels.shape, 0.18577).to_header())
+    hdu.header["BLANKS"] = "kept"
+    hdu.writeto(path, checksum=True)
+    light = Light([Stamp(60, 30, np.full((20, 20), 5.0, np.float32))], pixels.astype(np.float32))
+    band = replace(load("unions").band("r"), zero_point=31.4)
+    (written,) = write_band(band, path, tmp_path / "out", light, 4.0, lenses=1, seed=1)
+    assert written.read_bytes().startswith(b"BZh")
+    with fits.open(written, checksum=True) as hdus:
+        assert hdus[0].verify_checksum() == hdus[0].verify_datasum() == 1
+        pixels[60:, 30:] += 5
+        np.testing.assert_array_equal(hdus[0].data, pixels)
 
 
 def test_a_compression_that_is_not_written_is_refused(tmp_path: Path) -> None:
