@@ -13,7 +13,6 @@ import click
 from catalogs.errors import ScannerError
 from catalogs.render import FORMATS
 from scanner.encoder.session import DEVICES
-from scanner.figures.canvas import figure_format
 
 if TYPE_CHECKING:
     from scanner.scan.share import Share
@@ -97,6 +96,8 @@ class FigurePath(click.Path):
     name = "figure"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from scanner.figures.canvas import figure_format
+
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         try:
             figure_format(path)

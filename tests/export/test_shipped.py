@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import scanner
-from scanner.encoder.agreement import THRESHOLDS, agree
+from scanner.encoder.agreement import THRESHOLDS, agree, agree_scores
 from scanner.encoder.contract import DEFAULT_MODEL, resolve
 from scanner.encoder.encoder import Encoder
 from scanner.images import tile_images
@@ -41,16 +41,21 @@ def test_other_formats_come_with_it_and_agree(flux: NDArray[np.float32], precisi
         Encoder(DEFAULT_MODEL, device="cpu") as exact,
         Encoder(DEFAULT_MODEL, device="cpu", precision=precision) as other,
     ):
-        agreement = agree(exact.embed(flux), other.embed(flux))
+        one, two = exact.encode(flux), other.encode(flux)
+        agreement, scores = agree(one.vectors, two.vectors), agree_scores(one.scores, two.scores)
         assert other.contract.weights_sha256 == exact.contract.weights_sha256
     assert agreement.centred_cosine >= THRESHOLDS[precision].centred_cosine, agreement
     assert agreement.neighbour_overlap >= THRESHOLDS[precision].neighbour_overlap, agreement
+    assert scores.score_rms <= THRESHOLDS[precision].scores.score_rms, scores
 
 
 def test_the_weights_beside_it_give_its_vectors(flux: NDArray[np.float32]) -> None:
     module = load_release(resolve(DEFAULT_MODEL).parent)
     with Encoder(DEFAULT_MODEL, device="cpu") as encoder, torch.no_grad():
-        np.testing.assert_allclose(module(torch.from_numpy(flux)), encoder.embed(flux), atol=1e-5)
+        vectors, scores = module(torch.from_numpy(flux))
+        made = encoder.encode(flux)
+        np.testing.assert_allclose(vectors, made.vectors, atol=1e-5)
+        np.testing.assert_allclose(scores, made.scores, atol=1e-4)
 
 
 def test_card_checksums_and_recipe_are_of_these_files() -> None:
