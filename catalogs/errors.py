@@ -304,6 +304,8 @@ class ErrorCode(StrEnum):
     )
     TILE_UNREADABLE = "tile.unreadable", "The file cannot be read."
     TILE_ZERO_POINT = "tile.zero_point", "Zero points of a header contradict each other, or the survey file."
+    WEB_NOT_INSTALLED = "web.not_installed", "A package of the page is not installed."
+    WEB_PORT = "web.port", "The server of the page cannot listen at the address and port."
     WHERE_COLUMN = "where.column", "The filter names a column that does not exist or cannot be compared."
     WHERE_SYNTAX = "where.syntax", "The filter cannot be parsed."
     WHERE_TYPE = "where.type", "The filter compares values of types that do not match."

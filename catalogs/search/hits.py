@@ -16,7 +16,7 @@ from catalogs.sky import geometry
 class Hits:
     """N rows, column by column. ``tile`` is the number of the tile in the snapshot, ``row`` the row in its file."""
 
-    score: NDArray[np.float32]
+    score: NDArray[np.floating]
     object_id: NDArray[np.int64]
     ra: NDArray[np.float64]
     dec: NDArray[np.float64]

@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate-ranking": "evaluate_ranking:evaluate_ranking",
     "outliers": "outliers:outliers",
     "map": "map:map_",
+    "serve": "serve:serve",
     "publish": "publish:publish",
     "info": "info:info",
     "demo": "demo:demo",

@@ -21,22 +21,26 @@ DEMO = Path(__file__).parents[1] / "demo"
     show_default=True,
     help="Output folder.",
 )
+@click.option(
+    "--serve", is_flag=True, help="Then open the page on the catalogue: scanner serve (needs the extra [web])."
+)
 @click.pass_context
-def demo(ctx: click.Context, out: Path) -> None:
+def demo(ctx: click.Context, out: Path, serve: bool) -> None:
     """Scan, index and query the small simulated tile that comes with the package, and draw the answer.
 
     Prints each command as you would type it. The tile has all five UNIONS bands and several strong lenses.
 
     \b
-    Example:
+    Examples:
       scanner demo --out demo
+      scanner demo --serve
     """
     from catalogs.atomic import output_errors
 
     with output_errors(out, creating=True):
         out.mkdir(parents=True, exist_ok=True)
     catalog, gallery = str(out / "embeddings"), str(out / "gallery.png")
-    lens = _brightest_lens()
+    lens = _lenses()[0]
     root = ("--root", str(DEMO))
     where = ("--ra", lens["ra"], "--dec", lens["dec"])
     for arguments in (
@@ -47,12 +51,23 @@ def demo(ctx: click.Context, out: Path) -> None:
     ):
         _run(ctx, arguments)
     show(f"\nThe lens (first) and what looks most like it: {gallery}")
+    if serve:
+        like = out / "lenses.csv"
+        _write_lenses(like)
+        _run(ctx, ("serve", "--catalog", catalog, *root, "--like", str(like)))
 
 
-def _brightest_lens() -> dict[str, str]:
-    """The first lens of the truth table."""
+def _lenses() -> list[dict[str, str]]:
+    """The lenses of the truth table, brightest first."""
     with (DEMO / "truth.csv").open(newline="", encoding="utf-8") as file:
-        return next(row for row in csv.DictReader(file) if row["label"] == "lens")
+        return [row for row in csv.DictReader(file) if row["label"] == "lens"]
+
+
+def _write_lenses(path: Path) -> None:
+    """Write the positions of the lenses as a table to start from."""
+    from catalogs.atomic import write_text
+
+    write_text(path, "".join(f"{ra},{dec}\n" for ra, dec in [("ra", "dec"), *((r["ra"], r["dec"]) for r in _lenses())]))
 
 
 def _run(ctx: click.Context, arguments: tuple[str, ...]) -> None:

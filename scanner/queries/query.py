@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import neighbours
 from catalogs.search.examples import Example, Unmatched
 from catalogs.search.matching import MATCH_RADIUS, match_each, match_one, unmatched_error
+from catalogs.sky import geometry
 from catalogs.store.tile_store import Snapshot
 from scanner.sources import position_files
 from scanner.survey.survey import load
@@ -58,6 +61,10 @@ NO_CUTOUT = frozenset(
 )
 """Errors of one position, or of the images of its tile, that leave the other positions of a list usable."""
 
+Mix = Literal["mean", "nearest"]
+MIXES: tuple[Mix, ...] = get_args(Mix)
+_PIECES = 8  # rows that one example may take: itself, its copies in other tiles, its pieces
+
 log = logging.getLogger(__name__)
 
 
@@ -93,9 +100,16 @@ class QueryBuilder:
         info = snapshot.catalogue.info
         self._device = device
         self._model = model or info.model
-        self._encoder: Encoder | None = None
+        self._opened: list[Encoder] = []
+        self._opening = threading.Lock()
         self._survey = survey or info.survey
         self._root = root
+
+    def of(self, snapshot: Snapshot) -> QueryBuilder:
+        """The same builder, with its open encoder, for another snapshot of the catalogue."""
+        other = copy.copy(self)
+        other.snapshot = snapshot
+        return other
 
     def gather(
         self, at: Sequence[Position], object_ids: Iterable[int], cutouts: Iterable[Path]
@@ -189,12 +203,13 @@ class QueryBuilder:
         Raises:
             ScannerError: ``catalogue.other_model``, ``model.*``, ``device.*``.
         """
-        if self._encoder is None:
-            # Imported here: most questions need no pixels.
-            from scanner.queries.catalogue_encoder import open_encoder
+        with self._opening:
+            if not self._opened:
+                # Imported here: most questions need no pixels.
+                from scanner.queries.catalogue_encoder import open_encoder
 
-            self._encoder = open_encoder(self.snapshot.catalogue, self._model, self._device)
-        return self._encoder
+                self._opened.append(open_encoder(self.snapshot.catalogue, self._model, self._device))
+            return self._opened[0]
 
 
 def collect_positions(ra: float | None, dec: float | None, name: str | None, table: Path | None) -> Iterator[Position]:
@@ -257,6 +272,49 @@ def ask(
         where=where,
         near=near,
     )
+
+
+def ask_together(
+    snapshot: Snapshot,
+    examples: Sequence[Example],
+    k: int,
+    mix: Mix = "mean",
+    where: str | None = None,
+    near: tuple[float, float, float] | None = None,
+) -> Table:
+    """Find the ``k`` objects most like all examples together; none of the examples is among them.
+
+    ``mean`` compares with the mean of the vectors, which is what the examples have in common; ``nearest`` with the most
+    similar example, which the column ``nearest_example`` names. ``similarity`` is that cosine.
+    """
+    from astropy.table import Column, vstack
+
+    vectors = np.stack([example.vector for example in examples])
+    # Each example, its copies and its pieces may be among the answers, and drop out below.
+    wanted = k + _PIECES * len(examples)
+    directions = vectors.mean(axis=0, keepdims=True) if mix == "mean" else vectors
+    answers = neighbours.neighbours_of_many(snapshot, directions, wanted, where=where, near=near)
+    for answer, example in zip(answers, examples, strict=False):
+        answer.add_column(
+            Column([example.name] * len(answer), "nearest_example", description="The example that is most similar"),
+            index=2,
+        )
+    joined = vstack(answers, metadata_conflicts="silent")
+    joined = joined[np.lexsort((joined["object_id"], -joined["similarity"]))]
+    ra, dec, tile = (np.asarray(joined[name]) for name in ("ra", "dec", "tile"))
+    dropped = np.zeros(len(joined), bool)
+    # Best first: of an object that several answers or several tiles hold, the later copies drop out.
+    for better, worse in geometry.close_pairs(ra, dec, geometry.SAME_OBJECT):
+        same = joined["object_id"][better] == joined["object_id"][worse] or tile[better] != tile[worse]
+        dropped[worse] |= same and not dropped[better]
+    for circle in filter(None, map(neighbours.around, examples)):
+        dropped |= circle.contains(ra, dec)
+    joined = joined[~dropped][:k]
+    joined["rank"] = np.arange(1, len(joined) + 1)
+    if mix == "mean":
+        joined.remove_column("nearest_example")
+    joined.meta = {key: sum(answer.meta[key] for answer in answers) for key in ("rows_exact", "rows_indexed")}
+    return joined
 
 
 def join_answers(examples: Sequence[Example], answers: Sequence[Table]) -> Table:

@@ -62,23 +62,27 @@ class WindowReader:
         """What the model expects of a cutout."""
         return self._frame
 
-    def at(self, ra: float, dec: float) -> Flux:
+    def at(self, ra: float, dec: float, frame: WindowFrame | None = None) -> Flux:
         """Read the cutout [B, S, S] in nJy around a position in degrees, from the first tile that covers it.
+
+        ``frame`` may be another one than the reader's, such as a wider one.
 
         Raises:
             ScannerError: As ``window`` does.
         """
-        return self.window(ra, dec).flux
+        return self.window(ra, dec, frame=frame).flux
 
-    def of(self, name: str, ra: float, dec: float) -> Flux:
+    def of(self, name: str, ra: float, dec: float, frame: WindowFrame | None = None) -> Flux:
         """Read the cutout [B, S, S] around a position in the tile of this name; all NaN where that has no data.
 
         Raises:
             ScannerError: As ``window`` does.
         """
-        return self.window(ra, dec, name).flux
+        return self.window(ra, dec, name, frame).flux
 
-    def window(self, ra: float, dec: float, name: str | None = None) -> Window:
+    def window(
+        self, ra: float, dec: float, name: str | None = None, frame: WindowFrame | None = None
+    ) -> Window:
         """Read the window around a position in degrees, in the tile of this name or the first one that covers it.
 
         Raises:
@@ -87,7 +91,7 @@ class WindowReader:
         """
         if name is not None:
             with contextlib.closing(self.tile(name)) as tile:
-                return tile.window(ra, dec)
+                return tile.window(ra, dec, frame)
         if self._survey.grid is None:
             hint = f"Scan the tile, or ask with --cutout: tiles of {self._survey.name} do not lie on a grid."
             raise ScannerError(
@@ -97,7 +101,7 @@ class WindowReader:
         missing = None
         for covering in names:
             try:
-                return self.window(ra, dec, covering)
+                return self.window(ra, dec, covering, frame)
             except ScannerError as error:
                 # Another tile may cover the position where this one is not at hand or does not reach it.
                 if error.code not in (ErrorCode.TILE_MISSING_FILE, ErrorCode.QUERY_OUTSIDE_COVERAGE):
@@ -165,13 +169,13 @@ class TileWindows:
             return np.full((len(frame.bands), frame.window, frame.window), np.nan, np.float32)
         return _cut(images, frame, ra, dec)
 
-    def window(self, ra: float, dec: float) -> Window:
+    def window(self, ra: float, dec: float, frame: WindowFrame | None = None) -> Window:
         """Read the cutout around a position, and where north is in it.
 
         Raises:
             ScannerError: As ``cut`` does.
         """
-        return Window(self.cut(ra, dec), self._tile.compass(ra, dec))
+        return Window(self.cut(ra, dec, frame), self._tile.compass(ra, dec))
 
 
 def read_cutout(path: Path, survey: Survey, frame: WindowFrame) -> Flux:

@@ -1,0 +1,39 @@
+"""The application: the routes of the page behind its guard."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from scanner import __version__
+from scanner.web import pages, search
+from scanner.web.guard import Guard
+from scanner.web.site import Site
+
+
+class Assets(StaticFiles):
+    """Files of the page; an address with a digest leads to the same bytes for good."""
+
+    def file_response(self, *args: Any, **options: Any) -> Any:
+        response = super().file_response(*args, **options)
+        scope = args[2] if len(args) > 2 else options["scope"]
+        kept = "private, max-age=31536000, immutable" if b"v=" in scope["query_string"] else "no-cache"
+        response.headers["Cache-Control"] = kept
+        return response
+
+
+def make_app(site: Site, token: str | None = None, hosts: Collection[str] = (), cookie: str = "scanner") -> FastAPI:
+    """Make the application of a site; ``token`` (by default a new one) opens it, ``hosts`` are names of the server."""
+    # The reference pages of FastAPI load scripts from elsewhere; /openapi.json has all that they show.
+    app = FastAPI(title="scanner", version=__version__, docs_url=None, redoc_url=None)
+    app.state.site = site
+    app.state.token = token or secrets.token_urlsafe(32)
+    app.include_router(search.router)
+    app.mount("/static", Assets(directory=pages.STATIC), name="static")
+    pages.install_errors(app)
+    app.add_middleware(Guard, token=app.state.token, hosts=hosts, cookie=cookie)
+    return app

@@ -1,0 +1,56 @@
+"""The server: it listens, says where, and stops on Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+from collections.abc import Callable, Collection
+
+import uvicorn
+
+from catalogs.errors import ErrorCode, ScannerError
+from scanner.web.app import make_app
+from scanner.web.site import Site
+
+log = logging.getLogger(__name__)
+
+
+def serve(
+    site: Site,
+    host: str,
+    port: int,
+    *,
+    token: str | None = None,
+    hosts: Collection[str] = (),
+    announce: Callable[[str], None] = log.info,
+) -> None:
+    """Serve a site until it is interrupted; ``announce`` is called with its address, which holds the token.
+
+    ``port`` 0 is any free one. ``hosts`` are names that browsers may use for this machine besides ``host``.
+
+    Raises:
+        ScannerError: ``web.port``.
+    """
+    token = token or secrets.token_urlsafe(32)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        hint = "Give another --port; 0 takes any that is free."
+        raise ScannerError(
+            ErrorCode.WEB_PORT, f"Port {port} of {host} cannot be used: {error.strerror}.", hint
+        ) from error
+    with listener:
+        bound = listener.getsockname()[1]
+        names = {*hosts, host} - {"0.0.0.0", "::"}
+        # Cookies do not tell ports apart, so that of each server has a name of its own.
+        app = make_app(site, token, names, cookie=f"scanner-{bound}")
+        shown = f"[{host}]" if ":" in host else host
+        announce(f"http://{shown}:{bound}/?token={token}")
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
+        )
+        uvicorn.Server(config).run(sockets=[listener])

@@ -1,0 +1,168 @@
+// Pixels of a cutout in the browser: fetched once as float16, then drawn with any stretch, band, map or residual.
+
+const halves = new Float32Array(65536);
+for (let bits = 0; bits < 65536; bits++) {
+  const exponent = (bits >> 10) & 31, fraction = bits & 1023, sign = bits & 32768 ? -1 : 1;
+  halves[bits] = sign * (exponent === 0 ? fraction * 2 ** -24
+    : exponent === 31 ? (fraction ? NaN : Infinity)
+    : (1 + fraction / 1024) * 2 ** (exponent - 15));
+}
+
+// The weights and triples of scanner.survey.bands: a browser and a figure show the same colours.
+const WEIGHTS = { u: 2.6, g: 1.7, r: 0.6, i: 0.4, z: 0.32, y: 0.3 };
+const TRIPLES = ["irg", "zrg", "zig", "rgu", "iru", "zru", "ziu"];
+const BLUE_TO_RED = "ugrizy";
+const NO_DATA = [52, 52, 60];
+const Q = 6;
+
+export class Cutout {
+  // planes: Float32Array [S * S] of each band in nJy, NaN for no data, the southernmost row first.
+  constructor(bands, size, pixelScale, planes) {
+    Object.assign(this, { bands, size, pixelScale, planes });
+  }
+
+  static unpack(buffer, bands, size, pixelScale, offset = 0) {
+    const scales = new Float32Array(buffer.slice(offset, offset + 4 * bands.length));
+    const bits = new Uint16Array(buffer, offset + 4 * bands.length, bands.length * size * size);
+    const planes = bands.map((_, band) => {
+      const plane = new Float32Array(size * size);
+      for (let at = 0; at < plane.length; at++) plane[at] = scales[band] * halves[bits[band * plane.length + at]];
+      return plane;
+    });
+    return new Cutout(bands, size, pixelScale, planes);
+  }
+
+  static async fetch(url) {
+    const answer = await fetch(url);
+    if (!answer.ok) throw new Error((await answer.json()).message);
+    const { headers } = answer;
+    return Cutout.unpack(await answer.arrayBuffer(), headers.get("Scanner-Bands").split(","),
+      Number(headers.get("Scanner-Size")), Number(headers.get("Scanner-Pixel-Scale")));
+  }
+
+  triple() {
+    const there = this.bands.filter((_, at) => this.planes[at].some(Number.isFinite));
+    for (const names of TRIPLES) {
+      if ([...names].every((name) => there.includes(name))) return [...names].map((name) => this.bands.indexOf(name));
+    }
+    const ordered = there.length ? [...there].sort((a, b) => BLUE_TO_RED.indexOf(a) - BLUE_TO_RED.indexOf(b)) : [this.bands[0]];
+    return [ordered.at(-1), ordered[Math.floor(ordered.length / 2)], ordered[0]].map((name) => this.bands.indexOf(name));
+  }
+}
+
+function median(values) {
+  if (!values.length) return NaN;
+  values.sort();
+  const middle = values.length >> 1;
+  return values.length % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+// By the differences of neighbouring pixels, which a smooth galaxy hardly affects.
+export function noiseOf(channels, size) {
+  const steps = [];
+  for (const plane of channels) {
+    for (let y = 0; y < size; y++) {
+      for (let x = 1; x < size; x++) {
+        const step = Math.abs(plane[y * size + x] - plane[y * size + x - 1]);
+        if (Number.isFinite(step)) steps.push(step);
+      }
+    }
+  }
+  return Math.max((median(Float32Array.from(steps)) * 1.4826) / Math.SQRT2 || 0, 1e-6);
+}
+
+// Second moments of the middle give the ellipse; the median of each ring is subtracted. A smooth galaxy goes, arcs stay.
+export function residual(plane, size) {
+  const middle = (size - 1) / 2, reach = size / 5;
+  let sum = 0, xx = 0, yy = 0, xy = 0;
+  for (let y = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      const dx = x - middle, dy = y - middle, value = plane[y * size + x];
+      if (dx * dx + dy * dy > reach * reach || !(value > 0)) continue;
+      sum += value; xx += value * dx * dx; yy += value * dy * dy; xy += value * dx * dy;
+    }
+  }
+  const angle = sum ? 0.5 * Math.atan2(2 * xy, xx - yy) : 0;
+  const spread = Math.hypot(xx - yy, 2 * xy), major = xx + yy + spread, minor = xx + yy - spread;
+  const axis = sum && minor > 0 ? Math.max(Math.sqrt(minor / major), 0.3) : 1;
+  const cos = Math.cos(angle), sin = Math.sin(angle);
+  const radius = new Float32Array(size * size);
+  const rings = [];
+  for (let y = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      const dx = x - middle, dy = y - middle, at = y * size + x;
+      radius[at] = Math.hypot((dx * cos + dy * sin) * Math.sqrt(axis), (dy * cos - dx * sin) / Math.sqrt(axis));
+      const ring = Math.round(radius[at]);
+      if (Number.isFinite(plane[at])) (rings[ring] ||= []).push(plane[at]);
+    }
+  }
+  const profile = Array.from(rings, (ring) => (ring ? median(Float32Array.from(ring)) : 0));
+  return plane.map((value, at) => {
+    const low = Math.floor(radius[at]), part = radius[at] - low;
+    return value - ((profile[low] ?? 0) * (1 - part) + (profile[low + 1] ?? profile[low] ?? 0) * part);
+  });
+}
+
+const CURVES = {
+  asinh: (x) => (Math.asinh(Q * x) * 0.1) / Math.asinh(0.1 * Q),
+  sqrt: (x) => Math.sqrt(Math.max(x, 0) / 6),
+  log: (x) => Math.log1p(Math.max(x, 0) * 20) / Math.log1p(20 * 12),
+  linear: (x) => x / 3,
+};
+
+const MAPS = {
+  grey: [[0, 0, 0], [255, 255, 255]],
+  inverted: [[255, 255, 255], [0, 0, 0]],
+  heat: [[0, 0, 0], [130, 12, 20], [232, 92, 24], [255, 200, 90], [255, 255, 240]],
+  viridis: [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]],
+};
+
+function colourOf(map, value, out, at) {
+  const stops = MAPS[map], place = Math.min(Math.max(value, 0), 1) * (stops.length - 1);
+  const low = Math.min(Math.floor(place), stops.length - 2), part = place - low;
+  for (let c = 0; c < 3; c++) out[at + c] = stops[low][c] * (1 - part) + stops[low + 1][c] * part;
+}
+
+export const VIEW = { plane: "colour", stretch: "asinh", map: "grey", gain: 0, residual: false };
+
+// Draws one cutout; `noise` (by default its own) sets the scale, so that a page can share one.
+export function draw(canvas, cutout, view = VIEW, noise = undefined) {
+  const { size } = cutout, gain = 2 ** view.gain, curve = CURVES[view.stretch];
+  canvas.width = canvas.height = size;
+  const context = canvas.getContext("2d"), image = context.createImageData(size, size), out = image.data;
+  const isColour = view.plane === "colour";
+  const which = isColour ? cutout.triple() : [cutout.bands.indexOf(view.plane)];
+  let channels = which.map((band) => {
+    const weight = WEIGHTS[cutout.bands[band]] ?? 1;
+    return cutout.planes[band].map((value) => value * weight);
+  });
+  const valid = (at) => channels.filter((plane) => Number.isFinite(plane[at]));
+  const filled = channels.map((plane) => plane.map((value, at) => {
+    if (Number.isFinite(value)) return value;
+    const others = valid(at);
+    return others.length ? others.reduce((sum, other) => sum + other[at], 0) / others.length : 0;
+  }));
+  const grain = noise ?? noiseOf(filled, size);
+  const shown = view.residual ? filled.map((plane) => residual(plane, size)) : filled;
+  const stretch = (9 * grain) / gain;
+  for (let y = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      // The first row of FITS pixels is the lowest, that of an image the highest.
+      const at = (size - 1 - y) * size + x, to = 4 * (y * size + x);
+      out[to + 3] = 255;
+      if (!valid(at).length) {
+        for (let c = 0; c < 3; c++) out[to + c] = NO_DATA[c];
+      } else if (isColour) {
+        const values = shown.map((plane) => plane[at] + grain);
+        const light = (values[0] + values[1] + values[2]) / 3;
+        const factor = light > 0 ? curve(light / stretch) / light : 0;
+        const scaled = values.map((value) => Math.max(value * factor, 0));
+        const top = Math.max(...scaled, 1);
+        for (let c = 0; c < 3; c++) out[to + c] = (scaled[c] / top) * 255;
+      } else {
+        colourOf(view.map, curve(Math.max((shown[0][at] + grain) / stretch, 0)), out, to);
+      }
+    }
+  }
+  context.putImageData(image, 0, 0);
+}

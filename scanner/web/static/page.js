@@ -1,0 +1,34 @@
+// What every page has: the theme, popovers that close, and the token of requests that change state.
+export const token = document.querySelector('meta[name="scanner-token"]').content;
+
+export function say(words) {
+  document.getElementById("status").textContent = words;
+}
+
+const root = document.documentElement;
+document.getElementById("theme").addEventListener("click", () => {
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : !matchMedia("(prefers-color-scheme: light)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("theme", root.dataset.theme);
+});
+
+document.addEventListener("htmx:configRequest", (event) => {
+  event.detail.headers["X-Scanner-Token"] = token;
+});
+
+for (const details of document.querySelectorAll("details.popover")) {
+  document.addEventListener("click", (event) => {
+    if (!details.contains(event.target)) details.open = false;
+  });
+  details.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      details.open = false;
+      details.querySelector("summary").focus();
+    }
+  });
+}
+
+// A cutout without pixels must not look like a broken page.
+document.addEventListener("error", (event) => {
+  if (event.target.matches?.("img.stamp")) event.target.classList.add("failed");
+}, true);

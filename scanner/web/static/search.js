@@ -1,0 +1,37 @@
+// The search page: what fits the column of a filter, the order, the size of the cutouts, and arrow keys in the grid.
+const root = document.documentElement;
+
+const column = document.getElementById("column");
+function fit() {
+  const kind = column.selectedOptions[0].dataset.kind;
+  const isText = kind === "string" || kind === "bool";
+  for (const label of column.form.querySelectorAll("[data-for]")) label.hidden = (label.dataset.for === "text") !== isText;
+}
+column.addEventListener("change", fit);
+fit();
+
+for (const select of document.querySelectorAll("select[data-submits]")) select.addEventListener("change", () => select.form.submit());
+
+const sizes = [...document.querySelectorAll("[data-size]")].filter((one) => one !== root);
+function choose(size) {
+  root.dataset.size = size;
+  localStorage.setItem("size", size);
+  for (const button of sizes) button.setAttribute("aria-pressed", String(button.dataset.size === size));
+}
+for (const button of sizes) button.addEventListener("click", () => choose(button.dataset.size));
+choose(root.dataset.size);
+
+const grid = document.getElementById("grid");
+grid?.addEventListener("keydown", (event) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 0, ArrowUp: 0 }[event.key];
+  if (step === undefined) return;
+  const shots = [...grid.querySelectorAll(".shot")];
+  const here = shots.indexOf(document.activeElement.closest(".card")?.querySelector(".shot"));
+  if (here < 0) return;
+  const across = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
+  const next = shots[here + (step || (event.key === "ArrowDown" ? across : -across))];
+  if (next) {
+    next.focus();
+    event.preventDefault();
+  }
+});
