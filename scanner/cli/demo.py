@@ -54,7 +54,7 @@ def demo(ctx: click.Context, out: Path, serve: bool) -> None:
     if serve:
         like = out / "lenses.csv"
         _write_lenses(like)
-        _run(ctx, ("serve", "--catalog", catalog, *root, "--like", str(like)))
+        _run(ctx, ("serve", "--catalog", catalog, *root, "--like", str(like), "--project", str(out / "hunt")))
 
 
 def _lenses() -> list[dict[str, str]]:

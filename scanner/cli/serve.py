@@ -20,6 +20,17 @@ from scanner.web import HOST, PORT
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Table of known lenses with ra and dec, to start from (CSV, FITS, VOTable, Parquet, .cat).",
 )
+@click.option(
+    "--project",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of a hunt: cutouts and verdicts; made if there is none.",
+)
+@click.option("--inspector", help="Your name in the record of verdicts. [default: your user name]")
+@click.option(
+    "--scheme",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML of the grades of a new project.",
+)
 @click.option("--host", default=HOST, show_default=True, help="Address to listen at; 0.0.0.0 is all of the machine's.")
 @click.option(
     "--port", default=PORT, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes any that is free."
@@ -31,6 +42,9 @@ from scanner.web import HOST, PORT
 def serve(
     catalog: Path,
     like: Path | None,
+    project: Path | None,
+    inspector: str | None,
+    scheme: Path | None,
     host: str,
     port: int,
     allow_host: tuple[str, ...],
@@ -46,58 +60,44 @@ def serve(
     machine cannot look. Only programs of this machine reach it unless --host says otherwise. To look from elsewhere,
     forward the port: ssh -L 8431:localhost:8431 MACHINE. Without --root there are no cutouts.
 
+    With --project you can inspect what a search lists, and grade it. A project holds its own cutouts, so it can be
+    copied to a machine that has neither the catalogue nor its tiles, and served there.
+
     \b
     Examples:
       scanner serve --catalog embeddings --root /data/unions
-      scanner serve --root /data/unions --like lenses.csv --port 0
-    """
-    run(
-        catalog,
-        root=root,
-        like=like,
-        host=host,
-        port=port,
-        hosts=allow_host,
-        token=token,
-        survey=survey,
-        model=model,
-        device=device,
-    )
-
-
-def run(
-    catalog: Path,
-    *,
-    root: Path | None,
-    like: Path | None = None,
-    host: str = HOST,
-    port: int = PORT,
-    hosts: tuple[str, ...] = (),
-    token: str | None = None,
-    survey: str | None = None,
-    model: str | None = None,
-    device: str = "auto",
-) -> None:
-    """Serve a catalogue until Ctrl-C.
-
-    Raises:
-        ScannerError: ``web.not_installed``, ``web.port``, ``catalogue.*``, ``survey.*``.
+      scanner serve --root /data/unions --like lenses.csv --project hunt
+      scanner serve --project hunt --port 0
     """
     from catalogs.errors import ErrorCode, ScannerError
 
     try:
         import fastapi  # noqa: F401
         import jinja2  # noqa: F401
+        import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
         hint = "Install it: pip install 'unions-scanner[web]'"
         raise ScannerError(ErrorCode.WEB_NOT_INSTALLED, f"The page needs the package {error.name}.", hint) from error
+    import getpass
+
     import catalogs
+    from scanner.web.hunter import Hunter
     from scanner.web.server import serve as serve_site
     from scanner.web.site import Site
 
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    site = Site(catalogs.open(catalog), root=root, survey=survey, model=model, device=device, like=like)
-    serve_site(
-        site, host, port, token=token, hosts=hosts, announce=lambda url: show(f"Open {url}\nCtrl-C ends the server.")
-    )
+    try:
+        catalogue = catalogs.open(catalog)
+    except ScannerError as error:
+        # A project is enough to go on with it.
+        if project is None or error.code != ErrorCode.CATALOGUE_MISSING or not (project / "project.json").exists():
+            raise
+        catalogue = None
+    site = Site(catalogue, root=root, survey=survey, model=model, device=device, like=like)
+    hunter = Hunter(site, project, inspector or getpass.getuser(), scheme) if project is not None else None
+
+    def announce(address: str) -> None:
+        show(f"Open {address}\nCtrl-C ends the server.")
+
+    serve_site(site, hunter, host, port, token=token, hosts=allow_host, announce=announce)

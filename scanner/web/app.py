@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from scanner import __version__
-from scanner.web import pages, search
+from scanner.web import hunt, pages, search
 from scanner.web.guard import Guard
+from scanner.web.hunter import Hunter
 from scanner.web.site import Site
 
 
@@ -26,13 +27,23 @@ class Assets(StaticFiles):
         return response
 
 
-def make_app(site: Site, token: str | None = None, hosts: Collection[str] = (), cookie: str = "scanner") -> FastAPI:
-    """Make the application of a site; ``token`` (by default a new one) opens it, ``hosts`` are names of the server."""
+def make_app(
+    site: Site,
+    hunter: Hunter | None = None,
+    token: str | None = None,
+    hosts: Collection[str] = (),
+    cookie: str = "scanner",
+) -> FastAPI:
+    """Make the application of a site and its hunt.
+
+    ``token`` (by default a new one) opens it, and ``hosts`` are names of the server besides those of loopback.
+    """
     # The reference pages of FastAPI load scripts from elsewhere; /openapi.json has all that they show.
     app = FastAPI(title="scanner", version=__version__, docs_url=None, redoc_url=None)
-    app.state.site = site
+    app.state.site, app.state.hunter = site, hunter
     app.state.token = token or secrets.token_urlsafe(32)
     app.include_router(search.router)
+    app.include_router(hunt.router)
     app.mount("/static", Assets(directory=pages.STATIC), name="static")
     pages.install_errors(app)
     app.add_middleware(Guard, token=app.state.token, hosts=hosts, cookie=cookie)

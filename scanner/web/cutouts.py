@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from catalogs.errors import ErrorCode, ScannerError
@@ -102,14 +101,3 @@ def encode_picture(flux: Flux, bands: tuple[str, ...]) -> bytes:
     with io.BytesIO() as file:
         Image.fromarray(np.ascontiguousarray(compose_rgb(flux, bands))).save(file, "PNG")
         return file.getvalue()
-
-
-def pack(flux: Flux) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-    """Pack cutouts [..., S, S] as float16, and the powers of two [...] that multiply each plane.
-
-    float16 ends at 65,504, and a bright star is beyond it. A power of two changes no digit of a flux.
-    """
-    peak = np.nanmax(np.abs(flux), axis=(-2, -1), initial=0.0, where=np.isfinite(flux))
-    exponent = np.maximum(np.ceil(np.log2(np.maximum(peak, 1.0) / 32_768)), 0)
-    scale = np.exp2(exponent).astype(np.float32)
-    return (flux / scale[..., None, None]).astype("<f2"), scale

@@ -26,6 +26,7 @@ _MISSING = {
     ErrorCode.QUERY_OUTSIDE_COVERAGE,
     ErrorCode.QUERY_NO_OBJECT,
     ErrorCode.MAP_MISSING,
+    ErrorCode.HUNT_MISSING,
     ErrorCode.TILE_MISSING_FILE,
 }
 
@@ -63,7 +64,13 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
     text = (
         environment()
         .get_template(template)
-        .render(catalogue=state.site.catalogue, token=state.token, has_images=state.site.cutouts is not None, **values)
+        .render(
+            catalogue=state.site.catalogue,
+            token=state.token,
+            has_images=state.site.cutouts is not None,
+            has_project=state.hunter is not None,
+            **values,
+        )
     )
     return HTMLResponse(text, status, {"Vary": "Accept, HX-Request"})
 

@@ -63,6 +63,16 @@ class Question(BaseModel):
         """Whether it asks for objects that look like something."""
         return bool(self.at or self.id or self.upload)
 
+    def title(self) -> str:
+        """Name the question in a few words."""
+        if self.has_example:
+            count = len(self.at) + len(self.id) + len(self.upload)
+            words = f"Like {(self.at + [str(one) for one in self.id] + ['a cutout'])[0]}"
+            words += f" and {count - 1} more" if count > 1 else ""
+        else:
+            words = f"By {self.sort}" if self.sort else "At random"
+        return words + (f", {self.where}" if self.where else "")
+
     def key(self) -> str:
         """Name the question without its page and format: equal questions have equal answers."""
         return self.model_dump_json(exclude={"offset", "limit", "format"})

@@ -14,11 +14,12 @@ from catalogs.search.examples import Example
 from catalogs.store import rows as catalogue_rows
 from catalogs.store.schema import EMBEDDING, HEALPIX
 from catalogs.store.voparquet import facts
+from scanner.hunt.round import pack
 from scanner.queries.query import describe_query
-from scanner.web.cutouts import Spot, pack
+from scanner.web.cutouts import Spot
 from scanner.web.pages import page, plain, wants_html
 from scanner.web.question import HTML, MOST, Question, join_filter, make_term, split_filter
-from scanner.web.site import Answer, Site
+from scanner.web.site import Answer, Site, site_of
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -34,15 +35,9 @@ MEDIA = {
 }
 
 
-def site_of(request: Request) -> Site:
-    """The site that the server shows."""
-    site: Site = request.app.state.site
-    return site
-
-
 @router.get("/", include_in_schema=False)
-def home() -> Response:
-    return RedirectResponse("/search")
+def home(request: Request) -> Response:
+    return RedirectResponse("/hunt" if site_of(request).catalogue is None else "/search")
 
 
 @router.get("/search", response_model=None)
@@ -92,7 +87,7 @@ def add_filter(
     value: str = "",
 ) -> Response:
     """Add a part to the filter of a question, as the form of the page does."""
-    schema = site_of(request).catalogue.schema
+    schema = site_of(request).need_catalogue().schema
     if column not in schema.names:
         raise ScannerError(ErrorCode.COLUMN_UNKNOWN, f"There is no column {column!r}.", "Choose one of the list.")
     term = make_term(schema.field(column), low, high, value)
@@ -106,7 +101,7 @@ def describe_object(request: Request, object_id: int) -> Response:
     site = site_of(request)
     if not 0 <= object_id < 2**63:
         raise ScannerError(ErrorCode.QUERY_UNKNOWN_OBJECT, f"There is no object {object_id}.", "Search by position.")
-    found = catalogue_rows.table(site.snapshot(), None, f"object_id == {object_id}")
+    found = catalogue_rows.of_ids(site.snapshot(), [object_id])
     if not len(found):
         message = f"The catalogue has no object {object_id}."
         raise ScannerError(ErrorCode.QUERY_UNKNOWN_OBJECT, message, "Search by position; the nearest object is taken.")
@@ -115,7 +110,7 @@ def describe_object(request: Request, object_id: int) -> Response:
         return JSONResponse({**{name: plain(row[name]) for name in found.colnames}, "known_as": known})
     # Photometry is a table of its own, and the position stands above it.
     placed = {"object_id", "tile", "ra", "dec", "mag_auto", "flux_auto", HEALPIX}
-    placed |= {f"{kind}_{band}" for kind in ("mag", "flux", "fluxerr") for band in site.catalogue.info.bands}
+    placed |= {f"{kind}_{band}" for kind in ("mag", "flux", "fluxerr") for band in site.need_catalogue().info.bands}
     others = [column for column in found.itercols() if column.name not in placed]
     return page(request, "object.html", row=row, known=known, others=others, frame=site.frame)
 
@@ -225,7 +220,7 @@ def _to_json(question: Question, answer: Answer, part: Table, known: Sequence[st
 
 def _fields(site: Site) -> list[dict[str, str]]:
     """The columns that a filter may use: name, type, unit and description."""
-    columns = [field for field in site.catalogue.schema if field.name not in (EMBEDDING, HEALPIX)]
+    columns = [field for field in site.need_catalogue().schema if field.name not in (EMBEDDING, HEALPIX)]
     return [{"unit": "", "description": "", **facts(one), "name": one.name, "kind": str(one.type)} for one in columns]
 
 

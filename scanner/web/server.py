@@ -11,6 +11,7 @@ import uvicorn
 
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.web.app import make_app
+from scanner.web.hunter import Hunter
 from scanner.web.site import Site
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 def serve(
     site: Site,
+    hunter: Hunter | None,
     host: str,
     port: int,
     *,
@@ -25,7 +27,7 @@ def serve(
     hosts: Collection[str] = (),
     announce: Callable[[str], None] = log.info,
 ) -> None:
-    """Serve a site until it is interrupted; ``announce`` is called with its address, which holds the token.
+    """Serve a site and its hunt until it is interrupted; ``announce`` is called with the address, token included.
 
     ``port`` 0 is any free one. ``hosts`` are names that browsers may use for this machine besides ``host``.
 
@@ -47,10 +49,14 @@ def serve(
         bound = listener.getsockname()[1]
         names = {*hosts, host} - {"0.0.0.0", "::"}
         # Cookies do not tell ports apart, so that of each server has a name of its own.
-        app = make_app(site, token, names, cookie=f"scanner-{bound}")
+        app = make_app(site, hunter, token, names, cookie=f"scanner-{bound}")
         shown = f"[{host}]" if ":" in host else host
         announce(f"http://{shown}:{bound}/?token={token}")
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            if hunter is not None:
+                hunter.stop()

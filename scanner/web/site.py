@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from fastapi import Request
 
 from catalogs import lenses
 from catalogs.catalogue import Catalogue
@@ -45,11 +46,11 @@ class Answer:
 
 
 class Site:
-    """One catalogue as the page shows it. All of it may be used by many threads."""
+    """One catalogue as the page shows it (None: only a project is shown). All of it may be used by many threads."""
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: Catalogue | None,
         *,
         root: Path | None = None,
         survey: str | None = None,
@@ -58,11 +59,13 @@ class Site:
         like: Path | None = None,
     ) -> None:
         self.catalogue = catalogue
-        snapshot = catalogue.snapshot()
-        self.builder = QueryBuilder(snapshot, root=root, survey=survey, model=model, device=device)
-        contract = catalogue.info.contract
-        self.frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
-        self.cutouts = CutoutStore(self.builder.windows(), self.frame) if root is not None else None
+        self.cutouts: CutoutStore | None = None
+        if catalogue is not None:
+            self.builder = QueryBuilder(catalogue.snapshot(), root=root, survey=survey, model=model, device=device)
+            contract = catalogue.info.contract
+            self.frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
+            if root is not None:
+                self.cutouts = CutoutStore(self.builder.windows(), self.frame)
         self.uploads: dict[str, Example] = {}
         self._like = tuple(read_table(like)) if like is not None else ()
         self._answers: BoundedCache[Answer] = BoundedCache(64)
@@ -70,9 +73,20 @@ class Site:
         self._starts: list[Example] | None = None
         self._lock = threading.Lock()
 
+    def need_catalogue(self) -> Catalogue:
+        """The catalogue.
+
+        Raises:
+            ScannerError: ``catalogue.missing`` where the server shows a project alone.
+        """
+        if self.catalogue is None:
+            hint = "Start the server with --catalog."
+            raise ScannerError(ErrorCode.CATALOGUE_MISSING, "The server was started without a catalogue.", hint)
+        return self.catalogue
+
     def snapshot(self) -> Snapshot:
         """List the tiles now."""
-        return self.catalogue.snapshot()
+        return self.need_catalogue().snapshot()
 
     @property
     def known(self) -> Table:
@@ -112,15 +126,15 @@ class Site:
                 names.append(str(known["name"][index - len(mine)]).split("|")[0].strip())
         return names
 
-    def ask(self, question: Question) -> Answer:
-        """Answer a question, with rows up to the end of the page that it asks for, or more.
+    def ask(self, question: Question, most: int = MOST) -> Answer:
+        """Answer a question, with rows up to the end of the page that it asks for, or more; never beyond ``most``.
 
         Raises:
             ScannerError: If nothing in the question gives an example, or as ``ask_together`` and ``ordered`` do.
         """
         snapshot = self.snapshot()
         # A page more costs the search little, and the next page is there when it is scrolled to.
-        wanted = min(MOST, 4 * PAGE * -(-(question.offset + question.limit) // (4 * PAGE)))
+        wanted = min(most, 4 * PAGE * -(-(question.offset + question.limit) // (4 * PAGE)))
         state = hash(snapshot.footers)
         return self._answers.get((question.key(), wanted, state), lambda: self._answer(snapshot, question, wanted))
 
@@ -158,6 +172,12 @@ class Site:
                 problems.append(ScannerError(ErrorCode.CUTOUT_UNREADABLE, message, "Upload the file again."))
         # An object that was named twice counts once.
         return list({_identity(example): example for example in examples}.values()), problems
+
+
+def site_of(request: Request) -> Site:
+    """The site that the server shows."""
+    site: Site = request.app.state.site
+    return site
 
 
 def _identity(example: Example) -> object:

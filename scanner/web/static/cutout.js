@@ -40,6 +40,11 @@ export class Cutout {
       Number(headers.get("Scanner-Size")), Number(headers.get("Scanner-Pixel-Scale")));
   }
 
+  // The three bands of a colour picture, weighted.
+  colours() {
+    return this.triple().map((band) => this.planes[band].map((value) => value * (WEIGHTS[this.bands[band]] ?? 1)));
+  }
+
   triple() {
     const there = this.bands.filter((_, at) => this.planes[at].some(Number.isFinite));
     for (const names of TRIPLES) {
@@ -127,40 +132,40 @@ export const VIEW = { plane: "colour", stretch: "asinh", map: "grey", gain: 0, r
 
 // Draws one cutout; `noise` (by default its own) sets the scale, so that a page can share one.
 export function draw(canvas, cutout, view = VIEW, noise = undefined) {
-  const { size } = cutout, gain = 2 ** view.gain, curve = CURVES[view.stretch];
+  const { size } = cutout, count = size * size, curve = CURVES[view.stretch];
   canvas.width = canvas.height = size;
   const context = canvas.getContext("2d"), image = context.createImageData(size, size), out = image.data;
   const isColour = view.plane === "colour";
-  const which = isColour ? cutout.triple() : [cutout.bands.indexOf(view.plane)];
-  let channels = which.map((band) => {
-    const weight = WEIGHTS[cutout.bands[band]] ?? 1;
-    return cutout.planes[band].map((value) => value * weight);
-  });
-  const valid = (at) => channels.filter((plane) => Number.isFinite(plane[at]));
-  const filled = channels.map((plane) => plane.map((value, at) => {
-    if (Number.isFinite(value)) return value;
-    const others = valid(at);
-    return others.length ? others.reduce((sum, other) => sum + other[at], 0) / others.length : 0;
-  }));
-  const grain = noise ?? noiseOf(filled, size);
-  const shown = view.residual ? filled.map((plane) => residual(plane, size)) : filled;
-  const stretch = (9 * grain) / gain;
+  const weight = (band) => WEIGHTS[cutout.bands[band]] ?? 1;
+  const band = cutout.bands.indexOf(view.plane);
+  const channels = isColour ? cutout.colours() : [cutout.planes[band].map((value) => value * weight(band))];
+  // Where one band has no data, the mean of the others stands for it.
+  const there = new Uint8Array(count);
+  for (let at = 0; at < count; at++) {
+    let sum = 0, known = 0;
+    for (const plane of channels) if (Number.isFinite(plane[at])) { sum += plane[at]; known++; }
+    there[at] = known;
+    if (known < channels.length) for (const plane of channels) if (!Number.isFinite(plane[at])) plane[at] = known ? sum / known : 0;
+  }
+  const grain = noise ?? noiseOf(channels, size);
+  const shown = view.residual ? channels.map((plane) => residual(plane, size)) : channels;
+  const stretch = (9 * grain) / 2 ** view.gain;
+  const [red, green, blue] = isColour ? shown : [shown[0], shown[0], shown[0]];
   for (let y = 0; y < size; y++) {
     for (let x = 0; x < size; x++) {
       // The first row of FITS pixels is the lowest, that of an image the highest.
       const at = (size - 1 - y) * size + x, to = 4 * (y * size + x);
       out[to + 3] = 255;
-      if (!valid(at).length) {
-        for (let c = 0; c < 3; c++) out[to + c] = NO_DATA[c];
+      if (!there[at]) {
+        out[to] = NO_DATA[0]; out[to + 1] = NO_DATA[1]; out[to + 2] = NO_DATA[2];
       } else if (isColour) {
-        const values = shown.map((plane) => plane[at] + grain);
-        const light = (values[0] + values[1] + values[2]) / 3;
+        const r = red[at] + grain, g = green[at] + grain, b = blue[at] + grain, light = (r + g + b) / 3;
         const factor = light > 0 ? curve(light / stretch) / light : 0;
-        const scaled = values.map((value) => Math.max(value * factor, 0));
-        const top = Math.max(...scaled, 1);
-        for (let c = 0; c < 3; c++) out[to + c] = (scaled[c] / top) * 255;
+        // Too bright in one band, the colour is kept and all three are dimmed.
+        const top = Math.max(r * factor, g * factor, b * factor, 1), scale = (255 * factor) / top;
+        out[to] = r * scale; out[to + 1] = g * scale; out[to + 2] = b * scale;
       } else {
-        colourOf(view.map, curve(Math.max((shown[0][at] + grain) / stretch, 0)), out, to);
+        colourOf(view.map, curve(Math.max((red[at] + grain) / stretch, 0)), out, to);
       }
     }
   }

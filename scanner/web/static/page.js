@@ -5,6 +5,17 @@ export function say(words) {
   document.getElementById("status").textContent = words;
 }
 
+export async function post(address, body) {
+  const answer = await fetch(address, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Scanner-Token": token },
+    body: JSON.stringify(body),
+  });
+  const told = await answer.json();
+  if (!answer.ok) throw Object.assign(new Error(told.message || "The server refused this."), { status: answer.status });
+  return told;
+}
+
 const root = document.documentElement;
 document.getElementById("theme").addEventListener("click", () => {
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : !matchMedia("(prefers-color-scheme: light)").matches;

@@ -1,5 +1,21 @@
 // The search page: what fits the column of a filter, the order, the size of the cutouts, and arrow keys in the grid.
+import { post, say } from "./page.js";
+
 const root = document.documentElement;
+
+const inspect = document.getElementById("inspect");
+inspect?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = new FormData(inspect);
+  try {
+    const made = await post("/hunt/rounds", {
+      question: JSON.parse(inspect.dataset.question), count: Number(form.get("count")), title: form.get("title"),
+    });
+    location = made.at;
+  } catch (error) {
+    say(error.message);
+  }
+});
 
 const column = document.getElementById("column");
 function fit() {

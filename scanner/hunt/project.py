@@ -1,0 +1,213 @@
+"""A project of a hunt: a folder that holds all that an inspector needs, so that it can be copied to another machine.
+
+``project.json``       what the project is
+``scheme.toml``        its grades, and pictures that explain them
+``rounds/1``, ...      the lists of objects and their cutouts
+``verdicts.sqlite``    the record of verdicts
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from catalogs.atomic import output_errors, write_json
+from catalogs.errors import ErrorCode, ScannerError
+from catalogs.records import load_json, read_record
+from catalogs.sky import crossmatch
+from catalogs.sky.geometry import SAME_OBJECT, close_pairs
+from catalogs.store.provenance import Info
+from catalogs.store.tile_checks import describe_error
+from scanner.hunt.round import Round, RoundRecord, make_round
+from scanner.hunt.scheme import DEFAULT, Scheme, read_scheme
+from scanner.hunt.verdicts import Verdict, VerdictRecord
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+VERSION = 1
+# The order in which an export lists what was said of an object.
+EXPORTED = (
+    "mark", "object_id", "ra", "dec", "tile", "triage", "grade", "class", "comment", "inspector", "seconds", "time",
+    "round", "place", "view", "stretch", "seed", "was_fake", "model_sha256",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ProjectRecord:
+    """``project.json``."""
+
+    version: int
+    created: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands about one object: its latest ``triage`` and its latest ``grade`` (None: there is none)."""
+
+    triage: Verdict | None = None
+    grade: Verdict | None = None
+
+    @property
+    def latest(self) -> Verdict | None:
+        """The grade, or else the triage."""
+        return self.grade or self.triage
+
+
+class Project:
+    """A project in its folder. Any number of threads and processes may use it at the same time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.record = read_record(load_json(folder / "project.json"), ProjectRecord)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            hint = "Make one with: scanner hunt PROJECT --list CANDIDATES"
+            raise ScannerError(ErrorCode.HUNT_MISSING, f"There is no project at {folder}.", hint) from error
+        except (OSError, ValueError) as error:
+            message = f"{folder / 'project.json'} cannot be read: {describe_error(error)}."
+            raise ScannerError(ErrorCode.HUNT_DAMAGED, message, "Copy the project again.") from error
+        self.scheme: Scheme = read_scheme(folder / "scheme.toml")
+        self.verdicts = VerdictRecord(folder)
+        self._rounds: dict[int, Round] = {}
+
+    @classmethod
+    def create(cls, folder: Path, scheme: Path | None = None) -> Self:
+        """Make a project, or open the one that is there.
+
+        Raises:
+            ScannerError: ``hunt.bad_scheme``, ``hunt.damaged``, ``output.*``.
+        """
+        if not (folder / "project.json").exists():
+            source = scheme or DEFAULT
+            words = read_scheme(source)
+            with output_errors(folder, creating=True):
+                (folder / "rounds").mkdir(parents=True, exist_ok=True)
+                for name in (one.picture for one in (*words.triage, *words.grades) if one.picture):
+                    if (source.parent / name).is_file():
+                        shutil.copyfile(source.parent / name, folder / name)
+                shutil.copyfile(source, folder / "scheme.toml")
+            # Last, since a folder with this file is a project.
+            write_json(folder / "project.json", asdict(ProjectRecord(VERSION, _now())))
+        return cls(folder)
+
+    def rounds(self) -> list[int]:
+        """List the numbers of the rounds."""
+        return sorted(int(path.name) for path in (self.folder / "rounds").glob("[0-9]*") if path.name.isdigit())
+
+    def round(self, number: int) -> Round:
+        """Open a round.
+
+        Raises:
+            ScannerError: ``hunt.missing``, ``hunt.damaged``.
+        """
+        if number not in self._rounds:
+            if number not in self.rounds():
+                hint = f"Rounds: {', '.join(map(str, self.rounds())) or 'none yet'}."
+                raise ScannerError(ErrorCode.HUNT_MISSING, f"The project has no round {number}.", hint)
+            self._rounds[number] = Round(self.folder / "rounds" / str(number))
+        return self._rounds[number]
+
+    def add_round(self, objects: Table, title: str, source: str, info: Info) -> Round:
+        """Add a list of objects of a catalogue with this ``info``; their cutouts are cut by ``Round.cut``.
+
+        Raises:
+            ScannerError: ``hunt.bad_list``, ``output.*``.
+        """
+        contract = info.contract
+        record = RoundRecord(
+            title=title,
+            source=source,
+            bands=tuple(contract["bands"]),
+            window=int(contract["window"]),
+            pixel_scale=float(contract["pixel_scale"]),
+            model_sha256=info.model_sha256,
+            created=_now(),
+        )
+        number = max(self.rounds(), default=0) + 1
+        return make_round(self.folder / "rounds" / str(number), objects, record)
+
+    def standing(self, round_: Round) -> list[Standing]:
+        """Say what stands about each object of a round, by position: another round or catalogue may have judged it."""
+        verdicts = self.verdicts.standing()
+        answer = [Standing()] * len(round_)
+        if not verdicts:
+            return answer
+        ra, dec = (np.array([getattr(one, name) for one in verdicts]) for name in ("ra", "dec"))
+        # Oldest first: a later verdict takes the place of an earlier one.
+        found = crossmatch.nearest(ra, dec, round_.place["ra"], round_.place["dec"], SAME_OBJECT)
+        for verdict, number in zip(verdicts, found.index.tolist(), strict=True):
+            if number >= 0:
+                before = answer[number]
+                both = (verdict, before.grade) if verdict.stage == "triage" else (before.triage, verdict)
+                answer[number] = Standing(*both)
+        return answer
+
+    def verdict_table(self) -> Table:
+        """Make the table of all objects that were judged, a row each, with the ``mark`` that ``rank --feedback`` reads.
+
+        A grade counts more than a triage, and a later verdict more than an earlier one.
+        """
+        from astropy.table import Table
+
+        verdicts = self.verdicts.standing()
+        groups = _same_places(verdicts)
+        rows = []
+        for group in groups:
+            triage = next((one for one in reversed(group) if one.stage == "triage"), None)
+            grade = next((one for one in reversed(group) if one.stage == "grades"), None)
+            latest = grade or triage
+            assert latest is not None
+            facts = {**asdict(latest), "class": latest.class_, "mark": self.scheme.mark(latest.grade)}
+            facts |= {"triage": triage.grade if triage else "", "grade": grade.grade if grade else ""}
+            facts["seconds"] = np.nan if latest.seconds is None else latest.seconds
+            rows.append([facts[name] for name in EXPORTED])
+        kinds = {"object_id": np.int64, "ra": float, "dec": float, "seconds": float, "round": int, "place": int}
+        kinds |= {"seed": np.int64, "was_fake": bool}
+        columns = list(zip(*rows, strict=True)) if rows else [()] * len(EXPORTED)
+        table = Table(
+            {name: np.array(values, kinds.get(name, str)) for name, values in zip(EXPORTED, columns, strict=True)}
+        )
+        table["ra"].unit = table["dec"].unit = "deg"
+        return table
+
+    def notices(self, info: Info | None) -> list[str]:
+        """Say what an inspector should know: verdicts that were given with other models than that of the catalogue."""
+        if info is None:
+            return []
+        others = {one.model_sha256 for one in self.verdicts.standing()} - {info.model_sha256}
+        count = sum(one.model_sha256 in others for one in self.verdicts.standing())
+        if not count:
+            return []
+        return [f"{count} verdicts were given before the catalogue changed; they are kept by position."]
+
+
+def _same_places(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
+    """Group verdicts by the object that they are about: positions within one arcsec of the first of a group."""
+    groups: list[list[Verdict]] = []
+    if not verdicts:
+        return groups
+    ra, dec = (np.array([getattr(one, name) for one in verdicts]) for name in ("ra", "dec"))
+    # The same object has the same position in nearly all verdicts, so few distinct positions are left to compare.
+    places, where = np.unique(np.stack([ra, dec], axis=1), axis=0, return_inverse=True)
+    where = where.reshape(-1)
+    owner = np.arange(len(places))
+    for one, other in close_pairs(places[:, 0], places[:, 1], SAME_OBJECT):
+        owner[other] = min(owner[one], owner[other])
+    number_of: dict[int, int] = {}
+    for verdict, place in zip(verdicts, where.tolist(), strict=True):
+        number = number_of.setdefault(int(owner[place]), len(groups))
+        if number == len(groups):
+            groups.append([])
+        groups[number].append(verdict)
+    return groups
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,180 @@
+"""The hunt behind the page: rounds made from questions, cut in a thread, and verdicts taken from the inspector."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.errors import ErrorCode, ScannerError
+from scanner.hunt.cutter import Cutter
+from scanner.hunt.project import Project, Standing
+from scanner.hunt.round import WAITING, Round
+from scanner.hunt.verdicts import Verdict
+from scanner.web.pages import plain
+from scanner.web.site import Site
+
+log = logging.getLogger(__name__)
+
+MOST = 20_000
+"""Objects of a round."""
+
+
+class Hunter:
+    """A project as the page works on it, for one inspector; the folder is made when the first round is."""
+
+    def __init__(self, site: Site, folder: Path, inspector: str, scheme: Path | None = None) -> None:
+        self.site, self.folder, self.inspector = site, folder, inspector
+        self._scheme = scheme
+        self._project: Project | None = Project(folder) if (folder / "project.json").exists() else None
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._wanted: dict[int, NDArray[np.int64]] = {}
+        self.problems: dict[str, ScannerError] = {}
+        self.resume()
+
+    @property
+    def project(self) -> Project:
+        """The project.
+
+        Raises:
+            ScannerError: ``hunt.missing`` before the first round.
+        """
+        if self._project is None:
+            raise ScannerError(ErrorCode.HUNT_MISSING, "There is nothing to inspect yet.", "Inspect a search first.")
+        return self._project
+
+    @property
+    def begun(self) -> bool:
+        """Whether the project has a round."""
+        return self._project is not None and bool(self._project.rounds())
+
+    def add(self, objects: Any, title: str, source: str) -> Round:
+        """Add a round of objects, and begin to cut them.
+
+        Raises:
+            ScannerError: ``hunt.*``, ``output.*``.
+        """
+        assert self.site.catalogue is not None
+        with self._lock:
+            if self._project is None:
+                self._project = Project.create(self.folder, self._scheme)
+            made = self._project.add_round(objects[:MOST], title, source, self.site.catalogue.info)
+        self.resume()
+        return made
+
+    def resume(self) -> None:
+        """Cut what is not cut yet, in a thread, if there are images."""
+        with self._lock:
+            if self._project is None or self.site.cutouts is None or (self._thread and self._thread.is_alive()):
+                return
+            self._thread = threading.Thread(target=self._cut, name="cutter", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop cutting, at the end of a batch; the next server goes on."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def want(self, one: Round, numbers: NDArray[np.int64]) -> None:
+        """Cut these objects of a round next, if they are not cut yet."""
+        self._wanted[one.number] = numbers
+
+    def _next(self, number: int) -> NDArray[np.int64]:
+        return self._wanted.get(number, np.zeros(0, np.int64))
+
+    def _cut(self) -> None:
+        seen: set[int] = set()
+        # Rounds may be added meanwhile; the newest is the one that is looked at.
+        while waiting := [one for one in self.project.rounds() if one not in seen]:
+            seen.add(waiting[-1])
+            try:
+                current = self.project.round(waiting[-1])
+                with Cutter(self.site.builder.windows(), current.frame) as cutter:
+                    for _ in current.cut(cutter, partial(self._next, current.number), self._stopped.is_set):
+                        pass
+                self.problems |= cutter.problems
+            except ScannerError as error:
+                log.warning("Round %d is not cut: %s", waiting[-1], error.message)
+                self.problems[f"round {waiting[-1]}"] = error
+            if self._stopped.is_set():
+                return
+
+    def progress(self, one: Round) -> dict[str, int]:
+        """Count the objects of a round: all, those cut or found without pixels, triaged, graded."""
+        standing = self.project.standing(one)
+        return {
+            "objects": len(one),
+            "cut": int((one.states != WAITING).sum()),
+            "triaged": sum(each.triage is not None for each in standing),
+            "graded": sum(each.grade is not None for each in standing),
+        }
+
+    def choose(self, one: Round, seed: int, of: str) -> NDArray[np.int64]:
+        """The numbers of the objects that one inspects, in the order of a seed.
+
+        ``of`` is ``all``, ``ungraded``, or a word of the scheme: those whose latest verdict it is.
+
+        Raises:
+            ScannerError: ``hunt.bad_verdict``.
+        """
+        order = one.order(seed)
+        if of in ("", "all"):
+            return order
+        standing = self.project.standing(one)
+        if of == "ungraded":
+            chosen = np.array([each.grade is None for each in standing])
+        elif self.project.scheme.stage(of):
+            chosen = np.array([each.latest is not None and each.latest.grade == of for each in standing])
+        else:
+            raise ScannerError(ErrorCode.HUNT_BAD_VERDICT, f"The scheme has no grade {of!r}.", "See scheme.toml.")
+        numbers: NDArray[np.int64] = order[chosen[order]]
+        return numbers
+
+    def facts(self, one: Round, number: int, standing: Standing) -> dict[str, Any]:
+        """What the page knows of an object; what would bias an inspector is there once it is graded."""
+        row = {name: plain(one.objects.column(name)[int(number)].as_py()) for name in one.objects.column_names}
+        # A number beyond 2^53 would be rounded by a browser.
+        row["object_id"] = str(row["object_id"])
+        said = standing.grade
+        hidden = ("score", "score_lens", "probability", "similarity", "rank", "nearest_example", "mark")
+        return {
+            "number": int(number),
+            "row": {name: value for name, value in row.items() if said is not None or name not in hidden},
+            "state": int(one.states[int(number)]),
+            "triage": standing.triage.grade if standing.triage else "",
+            "grade": said.grade if said else "",
+            "class": said.class_ if said else "",
+            "comment": said.comment if said else "",
+        }
+
+    def verdict(self, one: Round, number: int, grade: str, **said: Any) -> Verdict:
+        """Make the verdict about an object of a round.
+
+        Raises:
+            ScannerError: ``hunt.bad_verdict``.
+        """
+        scheme = self.project.scheme
+        stage = scheme.stage(grade)
+        kind = said.get("class_", "")
+        if not 0 <= number < len(one) or not stage or (kind and kind not in [each.name for each in scheme.classes]):
+            message = f"Object {number} of round {one.number} cannot be graded {grade!r} {kind!r}."
+            raise ScannerError(ErrorCode.HUNT_BAD_VERDICT, message, "Reload the page.")
+        place = {name: one.place[name][number].item() for name in ("object_id", "ra", "dec")}
+        return Verdict(
+            inspector=self.inspector,
+            round=one.number,
+            tile=str(one.place["tile"][number]),
+            model_sha256=one.record.model_sha256,
+            stage=stage,
+            grade=grade,
+            **place,
+            **said,
+        )
