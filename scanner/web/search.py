@@ -72,9 +72,14 @@ def search(request: Request, question: Annotated[Question, Query()]) -> Response
         parts=[(one, _without(question, number)) for number, one in enumerate(split_filter(question.where))],
         fields=_fields(site),
         examples=[(one, describe_query(one), _drop(site, question, answer.examples, one)) for one in answer.examples],
-        starts=[] if question.has_example else site.starts,
         **values,
     )
+
+
+@router.get("/starts", include_in_schema=False)
+def starts(request: Request) -> Response:
+    """The known lenses to start from, as a part of the page: to find them may take a while."""
+    return page(request, "starts.html", starts=site_of(request).starts())
 
 
 @router.get("/filter", include_in_schema=False)

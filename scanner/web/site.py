@@ -71,7 +71,9 @@ class Site:
         self._answers: BoundedCache[Answer] = BoundedCache(64)
         self._known: Table | None = None
         self._starts: list[Example] | None = None
-        self._lock = threading.Lock()
+        self._reading, self._searching = threading.Lock(), threading.Lock()
+        # The first page does not wait for the list of the literature.
+        threading.Thread(target=lambda: self.known, name="known lenses", daemon=True).start()
 
     def need_catalogue(self) -> Catalogue:
         """The catalogue.
@@ -91,27 +93,28 @@ class Site:
     @property
     def known(self) -> Table:
         """The known lenses of the literature, read once."""
-        with self._lock:
+        with self._reading:
             if self._known is None:
                 self._known = lenses.known()
             return self._known
 
-    @property
     def starts(self) -> list[Example]:
-        """Known lenses that are objects of the catalogue, those of the user first; found once, when first asked for."""
-        known = self.known
-        with self._lock:
+        """Find known lenses that are objects of the catalogue, those of the user first; once."""
+        with self._searching:
             if self._starts is None:
                 snapshot = self.snapshot().touching()
-                places = [*self._like, *(Position(float(r["ra"]), float(r["dec"]), str(r["name"])) for r in known)]
-                places = _near_tiles(snapshot, places)[: 4 * STARTS]
+                known = [Position(float(r["ra"]), float(r["dec"]), str(r["name"])) for r in self.known]
+                places = _near_tiles(snapshot, [*self._like, *known])[: 4 * STARTS]
                 found = match(snapshot, [p.ra for p in places], [p.dec for p in places], names=[p.name for p in places])
                 self._starts = [found.one(number) for number in range(min(len(found), STARTS))]
             return self._starts
 
     def known_as(self, ra: Any, dec: Any) -> list[str]:
-        """Name the known lens within 3 arcsec of each position, "" where there is none."""
-        known = self.known
+        """Name the known lens within 3 arcsec of each position, "" where there is none.
+
+        Until the list of the literature is read, only lenses of the user's own list are known.
+        """
+        known = {"ra": [], "dec": [], "name": []} if self._known is None else self._known
         mine = [Position(one.ra, one.dec, one.name) for one in self._like]
         there_ra = np.concatenate([[one.ra for one in mine], np.asarray(known["ra"])])
         there_dec = np.concatenate([[one.dec for one in mine], np.asarray(known["dec"])])
