@@ -21,7 +21,7 @@ from catalogs.search.matching import MATCH_RADIUS, match_each, match_one, unmatc
 from catalogs.sky import geometry
 from catalogs.store.tile_store import Snapshot
 from scanner.sources import position_files
-from scanner.survey.survey import load
+from scanner.survey.survey import Survey, load
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -159,8 +159,8 @@ class QueryBuilder:
         from scanner.windows import by_position
         from scanner.windows.frame import WindowFrame
 
-        pixels = by_position.read_cutout(path, load(self._survey), WindowFrame(*self.encoder.contract.frame))
-        return self._embed(path.name, pixels)
+        pixels = by_position.read_cutout(path, self.survey, WindowFrame(*self.encoder.contract.frame))
+        return self.embed(path.name, pixels)
 
     def spot(self, at: Position) -> Example:
         """Embed a position from its tile, whether or not an object is there.
@@ -169,7 +169,7 @@ class QueryBuilder:
             ScannerError: A code of ``NO_CUTOUT``, ``query.no_root``, or one of the encoder.
         """
         pixels = self.windows().at(at.ra, at.dec)
-        return replace(self._embed(at.name, pixels), ra=at.ra, dec=at.dec)
+        return replace(self.embed(at.name, pixels), ra=at.ra, dec=at.dec)
 
     def windows(self) -> WindowReader:
         """Make the reader of the cutouts that the encoder sees.
@@ -189,7 +189,17 @@ class QueryBuilder:
         """Whether there is a folder of images."""
         return self._root is not None
 
-    def _embed(self, name: str, pixels: Flux) -> Example:
+    @property
+    def survey(self) -> Survey:
+        """The survey of the images."""
+        return load(self._survey)
+
+    def embed(self, name: str, pixels: Flux) -> Example:
+        """Embed a cutout [B, S, S] in nJy, and call it by a name.
+
+        Raises:
+            ScannerError: ``query.no_pixels``, or one of the encoder.
+        """
         if not np.isfinite(pixels).any():
             raise ScannerError(ErrorCode.QUERY_NO_PIXELS, "The cutout has no data.", "Give another position.")
         (vector,), (scores,) = self.encoder.encode(pixels[None])

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from scanner import __version__
-from scanner.web import hunt, pages, search
+from scanner.web import hunt, pages, search, upload
 from scanner.web.guard import Guard
 from scanner.web.hunter import Hunter
 from scanner.web.site import Site
@@ -43,6 +43,7 @@ def make_app(
     app.state.site, app.state.hunter = site, hunter
     app.state.token = token or secrets.token_urlsafe(32)
     app.include_router(search.router)
+    app.include_router(upload.router)
     app.include_router(hunt.router)
     app.mount("/static", Assets(directory=pages.STATIC), name="static")
     pages.install_errors(app)

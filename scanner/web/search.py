@@ -71,6 +71,7 @@ def search(request: Request, question: Annotated[Question, Query()]) -> Response
         "search.html",
         parts=[(one, _without(question, number)) for number, one in enumerate(split_filter(question.where))],
         fields=_fields(site),
+        uploads={site.uploads[one].name: one for one in question.upload if one in site.uploads},
         examples=[(one, describe_query(one), _drop(site, question, answer.examples, one)) for one in answer.examples],
         **values,
     )

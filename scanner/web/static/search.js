@@ -1,5 +1,5 @@
 // The search page: what fits the column of a filter, the order, the size of the cutouts, and arrow keys in the grid.
-import { post, say } from "./page.js";
+import { post, say, token } from "./page.js";
 
 const root = document.documentElement;
 
@@ -15,6 +15,18 @@ inspect?.addEventListener("submit", async (event) => {
   } catch (error) {
     say(error.message);
   }
+});
+
+const upload = document.getElementById("upload");
+upload.addEventListener("change", async () => {
+  if (!upload.files.length) return;
+  say(`Reading ${upload.files[0].name} …`);
+  const body = new FormData();
+  body.append("file", upload.files[0]);
+  const answer = await fetch("/upload", { method: "POST", headers: { "X-Scanner-Token": token }, body });
+  const told = await answer.json();
+  if (answer.ok) location = told.at;
+  else say(`${told.message} ${told.hint}`);
 });
 
 const column = document.getElementById("column");
