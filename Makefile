@@ -6,7 +6,7 @@ BUILD  := build
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint format docs release-check bench bench-large bench-gpu model model-large clean
+.PHONY: help demo test test-browser fuzz lint format docs release-check bench bench-large bench-gpu model model-large clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,7 +35,10 @@ demo: $(VENV)/core  ## install the torch-free core, scan the tile that ships wit
 	$(BIN)/scanner demo --out $(BUILD)/demo
 
 test: $(VENV)/dev  ## every test (real survey pixels are used where they are found, and skipped visibly where not)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/browser
+
+test-browser: $(VENV)/dev  ## the page in a real browser: needs chromium (apt-get install chromium); screenshots in build/screens
+	$(BIN)/python -m pytest tests/browser
 
 MUTANTS ?= 30000
 fuzz: $(VENV)/dev  ## 2,000 mutants of FITS files of each kind, and 30,000 of each kind of stream under gcc's sanitisers (an hour)

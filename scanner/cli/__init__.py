@@ -26,6 +26,8 @@ COMMANDS = {
     "outliers": "outliers:outliers",
     "map": "map:map_",
     "serve": "serve:serve",
+    "hunt": "hunt:hunt",
+    "verdicts": "hunt:verdicts",
     "publish": "publish:publish",
     "info": "info:info",
     "demo": "demo:demo",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from catalogs.render import render
+from scanner.hunt import PARQUET
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-PARQUET = "parquet"
 
 
 def encode(table: Table, fmt: str) -> bytes:

@@ -98,7 +98,7 @@ class Guard:
             rest = urlencode([(name, value) for name, value in query if name != "token"])
             # The path begins with one slash, so that it cannot lead to another site.
             place = "/" + scope["path"].lstrip("/") + (f"?{rest}" if rest else "")
-            cookie = f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
+            cookie = f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Lax; Max-Age=2592000"
             await _answer(
                 send, 303, headers={"location": place.encode("ascii", "ignore").decode(), "set-cookie": cookie}
             )

@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking import rank as ranking
 from catalogs.ranking.feedback import Feedback, Mark, match_marks
-from catalogs.render import FORMATS
 from catalogs.search import examples
+from scanner.hunt import VERDICT_FORMATS
+from scanner.hunt.export import encode
 from scanner.hunt.round import Round
 from scanner.hunt.scheme import Scheme
 from scanner.web.hunter import Hunter
@@ -146,11 +147,9 @@ def read_feedback(hunter: Hunter, snapshot: Any) -> Feedback:
 @router.get("/verdicts", response_model=None)
 def verdicts(
     request: Request,
-    format: Annotated[str, Query(json_schema_extra={"enum": [*FORMATS, "parquet"]})] = "csv",
+    format: Annotated[str, Query(json_schema_extra={"enum": list(VERDICT_FORMATS)})] = "csv",
 ) -> Response:
     """Export a row for each object that was judged, as a table; ``rank --feedback`` reads the CSV."""
-    from scanner.hunt.export import encode
-
     media = "text/csv" if format == "csv" else "application/octet-stream"
     ending = {"votable": "vot", "ds9": "reg", "table": "txt"}.get(format, format)
     body = encode(hunter_of(request).project.verdict_table(), format)

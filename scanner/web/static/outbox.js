@@ -8,7 +8,7 @@ const write = (letters) => localStorage.setItem(KEY, JSON.stringify(letters));
 export const uuid = () => ([1e7] + -1e3 + -4e3 + -8e3 + -1e11).replace(/[018]/g, (c) =>
   (c ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (c / 4)))).toString(16));
 
-let sending = null;
+let sending = null, isTold = false;
 
 // Resolves when everything that was put in has arrived. What the server refuses for good is told and dropped.
 export function flush() {
@@ -21,7 +21,7 @@ export function flush() {
           say(`Not saved: ${error.message}`);
         } else {
           say("The server does not answer. Your verdicts are kept here and sent again.");
-          document.body.dataset.unsent = read().length;
+          isTold = true;
           await new Promise((resolve) => setTimeout(resolve, 1500));
           continue;
         }
@@ -29,7 +29,8 @@ export function flush() {
       // Another window may have put in more meanwhile: only this letter is taken out.
       write(read().filter((one) => one.body.batch !== letters[0].body.batch));
     }
-    if (document.body.dataset.unsent) say("");
+    if (isTold) say("");
+    isTold = false;
     document.body.dataset.unsent = "";
   })().finally(() => { sending = null; });
   return sending;
@@ -37,6 +38,7 @@ export function flush() {
 
 export function send(address, body) {
   write([...read(), { address, body: { batch: uuid(), ...body } }]);
+  document.body.dataset.unsent = read().length;
   return flush();
 }
 

@@ -1,0 +1,111 @@
+"""One server on the shipped tile, in a process of its own, and one browser: Debian's chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from scanner.cli.demo import DEMO
+from tests.support import demo_site
+
+MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", MAC))), None)
+SCREENS = Path(__file__).parents[2] / "build" / "screens"
+PATIENCE = 300_000  # ms; no busy machine comes near it
+
+
+class Server:
+    """``scanner serve`` as a user starts it, which can be killed and started again at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, with_catalogue: bool = True, project: Path | None = None) -> None:
+        """Start it, and wait until it answers."""
+        catalogue = ["--catalog", self.folder / "embeddings", "--root", DEMO, "--like", self.folder / "lenses.csv"]
+        given = catalogue if with_catalogue else ["--catalog", self.folder / "nothing"]
+        arguments = [*given, "--project", project or self.folder / "hunt", "--port", self.port, "--inspector", "me"]
+        command = [sys.executable, "-c", "from scanner.cli import main; main()", "serve", *map(str, arguments)]
+        environment = {**os.environ, "SCANNER_TOKEN": demo_site.TOKEN, "OMP_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        while True:
+            assert self._process.poll() is None, "the server ended"
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("page")
+    demo_site.scan(folder)
+    (folder / "lenses.csv").write_text("ra,dec\n" + "".join(f"{ra},{dec}\n" for ra, dec in demo_site.lenses()))
+    made = Server(folder)
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM, "The tests of the page need chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def open_page(server: Server, browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens the page in a window of its own; an error in its scripts fails the test."""
+    contexts: list[BrowserContext] = []
+    errors: list[str] = []
+
+    def opened(address: str = "/search", width: int = 1440, theme: str = "dark", **options: object) -> Page:
+        size = {"width": width, "height": 900 if width > 500 else 844}
+        context = browser.new_context(viewport=size, color_scheme=theme, **options)
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{server.address}/search?limit=1&token={demo_site.TOKEN}")
+        page.goto(server.address + address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
+@pytest.fixture
+def keep_screen() -> Callable[[Page, str], None]:
+    """Keeps a picture of the page in ``build/screens``, for people to look at."""
+    SCREENS.mkdir(parents=True, exist_ok=True)
+
+    def keep(page: Page, name: str) -> None:
+        page.screenshot(path=SCREENS / f"{name}.png")
+
+    return keep
