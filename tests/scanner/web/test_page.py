@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,30 +21,11 @@ from scanner.cli.demo import DEMO
 from scanner.figures.composite import compose_rgb
 from scanner.queries.query import QueryBuilder
 from scanner.web import pages
-from scanner.web.app import make_app
-from scanner.web.hunter import Hunter
 from scanner.web.question import Question, join_filter, split_filter
-from scanner.web.site import Site
 from tests.support import demo_site
 
 HTML = {"accept": "text/html"}
 RA, DEC = demo_site.lenses()[0]
-
-
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return demo_site.scan(tmp_path_factory.mktemp("demo"))
-
-
-@pytest.fixture(scope="module")
-def client(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    site = Site(catalogs.open(catalogue), root=DEMO)
-    hunter = Hunter(site, tmp_path_factory.mktemp("hunt") / "project", "inspector")
-    app = make_app(site, hunter, demo_site.TOKEN)
-    headers = {"authorization": f"Bearer {demo_site.TOKEN}"}
-    with TestClient(app, "http://localhost", headers=headers, follow_redirects=False) as made:
-        yield made
-    hunter.stop()
 
 
 def stranger(client: TestClient, host: str = "localhost") -> TestClient:
