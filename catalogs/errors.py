@@ -144,6 +144,7 @@ class ErrorCode(StrEnum):
     LIST_EMPTY = "list.empty", "The list of tiles is empty."
     LIST_MISSING = "list.missing", "The list of tiles does not exist."
     LIST_UNREADABLE = "list.unreadable", "The list of tiles cannot be read as UTF-8 text."
+    MAP_BAD_REGION = "map.bad_region", "The text is not a box or a polygon on a map."
     MAP_BAD_METHOD = "map.bad_method", "No map method has that name."
     MAP_BAD_NAME = "map.bad_name", "The name cannot be used for a map."
     MAP_DAMAGED = "map.damaged", "A file of the map cannot be read; scanner map --refit makes the map anew."

@@ -13,11 +13,13 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking import rank as ranking
 from catalogs.ranking.feedback import Feedback, Mark, match_marks
 from catalogs.search import examples
+from catalogs.store import rows as catalogue_rows
 from scanner.hunt import VERDICT_FORMATS
 from scanner.hunt.export import encode
 from scanner.hunt.round import Round
 from scanner.hunt.scheme import Scheme
 from scanner.web.hunter import Hunter
+from scanner.web.maps import MapView, read_points, select
 from scanner.web.pages import page, wants_html
 from scanner.web.question import Question
 from scanner.web.site import site_of
@@ -29,9 +31,10 @@ _Uuid = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[0-9A-Za-z-
 
 
 class NewRound(BaseModel):
-    """A round to make: the first ``count`` objects of a question."""
+    """A round to make: the first ``count`` objects of a question, or those inside the lasso of a map."""
 
-    question: Question
+    question: Question = Question()
+    map: MapView | None = None
     count: int = Field(default=500, ge=1, le=20_000)
     title: str = Field(default="", max_length=200)
 
@@ -106,6 +109,11 @@ def overview(request: Request) -> Response:
 def add_round(request: Request, asked: NewRound) -> dict[str, Any]:
     """Make a round of the first objects of a question; their cutouts are cut while one begins to look."""
     site, hunter = site_of(request), hunter_of(request)
+    if asked.map is not None:
+        chosen = select(read_points(site, asked.map), asked.map).object_id[: asked.count]
+        rows = catalogue_rows.of_ids(site.snapshot(), chosen.tolist())
+        made = hunter.add(rows, asked.title.strip() or f"From the map {asked.map.name}", f"map {asked.map.name}")
+        return {"round": made.number, "objects": len(made), "at": f"/hunt/{made.number}/mosaic"}
     answer = site.ask(asked.question.model_copy(update={"offset": 0, "limit": asked.count}), most=asked.count)
     title = asked.title.strip() or asked.question.title()
     made = hunter.add(answer.rows[: asked.count], title, asked.question.address())

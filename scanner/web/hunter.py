@@ -61,11 +61,14 @@ class Hunter:
         Raises:
             ScannerError: ``hunt.*``, ``output.*``.
         """
-        assert self.site.catalogue is not None
+        catalogue = self.site.need_catalogue()
+        if "known_as" not in objects.colnames:
+            objects = objects.copy()
+            objects["known_as"] = self.site.known_as(objects["ra"], objects["dec"])
         with self._lock:
             if self._project is None:
                 self._project = Project.create(self.folder, self._scheme)
-            made = self._project.add_round(objects[:MOST], title, source, self.site.catalogue.info)
+            made = self._project.add_round(objects[:MOST], title, source, catalogue.info)
         self.resume()
         return made
 
@@ -108,13 +111,14 @@ class Hunter:
                 return
 
     def progress(self, one: Round) -> dict[str, int]:
-        """Count the objects of a round: all, those cut or found without pixels, triaged, graded."""
+        """Count the objects of a round: all, those cut or found without pixels, triaged, graded, either."""
         standing = self.project.standing(one)
         return {
             "objects": len(one),
             "cut": int((one.states != WAITING).sum()),
             "triaged": sum(each.triage is not None for each in standing),
             "graded": sum(each.grade is not None for each in standing),
+            "judged": sum(each.latest is not None for each in standing),
         }
 
     def choose(self, one: Round, seed: int, of: str) -> NDArray[np.int64]:

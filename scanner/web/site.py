@@ -69,6 +69,7 @@ class Site:
         self.uploads: dict[str, Example] = {}
         self._like = tuple(read_table(like)) if like is not None else ()
         self._answers: BoundedCache[Answer] = BoundedCache(64)
+        self.maps: BoundedCache[Any] = BoundedCache(4)
         self._known: Table | None = None
         self._starts: list[Example] | None = None
         self._reading, self._searching = threading.Lock(), threading.Lock()

@@ -83,8 +83,8 @@ def test_filters_and_more_on_scrolling(open_page: Opened) -> None:
     page = open_page("/search?sort=mag_auto")
     page.get_by_text("Filter", exact=True).click()
     page.get_by_label("Column").select_option("snr")
-    page.get_by_label("from").fill("8")
-    page.get_by_label("to", exact=True).fill("1e3")
+    page.get_by_role("textbox", name="from").fill("8")
+    page.get_by_role("textbox", name="to", exact=True).fill("1e3")
     page.get_by_role("button", name="Add").click()
     page.wait_for_url(re.compile("where="))
     assert asked(page)["where"] == ["8 <= snr <= 1000"]

@@ -19,7 +19,6 @@ const tiles = data.objects.map((object, at) => {
   tile.type = "button";
   tile.className = "tile";
   tile.tabIndex = at ? -1 : 0;
-  tile.setAttribute("role", "gridcell");
   tile.append(document.createElement("canvas"), document.createElement("span"));
   grid.append(tile);
   return tile;
@@ -30,7 +29,7 @@ function mark(at, word) {
   object.triage = word;
   tiles[at].dataset.mark = word === rest ? "rest" : word ? String(words.indexOf(word)) : "";
   tiles[at].setAttribute("aria-label", `Object ${at + 1}${word ? `, ${word}` : ""}`);
-  tiles[at].setAttribute("aria-selected", String(words.includes(word)));
+  tiles[at].setAttribute("aria-pressed", String(words.includes(word)));
   tiles[at].querySelector("span").textContent = [word, `${object.row.mag_auto?.toFixed(1) ?? "–"} mag`].filter(Boolean).join(" · ");
   const counts = words.map((one) => [data.objects.filter((each) => each.triage === one).length, one]);
   tally.textContent = counts.map(([count, one]) => `${count} ${one}`).join(", ");
