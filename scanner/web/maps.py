@@ -142,7 +142,7 @@ def read_points(site: Site, view: MapView) -> Points:
         if view.colour:
             if table[view.colour].dtype.kind not in "biuf":
                 message = f"The column {view.colour} holds no numbers."
-                raise ScannerError(ErrorCode.COLUMN_NOT_NUMERIC, message, "Colour by a column of numbers.")
+                raise ScannerError(ErrorCode.COLUMN_NOT_NUMBERS, message, "Colour by a column of numbers.")
             value = np.asarray(table[view.colour], float)
         return Points(np.asarray(table["object_id"]), place, value)
 

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Request, UploadFile
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.search.examples import Example
 from scanner.survey.survey import Survey
 from scanner.web.site import site_of
 from scanner.windows.by_position import Flux

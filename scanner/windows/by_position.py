@@ -80,9 +80,7 @@ class WindowReader:
         """
         return self.window(ra, dec, name, frame).flux
 
-    def window(
-        self, ra: float, dec: float, name: str | None = None, frame: WindowFrame | None = None
-    ) -> Window:
+    def window(self, ra: float, dec: float, name: str | None = None, frame: WindowFrame | None = None) -> Window:
         """Read the window around a position in degrees, in the tile of this name or the first one that covers it.
 
         Raises:
