@@ -195,7 +195,7 @@ class QueryBuilder:
         return load(self._survey)
 
     def embed(self, name: str, pixels: Flux) -> Example:
-        """Make an example of a cutout [B, S, S] in nJy.
+        """Embed a cutout [B, S, S] in nJy, and call it by a name.
 
         Raises:
             ScannerError: ``query.no_pixels``, or one of the encoder.

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from PIL import Image
-
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.figures.composite import compose_rgb
+from scanner.figures.composite import compose_rgb, encode_png
 from scanner.web.bounded_cache import BoundedCache
 from scanner.windows.by_position import Flux, TileWindows, WindowReader
 from scanner.windows.frame import WindowFrame
@@ -55,7 +51,9 @@ class CutoutStore:
 
     def picture(self, spot: Spot, wide: bool = False) -> bytes:
         """Compose the colour picture of a cutout, as PNG."""
-        return self._pictures.get((spot, wide), lambda: encode_picture(self.window(spot, wide), self.frame.bands))
+        return self._pictures.get(
+            (spot, wide), lambda: encode_png(compose_rgb(self.window(spot, wide), self.frame.bands))
+        )
 
     def _read(self, spot: Spot, wide: bool) -> Flux:
         frame = self._wide if wide else None
@@ -94,10 +92,3 @@ class CutoutStore:
         for one in extra:
             if one is not None:
                 one.close()
-
-
-def encode_picture(flux: Flux, bands: tuple[str, ...]) -> bytes:
-    """Compose a cutout [B, S, S] in colour, as PNG."""
-    with io.BytesIO() as file:
-        Image.fromarray(np.ascontiguousarray(compose_rgb(flux, bands))).save(file, "PNG")
-        return file.getvalue()

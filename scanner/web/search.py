@@ -14,6 +14,7 @@ from catalogs.search.examples import Example
 from catalogs.store import rows as catalogue_rows
 from catalogs.store.schema import EMBEDDING, HEALPIX
 from catalogs.store.voparquet import facts
+from scanner.figures.composite import compose_rgb, encode_png
 from scanner.hunt.round import pack
 from scanner.queries.query import describe_query
 from scanner.web.cutouts import Spot
@@ -158,13 +159,11 @@ def window(
 @router.get("/cutouts/upload/{digest}", response_class=Response)
 def uploaded_picture(request: Request, digest: str) -> Response:
     """Compose the colour picture of an uploaded cutout, as PNG."""
-    from scanner.web.cutouts import encode_picture
-
     site = site_of(request)
     example = site.uploads.get(digest)
     if example is None or example.pixels is None:
         raise ScannerError(ErrorCode.QUERY_UNKNOWN_OBJECT, "No such cutout was uploaded.", "Upload the file again.")
-    return Response(encode_picture(example.pixels, site.frame.bands), media_type="image/png", headers=KEPT)
+    return Response(encode_png(compose_rgb(example.pixels, site.frame.bands)), media_type="image/png", headers=KEPT)
 
 
 def window_answer(flux: Any, bands: Sequence[str], pixel_scale: float) -> Response:

@@ -92,6 +92,8 @@ def test_one_by_one_by_keys_in_two_windows(open_page: Opened, server: Server, ke
     one.keyboard.press("Escape")
     one.keyboard.press("q")
     other.keyboard.press("s")
+    # An undo takes back what came last, from whichever window.
+    expect(other.locator("body")).to_have_attribute("data-unsent", "")
     one.keyboard.press("w")
     expect(one.locator("#place")).to_have_text("3")
     expect(other.locator("#place")).to_have_text("7")

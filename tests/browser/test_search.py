@@ -124,7 +124,7 @@ def test_the_browser_draws_the_colours_of_the_figures(open_page: Opened, lens: F
     planes = [[None if np.isnan(value) else float(value) for value in plane.ravel()] for plane in flux]
     drawn = np.array(page.evaluate(script, [planes, 64])).reshape(64, 64, 4)[..., :3]
     expected = compose_rgb(flux, tuple("ugriz")).astype(int)
-    assert np.abs(drawn - expected).max() <= 2
+    assert np.abs(drawn - expected).max() <= 1
 
 
 def test_one_object_is_looked_at_without_further_requests(open_page: Opened, keep_screen: Keep) -> None:

@@ -17,7 +17,20 @@ import catalogs
 from tests.end_to_end.conftest import Scanner
 from tests.support import small_tiles
 
-COMMANDS = ("scan-tiles", "index", "query", "lenses", "rank", "map", "publish", "info", "demo")
+COMMANDS = (
+    "scan-tiles",
+    "index",
+    "query",
+    "lenses",
+    "rank",
+    "map",
+    "publish",
+    "info",
+    "demo",
+    "serve",
+    "hunt",
+    "verdicts",
+)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ const WEIGHTS = { u: 2.6, g: 1.7, r: 0.6, i: 0.4, z: 0.32, y: 0.3 };
 const TRIPLES = ["irg", "zrg", "zig", "rgu", "iru", "zru", "ziu"];
 const BLUE_TO_RED = "ugrizy";
 const NO_DATA = [52, 52, 60];
-const Q = 6;
+// Those of scanner.figures.composite, whose formula is drawn here.
+const SOFTNESS = 150, BLACK = -1, WHITE = 220, FAINTEST = 0.001, BRIGHTEST = 30;
 
 export class Cutout {
   // planes: Float32Array [S * S] of each band in nJy, NaN for no data, the southernmost row first.
@@ -42,7 +43,11 @@ export class Cutout {
 
   // The three bands of a colour picture, weighted.
   colours() {
-    return this.triple().map((band) => this.planes[band].map((value) => value * (WEIGHTS[this.bands[band]] ?? 1)));
+    return this.triple().map((band) => this.weighted(band));
+  }
+
+  weighted(band) {
+    return this.planes[band].map((value) => value * (WEIGHTS[this.bands[band]] ?? 1));
   }
 
   triple() {
@@ -63,17 +68,32 @@ function median(values) {
 }
 
 // By the differences of neighbouring pixels, which a smooth galaxy hardly affects.
-export function noiseOf(channels, size) {
+function noiseOf(planes, size) {
   const steps = [];
-  for (const plane of channels) {
-    for (let y = 0; y < size; y++) {
-      for (let x = 1; x < size; x++) {
-        const step = Math.abs(plane[y * size + x] - plane[y * size + x - 1]);
-        if (Number.isFinite(step)) steps.push(step);
-      }
+  for (const plane of planes) {
+    for (let at = 0; at < plane.length; at++) {
+      if (at % size === 0) continue;
+      const step = Math.abs(plane[at] - plane[at - 1]);
+      if (Number.isFinite(step)) steps.push(step);
     }
   }
-  return Math.max((median(Float32Array.from(steps)) * 1.4826) / Math.SQRT2 || 0, 1e-6);
+  return steps.length ? (median(Float32Array.from(steps)) * 1.4826) / Math.SQRT2 : 0;
+}
+
+function brightestOf(planes) {
+  const values = Float32Array.from(planes.flatMap((plane) => Array.from(plane).filter(Number.isFinite))).sort();
+  if (!values.length) return 0;
+  const place = 0.995 * (values.length - 1), low = Math.floor(place);
+  return values[low] + (place - low) * ((values[low + 1] ?? values[low]) - values[low]);
+}
+
+// The stretch of one cutout, or one stretch for many: black and white in units of their noise.
+export function chooseStretch(cutouts, plane = "colour") {
+  const channels = cutouts.map((cutout) => (plane === "colour" ? cutout.colours() : [cutout.weighted(cutout.bands.indexOf(plane))]));
+  const each = channels[0].map((_, channel) => channels.map((one) => one[channel]));
+  const noise = each.reduce((sum, planes) => sum + noiseOf(planes, cutouts[0].size), 0) / each.length;
+  const white = Math.max(WHITE * noise, Math.max(...each.map(brightestOf)) / BRIGHTEST);
+  return { black: BLACK * noise, white: white || 1 };
 }
 
 // Second moments of the middle give the ellipse; the median of each ring is subtracted. A smooth galaxy goes, arcs stay.
@@ -109,10 +129,10 @@ export function residual(plane, size) {
 }
 
 const CURVES = {
-  asinh: (x) => (Math.asinh(Q * x) * 0.1) / Math.asinh(0.1 * Q),
-  sqrt: (x) => Math.sqrt(Math.max(x, 0) / 6),
-  log: (x) => Math.log1p(Math.max(x, 0) * 20) / Math.log1p(20 * 12),
-  linear: (x) => x / 3,
+  asinh: (light) => Math.asinh(SOFTNESS * light) / Math.asinh(SOFTNESS),
+  sqrt: (light) => Math.sqrt(light),
+  log: (light) => Math.log1p(SOFTNESS * light) / Math.log1p(SOFTNESS),
+  linear: (light) => light,
 };
 
 const MAPS = {
@@ -130,15 +150,14 @@ function colourOf(map, value, out, at) {
 
 export const VIEW = { plane: "colour", stretch: "asinh", map: "grey", gain: 0, residual: false };
 
-// Draws one cutout; `noise` (by default its own) sets the scale, so that a page can share one.
-export function draw(canvas, cutout, view = VIEW, noise = undefined) {
+// Draws one cutout; `stretch` (by default its own) is shared by the cutouts of a page.
+export function draw(canvas, cutout, view = VIEW, stretch = undefined) {
   const { size } = cutout, count = size * size, curve = CURVES[view.stretch];
   canvas.width = canvas.height = size;
   const context = canvas.getContext("2d"), image = context.createImageData(size, size), out = image.data;
   const isColour = view.plane === "colour";
-  const weight = (band) => WEIGHTS[cutout.bands[band]] ?? 1;
-  const band = cutout.bands.indexOf(view.plane);
-  const channels = isColour ? cutout.colours() : [cutout.planes[band].map((value) => value * weight(band))];
+  const { black, white } = stretch ?? chooseStretch([cutout], view.plane);
+  const channels = isColour ? cutout.colours() : [cutout.weighted(cutout.bands.indexOf(view.plane))];
   // Where one band has no data, the mean of the others stands for it.
   const there = new Uint8Array(count);
   for (let at = 0; at < count; at++) {
@@ -147,9 +166,9 @@ export function draw(canvas, cutout, view = VIEW, noise = undefined) {
     there[at] = known;
     if (known < channels.length) for (const plane of channels) if (!Number.isFinite(plane[at])) plane[at] = known ? sum / known : 0;
   }
-  const grain = noise ?? noiseOf(channels, size);
   const shown = view.residual ? channels.map((plane) => residual(plane, size)) : channels;
-  const stretch = (9 * grain) / 2 ** view.gain;
+  // Twice as bright is half the distance from black to white.
+  const range = (white - black) / 2 ** view.gain;
   const [red, green, blue] = isColour ? shown : [shown[0], shown[0], shown[0]];
   for (let y = 0; y < size; y++) {
     for (let x = 0; x < size; x++) {
@@ -159,13 +178,15 @@ export function draw(canvas, cutout, view = VIEW, noise = undefined) {
       if (!there[at]) {
         out[to] = NO_DATA[0]; out[to + 1] = NO_DATA[1]; out[to + 2] = NO_DATA[2];
       } else if (isColour) {
-        const r = red[at] + grain, g = green[at] + grain, b = blue[at] + grain, light = (r + g + b) / 3;
-        const factor = light > 0 ? curve(light / stretch) / light : 0;
+        const r = (red[at] - black) / range, g = (green[at] - black) / range, b = (blue[at] - black) / range;
+        const light = Math.max((r + g + b) / 3, FAINTEST), factor = curve(light) / light;
         // Too bright in one band, the colour is kept and all three are dimmed.
-        const top = Math.max(r * factor, g * factor, b * factor, 1), scale = (255 * factor) / top;
-        out[to] = r * scale; out[to + 1] = g * scale; out[to + 2] = b * scale;
+        const scale = (255 * factor) / Math.max(r * factor, g * factor, b * factor, 1);
+        out[to] = Math.floor(Math.max(r, 0) * scale + 0.5);
+        out[to + 1] = Math.floor(Math.max(g, 0) * scale + 0.5);
+        out[to + 2] = Math.floor(Math.max(b, 0) * scale + 0.5);
       } else {
-        colourOf(view.map, curve(Math.max((red[at] + grain) / stretch, 0)), out, to);
+        colourOf(view.map, curve(Math.max((red[at] - black) / range, 0)), out, to);
       }
     }
   }

@@ -1,5 +1,5 @@
 // The mosaic: mark what stands out, turn the page, and all others are the word that the scheme gives to the rest.
-import { Cutout, VIEW, draw, noiseOf } from "./cutout.js";
+import { Cutout, VIEW, chooseStretch, draw } from "./cutout.js";
 import { post, say } from "./page.js";
 import { flush, send, uuid } from "./outbox.js";
 
@@ -130,13 +130,17 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-let cutouts = [], noise;
+let cutouts = [];
+const stretches = {};
 function paint() {
-  cutouts.forEach((cutout, at) => { if (cutout) draw(tiles[at].querySelector("canvas"), cutout, view, noise); });
+  const there = cutouts.filter(Boolean);
+  // One stretch for the page, chosen once for each band.
+  if (there.length) stretches[view.plane] ??= chooseStretch(there, view.plane);
+  cutouts.forEach((cutout, at) => { if (cutout) draw(tiles[at].querySelector("canvas"), cutout, view, stretches[view.plane]); });
   grid.dataset.drawn = `${cutouts.filter(Boolean).length} ${view.plane} ${view.stretch} ${view.gain}`;
 }
 
-// One stretch for the page: the noise of its cutouts, in the middle. While some are being cut, only their states are asked for.
+// While some are being cut, only their states are asked for.
 let states = "";
 async function load() {
   const answer = await fetch(data.windows, states ? { method: "HEAD" } : {});
@@ -155,8 +159,7 @@ async function load() {
       tile.dataset.state = states[at];
       return states[at] === "1" ? Cutout.unpack(buffer, data.bands, data.window, data.pixel_scale, at * record) : null;
     });
-    const noises = cutouts.filter(Boolean).map((cutout) => noiseOf(cutout.colours(), cutout.size)).sort((a, b) => a - b);
-    noise = noises[noises.length >> 1];
+    for (const plane of Object.keys(stretches)) delete stretches[plane];
     show();
   }
   if (waiting) {

@@ -9,6 +9,7 @@ from catalogs import render
 from scanner.cli import COMMANDS, main, options
 from scanner.encoder.options import PRECISIONS, RUNTIMES
 from scanner.encoder.session import DEVICES, gpu_providers
+from scanner.hunt import VERDICT_FORMATS
 from scanner.scan.options import MEMORY, SOURCES
 
 
@@ -45,4 +46,4 @@ def test_every_command_that_reports_offers_the_same_formats() -> None:
         for option in main.get_command(click.Context(main), command).params  # type: ignore[union-attr]
         if option.name == "fmt" and isinstance(option.type, click.Choice)
     }
-    assert formats <= {options.FORMATS, render.REPORT_FORMATS, render.FACT_FORMATS}
+    assert formats <= {options.FORMATS, render.REPORT_FORMATS, render.FACT_FORMATS, VERDICT_FORMATS}
