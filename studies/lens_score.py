@@ -53,7 +53,8 @@ def main(model: str, data: Path, out: Path) -> None:
     wrong = _distinct(lenses, np.flatnonzero(~is_lens)[np.argsort(-scores[~is_lens], kind="stable")])
     frame = WindowFrame(BANDS, encoder.side, PIXEL_SCALE)
     for name, rows in (("misses", misses[:SHOWN]), ("false-positives", wrong[:SHOWN])):
-        draw_gallery([_panels(lenses, scores, rows, encoder.side)], frame, out / f"lens-score-{name}.png")
+        panels = _panels(lenses, scores, rows, encoder.side)
+        draw_gallery([panels[:5], panels[5:]], frame, out / f"lens-score-{name}.png")
     table = tabulate(scores, is_lens)
     write_text(out / "lens-score.md", table + "\n")
     write_json(out / "lens-score.json", {"lens": scores[is_lens].tolist(), "other": scores[~is_lens].tolist()})
