@@ -28,9 +28,10 @@ function mark(at, word) {
   const object = data.objects[at];
   object.triage = word;
   tiles[at].dataset.mark = word === rest ? "rest" : word ? String(words.indexOf(word)) : "";
-  tiles[at].setAttribute("aria-label", `Object ${at + 1}${word ? `, ${word}` : ""}`);
   tiles[at].setAttribute("aria-pressed", String(words.includes(word)));
-  tiles[at].querySelector("span").textContent = [word, `${object.row.mag_auto?.toFixed(1) ?? "–"} mag`].filter(Boolean).join(" · ");
+  const caption = [word, `${object.row.mag_auto?.toFixed(1) ?? "–"} mag`].filter(Boolean).join(" · ");
+  tiles[at].querySelector("span").textContent = caption;
+  tiles[at].setAttribute("aria-label", `Object ${at + 1}: ${caption}`);
   const counts = words.map((one) => [data.objects.filter((each) => each.triage === one).length, one]);
   tally.textContent = counts.map(([count, one]) => `${count} ${one}`).join(", ");
 }
