@@ -37,7 +37,9 @@ demo: $(VENV)/core  ## install the torch-free core, scan the tile that ships wit
 test: $(VENV)/dev  ## every test (real survey pixels are used where they are found, and skipped visibly where not)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/browser
 
-test-browser: $(VENV)/dev  ## the page in a real browser: needs chromium (apt-get install chromium); screenshots in build/screens
+test-browser: $(VENV)/dev  ## the page in a real browser, Debian's chromium; screenshots in build/screens
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qqy chromium; } \
+		|| { echo 'The page is tested in chromium: apt-get install chromium' >&2; exit 1; }
 	$(BIN)/python -m pytest tests/browser
 
 MUTANTS ?= 30000
