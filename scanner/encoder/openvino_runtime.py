@@ -108,9 +108,13 @@ class OpenVinoModel:
 
     @property
     def nodes(self) -> dict[str, tuple[str, list[Any]]]:
-        ports = (*self._compiled.inputs, *self._compiled.outputs)
-        kinds = {port: port.element_type.get_type_name() for port in ports}
-        return {port.any_name: (_FLOAT if kinds[port] == "f32" else kinds[port], list(port.shape)) for port in ports}
+        nodes = {}
+        for port in (*self._compiled.inputs, *self._compiled.outputs):
+            kind, names = port.element_type.get_type_name(), port.get_names()
+            # Operators that change nothing are taken out, and the port keeps the names of all of them.
+            name = next((one for one in (INPUT, OUTPUT, SCORES) if one in names), port.any_name)
+            nodes[name] = _FLOAT if kind == "f32" else kind, list(port.shape)
+        return nodes
 
     @property
     def placement(self) -> dict[str, set[str]]:

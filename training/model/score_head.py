@@ -35,7 +35,8 @@ class ScoreHead(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Compute the logits [N, C] of tokens [N, 1 + L, D]."""
-        pooled = torch.cat([tokens[:, 0], pool(tokens, self.pooling)], dim=1)
+        # A slice and its sum: ONNX writes an index as Gather, as it does a question for a shape.
+        pooled = torch.cat([tokens[:, :1].sum(dim=1), pool(tokens, self.pooling)], dim=1)
         return self.outer(nn.functional.gelu(self.inner(pooled)))
 
     def scores(self, tokens: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ class ScoreHead(nn.Module):
     def log_odds(self, logits: Tensor) -> Tensor:
         """Compute the log-odds [N, given] of each of the first classes against all others, before the calibration."""
         odds = [
-            logits[:, k] - torch.cat([logits[:, :k], logits[:, k + 1 :]], dim=1).logsumexp(dim=1)
+            logits[:, k : k + 1] - torch.cat([logits[:, :k], logits[:, k + 1 :]], dim=1).logsumexp(dim=1, keepdim=True)
             for k in range(self.given)
         ]
-        return torch.stack(odds, dim=1)
+        return torch.cat(odds, dim=1)

@@ -67,13 +67,10 @@ def test_a_task_gives_the_same_bytes_again(painted: Path, tmp_path: Path) -> Non
     assert production.digest(TASK) != production.digest(replace(TASK, paintings=4.0))
 
 
-@pytest.mark.shared
-def test_fields_that_are_not_painted_on(shared_data: Path) -> None:
-    """A globular cluster has no hosts; what validates a model is painted for validation."""
-    tasks = paint_tasks(production.field_tasks(shared_data, 1), 2.0, shared_data)
-    assert {task.split for task in tasks} == {"train", "validate"}
-    assert all(task.galaxies for task in tasks)
-    assert "sdss_m2_painted" not in {task.source for task in tasks}
+def test_images_that_are_not_painted_on() -> None:
+    """A globular cluster has no hosts: fields.toml says so, and no task paints on it."""
+    tasks = paint_tasks([SCENE, replace(SCENE, name="cluster", paint=0.0)], 2.0, None)
+    assert [task.name for task in tasks] == ["scene-painted"]
 
 
 def test_paint_needs_images(

@@ -57,7 +57,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, painted: Path, tiny: Config)
 @pytest.fixture(scope="module")
 def scored(tiny: Config) -> Config:
     score = Score(classes=CLASSES, hidden=16, keep=1.0, prevalence=0.01)
-    optimiser = replace(tiny.optimiser, steps=100, lr=3e-3, ema=0.9)
+    optimiser = replace(tiny.optimiser, steps=200, lr=3e-3, ema=0.9)
     run = replace(tiny.run, checkpoint_every=20, validate_every=20, embed_rows=1000)
     return replace(tiny, score=score, optimiser=optimiser, run=run, augment=replace(tiny.augment, jitter=2))
 

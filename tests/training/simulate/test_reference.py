@@ -44,5 +44,5 @@ def test_rays_and_light_agree(theta_e: float, q: float, angle: float, shear: tup
         use_lenstronomy_k=True,  # the same approximation of the Sersic constant, 2 % off at n = 0.6
     )  # fmt: skip
     image = light.brightness(*theirs).numpy()
-    mine = _brightness(source, *ours) / CELL
+    mine = _brightness(source, *ours, CELL) / CELL
     np.testing.assert_allclose(mine / mine.max(), image / image.max(), atol=1e-6)

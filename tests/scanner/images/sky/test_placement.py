@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from catalogs.sky import unions_grid
 from scanner.images.sky.placement import check_place
 from scanner.images.sky.wcs import tangent_wcs
 from scanner.images.strips import read_strips
-from scanner.images.tile_images import open_tile, region_around
+from scanner.images.tile_images import OpenTile, open_tile
 from scanner.survey import survey, tile_list
 from scanner.survey.survey import Survey
 from tests.support import small_tiles
@@ -83,7 +84,8 @@ def test_the_region_around_a_position_holds_it_in_every_band(folder: Path, union
     tile = tile_list.find(unions, NAME, folder)
     images = open_tile(unions, tile)
     ra, dec = images.to_sky(np.array([90.0]), np.array([110.0]))
-    region = region_around(unions, tile, float(ra[0]), float(dec[0]), 10 * SCALE)
+    with closing(OpenTile(unions, tile)) as opened:
+        region = opened.region_around(float(ra[0]), float(dec[0]), 10 * SCALE)
     assert region is not None
     for band in (1, 2, 3):
         x, y = images.to_pixels(band, ra, dec)
@@ -139,5 +141,7 @@ def test_a_cutout_of_a_tile_that_lies_elsewhere_is_refused(folder: Path, unions:
         change(small_tiles.band_file(folder, NAME, band), CRVAL1=210.0)
     ra, dec = unions_grid.centre(NAME)
     with pytest.raises(ScannerError) as refused:
-        region_around(survey.load("unions"), tile_list.find(unions, NAME, folder), ra, dec, 10.0)
+        OpenTile(survey.load("unions"), tile_list.find(survey.load("unions"), NAME, folder)).region_around(
+            ra, dec, 10.0
+        )
     assert refused.value.code == "tile.elsewhere"

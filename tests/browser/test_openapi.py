@@ -10,13 +10,14 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 
 from catalogs.errors import ErrorCode, ScannerError
+from tests.scanner.web.conftest import catalogue, client  # noqa: F401 (fixtures)
 from tests.support import demo_site
 
 HEADERS = {"authorization": f"Bearer {demo_site.TOKEN}", "host": "localhost"}
 
 
 @pytest.fixture(scope="module")
-def api(client: TestClient) -> Any:
+def api(client: TestClient) -> Any:  # noqa: F811
     made = client.post("/hunt/rounds", json={"question": {"sort": "mag_auto"}, "count": 3})
     assert made.status_code == 201
     return schemathesis.openapi.from_asgi("/openapi.json", client.app, headers=HEADERS)
