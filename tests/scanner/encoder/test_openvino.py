@@ -166,8 +166,15 @@ def test_nothing_is_reported_and_nothing_written_outside(tmp_path: Path) -> None
 
 @needs_openvino
 @needs_bf16
-def test_made_cutouts_are_as_hard_as_those_of_a_real_tile(real_windows: NDArray[np.float32]) -> None:
-    """The shipped encoder in bf16 on 256 cutouts of each kind: what a certificate says holds for real pixels."""
+def test_made_cutouts_are_as_hard_as_those_of_a_real_tile(
+    real_windows: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shipped encoder in bf16 on 256 cutouts of each kind: what a certificate says holds for real pixels.
+
+    Of the embeddings alone: bf16 moves the lens score, for which it is refused.
+    """
+    embeddings_alone = Threshold(0.995, 0.95, ScoreAgreement(np.inf, np.inf, -1.0))
+    monkeypatch.setitem(agreement.THRESHOLDS, "bf16", embeddings_alone)  # type: ignore[arg-type]
     encoder = Encoder("small", precision="bf16", runtime="openvino")
     exact = Encoder("small", "cpu")
     assert encoder.certificate is not None
