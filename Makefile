@@ -84,9 +84,13 @@ model: $(VENV)/dev  ## make the shipped encoder anew: simulate, train in three s
 	$(TRAIN) pretrain training/configs/small-reconstruct.toml --shards $(MODEL)/shards --out $(MODEL)/first --resume
 	$(TRAIN) pretrain training/configs/small.toml --shards $(MODEL)/shards --out $(MODEL)/run --begin $(MODEL)/first --resume
 	$(TRAIN) cutouts $(MODEL)/painted --fields $(DATA) --simulate 48 --seed 1 --paint 16 --workers $(WORKERS)
-	$(TRAIN) pretrain training/configs/small-lens.toml --shards $(MODEL)/painted --out $(MODEL)/lens --begin $(MODEL)/run --resume
+	set -e; for seed in 0 1 2; do $(TRAIN) pretrain training/configs/small-lens.toml --seed $$seed \
+		--shards $(MODEL)/painted --out $(MODEL)/lens-$$seed --begin $(MODEL)/run --resume; done
+	test -f $(MODEL)/lens/checkpoint.safetensors \
+		|| $(TRAIN) average $(MODEL)/lens-0 $(MODEL)/lens-1 $(MODEL)/lens-2 --shards $(MODEL)/painted --out $(MODEL)/lens
 	$(BIN)/python -m export $(MODEL)/lens $(MODEL)/small --cutouts $(MODEL)/painted
-	$(TRAIN) evaluate $(MODEL)/small/encoder.onnx --data $(DATA) --checkpoint $(MODEL)/run --turns --short 64 --out $(MODEL)/evaluation
+	$(TRAIN) evaluate $(MODEL)/small/encoder.onnx --data $(DATA) --painted $(MODEL)/painted \
+		--checkpoint $(MODEL)/run --turns --short 64 --out $(MODEL)/evaluation
 	$(BIN)/python -m export $(MODEL)/lens $(MODEL)/small --cutouts $(MODEL)/painted --evaluation $(MODEL)/evaluation/evaluation.json
 
 SCENES ?= 1200

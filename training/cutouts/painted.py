@@ -22,6 +22,7 @@ from scanner.survey.bands import BANDS
 from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 from training.cutouts.cutting import Plate, is_allowed, match_truth
+from training.cutouts.production import Task
 from training.cutouts.selection import Rule
 from training.cutouts.shards import AT_ONCE, PAINTED, Shard, make_table
 from training.simulate.canvas import Canvas
@@ -50,19 +51,12 @@ Array = NDArray[np.float64]
 Row = dict[str, object]
 
 
-class Plates(Protocol):
+class Plates(Task, Protocol):
     """A task whose images are cut: those of a field and split, or simulated scenes."""
 
     @property
-    def name(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def split(self) -> str: ...
-    @property
     def seed(self) -> int: ...
-    @property
-    def window(self) -> int: ...
+
     @property
     def paint(self) -> float:
         """How often its hosts are painted on, in units of the number of paintings."""
