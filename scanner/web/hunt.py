@@ -27,6 +27,8 @@ from scanner.web.site import site_of
 router = APIRouter(prefix="/hunt", tags=["hunt"])
 Number = Annotated[int, Path(ge=0, lt=2**31)]
 Seed = Annotated[int, Query(ge=0, lt=2**31)]
+PageNumber = Annotated[int, Query(alias="page", ge=1, lt=2**31)]
+PageSize = Annotated[int, Query(ge=1, le=200)]
 _Uuid = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[0-9A-Za-z-]+$")]
 
 
@@ -198,8 +200,8 @@ def undo(request: Request, asked: Undo) -> dict[str, Any]:
 def mosaic(
     request: Request,
     number: Number,
-    page_number: Annotated[int, Query(alias="page", ge=1, lt=2**31)] = 1,
-    size: Annotated[int, Query(ge=1, le=200)] = 100,
+    page_number: PageNumber = 1,
+    size: PageSize = 100,
     seed: Seed = 1,
 ) -> Response:
     """Show one page of a round as a mosaic, in the order of a seed (0: that of the list)."""
@@ -259,8 +261,8 @@ def one_by_one(
 def windows(
     request: Request,
     number: Number,
-    page_number: Annotated[int, Query(alias="page", ge=1, lt=2**31)] = 1,
-    size: Annotated[int, Query(ge=1, le=200)] = 100,
+    page_number: PageNumber = 1,
+    size: PageSize = 100,
     seed: Seed = 1,
 ) -> Response:
     """The cutouts of a page: for each object float32 scales [B], then float16 [B, S, S], little-endian."""

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 router = APIRouter(tags=["search"])
+RightAscension = Annotated[float, Query(ge=-360, le=360, allow_inf_nan=False)]
+Declination = Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False)]
+TileName = Annotated[str, Query(max_length=100)]
+FieldOfView = Literal["cutout", "wide"]
 # The address of a cutout names its place, and the pixels there do not change while a person looks.
 KEPT = {"Cache-Control": "private, max-age=86400"}
 MEDIA = {
@@ -125,10 +129,10 @@ def describe_object(request: Request, object_id: int) -> Response:
 @router.get("/cutouts/picture", response_class=Response, responses={200: {"content": {"image/png": {}}}})
 def picture(
     request: Request,
-    ra: Annotated[float, Query(ge=-360, le=360, allow_inf_nan=False)],
-    dec: Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False)],
-    tile: Annotated[str, Query(max_length=100)] = "",
-    field: Literal["cutout", "wide"] = "cutout",
+    ra: RightAscension,
+    dec: Declination,
+    tile: TileName = "",
+    field: FieldOfView = "cutout",
 ) -> Response:
     """Compose the colour picture around a position (degrees), as PNG; ``tile`` is one of the catalogue."""
     site = site_of(request)
@@ -140,10 +144,10 @@ def picture(
 @router.get("/cutouts/window", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}})
 def window(
     request: Request,
-    ra: Annotated[float, Query(ge=-360, le=360, allow_inf_nan=False)],
-    dec: Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False)],
-    tile: Annotated[str, Query(max_length=100)] = "",
-    field: Literal["cutout", "wide"] = "cutout",
+    ra: RightAscension,
+    dec: Declination,
+    tile: TileName = "",
+    field: FieldOfView = "cutout",
 ) -> Response:
     """Read the pixels around a position in all bands: float32 scales [B], then float16 [B, S, S], little-endian.
 
