@@ -169,6 +169,46 @@ def worth_command(
     click.echo(text)
 
 
+@cli.command("residuals")
+@click.option(
+    "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[default: small-lens.toml]"
+)
+@click.option("--shards", type=_HERE, required=True, help="Cutouts with painted lenses.")
+@click.option("--begin", type=_HERE, required=True, help="Run or release of the second stage.")
+@click.option("--data", type=_HERE, required=True, help="Folder of development data.")
+@click.option(
+    "--out",
+    type=_FOLDER,
+    required=True,
+    help="Folder of the runs, of cutouts as large as those of --shards, and of residuals.md.",
+)
+def residuals_command(config: Path | None, shards: Path, begin: Path, data: Path, out: Path) -> None:
+    """Train a lens score on cutouts without the light of the galaxy in the middle, and one on them as they are.
+
+    Interrupted, the same command goes on where it stopped.
+
+    \b
+    Example:
+      python -m studies.training residuals --shards build/model/painted --begin build/model/run --data DATA \\
+          --out build/residuals
+    """
+    from studies.training.residuals import CONFIG, compare
+    from studies.training.runs import StoppedError
+    from training.config import read
+    from training.evaluate.report import row_of
+
+    rows, first = [], None
+    try:
+        for name, results in compare(read(config or CONFIG), shards, begin, data, out):
+            first = first or results
+            measures = [("lens-score", measure) for measure in first["lens-score"].estimates]
+            rows.append([name, *row_of(results, first, measures)])
+            _write(out / "residuals.md", ["view", *(measure for _, measure in measures)], rows)
+    except StoppedError as stopped:
+        sys.exit(128 + stopped.number)
+    click.echo((out / "residuals.md").read_text("utf-8"))
+
+
 def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a Markdown table with its note."""
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
