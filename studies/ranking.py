@@ -49,7 +49,7 @@ FIXED = 1e6
 WEIGHINGS: Mapping[str, Weighing] = {
     "chosen": WEIGHING,
     **{f"fixed 1 : {weight:g}": Weighing((1.0, weight), FIXED) for weight in (0.25, 0.5, 1, 2)},
-    **{f"expected 1 : {weight:g}": replace(WEIGHING, expected=(1.0, weight)) for weight in (0.5, 1, 2)},
+    **{f"expected 1 : {weight:g}": replace(WEIGHING, expected=(1.0, weight)) for weight in (0.5, 2)},
     **{f"strength {strength:g}": replace(WEIGHING, strength=strength) for strength in (2, 10, 100)},
     **{f"share {share:g}": replace(WEIGHING, share=share) for share in (0.003, 0.1, 0.5)},
 }

@@ -53,8 +53,8 @@ class Weighing:
     Source: Wolpert (1992), Neural Networks 5, 241: combining scores by what was held out.
     """
 
-    expected: tuple[float, float] = (1.0, 0.7)
-    strength: float = 30.0
+    expected: tuple[float, float] = (1.0, 1.0)
+    strength: float = 5.0
     share: float = 0.01
 
 
