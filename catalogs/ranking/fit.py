@@ -6,7 +6,6 @@ others. These scores serve twice: for the curve that gives probabilities, and fo
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,8 +24,6 @@ FEWEST = 5
 FOLDS = 10
 
 Floats = NDArray[np.float64]
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -151,12 +148,9 @@ class Fit:
             np.stack([(scores - middle) / width, (side.score - lens_middle) / lens_width], axis=1)
             for scores, side in zip(held, self.sides, strict=True)
         ]
-        factor, weight = _regress(self.sides, points, self._weighing)
-        log.info(
-            "Fused: %.2f times the score by examples, %.2f times the lens score, each in its scatter", factor, weight
-        )
-        factor, weight = factor / width, weight / lens_width
-        return Scorer(by_vector, factor, weight, -factor * middle - weight * lens_middle)
+        in_scatter = _regress(self.sides, points, self._weighing)
+        factor, weight = in_scatter[0] / width, in_scatter[1] / lens_width
+        return Scorer(by_vector, factor, weight, -factor * middle - weight * lens_middle, in_scatter)
 
 
 def _fit(method: ExampleMethod, sides: Sides) -> VectorScorer:

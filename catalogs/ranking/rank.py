@@ -204,6 +204,9 @@ def fit_method(
     fit = Fit(method, Sides(*(Points.of(side) for side in (like, unlike, ordinary))), seed=seed)
     counts = len(like), len(unlike), len(ordinary)
     log.info("Scored by %s: %d examples, %d counterexamples, %d ordinary objects", method, *counts)
+    if method == "fused":
+        weights = "Fused: %.2f times the score by examples, %.2f times the lens score, each in its scatter"
+        log.info(weights, *fit.scorer.in_scatter)
     if fit.calibration is None:
         log.info("No probabilities: they take %d examples at least.", FEWEST)
     return fit

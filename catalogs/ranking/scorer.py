@@ -50,13 +50,15 @@ class Points:
 class Scorer:
     """``factor`` times the score of the vectors (None: they do not count), ``weight`` times the lens score, ``offset``.
 
-    Where the lens score has a weight, an object without one has no score: NaN.
+    Where the lens score has a weight, an object without one has no score: NaN. ``in_scatter`` are factor and weight in
+    units of the scatter of what they multiply, for people to read.
     """
 
     by_vector: VectorScorer | None
     factor: float = 1.0
     weight: float = 0.0
     offset: float = 0.0
+    in_scatter: tuple[float, float] = (1.0, 0.0)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The gallery of an answer: the cutout of each query, then those of its neighbours, with their similarity."""
+"""The gallery of an answer: the cutout of each query, then those of its neighbours, with what orders them."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ def _query_caption(query: Example) -> tuple[str, ...]:
 def _caption(row: Row) -> tuple[str, ...]:
     magnitude = float(row["mag_auto"])
     brightness = f"  mag {magnitude:.1f}" if np.isfinite(magnitude) else ""
-    # A list of outliers has distances in place of similarities.
-    value = row["similarity" if "similarity" in row.colnames else "distance"]
-    return (f"{value:.3f}{brightness}", f"{row['object_id']}")
+    # What the answer is in the order of: a ranking has scores, a query similarities, outliers distances.
+    order = next(name for name in ("score", "similarity", "distance") if name in row.colnames)
+    value = f"score {row[order]:.2f}" if order == "score" else f"{row[order]:.3f}"
+    return (f"{value}{brightness}", f"{row['object_id']}")

@@ -75,3 +75,22 @@ def test_a_map_is_coloured_by_a_column(scanner: Scanner, catalogue: Path, tmp_pa
     assert done.code == 0, done.err
     picture = np.asarray(Image.open(tmp_path / "map.png").convert("RGB")).astype(int)
     assert ((picture.max(axis=2) - picture.min(axis=2)) > 60).sum() > 500
+
+
+@pytest.mark.parametrize("method", ["score", "fused", "probe"])
+def test_the_gallery_of_a_ranking_is_drawn_by_every_method(
+    scanner: Scanner, catalogue: Path, field: Path, tmp_path: Path, method: str
+) -> None:
+    """A list by score alone has no similarity to any example."""
+    some = catalogs.open(catalogue).table(["ra", "dec"])[:6]
+    some.write(tmp_path / "like.csv")
+    like = () if method == "score" else ("--like", tmp_path / "like.csv")
+    done = scanner(
+        "rank", *like, "--method", method, "-k", 5, "--catalog", catalogue, "--root", field, "-f", "csv",
+        "--gallery", tmp_path / "ranking.png",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert len(done.out.splitlines()) == 6
+    with Image.open(tmp_path / "ranking.png") as picture:
+        assert picture.height > 64
+    assert ("Fused: " in done.err) == (method == "fused")
