@@ -17,12 +17,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from catalogs.atomic import remove_stale
+from catalogs.atomic import locked, remove_stale
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import read_record
 from training.config import Config, Optimiser
@@ -32,6 +33,8 @@ from training.loop.journal import Journal
 from training.loop.processes import join_processes
 from training.loop.trainer import Trainer, batches
 
+LOCK = ".lock"
+"""Held by the process that writes into the folder of a run."""
 TIMED = 10
 """Least number of steps that are timed before the length of a run with a budget is fixed."""
 
@@ -79,7 +82,7 @@ def pretrain(
     With ``resume`` the run continues from the checkpoint in ``out``, if there is one. ``minutes`` replaces
     ``optimiser.steps`` by what fits, over all calls: validations and checkpoints count, the statistics at the end do
     not. A new run starts from the weights of the checkpoint ``begin``, if one is given. Returns the number of the
-    signal that stopped the run, or 0 at its end.
+    signal that stopped the run, or 0 at its end. While another process trains into ``out``, the call waits for it.
 
     Raises:
         ScannerError: ``config.bad``, ``run.exists``, ``run.other_config``, ``run.other_data``, ``run.other_minutes``,
@@ -87,14 +90,20 @@ def pretrain(
     """
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    start = _find_start(config, out, resume)
-    if start is None and begin is None and config.score.classes and config.score.keep:
-        message = f"[score] keep = {config.score.keep:g} keeps the embedding of earlier weights, and there are none."
-        raise ScannerError(ErrorCode.CONFIG_BAD, message, "Give --begin, or keep = 0 to train from random weights.")
-    progress = _resume(start, minutes, out) if start else _begin(config.optimiser, minutes)
-    if progress.finished:
-        return 0
-    with join_processes() as world:
+    with join_processes() as world, ExitStack() as held:
+        # A run that is started twice would step twice from one checkpoint: the second call waits and finds it finished.
+        if world.first:
+            held.enter_context(locked(out / LOCK))
+        world.agree(0)
+        start = _find_start(config, out, resume)
+        if start is None and begin is None and config.score.classes and config.score.keep:
+            message = (
+                f"[score] keep = {config.score.keep:g} keeps the embedding of earlier weights, and there are none."
+            )
+            raise ScannerError(ErrorCode.CONFIG_BAD, message, "Give --begin, or keep = 0 to train from random weights.")
+        progress = _resume(start, minutes, out) if start else _begin(config.optimiser, minutes)
+        if progress.finished:
+            return 0
         # Every process maps the shards; only the first one writes.
         cutouts = open_cutouts(shards, config)
         _check_data(cutouts, start, shards)

@@ -144,6 +144,18 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert curve(tmp_path / "stopped") == curve(tmp_path / "whole")
 
 
+def test_a_run_that_is_started_twice_is_one_run(long: Path, shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """The second call waits for the first, and finds the run finished."""
+    both = [
+        subprocess.Popen(command(long, shards, tmp_path, "--resume"), env=ONE_THREAD, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    assert [one.wait() for one in both] == [0, 0]
+    steps = [record["step"] for record in read_log(tmp_path) if "loss" in record]
+    assert steps == sorted(set(steps)), "no step was taken by both"
+    assert load(tmp_path).weights_sha256 == load(undisturbed).weights_sha256
+
+
 def test_two_processes_train_as_one(shards: Path, tiny: Config, tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     module = command(CONFIG, shards, tmp_path / "two")[1:]
