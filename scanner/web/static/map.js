@@ -1,6 +1,7 @@
 // The map: moved, zoomed and drawn here, from points that came once. The server resolves a lasso over all objects.
 import { makePainter, paint } from "./points.js";
 import { post, say } from "./page.js";
+import { loadPart } from "./part.js";
 
 const STAMP = 64, MOST_STAMPS = 60, MOST_NEAR = 400, DEEPEST = 1e4, SETTLED = 250;
 const source = document.getElementById("data");
@@ -37,7 +38,9 @@ function start(data) {
     if (layer && layer !== shown) painter.load(shown = layer);
     if (layer) {
       const usual = layer.count > 50_000 ? 0.9 : layer.count > 10_000 ? 1.3 : layer.count > 1500 ? 2 : 3;
-      const strength = Math.min((layer.count > 10_000 ? 0.55 : 0.85) + 0.08 * Math.max(zoom, 0), 1);
+      // Where the image tells how many there are, points must not cover it; close by they are all that there is.
+      const faint = layer.count <= 10_000 ? 0.85 : data.scale ? 0.55 : 0.1;
+      const strength = Math.min(faint + 0.2 * Math.max(zoom, 0), 1);
       painter.draw(view, Math.min(usual * 2 ** (0.3 * Math.max(zoom, 0)), 5), strength);
     }
     for (const one of find("near").children) move(one, ...one.place);
@@ -252,24 +255,17 @@ function start(data) {
 
   // What is chosen: an address of its own, and the part of its page that lists the objects
 
-  async function choose(polygon, asks = true) {
+  function choose(polygon, asks = true) {
     outline = data.lasso = polygon.map((value) => Number(value.toPrecision(7)));
     redraw();
     if (!asks) return;
     form.elements.lasso.value = outline.join(",");
     form.elements.box.value = holds(view, data.whole) ? "" : short(view);
     history.pushState(null, "", address("/map"));
-    await list();
+    list();
   }
 
-  async function list() {
-    const at = location.href, answer = await fetch(at, { headers: { Accept: "text/html" } });
-    const read = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("answer");
-    // Another choice may have been made meanwhile.
-    if (location.href !== at) return;
-    if (read) find("answer").replaceWith(read);
-    else say("The server did not list what is chosen.");
-  }
+  const list = () => loadPart("answer").catch((error) => say(error.message));
 
   addEventListener("popstate", () => {
     const given = new URLSearchParams(location.search);
@@ -293,7 +289,7 @@ function start(data) {
   document.querySelector(".chosen").addEventListener("click", async (event) => {
     if (event.target.id === "none") {
       event.preventDefault();
-      await choose([]);
+      choose([]);
     }
     if (event.target.id !== "inspect") return;
     try {
