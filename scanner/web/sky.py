@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -38,7 +39,7 @@ _ANGLES = np.linspace(0, 2 * np.pi, 96, endpoint=False) + np.pi / 4
 """Directions from the middle of a tile, among them those of its corners."""
 _WHOLE = 0.9
 """Objects that reach this share of half the diagonal of a tile fill it."""
-_URL_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?#[]@!$&()*+=%")
+_URL_LETTERS = frozenset(string.ascii_letters + string.digits + "-._~:/?#[]&+=%")
 
 
 class SkyView(BaseModel):

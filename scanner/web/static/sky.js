@@ -359,7 +359,6 @@ function start(data) {
     event.preventDefault();
     const given = new URL(link.href).searchParams;
     chosen = given.get("tile") ?? "";
-    history.replaceState(null, "", location.href);
     history.pushState(null, "", given.get("code") ? `/sky?${new URLSearchParams({ code: given.get("code") })}` : "/sky");
     history.replaceState(null, "", address());
     const one = tiles.find((each) => each.tile === chosen);

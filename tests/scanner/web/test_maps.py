@@ -75,6 +75,11 @@ def test_objects_glow_where_they_are_in_the_colour_of_their_values() -> None:
     assert draw(named, (0, 0, 1, 1), side=100) == draw(plain, (0, 0, 1, 1), side=100)
 
 
+def test_the_colours_of_values_are_in_order_in_greyscale() -> None:
+    grey = np.array(maps.STOPS) @ (0.299, 0.587, 0.114)
+    assert (np.diff(grey) > 10).all()
+
+
 def test_a_browser_gets_the_places_and_values_of_the_library(mapped: TestClient, catalogue: Path) -> None:
     table = read_map(catalogs.open(catalogue), "pca", ["mag_auto", "score_lens", "tile", "is_primary"])
     answer = mapped.get("/map/points?name=pca&colour=score_lens")
