@@ -70,8 +70,8 @@ def serve(
     With --project you can inspect what a search lists, and grade it. A project holds its own cutouts, so it can be
     copied to a machine that has neither the catalogue nor its tiles, and served there.
 
-    With --aladin one more page shows the tiles over survey images that the browser loads from elsewhere. All other pages
-    load nothing from outside this server.
+    With --aladin one more page shows the tiles over survey images, which the browser loads from elsewhere. All other
+    pages load nothing from outside this server.
 
     \b
     Examples:

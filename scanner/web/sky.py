@@ -186,7 +186,8 @@ class Aladin:
     def policy(self) -> str:
         """The Content-Security-Policy of its page: it compiles WebAssembly, and loads images from other places."""
         return (
-            f"default-src 'self'; script-src 'self' {self.origin} 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
+            f"default-src 'self'; script-src 'self' {self.origin} 'wasm-unsafe-eval'; "
+            "worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
             "img-src 'self' data: blob: https:; connect-src 'self' data: blob: https:; font-src 'self' data:; "
             "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
         )

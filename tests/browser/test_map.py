@@ -108,7 +108,9 @@ def test_cutouts_stand_where_their_objects_are(open_page: Opened, mapped: Server
     whole = page.request.get(f"{mapped.address}/map?name=pca").json()["whole"]
     x, y = map(float, places[:, 0])
     half = (whole[2] - whole[0]) / 24
-    page.goto(f"{mapped.address}/map?{urlencode({'name': 'pca', 'box': f'{x - half},{y - half},{x + half},{y + half}'})}")
+    page.goto(
+        f"{mapped.address}/map?{urlencode({'name': 'pca', 'box': f'{x - half},{y - half},{x + half},{y + half}'})}"
+    )
     settled(page)
     stamp = page.locator(f"#near a[data-id='{ids[0]}']")
     expect(stamp).to_be_visible()
@@ -160,9 +162,7 @@ def test_both_ways_paint_the_same_points(open_page: Opened, mapped: Server, kind
     assert image[16, 48, 3] == 0
 
 
-def test_a_lasso_chooses_what_becomes_a_round(
-    open_page: Opened, mapped: Server, keep_screen: Keep, kind: str
-) -> None:
+def test_a_lasso_chooses_what_becomes_a_round(open_page: Opened, mapped: Server, keep_screen: Keep, kind: str) -> None:
     page = open_page("/map?name=pca&colour=mag_auto", bypass_csp=True)
     settled(page)
     left, top, side = corner(page)
@@ -205,9 +205,7 @@ def test_a_lasso_chooses_what_becomes_a_round(
     assert sorted(map(str, chosen)) == sorted(inside["object_ids"])
 
 
-def test_the_map_is_kept_for_people_to_look_at(
-    open_page: Opened, mapped: Server, keep_screen: Keep, kind: str
-) -> None:
+def test_the_map_is_kept_for_people_to_look_at(open_page: Opened, mapped: Server, keep_screen: Keep, kind: str) -> None:
     for width, theme in ((1440, "light"), (390, "dark")) if kind == WEBGL else ((390, "light"),):
         page = open_page("/map?name=pca&colour=tile", width, theme, bypass_csp=True)
         settled(page)

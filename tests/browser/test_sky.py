@@ -107,6 +107,42 @@ def test_failures_are_read_and_the_sky_is_used_by_keys(open_page: Opened, scanne
     expect(page.locator("#canvas")).to_have_attribute("data-drawn", "2 part")
 
 
+def test_the_projections_keep_areas_and_lead_back(open_page: Opened, scanned: Server) -> None:
+    page = open_page("/sky")
+    worst = page.evaluate("""async () => {
+        const { makeProjection, unit } = await import("/static/projection.js");
+        const found = { away: 0, area: 0, flipped: 0, lost: 0 };
+        const views = [[[194, 56], 5], [[10, -80], 120], [[359.9, 0], 0.3], [[200, 0], 360], [[0, 89], 170]];
+        for (const [at, field] of views) {
+            const sky = makeProjection(at, field, 900, 600), size = field / 1e4;
+            const area = (ra, dec) => {
+                const wide = size / Math.cos(dec * Math.PI / 180);
+                const corners = [[0, 0], [wide, 0], [wide, size], [0, size]];
+                const square = corners.map(([x, y]) => sky.toPixel(unit(ra + x, dec + y)));
+                return square.reduce((sum, [x, y], one) => {
+                    const [a, b] = square[(one + 1) % 4];
+                    return sum + (x * b - a * y) / 2;
+                }, 0);
+            };
+            for (let ra = 1; ra < 360; ra += 17) for (let dec = -85; dec < 90; dec += 11) {
+                const pixel = sky.toPixel(unit(ra, dec)), back = pixel && sky.toSky(pixel);
+                if (!pixel) continue;
+                if (!back) { found.lost += 1; continue; }
+                const [a, b] = [unit(ra, dec), unit(...back)];
+                found.away = Math.max(found.away, Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]));
+                const part = area(ra, dec) / sky.scale ** 2 / (size * Math.PI / 180) ** 2;
+                // East on the left: the outline goes round the other way, always with the same area.
+                if (Math.abs(ra - at[0] - 180) > 1) found.area = Math.max(found.area, Math.abs(Math.abs(part) - 1));
+                if (part < 0) found.flipped += 1;
+            }
+        }
+        return found;
+    }""")
+    assert worst["lost"] == worst["flipped"] == 0
+    assert worst["away"] < 1e-6
+    assert worst["area"] < 0.02
+
+
 @pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (1440, "light"), (390, "dark"), (390, "light")])
 def test_the_sky_is_kept_for_people_to_look_at(
     open_page: Opened, scanned: Server, keep_screen: Keep, width: int, theme: str
@@ -121,7 +157,7 @@ def test_the_sky_is_kept_for_people_to_look_at(
 
 @pytest.fixture
 def over_images(scanned: Server, tmp_path: Path) -> Iterator[str]:
-    """Address of a server with an Aladin Lite, in whose place stands a program of the same names: its licence is GPL."""
+    """Address of a server with an Aladin Lite. Its licence is the GPL, so a program of the same names stands in."""
     program = tmp_path / "aladin.js"
     program.write_text(
         """globalThis.A = {

@@ -19,7 +19,9 @@ from scanner.windows.by_position import Window
 from scanner.windows.frame import WindowFrame
 
 PLACES = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 4.0]])
-TABLE = Table({"object_id": [1, 2, 3], "tile": ["a", "a", "b"], "ra": [1.0, 2, 3], "dec": [0.0, 0, 0], "snr": [9.0] * 3})
+TABLE = Table(
+    {"object_id": [1, 2, 3], "tile": ["a", "a", "b"], "ra": [1.0, 2, 3], "dec": [0.0, 0, 0], "snr": [9.0] * 3}
+)
 
 
 class Reader:

@@ -125,8 +125,8 @@ def test_the_sky_of_a_survey_without_a_grid_of_a_pole_and_of_nothing(tmp_path: P
 
 @pytest.mark.parametrize(
     "text",
-    ["https://", "https://a.example/x.js; script-src *", "https://a.example/'unsafe-inline'", "http:///x.js", "nothing", "https://*/x.js",
-     "https://a.example/\r\nset-cookie: x", "javascript:alert(1)", ""],
+    ["https://", "https://a.example/x.js; script-src *", "https://a.example/'unsafe-inline'", "http:///x.js", "nothing",
+     "https://*/x.js",     "https://a.example/\r\nset-cookie: x", "javascript:alert(1)", ""],
 )  # fmt: skip
 def test_what_is_no_aladin_is_refused(text: str) -> None:
     with pytest.raises(ScannerError) as caught:
