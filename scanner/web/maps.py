@@ -31,6 +31,8 @@ SIDE = 900
 """Pixels of the image."""
 LISTED = 60
 """Objects of a lasso whose cutouts are listed."""
+EXAMPLES = 12
+"""Objects of a lasso that a search for others like them takes as examples: each costs it time."""
 MOST_POINTS = 200_000
 """Points that a browser draws over the image."""
 MOST_IDS = 100_000
@@ -130,7 +132,8 @@ def show_map(request: Request, view: Annotated[MapView, Query()]) -> Response:
         data={**data, "stops": STOPS, "named": NAMED, "has_images": site.cutouts is not None},
         count=count,
         columns=[field.name for field in site.need_catalogue().schema if field.name != EMBEDDING],
-        like_these=Question(id=listed["object_id"].tolist(), mix="nearest").address() if len(listed) else "",
+        like_these=Question(id=listed["object_id"][:EXAMPLES].tolist()).address() if len(listed) else "",
+        examples=min(EXAMPLES, len(listed)),
         # The cards of the lasso are those of a search.
         rows=list(zip(listed, known, strict=True)),
         question=Question(),

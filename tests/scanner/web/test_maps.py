@@ -135,7 +135,7 @@ def test_a_lasso_counts_all_objects_and_leads_to_a_search_with_them(mapped: Test
     assert f"{chosen['count']} chosen" in page
     link = page.split('href="/search?id=')[1].split('"')[0]
     asked = parse_qs(urlsplit(f"/search?id={link.replace('&amp;', '&')}").query)
-    assert len(asked["id"]) == min(maps.LISTED, chosen["count"])
+    assert len(asked["id"]) == min(maps.EXAMPLES, chosen["count"])
     assert set(asked["id"]) <= set(chosen["object_ids"])
     assert mapped.get(f"/search?id={link.replace('&amp;', '&')}&limit=3").status_code == 200
     # A cutout of the map is that of the search.
