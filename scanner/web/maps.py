@@ -159,7 +159,8 @@ def map_points(request: Request, view: Annotated[MapView, Query()]) -> Response:
     points = read_points(site_of(request), view)
     if view.box:
         x0, y0, x1, y1 = frame(points, view)
-        x, y = points.place.T
+        # In float64, into which any box fits.
+        x, y = points.place.T.astype(float)
         points = points[(x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)]
     sent = points[:MOST_POINTS]
     body = sent.object_id.astype("<i8").tobytes() + sent.place.T.astype("<f4").tobytes()
