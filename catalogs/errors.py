@@ -311,6 +311,7 @@ class ErrorCode(StrEnum):
     )
     TILE_UNREADABLE = "tile.unreadable", "The file cannot be read."
     TILE_ZERO_POINT = "tile.zero_point", "Zero points of a header contradict each other, or the survey file."
+    WEB_BAD_ALADIN = "web.bad_aladin", "The page has no Aladin Lite, or what --aladin names is none."
     WEB_NOT_INSTALLED = "web.not_installed", "A package of the page is not installed."
     WEB_PORT = "web.port", "The server of the page cannot listen at the address and port."
     WHERE_COLUMN = "where.column", "The filter names a column that does not exist or cannot be compared."

@@ -39,6 +39,9 @@ SOME_NOT_FOUND = 3
     "--port", default=PORT, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes any that is free."
 )
 @click.option("--allow-host", multiple=True, metavar="NAME", help="Name by which browsers may call this machine.")
+@click.option(
+    "--aladin", metavar="PATH_OR_URL", help="Aladin Lite's aladin.js, to show the tiles over an image of the sky."
+)
 @click.option("--token", envvar="SCANNER_TOKEN", help="Token of the address; $SCANNER_TOKEN, else a new one.")
 @image_options
 @encoder_options
@@ -51,6 +54,7 @@ def serve(
     host: str,
     port: int,
     allow_host: tuple[str, ...],
+    aladin: str | None,
     token: str | None,
     root: Path | None,
     survey: str | None,
@@ -65,6 +69,9 @@ def serve(
 
     With --project you can inspect what a search lists, and grade it. A project holds its own cutouts, so it can be
     copied to a machine that has neither the catalogue nor its tiles, and served there.
+
+    With --aladin one more page shows the tiles over survey images, which the browser loads from elsewhere. All other
+    pages load nothing from outside this server.
 
     \b
     Examples:
@@ -88,6 +95,7 @@ def serve(
     from scanner.web.hunter import Hunter
     from scanner.web.server import serve as serve_site
     from scanner.web.site import Site
+    from scanner.web.sky import read_aladin
 
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     try:
@@ -97,7 +105,9 @@ def serve(
         if project is None or error.code != ErrorCode.CATALOGUE_MISSING or not (project / "project.json").exists():
             raise
         catalogue = None
-    site = Site(catalogue, root=root, survey=survey, model=model, device=device, like=like)
+    if aladin is not None:
+        read_aladin(aladin)
+    site = Site(catalogue, root=root, survey=survey, model=model, device=device, like=like, aladin=aladin)
     hunter = Hunter(site, project, inspector or getpass.getuser(), scheme) if project is not None else None
 
     def announce(address: str) -> None:

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from scanner import __version__
-from scanner.web import hunt, maps, pages, search, upload
+from scanner.web import hunt, maps, pages, search, sky, upload
 from scanner.web.guard import Guard
 from scanner.web.hunter import Hunter
 from scanner.web.site import Site
@@ -46,6 +46,7 @@ def make_app(
     app.include_router(upload.router)
     app.include_router(hunt.router)
     app.include_router(maps.router)
+    app.include_router(sky.router)
     app.mount("/static", Assets(directory=pages.STATIC), name="static")
     pages.install_errors(app)
     app.add_middleware(Guard, token=app.state.token, hosts=hosts, cookie=cookie)

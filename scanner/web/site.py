@@ -57,8 +57,9 @@ class Site:
         model: str | None = None,
         device: str = "auto",
         like: Path | None = None,
+        aladin: str | None = None,
     ) -> None:
-        self.catalogue = catalogue
+        self.catalogue, self.aladin = catalogue, aladin
         self.cutouts: CutoutStore | None = None
         if catalogue is not None:
             self.builder = QueryBuilder(catalogue.snapshot(), root=root, survey=survey, model=model, device=device)

@@ -62,6 +62,13 @@ def test_the_picture_says_what_was_lent_and_its_cutouts_are_those_of_a_gallery(
     assert f"reconstruction {GIVEN}" not in titles[0]
     assert f"reconstruction {GIVEN}" in titles[1]
     assert {"colour", "input", "masked", "reconstruction", "residual"} < set(titles[0])
+    assert "\N{DOUBLE PRIME}" in "".join(titles[0])
+    # The same pixels twice, in both formats.
+    for ending in ("png", "pdf"):
+        first, second = (
+            draw(result, tiny.model.pixel_scale, tmp_path / f"{name}.{ending}").read_bytes() for name in "ab"
+        )
+        assert first == second
 
 
 def test_bright_objects_with_all_bands_are_chosen(shards: Path, tiny: Config) -> None:
