@@ -281,13 +281,13 @@ def draw(points: Points, box: Box, side: int = SIDE) -> bytes:
     from scipy.ndimage import gaussian_filter
 
     x0, y0, x1, y1 = box
-    has_values = points.value is not None and not points.names
+    value = None if points.names else points.value
     limits = _limits(points)
     # In float64, since a small box lies far from 0 in units of itself.
     x, y = points.place.astype(float).T
     here = (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
-    if has_values:
-        here &= np.isfinite(points.value)
+    if value is not None:
+        here &= np.isfinite(value)
     across = np.minimum((x[here] - x0) / (x1 - x0) * side, side - 1).astype(np.int64)
     up = np.minimum((y[here] - y0) / (y1 - y0) * side, side - 1).astype(np.int64)
     cells = (side - 1 - up) * side + across
@@ -302,8 +302,8 @@ def draw(points: Points, box: Box, side: int = SIDE) -> bytes:
     counts = spread_out(None)
     density = np.log1p(counts / max(float(counts.max()) / 60, 1e-12)) / np.log1p(60)
     level = density
-    if has_values and points.value is not None:
-        mean = spread_out(points.value[here].astype(float)) / np.maximum(counts, 1e-12)
+    if value is not None:
+        mean = spread_out(value[here].astype(float)) / np.maximum(counts, 1e-12)
         level = np.clip((mean - limits[0]) / (limits[1] - limits[0]), 0, 1)
     place = level * (len(STOPS) - 1)
     lower = np.minimum(place.astype(int), len(STOPS) - 2)

@@ -124,7 +124,7 @@ def show_sky(request: Request, view: Annotated[SkyView, Query()]) -> Response:
     }
     if not wants_html(request):
         return JSONResponse(data)
-    listed = ordered(snapshot.only([footer]), "snr", BRIGHTEST, descending=True) if footer and footer.rows else []
+    listed: Any = ordered(snapshot.only([footer]), "snr", BRIGHTEST, descending=True) if footer and footer.rows else []
     known = site.known_as(listed["ra"], listed["dec"]) if len(listed) else []
     counts = np.array([one.objects for one in coverage.tiles])
     return page(
@@ -230,7 +230,8 @@ def cover(footers: Sequence[Footer], grid: str | None) -> Coverage:
             middle = centre or ((circle.ra, circle.dec) if circle else None)
             reach = np.full(len(_ANGLES), np.tan(np.radians(min(circle.radius, 80.0)))) if circle else None
             outline = [] if reach is None or middle is None else _outline(middle, np.zeros(2), reach)
-            tiles.append(Tile(footer.tile, footer.rows, *(middle or (None, None)), outline))
+            ra, dec = middle or (None, None)
+            tiles.append(Tile(footer.tile, footer.rows, ra, dec, outline))
             continue
         # In the plane that touches the sky at the tile's centre, in radians.
         offset, radius = _tangent(*centre, circle.ra, circle.dec), float(np.radians(circle.radius))
@@ -257,7 +258,8 @@ def _reach(offset: NDArray[np.float64], radius: float, half: float) -> NDArray[n
     across, up = np.cos(_ANGLES), np.sin(_ANGLES)
     right = (np.copysign(half, across) - offset[0]) / across
     top = (np.copysign(half, up) - offset[1]) / up
-    return np.clip(np.minimum(np.minimum(right, top), radius), 0, None)
+    reach: NDArray[np.float64] = np.clip(np.minimum(np.minimum(right, top), radius), 0, None)
+    return reach
 
 
 def _outline(
