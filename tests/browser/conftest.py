@@ -24,6 +24,8 @@ from tests.support import demo_site
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", MAC))), None)
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
+# Chromium without a screen has no mouse of its own, and buttons that show under a mouse would always be there.
+MOUSE = "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4"
 PATIENCE = 300_000  # ms; no busy machine comes near it
 expect.set_options(timeout=PATIENCE)
 
@@ -99,7 +101,7 @@ def browser() -> Iterator[Browser]:
     assert CHROMIUM, "The tests of the page need chromium: apt-get install chromium"
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", MOUSE], timeout=PATIENCE
         )
         yield made
         made.close()
@@ -121,8 +123,12 @@ def open_page(server: Server, browser: Browser) -> Iterator[Callable[..., Page]]
         **options: object,
     ) -> Page:
         if beside is None:
-            size = {"width": width, "height": 900 if width > 500 else 844}
-            context = browser.new_context(viewport=size, color_scheme=theme, **options)
+            # A narrow window is that of a phone.
+            is_phone = width < 500
+            size = {"width": width, "height": 844 if is_phone else 900}
+            context = browser.new_context(
+                viewport=size, color_scheme=theme, has_touch=is_phone, is_mobile=is_phone, **options
+            )
             context.set_default_timeout(PATIENCE)
             context.add_cookies([{"name": f"scanner-{of.port}", "value": demo_site.TOKEN, "url": of.address}])
             contexts.append(context)

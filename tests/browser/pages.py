@@ -32,8 +32,10 @@ def violations(page: Page) -> list[str]:
 
 
 def sticks_out(page: Page) -> bool:
-    """Whether the page is wider than its window."""
-    return bool(page.evaluate("document.documentElement.scrollWidth > innerWidth"))
+    """Whether the page is wider than its window; a phone makes ``innerWidth`` larger then."""
+    size = page.viewport_size
+    assert size is not None
+    return int(page.evaluate("document.documentElement.scrollWidth")) > size["width"]
 
 
 def name_of_focus(page: Page) -> str:

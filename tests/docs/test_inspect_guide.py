@@ -1,4 +1,4 @@
-"""The guide to the page, walked as one person would: every command of it, on the demo, to candidates that are graded."""
+"""The guide to the page, walked as one person would: each command of it, on the demo, to candidates that are graded."""
 
 from __future__ import annotations
 
