@@ -193,7 +193,7 @@ def test_a_copy_of_the_project_needs_neither_catalogue_nor_tiles(
 
 
 def test_a_catalogue_of_another_model_keeps_the_verdicts_and_says_so(
-    open_page: Opened, another: Server, copied: Path, keep_screen: Keep
+    open_page: Opened, another: Server, copied: Path, number: int, keep_screen: Keep
 ) -> None:
     encoder = tiny_encoder.write(another.folder / "other.onnx", tiny_encoder.contract())
     catalogue = another.folder / "changed"
