@@ -37,8 +37,11 @@ demo: $(VENV)/core  ## install the torch-free core, scan the tile that ships wit
 test: $(VENV)/dev  ## every test (real survey pixels are used where they are found, and skipped visibly where not)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/browser
 
+# Google's build of it serves as well where that is installed.
+CHROMIUM = command -v chromium || command -v chromium-browser || command -v google-chrome \
+	|| test -x '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'
 test-browser: $(VENV)/dev  ## the page in a real browser, Debian's chromium; screenshots in build/screens
-	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qqy chromium; } \
+	@{ $(CHROMIUM); } >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qqy chromium; } \
 		|| { echo 'The page is tested in chromium: apt-get install chromium' >&2; exit 1; }
 	$(BIN)/python -m pytest tests/browser
 

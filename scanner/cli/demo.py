@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from scanner.cli.output import DataCommand, show
+from scanner.web import PORT
 
 DEMO = Path(__file__).parents[1] / "demo"
 
@@ -24,8 +25,15 @@ DEMO = Path(__file__).parents[1] / "demo"
 @click.option(
     "--serve", is_flag=True, help="Then open the page on the catalogue: scanner serve (needs the extra [web])."
 )
+@click.option(
+    "--port",
+    default=PORT,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port of the page; 0 takes any that is free.",
+)
 @click.pass_context
-def demo(ctx: click.Context, out: Path, serve: bool) -> None:
+def demo(ctx: click.Context, out: Path, serve: bool, port: int) -> None:
     """Scan, index and query the small simulated tile that comes with the package, and draw the answer.
 
     Prints each command as you would type it. The tile has all five UNIONS bands and several strong lenses.
@@ -54,7 +62,8 @@ def demo(ctx: click.Context, out: Path, serve: bool) -> None:
     if serve:
         like = out / "lenses.csv"
         _write_lenses(like)
-        _run(ctx, ("serve", "--catalog", catalog, *root, "--like", str(like), "--project", str(out / "hunt")))
+        at = () if port == PORT else ("--port", str(port))
+        _run(ctx, ("serve", "--catalog", catalog, *root, "--like", str(like), "--project", str(out / "hunt"), *at))
 
 
 def _lenses() -> list[dict[str, str]]:

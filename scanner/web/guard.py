@@ -15,6 +15,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from catalogs.errors import ErrorCode
+
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -62,19 +64,19 @@ class Guard:
         host = headers.get("host", "")
         name = urlsplit(f"//{host}").hostname or ""
         if name not in self._hosts and f"[{name}]" not in self._hosts:
-            return "web.bad_host", f"This server is not called {host!r}; name it with --allow-host."
+            return ErrorCode.WEB_BAD_HOST, f"This server is not called {host!r}; name it with --allow-host."
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
-            return "web.bad_origin", "The request comes from a page of another site."
+            return ErrorCode.WEB_BAD_ORIGIN, "The request comes from a page of another site."
         if headers.get("sec-fetch-site", "none") == "cross-site" and scope["method"] not in SAFE:
-            return "web.bad_origin", "The request comes from a page of another site."
+            return ErrorCode.WEB_BAD_ORIGIN, "The request comes from a page of another site."
         if scope["method"] not in SAFE and not (self._bearer(headers) or self._same(headers.get(TOKEN_HEADER, ""))):
-            return "web.no_token", f"What changes state needs the token in the header {TOKEN_HEADER}."
+            return ErrorCode.WEB_NO_TOKEN, f"What changes state needs the token in the header {TOKEN_HEADER}."
         if (
             int(headers.get("content-length", "0") if headers.get("content-length", "0").isdigit() else "0")
             > LARGEST_BODY
         ):
-            return "web.too_large", f"The request is larger than {LARGEST_BODY // 2**20} MB."
+            return ErrorCode.WEB_TOO_LARGE, f"The request is larger than {LARGEST_BODY // 2**20} MB."
         return None
 
     def _same(self, token: str) -> bool:
@@ -104,7 +106,7 @@ class Guard:
             )
         else:
             message = "Open the address that scanner serve printed; it holds the token of this server."
-            await _answer(send, 401, "web.no_token", message)
+            await _answer(send, 401, ErrorCode.WEB_NO_TOKEN, message)
 
 
 def _limited(receive: Receive) -> Receive:

@@ -60,6 +60,7 @@ class Batch(BaseModel):
     view: Literal["mosaic", "one"]
     stretch: str = Field(default="", max_length=100)
     seed: int = Field(default=0, ge=0, lt=2**31)
+    others: bool = Field(default=False, description="Leave out what was triaged meanwhile, in another window.")
 
 
 class Undo(BaseModel):
@@ -212,6 +213,7 @@ def mosaic(
     numbers = order[(page_number - 1) * size : page_number * size]
     data = {
         **_frame(one),
+        "project": hunter.project.record.created,
         "round": number,
         "page": page_number,
         "pages": pages,
@@ -240,6 +242,7 @@ def one_by_one(
     numbers = hunter.choose(one, seed, of)
     data = {
         **_frame(one),
+        "project": hunter.project.record.created,
         "round": number,
         "seed": seed,
         "of": of,
@@ -313,7 +316,11 @@ def add_verdicts(request: Request, number: Number, said: Batch) -> dict[str, Any
         )
         for at, each in enumerate(said.verdicts)
     ]
-    hunter.project.verdicts.add(made)
+    with hunter.judging:
+        if said.others:
+            standing = hunter.project.standing(one)
+            made = [each for each, of in zip(made, said.verdicts, strict=True) if standing[of.number].triage is None]
+        hunter.project.verdicts.add(made)
     return {"saved": len(made), **hunter.progress(one)}
 
 

@@ -33,6 +33,8 @@ class Hunter:
         self._scheme = scheme
         self._project: Project | None = Project(folder) if (folder / "project.json").exists() else None
         self._lock = threading.Lock()
+        # Held while verdicts are compared with those that stand, and added.
+        self.judging = threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._wanted: dict[int, NDArray[np.int64]] = {}
@@ -46,6 +48,9 @@ class Hunter:
         Raises:
             ScannerError: ``hunt.missing`` before the first round.
         """
+        if self._project is None and (self.folder / "project.json").exists():
+            # scanner hunt made it since the server started.
+            self._project = Project(self.folder)
         if self._project is None:
             raise ScannerError(ErrorCode.HUNT_MISSING, "There is nothing to inspect yet.", "Inspect a search first.")
         return self._project
@@ -53,7 +58,7 @@ class Hunter:
     @property
     def begun(self) -> bool:
         """Whether the project has a round."""
-        return self._project is not None and bool(self._project.rounds())
+        return (self.folder / "project.json").exists() and bool(self.project.rounds())
 
     def add(self, objects: Any, title: str, source: str) -> Round:
         """Add a round of objects, and begin to cut them.

@@ -127,8 +127,10 @@ def install_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
         told = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
-        return answer(request, 422, "web.bad_request", f"The request cannot be read: {told}.", "See /openapi.json.")
+        return answer(
+            request, 422, ErrorCode.WEB_BAD_REQUEST, f"The request cannot be read: {told}.", "See /openapi.json."
+        )
 
     @app.exception_handler(HTTPException)
     def missing(request: Request, error: HTTPException) -> Response:
-        return answer(request, error.status_code, "web.no_page", str(error.detail), "Start from the address /.")
+        return answer(request, error.status_code, ErrorCode.WEB_NO_PAGE, str(error.detail), "Start from the address /.")

@@ -46,6 +46,8 @@ def serve(
             ErrorCode.WEB_PORT, f"Port {port} of {host} cannot be used: {error.strerror}.", hint
         ) from error
     with listener:
+        # From here on a browser is answered, though a little later.
+        listener.listen(128)
         bound = listener.getsockname()[1]
         names = {*hosts, host} - {"0.0.0.0", "::"}
         # Cookies do not tell ports apart, so that of each server has a name of its own.

@@ -6,20 +6,20 @@ import csv
 import io
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+import scanner
+from scanner.cli.demo import DEMO
 from scanner.hunt.project import Project
-from tests.browser.conftest import PATIENCE, Server
-from tests.browser.test_search import violations
-from tests.support import demo_site
+from tests.browser.conftest import Server, lenses
+from tests.support import demo_site, tiny_encoder
 
 RA, DEC = demo_site.lenses()[0]
 COUNT = 24
-expect.set_options(timeout=PATIENCE)
 
 Opened = Callable[..., Page]
 Keep = Callable[[Page, str], None]
@@ -29,30 +29,41 @@ def project(server: Server) -> Project:
     return Project(server.folder / "hunt")
 
 
-def standing(server: Server) -> list[str]:
-    """The words that stand, object by object."""
-    opened = project(server)
-    said = [one.latest for one in opened.standing(opened.round(1))]
-    return [one.grade if one else "" for one in said]
-
-
 @pytest.fixture(scope="module")
-def mosaic(server: Server) -> str:
-    return "/hunt/1/mosaic?size=8&seed=3"
+def number(server: Server) -> int:
+    """The round that these tests make and go on with."""
+    return 1 + len(server.ask("/hunt")["rounds"])
 
 
-def test_a_search_becomes_a_round(open_page: Opened, server: Server) -> None:
+@pytest.fixture
+def mosaic(number: int) -> str:
+    return f"/hunt/{number}/mosaic?size=8&seed=3"
+
+
+def triaged(server: Server, number: int, page: int) -> list[str]:
+    """The words that stand about the objects on a page of the mosaic."""
+    one = project(server).round(number)
+    standing = project(server).standing(one)
+    shown = [standing[place].triage for place in one.order(3)[8 * (page - 1) : 8 * page]]
+    return [said.grade if said else "" for said in shown]
+
+
+def wait_until_saved(page: Page) -> None:
+    expect(page.locator("body")).to_have_attribute("data-unsent", "")
+
+
+def test_a_search_becomes_a_round(open_page: Opened, server: Server, number: int) -> None:
     page = open_page(f"/search?at={RA}+{DEC}")
     page.get_by_text("Inspect", exact=True).click()
-    page.get_by_label("Objects").fill(str(COUNT))
-    page.get_by_role("button", name="Make a round").click()
-    page.wait_for_url(re.compile("/hunt/1/mosaic"))
+    page.locator("#inspect").get_by_label("Objects").fill(str(COUNT))
+    page.locator("#inspect").get_by_role("button").click()
+    page.wait_for_url(re.compile(f"/hunt/{number}/mosaic"))
     expect(page.locator("#mosaic")).to_have_attribute("data-drawn", f"{COUNT} colour asinh 0")
-    assert len(project(server).round(1)) == COUNT
+    assert len(project(server).round(number)) == COUNT
 
 
 def test_the_mosaic_by_keys_through_a_crash_of_the_server(
-    open_page: Opened, server: Server, mosaic: str, keep_screen: Keep
+    open_page: Opened, server: Server, number: int, mosaic: str
 ) -> None:
     page = open_page(mosaic)
     expect(page.locator("#mosaic")).to_have_attribute("data-drawn", "8 colour asinh 0")
@@ -61,30 +72,50 @@ def test_the_mosaic_by_keys_through_a_crash_of_the_server(
     page.keyboard.press("ArrowRight")
     page.keyboard.press("m")
     expect(page.locator("#tally")).to_have_text("1 candidate, 1 interesting")
-    keep_screen(page, "mosaic-1440-dark")
-    expect(page.locator("body")).to_have_attribute("data-unsent", "")
+    wait_until_saved(page)
     server.kill()
     # What is said now waits in the browser, and arrives when the server is back.
     page.keyboard.press("Enter")
     expect(page.locator("#status")).to_contain_text("does not answer")
+    assert triaged(server, number, 1).count("") == 6
     server.start()
     page.wait_for_url(re.compile("page=2"))
-    said = standing(server)
-    assert (said.count("candidate"), said.count("interesting"), said.count("no"), said.count("")) == (1, 1, 6, 16)
+    assert triaged(server, number, 1) == ["no", "candidate", "interesting", *["no"] * 5]
+    assert triaged(server, number, 2) == [""] * 8
 
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("page=3"))
     page.keyboard.press("u")
     page.wait_for_url(re.compile("page=2"))
-    assert standing(server).count("no") == 6
+    assert triaged(server, number, 2) == [""] * 8
     page.locator(".tile").nth(3).click()
     page.locator(".tile").nth(4).click(modifiers=["Shift"])
-    expect(page.locator("body")).to_have_attribute("data-unsent", "")
-    assert standing(server).count("candidate") == 2
+    page.locator(".tile").nth(5).click(button="right")
+    expect(page.locator("#tally")).to_have_text("1 candidate, 2 interesting")
+    wait_until_saved(page)
+    assert triaged(server, number, 2) == ["", "", "", "candidate", "interesting", "interesting", "", ""]
 
 
-def test_one_by_one_by_keys_in_two_windows(open_page: Opened, server: Server, keep_screen: Keep) -> None:
-    one, other = open_page("/hunt/1/one"), open_page("/hunt/1/one?at=5")
+def test_two_windows_of_one_browser_on_one_mosaic(open_page: Opened, server: Server, number: int, mosaic: str) -> None:
+    """Turning the page says "no" only of what nobody marked, in whichever window."""
+    one = open_page(f"{mosaic}&page=3")
+    other = open_page(f"{mosaic}&page=3", beside=one)
+    for page in (one, other):
+        expect(page.locator("#mosaic")).to_have_attribute("data-drawn", "8 colour asinh 0")
+    one.keyboard.press("Space")
+    other.keyboard.press("ArrowRight")
+    other.keyboard.press("m")
+    for page in (one, other):
+        wait_until_saved(page)
+    # Neither window knows of the other's mark.
+    for page in (other, one):
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile("/hunt$"))
+    assert triaged(server, number, 3) == ["candidate", "interesting", *["no"] * 6]
+
+
+def test_one_by_one_by_keys_in_two_windows(open_page: Opened, server: Server, number: int) -> None:
+    one, other = open_page(f"/hunt/{number}/one"), open_page(f"/hunt/{number}/one?at=5")
     for page in (one, other):
         expect(page.locator("#colour[data-drawn]")).to_be_visible()
     one.keyboard.press("c")
@@ -93,7 +124,7 @@ def test_one_by_one_by_keys_in_two_windows(open_page: Opened, server: Server, ke
     one.keyboard.press("q")
     other.keyboard.press("s")
     # An undo takes back what came last, from whichever window.
-    expect(other.locator("body")).to_have_attribute("data-unsent", "")
+    wait_until_saved(other)
     one.keyboard.press("w")
     expect(one.locator("#place")).to_have_text("3")
     expect(other.locator("#place")).to_have_text("7")
@@ -101,63 +132,87 @@ def test_one_by_one_by_keys_in_two_windows(open_page: Opened, server: Server, ke
     one.keyboard.press("b")
     expect(one.locator("#colour")).to_have_attribute("data-drawn", "2 r asinh grey 0 true")
     for page in (one, other):
-        expect(page.locator("body")).to_have_attribute("data-unsent", "")
-    keep_screen(one, "one-1440-dark")
-    graded = {
-        number: one.grade for number, one in enumerate(project(server).standing(project(server).round(1))) if one.grade
-    }
-    assert {number: (said.grade, said.class_, said.comment) for number, said in graded.items()} == {
+        wait_until_saved(page)
+    standing = project(server).standing(project(server).round(number))
+    graded = {at: each.grade for at, each in enumerate(standing) if each.grade}
+    assert {at: (said.grade, said.class_, said.comment) for at, said in graded.items()} == {
         0: ("A", "", "a fine arc"),
         1: ("B", "", ""),
         5: ("X", "spiral", ""),
     }
-    assert all(said.seconds > 0 for said in graded.values())
+    assert all(said.seconds is not None for said in graded.values())
     one.keyboard.press("u")
     expect(one.locator("#place")).to_have_text("2")
-    assert project(server).standing(project(server).round(1))[1].grade is None
+    assert project(server).standing(project(server).round(number))[1].grade is None
 
-    rows = list(csv.DictReader(io.StringIO(one.request.get(f"{server.address}/hunt/verdicts").text())))
+    one.goto(f"{server.address}/hunt")
+    one.get_by_text("Export", exact=True).click()
+    with one.expect_download() as download:
+        one.get_by_role("link", name="CSV").click()
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))
     marks = {row["grade"]: (row["mark"], row["class"], row["comment"]) for row in rows if row["grade"]}
     assert marks == {"A": ("kept", "", "a fine arc"), "X": ("rejected", "spiral", "")}
 
 
-def test_the_grades_rank_the_catalogue_again(open_page: Opened, server: Server, keep_screen: Keep) -> None:
+def test_the_grades_rank_the_catalogue_again(open_page: Opened, server: Server, number: int) -> None:
     page = open_page("/hunt")
-    keep_screen(page, "hunt-1440-dark")
     page.get_by_text("Re-rank by the grades").click()
-    page.get_by_label("Objects").fill("12")
-    page.get_by_role("button", name="Make a round").click()
-    page.wait_for_url(re.compile("/hunt/2/mosaic"))
+    page.locator("#rerank").get_by_label("Objects").fill("12")
+    page.locator("#rerank").get_by_role("button").click()
+    page.wait_for_url(re.compile(f"/hunt/{number + 1}/mosaic"))
     expect(page.locator(".tile")).to_have_count(12)
+    # None of them was judged.
+    judged = {row["object_id"] for row in project(server).verdict_table() if row["mark"]}
+    assert not judged & set(project(server).round(number + 1).place["object_id"])
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
-def test_pages_of_the_hunt_are_kept(open_page: Opened, keep_screen: Keep, mosaic: str, width: int, theme: str) -> None:
-    for name, address, drawn in (
-        ("hunt", "/hunt", ".round"),
-        ("mosaic", mosaic, "#mosaic[data-drawn]"),
-        ("one", "/hunt/1/one", "#colour[data-drawn]"),
-    ):
-        page = open_page(address, width, theme, bypass_csp=True)
-        expect(page.locator(drawn).first).to_be_visible()
-        page.wait_for_load_state("networkidle")
-        keep_screen(page, f"{name}-{width}-{theme}")
-        assert not violations(page), name
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+@pytest.fixture
+def copied(server: Server, tmp_path: Path) -> Path:
+    """A copy of the project, taken as one copies a folder to a laptop."""
+    return Path(shutil.copytree(server.folder / "hunt", tmp_path / "copy"))
+
+
+@pytest.fixture
+def another(tmp_path: Path) -> Iterator[Server]:
+    """A second server, of this test alone."""
+    made = Server(tmp_path)
+    yield made
+    made.kill()
 
 
 def test_a_copy_of_the_project_needs_neither_catalogue_nor_tiles(
-    open_page: Opened, server: Server, tmp_path: Path
+    open_page: Opened, another: Server, copied: Path, number: int
 ) -> None:
-    server.kill()
-    shutil.copytree(server.folder / "hunt", tmp_path / "copy")
-    server.start(with_catalogue=False, project=tmp_path / "copy")
-    page = open_page("/hunt/1/one?at=5")
+    another.start(with_catalogue=False, project=copied)
+    page = open_page(f"/hunt/{number}/one?at=5", of=another)
     expect(page.locator("#colour[data-drawn]")).to_be_visible()
     expect(page.locator('[data-class="spiral"]')).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("e")
-    expect(page.locator("body")).to_have_attribute("data-unsent", "")
-    copied = Project(tmp_path / "copy")
-    assert copied.standing(copied.round(1))[5].grade.grade == "C"
-    server.kill()
-    server.start()
+    wait_until_saved(page)
+    assert Project(copied).standing(Project(copied).round(number))[5].grade.grade == "C"
+
+
+def test_a_catalogue_of_another_model_keeps_the_verdicts_and_says_so(
+    open_page: Opened, another: Server, copied: Path, number: int, keep_screen: Keep
+) -> None:
+    encoder = tiny_encoder.write(another.folder / "other.onnx", tiny_encoder.contract())
+    catalogue = another.folder / "changed"
+    report = scanner.scan_tiles(DEMO / "list.txt", catalogue, root=DEMO, model=encoder, device="cpu", readers=1)
+    assert not report.failed
+    lenses(another.folder)
+    another.start(catalogue=catalogue, project=copied)
+    page = open_page("/hunt", of=another)
+    given = len(Project(copied).verdicts.standing())
+    expect(page.locator(".problem")).to_have_text(
+        f"{given} verdicts were given before the catalogue changed; they are kept by position."
+    )
+    keep_screen(page, "notice-1440-dark")
+    # What was graded A as an object of the former catalogue is graded in a round of this one.
+    place = Project(copied).round(number).place
+    page.goto(f"{another.address}/search?near={place['ra'][0]},{place['dec'][0]},1")
+    page.get_by_text("Inspect", exact=True).click()
+    page.locator("#inspect").get_by_role("button").click()
+    page.wait_for_url(re.compile(r"/hunt/\d+/mosaic"))
+    page.goto(page.url.split("/mosaic")[0] + "/one")
+    expect(page.locator('[data-grade="A"]')).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#comment")).to_have_value("a fine arc")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import schemathesis
 from fastapi.testclient import TestClient
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from catalogs.errors import ErrorCode, ScannerError
 from tests.scanner.web.conftest import catalogue, client  # noqa: F401 (fixtures)
@@ -37,7 +37,7 @@ def test_no_request_is_an_error_of_the_server(api: Any) -> None:
     for found in api.get_all_operations():
         operation = found.ok()
 
-        @settings(max_examples=8)
+        @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy())
         def ask(case: Any) -> None:
             # A busy machine may take long over one answer.

@@ -13,7 +13,7 @@ const view = { ...VIEW, ...kept, residual: false, map: "grey" };
 if (!["colour", ...data.bands].includes(view.plane)) view.plane = "colour";
 
 const across = Math.min(10, data.objects.length);
-grid.style.setProperty("--across", innerWidth < 720 ? Math.min(5, across) : across);
+grid.style.setProperty("--across", innerWidth < 720 ? Math.min(4, across) : across);
 const tiles = data.objects.map((object, at) => {
   const tile = document.createElement("button");
   tile.type = "button";
@@ -45,13 +45,13 @@ function choose(at, word) {
 }
 
 const place = (at) => (data.page - 1) * data.size + at;
-function save(places) {
+function save(places, others = false) {
   const seconds = (performance.now() - began) / 1000 / Math.max(data.objects.length, 1);
   return send(`/hunt/${data.round}/verdicts`, {
     verdicts: places.map((at) => ({
       number: data.objects[at].number, grade: data.objects[at].triage, seconds: Number(seconds.toFixed(2)), place: place(at),
     })),
-    view: "mosaic", stretch: `${view.plane} ${view.stretch} ${view.gain}`, seed: data.seed,
+    others, view: "mosaic", stretch: `${view.plane} ${view.stretch} ${view.gain}`, seed: data.seed,
   });
 }
 
@@ -64,7 +64,8 @@ async function turn() {
   turning = true;
   const others = data.objects.map((object, at) => (object.triage ? -1 : at)).filter((at) => at >= 0);
   others.forEach((at) => mark(at, rest));
-  if (others.length) save(others);
+  // Another window may have judged some of them meanwhile: the server leaves those out.
+  if (others.length) save(others, true);
   await flush();
   if (data.page < data.pages) go(data.page + 1);
   else location = "/hunt";
@@ -72,7 +73,8 @@ async function turn() {
 
 async function undo() {
   await flush();
-  const done = await post("/hunt/undo", { batch: uuid() });
+  const done = await post("/hunt/undo", { batch: uuid() }).catch((error) => say(error.message));
+  if (!done) return;
   if (!done.withdrawn) return say("There is nothing to undo.");
   const page = Math.floor(done.place / data.size) + 1;
   if (done.view === "mosaic" && done.round === data.round && done.seed === data.seed && page !== data.page) go(page);
@@ -93,6 +95,15 @@ grid.addEventListener("click", (event) => {
   if (at < 0 || event.detail === 0) return;
   focus(at);
   choose(at, event.shiftKey ? words[1] ?? words[0] : words[0]);
+});
+
+// A long press, where there is no Shift, and a right click.
+grid.addEventListener("contextmenu", (event) => {
+  const at = tiles.indexOf(event.target.closest(".tile"));
+  if (at < 0) return;
+  event.preventDefault();
+  focus(at);
+  choose(at, words[1] ?? words[0]);
 });
 
 const gain = document.getElementById("gain"), stretch = document.getElementById("stretch");
@@ -144,7 +155,12 @@ function paint() {
 // While some are being cut, only their states are asked for.
 let states = "";
 async function load() {
-  const answer = await fetch(data.windows, states ? { method: "HEAD" } : {});
+  const answer = await fetch(data.windows, states ? { method: "HEAD" } : {}).catch(() => null);
+  if (!answer) {
+    say("The server does not answer.");
+    setTimeout(load, 2000);
+    return;
+  }
   if (!answer.ok) return say("The cutouts of this page cannot be read.");
   const now = answer.headers.get("Scanner-States");
   const waiting = [...now].filter((state) => state === "0").length;
@@ -168,7 +184,8 @@ async function load() {
     setTimeout(load, 2000);
   } else {
     say("");
-    if (data.next) fetch(data.next);
+    // The next page is in the browser's cache when it is turned to.
+    if (data.next) fetch(data.next).catch(() => {});
   }
 }
 load();

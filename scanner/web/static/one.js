@@ -45,13 +45,17 @@ if (data.numbers.length) {
         const arcsec = [1, 2, 5].findLast((one) => one < pixels.size * pixels.pixelScale * 0.3) ?? 1;
         bar.querySelector("i").style.width = `${(100 * arcsec) / (pixels.size * pixels.pixelScale)}cqw`;
         bar.querySelector("span").textContent = `${arcsec}″`;
+        // The wide field is cut with the cutout: it is there now, though it was not when it was asked for.
+        const wide = byId("wide");
+        if (wide.classList.contains("none")) wide.querySelector("img").src = `/hunt/${data.round}/wide/${data.numbers[place]}`;
       } else if (data.objects[place].state === 0) {
         say("This cutout is still being cut.");
         setTimeout(() => { if (place === at) paint(); }, 1500);
       }
       byId("colour").dataset.drawn = `${place} ${view.plane} ${view.stretch} ${view.map} ${view.gain} ${view.residual}`;
     } catch (error) {
-      say(error.message);
+      say(error instanceof TypeError ? "The server does not answer." : error.message);
+      setTimeout(() => { if (place === at) paint(); }, 1500);
     }
   }
 
@@ -145,7 +149,8 @@ if (data.numbers.length) {
 
   async function undo() {
     await flush();
-    const done = await post("/hunt/undo", { batch: uuid() });
+    const done = await post("/hunt/undo", { batch: uuid() }).catch((error) => say(error.message));
+    if (!done) return;
     if (!done.withdrawn) return say("There is nothing to undo.");
     const place = data.objects.findIndex((one) => done.object_ids.includes(one.row.object_id));
     location = `?${new URLSearchParams({ at: place < 0 ? at : place, seed: data.seed, of: data.of })}`;

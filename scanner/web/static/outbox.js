@@ -1,21 +1,27 @@
 // Verdicts on their way: kept in the browser until the server says that they are on disk, and sent again until then.
 import { post, say } from "./page.js";
 
-const KEY = `outbox ${location.pathname.split("/")[2]}`;
-const read = () => JSON.parse(localStorage.getItem(KEY) || "[]");
-const write = (letters) => localStorage.setItem(KEY, JSON.stringify(letters));
+// A letter belongs to one project: the next server of this address may serve another.
+const OUTBOX = `outbox ${JSON.parse(document.getElementById("data").textContent).project} `;
 
 export const uuid = () => ([1e7] + -1e3 + -4e3 + -8e3 + -1e11).replace(/[018]/g, (c) =>
   (c ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (c / 4)))).toString(16));
+
+// Each letter has a key of its own, so that two windows never write over each other's; keys sort by time.
+let count = 0;
+const put = (letter) => localStorage.setItem(`${OUTBOX}${Date.now()} ${String(count++).padStart(6, "0")} ${uuid()}`, JSON.stringify(letter));
+const waiting = () => Object.keys(localStorage).filter((key) => key.startsWith(OUTBOX)).sort();
 
 let sending = null, isTold = false;
 
 // Resolves when everything that was put in has arrived. What the server refuses for good is told and dropped.
 export function flush() {
   sending ??= (async () => {
-    for (let letters = read(); letters.length; letters = read()) {
+    for (let keys = waiting(); keys.length; keys = waiting()) {
+      const letter = JSON.parse(localStorage.getItem(keys[0]));
       try {
-        await post(letters[0].address, letters[0].body);
+        // Another window may have sent it meanwhile; sent twice, it counts once.
+        if (letter) await post(letter.address, letter.body);
       } catch (error) {
         if (error.status >= 400 && error.status < 500 && ![401, 403, 408, 429].includes(error.status)) {
           say(`Not saved: ${error.message}`);
@@ -26,8 +32,7 @@ export function flush() {
           continue;
         }
       }
-      // Another window may have put in more meanwhile: only this letter is taken out.
-      write(read().filter((one) => one.body.batch !== letters[0].body.batch));
+      localStorage.removeItem(keys[0]);
     }
     if (isTold) say("");
     isTold = false;
@@ -37,8 +42,8 @@ export function flush() {
 }
 
 export function send(address, body) {
-  write([...read(), { address, body: { batch: uuid(), ...body } }]);
-  document.body.dataset.unsent = read().length;
+  put({ address, body: { batch: uuid(), ...body } });
+  document.body.dataset.unsent = waiting().length;
   return flush();
 }
 

@@ -10,7 +10,7 @@ export async function post(address, body) {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-Scanner-Token": token },
     body: JSON.stringify(body),
-  });
+  }).catch(() => { throw new Error("The server does not answer."); });
   const told = await answer.json();
   if (!answer.ok) throw Object.assign(new Error(told.message || "The server refused this."), { status: answer.status });
   return told;

@@ -23,7 +23,8 @@ upload.addEventListener("change", async () => {
   say(`Reading ${upload.files[0].name} …`);
   const body = new FormData();
   body.append("file", upload.files[0]);
-  const answer = await fetch("/upload", { method: "POST", headers: { "X-Scanner-Token": token }, body });
+  const answer = await fetch("/upload", { method: "POST", headers: { "X-Scanner-Token": token }, body }).catch(() => null);
+  if (!answer) return say("The server does not answer.");
   const told = await answer.json();
   if (answer.ok) location = told.at;
   else say(`${told.message} ${told.hint}`);
