@@ -103,8 +103,12 @@ def read_groups(
 def tile_vectors(
     snapshot: Snapshot, footer: Footer, columns: Sequence[str], chosen: Selection
 ) -> Iterator[tuple[pa.Table, Vectors, NDArray[np.int64]]]:
-    """Yield the chosen rows of one tile beside all its vectors, as ``TileFile.groups_beside_vectors`` does."""
-    with damage_logged(), snapshot.open(footer) as file:
+    """Yield the chosen rows of one tile beside all its vectors, as ``TileFile.groups_beside_vectors`` does.
+
+    Raises:
+        ScannerError: ``tile.damaged``.
+    """
+    with snapshot.open(footer) as file:
         yield from file.groups_beside_vectors(columns, chosen, snapshot.owners)
 
 
