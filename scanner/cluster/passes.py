@@ -194,7 +194,7 @@ class _Groups:
         footer, answers = self._snapshot.footers[number], []
         try:
             for answer in self._work.read(self._snapshot, number):
-                answers.append(answer)  # noqa: PERF402  (of a damaged tile, those before the damage count)
+                answers.append(answer)
         except ScannerError as error:
             if error.code != ErrorCode.TILE_DAMAGED:
                 raise
