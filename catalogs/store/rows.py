@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import geometry
-from catalogs.store import row_filter, tile_reader
+from catalogs.store import column_ranges, row_filter, tile_reader
 from catalogs.store.footers import Footer
 from catalogs.store.schema import IS_PRIMARY
 from catalogs.store.tile_reader import Selection
@@ -141,7 +141,9 @@ def of_ids(snapshot: Snapshot, ids: Sequence[int], columns: Sequence[str] | None
         if not here:
             continue
         among = pc.field("object_id").isin(here)
-        chosen = Selection(row_filter.RowFilter("object_id", among, ("object_id",), among))
+        chosen = Selection(
+            row_filter.RowFilter("object_id", among, ("object_id",), column_ranges.among("object_id", here))
+        )
         for part in tile_groups(snapshot, footer, list(dict.fromkeys([*names, "object_id"])), chosen):
             order.append(np.array([place[one] for one in part.column("object_id").to_pylist()], np.int64))
             parts.append(part.select(names).cast(schema))

@@ -75,10 +75,10 @@ def serve(
     from catalogs.errors import ErrorCode, ScannerError
 
     try:
-        import fastapi
-        import jinja2
-        import python_multipart
-        import uvicorn
+        import fastapi  # noqa: F401
+        import jinja2  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
     except ImportError as error:
         hint = "Install it: pip install 'unions-scanner[web]'"
         raise ScannerError(ErrorCode.WEB_NOT_INSTALLED, f"The page needs the package {error.name}.", hint) from error

@@ -155,7 +155,7 @@ class EndlessScan(Quiet):
                         "All workers must see the same model file.",
                     )
                 scan_tiles(self._list(), job.survey, encoder, catalogue, job.run, job.options, progress=self)
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001  (raised again by the tasks that wait)
             problem = raised
         # From now on ``take`` refuses; tasks that wait for a report get the error.
         with self._lock:

@@ -127,7 +127,7 @@ class Contract:
                 raise ValueError(f"version is {version}, but a contract {scores} scores has version {contract.version}")
             # The digest of a run holds these numbers as the file spells them: 1 and 1.0 would be two runs.
             contract = replace(contract, pixel_scale=values["pixel_scale"], mask_ratio=values["mask_ratio"])
-            contract.cost
+            contract.cost  # noqa: B018  (all its numbers are there)
             json.dumps(contract.to_dict(), allow_nan=False)  # catalogues keep it as JSON
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _bad(source, f"its contract cannot be read: {error}") from error

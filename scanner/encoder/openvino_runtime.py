@@ -60,7 +60,7 @@ def load() -> Any:
         with Interrupts() as interrupts:
             import openvino
         interrupts.check()
-        openvino.Core
+        openvino.Core  # noqa: B018  (uninstalling may leave an empty package behind)
     except (ImportError, AttributeError) as error:
         raise ScannerError(
             ErrorCode.RUNTIME_BROKEN,

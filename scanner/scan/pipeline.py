@@ -116,7 +116,7 @@ class Pipeline:
             self._rows.write()
         except (StoppedError, CancelledError):
             pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  (raised again in the feeding thread)
             self._error = error
 
     def _abort(self) -> None:

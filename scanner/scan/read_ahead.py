@@ -108,7 +108,7 @@ class Prefetcher:
                 self._out.put(None)
             except StoppedError:
                 raise
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  (the list's, or no process starts: raised in the main thread)
                 self._out.put(error)
             finally:
                 reader.stop()

@@ -116,7 +116,7 @@ class Staging:
                 self._orders.put(None)
             except StoppedError:
                 raise
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  (the list's own, or a full disk: raised by the stream)
                 self._orders.put(error)
 
     def _order(self, tile: Tile, remote: Remote, pool: ThreadPoolExecutor) -> _Order:

@@ -89,7 +89,7 @@ def _difference(header_text: str, images: TileImages) -> str:
                 return ""
             x, y = (columns - 1) / 2, (rows - 1) / 2
             ra, dec = read_wcs(header, images.shape, Path("it")).pixels_to_sky([x], [y])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (astropy raises anything on damaged headers)
         return f"the header of its image is damaged ({' '.join(str(error).split())[:200]})"
     there = images.to_pixels(images.detection, ra, dec)
     # NaN, where the tile cannot show the position, is as far away as can be.

@@ -65,7 +65,7 @@ def check(url: str) -> None:
         raise ScannerError(ErrorCode.REMOTE_UNKNOWN_SCHEME, f"URLs of {scheme(url)!r} are not fetched.", hint)
     try:
         parts = urlsplit(url)
-        parts.port
+        parts.port  # noqa: B018  (raises if it is not a number)
         if scheme(url) in HTTP and not parts.hostname:
             raise ValueError("it has no host")
         # fsspec would read the rest as another URL. In a host, :: is part of an address.
