@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.index import ranges
 from catalogs.search.hits import Hits
 from catalogs.search.tile_pass import HERE, Executor
 from catalogs.store import rows, tile_reader
@@ -74,13 +75,14 @@ class Block:
 class BlockPass(Generic[Answer]):
     """A pass that makes an answer of each row group, by ``work``; ``joined`` makes one answer of several.
 
-    Without ``joined`` it is for this process alone.
+    Without ``joined`` it is for this process alone. No row of the tiles ``ruled_out`` is selected.
     """
 
     selection: Selection
     columns: tuple[str, ...]
     work: Callable[[Block], Answer]
     joined: Callable[[Sequence[Answer]], Answer] | None = None
+    ruled_out: frozenset[str] = frozenset()
 
     def read(self, snapshot: Snapshot, number: int) -> Iterator[Answer]:
         """Yield the answer of each row group of a tile.
@@ -88,7 +90,10 @@ class BlockPass(Generic[Answer]):
         Raises:
             ScannerError: ``tile.damaged``.
         """
-        for table, group, here in rows.tile_vectors(snapshot, snapshot.footers[number], self.columns, self.selection):
+        footer = snapshot.footers[number]
+        if footer.tile in self.ruled_out:
+            return
+        for table, group, here in rows.tile_vectors(snapshot, footer, self.columns, self.selection):
             lengths = np.sqrt(np.einsum("nd,nd->n", group, group))
             # Lengths are of all rows of the group [M], ``sound`` of the selected ones [N].
             sound = (np.isfinite(lengths) & (lengths > 0))[here]
@@ -115,7 +120,8 @@ def over(
     Another ``executor`` yields joined answers, in any order. Damaged tiles are skipped with a warning.
     """
     names = tuple(dict.fromkeys([*COLUMNS, *columns]))
-    yield from (executor or HERE).run(snapshot, BlockPass(selection, names, work, join))
+    ruled_out = ranges.rule_out(snapshot.catalogue, snapshot.footers, selection)
+    yield from (executor or HERE).run(snapshot, BlockPass(selection, names, work, join, ruled_out))
 
 
 @dataclass(frozen=True)
