@@ -14,6 +14,7 @@ readers is refused, with a hint to write ``and`` or parentheses.
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -97,6 +98,13 @@ def parse(text: str, schema: pa.Schema) -> RowFilter:
     # A filter over no rows makes Arrow check the types before a tile is read.
     row_filter.apply(schema.empty_table())
     return row_filter
+
+
+def of_ids(ids: Sequence[int]) -> RowFilter:
+    """Make the filter of the objects with these ids."""
+    return RowFilter(
+        "object_id", pc.field("object_id").isin(ids), ("object_id",), column_ranges.among("object_id", ids)
+    )
 
 
 def _type_error(text: str, error: Exception) -> ScannerError:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import geometry
-from catalogs.store import column_ranges, row_filter, tile_reader
+from catalogs.store import row_filter, tile_reader
 from catalogs.store.footers import Footer
 from catalogs.store.schema import IS_PRIMARY
 from catalogs.store.tile_reader import Selection
@@ -140,10 +139,7 @@ def of_ids(snapshot: Snapshot, ids: Sequence[int], columns: Sequence[str] | None
         here = [one for one in place if footer.first_id <= one <= footer.last_id]
         if not here:
             continue
-        among = pc.field("object_id").isin(here)
-        chosen = Selection(
-            row_filter.RowFilter("object_id", among, ("object_id",), column_ranges.among("object_id", here))
-        )
+        chosen = Selection(row_filter.of_ids(here))
         for part in tile_groups(snapshot, footer, list(dict.fromkeys([*names, "object_id"])), chosen):
             order.append(np.array([place[one] for one in part.column("object_id").to_pylist()], np.int64))
             parts.append(part.select(names).cast(schema))
