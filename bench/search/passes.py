@@ -58,7 +58,8 @@ def compare(filled: Catalogue, turns: int) -> dict[str, Any]:
             before = _worked()
             spent = cost(partial(best, executor=executors[count]))
             used = {pid: seconds - before.get(pid, 0.0) for pid, seconds in _worked().items()}
-            busiest[count].append(max(used.values()))
+            # The clock of /proc is that of the scheduler, 10 ms.
+            busiest[count].append(max([0.01, *used.values()]))
             # What the workers used is not of this process or of a child that has ended.
             return Cost(spent.wall, spent.cpu + sum(used.values()))
 
