@@ -80,7 +80,7 @@ def rule_out(catalogue: TileStore, footers: Sequence[Footer], selection: Selecti
 
     A tile whose file has another size or time than the indexed one is not ruled out.
     """
-    if selection.possible() is None:
+    if not footers or selection.possible() is None:
         return frozenset()
     by_name = {footer.tile: footer for footer in footers}
     ruled_out: set[str] = set()

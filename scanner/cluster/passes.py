@@ -6,6 +6,8 @@ sees other files, and the command ends.
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import queue
@@ -30,6 +32,7 @@ MOST_TILES = 16
 """Tiles of a group: some seconds of work, of which a killed worker loses one group for each of its threads."""
 MOST_AT_ONCE = 8
 """Groups that a worker reads at once, each in a thread: each has a row group in memory, 100 MB at most."""
+_CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
 _FETCH = 5.0  # seconds after which an answer that does not come is asked for again
 
 Answer = TypeVar("Answer")
@@ -151,6 +154,8 @@ class _Groups:
 
     def _collect(self) -> Iterator[Any]:
         """Yield the answers of one task that has ended, after a moment's wait."""
+        from distributed import KilledWorker
+
         try:
             future = self._finished.get(timeout=POLL)
         except queue.Empty:
@@ -163,11 +168,10 @@ class _Groups:
             tiles, _ = self._assigned.pop(future.key)
             self._retry(tiles, future.exception())
             return
-        try:
-            # A worker may exit with the result: Dask runs the task again, and the future is pending.
+        group = None
+        # A worker may exit with the result: Dask runs the task again, and the future is pending, or fails by now.
+        with contextlib.suppress(TimeoutError, OSError, KilledWorker, *_CANCELLED):
             group = future.result(timeout=_FETCH) if future.status == "finished" else None
-        except (TimeoutError, OSError):
-            group = None
         if group is None:
             future.add_done_callback(self._finished.put)
             return
