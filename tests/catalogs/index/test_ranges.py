@@ -181,6 +181,7 @@ def test_no_row_that_passes_is_ever_ruled_out(tmp_path_factory, rows, asked):
             with catalogue.writer(f"{number}.1", RUN) as writer:
                 writer.write(made)
     build_index(catalogue)
+    assert len(catalogue.footers()) == 2
     for where in asked:
         chosen = selection(catalogue, where, None)
         ruled_out = ranges.rule_out(catalogue, catalogue.footers(), chosen)
