@@ -19,6 +19,7 @@ SECTIONS = {
     "store": "bench.search.store",
     "index": "bench.search.index",
     "rank": "bench.search.rank",
+    "passes": "bench.search.passes",
     "publish": "bench.search.publish",
     "formats": "bench.encoder.formats",
     "readers": "bench.search.readers",

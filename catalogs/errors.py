@@ -45,15 +45,22 @@ class ErrorCode(StrEnum):
         "cluster.bad_config",
         "The file of Dask settings has an unknown option, or lacks a required one.",
     )
-    CLUSTER_LOST = "cluster.lost", "The Dask scheduler disappeared during the scan."
+    CLUSTER_LOST = "cluster.lost", "The Dask scheduler disappeared meanwhile."
     CLUSTER_NO_SCHEDULER = "cluster.no_scheduler", "No Dask scheduler answers at the address."
     CLUSTER_NO_WORKERS = "cluster.no_workers", "The Dask scheduler had no worker for too long."
     CLUSTER_NOT_INSTALLED = "cluster.not_installed", "Dask, dask-jobqueue or dask-cuda is not installed."
     CLUSTER_NOT_STARTED = "cluster.not_started", "The Dask workers, or the jobs that should become them, do not start."
+    CLUSTER_OTHER_FILES = (
+        "cluster.other_files",
+        "A worker sees another catalogue, or other tiles, than the command does.",
+    )
     CLUSTER_OTHER_MODEL = "cluster.other_model", "A worker has another model file than the scan."
     CLUSTER_OTHER_SOFTWARE = "cluster.other_software", "A worker runs another version of this package."
-    CLUSTER_STOPPED = "cluster.stopped", "The scan was stopped while a worker waited."
-    CLUSTER_TASK_FAILED = "cluster.task_failed", "A worker raised an unexpected error instead of reporting on its tile."
+    CLUSTER_STOPPED = "cluster.stopped", "The command was stopped while a worker waited."
+    CLUSTER_TASK_FAILED = (
+        "cluster.task_failed",
+        "A worker raised an unexpected error, or workers exited again and again.",
+    )
     COLUMN_NOT_NUMBERS = "column.not_numbers", "The column does not hold one number for each object."
     COLUMN_UNKNOWN = "column.unknown", "The catalogue or the answer has no column of that name."
     COMPLETENESS_LOW_THRESHOLD = (

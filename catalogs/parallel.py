@@ -137,12 +137,15 @@ def _follow(parent: multiprocessing.process.BaseProcess) -> None:
     os._exit(1)
 
 
-def in_threads(function: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
-    """Map in the order of ``items``, with a thread for each core; what has not begun ends with the iterator."""
-    if len(items) < 2:
+def in_threads(function: Callable[[Item], Answer], items: Sequence[Item], most: int = MOST_THREADS) -> Iterator[Answer]:
+    """Map in the order of ``items``, with a thread for each core, ``most`` in all.
+
+    What has not begun ends with the iterator.
+    """
+    if len(items) < 2 or most < 2:
         yield from map(function, items)
         return
-    pool = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(most, os.cpu_count() or 1))
     try:
         yield from pool.map(function, items)
     finally:

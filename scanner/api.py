@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalogs import catalogue as catalogues
+from scanner.cluster.job import WorkerSource
 from scanner.encoder import options as encoder_options
 from scanner.encoder.certificate import FOLDER
 from scanner.encoder.contract import DEFAULT_MODEL, ModelFile
@@ -94,18 +95,14 @@ def scan_tiles(
         OptionsError: Options contradict each other.
         KeyboardInterrupt: SIGINT or SIGTERM was received. The current tile is dropped, finished ones are kept.
     """
-    on_cluster = bool(workers or dask)
     if (keep is None) != (like is None) or (like_catalog and like is None):
         raise OptionsError("keep (best:N) and like (FILE) go together, and like-catalog needs both.")
     if like is not None and like_catalog is None and not Path(root).is_dir():
         raise OptionsError("Examples are embedded from a root that is a folder; else give like-catalog.")
-    if dask == "":
-        raise OptionsError("dask must be the address of a scheduler, such as tcp://10.0.0.1:8786.")
-    if dask and (workers or dask_config):
-        raise OptionsError("dask is a scheduler with workers of its own: give neither workers nor dask-config with it.")
-    if dask_config and not workers:
-        raise OptionsError("dask-config needs workers, the number of workers to start.")
-
+    try:
+        source = WorkerSource.of_options(workers, dask, dask_config)
+    except ValueError as error:
+        raise OptionsError(str(error)) from error
     if batch and runtime == OPENVINO:
         raise OptionsError("batch is fixed with runtime openvino: in bf16 another one would give other embeddings.")
     encoder_options.check(runtime, precision, device)
@@ -113,7 +110,7 @@ def scan_tiles(
     with contextlib.ExitStack() as stack:
         # The workers of a cluster open sessions of their own; the machine that starts the scan only reads the contract.
         opened = partial(Encoder, model, precision=precision, runtime=runtime, certificates=Path(catalogue) / FOLDER)
-        encoder = None if on_cluster else stack.enter_context(opened(device=device, batch=batch))
+        encoder = None if source else stack.enter_context(opened(device=device, batch=batch))
         file = encoder or ModelFile.find(model, precision, runtime)
         log_cost(file)
         plan = survey if isinstance(survey, Survey) else load_survey(survey)
@@ -156,10 +153,9 @@ def scan_tiles(
         shown = stack.enter_context(visible(len(listed)) if progress else Quiet())
         if encoder is not None:
             return run.scan_tiles(listed, plan, encoder, store, provenance, options, shown)
-        from scanner.cluster.job import WorkerSource
         from scanner.cluster.run import scan_tiles as scan_on_cluster
 
-        source = WorkerSource(workers, dask, Path(dask_config) if dask_config else None)
+        assert source is not None
         return scan_on_cluster(
             listed, plan, file, store, provenance, options, source, device=device, batch=batch, progress=shown
         )

@@ -75,7 +75,7 @@ def watched(command: Sequence[str]) -> Watched:
     ):
         while process.poll() is None:
             began = time.perf_counter()
-            sums = [_pss(pid) for pid in _family(process.pid)]
+            sums = [_pss(pid) for pid in family(process.pid)]
             looks.append(Look(time.time(), sum(one for one, _ in sums), sum(two for _, two in sums)))
             time.sleep(max(EVERY, LIGHT * (time.perf_counter() - began)))
         output.seek(0)
@@ -85,26 +85,27 @@ def watched(command: Sequence[str]) -> Watched:
         return Watched(output.read(), tuple(looks))
 
 
-def _family(parent: int) -> list[int]:
+def family(parent: int) -> list[int]:
     """A process and all that descend from it."""
     pids = [parent]
     # The list grows while it is read, so all descendants are found.
     for pid in pids:
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            pids += [int(child) for child in _text(children).split()]
+            pids += [int(child) for child in text(children).split()]
     return pids
 
 
 def _pss(pid: int) -> tuple[int, int]:
     """Bytes of PSS, and those of them that are no page of a file."""
     # The first line is a range of addresses; the others are in kibibytes.
-    lines = _text(Path(f"/proc/{pid}/smaps_rollup")).splitlines()[1:]
+    lines = text(Path(f"/proc/{pid}/smaps_rollup")).splitlines()[1:]
     sizes = {line.split()[0]: 1024 * int(line.split()[1]) for line in lines}
     return sizes.get("Pss:", 0), sizes.get("Pss:", 0) - sizes.get("Pss_File:", 0)
 
 
-def _text(path: Path) -> str:
+def text(path: Path | str) -> str:
+    """Content of a file of /proc; empty where the process has ended."""
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError:  # it ended meanwhile
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
         return ""

@@ -86,7 +86,7 @@ def catalogue(folder: Path, source: Source, queries: int, in_steps: bool) -> dic
     steps = [*([FIRST] if in_steps and source.rows > FIRST else []), source.rows]
     spent, start, reports = [], 0, []
     for end in steps:
-        for first, vectors in _draw_blocks(source, start, end):
+        for first, vectors in draw_blocks(source, start, end):
             rows.extend(filled, first, vectors)
         spent.append(_indexing(filled, reports))
         start = end
@@ -120,7 +120,7 @@ def _read(filled: Catalogue) -> Vectors:
     return np.asarray(filled.table(["embedding"])["embedding"], np.float32)
 
 
-def _draw_blocks(source: Source, start: int, end: int) -> Iterator[tuple[int, Vectors]]:
+def draw_blocks(source: Source, start: int, end: int) -> Iterator[tuple[int, Vectors]]:
     """Blocks of five tiles, with the number of the first."""
     for first in range(start, end, BLOCK):
         yield first // rows.TILE_ROWS, source.draw(min(BLOCK, end - first), stream=100 + first // rows.TILE_ROWS)

@@ -80,16 +80,21 @@ def _read(filled: Catalogue) -> int:
     return sum(in_threads(tile, filled.tiles()))
 
 
-def _passes(filled: Catalogue, like: Examples) -> dict[str, partial[object]]:
-    selection = primary(filled, None)
-    snapshot = filled.snapshot()
-    ordinary = random_sample.draw(snapshot, selection, rank.SAMPLE)
+def scores_of(filled: Catalogue, like: Examples | None = None) -> dict[str, full_pass.Scores]:
+    """Scores by each method, fitted to some objects of the catalogue."""
+    like = like or _examples(filled)
+    ordinary = random_sample.draw(filled.snapshot(), primary(filled, None), rank.SAMPLE)
     scores: dict[str, full_pass.Scores] = {
         method: methods.fit_scorer(method, like.vectors, ordinary.vectors[:0], ordinary.vectors)
         for method in BY_EXAMPLES
     }
     scores["outliers"] = outliers.fit_distance("mahalanobis", ordinary, outliers.NEIGHBOUR)
-    by_block = {name: partial(full_pass.Block.scored, scores=one) for name, one in scores.items()}
+    return scores
+
+
+def _passes(filled: Catalogue, like: Examples) -> dict[str, partial[object]]:
+    selection, snapshot = primary(filled, None), filled.snapshot()
+    by_block = {name: full_pass.BlockScores(one) for name, one in scores_of(filled, like).items()}
     return {name: partial(full_pass.best, snapshot, selection, one, 4 * K + 64) for name, one in by_block.items()}
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import full_pass
 from catalogs.search.full_pass import Block
+from catalogs.search.tile_pass import Executor
 from catalogs.sky import crossmatch, geometry
 from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
 from catalogs.store import rows
@@ -66,10 +67,41 @@ class Search:
     elsewhere: int
 
 
+_Found = tuple[NDArray[np.int64], Floats, Floats, int]
+"""Lenses that have an object, with the score of it; the highest scores of others, and the number of all others."""
+
+
+@dataclass(frozen=True)
+class _Matcher:
+    """Looks in a block for ``lenses``, each in the tile of its number in ``tiles``, and for other objects."""
+
+    lenses: Injected
+    tiles: NDArray[np.int64]
+    scores: BlockScores
+
+    def __call__(self, block: Block) -> _Found:
+        ra, dec, values = block.column("ra"), block.column("dec"), np.asarray(self.scores(block), np.float64)
+        values = np.where(np.isnan(values), -np.inf, values)
+        own = np.flatnonzero(self.tiles == block.tile)
+        lens, row = geometry.pairs_within(self.lenses.ra[own], self.lenses.dec[own], ra, dec, SAME_OBJECT)
+        near = crossmatch.nearest(ra, dec, self.lenses.ra, self.lenses.dec, ONE_SYSTEM).matched
+        others = values[~near & block.column(IS_PRIMARY)]
+        return own[lens], values[row], others[np.isfinite(others)], len(others)
+
+    def join(self, parts: Sequence[_Found]) -> _Found:
+        lens, score, others = (np.concatenate([part[i] for part in parts]) for i in range(3))
+        return lens, score, np.sort(others)[::-1][:MOST], sum(part[3] for part in parts)
+
+
 def search(
-    snapshot: Snapshot, injected: Injected, scores: BlockScores, columns: Sequence[str], where: str | None = None
+    snapshot: Snapshot,
+    injected: Injected,
+    scores: BlockScores,
+    columns: Sequence[str],
+    where: str | None = None,
+    executor: Executor | None = None,
 ) -> Search:
-    """Score injected lenses and all other objects that pass the filter, in one pass.
+    """Score injected lenses and all other objects that pass the filter, in one pass, which ``executor`` runs.
 
     A lens is looked for in its own tile, since a copy in an overlapping one may show the sky without it. Others are
     primary objects more than 3 arcsec from any lens. An object without a score lies below all others.
@@ -86,22 +118,14 @@ def search(
         hint = "Give the truth of the tiles that were scanned into this catalogue."
         raise ScannerError(ErrorCode.COMPLETENESS_NO_LENS, message, hint)
 
-    def work(block: Block) -> tuple[NDArray[np.int64], Floats, Floats]:
-        """Return the lenses that have an object here with the score of it, and the scores of others."""
-        ra, dec, values = block.column("ra"), block.column("dec"), np.asarray(scores(block), np.float64)
-        values = np.where(np.isnan(values), -np.inf, values)
-        own = np.flatnonzero(tiles == block.tile)
-        lens, row = geometry.pairs_within(lenses.ra[own], lenses.dec[own], ra, dec, SAME_OBJECT)
-        near = crossmatch.nearest(ra, dec, lenses.ra, lenses.dec, ONE_SYSTEM).matched
-        return own[lens], values[row], values[~near & block.column(IS_PRIMARY)]
-
+    look = _Matcher(lenses, tiles, scores)
     score, detected = np.full(len(lenses), -np.inf), np.zeros(len(lenses), bool)
     others, objects = np.zeros(0), 0
-    for found, their_scores, more in full_pass.over(snapshot, selection, work, [*columns, IS_PRIMARY]):
-        detected[found] = True
-        np.maximum.at(score, found, their_scores)
-        objects += len(more)
-        others = np.sort(np.concatenate([others, more[np.isfinite(more)]]))[::-1][:MOST]
+    for part in full_pass.over(snapshot, selection, look, [*columns, IS_PRIMARY], look.join, executor):
+        lens, their_scores, others, more = look.join([part, (np.zeros(0, np.int64), np.zeros(0), others, 0)])
+        detected[lens] = True
+        np.maximum.at(score, lens, their_scores)
+        objects += more
     if not objects:
         message = "There are no objects but the injected lenses."
         raise ScannerError(ErrorCode.RANK_NO_ORDINARY, message, "Loosen --where.")

@@ -24,7 +24,7 @@ import pyarrow as pa
 from catalogs import parallel
 from catalogs.atomic import locked, output_errors, without_stale
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.index import ENGINES, assignment, shards, tuning
+from catalogs.index import ENGINES, assignment, ranges, shards, tuning
 from catalogs.index.assignment import Assignment, Share
 from catalogs.index.coverage import covering, is_same
 from catalogs.index.engine import find_engine
@@ -178,6 +178,9 @@ class _Update:
                 self.done[name] = replace(shard, recipe=settings)
                 self.done[name].save(folder)
             shards.mark_checked(shard, folder)
+            # Those of earlier versions get one without being rebuilt.
+            if ranges.read(shard, folder) is None:
+                ranges.write(self._catalogue, shard)
         return {name for name, shard in self.done.items() if self._before.get(name) == shard.content}
 
     def _build(self, names: Sequence[str], settings: IndexSettings, jobs: int | None) -> None:
@@ -290,9 +293,10 @@ def _check_space(folder: Path, needed: int) -> None:
 def _remove_others(folder: Path, kept: Sequence[Shard], whole: bool) -> None:
     """Remove files that are not part of the index; if it is not ``whole``, only earlier data of the kept shards."""
     keep = {f"{shard.name}.json" for shard in kept}
-    keep |= {shard.path(folder, suffix).name for shard in kept for suffix in shards.SUFFIXES}
+    suffixes = (*shards.SUFFIXES, ranges.SUFFIX)
+    keep |= {shard.path(folder, suffix).name for shard in kept for suffix in suffixes}
     stems = ["*"] if whole else [f"{shard.name}-*" for shard in kept]
-    patterns = [f"{stem}{suffix}" for stem in stems for suffix in shards.SUFFIXES]
+    patterns = [f"{stem}{suffix}" for stem in stems for suffix in suffixes]
     for pattern in [*patterns, "shard-*.json", assignment.FILE] if whole else patterns:
         for path in folder.glob(pattern):
             if path.name not in keep:

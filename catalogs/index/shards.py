@@ -4,6 +4,7 @@
 ``<shard>-<content>.rows.npy`` object_id, ra, dec, tile (number in the sidecar's list) and row of each item
 ``<shard>-<content>.f16``      its vector at half precision (``half_vectors``): exact search, and exact re-ranking
 ``<shard>-<content>.ann``      the engine's file over the leading numbers (``engine``), items 0..n-1 without a gap
+``<shard>-<content>.ranges``   smallest and largest values of columns by row group (``ranges``), for filters
 
 Engines do not check their own files, and Annoy crashes on one of another dimension. So a file is loaded only if its
 sidecar describes it.

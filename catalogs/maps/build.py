@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ from catalogs.maps.read import (
     tile_schema,
 )
 from catalogs.search import random_sample
+from catalogs.search.tile_pass import Executor, Threads
 from catalogs.store import parquet_files, rows, tile_reader, vectors
 from catalogs.store.footers import SUFFIX, Footer
 from catalogs.store.schema import EMBEDDING
@@ -52,6 +54,7 @@ from catalogs.store.vectors import Vectors
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_ONE_BY_ONE = Threads(1)  # a tile takes up to half a GB while it is compared with the sample
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,17 @@ class MapReport:
 
 
 def build_map(
-    catalogue: TileStore, settings: MapSettings, name: str | None = None, *, refit: bool = False
+    catalogue: TileStore,
+    settings: MapSettings,
+    name: str | None = None,
+    *,
+    refit: bool = False,
+    executor: Executor | None = None,
 ) -> MapReport:
     """Make the map ``name`` (by default its method), or update it; memory is that of the sample.
 
-    A map of the same settings and model keeps its fit unless ``refit``.
+    A map of the same settings and model keeps its fit unless ``refit``. ``executor`` places the objects of the tiles;
+    their places are the same, to the bit, and are written by this process.
 
     Raises:
         ScannerError: ``map.bad_name``, ``map.bad_method``, ``map.too_few``, ``map.not_installed``, ``map.damaged``
@@ -91,7 +100,7 @@ def build_map(
             remove_stale(part)
         snapshot = catalogue.snapshot()
         digest = _fit(snapshot, settings, name, chosen, refit)
-        return _place_tiles(snapshot, settings.method, name, chosen, digest, refit)
+        return _place_tiles(snapshot, settings.method, name, chosen, digest, refit, executor)
 
 
 def _fit(snapshot: Snapshot, settings: MapSettings, name: str, chosen: Selection, refit: bool) -> str:
@@ -115,34 +124,35 @@ def _fit(snapshot: Snapshot, settings: MapSettings, name: str, chosen: Selection
     return digest
 
 
-def _place_tiles(snapshot: Snapshot, method: str, name: str, chosen: Selection, digest: str, refit: bool) -> MapReport:
+def _place_tiles(
+    snapshot: Snapshot, method: str, name: str, chosen: Selection, digest: str, refit: bool, executor: Executor | None
+) -> MapReport:
     folder = map_folder(snapshot.catalogue, name)
     identities, embedding, places = read_sample(snapshot.catalogue, name, digest)
-    place = _SamplePlacer(Placer(embedding, places, method), identities, places)
-    placed = kept = objects = 0
+    kept = objects = 0
+    outdated: list[Footer] = []
     for footer in snapshot.footers:
         path = folder / "tiles" / f"{footer.tile}{SUFFIX}"
         # A tile is current if neither the fit nor the catalogue's file has changed since.
         receipt = read_receipt(path)
-        current = (digest, footer.size, footer.mtime_ns)
-        same = receipt and (receipt.digest, receipt.size, receipt.mtime_ns) == current
+        same = receipt and replace(receipt, objects=0) == Receipt(digest, footer.size, footer.mtime_ns, 0)
         if receipt and same and not (refit and _is_damaged(path, name, footer)):
-            kept += 1
+            kept, objects = kept + 1, objects + receipt.objects
         else:
-            try:
-                tile_identities, coordinates = _place_tile(snapshot, footer, chosen, place)
-            except ScannerError as error:
-                if error.code != ErrorCode.TILE_DAMAGED:
-                    raise
-                log.warning("Skipped: %s %s", error.message, error.hint)
-                continue
-            receipt = Receipt(*current, objects=int(np.isfinite(coordinates[:, 0]).sum()))
+            outdated.append(footer)
+    placed = 0
+    part = snapshot.only(outdated)
+    place = _SamplePlacer(Placer(embedding, places, method), identities, places)
+    for tiles in (executor or _ONE_BY_ONE).run(part, _Placement(chosen, place)) if outdated else ():
+        for number, tile_identities, coordinates in tiles:
+            footer = part.footers[number]
+            count = int(np.isfinite(coordinates[:, 0]).sum())
+            receipt = Receipt(digest, footer.size, footer.mtime_ns, count)
             schema = tile_schema(name).with_metadata({RECEIPT: json.dumps(asdict(receipt), sort_keys=True)})
             columns = [pa.array(tile_identities), *map(pa.array, coordinates.T.copy())]
-            with replacing(path, clear=False) as temporary:
+            with replacing(folder / "tiles" / f"{footer.tile}{SUFFIX}", clear=False) as temporary:
                 parquet_files.write_table(pa.table(columns, schema=schema), temporary)
-            placed += 1
-        objects += receipt.objects
+            placed, objects = placed + 1, objects + count
     return MapReport(name, len(identities), placed, kept, objects)
 
 
@@ -152,26 +162,6 @@ def _is_damaged(path: Path, name: str, footer: Footer) -> bool:
     except ScannerError:
         return True
     return False
-
-
-def _place_tile(
-    snapshot: Snapshot, footer: Footer, chosen: Selection, place: _SamplePlacer
-) -> tuple[Identities, Places]:
-    """Place the chosen objects of a tile: ids [N] and coordinates [N, 2] of all its rows, NaN for the others.
-
-    Raises:
-        ScannerError: ``tile.damaged``.
-    """
-    # Every row of the tile has a row here, also those that are not on the map.
-    groups = [part.column(ID).to_numpy() for part in rows.read_groups(snapshot, footer, [ID])]
-    identities = np.concatenate([np.zeros(0, np.int64), *groups])
-    coordinates = np.full((len(identities), 2), np.nan, np.float32)
-    for part in rows.read_groups(snapshot, footer, [ID, EMBEDDING], chosen):
-        embedding = vectors.from_arrow(part.column(EMBEDDING))
-        sound = np.flatnonzero(vectors.sound(embedding))
-        numbers = part.column(tile_reader.ROW).to_numpy()[sound]
-        coordinates[numbers] = place(identities[numbers], vectors.unit(embedding[sound]))
-    return identities, coordinates
 
 
 class _SamplePlacer:
@@ -189,3 +179,37 @@ class _SamplePlacer:
         fitted = self._identities[at] == identities
         coordinates[fitted] = self._places[at[fitted]]
         return coordinates
+
+
+_Placed = tuple[tuple[int, Identities, Places], ...]
+"""Tiles by their numbers: ids [N] and coordinates [N, 2] of all rows, NaN for those that are not on the map."""
+
+
+@dataclass(frozen=True)
+class _Placement:
+    """A pass that places the chosen objects of tiles."""
+
+    chosen: Selection
+    place: _SamplePlacer
+
+    def read(self, snapshot: Snapshot, number: int) -> Iterator[_Placed]:
+        """Yield one tile, once all of it is placed.
+
+        Raises:
+            ScannerError: ``tile.damaged``.
+        """
+        footer = snapshot.footers[number]
+        # Every row of the tile has a row here, also those that are not on the map.
+        groups = [part.column(ID).to_numpy() for part in rows.read_groups(snapshot, footer, [ID])]
+        identities = np.concatenate([np.zeros(0, np.int64), *groups])
+        coordinates = np.full((len(identities), 2), np.nan, np.float32)
+        for part in rows.read_groups(snapshot, footer, [ID, EMBEDDING], self.chosen):
+            embedding = vectors.from_arrow(part.column(EMBEDDING))
+            sound = np.flatnonzero(vectors.sound(embedding))
+            numbers = part.column(tile_reader.ROW).to_numpy()[sound]
+            coordinates[numbers] = self.place(identities[numbers], vectors.unit(embedding[sound]))
+        yield ((number, identities, coordinates),)
+
+    def join(self, answers: Sequence[_Placed]) -> _Placed:
+        """List the tiles of all answers."""
+        return tuple(tile for answer in answers for tile in answer)

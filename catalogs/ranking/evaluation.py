@@ -17,6 +17,7 @@ from catalogs.ranking.scorer import Points
 from catalogs.search import full_pass, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.full_pass import Block
+from catalogs.search.tile_pass import Executor
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store import rows
@@ -95,13 +96,14 @@ def evaluate(
     settings: EvaluationSettings,
     like: Examples | None = None,
     snapshot: Snapshot | None = None,
+    executor: Executor | None = None,
 ) -> Evaluation:
     """Rank the primary objects by some lenses of ``truth``, or once by ``like``, and see where the others come.
 
     Objects within 3 arcsec of a lens are pieces of it, neither right nor wrong. All others count as wrong, though some
     may be undiscovered lenses: purity is a lower bound. Two rankings serve for comparison: ``magnitude`` (how near in
     mag_auto to the median of the examples) and ``chance``. Memory does not grow with the catalogue: only counts are
-    kept.
+    kept. ``executor`` runs the pass over all rows; the counts are the same.
 
     Raises:
         ScannerError: ``rank.few_lenses``, ``rank.no_ordinary``, ``rank.no_score``, ``where.*``.
@@ -129,7 +131,7 @@ def evaluate(
     if like is None:
         magnitudes = _read_magnitudes(snapshot, lenses)
         rankings += [_rank_by_magnitude(magnitudes, split) for split in splits]
-    counts, objects = _count_above(snapshot, selection, truth, like, rankings)
+    counts, objects = _count_above(snapshot, selection, truth, like, rankings, executor)
     above: dict[str, list[Numbers]] = {}
     for ranking, count in zip(rankings, counts, strict=True):
         above.setdefault(ranking.name, []).append(count)
@@ -183,13 +185,21 @@ def _upright(lenses: Examples) -> Numbers:
 
 def _rank_by_magnitude(magnitudes: NDArray[np.float64], split: _Split) -> _Ranking:
     median = np.nanmedian(magnitudes[split.like_numbers]) if len(split.like_numbers) else np.nan
+    by_magnitude = _Magnitude(float(median))
+    return _Ranking(MAGNITUDE, by_magnitude, by_magnitude.score(magnitudes[split.target_numbers]))
 
-    def score(values: NDArray[np.floating]) -> NDArray[np.floating]:
-        return _unless_missing(-np.abs(values - median))
 
-    return _Ranking(
-        MAGNITUDE, lambda block: score(block.column(_MAGNITUDE_COLUMN)), score(magnitudes[split.target_numbers])
-    )
+@dataclass(frozen=True)
+class _Magnitude:
+    """Scores by how near magnitudes are to the ``median`` of the examples."""
+
+    median: float
+
+    def __call__(self, block: Block) -> NDArray[np.floating]:
+        return self.score(block.column(_MAGNITUDE_COLUMN))
+
+    def score(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        return _unless_missing(-np.abs(values - self.median))
 
 
 def _unless_missing(scores: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -209,26 +219,48 @@ def _read_magnitudes(snapshot: Snapshot, lenses: Examples) -> NDArray[np.float64
     return np.array([by_id[int(identity)] for identity in lenses.object_id])
 
 
-def _count_above(
-    snapshot: Snapshot, selection: Selection, truth: Examples, like: Examples | None, rankings: Sequence[_Ranking]
-) -> tuple[list[Numbers], int]:
-    """Count for every ranking the wrong objects above each lens [n], and all wrong objects."""
-    right_ra = np.concatenate([truth.ra, like.ra]) if like is not None else truth.ra
-    right_dec = np.concatenate([truth.dec, like.dec]) if like is not None else truth.dec
+_Counts = tuple[list[Numbers], int]
+"""For every ranking the wrong objects above each lens [n], and all wrong objects."""
 
-    def count(block: Block) -> tuple[list[Numbers], int]:
-        ra, dec = block.column("ra"), block.column("dec")
-        wrong = ~crossmatch.nearest(ra, dec, right_ra, right_dec, ONE_SYSTEM).matched
+
+@dataclass(frozen=True)
+class _Counter:
+    """Counts the wrong objects above each lens: those more than 3 arcsec from all objects at ``ra`` and ``dec``."""
+
+    rankings: tuple[_Ranking, ...]
+    ra: NDArray[np.float64]
+    dec: NDArray[np.float64]
+
+    def __call__(self, block: Block) -> _Counts:
+        wrong = ~crossmatch.nearest(block.column("ra"), block.column("dec"), self.ra, self.dec, ONE_SYSTEM).matched
         above = []
-        for ranking in rankings:
+        for ranking in self.rankings:
             # Equal scores count as above the lens, so ties do not flatter a ranking.
             scores = np.sort(_unless_missing(ranking.score(block)[wrong]))
             above.append(np.asarray(len(scores) - np.searchsorted(scores, ranking.targets, side="left"), np.int64))
         return above, int(wrong.sum())
 
-    counts, objects = [np.zeros(len(ranking.targets), np.int64) for ranking in rankings], 0
+    def join(self, parts: Sequence[_Counts]) -> _Counts:
+        above = [np.zeros(len(ranking.targets), np.int64) for ranking in self.rankings]
+        for counts, _ in parts:
+            above = [one + other for one, other in zip(above, counts, strict=True)]
+        return above, sum(objects for _, objects in parts)
+
+
+def _count_above(
+    snapshot: Snapshot,
+    selection: Selection,
+    truth: Examples,
+    like: Examples | None,
+    rankings: Sequence[_Ranking],
+    executor: Executor | None,
+) -> _Counts:
+    """Count for every ranking the wrong objects above each lens [n], and all wrong objects."""
+    right_ra = np.concatenate([truth.ra, like.ra]) if like is not None else truth.ra
+    right_dec = np.concatenate([truth.dec, like.dec]) if like is not None else truth.dec
+    count = _Counter(tuple(rankings), right_ra, right_dec)
     columns = [name for name in (_MAGNITUDE_COLUMN, LENS_SCORE) if name in snapshot.catalogue.schema.names]
-    for more, number in full_pass.over(snapshot, selection, count, columns):
-        counts = [one + other for one, other in zip(counts, more, strict=True)]
-        objects += number
-    return counts, objects
+    counts = count.join([])
+    for more in full_pass.over(snapshot, selection, count, columns, count.join, executor):
+        counts = count.join([counts, more])
+    return counts

@@ -14,6 +14,7 @@ from catalogs.ranking import OUTLIER_METHODS
 from catalogs.search import full_pass, random_sample
 from catalogs.search.hits import Hits
 from catalogs.search.random_sample import Sample
+from catalogs.search.tile_pass import Executor
 from catalogs.store import tile_reader
 from catalogs.store.rows import primary
 from catalogs.store.tile_store import Snapshot, TileStore
@@ -85,13 +86,15 @@ def outliers(
     sample: int = SAMPLE,
     neighbour: int = NEIGHBOUR,
     seed: int = 0,
+    executor: Executor | None = None,
 ) -> Table:
     """List the ``k`` most distant primary objects.
 
     Columns: ``rank``, ``distance``, ``rarer_than``, ``suspect``, then those of the catalogue. All objects that pass
-    ``where`` are compared with a seeded ``sample`` of them in one pass. ``distance`` is that of ``Mahalanobis`` or, by
-    ``knn``, to the ``neighbour``-th nearest of the sample. ``rarer_than`` is the share of the sample with a smaller
-    distance. ``suspect`` flags objects whose cutout has a hole or an edge, or that detection flagged as truncated.
+    ``where`` are compared with a seeded ``sample`` of them in one pass, which ``executor`` runs. ``distance`` is that
+    of ``Mahalanobis`` or, by ``knn``, to the ``neighbour``-th nearest of the sample. ``rarer_than`` is the share of
+    the sample with a smaller distance. ``suspect`` flags objects whose cutout has a hole or an edge, or that detection
+    flagged as truncated.
 
     Raises:
         ScannerError: ``outliers.bad_method``, ``outliers.few_objects``, ``query.bad_k``, ``where.*``,
@@ -113,7 +116,7 @@ def outliers(
         # More than k, since copies of an object in overlapping tiles count once.
         count = 4 * k + 64
         while True:
-            best = full_pass.best(current, selection, lambda block: block.scored(distance), count)
+            best = full_pass.best(current, selection, full_pass.BlockScores(distance), count, executor=executor)
             hits = best.unique()
             if len(hits) >= k or len(best) < count:
                 return _table(current, hits[:k], usual)

@@ -18,11 +18,12 @@ from catalogs.ranking import AUTO, BY_SCORE, METHODS, NEXT, Method, Next, calibr
 from catalogs.ranking.feedback import Feedback
 from catalogs.ranking.fit import FEWEST, Fit, Sides
 from catalogs.ranking.listing import ListBuilder
-from catalogs.ranking.scorer import Points
+from catalogs.ranking.scorer import Points, Scorer
 from catalogs.search import examples, full_pass, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.full_pass import Block
 from catalogs.search.hits import Hits
+from catalogs.search.tile_pass import Executor
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
 from catalogs.store.rows import primary
@@ -74,12 +75,14 @@ def rank(
     ranking: Ranking | None = None,
     *,
     snapshot: Snapshot | None = None,
+    executor: Executor | None = None,
     **settings: Any,
 ) -> Table:
     """List the primary objects that look most like the examples; ``settings`` are fields of ``Ranking``.
 
     The method ``score`` ranks by the lens score that the catalogue's model gives, and needs no example. ``fused`` joins
-    both. ``snapshot`` is one of the catalogue that is at hand; without it the tiles are listed now.
+    both. ``snapshot`` is one of the catalogue that is at hand; without it the tiles are listed now. ``executor`` runs
+    the pass over all rows; the list is the same, to the bit.
 
     Columns: ``rank``; ``score``; ``probability`` (by ``score``, else from five examples on); ``similarity`` (cosine
     with the nearest example), ``nearest_example`` (its name), ``nearest_id`` (-1: it is not an object of the
@@ -103,7 +106,7 @@ def rank(
     builder = ListBuilder(catalogue, given, feedback, ranking.known)
 
     def answer(current: Snapshot) -> Table:
-        hits = _select(current, selection, fit, builder, ranking, prevalence)
+        hits = _select(current, selection, fit, builder, ranking, prevalence, executor)
         # By uncertainty, what the hits are ordered by is not their score.
         scores = hits.score if ranking.next != "uncertain" else None
         return builder.table(current, hits, fit, prevalence, scores)
@@ -213,7 +216,13 @@ def fit_method(
 
 
 def _select(
-    snapshot: Snapshot, selection: Selection, fit: Fit, builder: ListBuilder, ranking: Ranking, prevalence: float
+    snapshot: Snapshot,
+    selection: Selection,
+    fit: Fit,
+    builder: ListBuilder,
+    ranking: Ranking,
+    prevalence: float,
+    executor: Executor | None,
 ) -> Hits:
     """Select the objects to list, in order."""
     explore, priority = ranking.next == "explore", _priority(fit, ranking, prevalence)
@@ -221,7 +230,7 @@ def _select(
     # More than k: copies on the sky count once, and examples may be hidden.
     count = 4 * k + 64 + len(builder.like)
     while True:
-        best = full_pass.best(snapshot, selection, priority, count, fit.scorer.columns)
+        best = full_pass.best(snapshot, selection, priority, count, fit.scorer.columns, executor)
         hits = best.unique()
         hits = hits[~builder.find_hidden(hits, ranking.hide_known, ranking.next is not None)]
         if len(hits) >= k or len(best) < count:
@@ -243,7 +252,19 @@ def _priority(fit: Fit, ranking: Ranking, prevalence: float) -> Callable[[Block]
     if curve is None:
         hint = "Give five examples or more (kept marks count), or use --next best or explore."
         raise ScannerError(ErrorCode.RANK_NO_PROBABILITY, "It is not known which candidates are uncertain.", hint)
-    return lambda block: -np.abs(curve.odds(fit.scorer.score_block(block), prevalence))
+    return _Uncertainty(fit.scorer, curve, prevalence)
+
+
+@dataclass(frozen=True)
+class _Uncertainty:
+    """How near the probability of each row of a block is to one half."""
+
+    scorer: Scorer
+    curve: calibration.Calibration
+    prevalence: float
+
+    def __call__(self, block: Block) -> NDArray[np.floating]:
+        return np.asarray(-np.abs(self.curve.odds(self.scorer.score_block(block), self.prevalence)))
 
 
 def choose_diverse(pool: Vectors, others: Vectors, count: int) -> NDArray[np.int64]:

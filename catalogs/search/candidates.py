@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
+from catalogs.index import ranges
 from catalogs.index.coverage import covering
 from catalogs.index.searcher import Searcher
 from catalogs.index.shards import Shard
@@ -163,8 +164,10 @@ class Candidates:
             return None
         starts = np.cumsum([0, *(tile.rows for tile in shard.tiles)])
         parts = [np.zeros(0, np.int64)]
-        for footer, start, stop in zip(tiles, starts[:-1], starts[1:], strict=True):
-            if footer is None:
+        # Of a tile that has not changed, the ranges beside the index tell whether a row can pass.
+        may_pass = ranges.may_pass(shard, self.snapshot.catalogue.path / "index", self._selection)
+        for footer, passes, start, stop in zip(tiles, may_pass, starts[:-1], starts[1:], strict=True):
+            if footer is None or not passes:
                 continue
             mine = items[start:stop]
             if self._selection.row_filter is not None:

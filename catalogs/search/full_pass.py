@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.parallel import in_threads
+from catalogs.index import ranges
 from catalogs.search.hits import Hits
+from catalogs.search.tile_pass import HERE, Executor
 from catalogs.store import rows, tile_reader
 from catalogs.store.footers import Footer
 from catalogs.store.tile_reader import Selection
@@ -70,31 +71,71 @@ class Block:
         return Hits(scores[finite].astype(np.float32), identity, ra, dec, tile, row).best(count)
 
 
-def over(
-    snapshot: Snapshot,
-    selection: Selection,
-    work: Callable[[Block], Answer],
-    columns: Sequence[str] = (),
-) -> Iterator[Answer]:
-    """Yield what ``work`` makes of each row group, in the order of the tiles; it is called in threads.
+@dataclass(frozen=True)
+class BlockPass(Generic[Answer]):
+    """A pass that makes an answer of each row group, by ``work``; ``joined`` makes one answer of several.
 
-    Damaged tiles are skipped with a warning.
+    Without ``joined`` it is for this process alone. No row of the tiles ``ruled_out`` is selected.
     """
-    names = list(dict.fromkeys([*COLUMNS, *columns]))
 
-    def read_tile(number: int) -> list[Answer]:
-        answers = []
-        for table, group, here in rows.tile_vectors(snapshot, snapshot.footers[number], names, selection):
+    selection: Selection
+    columns: tuple[str, ...]
+    work: Callable[[Block], Answer]
+    joined: Callable[[Sequence[Answer]], Answer] | None = None
+    ruled_out: frozenset[str] = frozenset()
+
+    def read(self, snapshot: Snapshot, number: int) -> Iterator[Answer]:
+        """Yield the answer of each row group of a tile.
+
+        Raises:
+            ScannerError: ``tile.damaged``.
+        """
+        footer = snapshot.footers[number]
+        if footer.tile in self.ruled_out:
+            return
+        for table, group, here in rows.tile_vectors(snapshot, footer, self.columns, self.selection):
             lengths = np.sqrt(np.einsum("nd,nd->n", group, group))
             # Lengths are of all rows of the group [M], ``sound`` of the selected ones [N].
             sound = (np.isfinite(lengths) & (lengths > 0))[here]
             if not sound.all():
                 here, table = here[sound], table.filter(pa.array(sound))
-            answers.append(work(Block(number, group, lengths, here, table)))
-        return answers
+            yield self.work(Block(number, group, lengths, here, table))
 
-    for answers in in_threads(read_tile, range(len(snapshot.footers))):
-        yield from answers
+    def join(self, answers: Sequence[Answer]) -> Answer:
+        """Join answers by ``joined``."""
+        assert self.joined is not None
+        return self.joined(answers)
+
+
+def over(
+    snapshot: Snapshot,
+    selection: Selection,
+    work: Callable[[Block], Answer],
+    columns: Sequence[str] = (),
+    join: Callable[[Sequence[Answer]], Answer] | None = None,
+    executor: Executor | None = None,
+) -> Iterator[Answer]:
+    """Yield what ``work`` makes of each row group, in the order of the tiles; it is called in threads.
+
+    Another ``executor`` yields joined answers, in any order. Damaged tiles are skipped with a warning.
+    """
+    names = tuple(dict.fromkeys([*COLUMNS, *columns]))
+    ruled_out = ranges.rule_out(snapshot.catalogue, snapshot.footers, selection)
+    yield from (executor or HERE).run(snapshot, BlockPass(selection, names, work, join, ruled_out))
+
+
+@dataclass(frozen=True)
+class BestRows:
+    """The ``count`` rows of a block that score highest by ``scores``, and of several blocks."""
+
+    scores: Callable[[Block], NDArray[np.floating]]
+    count: int
+
+    def __call__(self, block: Block) -> Hits:
+        return block.best(self.scores(block), self.count)
+
+    def join(self, parts: Sequence[Hits]) -> Hits:
+        return Hits.join(parts).best(self.count)
 
 
 def best(
@@ -103,15 +144,26 @@ def best(
     scores: Callable[[Block], NDArray[np.floating]],
     count: int,
     columns: Sequence[str] = (),
+    executor: Executor | None = None,
 ) -> Hits:
     """Return the ``count`` rows of the tiles that score highest, best first, copies on the sky included.
 
     ``scores`` gives the score of each row of a block, whose table has these ``columns`` besides ``COLUMNS``.
     """
-    best_so_far = Hits.join([])
-    for hits in over(snapshot, selection, lambda block: block.best(scores(block), count), columns):
-        best_so_far = Hits.join([best_so_far, hits]).best(count)
+    rows_of_block, best_so_far = BestRows(scores, count), Hits.join([])
+    for hits in over(snapshot, selection, rows_of_block, columns, rows_of_block.join, executor):
+        best_so_far = rows_of_block.join([best_so_far, hits])
     return best_so_far
+
+
+@dataclass(frozen=True)
+class BlockScores:
+    """Scores the rows of a block by their vectors, as ``Block.scored`` does."""
+
+    scores: Scores
+
+    def __call__(self, block: Block) -> NDArray[np.floating]:
+        return block.scored(self.scores)
 
 
 def take_rows(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:

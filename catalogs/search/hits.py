@@ -30,13 +30,16 @@ class Hits:
         return Hits(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def best(self, count: int) -> Hits:
-        """Return the ``count`` highest scores, best first; ties are in the order of ids, so that answers repeat."""
+        """Return the ``count`` highest scores, best first.
+
+        Ties are in the order of ids, then of tiles, so that answers repeat, whatever the order of the rows.
+        """
         part = self
         if len(self) > count:
             # All rows that tie with the last place stay in, so that their ids decide among them.
             least = np.partition(self.score, len(self) - count)[len(self) - count]
             part = self[self.score >= least]
-        return part[np.lexsort((part.object_id, -part.score))[:count]]
+        return part[np.lexsort((part.row, part.tile, part.object_id, -part.score))[:count]]
 
     def unique(self, exclude: geometry.Circle | None = None) -> Hits:
         """Drop what lies in ``exclude``, and of the copies that several tiles hold all but the best."""

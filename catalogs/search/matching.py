@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search.examples import Example, Examples, Unmatched
 from catalogs.sky import geometry
 from catalogs.sky.geometry import SAME_OBJECT, Circle
-from catalogs.store import rows, vectors
+from catalogs.store import row_filter, rows, vectors
 from catalogs.store.footers import Footer
-from catalogs.store.row_filter import RowFilter
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.scores import LENS_SCORE
 from catalogs.store.tile_reader import Selection
@@ -179,8 +177,7 @@ def _reached(circle: Circle | None, ra: Degrees, dec: Degrees, reach: float) -> 
 
 def _with_ids(ids: Sequence[int]) -> Selection:
     """Select the rows of these objects."""
-    among_them = pc.field("object_id").isin(ids)
-    return Selection(RowFilter("object_id", among_them, ("object_id",), among_them))
+    return Selection(row_filter.of_ids(ids))
 
 
 def _with_vectors(

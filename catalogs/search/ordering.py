@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.index import ranges
 from catalogs.search import full_pass
 from catalogs.search.hits import Hits
 from catalogs.store import rows, tile_reader
@@ -53,7 +54,10 @@ def ordered(
         count = 2 * k + 64
         while True:
             best = Hits.join([])
+            ruled_out = ranges.rule_out(current.catalogue, current.footers, selection)
             for number, footer in enumerate(current.footers):
+                if footer.tile in ruled_out:
+                    continue
                 for table in rows.tile_groups(current, footer, needed, selection):
                     best = Hits.join([best, _hits(table, number, column, descending, seed)]).best(count)
             hits = best.unique()

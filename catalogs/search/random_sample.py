@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from catalogs.index import ranges
 from catalogs.store import rows, vectors
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.scores import LENS_SCORE
@@ -50,7 +51,10 @@ def draw(snapshot: Snapshot, selection: Selection, count: int, seed: int = 0) ->
     # Each object gets a random key; the sample is the objects with the lowest keys.
     keys, sample = np.zeros(0), _none(snapshot.catalogue.info.dim)
     tiles = objects = 0
+    ruled_out = ranges.rule_out(snapshot.catalogue, part.footers, selection)
     for number in rng.permutation(len(part.footers)):
+        if part.footers[number].tile in ruled_out:
+            continue
         before = objects
         for table in rows.tile_groups(part, part.footers[number], columns, selection):
             more = _sample(table)

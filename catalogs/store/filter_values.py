@@ -17,6 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from catalogs.store import column_ranges
+from catalogs.store.column_ranges import Condition
+
 _LEAST, _MOST = -(2**63), 2**63 - 1
 # Columns of 64 bits are ids and HEALPix pixels: no id is larger, and -1 stands for none. The rest up to 2**63 leaves
 # room for what a filter adds to them.
@@ -45,9 +48,10 @@ class Value:
     """A part of a filter.
 
     ``kind``: ``text``, ``truth``, ``whole`` (numbers from ``low`` to ``high``), ``single`` or ``double``. ``constant``
-    is its value where no column is in it. ``prunable``, of a truth, passes every row that the truth passes, and may be
-    compared with row-group statistics (None: there is no such part). Statistics leave out NaN: a group of magnitudes
-    below 30 would be skipped for ``not mag < 30`` or ``isnan(mag)`` although its NaN pass.
+    is its value where no column is in it, ``name`` that of a bare column. ``possible``, of a truth, is a condition of
+    every row that the truth passes, which may be compared with ranges of columns (None: there is none). Ranges leave
+    out NaN: a group of magnitudes below 30 would be skipped for ``not mag < 30`` or ``isnan(mag)`` although its NaN
+    pass.
     """
 
     expression: Any
@@ -55,7 +59,8 @@ class Value:
     low: int = 0
     high: int = 0
     constant: Any = None
-    prunable: Any = None
+    name: str | None = None
+    possible: Condition | None = None
 
     @property
     def is_number(self) -> bool:
@@ -79,14 +84,13 @@ def column(field: pa.Field) -> Value:
     if pa.types.is_boolean(kind):
         return Value(expression, "truth")
     if pa.types.is_integer(kind):
-        if kind.bit_width == 64:
-            return Value(expression, "whole", _SMALLEST_ID, _LARGEST_ID)
         # Unsigned numbers lie within these bounds too.
-        return Value(expression, "whole", -(2**32), 2**32)
+        least, most = (_SMALLEST_ID, _LARGEST_ID) if kind.bit_width == 64 else (-(2**32), 2**32)
+        return Value(expression, "whole", least, most, name=field.name)
     if pa.types.is_floating(kind):
-        return Value(expression, "double" if kind.bit_width == 64 else "single")
+        return Value(expression, "double" if kind.bit_width == 64 else "single", name=field.name)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return Value(expression, "text")
+        return Value(expression, "text", name=field.name)
     raise TypeError(f"{field.name} is neither number nor text")
 
 
@@ -107,14 +111,11 @@ def constant(value: bool | int | float | str) -> Value:
 
 def join(op: str, values: Sequence[Value]) -> Value:
     """Join conditions by ``and`` or ``or``."""
-    both = operator.and_ if op == "and" else operator.or_
-    result = _truth(values[0])
-    for value in map(_truth, values[1:]):
-        parts = [one.prunable for one in (result, value) if one.prunable is not None]
-        # Of an ``and`` any part may stand for the whole, of an ``or`` all of them together.
-        prunable = functools.reduce(both, parts) if len(parts) == 2 or (parts and op == "and") else None
-        result = Value(both(result.expression, value.expression), "truth", prunable=prunable)
-    return result
+    on_columns, on_conditions = (
+        (operator.and_, column_ranges.both) if op == "and" else (operator.or_, column_ranges.either)
+    )
+    rows = functools.reduce(on_columns, [_truth(value).expression for value in values])
+    return Value(rows, "truth", possible=on_conditions([value.possible for value in values]))
 
 
 def invert(value: Value) -> Value:
@@ -179,16 +180,18 @@ def compare(op: str, left: Value, right: Value) -> Value:
         if right.constant is not None:
             raise TypeError("a constant is compared with a constant")
         return compare(_MIRRORED[op], right, left)
+    bound: Any = right.constant
     if left.is_number and right.is_number:
         a, b = _numbers(left, right)
+        bound = _bound(left, right.constant)
     elif left.kind == right.kind == "text":
         a, b = left.expression, right.expression
     elif "truth" in (left.kind, right.kind) and _is_truth(left) and _is_truth(right):
         return Value(_COMPARE[op](left.as_whole, right.as_whole), "truth")
     else:
         raise TypeError(f"{_NAMES[left.kind]} is compared with {_NAMES[right.kind]}")
-    rows = _COMPARE[op](a, b)
-    return Value(rows, "truth", prunable=None if op == "!=" else rows)
+    possible = None if left.name is None or bound is None else column_ranges.compare(left.name, op, bound)
+    return Value(_COMPARE[op](a, b), "truth", possible=possible)
 
 
 def among(value: Value, choices: Sequence[Any]) -> Value:
@@ -201,16 +204,17 @@ def among(value: Value, choices: Sequence[Any]) -> Value:
     if value.kind == "truth":
         rows = value.as_whole.isin(pa.array([int(choice) for choice in choices], pa.int64()))
         return Value(rows, "truth")
+    looked_up: list[Any] = list(choices)
     if value.kind == "whole":
-        whole = [int(choice) for choice in choices if _as_whole(choice) is not None]
-        rows = value.as_whole.isin(pa.array(whole, pa.int64()))
+        looked_up = [int(choice) for choice in choices if _as_whole(choice) is not None]
+        rows = value.as_whole.isin(pa.array(looked_up, pa.int64()))
     elif value.kind == "text":
         rows = value.expression.isin(pa.array(choices, pa.string()))
     else:
         with np.errstate(over="ignore"):
             numbers = np.array([float(choice) for choice in choices]).astype(value.kind)
-        rows = value.expression.isin(pa.array(numbers))
-    return Value(rows, "truth", prunable=rows)
+        rows, looked_up = value.expression.isin(pa.array(numbers)), numbers.tolist()
+    return Value(rows, "truth", possible=column_ranges.among(value.name, looked_up) if value.name else None)
 
 
 def holds_text(value: Value, part: str) -> Value:
@@ -218,7 +222,7 @@ def holds_text(value: Value, part: str) -> Value:
     if value.kind != "text" or value.constant is not None:
         raise TypeError("text is looked up in what is no text")
     rows = pc.match_substring(value.expression, part)
-    return Value(rows, "truth", prunable=rows)
+    return Value(rows, "truth", possible=column_ranges.Substring(value.name, part) if value.name else None)
 
 
 _NAMES = {"text": "text", "truth": "a condition", "whole": "a number", "single": "a number", "double": "a number"}
@@ -230,13 +234,24 @@ def _numbers(left: Value, right: Value) -> tuple[Any, Any]:
         whole = left.kind == right.kind == "whole"
         return (left.as_whole, right.as_whole) if whole else (left.as_double, right.as_double)
     if left.kind == "single":
-        # 21.3 is what a reader sees of the single-precision number nearest to it. Statistics need the bare column.
+        # 21.3 is what a reader sees of the single-precision number nearest to it.
         with np.errstate(over="ignore"):
             return left.expression, pc.scalar(pa.scalar(np.float32(right.constant)))
     if left.kind == "whole" and (whole_number := _as_whole(right.constant)) is not None:
         return left.expression, constant(whole_number).expression
     # A fraction lies where doubles hold every whole number, or beyond all of 64 bits.
     return left.as_double, right.as_double
+
+
+def _bound(left: Value, number: Any) -> int | float | None:
+    """The number that a range of ``left`` is compared with, of the value that ``_numbers`` compares rows with."""
+    if number is None:
+        return None
+    if left.kind == "single":
+        with np.errstate(over="ignore"):
+            return float(np.float32(number))
+    whole = _as_whole(number) if left.kind == "whole" else None
+    return float(number) if whole is None else whole
 
 
 def _as_whole(number: int | float) -> int | None:

@@ -14,13 +14,15 @@ readers is refused, with a hint to write ``and`` or parentheses.
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.store import filter_values
+from catalogs.store import column_ranges, filter_values
+from catalogs.store.column_ranges import Condition
 from catalogs.store.filter_values import Value
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.scores import PREFIX
@@ -39,21 +41,20 @@ _NOT_NUMBERS = ("nan", "inf", "none", "null")
 class RowFilter:
     """A checked row filter: its text, the Arrow expression, and the columns it reads.
 
-    ``prunable`` passes every row that the filter passes, and may be compared with row-group statistics (None: no part).
+    ``possible`` is a condition of every row that passes, which may be compared with ranges of columns (None: no part).
     """
 
     text: str
     expression: pc.Expression
     columns: tuple[str, ...]
-    prunable: pc.Expression | None
+    possible: Condition | None
 
     def __and__(self, other: RowFilter) -> RowFilter:
-        parts = [one.prunable for one in (self, other) if one.prunable is not None]
         return RowFilter(
             f"({self.text}) and ({other.text})",
             self.expression & other.expression,
             tuple(dict.fromkeys(self.columns + other.columns)),
-            parts[0] & parts[1] if len(parts) == 2 else next(iter(parts), None),
+            column_ranges.both([self.possible, other.possible]),
         )
 
     def apply(self, table: pa.Table) -> pa.Table:
@@ -93,10 +94,17 @@ def parse(text: str, schema: pa.Schema) -> RowFilter:
             f"The filter {text!r} cannot be read: {error.msg if isinstance(error, SyntaxError) else error}.",
             "Write it like: mag_r < 21 and is_primary and (flags & 4) == 0 and not isnan(mag_u)",
         ) from error
-    row_filter = RowFilter(text, value.expression, columns, value.prunable)
+    row_filter = RowFilter(text, value.expression, columns, value.possible)
     # A filter over no rows makes Arrow check the types before a tile is read.
     row_filter.apply(schema.empty_table())
     return row_filter
+
+
+def of_ids(ids: Sequence[int]) -> RowFilter:
+    """Make the filter of the objects with these ids."""
+    return RowFilter(
+        "object_id", pc.field("object_id").isin(ids), ("object_id",), column_ranges.among("object_id", ids)
+    )
 
 
 def _type_error(text: str, error: Exception) -> ScannerError:

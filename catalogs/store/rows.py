@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
@@ -103,8 +102,12 @@ def read_groups(
 def tile_vectors(
     snapshot: Snapshot, footer: Footer, columns: Sequence[str], chosen: Selection
 ) -> Iterator[tuple[pa.Table, Vectors, NDArray[np.int64]]]:
-    """Yield the chosen rows of one tile beside all its vectors, as ``TileFile.groups_beside_vectors`` does."""
-    with damage_logged(), snapshot.open(footer) as file:
+    """Yield the chosen rows of one tile beside all its vectors, as ``TileFile.groups_beside_vectors`` does.
+
+    Raises:
+        ScannerError: ``tile.damaged``.
+    """
+    with snapshot.open(footer) as file:
         yield from file.groups_beside_vectors(columns, chosen, snapshot.owners)
 
 
@@ -136,8 +139,7 @@ def of_ids(snapshot: Snapshot, ids: Sequence[int], columns: Sequence[str] | None
         here = [one for one in place if footer.first_id <= one <= footer.last_id]
         if not here:
             continue
-        among = pc.field("object_id").isin(here)
-        chosen = Selection(row_filter.RowFilter("object_id", among, ("object_id",), among))
+        chosen = Selection(row_filter.of_ids(here))
         for part in tile_groups(snapshot, footer, list(dict.fromkeys([*names, "object_id"])), chosen):
             order.append(np.array([place[one] for one in part.column("object_id").to_pylist()], np.int64))
             parts.append(part.select(names).cast(schema))

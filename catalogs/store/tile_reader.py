@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import Circle
 from catalogs.sky.overlaps import OverlapOwners
-from catalogs.store import parquet_files, tile_checks, vectors, voparquet
+from catalogs.store import column_ranges, parquet_files, tile_checks, vectors, voparquet
+from catalogs.store.column_ranges import Condition, Ranges
 from catalogs.store.row_filter import RowFilter
 from catalogs.store.schema import EMBEDDING, IS_PRIMARY
 from catalogs.store.vectors import Vectors
@@ -43,15 +43,17 @@ class Selection:
         """List the columns that the choice depends on."""
         return [*(self.row_filter.columns if self.row_filter else ()), *(("ra", "dec") if self.near else ())]
 
-    def pushed_down(self) -> pc.Expression | None:
-        """Return the part that row-group statistics can answer: of a region only ``dec``, because RA wraps."""
-        parts = [self.row_filter.prunable] if self.row_filter and self.row_filter.prunable is not None else []
+    def possible(self) -> Condition | None:
+        """Return the part that ranges of columns can answer: of a region only ``dec``, because RA wraps."""
+        conditions = [self.row_filter.possible] if self.row_filter else []
         if self.near:
             # Rounding must not cut the rim.
             reach = self.near.radius + 1e-9
-            low, high = self.near.dec - reach, self.near.dec + reach
-            parts.append((pc.field("dec") >= low) & (pc.field("dec") <= high))
-        return parts[0] & parts[1] if len(parts) == 2 else (parts[0] if parts else None)
+            conditions += [
+                column_ranges.compare("dec", ">=", self.near.dec - reach),
+                column_ranges.compare("dec", "<=", self.near.dec + reach),
+            ]
+        return column_ranges.both(conditions)
 
 
 EVERYTHING = Selection()
@@ -75,7 +77,6 @@ class TileFile:
     def _open(self) -> None:
         with _damage_reported(self.path):
             self._identity = _identity(self.path)
-            # One handle serves the Parquet reader and the fragment of ``row_groups``.
             self._source = parquet_files.open_file(self.path)
             try:
                 metadata, self.has_checksums = parquet_files.read_footer(self._source)
@@ -183,15 +184,12 @@ class TileFile:
 
     def row_groups(self, selection: Selection) -> list[int]:
         """List the row groups that may hold selected rows, by their statistics."""
-        pushed_down = selection.pushed_down()
-        if pushed_down is None:
+        possible = selection.possible()
+        if possible is None:
             return list(range(self._parquet.num_row_groups))
-        from pyarrow.dataset import ParquetFileFormat
-
-        # In pyarrow only a dataset fragment compares a filter with row-group statistics.
         with _damage_reported(self.path):
-            fragment = ParquetFileFormat().make_fragment(self._source)
-            return [group.id for group in fragment.subset(filter=pushed_down).row_groups]
+            ranges = Ranges.of_footer(self._parquet.metadata, selection.columns())
+        return np.flatnonzero(possible.may_hold(ranges)).tolist()
 
     def _select(
         self, columns: Sequence[str], selection: Selection, owners: OverlapOwners | None

@@ -12,11 +12,14 @@ import click
 
 from catalogs.ranking import AUTO, METHODS
 from catalogs.render import FACT_FORMATS
-from scanner.cli.options import catalog_option, encoder_options, format_option, image_options
+from scanner.cli.options import catalog_option, encoder_options, format_option, image_options, pass_options
 from scanner.cli.output import DataCommand, show
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from catalogs.search.examples import Examples
+    from catalogs.search.tile_pass import Executor
     from scanner.queries.query import QueryBuilder
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -70,6 +73,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for ranking.json and curve.png; completeness.json and .png by --injected.",
 )
+@pass_options
 @format_option(FACT_FORMATS)
 def evaluate_ranking(
     catalog: Path,
@@ -93,6 +97,7 @@ def evaluate_ranking(
     per_degree: float | None,
     seed: int,
     out: Path | None,
+    executor: AbstractContextManager[Executor | None],
     fmt: str,
 ) -> None:
     """Measure rankings on known lenses, or their completeness on injected ones.
@@ -114,6 +119,7 @@ def evaluate_ranking(
       scanner evaluate-ranking --truth lenses.csv --examples 10 --out evaluation
       scanner evaluate-ranking --truth truth.csv --label lens --like mine.csv --where "mag_auto < 21" -f json
       scanner evaluate-ranking --injected truth.ecsv --per-degree 30 --out completeness
+      scanner evaluate-ranking --truth lenses.csv --workers 4
     """
     import catalogs
     from scanner.queries.examples import read
@@ -128,10 +134,14 @@ def evaluate_ranking(
     if injected is not None:
         method = methods[0] if methods else AUTO
         ranked_by = {"method": method, "column": column, "like": by_examples, "where": where}
-        _evaluate_injected(injected, builder, ranked_by, threshold, per_degree, about | {"where": where}, out, fmt)
+        about["where"] = where
+        with executor as running:
+            _evaluate_injected(injected, builder, ranked_by, running, threshold, per_degree, about, out, fmt)
     elif truth is not None:
         settings: dict[str, Any] = {"examples": examples, "draws": draws, "where": where, "seed": seed}
-        _evaluate_known(truth, label, builder, by_examples, settings | {"methods": methods}, sizes, about, out, fmt)
+        settings["methods"] = methods
+        with executor as running:
+            _evaluate_known(truth, label, builder, by_examples, settings, running, sizes, about, out, fmt)
 
 
 def _check(
@@ -164,6 +174,7 @@ def _evaluate_known(
     builder: QueryBuilder,
     by_examples: Examples | None,
     settings: dict[str, Any],
+    executor: Executor | None,
     sizes: tuple[int, ...],
     about: dict[str, Any],
     out: Path | None,
@@ -184,7 +195,7 @@ def _evaluate_known(
         # Without --like each draw takes its examples from these lenses.
         lenses = augment_examples(lenses, builder)
     used = EvaluationSettings(**settings | {"methods": settings["methods"] or available(snapshot.catalogue)})
-    evaluation = evaluate(snapshot.catalogue, lenses, used, by_examples, snapshot)
+    evaluation = evaluate(snapshot.catalogue, lenses, used, by_examples, snapshot, executor)
     if evaluation.not_ranked:
         click.echo(f"{evaluation.not_ranked} lenses are not primary objects that pass the filter", err=True)
     about = {"truth": truth.name, **about, "positions_without_object": len(lenses.unmatched)}
@@ -198,6 +209,7 @@ def _evaluate_injected(
     truth: Path,
     builder: QueryBuilder,
     ranked_by: dict[str, Any],
+    executor: Executor | None,
     threshold: float | None,
     per_degree: float | None,
     about: dict[str, Any],
@@ -210,7 +222,7 @@ def _evaluate_injected(
 
     injected, level = read_truth(truth), per_degree or completeness_report.PER_DEGREE
     measured = completeness_report.measure_completeness(
-        builder.snapshot, injected, **ranked_by, threshold=threshold, per_degree=level
+        builder.snapshot, injected, **ranked_by, threshold=threshold, per_degree=level, executor=executor
     )
     if measured.search.elsewhere:
         click.echo(f"{measured.search.elsewhere} injected lenses are on no tile of the catalogue", err=True)

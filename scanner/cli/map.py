@@ -7,13 +7,19 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from catalogs.maps import METHODS
 from catalogs.render import REPORT_FORMATS
-from scanner.cli.options import FIGURE, catalog_option, format_option, image_options
+from scanner.cli.options import FIGURE, catalog_option, format_option, image_options, pass_options
 from scanner.cli.output import DataCommand, show
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from catalogs.search.tile_pass import Executor
 
 # Most objects of a figure, drawn at random from a larger map.
 DRAWN = 100_000
@@ -44,6 +50,7 @@ DRAWN = 100_000
 @click.option("--cutouts", type=FIGURE, help="PNG or PDF of the map with cutouts (needs --root).")
 @click.option("--band-names", is_flag=True, help="Name the red, green and blue bands below the cutouts.")
 @image_options
+@pass_options
 @format_option(REPORT_FORMATS)
 def map_(
     catalog: Path,
@@ -59,6 +66,7 @@ def map_(
     band_names: bool,
     root: Path | None,
     survey: str | None,
+    executor: AbstractContextManager[Executor | None],
     fmt: str,
 ) -> None:
     """Map a catalogue to the plane, so that objects of similar appearance lie together.
@@ -74,6 +82,7 @@ def map_(
       scanner map --method umap --figure umap.pdf --colour score_lens --colour mag_auto
       scanner map --method tsne --where "is_primary and mag_auto < 22" --root /data/unions --cutouts tsne_cutouts.png
       scanner map --method umap --figure umap.pdf --root /data/unions --cutouts cutouts.pdf --band-names
+      scanner map --method umap --workers 4
     """
     import catalogs
     from catalogs.maps.build import build_map
@@ -91,7 +100,8 @@ def map_(
         from scanner.figures import map as map_figures
 
         columns = map_figures.columns(catalogue.schema, colour)
-    report = build_map(catalogue, MapSettings(method, sample, seed, where), name, refit=refit)
+    with executor as running:
+        report = build_map(catalogue, MapSettings(method, sample, seed, where), name, refit=refit, executor=running)
     if fmt == "json":
         show(json.dumps(asdict(report)))
     else:

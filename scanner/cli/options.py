@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -226,13 +228,45 @@ def machine_options(command: F) -> F:
         click.option(
             "--shard", "share", type=ShareType(), help="Share of the list to scan; auto asks SLURM or CANFAR."
         ),
+    ):
+        command = option(command)
+    return cluster_options(command)
+
+
+def cluster_options(command: F) -> F:
+    """``--workers``, ``--dask`` and ``--dask-config``."""
+    for option in (
         click.option(
             "--dask-config",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
             help="Dask settings with a section jobqueue (workers of a batch system) or cuda (GPUs of this machine).",
         ),
-        click.option("--dask", metavar="ADDRESS", help="Dask scheduler whose workers scan."),
+        click.option("--dask", metavar="ADDRESS", help="Dask scheduler whose workers do the work."),
         click.option("--workers", type=click.IntRange(1), help="Number of Dask workers to start."),
     ):
         command = option(command)
     return command
+
+
+def pass_options(command: F) -> F:
+    """``--workers``, ``--dask`` and ``--dask-config`` of a command that passes over all rows of a catalogue.
+
+    The command gets them as ``executor``: a context whose value runs the pass, None for this process.
+    """
+
+    @functools.wraps(command)
+    def run(*, workers: int | None, dask: str | None, dask_config: Path | None, **options: Any) -> Any:
+        from scanner.cluster.job import WorkerSource
+
+        try:
+            source = WorkerSource.of_options(workers, dask, dask_config)
+        except ValueError as error:
+            # Options that do not go together are an error of usage, as if click had refused them.
+            raise click.UsageError(str(error)) from error
+        if source is None:
+            return command(executor=contextlib.nullcontext(), **options)
+        from scanner.cluster.passes import DaskExecutor
+
+        return command(executor=DaskExecutor(source), **options)
+
+    return cluster_options(run)  # type: ignore[return-value]  # click gives the command its options by name

@@ -5,12 +5,18 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from catalogs.ranking import OUTLIER_METHODS
-from scanner.cli.options import catalog_option, gallery_options, image_options, output_options
+from scanner.cli.options import catalog_option, gallery_options, image_options, output_options, pass_options
 from scanner.cli.output import DataCommand, emit
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from catalogs.search.tile_pass import Executor
 
 DRAWN = 60
 
@@ -39,6 +45,7 @@ DRAWN = 60
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the sample.")
 @image_options
 @gallery_options(f"PNG or PDF of the first {DRAWN} (needs --root).")
+@pass_options
 @output_options
 def outliers(
     catalog: Path,
@@ -52,6 +59,7 @@ def outliers(
     survey: str | None,
     gallery: Path | None,
     band_names: bool,
+    executor: AbstractContextManager[Executor | None],
     fmt: str,
     output: Path | None,
 ) -> None:
@@ -69,6 +77,7 @@ def outliers(
       scanner outliers -k 200 --where "valid_fraction > 0.98 and snr > 10" -f csv -o outliers.csv
       scanner outliers --method knn --root /data/unions --gallery outliers.png
       scanner outliers -k 24 --root /data/unions --gallery outliers.pdf --band-names
+      scanner outliers --method knn --workers 4 -f csv -o outliers.csv
     """
     import catalogs
     from catalogs.ranking.outliers import outliers as list_outliers
@@ -77,7 +86,16 @@ def outliers(
         raise click.UsageError("--gallery needs --root, the folder of the images.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
-    table = list_outliers(catalogue, method=method, k=k, where=where, sample=sample, neighbour=neighbour, seed=seed)
+    settings: dict[str, Any] = {
+        "method": method,
+        "k": k,
+        "where": where,
+        "sample": sample,
+        "neighbour": neighbour,
+        "seed": seed,
+    }
+    with executor as running:
+        table = list_outliers(catalogue, **settings, executor=running)
     # The list is written before images are read, so that an error in these does not lose it.
     emit(table, fmt, output)
     if gallery is not None and root is not None:

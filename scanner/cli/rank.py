@@ -11,12 +11,22 @@ from typing import TYPE_CHECKING
 import click
 
 from catalogs.ranking import AUTO, METHODS, NEXT
-from scanner.cli.options import catalog_option, encoder_options, gallery_options, image_options, output_options
+from scanner.cli.options import (
+    catalog_option,
+    encoder_options,
+    gallery_options,
+    image_options,
+    output_options,
+    pass_options,
+)
 from scanner.cli.output import DataCommand, emit
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from catalogs.ranking.feedback import Feedback
     from catalogs.search.examples import Examples
+    from catalogs.search.tile_pass import Executor
     from catalogs.store.tile_store import Snapshot
 
 DRAWN = 60
@@ -61,6 +71,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @image_options
 @encoder_options
 @gallery_options(f"PNG or PDF of the first {DRAWN} (needs --root).")
+@pass_options
 @output_options
 def rank(
     catalog: Path,
@@ -81,6 +92,7 @@ def rank(
     device: str,
     gallery: Path | None,
     band_names: bool,
+    executor: AbstractContextManager[Executor | None],
     fmt: str,
     output: Path | None,
 ) -> None:
@@ -108,6 +120,7 @@ def rank(
       scanner rank --like lenses.csv --feedback candidates.csv --next best -f csv -o round2.csv
       scanner rank --like lenses.csv --unlike spirals.csv --root /data/unions --augment --gallery candidates.png
       scanner rank --like lenses.csv --root /data/unions --gallery paper.pdf --band-names
+      scanner rank --like lenses.csv -k 1000 --dask-config slurm.yaml --workers 16 -f csv -o candidates.csv
     """
     import catalogs
     from catalogs import lenses
@@ -126,21 +139,23 @@ def rank(
     for path in filter(None, (like, unlike)):
         read[path] = examples.read(path, builder, augment)
         click.echo("\n".join(examples.describe_examples(path, read[path])), err=True)
-    table = ranking.rank(
-        catalogue,
-        read.get(like),
-        read.get(unlike),
-        _read_feedback(snapshot, feedback),
-        snapshot=snapshot,
-        method=method,
-        k=k,
-        where=where,
-        prevalence=prevalence,
-        # These are flagged in the list even if they are not among the examples.
-        known=lenses.known(),
-        hide_known=hide_known,
-        next=judge,
-    )
+    with executor as running:
+        table = ranking.rank(
+            catalogue,
+            read.get(like),
+            read.get(unlike),
+            _read_feedback(snapshot, feedback),
+            snapshot=snapshot,
+            executor=running,
+            method=method,
+            k=k,
+            where=where,
+            prevalence=prevalence,
+            # These are flagged in the list even if they are not among the examples.
+            known=lenses.known(),
+            hide_known=hide_known,
+            next=judge,
+        )
     emit(table, fmt, output)
     if gallery is not None and root is not None:
         from scanner.queries import answer_gallery

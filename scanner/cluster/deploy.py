@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.cluster.job import WorkerJob, WorkerSource, not_installed
+from scanner.cluster.job import Threaded, WorkerSource, not_installed
 from scanner.cluster.settings import (
     bad_settings,
     batch_system_options,
@@ -62,7 +62,7 @@ Connect = Callable[[], Any]
 
 
 @contextlib.contextmanager
-def cluster(source: WorkerSource, job: WorkerJob) -> Iterator[Connect]:
+def cluster(source: WorkerSource, job: Threaded) -> Iterator[Connect]:
     """Yield a function that makes a Dask client of the workers; those that were started here end with the block.
 
     Raises:
@@ -179,11 +179,12 @@ class _Address:
                 return client
 
 
-def _local_options(workers: int, job: WorkerJob) -> dict[str, Any]:
+def _local_options(workers: int, job: Threaded) -> dict[str, Any]:
     """Options of a cluster of this machine."""
     return {
         "n_workers": workers,
-        "threads_per_worker": job.at_once,  # they only wait: the cores are for the encoder and the readers
+        # Those of a scan only wait: the cores are for the encoder and the readers.
+        "threads_per_worker": job.at_once or 1,
         "memory_limit": 0,  # most of a worker's memory is shared with its readers, which Dask would count as its own
         "host": "127.0.0.1",
         "security": True,  # keys made for this run: any user of the machine can reach the ports
@@ -224,7 +225,7 @@ def _dask_settings(path: Path | None) -> Iterator[Mapping[str, Any]]:
         yield content
 
 
-def _start_configured(config: Mapping[str, Any], path: Path, workers: int, job: WorkerJob) -> Any:
+def _start_configured(config: Mapping[str, Any], path: Path, workers: int, job: Threaded) -> Any:
     """The cluster that a file of settings asks for. Options of an unknown name are refused."""
     if "cuda" in config and "jobqueue" not in config:
         return _start_on_gpus(config["cuda"] or {}, path, workers, job)
@@ -235,7 +236,7 @@ def _start_configured(config: Mapping[str, Any], path: Path, workers: int, job: 
     return _start_on_batch_system(kind, given, path, workers, job)
 
 
-def _start_on_gpus(given: Any, path: Path, workers: int, job: WorkerJob) -> Any:
+def _start_on_gpus(given: Any, path: Path, workers: int, job: Threaded) -> Any:
     """Workers of this machine, started by dask-cuda: each has a GPU."""
     from distributed import LocalCluster
 
@@ -252,7 +253,7 @@ def _start_on_gpus(given: Any, path: Path, workers: int, job: WorkerJob) -> Any:
         raise bad_settings(path, f"is refused by dask-cuda: {error}") from error
 
 
-def _start_on_batch_system(kind: str, given: Any, path: Path, workers: int, job: WorkerJob) -> Any:
+def _start_on_batch_system(kind: str, given: Any, path: Path, workers: int, job: Threaded) -> Any:
     """Jobs of a batch system, by dask-jobqueue, which takes its options from Dask's settings."""
     import dask
 
@@ -262,9 +263,10 @@ def _start_on_batch_system(kind: str, given: Any, path: Path, workers: int, job:
     for name in ("cores", "memory"):
         if dask.config.get(f"jobqueue.{kind}.{name}") is None:
             raise bad_settings(path, f"must say jobqueue.{kind}.{name}, what a job gets of it")
-    # A thread for each tile at once, whatever the number of cores.
-    arguments = dask.config.get(f"jobqueue.{kind}.worker-extra-args") or []
-    arguments = [*map(str, arguments), "--nthreads", str(job.at_once)]
+    arguments = [*map(str, dask.config.get(f"jobqueue.{kind}.worker-extra-args") or [])]
+    if job.at_once is not None:
+        # A thread for each tile at once, whatever the number of cores.
+        arguments += ["--nthreads", str(job.at_once)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)

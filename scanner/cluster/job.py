@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import Run, software
@@ -27,10 +28,34 @@ class WorkerSource:
     address: str | None = None
     config: Path | None = None
 
+    @classmethod
+    def of_options(cls, workers: int | None, dask: str | None, dask_config: str | Path | None) -> WorkerSource | None:
+        """Make the source of the options of these names; None where they name none.
+
+        Raises:
+            ValueError: They contradict each other.
+        """
+        if dask == "":
+            raise ValueError("dask must be the address of a scheduler, such as tcp://10.0.0.1:8786.")
+        if dask and (workers or dask_config):
+            raise ValueError(
+                "dask is a scheduler with workers of its own: give neither workers nor dask-config with it."
+            )
+        if dask_config and not workers:
+            raise ValueError("dask-config needs workers, the number of workers to start.")
+        return cls(workers, dask, Path(dask_config) if dask_config else None) if workers or dask else None
+
     @property
     def patience(self) -> float:
         """Seconds without any worker after which a scan ends: a batch system may let jobs wait for a day."""
         return 86_400.0 if self.config is not None else 600.0
+
+
+class Threaded(Protocol):
+    """What workers are started for. ``at_once``: tasks of a worker at once, None for what Dask is set up for."""
+
+    @property
+    def at_once(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -76,3 +101,17 @@ def absolute_tile(tile: Tile) -> Tile:
 def not_installed(error: ImportError) -> ScannerError:
     """The error for an environment without Dask."""
     return ScannerError(ErrorCode.CLUSTER_NOT_INSTALLED, f"Dask cannot be imported: {error}.", INSTALL)
+
+
+def unlike_software(address: str, started_with: str) -> ScannerError:
+    """The error of a worker with another version of this package."""
+    return ScannerError(
+        ErrorCode.CLUSTER_OTHER_SOFTWARE,
+        f"Worker {address} has {software()}, the command was started with {started_with}: rows could differ.",
+        f"Install the same version everywhere: {INSTALL}",
+    )
+
+
+def stopped() -> ScannerError:
+    """The error of a task whose command has ended."""
+    return ScannerError(ErrorCode.CLUSTER_STOPPED, "The command was stopped.", "Run the same command to resume.")

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from catalogs.catalogue import Catalogue
-from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import Run
-from scanner.cluster import deploy
+from scanner.cluster import connection, deploy
 from scanner.cluster.dispatch import Dispatch
 from scanner.cluster.job import WorkerJob, WorkerSource, absolute_options
 from scanner.cluster.workers import LostError
@@ -28,11 +23,6 @@ from scanner.survey.survey import Survey
 from scanner.survey.tile import Tile
 from scanner.system.resources import usable_cores
 from scanner.system.signals import Interrupts
-
-log = logging.getLogger(__name__)
-
-REGISTRATIONS, PAUSE = 5, 1.0
-"""Tries to hand the workers what they need, and seconds between two."""
 
 
 def scan_tiles(
@@ -72,20 +62,17 @@ def scan_tiles(
     )
     try:
         with Interrupts() as interrupts, deploy.cluster(source, job) as connect:
+            # It needs Dask, which is there now.
+            from scanner.cluster.worker import TileWorker
+
             dispatch = Dispatch(tiles, job, catalogue, progress or Quiet(), interrupts.check, source.patience)
             while True:
                 try:
-                    with _connected(connect, job) as (client, plugin):
+                    with connection.connected(connect, TileWorker(job)) as (client, plugin):
                         dispatch.drive(client, plugin)
                     break
                 except LostError as error:
-                    if source.address is None:
-                        raise ScannerError(
-                            ErrorCode.CLUSTER_LOST,
-                            "The scheduler of this scan is gone.",
-                            "Run the same command to resume.",
-                        ) from error
-                    log.warning("The scheduler at %s is lost: waiting until it is back.", source.address)
+                    connection.check_lost(source, error)
     finally:
         # Workers that were killed leave half-written files, of tiles and of failures.
         catalogue.remove_stale()
@@ -95,43 +82,3 @@ def scan_tiles(
 def _portable(model: Path) -> str:
     """A shipped model by its name: another machine may have the package elsewhere."""
     return model.parent.name if model.parent.parent == MODELS else str(model.absolute())
-
-
-@contextlib.contextmanager
-def _connected(connect: deploy.Connect, job: WorkerJob) -> Iterator[tuple[Any, str]]:
-    """A client whose workers have a plugin for the job, and its name; at the end they drop it and their tiles."""
-    from scanner.cluster.worker import TileWorker
-
-    # Several scans may use the workers of one scheduler.
-    plugin = f"unions-scanner-{secrets.token_hex(6)}"
-    client = _open_client(connect)
-    try:
-        _register(client, TileWorker(job), plugin)
-        yield client, plugin
-    finally:
-        # A scheduler that is lost cannot be asked to drop the plugin, and neither can a worker that was killed.
-        with contextlib.suppress(OSError, RuntimeError):
-            if client.status == "running":
-                client.unregister_worker_plugin(plugin)
-        client.close(timeout=2)
-
-
-def _open_client(connect: deploy.Connect) -> Any:
-    try:
-        return connect()
-    except (OSError, RuntimeError) as error:
-        raise deploy.not_started(error) from error
-
-
-def _register(client: Any, plugin: Any, name: str) -> None:
-    """Give every worker the plugin. A worker that is killed meanwhile is replaced, and so it is tried again."""
-    for _ in range(REGISTRATIONS):
-        try:
-            client.register_plugin(plugin, name=name)
-            return
-        except (OSError, RuntimeError) as error:
-            if client.status != "running":
-                raise LostError from error
-            problem = error
-            time.sleep(PAUSE)
-    raise deploy.not_started(problem) from problem

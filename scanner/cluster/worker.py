@@ -21,7 +21,7 @@ import catalogs
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import software
 from scanner.cluster import gpus
-from scanner.cluster.job import INSTALL, WorkerJob
+from scanner.cluster.job import WorkerJob, stopped, unlike_software
 from scanner.encoder import certificate
 from scanner.encoder.encoder import Encoder
 from scanner.encoder.options import cpu_only
@@ -60,12 +60,7 @@ class TileWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
         """Called by Dask in each worker. Nothing is loaded yet: that would delay the heartbeat of a late worker."""
         self._problem: ScannerError | None = None
         if self._job.software != software():
-            self._problem = ScannerError(
-                ErrorCode.CLUSTER_OTHER_SOFTWARE,
-                f"Worker {worker.address} has {software()}, the scan was started with {self._job.software}: "
-                "rows could differ.",
-                f"Install the same version everywhere: {INSTALL}",
-            )
+            self._problem = unlike_software(worker.address, self._job.software)
         self._lock = threading.Lock()
         self._gate = Gate()
         self._scan: EndlessScan | None = None
@@ -87,7 +82,7 @@ class TileWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
         with self._gate.enter(alone):
             with self._lock:
                 if self._torn_down:  # a task that waited at the gate while the scan was stopped
-                    raise _stopped()
+                    raise stopped()
                 answer = self._scan.take(tile) if self._scan is not None else None
                 if answer is None:
                     self._scan = EndlessScan(self._job)
@@ -134,7 +129,7 @@ class EndlessScan(Quiet):
     def embedded(self, objects: int) -> None:
         """As progress of the scan: a place where it can be stopped."""
         if self._closing:
-            raise _stopped()
+            raise stopped()
 
     def finished(self, report: TileReport) -> None:
         """As progress of the scan: answer the task that waits for this tile."""
@@ -145,7 +140,7 @@ class EndlessScan(Quiet):
 
     def _run(self) -> None:
         job = self._job
-        problem: BaseException = _stopped()
+        problem: BaseException = stopped()
         try:
             catalogue = catalogs.open(job.catalogue)
             with (
@@ -221,7 +216,3 @@ def open_encoder(job: WorkerJob, device: str) -> Encoder:
             raise
         log.warning("A GPU is here but is not used: %s %s", error.message, error.hint)
         return open_encoder(job, "cpu")
-
-
-def _stopped() -> ScannerError:
-    return ScannerError(ErrorCode.CLUSTER_STOPPED, "The scan was stopped.", "Run the same command to resume.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from catalogs.ranking import AUTO, Method
 from catalogs.ranking.rank import choose_method, fit_method
 from catalogs.search import examples
 from catalogs.search.examples import Examples
+from catalogs.search.tile_pass import Executor
 from catalogs.store import rows
 from catalogs.store.tile_store import Snapshot
 from catalogs.text_table import text_table
@@ -51,17 +53,18 @@ def measure_completeness(
     threshold: float | None = None,
     per_degree: float = PER_DEGREE,
     bins: int = measure.BINS,
+    executor: Executor | None = None,
 ) -> Completeness:
     """Measure the completeness of a ranking method, or of a ``column`` whose high values rank first.
 
     A lens counts as found if an object within 1 arcsec of it reaches the ``threshold``; without one, if fewer than
-    ``per_degree`` other objects a square degree score as high.
+    ``per_degree`` other objects a square degree score as high. ``executor`` runs the pass over all rows.
 
     Raises:
         ScannerError: ``completeness.*``, ``rank.*``, ``column.unknown``, ``where.*``.
     """
     ranked_by, scores, columns = _ranking(snapshot, injected, method, column, like, where)
-    found = search(snapshot, injected, scores, columns, where)
+    found = search(snapshot, injected, scores, columns, where, executor)
     here = measure.at_score(found, threshold) if threshold is not None else measure.at_level(found, per_degree)
     return Completeness(ranked_by, found, here, measure.in_bins(found, here.score, bins))
 
@@ -81,7 +84,7 @@ def _ranking(
         if column not in numbers:
             message = f"The catalogue has no column of numbers {column}."
             raise ScannerError(ErrorCode.COLUMN_UNKNOWN, message, f"Its columns of numbers are {', '.join(numbers)}.")
-        return column, lambda block: block.column(column), (column,)
+        return column, operator.methodcaller("column", column), (column,)
     none = examples.none(catalogue.info.dim)
     chosen = choose_method(catalogue, method, len(like) if like is not None else 0, like is not None)
     selection = rows.primary(catalogue, where)

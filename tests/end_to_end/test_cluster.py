@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("distributed")
 
+import catalogs
 from tests.end_to_end.conftest import Scanner
-from tests.support import small_tiles
+from tests.support import catalogue_rows, small_tiles
 from tests.support.waiting import until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -125,3 +128,62 @@ def test_a_tile_that_kills_its_workers(scanner: Scanner, no_torch: dict[str, str
     assert again.code == 0, again.err
     assert json.loads(again.out)["skipped"] == len(names) - 1
     assert not list((tmp_path / "out" / "failures").iterdir())
+
+
+READS_SLOWLY = """
+import time
+from catalogs.store.tile_store import TileStore
+def slowly(self, tile, real=TileStore.open_tile):
+    time.sleep(0.3)
+    return real(self, tile)
+TileStore.open_tile = slowly
+"""
+"""A worker rests before every tile, so that there is work left when it is disturbed."""
+
+
+def test_a_map_that_is_interrupted_leaves_nothing_behind_and_goes_on(
+    scanner: Scanner, no_torch: dict[str, str], tmp_path: Path
+) -> None:
+    """Ctrl-C reaches the workers too. What was placed stays, and the same command makes the map of one process."""
+    filled = catalogs.create(tmp_path / "embeddings", catalogue_rows.RUN)
+    rng = np.random.default_rng(0)
+    for number in range(30):
+        rows = catalogue_rows.make(number, 10 + number + rng.uniform(0, 0.4, 40), rng.uniform(30, 30.4, 40))
+        catalogue_rows.write(filled, f"{100 + number}.240", rows)
+    command = ["map", "--catalog", filled.path, "--method", "pca", "--sample", 50, "--format", "json"]
+    (tmp_path / "slowly.py").write_text(READS_SLOWLY)
+    placed = filled.path / "maps" / "pca" / "tiles"
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from scanner.cli import main; main()", *map(str, command), "--workers", "2"],
+        env={**no_torch, "DASK_DISTRIBUTED__WORKER__PRELOAD": str(tmp_path / "slowly.py")},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until(lambda: process.poll() is not None or list(placed.glob("[!.]*.parquet")))
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 130, stderr
+    assert stdout == ""
+    assert "Traceback" not in stderr
+    until(lambda: not group(process.pid))
+    assert not list(filled.path.rglob("*.tmp"))
+    kept = len(list(placed.glob("[!.]*.parquet")))
+    assert 0 < kept < 30
+
+    done = scanner(*command, "--workers", 2)
+    assert done.code == 0, done.err
+    assert (json.loads(done.out)["placed"], json.loads(done.out)["kept"]) == (30 - kept, kept)
+    by_workers = {path.name: path.read_bytes() for path in placed.iterdir()}
+    assert scanner(*command, "--refit").code == 0
+    shutil.rmtree(placed)
+    assert scanner(*command).code == 0
+    assert {path.name: path.read_bytes() for path in placed.iterdir()} == by_workers
+
+
+def test_options_of_workers_that_contradict_each_other_are_refused(scanner: Scanner, tmp_path: Path) -> None:
+    filled = catalogs.create(tmp_path / "embeddings", catalogue_rows.RUN)
+    done = scanner("outliers", "--catalog", filled.path, "--workers", 2, "--dask", "tcp://127.0.0.1:1")
+    assert done.code == 2
+    assert "neither workers nor dask-config" in done.err

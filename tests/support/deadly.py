@@ -34,3 +34,15 @@ class DeadlyRename(WorkerPlugin):  # type: ignore[misc]
     def _kill(self, event: str, given: tuple[Any, ...]) -> None:
         if event == "os.rename" and Path(given[1]).name == self._name:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DeadlyGroup(WorkerPlugin):  # type: ignore[misc]
+    """SIGKILL for a worker that begins with the group of tiles whose first is ``tile``: once, or ``always``."""
+
+    def __init__(self, tile: str, mark: Path, always: bool = False) -> None:
+        self._sign, self._mark, self._always = f"read_tiles-{tile}-", mark, always
+
+    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
+        if finish == "executing" and str(key).startswith(self._sign) and (self._always or not self._mark.exists()):
+            self._mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)

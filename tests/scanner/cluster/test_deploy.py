@@ -21,8 +21,7 @@ from distributed.comm import CommClosedError
 
 import catalogs
 from catalogs.errors import ScannerError
-from scanner.cluster import deploy
-from scanner.cluster import run as cluster_run
+from scanner.cluster import connection, deploy
 from scanner.cluster.job import WorkerJob, WorkerSource
 from scanner.cluster.run import scan_tiles as scan_on_cluster
 from scanner.cluster.worker import Gate
@@ -237,15 +236,15 @@ class Registering:
 
 
 def test_a_worker_that_is_killed_while_it_gets_the_job_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_run, "PAUSE", 0.0)
+    monkeypatch.setattr(connection, "PAUSE", 0.0)
     client = Registering(2)
-    cluster_run._register(client, object(), "plugin")
+    connection._register(client, object(), "plugin")
     assert client.registered == ["plugin"]
     with pytest.raises(ScannerError) as caught:
-        cluster_run._register(Registering(1000), object(), "plugin")
+        connection._register(Registering(1000), object(), "plugin")
     assert caught.value.code == "cluster.not_started"
     with pytest.raises(LostError):
-        cluster_run._register(Registering(1, "closed"), object(), "plugin")
+        connection._register(Registering(1, "closed"), object(), "plugin")
 
 
 def test_dask_is_missed_only_when_it_is_needed(

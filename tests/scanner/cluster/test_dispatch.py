@@ -10,8 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from multiprocessing import forkserver
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +19,6 @@ import pytest
 
 pytest.importorskip("distributed")
 
-import dask
 from distributed import Client, LocalCluster, SchedulerPlugin
 
 import catalogs
@@ -38,6 +36,7 @@ from scanner.scan.report import ScanReport, TileReport
 from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles
+from tests.support.dask_workers import two_workers
 from tests.support.deadly import Deadly, DeadlyRename
 from tests.support.waiting import until
 
@@ -86,25 +85,6 @@ def plain(folder: Path, encoder: Encoder, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def workers() -> Iterator[LocalCluster]:
     with two_workers(deploy.SETTINGS) as started:
-        yield started
-
-
-@contextlib.contextmanager
-def two_workers(settings: Mapping[str, Any]) -> Iterator[LocalCluster]:
-    """Worker processes; what dies is started again, at once: by forking one that has imported everything."""
-    forkserver.set_forkserver_preload(["scanner.cluster.worker"])
-    forkserver.ensure_running()
-    quick = {"distributed.worker.multiprocessing-method": "forkserver"}
-    with (
-        dask.config.set({**settings, **quick}),
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=2,
-            host="127.0.0.1",
-            memory_limit=0,
-            scheduler_kwargs={"dashboard": False, "dashboard_address": ":0"},
-        ) as started,
-    ):
         yield started
 
 
