@@ -75,7 +75,7 @@ def watched(command: Sequence[str]) -> Watched:
     ):
         while process.poll() is None:
             began = time.perf_counter()
-            sums = [_pss(pid) for pid in _family(process.pid)]
+            sums = [_pss(pid) for pid in family(process.pid)]
             looks.append(Look(time.time(), sum(one for one, _ in sums), sum(two for _, two in sums)))
             time.sleep(max(EVERY, LIGHT * (time.perf_counter() - began)))
         output.seek(0)
@@ -85,7 +85,7 @@ def watched(command: Sequence[str]) -> Watched:
         return Watched(output.read(), tuple(looks))
 
 
-def _family(parent: int) -> list[int]:
+def family(parent: int) -> list[int]:
     """A process and all that descend from it."""
     pids = [parent]
     # The list grows while it is read, so all descendants are found.

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from catalogs.errors import ScannerError
+from scanner import api
 from scanner.encoder import agreement, certificate, made_cutouts, openvino_runtime, session
 from scanner.encoder.agreement import ScoreAgreement, Threshold
 from scanner.encoder.contract import of_precision
@@ -24,7 +26,7 @@ from scanner.encoder.encoder import Encoder
 from scanner.encoder.openvino_runtime import OpenVinoModel
 from scanner.system import processor
 from tests.scanner.encoder.test_precision import write
-from tests.support import tiny_encoder
+from tests.support import small_tiles, tiny_encoder
 
 ROOT = Path(__file__).parents[3]
 needs_openvino = pytest.mark.skipif(not openvino_runtime.installed(), reason="OpenVINO is not installed")
@@ -141,6 +143,53 @@ def test_a_missing_or_old_package_and_a_processor_without_bf16_are_named(
     error = refused(model)
     assert error.code == "runtime.missing"
     assert "unions-scanner[openvino]" in error.hint
+
+
+@pytest.mark.parametrize("left", [None, types.ModuleType("openvino")], ids=["no import", "empty package"])
+def test_a_package_that_cannot_be_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: types.ModuleType | None
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2026.4.1")
+    monkeypatch.setitem(sys.modules, "openvino", left)
+    error = refused(write(tmp_path, "fp32"))
+    assert error.code == "runtime.broken"
+    assert "OpenVINO 2026.4.1 is installed but cannot be imported" in error.message
+    assert "--force-reinstall" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("instructions", "installed", "precision", "times"),
+    [
+        ("amx_bf16", "", "fp32", 1),
+        ("avx512_bf16", "", "fp32", 1),
+        ("avx2", "", "fp32", 0),
+        ("amx_bf16", "2026.4.1", "fp32", 0),
+        ("amx_bf16", "", "int8", 0),
+    ],
+)
+def test_a_scan_hints_once_at_a_faster_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    instructions: str, installed: str, precision: str, times: int,
+) -> None:  # fmt: skip
+    """Where it is a pip install away, and only for a scan in the default precision."""
+    model = write(tmp_path, "fp32")
+    write(tmp_path, "int8")
+    small_tiles.write(tmp_path / "tiles", "200.292", size=100, objects=3)
+    small_tiles.write(tmp_path / "tiles", "201.292", size=100, objects=3)
+    (tmp_path / "cpuinfo").write_text(f"model name\t: Some\nflags\t\t: fpu {instructions}\n")
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(openvino_runtime, "installed", lambda: installed)
+    caplog.set_level("INFO")
+    options: dict[str, Any] = {
+        "device": "cpu",
+        "precision": precision,
+        "readers": 0,
+        "root": tmp_path / "tiles",
+        "progress": False,
+    }
+    report = api.scan_tiles(["200.292", "201.292"], tmp_path / "out", model=model, **options)
+    assert [tile.status for tile in report.tiles] == ["done", "done"]
+    assert caplog.text.count("pip install 'unions-scanner[openvino]'") == times
 
 
 @needs_openvino
