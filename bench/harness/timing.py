@@ -11,7 +11,10 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+
+from bench.harness.memory import family
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,26 @@ def now() -> Cost:
     """A reading of both clocks; the difference of two is a cost."""
     used = os.times()  # of children in steps of 10 ms; this process has a finer clock
     return Cost(time.perf_counter(), time.process_time() + used.children_user + used.children_system)
+
+
+def family_cpu() -> float:
+    """CPU-seconds of this process, of all that it started and that still run, and of those that have ended.
+
+    In steps of 10 ms; without /proc those that still run are left out.
+    """
+    used = os.times()
+    ticks = sum(sum(_ticks(pid)) for pid in family(os.getpid())[1:])
+    own = used.user + used.system + used.children_user + used.children_system
+    return own + ticks / float(os.sysconf("SC_CLK_TCK"))
+
+
+def _ticks(pid: int) -> list[int]:
+    """User and system time of a process, and of the children that it waited for."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:  # it ended meanwhile, and is then counted as a child that has ended
+        return []
+    return [int(field) for field in text.rpartition(")")[2].split()[11:15]]
 
 
 def cost(work: Callable[[], object]) -> Cost:

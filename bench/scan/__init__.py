@@ -10,7 +10,7 @@ from typing import Any
 from bench.harness import tiles
 from bench.harness.report import LEAST, MOST, Target
 from bench.harness.setup import Setup
-from bench.scan import detection, dispatch, efficiency, series, simulated_device
+from bench.scan import detection, dispatch, efficiency, scores, series, simulated_device
 from scanner.system import processor
 
 TARGETS = (
@@ -23,6 +23,8 @@ TARGETS = (
     Target("peer_ratio_int8", LEAST, 3.5),
     Target("fidelity_int8.centred_cosine", LEAST, 0.995),
     Target("fidelity_int8.neighbour_overlap", LEAST, 0.95),
+    Target("scores_cost", MOST, 1.02),
+    Target("scores_cost_cpu", MOST, 1.02),
     Target("device_busy", LEAST, 0.97),
     Target("fast_device_busy", LEAST, 0.97),
     Target("planned_device_busy", LEAST, 0.97),
@@ -49,6 +51,7 @@ def measure(setup: Setup) -> dict[str, Any]:
     figures = {
         "pixels": setup.side,
         **efficiency.measure(setup),
+        **scores.measure(setup),
         **series.measure(setup, raw),
         **simulated_device.measure(setup),
         **detection.measure(setup, raw[0]),

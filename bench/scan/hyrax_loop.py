@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.encoder import torch_loop
+from bench.harness.timing import Cost, family_cpu
 
 TICK = 1e-3
 """Seconds that are the least to tell two runs apart."""
@@ -27,12 +28,13 @@ def version(python: Path) -> str | None:
 
 
 class Hyrax:
-    """A running Hyrax; ``seconds`` are those of ``infer`` over the first ``count`` cutouts."""
+    """A running Hyrax; ``cost`` is that of ``infer`` over the first ``count`` cutouts."""
 
     def __init__(self, process: subprocess.Popen[str], errors: Path) -> None:
         self._process, self._errors = process, errors
 
-    def seconds(self, count: int) -> float:
+    def cost(self, count: int) -> Cost:
+        before = family_cpu()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{count}\n")
@@ -42,12 +44,13 @@ class Hyrax:
             raise RuntimeError(
                 f"Hyrax ended with {self._process.wait()}: {self._errors.read_text(encoding='utf-8')[-2000:]}"
             )
-        return float(answer)
+        return Cost(float(answer), family_cpu() - before)
 
-    def per_cutout(self, count: int) -> float:
-        """Seconds a cutout, those left out that ``infer`` takes to begin and to end."""
+    def per_cutout(self, count: int) -> Cost:
+        """The cost of a cutout, without that of the beginning and the end of ``infer``."""
         few = max(1, count // 4)
-        return max(self.seconds(count) - self.seconds(few), TICK) / max(count - few, 1)
+        spent = self.cost(count) - self.cost(few)
+        return Cost(max(spent.wall, TICK), max(spent.cpu, TICK)).per(max(count - few, 1))
 
 
 @contextmanager
@@ -67,7 +70,7 @@ def running(python: Path, model: Path, flux: NDArray[np.float32]) -> Iterator[Hy
         ):
             hyrax = Hyrax(process, errors)
             # The first call starts what later ones use, so it is not timed.
-            hyrax.seconds(min(16, len(flux)))
+            hyrax.cost(min(16, len(flux)))
             try:
                 yield hyrax
             finally:

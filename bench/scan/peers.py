@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench.encoder import torch_loop
 from bench.harness.setup import Setup
-from bench.harness.timing import cost
+from bench.harness.timing import Cost, family_cpu, now
 from bench.scan import hyrax_loop
 from bench.scan.window import Turns
 from scanner.encoder.encoder import Encoder
@@ -22,38 +23,50 @@ IMAGES, FEW_IMAGES = 1024, 32
 HALF = "bf16 PyTorch"
 """How the names of loops in bf16 begin; those of ``PyTorch`` are in fp32."""
 
-Rate = Callable[[], float]
+Work = Callable[[], Cost]
+"""What a loop takes for one object."""
 
 
 class Peers:
-    """Loops over some windows: each turn notes their objects a second. ``lacking`` says which are not there."""
+    """Loops over some windows: each turn notes what an object costs. ``lacking`` says which are not there."""
 
-    def __init__(self, loops: dict[str, Rate], lacking: list[str]) -> None:
-        self.rates: dict[str, list[float]] = {name: [] for name in loops}
+    def __init__(self, loops: dict[str, Work], lacking: list[str]) -> None:
+        self.costs: dict[str, list[Cost]] = {name: [] for name in loops}
         self.lacking = lacking
         self._loops = loops
-        for rate in loops.values():  # kernels are chosen, processes started
-            rate()
+        for work in loops.values():  # kernels are chosen, processes started
+            work()
 
     def take(self) -> None:
         """One turn of every loop."""
-        for name, rate in self._loops.items():
-            self.rates[name].append(rate())
+        for name, work in self._loops.items():
+            self.costs[name].append(work())
 
     def ratio(self, ours: Turns, peers: str = "PyTorch") -> float | None:
         """Objects a second of a scan, reading and detection included, over those of the fastest loop of a name."""
-        loops = [rates for name, rates in self.rates.items() if name.startswith(peers)]
-        if not loops:
-            return None
-        best = [max(turn) for turn in zip(*loops, strict=True)]
-        return median(part.rate / rate for part, rate in zip(ours.windows, best, strict=True))
+        best = [min(cost.wall for cost in turn) for turn in self._turns(peers)]
+        return median(part.rate * wall for part, wall in zip(ours.windows, best, strict=True)) if best else None
+
+    def cpu_ratio(self, ours: Turns, peers: str = "PyTorch") -> float | None:
+        """The same of CPU-seconds: those of the cheapest loop of a name for an object over those of the scan."""
+        best = [min(cost.cpu for cost in turn) for turn in self._turns(peers)]
+        return (
+            median(cpu * part.objects / part.cpu for part, cpu in zip(ours.windows, best, strict=True))
+            if best
+            else None
+        )
+
+    def _turns(self, peers: str) -> list[tuple[Cost, ...]]:
+        return list(zip(*(costs for name, costs in self.costs.items() if name.startswith(peers)), strict=True))
 
     def rows(self, scans: Sequence[tuple[str, Turns]]) -> list[dict[str, Any]]:
         """Objects a second of each loop, and how many times more the scans do."""
         rows: list[dict[str, Any]] = []
-        for name, rates in self.rates.items():
+        for name, costs in self.costs.items():
             ratios = {f"scan_{scan}": self.ratio(turns, name) for scan, turns in scans}
-            rows.append({"peer": name, "objects_per_s": median(rates), **ratios})
+            ratios |= {f"cpu_{scan}": self.cpu_ratio(turns, name) for scan, turns in scans}
+            wall, cpu = (median(getattr(cost, clock) for cost in costs) for clock in ("wall", "cpu"))
+            rows.append({"peer": name, "objects_per_s": 1 / wall, "cpu_s_per_1000": 1000 * cpu, **ratios})
         return [*rows, *({"peer": why} for why in self.lacking)]
 
 
@@ -64,16 +77,23 @@ def loops(setup: Setup, encoder: Encoder, flux: Batch) -> Iterator[Peers]:
     if missing := torch_loop.missing():
         yield Peers({}, [f"PyTorch: not installed: {missing}"])
         return
-    rates: dict[str, Rate] = {}
+    works: dict[str, Work] = {}
     model = torch_loop.network(encoder.path, flux.shape[-1])
     for workers in (0,) if setup.quick else (0, 1):
         for name, half in (("PyTorch", False), (HALF, True)):
             run = torch_loop.loop(model, flux, "cpu", half=half, workers=workers)
-            rates[f"{name} DataLoader, {workers} workers"] = lambda run=run: len(flux) / cost(run).wall
+            works[f"{name} DataLoader, {workers} workers"] = partial(_cost, run, len(flux))
     python = setup.hyrax or Path(sys.executable)
     if (setup.quick and setup.hyrax is None) or (version := hyrax_loop.version(python)) is None:
-        yield Peers(rates, [f"Hyrax: not installed in {python.name}; --hyrax names a Python that has it, and timm"])
+        yield Peers(works, [f"Hyrax: not installed in {python.name}; --hyrax names a Python that has it, and timm"])
         return
     with hyrax_loop.running(python, encoder.path, flux) as hyrax:
-        rates[f"Hyrax {version} infer, fp32"] = lambda: 1 / hyrax.per_cutout(len(flux))
-        yield Peers(rates, [])
+        works[f"Hyrax {version} infer, fp32"] = partial(hyrax.per_cutout, len(flux))
+        yield Peers(works, [])
+
+
+def _cost(run: torch_loop.Loop, count: int) -> Cost:
+    """What a loop takes for one of ``count`` objects, that of its loading process included."""
+    wall, cpu = now().wall, family_cpu()
+    run()
+    return Cost(now().wall - wall, family_cpu() - cpu).per(count)

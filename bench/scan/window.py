@@ -16,7 +16,7 @@ from statistics import median
 import catalogs
 from bench.harness.setup import Setup
 from bench.harness.tiles import SURVEY
-from bench.harness.timing import Cost, cost, now
+from bench.harness.timing import Cost, cost, family_cpu, now
 from scanner.encoder.encoder import Encoder
 from scanner.images.tile_images import open_tile
 from scanner.scan.options import GRID, ScanOptions
@@ -41,11 +41,13 @@ class _Watch(Quiet):
 
     def __init__(self, tiles: int) -> None:
         self.starts: list[float] = []
+        self.cpu: list[float] = []
         self.reports: list[TileReport] = []
         self._tiles = tiles
 
     def started(self, tile: str, objects: int) -> None:
         self.starts.append(now().wall)
+        self.cpu.append(family_cpu())
         if len(self.starts) > self._tiles:
             raise _EnoughError
 
@@ -57,7 +59,7 @@ class _Watch(Quiet):
 class Window:
     """``fill`` seconds until the first tile was ready, ``lead`` until all memory was in use, ``wall`` for ``objects``.
 
-    ``seconds`` are those by stage, for as many objects.
+    ``seconds`` are those by stage, for as many objects; ``cpu`` is that of this process and its readers.
     """
 
     fill: float
@@ -66,6 +68,7 @@ class Window:
     seconds: Seconds
     bytes: int
     lead: float = 0.0
+    cpu: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -95,6 +98,7 @@ def window(encoder: Encoder, listed: Sequence[Tile], options: ScanOptions, folde
         fill=watch.starts[0] - began,
         lead=watch.starts[first] - watch.starts[0],
         wall=watch.starts[-1] - watch.starts[first],
+        cpu=watch.cpu[-1] - watch.cpu[first],
         objects=objects,
         seconds=_seconds(counted, watch.reports[first + 1 :] if first else counted),
         bytes=sum(catalogue.tile_path(report.tile).stat().st_size for report in counted),

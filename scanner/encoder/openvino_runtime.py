@@ -93,6 +93,8 @@ class OpenVinoModel:
         self._openvino = openvino
         try:
             core = openvino.Core()
+            for extension in _reductions(openvino):
+                core.add_extension(extension)
             model = core.read_model(str(path))
             (flux,) = model.inputs
             model.reshape([rows, *list(flux.partial_shape)[1:]])
@@ -149,6 +151,40 @@ class OpenVinoBinding:
         self.flux[rows:] = 0
         self._request.infer()
         return Encoded(*(buffer[:rows].copy() for buffer in self._results))
+
+
+def _reductions(openvino: Any) -> list[Any]:
+    """Converters of the reductions whose axes OpenVINO ignores in operator sets 13 to 17, where they are an attribute.
+
+    It would add up the whole batch, so that a score depended on its neighbours.
+
+    Source: https://github.com/openvinotoolkit/openvino/issues/38238
+    """
+    from openvino import opset13 as ops
+    from openvino.frontend.onnx import ConversionExtension
+
+    def parts(node: Any) -> tuple[Any, Any, bool]:
+        """The tensor, the axes, and whether they are kept."""
+        # From operator set 18, axes are an input. Without any, the rows of a batch would be mixed: that is refused.
+        axes = node.get_input(1) if node.get_input_size() > 1 else ops.constant(node.get_attribute("axes"), np.int64)
+        return node.get_input(0), axes, bool(node.get_attribute("keepdims", 1))
+
+    def l1(node: Any) -> list[Any]:
+        x, axes, keep = parts(node)
+        return [ops.reduce_sum(ops.abs(x), axes, keep).output(0)]
+
+    def log_sum(node: Any) -> list[Any]:
+        x, axes, keep = parts(node)
+        return [ops.log(ops.reduce_sum(x, axes, keep)).output(0)]
+
+    def log_sum_exp(node: Any) -> list[Any]:
+        x, axes, keep = parts(node)
+        # The largest is taken out first, since exp overflows from 89 on.
+        total = ops.reduce_sum(ops.exp(ops.subtract(x, ops.reduce_max(x, axes, True))), axes, keep)
+        return [ops.add(ops.log(total), ops.reduce_max(x, axes, keep)).output(0)]
+
+    converters = {"ReduceL1": l1, "ReduceLogSum": log_sum, "ReduceLogSumExp": log_sum_exp}
+    return [ConversionExtension(*converter) for converter in converters.items()]
 
 
 def _properties(precision: str, threads: int) -> dict[str, Any]:

@@ -37,13 +37,14 @@ class Background:
     """Level and noise a pixel (nJy) in cells of ``MESH`` x ``MESH`` pixels, [rows, columns].
 
     ``typical`` is the noise of the whole image, 0 where that is one value. ``filtered`` is the noise after the
-    detection filter for one before it: 0.375 if pixels are independent, more if they are correlated.
+    detection filter for one before it: 0.375 if pixels are independent, more if they are correlated. It is None where
+    it was not measured, since only detection needs it.
     """
 
     level: Floats
     noise: Floats
     typical: float
-    filtered: float
+    filtered: float | None
 
     @classmethod
     def of(cls, data: Image, variance: Image | None = None, filtered: bool = True) -> Background | None:
@@ -61,12 +62,15 @@ class Background:
         if not usable.any():
             return None
         typical = mesh.typical
-        smooth = filtered.typical / typical if filtered and typical > 0 else WHITE
         # Cells filled with one value have a level, but their noise says nothing.
         uniform = (mesh.noise < _WEAK * typical) & (mesh.same > _SAME)
         parts = (mesh.level, usable), (mesh.noise, usable & ~uniform)
         level, noise = (median_filter(_fill(*part), 3, mode="nearest") for part in parts)
-        return cls(level, noise, typical, smooth or WHITE)
+        return cls(level, noise, typical, None if filtered is None else _filtered_noise(filtered, typical))
+
+    def measure_filtered(self, data: Image, variance: Image | None) -> float:
+        """Measure ``filtered`` on the image that the background is of."""
+        return _filtered_noise(Mesh.of_filtered(data, variance), self.typical)
 
     def at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Level and noise at positions (0-based pixels of the image [N]).
@@ -104,6 +108,11 @@ class Background:
         for row, pair in enumerate(zip(levels.astype(np.float32), noises.astype(np.float32), strict=True)):
             level, noise = np.repeat(pair, BLOCK, axis=1)[:, None, :width]
             yield slice(row * BLOCK, min((row + 1) * BLOCK, height)), level, noise
+
+
+def _filtered_noise(filtered: Mesh, typical: float) -> float:
+    """Noise after the detection filter, for one before it; ``WHITE`` where it cannot be told."""
+    return filtered.typical / typical if filtered.typical > 0 and typical > 0 else WHITE
 
 
 def _place(pixels: Floats, count: int) -> Floats:

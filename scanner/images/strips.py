@@ -43,13 +43,18 @@ class _BandSummary:
 
 
 def read_strips(
-    survey: Survey, tile: Tile, reach: Callable[[float], int], room: Room | None = None, checksums: bool = True
+    survey: Survey,
+    tile: Tile,
+    reach: Callable[[float], int],
+    room: Room | None = None,
+    checksums: bool = True,
+    detects: bool = True,
 ) -> Iterator[TileImages]:
     """Read a tile strip by strip, from the first row to the last.
 
     ``reach`` gives, for the pixel scale in arcsec, how far from a position its pixels are needed: a strip holds all
     pixels within that reach of its own rows. ``room`` gives the memory of a strip's pixels, float32 [B, rows, W].
-    ``checksums``: verify the sums in the headers first.
+    ``checksums``: verify the sums in the headers first. ``detects``: False if no objects will be detected.
 
     Raises:
         ScannerError: As ``tile_images.open_tile`` does.
@@ -64,7 +69,7 @@ def read_strips(
         del files
 
     # First pass, band by band. Files are opened anew for each strip: what was read of an open one stays in memory.
-    summaries = [_summarise(tile, band, shape) if band.name in wcs else _BandSummary() for band in bands]
+    summaries = [_summarise(tile, band, shape, detects) if band.name in wcs else _BandSummary() for band in bands]
     valid = [summary.valid for summary in summaries]
     detection = choose_detection_band(survey, tile, [band.name for band in bands], valid)
 
@@ -89,23 +94,25 @@ def read_strips(
         del flux, variance  # their memory is needed for the next strip
 
 
-def _summarise(tile: Tile, band: Band, shape: tuple[int, int]) -> _BandSummary:
+def _summarise(tile: Tile, band: Band, shape: tuple[int, int], detects: bool) -> _BandSummary:
     """Look at all pixels of a band, one strip at a time."""
     count, has_variance = 0, False
-    alone: list[tuple[Mesh, Mesh]] = []
-    weighed: list[tuple[Mesh, Mesh]] = []
+    # The cells of each strip, and those after the detection filter.
+    kinds = (Mesh.of, Mesh.of_filtered) if detects else (Mesh.of,)
+    alone: list[list[Mesh]] = []
+    weighed: list[list[Mesh]] = []
     for strip in cut_strips(shape, EDGE_ROWS):
         flux = np.empty((strip.view.stop - strip.view.start, shape[1]), np.float32)
         variance = _read_rows(tile, band, strip.view, flux)
         core = strip.local((strip.core, slice(None)))
         count += int(np.count_nonzero(np.isfinite(flux[core])))
         # Whether the variance is known anywhere shows at the end; until then both ways to weigh pixels are kept.
-        alone.append((Mesh.of(flux[core]), Mesh.of_filtered(flux[core])))
+        alone.append([measure(flux[core]) for measure in kinds])
         if variance is not None:
             has_variance = has_variance or not np.isnan(variance[core]).all()
-            weighed.append((Mesh.of(flux[core], variance[core]), Mesh.of_filtered(flux[core], variance[core])))
-    mesh, filtered = (Mesh.join(parts) for parts in zip(*(weighed if has_variance else alone), strict=True))
-    return _BandSummary(count / math.prod(shape), has_variance, Background.over(mesh, filtered))
+            weighed.append([measure(flux[core], variance[core]) for measure in kinds])
+    meshes = (Mesh.join(parts) for parts in zip(*(weighed if has_variance else alone), strict=True))
+    return _BandSummary(count / math.prod(shape), has_variance, Background.over(*meshes))
 
 
 def _read_rows(tile: Tile, band: Band, rows: slice, flux: Image) -> Image | None:

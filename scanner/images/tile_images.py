@@ -105,9 +105,21 @@ class TileImages:
         from scanner.images.background import Background  # with scipy, which a single cutout can do without
 
         return tuple(
-            Background.of(flux, variance, filtered=band == self.detection_band) if has_data else None
-            for band, flux, variance, has_data in zip(self.bands, self.flux, self.variance, self.present, strict=True)
+            Background.of(flux, variance, filtered=False) if has_data else None
+            for flux, variance, has_data in zip(self.flux, self.variance, self.present, strict=True)
         )
+
+    @cached_property
+    def filtered_noise(self) -> float:
+        """Noise of the detection band after the detection filter, for a background noise of one before it."""
+        background = self.background[self.detection]
+        if background is None:
+            raise ValueError(f"band {self.detection_band} has no data to detect objects in")
+        if background.filtered is not None:
+            return background.filtered
+        if self.tile_background is not None:
+            raise ValueError("the strips were read for given positions, not for detection")
+        return background.measure_filtered(self.flux[self.detection], self.variance[self.detection])
 
     @property
     def shape(self) -> tuple[int, int]:

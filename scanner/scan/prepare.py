@@ -133,7 +133,8 @@ def _parts(job: ReaderJob, tile: Tile, room: Room | None) -> Iterator[Prepared]:
 
     with unchanged(job.survey, tile):
         if options.memory == LOW:
-            strips = read_strips(job.survey, tile, partial(_reach, job), room, options.checksums)
+            detects = options.sources == DETECT
+            strips = read_strips(job.survey, tile, partial(_reach, job), room, options.checksums, detects)
         else:
             strips = iter([open_tile(job.survey, tile, room=room, checksums=options.checksums)])
         images = next(strips)

@@ -39,9 +39,10 @@ def magnitude(flux: NDArray[np.float32]) -> NDArray[np.float32]:
 def measure_band(images: TileImages, band: int, x: Floats, y: Floats) -> Aperture:
     """Measure aperture fluxes at pixels [N] of one band; masked pixels count as the mean of the others."""
     flux, error = np.full((2, len(x)), np.nan, np.float32)
-    background, plane = images.background[band], images.variance[band]
-    if not len(x) or background is None:
+    # A table of the whole survey may have no row here: then no background is measured.
+    if not len(x) or (background := images.background[band]) is None:
         return Aperture(flux, error)
+    plane = images.variance[band]
     radius = DIAMETER / 2 / images.pixel_scale  # pixels
     on_tile = inside(images.shape, x, y)
     # Some rows at a time: masks and filled variances stay small, and a strip does what the whole tile does.

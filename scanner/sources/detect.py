@@ -105,7 +105,7 @@ def _find_in(images: TileImages, section: Section, background: Background, min_s
         masked |= np.isnan(variance[local])
         data[masked] = significance[masked] = 0
     # Noise after the filter, in units of the noise before it: the threshold holds for correlated noise as well.
-    objects, segments = _extract(significance, THRESHOLD * background.filtered)
+    objects, segments = _extract(significance, THRESHOLD * images.filtered_noise)
 
     # Damaged pixels near 1e38 give objects without moments, and with one such sep would measure none.
     good = np.isfinite(objects["a"]) & np.isfinite(objects["b"]) & np.isfinite(objects["theta"])

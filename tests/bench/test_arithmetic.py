@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from bench.encoder import torch_loop
 from bench.harness import memory, tiles, timing
 from bench.harness.embeddings import Cloud
 from bench.harness.setup import Setup, default_session
-from bench.harness.timing import Cost
+from bench.harness.timing import Cost, family_cpu
 from bench.scan import TARGETS, plain_loop, series, time_breakdown
 from bench.scan import simulated_device as device
 from bench.scan.window import Turns, Window, _seconds, cut, window
@@ -188,3 +189,15 @@ def test_products_are_counted_as_torch_counts_them() -> None:
     with flop_counter.FlopCounterMode(display=False) as counted, torch.inference_mode():
         network(flux)
     assert counted.get_total_flops() == 2 * torch_loop.macs(path, side)
+
+
+def test_cpu_seconds_of_processes_that_still_run_are_counted() -> None:
+    works = "import sys, time\nwhile time.process_time() < 0.3: pass\nprint('done', flush=True)\nsys.stdin.read()"
+    before = family_cpu()
+    with subprocess.Popen([sys.executable, "-c", works], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        while_it_runs = family_cpu() - before
+    # In steps of 10 ms for user and system time each.
+    assert while_it_runs >= 0.25
+    assert family_cpu() - before >= 0.25

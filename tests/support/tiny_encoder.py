@@ -1,6 +1,6 @@
 """A real but small encoder, written as an ONNX graph: stretch, patches, one transformer block, mean, unit length.
 
-If its contract has scores, a linear layer on the mean gives them.
+If its contract has scores, a linear layer on the mean gives them, less a normalisation as that of log-odds.
 
 Its weights come from a seed, so its vectors mean nothing; its kernels are those of a trained one.
 """
@@ -145,5 +145,7 @@ def _score(graph: _Graph, width: int, count: int) -> Any:
     graph.weight("score_weight", width, count)
     graph.constant("score_offset", -3.0)
     graph.add("MatMul", "pooled score_weight", "score_raw")
-    graph.add("Add", "score_raw score_offset", "scores")
+    graph.add("ReduceLogSumExp", "pooled", "score_norm", axes=[1], keepdims=1)
+    graph.add("Sub", "score_raw score_norm", "score_odds")
+    graph.add("Add", "score_odds score_offset", "scores")
     return helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", count])

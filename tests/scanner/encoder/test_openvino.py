@@ -6,21 +6,27 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from catalogs.errors import ScannerError
-from scanner.encoder import agreement, certificate, made_cutouts, openvino_runtime
+from scanner import api
+from scanner.encoder import agreement, certificate, made_cutouts, openvino_runtime, session
 from scanner.encoder.agreement import ScoreAgreement, Threshold
 from scanner.encoder.contract import of_precision
 from scanner.encoder.encoder import Encoder
+from scanner.encoder.openvino_runtime import OpenVinoModel
 from scanner.system import processor
 from tests.scanner.encoder.test_precision import write
-from tests.support import tiny_encoder
+from tests.support import small_tiles, tiny_encoder
 
 ROOT = Path(__file__).parents[3]
 needs_openvino = pytest.mark.skipif(not openvino_runtime.installed(), reason="OpenVINO is not installed")
@@ -139,6 +145,53 @@ def test_a_missing_or_old_package_and_a_processor_without_bf16_are_named(
     assert "unions-scanner[openvino]" in error.hint
 
 
+@pytest.mark.parametrize("left", [None, types.ModuleType("openvino")], ids=["no import", "empty package"])
+def test_a_package_that_cannot_be_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: types.ModuleType | None
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2026.4.1")
+    monkeypatch.setitem(sys.modules, "openvino", left)
+    error = refused(write(tmp_path, "fp32"))
+    assert error.code == "runtime.broken"
+    assert "OpenVINO 2026.4.1 is installed but cannot be imported" in error.message
+    assert "--force-reinstall" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("instructions", "installed", "precision", "times"),
+    [
+        ("amx_bf16", "", "fp32", 1),
+        ("avx512_bf16", "", "fp32", 1),
+        ("avx2", "", "fp32", 0),
+        ("amx_bf16", "2026.4.1", "fp32", 0),
+        ("amx_bf16", "", "int8", 0),
+    ],
+)
+def test_a_scan_hints_once_at_a_faster_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    instructions: str, installed: str, precision: str, times: int,
+) -> None:  # fmt: skip
+    """Where it is a pip install away, and only for a scan in the default precision."""
+    model = write(tmp_path, "fp32")
+    write(tmp_path, "int8")
+    small_tiles.write(tmp_path / "tiles", "200.292", size=100, objects=3)
+    small_tiles.write(tmp_path / "tiles", "201.292", size=100, objects=3)
+    (tmp_path / "cpuinfo").write_text(f"model name\t: Some\nflags\t\t: fpu {instructions}\n")
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(openvino_runtime, "installed", lambda: installed)
+    caplog.set_level("INFO")
+    options: dict[str, Any] = {
+        "device": "cpu",
+        "precision": precision,
+        "readers": 0,
+        "root": tmp_path / "tiles",
+        "progress": False,
+    }
+    report = api.scan_tiles(["200.292", "201.292"], tmp_path / "out", model=model, **options)
+    assert [tile.status for tile in report.tiles] == ["done", "done"]
+    assert caplog.text.count("pip install 'unions-scanner[openvino]'") == times
+
+
 @needs_openvino
 def test_the_int8_file_is_read_too(tmp_path: Path) -> None:
     model = write(tmp_path, "fp32")
@@ -165,23 +218,65 @@ def test_nothing_is_reported_and_nothing_written_outside(tmp_path: Path) -> None
 
 
 @needs_openvino
-@needs_bf16
-def test_made_cutouts_are_as_hard_as_those_of_a_real_tile(
-    real_windows: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The shipped encoder in bf16 on 256 cutouts of each kind: what a certificate says holds for real pixels.
+@pytest.mark.parametrize("opset", [13, 17, 18])
+@pytest.mark.parametrize("operator", ["ReduceL1", "ReduceLogSum", "ReduceLogSumExp"])
+def test_reductions_leave_the_rows_of_a_batch_apart(tmp_path: Path, operator: str, opset: int) -> None:
+    """Their axes are an attribute until operator set 17, which OpenVINO itself ignores: it adds up the batch."""
+    path = reduction(tmp_path / "model.onnx", operator, opset, [2, 3])
+    flux = np.random.default_rng(0).uniform(1, 100, (4, 1, 8, 8)).astype(np.float32)
+    exact = session.load().InferenceSession(str(path)).run(None, {"flux": flux})[0]
+    assert exact.shape == (4, 1)
+    binding = OpenVinoModel(path, "fp32", 1, 4).binding((1, 8, 8), 1, 0)
+    np.testing.assert_allclose(binding.run(flux).vectors, exact, rtol=1e-5)
 
-    Of the embeddings alone: bf16 moves the lens score, for which it is refused.
-    """
-    embeddings_alone = Threshold(0.995, 0.95, ScoreAgreement(np.inf, np.inf, -1.0))
-    monkeypatch.setitem(agreement.THRESHOLDS, "bf16", embeddings_alone)  # type: ignore[arg-type]
-    encoder = Encoder("small", precision="bf16", runtime="openvino")
-    exact = Encoder("small", "cpu")
+
+@needs_openvino
+def test_a_reduction_of_the_whole_batch_is_refused(tmp_path: Path) -> None:
+    path = reduction(tmp_path / "model.onnx", "ReduceLogSumExp", 17, None)
+    with pytest.raises(ScannerError) as caught:
+        OpenVinoModel(path, "fp32", 1, 4)
+    assert caught.value.code == "model.unreadable"
+
+
+def reduction(path: Path, operator: str, opset: int, axes: list[int] | None) -> Path:
+    """A graph that reduces windows [N, 1, 8, 8] over some axes."""
+    kept: dict[str, Any] = {"keepdims": 0} | ({"axes": axes} if axes and opset < 18 else {})
+    weights = [numpy_helper.from_array(np.array(axes), "axes")] if opset >= 18 else []
+    node = helper.make_node(operator, ["flux", *(weight.name for weight in weights)], ["embedding"], **kept)
+    ports = (("flux", ["N", 1, 8, 8]), ("embedding", ["N", 1] if axes else []))
+    flux, embedding = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ports)
+    graph = helper.make_graph([node], "reduction", [flux], [embedding], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), path)
+    return path
+
+
+@needs_openvino
+@pytest.mark.parametrize("precision", ["fp32", "int8", pytest.param("bf16", marks=needs_bf16)])
+def test_the_shipped_encoder_is_served_with_its_score(precision: str) -> None:
+    """Every precision passes its bounds, those of the score among them; a score depends on its own pixels only."""
+    encoder = Encoder("small", precision=precision, runtime="openvino")
     assert encoder.certificate is not None
-    real = agreement.agree(exact.embed(real_windows), encoder.embed(real_windows))
-    made = encoder.certificate.agreement
+    assert encoder.certificate.agreement.scores is not None
+    flux = made_cutouts.make(encoder.contract, 20, seed=3)
+    scores = encoder.encode(flux).scores
+    assert np.ptp(scores) > 1
+    np.testing.assert_array_equal(encoder.encode(flux[::-1]).scores, scores[::-1])
+
+
+@needs_openvino
+@needs_bf16
+def test_made_cutouts_are_as_hard_as_those_of_a_real_tile(real_windows: NDArray[np.float32]) -> None:
+    """The shipped encoder in bf16 on 256 cutouts of each kind: what a certificate says holds for real pixels."""
+    encoder = Encoder("small", precision="bf16", runtime="openvino")
+    exact, ours = Encoder("small", "cpu").encode(real_windows), encoder.encode(real_windows)
+    assert encoder.certificate is not None
+    real, made = agreement.agree(exact.vectors, ours.vectors), encoder.certificate.agreement
     assert (1 - real.centred_cosine) / (1 - made.centred_cosine) == pytest.approx(1, abs=0.5)
     assert real.neighbour_overlap == pytest.approx(made.neighbour_overlap, abs=0.02)
+    scores = agreement.agree_scores(exact.scores, ours.scores)
+    assert agreement.THRESHOLDS["bf16"].passed_by(replace(real, scores=scores)), scores
+    assert made.scores is not None
+    assert scores.score_rms == pytest.approx(made.scores.score_rms, rel=2)
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,14 @@ from astropy.io import fits
 import catalogs
 from scanner.encoder.encoder import Encoder
 from scanner.images import sections
+from scanner.images.background_mesh import Mesh
+from scanner.images.strips import read_strips
 from scanner.scan import prepare, reader_process
 from scanner.scan.options import LOW, NORMAL, ScanOptions
 from scanner.scan.prepare import Prepared
 from scanner.scan.report import ScanReport, TileReport
 from scanner.scan.run import make_run, scan_tiles
+from scanner.sources.detect import find_objects
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles
 
@@ -77,6 +80,39 @@ def test_strips_give_the_same_bytes(folder: Path, encoder: Encoder, tmp_path: Pa
     for before, after in zip(normal.tiles, low.tiles, strict=True):
         assert (before.status, before.objects, before.dropped) == (after.status, after.objects, after.dropped)
     assert_same_bytes(tmp_path)
+
+
+@pytest.mark.parametrize("memory", [NORMAL, LOW])
+def test_given_positions_cost_no_detection(
+    folder: Path, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str
+) -> None:
+    """No noise after the detection filter, and no background either where a tile has none of the positions."""
+    measured: list[str] = []
+
+    def note(name: str, original: Any) -> Any:
+        return classmethod(lambda _, *given: (measured.append(name), original(*given))[1])
+
+    for name in ("of", "of_filtered"):
+        monkeypatch.setattr(Mesh, name, note(name, getattr(Mesh, name)))
+    (tmp_path / "one.csv").write_text("x,y\n300,300\n", encoding="utf-8")
+    (tmp_path / "none.csv").write_text("x,y\n-300,300\n", encoding="utf-8")
+    for asked, expected in ((str(tmp_path / "one.csv"), {"of"}), ("grid", {"of"}), ("detect", {"of", "of_filtered"})):
+        measured.clear()
+        options = ScanOptions(readers=0, memory=memory, sources=asked, stride=300)
+        report = scanned(folder, encoder, tmp_path / "out" / Path(asked).stem, options)
+        assert [tile.status for tile in report.tiles] == ["done", "done"]
+        assert set(measured) == expected
+    measured.clear()
+    options = ScanOptions(readers=0, memory=NORMAL, sources=str(tmp_path / "none.csv"))
+    assert scanned(folder, encoder, tmp_path / "none", options).objects == 0
+    assert not measured
+
+
+def test_strips_that_were_read_for_positions_are_not_searched(folder: Path) -> None:
+    tile = tile_list.find(UNIONS, NAMES[0], folder)
+    for strip in read_strips(UNIONS, tile, lambda _: 5, detects=False):
+        with pytest.raises(ValueError, match="not for detection"):
+            find_objects(strip)
 
 
 def test_a_reading_process_hands_over_strip_by_strip(
