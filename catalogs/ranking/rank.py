@@ -6,7 +6,7 @@ It is one pass over all tiles, with few row groups in memory at a time.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +23,7 @@ from catalogs.search import examples, full_pass, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.full_pass import Block
 from catalogs.search.hits import Hits
+from catalogs.search.random_sample import Sample
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
 from catalogs.store.rows import primary
@@ -91,22 +92,47 @@ def rank(
     Raises:
         ScannerError: ``rank.*``, ``query.bad_k``, ``where.*``, ``catalogue.changing``.
     """
-    ranking = ranking or Ranking(**settings)
-    _check(ranking)
+    return rank_lists(catalogue, like, unlike, feedback, [ranking or Ranking(**settings)], snapshot=snapshot)[0]
+
+
+def rank_lists(
+    catalogue: TileStore,
+    like: Examples | None,
+    unlike: Examples | None,
+    feedback: Feedback | None,
+    rankings: Sequence[Ranking],
+    *,
+    snapshot: Snapshot | None = None,
+    sample: Sample | None = None,
+) -> list[Table]:
+    """Make several lists of one fit in one pass, each as ``rank`` makes it; they differ in ``k``, ``next`` and
+    ``hide_known`` alone.
+
+    ``sample`` is one that ``draw_ordinary`` drew from the same tiles with their filter and seed; without it one is
+    drawn now.
+
+    Raises:
+        ScannerError: As ``rank`` does.
+    """
+    for each in rankings:
+        _check(each)
+    ranking = rankings[0]
+    if len({(each.method, each.where, each.prevalence, each.seed, id(each.known)) for each in rankings}) > 1:
+        raise ValueError("the lists differ in more than their length and what is next")
     feedback = feedback or Feedback.empty(catalogue.info.dim)
     given, unlike = _combine(like if like is not None else examples.none(catalogue.info.dim), unlike, feedback)
     method = choose_method(catalogue, ranking.method, len(given), like is not None)
     prevalence = ranking.prevalence or stated_prevalence(catalogue)
     selection = primary(catalogue, ranking.where)
     snapshot = snapshot or catalogue.snapshot()
-    fit = fit_method(snapshot, method, given, unlike, selection, ranking.seed)
+    fit = fit_method(snapshot, method, given, unlike, selection, ranking.seed, sample=sample)
     builder = ListBuilder(catalogue, given, feedback, ranking.known)
 
-    def answer(current: Snapshot) -> Table:
-        hits = _select(current, selection, fit, builder, ranking, prevalence)
+    def answer(current: Snapshot) -> list[Table]:
+        lists = _select(current, selection, fit, builder, rankings, prevalence)
         # By uncertainty, what the hits are ordered by is not their score.
-        scores = hits.score if ranking.next != "uncertain" else None
-        return builder.table(current, hits, fit, prevalence, scores)
+        scores = (hits.score if each.next != "uncertain" else None for hits, each in zip(lists, rankings, strict=True))
+        return [builder.table(current, *one, fit, prevalence) for one in zip(lists, scores, strict=True)]
 
     return full_pass.steady(snapshot, selection, answer)
 
@@ -172,6 +198,11 @@ def _combine(like: Examples, unlike: Examples | None, feedback: Feedback) -> tup
     return like, against.without(doubtful).without(feedback.kept).join(feedback.rejected)
 
 
+def draw_ordinary(snapshot: Snapshot, where: str | None = None, seed: int = 0) -> Sample:
+    """Draw the objects that stand for the whole catalogue: as many rankings as one likes may share them."""
+    return random_sample.draw(snapshot, primary(snapshot.catalogue, where), SAMPLE, seed)
+
+
 def fit_method(
     snapshot: Snapshot,
     method: Method,
@@ -180,10 +211,12 @@ def fit_method(
     selection: Selection,
     seed: int = 0,
     apart: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    sample: Sample | None = None,
 ) -> Fit:
     """Fit a method to the examples, against a sample of the catalogue, and calibrate it.
 
-    What is within 3 arcsec of ``apart``, RA and Dec in degrees, is no ordinary object.
+    What is within 3 arcsec of ``apart``, RA and Dec in degrees, is no ordinary object. ``sample`` (None: drawn now) is
+    that of ``draw_ordinary``.
 
     Raises:
         ScannerError: ``rank.no_ordinary``, ``rank.no_score``.
@@ -192,7 +225,7 @@ def fit_method(
         log.info("Scored by the lens score of the model")
         nothing = Points.of(examples.none(snapshot.catalogue.info.dim))
         return Fit(method, Sides(Points.of(like), Points.of(unlike), nothing), stated_prevalence(snapshot.catalogue))
-    sample = random_sample.draw(snapshot, selection, SAMPLE, seed)
+    sample = sample or random_sample.draw(snapshot, selection, SAMPLE, seed)
     # Examples and their pieces must not count as ordinary objects.
     ordinary = sample[~(like.near(sample.ra, sample.dec) | unlike.near(sample.ra, sample.dec))]
     if apart is not None:
@@ -213,37 +246,60 @@ def fit_method(
 
 
 def _select(
-    snapshot: Snapshot, selection: Selection, fit: Fit, builder: ListBuilder, ranking: Ranking, prevalence: float
-) -> Hits:
-    """Select the objects to list, in order."""
-    explore, priority = ranking.next == "explore", _priority(fit, ranking, prevalence)
-    k = min(POOL * ranking.k, max(MOST_POOLED, ranking.k)) if explore else ranking.k
+    snapshot: Snapshot,
+    selection: Selection,
+    fit: Fit,
+    builder: ListBuilder,
+    rankings: Sequence[Ranking],
+    prevalence: float,
+) -> list[Hits]:
+    """Select the objects of each list, in order."""
+    orders = [_order(fit, ranking, prevalence) for ranking in rankings]
+    explored = [ranking.next == "explore" for ranking in rankings]
+    wanted = [
+        min(POOL * ranking.k, max(MOST_POOLED, ranking.k)) if explore else ranking.k
+        for ranking, explore in zip(rankings, explored, strict=True)
+    ]
     # More than k: copies on the sky count once, and examples may be hidden.
-    count = 4 * k + 64 + len(builder.like)
+    counts = [4 * k + 64 + len(builder.like) for k in wanted]
+
+    def score(block: Block) -> list[NDArray[np.floating]]:
+        # The lists share the scores, which take the time.
+        scores = fit.scorer.score_block(block)
+        return [order(scores) for order in orders]
+
     while True:
-        best = full_pass.best(snapshot, selection, priority, count, fit.scorer.columns)
-        hits = best.unique()
-        hits = hits[~builder.find_hidden(hits, ranking.hide_known, ranking.next is not None)]
-        if len(hits) >= k or len(best) < count:
+        best = full_pass.best_lists(snapshot, selection, score, counts, fit.scorer.columns)
+        lists = [hits.unique() for hits in best]
+        for number, (hits, ranking) in enumerate(zip(lists, rankings, strict=True)):
+            lists[number] = hits[~builder.find_hidden(hits, ranking.hide_known, ranking.next is not None)]
+        few = [
+            len(hits) < k and len(every) == count
+            for hits, k, every, count in zip(lists, wanted, best, counts, strict=True)
+        ]
+        if not any(few):
             break
         # Copies and hidden objects left fewer than k: look further down.
-        count *= 8
-    pool = hits[:k]
-    if not explore:
-        return pool
+        counts = [8 * count if more else count for count, more in zip(counts, few, strict=True)]
+    pools = [hits[:k] for hits, k in zip(lists, wanted, strict=True)]
     judged = np.concatenate([fit.sides.like.vectors, fit.sides.unlike.vectors])
-    return pool[choose_diverse(builder.read_vectors(snapshot, pool), judged, ranking.k)]
+    return [
+        pool[choose_diverse(builder.read_vectors(snapshot, pool), judged, ranking.k)] if explore else pool
+        for pool, ranking, explore in zip(pools, rankings, explored, strict=True)
+    ]
 
 
-def _priority(fit: Fit, ranking: Ranking, prevalence: float) -> Callable[[Block], NDArray[np.floating]]:
+def _order(
+    fit: Fit, ranking: Ranking, prevalence: float
+) -> Callable[[NDArray[np.float32]], NDArray[np.floating]]:
     """Order by the score, or by how near the probability is to one half."""
     if ranking.next != "uncertain":
-        return fit.scorer.score_block
+        return lambda scores: scores
     curve = fit.calibration
     if curve is None:
         hint = "Give five examples or more (kept marks count), or use --next best or explore."
         raise ScannerError(ErrorCode.RANK_NO_PROBABILITY, "It is not known which candidates are uncertain.", hint)
-    return lambda block: -np.abs(curve.odds(fit.scorer.score_block(block), prevalence))
+    return lambda scores: -np.abs(curve.odds(scores, prevalence))
 
 
 def choose_diverse(pool: Vectors, others: Vectors, count: int) -> NDArray[np.int64]:

@@ -108,9 +108,25 @@ def best(
 
     ``scores`` gives the score of each row of a block, whose table has these ``columns`` besides ``COLUMNS``.
     """
-    best_so_far = Hits.join([])
-    for hits in over(snapshot, selection, lambda block: block.best(scores(block), count), columns):
-        best_so_far = Hits.join([best_so_far, hits]).best(count)
+    return best_lists(snapshot, selection, lambda block: [scores(block)], [count], columns)[0]
+
+
+def best_lists(
+    snapshot: Snapshot,
+    selection: Selection,
+    scores: Callable[[Block], Sequence[NDArray[np.floating]]],
+    counts: Sequence[int],
+    columns: Sequence[str] = (),
+) -> list[Hits]:
+    """Return the ``best`` of several orders in one pass; ``scores`` gives those of each order for a block."""
+
+    def choose(block: Block) -> list[Hits]:
+        return [block.best(each, count) for each, count in zip(scores(block), counts, strict=True)]
+
+    best_so_far = [Hits.join([]) for _ in counts]
+    for parts in over(snapshot, selection, choose, columns):
+        lists = zip(best_so_far, parts, counts, strict=True)
+        best_so_far = [Hits.join([one, other]).best(count) for one, other, count in lists]
     return best_so_far
 
 

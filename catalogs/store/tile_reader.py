@@ -129,8 +129,7 @@ class TileFile:
         light = [name for name in columns if name != EMBEDDING]
         for group, table, here in self._select(light, selection, owners):
             if EMBEDDING in columns:
-                embedding = self._read(group, [EMBEDDING])
-                chosen = embedding if table.num_rows == embedding.num_rows else embedding.take(pa.array(here))
+                chosen = self._embeddings(group, here)
                 table = table.append_column(chosen.schema.field(0), chosen.column(0))
             yield table.select([*columns, ROW])
 
@@ -167,7 +166,12 @@ class TileFile:
         for group, (first, end) in enumerate(zip(self._starts[:-1], self._starts[1:], strict=True)):
             here = wanted[(wanted >= first) & (wanted < end)]
             if len(here):
-                parts.append(self._read_resolved(group, columns, owners).take(here - first).combine_chunks())
+                light = [name for name in columns if name != EMBEDDING]
+                part = self._read_resolved(group, light, owners).take(here - first).combine_chunks()
+                if EMBEDDING in columns:
+                    chosen = self._embeddings(group, here - first)
+                    part = part.append_column(chosen.schema.field(0), chosen.column(0))
+                parts.append(part)
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return pa.concat_tables(parts).take(back).select(list(columns))
@@ -227,6 +231,11 @@ class TileFile:
         place = table.schema.get_field_index(IS_PRIMARY)
         primary = pa.array(owners.primary(self.path.stem, ra, dec, own))
         return table.set_column(place, table.schema.field(place), primary)
+
+    def _embeddings(self, group: int, here: NDArray[np.int64]) -> pa.Table:
+        """Read the embeddings of rows of a row group, by their numbers in it."""
+        embedding = self._read(group, [EMBEDDING])
+        return embedding if len(here) == embedding.num_rows else embedding.take(pa.array(here)).combine_chunks()
 
     def _read(self, group: int, columns: Sequence[str]) -> pa.Table:
         with _damage_reported(self.path):

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 CATALOGUE_JSON = "catalogue.json"
 FORMAT_VERSION = 2  # with columns of scores, or by another runtime than the default; all others are version 1
-_KEPT_OPEN = 32  # files; below it, all steps of a question together open each file once
+_KEPT_OPEN = 128  # files; below it, all steps of a question together open each file once
 
 
 class TileStore:

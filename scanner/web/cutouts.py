@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.figures.composite import compose_rgb, encode_png
-from scanner.web.bounded_cache import BoundedCache
+from catalogs.store.bounded_cache import BoundedCache
 from scanner.windows.by_position import Flux, TileWindows, WindowReader
 from scanner.windows.frame import WindowFrame
 

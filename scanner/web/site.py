@@ -12,17 +12,17 @@ import numpy as np
 from fastapi import Request
 
 from catalogs import lenses
-from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search.examples import Example
 from catalogs.search.matching import MATCH_RADIUS, match
 from catalogs.search.ordering import ordered
+from catalogs.search.resident import ResidentStore
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.tile_store import Snapshot, TileStore
 from scanner.queries.places import read_place
 from scanner.queries.query import Position, QueryBuilder, ask_together, read_table
-from scanner.web.bounded_cache import BoundedCache
+from catalogs.store.bounded_cache import BoundedCache
 from scanner.web.cutouts import CutoutStore
 from scanner.web.question import MOST, PAGE, Question
 from scanner.windows.frame import WindowFrame
@@ -50,7 +50,7 @@ class Site:
 
     def __init__(
         self,
-        catalogue: Catalogue | None,
+        catalogue: TileStore | None,
         *,
         root: Path | None = None,
         survey: str | None = None,
@@ -59,11 +59,13 @@ class Site:
         like: Path | None = None,
         aladin: str | None = None,
     ) -> None:
-        self.catalogue, self.aladin = catalogue, aladin
+        self.aladin = aladin
+        # A server reads the same columns again and again.
+        self.catalogue = None if catalogue is None else ResidentStore(catalogue.path, catalogue.info)
         self.cutouts: CutoutStore | None = None
-        if catalogue is not None:
-            self.builder = QueryBuilder(catalogue.snapshot(), root=root, survey=survey, model=model, device=device)
-            contract = catalogue.info.contract
+        if self.catalogue is not None:
+            self.builder = QueryBuilder(self.catalogue.snapshot(), root=root, survey=survey, model=model, device=device)
+            contract = self.catalogue.info.contract
             self.frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
             if root is not None:
                 self.cutouts = CutoutStore(self.builder.windows(), self.frame)
@@ -77,7 +79,7 @@ class Site:
         # The first page does not wait for the list of the literature.
         threading.Thread(target=lambda: self.known, name="known lenses", daemon=True).start()
 
-    def need_catalogue(self) -> Catalogue:
+    def need_catalogue(self) -> ResidentStore:
         """The catalogue.
 
         Raises:
