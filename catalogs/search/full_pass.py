@@ -16,7 +16,7 @@ from catalogs.parallel import in_threads
 from catalogs.search.hits import Hits
 from catalogs.store import rows, tile_reader
 from catalogs.store.footers import Footer
-from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_reader import Selection, TileFile
 from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
@@ -28,6 +28,7 @@ _MOST_OF_IT = 0.8  # share of a row group above which all of it is scored
 CHANGING = ErrorCode.CATALOGUE_CHANGING
 
 Answer = TypeVar("Answer")
+Rows = TypeVar("Rows")
 Scores = Callable[[Vectors, NDArray[np.float32]], NDArray[np.floating]]
 """Scores vectors [N, D] of these lengths [N]."""
 
@@ -137,11 +138,45 @@ def take_rows(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> Iterato
         ScannerError: ``catalogue.changing`` where a tile is no longer the file of its footer, since row numbers have
             another meaning then; ``tile.damaged``.
     """
+    yield from _by_tile(snapshot, hits, lambda file, rows: file.take(columns, rows, snapshot.owners))
+
+
+def rows_of(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> pa.Table:
+    """Read ``columns`` of hits, in their order.
+
+    Raises:
+        ScannerError: As ``take_rows`` does.
+    """
+    schema = pa.schema([snapshot.catalogue.schema.field(name) for name in columns])
+
+    def read(file: TileFile, rows: NDArray[np.int64]) -> NDArray[np.void] | pa.Table:
+        records = file.records(columns, rows, snapshot.owners)
+        return file.take(columns, rows, snapshot.owners).cast(schema) if records is None else records
+
+    parts, places = [], [np.zeros(0, np.int64)]
+    for here, part in _by_tile(snapshot, hits, read):
+        parts.append(part)
+        places.append(here)
+    # The rows come tile by tile; this puts them back in the order of the hits.
+    order = np.argsort(np.concatenate(places))
+    if parts and all(isinstance(part, np.ndarray) for part in parts):
+        return _to_arrow(np.concatenate(parts)[order], schema)
+    tables = [_to_arrow(part, schema) if isinstance(part, np.ndarray) else part for part in parts]
+    return pa.concat_tables([schema.empty_table(), *tables]).take(order)
+
+
+def _to_arrow(records: NDArray[np.void], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_arrays([pa.array(records[field.name], field.type) for field in schema], schema=schema)
+
+
+def _by_tile(
+    snapshot: Snapshot, hits: Hits, read: Callable[[TileFile, NDArray[np.int64]], Rows]
+) -> Iterator[tuple[NDArray[np.int64], Rows]]:
     for number in np.unique(hits.tile):
         here, footer = np.flatnonzero(hits.tile == number), snapshot.footers[number]
         try:
             with snapshot.open(footer) as file:
-                table = file.take(columns, hits.row[here], snapshot.owners)
+                rows = read(file, hits.row[here])
         except ScannerError as error:
             if snapshot.unchanged(footer):
                 raise _DamagedTileError(footer, error) from error
@@ -149,18 +184,7 @@ def take_rows(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> Iterato
         # The file is compared with its footer after it was read: it may be replaced at any moment.
         if not snapshot.unchanged(footer):
             raise _changing(snapshot, footer)
-        yield here, table
-
-
-def rows_of(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> pa.Table:
-    """Read ``columns`` of hits, in their order."""
-    schema = pa.schema([snapshot.catalogue.schema.field(name) for name in columns])
-    parts, places = [schema.empty_table()], [np.zeros(0, np.int64)]
-    for here, table in take_rows(snapshot, hits, columns):
-        parts.append(table.cast(schema))
-        places.append(here)
-    # The rows come tile by tile; this puts them back in the order of the hits.
-    return pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))
+        yield here, rows
 
 
 def steady(snapshot: Snapshot, selection: Selection, answer: Callable[[Snapshot], Answer]) -> Answer:

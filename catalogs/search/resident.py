@@ -28,14 +28,14 @@ from catalogs.store.bounded_cache import BoundedCache
 from catalogs.store.footers import Footer
 from catalogs.store.provenance import Info
 from catalogs.store.schema import EMBEDDING, IS_PRIMARY
-from catalogs.store.tile_reader import TileFile
+from catalogs.store.tile_reader import Selection, TileFile
 from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 log = logging.getLogger(__name__)
 
 KEPT_BYTES = 768 * 2**20
-"""Bytes of columns that stay: those of two million objects."""
+"""Bytes that stay: half of them columns, to look through, half of them records of chosen columns, to take rows of."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,13 @@ class ResidentStore(TileStore):
     files, as long as the tiles and the index are.
     """
 
+    # Where many ask at once, comparing a million rows for each would take the cores from all others.
+    exact_numbers = 20_000_000
+
     def __init__(self, path: Path, info: Info) -> None:
         super().__init__(path, info)
-        self.columns: BoundedCache[pa.Table] = BoundedCache(KEPT_BYTES, lambda table: int(table.nbytes))
+        self.columns: BoundedCache[pa.Table] = BoundedCache(KEPT_BYTES // 2, lambda table: int(table.nbytes))
+        self.records: BoundedCache[NDArray[np.void]] = BoundedCache(KEPT_BYTES // 2, lambda records: records.nbytes)
         self._lock = threading.Lock()
         self._state: object = None
         self._current: Snapshot | None = None
@@ -140,6 +144,33 @@ class _ResidentTile(TileFile):
         self._store = store
         super().__init__(path, store.schema)
 
+    def row_groups(self, selection: Selection) -> list[int]:
+        """List the row groups that may hold selected rows."""
+        # What is in memory is looked through faster than its statistics are compared.
+        return [0] if len(self._sizes) == 1 else super().row_groups(selection)
+
+    def records(
+        self, columns: Sequence[str], rows: NDArray[np.int64], owners: OverlapOwners | None = None
+    ) -> NDArray[np.void] | None:
+        """Copy rows of records that are made of the tile's columns once; None for what records cannot hold."""
+        if EMBEDDING in columns or len(self._sizes) != 1:
+            return None
+        key = (*self._key(0, ",".join(columns)), hash(owners.tiles) if owners else 0)
+        held = self._store.records.find(key)
+        if held is None:
+            table = self._read_resolved(0, columns, owners)
+            # A missing value has no place in an array of numbers.
+            if any(column.null_count for column in table.columns):
+                return None
+            arrays = {name: _plain(table.column(name)) for name in columns}
+            held = np.empty(table.num_rows, [(name, array.dtype) for name, array in arrays.items()])
+            for name, array in arrays.items():
+                held[name] = array
+            held = self._store.records.put(key, held)
+        if len(rows) and int(rows.max()) >= len(held):
+            return None
+        return held[rows]
+
     def _read(self, group: int, columns: Sequence[str]) -> pa.Table:
         known: dict[str, pa.Table] = {}
         for name in dict.fromkeys(columns):
@@ -190,6 +221,11 @@ class _ResidentTile(TileFile):
     def _as_table(self, read: Vectors) -> pa.Table:
         field = self._schema.field(EMBEDDING)
         return pa.Table.from_arrays([vectors.to_arrow(read, field.type)], schema=pa.schema([field]))
+
+
+def _plain(column: pa.ChunkedArray) -> NDArray[Any]:
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return values.astype(str) if values.dtype == object else values
 
 
 def _changed(folder: Path) -> int:

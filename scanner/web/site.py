@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PLACE = ("object_id", "tile", "ra", "dec")
+"""Columns that say which object a row is, and where."""
 STARTS = 24
 """Known lenses that the page offers to start from."""
 
@@ -133,29 +135,47 @@ class Site:
                 names.append(str(known["name"][index - len(mine)]).split("|")[0].strip())
         return names
 
-    def ask(self, question: Question, most: int = MOST) -> Answer:
+    def ask(self, question: Question, most: int = MOST, columns: tuple[str, ...] | None = None) -> Answer:
         """Answer a question, with rows up to the end of the page that it asks for, or more; never beyond ``most``.
+
+        ``columns`` (all but the embedding by default) are those of the rows; what names an object is always among them.
 
         Raises:
             ScannerError: If nothing in the question gives an example, or as ``ask_together`` and ``ordered`` do.
         """
         snapshot = self.snapshot()
-        # A page more costs the search little, and the next page is there when it is scrolled to.
-        wanted = min(most, 4 * PAGE * -(-(question.offset + question.limit) // (4 * PAGE)))
-        state = hash(snapshot.footers)
-        return self._answers.get((question.key(), wanted, state), lambda: self._answer(snapshot, question, wanted))
+        # One row more tells whether there is a next page. Rows lie in as many tiles, so a search reads no others; an
+        # order reads all tiles anyway, and has the next pages ready.
+        wanted = question.offset + question.limit + 1
+        if not question.has_example:
+            wanted = 4 * PAGE * -(-wanted // (4 * PAGE))
+        if columns is not None:
+            columns = tuple(dict.fromkeys([*PLACE, *columns]))
+        key = question.key(), min(most, wanted), columns, hash(snapshot.footers)
+        return self._answers.get(key, lambda: self._answer(snapshot, question, min(most, wanted), columns))
 
-    def _answer(self, snapshot: Snapshot, question: Question, wanted: int) -> Answer:
+    def _answer(
+        self, snapshot: Snapshot, question: Question, wanted: int, columns: tuple[str, ...] | None = None
+    ) -> Answer:
         region, where = question.region(), question.where or None
         if not question.has_example:
             column = question.sort.removeprefix("-") or None
             down = question.sort.startswith("-")
-            rows = ordered(snapshot, column, wanted, descending=down, seed=question.seed, near=region, where=where)
+            rows = ordered(
+                snapshot,
+                column,
+                wanted,
+                descending=down,
+                seed=question.seed,
+                near=region,
+                where=where,
+                columns=columns,
+            )
             return Answer(rows, (), ())
         examples, problems = self.examples(snapshot, question)
         if not examples:
             raise problems[-1]
-        rows = ask_together(snapshot, examples, wanted, question.mix, where, region)
+        rows = ask_together(snapshot, examples, wanted, question.mix, where, region, columns)
         return Answer(rows, tuple(examples), tuple(problems))
 
     def examples(self, snapshot: Snapshot, question: Question) -> tuple[list[Example], list[ScannerError]]:
