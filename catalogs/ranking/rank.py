@@ -289,9 +289,7 @@ def _select(
     ]
 
 
-def _order(
-    fit: Fit, ranking: Ranking, prevalence: float
-) -> Callable[[NDArray[np.float32]], NDArray[np.floating]]:
+def _order(fit: Fit, ranking: Ranking, prevalence: float) -> Callable[[NDArray[np.float32]], NDArray[np.floating]]:
     """Order by the score, or by how near the probability is to one half."""
     if ranking.next != "uncertain":
         return lambda scores: scores

@@ -59,7 +59,6 @@ class _MappedTile:
         answer[self.rows[low:high] - first] = held
         return answer
 
-
     def take(self, rows: NDArray[np.int64]) -> Vectors:
         """Read the vectors of these rows of the file, NaN for those without a valid one."""
         place = np.minimum(np.searchsorted(self.rows, rows), max(len(self.rows) - 1, 0))
@@ -196,7 +195,9 @@ class _ResidentTile(TileFile):
         key = (*self._key(group, IS_PRIMARY), hash(owners.tiles))
         flags = self._store.columns.find(key)
         if flags is None:
-            flags = self._store.columns.put(key, super()._read_resolved(group, [IS_PRIMARY], owners).select([IS_PRIMARY]))
+            flags = self._store.columns.put(
+                key, super()._read_resolved(group, [IS_PRIMARY], owners).select([IS_PRIMARY])
+            )
         table = self._read(group, columns)
         place = table.schema.get_field_index(IS_PRIMARY)
         return table.set_column(place, table.schema.field(place), flags.column(0))

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.ranking.feedback import Mark
 from scanner.hunt.cutter import Cutter
 from scanner.hunt.project import Project, Standing
 from scanner.hunt.round import WAITING, Round
 from scanner.hunt.verdicts import Verdict
 from scanner.web.pages import plain
+from scanner.web.ranker import Ranker
 from scanner.web.site import Site
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Hunter:
         self._thread: threading.Thread | None = None
         self._wanted: dict[int, NDArray[np.int64]] = {}
         self.problems: dict[str, ScannerError] = {}
+        self.ranker = Ranker(site)
         self.resume()
 
     @property
@@ -114,6 +117,14 @@ class Hunter:
                 self.problems[f"round {waiting[-1]}"] = error
             if self._stopped.is_set():
                 return
+
+    def marks(self) -> list[Mark]:
+        """The marks of what was kept and rejected so far, as ``rank --feedback`` reads them."""
+        table = self.project.verdict_table()
+        columns = zip(*(table[name].tolist() for name in ("mark", "ra", "dec")), strict=True)
+        return [
+            Mark(f"verdict {n}", mark == "kept", ra, dec, None) for n, (mark, ra, dec) in enumerate(columns, 1) if mark
+        ]
 
     def progress(self, one: Round) -> dict[str, int]:
         """Count the objects of a round: all, those cut or found without pixels, triaged, graded, either."""

@@ -13,16 +13,16 @@ from fastapi import Request
 
 from catalogs import lenses
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.search.examples import Example
+from catalogs.search.examples import Example, Examples
 from catalogs.search.matching import MATCH_RADIUS, match
 from catalogs.search.ordering import ordered
 from catalogs.search.resident import ResidentStore
-from catalogs.sky import crossmatch
+from catalogs.sky.crossmatch import Places
 from catalogs.sky.geometry import ONE_SYSTEM
+from catalogs.store.bounded_cache import BoundedCache
 from catalogs.store.tile_store import Snapshot, TileStore
 from scanner.queries.places import read_place
 from scanner.queries.query import Position, QueryBuilder, ask_together, read_table
-from catalogs.store.bounded_cache import BoundedCache
 from scanner.web.cutouts import CutoutStore
 from scanner.web.question import MOST, PAGE, Question
 from scanner.windows.frame import WindowFrame
@@ -76,6 +76,9 @@ class Site:
         self._answers: BoundedCache[Answer] = BoundedCache(64)
         self.maps: BoundedCache[Any] = BoundedCache(4)
         self._known: Table | None = None
+        self._literature: tuple[list[str], Places] | None = None
+        self._mine = self._places(None)
+        self._flagged: Table | None = None
         self._starts: list[Example] | None = None
         self._reading, self._searching = threading.Lock(), threading.Lock()
         # The first page does not wait for the list of the literature.
@@ -102,7 +105,43 @@ class Site:
         with self._reading:
             if self._known is None:
                 self._known = lenses.known()
+            if self._literature is None:
+                self._literature = self._places(self._known)
             return self._known
+
+    def _places(self, known: Table | None) -> tuple[list[str], Places]:
+        """The names of the lenses of the literature, and the places of the user's lenses and of those."""
+        ra, dec = ([] if known is None else np.asarray(known[name]).tolist() for name in ("ra", "dec"))
+        mine = self._like
+        places = Places([*(one.ra for one in mine), *ra], [*(one.dec for one in mine), *dec])
+        return [] if known is None else [str(name) for name in known["name"]], places
+
+    def known_lenses(self) -> Table:
+        """The lenses of the user and those of the literature, as ``rank`` flags them: ``ra``, ``dec`` and ``name``."""
+        from astropy.table import Table
+
+        known = self.known
+        with self._reading:
+            if self._flagged is None:
+                mine = [(one.ra, one.dec, _own_name(one)) for one in self._like]
+                theirs = zip(*(np.asarray(known[name]).tolist() for name in ("ra", "dec", "name")), strict=True)
+                self._flagged = Table(rows=[*mine, *theirs], names=["ra", "dec", "name"])
+            return self._flagged
+
+    def lenses(self) -> Examples:
+        """Find the user's lenses among the objects of the catalogue, or without such a list those of the literature.
+
+        Raises:
+            ScannerError: ``rank.no_example`` where none is an object of the catalogue.
+        """
+        snapshot = self.snapshot().touching()
+        known = [Position(float(r["ra"]), float(r["dec"]), str(r["name"])) for r in self.known]
+        places = _near_tiles(snapshot, list(self._like) or known)
+        found = match(snapshot, [p.ra for p in places], [p.dec for p in places], names=[p.name for p in places])
+        if not len(found):
+            hint = "Give lenses that lie on the tiles of the catalogue with --like."
+            raise ScannerError(ErrorCode.RANK_NO_EXAMPLE, "No known lens is an object of the catalogue.", hint)
+        return found
 
     def starts(self) -> list[Example]:
         """Find known lenses that are objects of the catalogue, those of the user first; once."""
@@ -120,19 +159,17 @@ class Site:
 
         Until the list of the literature is read, only lenses of the user's own list are known.
         """
-        known = {"ra": [], "dec": [], "name": []} if self._known is None else self._known
-        mine = [Position(one.ra, one.dec, one.name) for one in self._like]
-        there_ra = np.concatenate([[one.ra for one in mine], np.asarray(known["ra"])])
-        there_dec = np.concatenate([[one.dec for one in mine], np.asarray(known["dec"])])
-        found = crossmatch.nearest(ra, dec, there_ra, there_dec, ONE_SYSTEM)
+        known, places = self._literature or self._mine
+        mine = self._like
+        found = places.nearest(ra, dec, ONE_SYSTEM)
         names = []
         for index in found.index.tolist():
             if index < 0:
                 names.append("")
             elif index < len(mine):
-                names.append(f"your list, row {mine[index].name}" if mine[index].name.isdigit() else mine[index].name)
+                names.append(_own_name(mine[index]))
             else:
-                names.append(str(known["name"][index - len(mine)]).split("|")[0].strip())
+                names.append(known[index - len(mine)].split("|")[0].strip())
         return names
 
     def ask(self, question: Question, most: int = MOST, columns: tuple[str, ...] | None = None) -> Answer:
@@ -205,6 +242,10 @@ def site_of(request: Request) -> Site:
     """The site that the server shows."""
     site: Site = request.app.state.site
     return site
+
+
+def _own_name(lens: Position) -> str:
+    return f"your list, row {lens.name}" if lens.name.isdigit() else lens.name
 
 
 def _identity(example: Example) -> object:
