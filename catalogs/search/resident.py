@@ -171,6 +171,8 @@ class _ResidentTile(TileFile):
         return held[rows]
 
     def _read(self, group: int, columns: Sequence[str]) -> pa.Table:
+        if not columns:
+            return super()._read(group, columns)
         known: dict[str, pa.Table] = {}
         for name in dict.fromkeys(columns):
             found = self._vectors(group) if name == EMBEDDING else self._store.columns.find(self._key(group, name))

@@ -76,6 +76,8 @@ class Project:
         self.scheme: Scheme = read_scheme(folder / "scheme.toml")
         self.verdicts = VerdictRecord(folder)
         self._rounds: dict[int, Round] = {}
+        # By round, the number of the object at a position of a verdict (-1: none).
+        self._matched: dict[int, dict[tuple[float, float], int]] = {}
 
     @classmethod
     def create(cls, folder: Path, scheme: Path | None = None) -> Self:
@@ -139,10 +141,15 @@ class Project:
         answer = [Standing()] * len(round_)
         if not verdicts:
             return answer
-        ra, dec = (np.array([getattr(one, name) for one in verdicts]) for name in ("ra", "dec"))
+        # Most verdicts are about positions that were matched before.
+        matched = self._matched.setdefault(round_.number, {})
+        if fresh := [one for one in {(each.ra, each.dec) for each in verdicts} if one not in matched]:
+            ra, dec = np.array(fresh).T
+            found = crossmatch.nearest(ra, dec, round_.place["ra"], round_.place["dec"], SAME_OBJECT)
+            matched.update(zip(fresh, found.index.tolist(), strict=True))
         # Oldest first: a later verdict takes the place of an earlier one.
-        found = crossmatch.nearest(ra, dec, round_.place["ra"], round_.place["dec"], SAME_OBJECT)
-        for verdict, number in zip(verdicts, found.index.tolist(), strict=True):
+        for verdict in verdicts:
+            number = matched[verdict.ra, verdict.dec]
             if number >= 0:
                 before = answer[number]
                 both = (verdict, before.grade) if verdict.stage == "triage" else (before.triage, verdict)
