@@ -64,7 +64,7 @@ class _Load:
         self._people, self._turns, self._think = PEOPLE, TURNS, THINK
         self._page, self._pages = PAGE, 5
         if setup.quick:
-            self._people, self._turns, self._think, self._page, self._pages = FEW_PEOPLE, 2, 0.01, 4, 2
+            self._people, self._turns, self._think, self._page, self._pages = FEW_PEOPLE, 2, 0.01, 8, 2
         self._me = Person(server.address, 10_000)
         # The middle of the images, with room for the wide field.
         reach = 0.4 * size[2] * site.SCALE / 3600
@@ -92,11 +92,11 @@ class _Load:
 
         def verdicts(person: Person, turn: int) -> None:
             batch = f"person-{person.number}-turn-{turn}"
-            first = int(person.rng.integers(0, self._pages)) * self._page
-            grades = [
-                {"number": first + at, "grade": "candidate" if person.rng.random() < 0.05 else "no"}
-                for at in range(self._page)
-            ]
+            first = (person.number + turn) % self._pages * self._page
+            numbers = range(first, first + self._page)
+            # Everybody keeps the same ones, so that there are examples to rank by.
+            kept = 2 if self._setup.quick else 20
+            grades = [{"number": n, "grade": "no" if n % kept else "candidate"} for n in numbers]
             said = {"batch": batch, "view": "mosaic", "verdicts": grades}
             answer = person.ask_json("/hunt/1/verdicts", said)
             self._acknowledged += [f"{batch}/{at}" for at in range(answer["saved"])]
@@ -126,7 +126,7 @@ class _Load:
             "search_p95_ms": by_name["search"]["p95_ms"],
             "cutouts_p95_ms": by_name["cutouts"]["p95_ms"],
             "lost": len(lost(self._acknowledged, kept)),
-            "verdicts": len(self._acknowledged),
+            "verdicts": len(set(self._acknowledged)),
             "memory_gb": [look.all / 1e9 for look in looks],
             "memory_own_gb": [look.own / 1e9 for look in looks],
             **rankings,

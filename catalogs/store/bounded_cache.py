@@ -41,9 +41,10 @@ class BoundedCache(Generic[Value]):
     def put(self, key: Hashable, value: Value) -> Value:
         """Keep a value, unless another thread was first, and return it; others go to make room."""
         with self._lock:
-            if key not in self._values:
-                self._values[key] = value
-                self._held += self._size(value)
+            if key in self._values:
+                return self._values[key]
+            self._values[key] = value
+            self._held += self._size(value)
             while self._held > self._limit and len(self._values) > 1:
                 self._held -= self._size(self._values.popitem(last=False)[1])
         return value

@@ -107,11 +107,11 @@ def overview(request: Request) -> Response:
         for one in reversed(rounds)
     ]
     if not wants_html(request):
-        return JSONResponse({"project": hunter.folder.name, "inspector": hunter.inspector, "rounds": told})
-    site = site_of(request)
-    info = site.catalogue.info if site.catalogue is not None else None
-    notices = hunter.project.notices(info) if hunter.begun else []
-    template = "rounds.html" if "hx-request" in request.headers else "hunt.html"
+        facts = {"project": hunter.folder.name, "inspector": hunter.inspector, "rounds": told}
+        return JSONResponse({**facts, "notices": hunter.notices()})
+    is_part = "hx-request" in request.headers
+    notices = [] if is_part else hunter.notices()
+    template = "rounds.html" if is_part else "hunt.html"
     scheme = hunter.project.scheme if hunter.begun else None
     return page(request, template, rounds=told, hunter=hunter, notices=notices, scheme=scheme)
 

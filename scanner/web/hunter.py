@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking.feedback import Mark
+from catalogs.store import rows as catalogue_rows
+from catalogs.store.bounded_cache import BoundedCache
 from scanner.hunt.cutter import Cutter
 from scanner.hunt.project import Project, Standing
 from scanner.hunt.round import WAITING, Round
@@ -42,6 +44,7 @@ class Hunter:
         self._wanted: dict[int, NDArray[np.int64]] = {}
         self.problems: dict[str, ScannerError] = {}
         self.ranker = Ranker(site)
+        self._notices: BoundedCache[list[str]] = BoundedCache(1)
         self.resume()
 
     @property
@@ -111,12 +114,28 @@ class Hunter:
                 with Cutter(self.site.builder.windows(), current.frame) as cutter:
                     for _ in current.cut(cutter, partial(self._next, current.number), self._stopped.is_set):
                         pass
-                self.problems |= cutter.problems
+                self.problems |= {f"Tile {name}": problem for name, problem in cutter.problems.items()}
             except ScannerError as error:
                 log.warning("Round %d is not cut: %s", waiting[-1], error.message)
-                self.problems[f"round {waiting[-1]}"] = error
+                self.problems[f"Round {waiting[-1]}"] = error
             if self._stopped.is_set():
                 return
+
+    def notices(self) -> list[str]:
+        """Say what an inspector should know: what cannot be cut, and verdicts of another state of the catalogue."""
+        said = [f"{name}: {error.message} {error.hint}" for name, error in self.problems.items()]
+        catalogue = self.site.catalogue
+        if not self.begun or catalogue is None:
+            return said
+        snapshot = self.site.snapshot()
+        ids = sorted({one.object_id for one in self.project.verdicts.standing()})
+
+        def compare() -> list[str]:
+            now = catalogue_rows.of_ids(snapshot, ids, ["object_id", "ra", "dec"])
+            return self.project.notices(catalogue.info, now)
+
+        key = hash(snapshot.footers), len(self.project.verdicts.standing())
+        return [*said, *self._notices.get(key, compare)]
 
     def marks(self) -> list[Mark]:
         """The marks of what was kept and rejected so far, as ``rank --feedback`` reads them."""

@@ -92,7 +92,7 @@ def test_a_scan_counts_its_objects_and_times_its_stages(result: dict[str, Any]) 
 
 def test_people_at_the_page_lose_nothing(result: dict[str, Any]) -> None:
     page = result["page"]
-    assert (page["lost"], page["verdicts"], page["people"]) == (0, 16, 3)  # a batch of 4 by each, and 1 of the warm-up
+    assert (page["lost"], page["verdicts"], page["people"]) == (0, 24, 3)  # a batch of 8 by each
     assert [row["phase"] for row in page["phases"]] == [
         "search", "search at once", "cutouts", "cutouts at once", "verdicts",
     ]  # fmt: skip
