@@ -145,6 +145,8 @@ class Round:
         with self._pictures() as pictures:
             while (states == WAITING).any() and not stopped():
                 first = wanted()
+                # Those of one tile follow each other here too: to open a tile takes as long as some cutouts.
+                first = first[np.argsort(self.place["tile"][first], kind="stable")]
                 numbers = np.concatenate([first[states[first] == WAITING], by_tile[states[by_tile] == WAITING]])
                 # Numbers that are wanted are in both lists, and each is cut once.
                 numbers = np.array(list(dict.fromkeys(numbers[: 2 * _AT_ONCE].tolist()))[:_AT_ONCE])

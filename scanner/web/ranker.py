@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from catalogs.ranking import Next, rank
 from catalogs.ranking.feedback import RADIUS, Feedback, Mark, join_marks
 from catalogs.ranking.rank import Ranking
@@ -73,9 +75,11 @@ class Ranker:
         sample = self._sample(snapshot, where) if compared else None
         given = like if like is not None or not marks else examples.none(store.info.dim)
         lists = rank.rank_lists(store, given, None, feedback, rankings, snapshot=snapshot, sample=sample)
-        rows = unique(vstack(lists, metadata_conflicts="silent"), "object_id", keep="first") if lists[1:] else lists[0]
-        rows.sort("score", reverse=True)
-        return rows, feedback
+        if len(lists) == 1:
+            return lists[0], feedback
+        rows = unique(vstack(lists, metadata_conflicts="silent"), "object_id", keep="first")
+        # Objects of one score are in the order of their ids, as everywhere.
+        return rows[np.lexsort((rows["object_id"], -rows["score"]))], feedback
 
     def _sample(self, snapshot: Snapshot, where: str) -> Sample:
         # One thread draws it, and others that ask meanwhile wait for that.

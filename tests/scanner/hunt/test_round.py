@@ -61,7 +61,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {**arrays, "wide": repr(wide).encode()}
 
 
-KILLED = f"""
+KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.scanner.hunt.test_round import pixels

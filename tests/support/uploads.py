@@ -1,0 +1,32 @@
+"""Readers of uploaded files that do what a hostile file may make a reader do; processes of their own import them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+
+
+def wait_for_ever(path: Path) -> str:
+    """Never come back; the file then holds the id of the process."""
+    Path(path).write_text(str(os.getpid()), encoding="utf-8")
+    signal.pause()
+    return ""
+
+
+def crash(path: Path) -> str:
+    """End as a decoder does that writes where it must not."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return ""
+
+
+def take_memory(path: Path) -> int:
+    """Take more memory than a reader may have."""
+    return len(np.ones(2**34, np.uint8))
+
+
+def write_file(path: Path) -> int:
+    """Write beside the uploaded file."""
+    return Path(path).with_name("beside").write_bytes(bytes(100))
