@@ -167,11 +167,12 @@ class TileFile:
             here = wanted[(wanted >= first) & (wanted < end)]
             if len(here):
                 light = [name for name in columns if name != EMBEDDING]
-                part = self._read_resolved(group, light, owners).take(here - first).combine_chunks()
+                read = [self._read_resolved(group, light, owners).take(here - first).combine_chunks()] if light else []
                 if EMBEDDING in columns:
-                    chosen = self._embeddings(group, here - first)
-                    part = part.append_column(chosen.schema.field(0), chosen.column(0))
-                parts.append(part)
+                    read.append(self._embeddings(group, here - first))
+                fields = [field for table in read for field in table.schema]
+                arrays = [column for table in read for column in table.columns]
+                parts.append(pa.Table.from_arrays(arrays, schema=pa.schema(fields)))
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return pa.concat_tables(parts).take(back).select(list(columns))
