@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import multiprocessing
 import os
 import signal
 import tempfile
@@ -112,26 +113,22 @@ def test_a_reader_that_ends_is_an_error(tmp_path: Path, read: Callable[[Path], A
 
 
 def test_a_reader_that_is_killed_is_an_error_and_leaves_no_process(tmp_path: Path) -> None:
-    path, caught = tmp_path / "pid", []
+    caught = []
 
     def read() -> None:
         with pytest.raises(ScannerError) as raised:
-            read_apart(_wait, path)
+            read_apart(uploads.wait_for_ever, tmp_path / "x.fits")
         caught.append(raised.value)
 
     waiting = threading.Thread(target=read)
     waiting.start()
-    until(lambda: path.exists() and path.read_text())
-    pid = int(path.read_text())
-    os.kill(pid, signal.SIGKILL)
+    until(multiprocessing.active_children)
+    (process,) = multiprocessing.active_children()
+    os.kill(int(process.pid or 0), signal.SIGKILL)
     waiting.join()
     assert caught[0].code == ErrorCode.CUTOUT_UNREADABLE
     assert "took too long or too much memory" in caught[0].message
-    assert not Path(f"/proc/{pid}").exists()
-
-
-def _wait(path: Path) -> str:
-    return uploads.wait_for_ever(path)
+    assert not multiprocessing.active_children()
 
 
 def test_words_of_a_scheme_and_comments_are_words(tmp_path: Path, catalogue: Path) -> None:
