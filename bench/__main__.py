@@ -20,6 +20,7 @@ SECTIONS = {
     "index": "bench.search.index",
     "rank": "bench.search.rank",
     "passes": "bench.search.passes",
+    "page": "bench.page",
     "publish": "bench.search.publish",
     "formats": "bench.encoder.formats",
     "readers": "bench.search.readers",
@@ -67,7 +68,7 @@ def main(
     folder: Path | None,
     embeddings: Path | None,
 ) -> None:
-    """Measure the encoder, the scan, the store, search, ranking and publishing; print tables, write JSON to --out.
+    """Measure the encoder, the scan, the store, search, ranking, the page, publishing; print tables, write JSON.
 
     \b
     Example: python -m bench --out build/bench.json --section scan

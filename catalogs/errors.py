@@ -118,7 +118,7 @@ class ErrorCode(StrEnum):
     HUNT_BAD_VERDICT = "hunt.bad_verdict", "The verdict names no grade of the scheme, or no object of the round."
     HUNT_DAMAGED = "hunt.damaged", "A file of the project of a hunt is missing or damaged."
     HUNT_MISSING = "hunt.missing", "The folder holds no project of a hunt, or the project has no such round."
-    HUNT_NOT_SAVED = "hunt.not_saved", "The record of verdicts cannot be written or read at the moment."
+    HUNT_NOT_SAVED = "hunt.not_saved", "A record of the project of a hunt cannot be written or read at the moment."
     INDEX_BAD_DIMS = "index.bad_dims", "The number of index dimensions is out of range."
     INDEX_BAD_ENGINE = "index.bad_engine", "No index engine has that name."
     INDEX_DAMAGED = "index.damaged", "A file of the index is damaged or has changed since it was written."

@@ -75,14 +75,19 @@ def watched(command: Sequence[str]) -> Watched:
     ):
         while process.poll() is None:
             began = time.perf_counter()
-            sums = [_pss(pid) for pid in family(process.pid)]
-            looks.append(Look(time.time(), sum(one for one, _ in sums), sum(two for _, two in sums)))
+            looks.append(look(process.pid))
             time.sleep(max(EVERY, LIGHT * (time.perf_counter() - began)))
         output.seek(0)
         errors.seek(0)
         if process.returncode:
             raise RuntimeError(f"{command[0]} ended with {process.returncode}: {errors.read()[-2000:]}")
         return Watched(output.read(), tuple(looks))
+
+
+def look(pid: int) -> Look:
+    """Look at the memory of a program and all that it started, now; all zero without /proc."""
+    sums = [_pss(one) for one in family(pid)]
+    return Look(time.time(), sum(one for one, _ in sums), sum(two for _, two in sums))
 
 
 def family(parent: int) -> list[int]:

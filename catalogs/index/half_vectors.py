@@ -62,6 +62,16 @@ class HalfVectors:
         for _, block in self._blocks(rows, _BLOCK):
             yield np.ascontiguousarray(block["vector"][:, :dims], np.float32)
 
+    def between(self, start: int, end: int) -> Vectors:
+        """Copy the vectors of these rows as [end - start, D]; their length is from 0.5 to 1."""
+        block = np.ascontiguousarray(self._rows[start:end]["vector"], np.float32)
+        self._unmap(start, end)
+        return block
+
+    def chosen(self, rows: Numbers) -> Vectors:
+        """Copy the vectors of these rows [N] as [N, D]; their length is from 0.5 to 1."""
+        return np.asarray(self._rows[rows]["vector"], np.float32)
+
     def cosines(self, rows: Numbers, direction: Vectors) -> Vectors:
         """Compute the cosines of these rows [N] with a unit vector [D]."""
         records = self._rows[rows]

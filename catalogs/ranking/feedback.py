@@ -108,7 +108,14 @@ def match_marks(catalogue: TileStore, marks: Sequence[Mark], snapshot: Snapshot 
     An object that is marked both ways is dropped with a warning, and so is a mark without an object.
     """
     snapshot = snapshot or catalogue.snapshot()
-    kept, rejected = (_match(snapshot, [mark for mark in marks if mark.kept is verdict]) for verdict in (True, False))
+    return join_marks(*(_match(snapshot, [mark for mark in marks if mark.kept is one]) for one in (True, False)))
+
+
+def join_marks(kept: Examples, rejected: Examples) -> Feedback:
+    """Join the objects that were kept with those that were rejected.
+
+    One that is in both is dropped with a warning; a mark without an object is named in one.
+    """
     for unmatched in (*kept.unmatched, *rejected.unmatched):
         log.warning("The mark in %s is of no object of the catalogue. [%s]", unmatched.name, unmatched.code)
     doubtful = kept[rejected.near(kept.ra, kept.dec, SAME_OBJECT)]

@@ -55,9 +55,9 @@ class ListBuilder:
         self,
         snapshot: Snapshot,
         hits: Hits,
+        scores: NDArray[np.floating] | None,
         fit: Fit,
         prevalence: float,
-        scores: NDArray[np.float32] | None,
     ) -> Table:
         """Tabulate the hits in order, with the columns of ``rank.rank``; ``scores`` (None: computed) are theirs."""
         count, schema = len(hits), self._catalogue.schema

@@ -6,7 +6,7 @@ It is one pass over all tiles, with few row groups in memory at a time.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +23,7 @@ from catalogs.search import examples, full_pass, random_sample
 from catalogs.search.examples import Examples
 from catalogs.search.full_pass import Block
 from catalogs.search.hits import Hits
+from catalogs.search.random_sample import Sample
 from catalogs.search.tile_pass import Executor
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
@@ -94,22 +95,49 @@ def rank(
     Raises:
         ScannerError: ``rank.*``, ``query.bad_k``, ``where.*``, ``catalogue.changing``.
     """
-    ranking = ranking or Ranking(**settings)
-    _check(ranking)
+    rankings = [ranking or Ranking(**settings)]
+    return rank_lists(catalogue, like, unlike, feedback, rankings, snapshot=snapshot, executor=executor)[0]
+
+
+def rank_lists(
+    catalogue: TileStore,
+    like: Examples | None,
+    unlike: Examples | None,
+    feedback: Feedback | None,
+    rankings: Sequence[Ranking],
+    *,
+    snapshot: Snapshot | None = None,
+    sample: Sample | None = None,
+    executor: Executor | None = None,
+) -> list[Table]:
+    """Make several lists of one fit in one pass, each as ``rank`` makes it; they differ in ``k``, ``next`` and
+    ``hide_known`` alone.
+
+    ``sample`` is one that ``draw_ordinary`` drew from the same tiles with their filter and seed; without it one is
+    drawn now. ``executor`` runs the pass, in place of threads of this process.
+
+    Raises:
+        ScannerError: As ``rank`` does.
+    """
+    for each in rankings:
+        _check(each)
+    ranking = rankings[0]
+    if len({(each.method, each.where, each.prevalence, each.seed, id(each.known)) for each in rankings}) > 1:
+        raise ValueError("the lists differ in more than their length and what is next")
     feedback = feedback or Feedback.empty(catalogue.info.dim)
     given, unlike = _combine(like if like is not None else examples.none(catalogue.info.dim), unlike, feedback)
     method = choose_method(catalogue, ranking.method, len(given), like is not None)
     prevalence = ranking.prevalence or stated_prevalence(catalogue)
     selection = primary(catalogue, ranking.where)
     snapshot = snapshot or catalogue.snapshot()
-    fit = fit_method(snapshot, method, given, unlike, selection, ranking.seed)
+    fit = fit_method(snapshot, method, given, unlike, selection, ranking.seed, sample=sample)
     builder = ListBuilder(catalogue, given, feedback, ranking.known)
 
-    def answer(current: Snapshot) -> Table:
-        hits = _select(current, selection, fit, builder, ranking, prevalence, executor)
+    def answer(current: Snapshot) -> list[Table]:
+        lists = _select(current, selection, fit, builder, rankings, prevalence, executor)
         # By uncertainty, what the hits are ordered by is not their score.
-        scores = hits.score if ranking.next != "uncertain" else None
-        return builder.table(current, hits, fit, prevalence, scores)
+        scores = (hits.score if each.next != "uncertain" else None for hits, each in zip(lists, rankings, strict=True))
+        return [builder.table(current, *one, fit, prevalence) for one in zip(lists, scores, strict=True)]
 
     return full_pass.steady(snapshot, selection, answer)
 
@@ -175,6 +203,11 @@ def _combine(like: Examples, unlike: Examples | None, feedback: Feedback) -> tup
     return like, against.without(doubtful).without(feedback.kept).join(feedback.rejected)
 
 
+def draw_ordinary(snapshot: Snapshot, where: str | None = None, seed: int = 0) -> Sample:
+    """Draw the objects that stand for the whole catalogue: as many rankings as one likes may share them."""
+    return random_sample.draw(snapshot, primary(snapshot.catalogue, where), SAMPLE, seed)
+
+
 def fit_method(
     snapshot: Snapshot,
     method: Method,
@@ -183,10 +216,12 @@ def fit_method(
     selection: Selection,
     seed: int = 0,
     apart: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    sample: Sample | None = None,
 ) -> Fit:
     """Fit a method to the examples, against a sample of the catalogue, and calibrate it.
 
-    What is within 3 arcsec of ``apart``, RA and Dec in degrees, is no ordinary object.
+    What is within 3 arcsec of ``apart``, RA and Dec in degrees, is no ordinary object. ``sample`` (None: drawn now) is
+    that of ``draw_ordinary``.
 
     Raises:
         ScannerError: ``rank.no_ordinary``, ``rank.no_score``.
@@ -195,7 +230,7 @@ def fit_method(
         log.info("Scored by the lens score of the model")
         nothing = Points.of(examples.none(snapshot.catalogue.info.dim))
         return Fit(method, Sides(Points.of(like), Points.of(unlike), nothing), stated_prevalence(snapshot.catalogue))
-    sample = random_sample.draw(snapshot, selection, SAMPLE, seed)
+    sample = sample or random_sample.draw(snapshot, selection, SAMPLE, seed)
     # Examples and their pieces must not count as ordinary objects.
     ordinary = sample[~(like.near(sample.ra, sample.dec) | unlike.near(sample.ra, sample.dec))]
     if apart is not None:
@@ -220,51 +255,76 @@ def _select(
     selection: Selection,
     fit: Fit,
     builder: ListBuilder,
-    ranking: Ranking,
+    rankings: Sequence[Ranking],
     prevalence: float,
     executor: Executor | None,
-) -> Hits:
-    """Select the objects to list, in order."""
-    explore, priority = ranking.next == "explore", _priority(fit, ranking, prevalence)
-    k = min(POOL * ranking.k, max(MOST_POOLED, ranking.k)) if explore else ranking.k
+) -> list[Hits]:
+    """Select the objects of each list, in order."""
+    score = _Orders(fit.scorer, tuple(_order(fit, ranking, prevalence) for ranking in rankings))
+    explored = [ranking.next == "explore" for ranking in rankings]
+    wanted = [
+        min(POOL * ranking.k, max(MOST_POOLED, ranking.k)) if explore else ranking.k
+        for ranking, explore in zip(rankings, explored, strict=True)
+    ]
     # More than k: copies on the sky count once, and examples may be hidden.
-    count = 4 * k + 64 + len(builder.like)
+    counts = [4 * k + 64 + len(builder.like) for k in wanted]
+
     while True:
-        best = full_pass.best(snapshot, selection, priority, count, fit.scorer.columns, executor)
-        hits = best.unique()
-        hits = hits[~builder.find_hidden(hits, ranking.hide_known, ranking.next is not None)]
-        if len(hits) >= k or len(best) < count:
+        best = full_pass.best_lists(snapshot, selection, score, counts, fit.scorer.columns, executor)
+        lists = [hits.unique() for hits in best]
+        for number, (hits, ranking) in enumerate(zip(lists, rankings, strict=True)):
+            lists[number] = hits[~builder.find_hidden(hits, ranking.hide_known, ranking.next is not None)]
+        few = [
+            len(hits) < k and len(every) == count
+            for hits, k, every, count in zip(lists, wanted, best, counts, strict=True)
+        ]
+        if not any(few):
             break
         # Copies and hidden objects left fewer than k: look further down.
-        count *= 8
-    pool = hits[:k]
-    if not explore:
-        return pool
+        counts = [8 * count if more else count for count, more in zip(counts, few, strict=True)]
+    pools = [hits[:k] for hits, k in zip(lists, wanted, strict=True)]
     judged = np.concatenate([fit.sides.like.vectors, fit.sides.unlike.vectors])
-    return pool[choose_diverse(builder.read_vectors(snapshot, pool), judged, ranking.k)]
+    return [
+        pool[choose_diverse(builder.read_vectors(snapshot, pool), judged, ranking.k)] if explore else pool
+        for pool, ranking, explore in zip(pools, rankings, explored, strict=True)
+    ]
 
 
-def _priority(fit: Fit, ranking: Ranking, prevalence: float) -> Callable[[Block], NDArray[np.floating]]:
+def _order(fit: Fit, ranking: Ranking, prevalence: float) -> _Uncertainty | None:
     """Order by the score, or by how near the probability is to one half."""
     if ranking.next != "uncertain":
-        return fit.scorer.score_block
+        return None
     curve = fit.calibration
     if curve is None:
         hint = "Give five examples or more (kept marks count), or use --next best or explore."
         raise ScannerError(ErrorCode.RANK_NO_PROBABILITY, "It is not known which candidates are uncertain.", hint)
-    return _Uncertainty(fit.scorer, curve, prevalence)
+    return _Uncertainty(curve, prevalence)
 
 
 @dataclass(frozen=True)
 class _Uncertainty:
-    """How near the probability of each row of a block is to one half."""
+    """How near the probability of each score is to one half."""
 
-    scorer: Scorer
     curve: calibration.Calibration
     prevalence: float
 
-    def __call__(self, block: Block) -> NDArray[np.floating]:
-        return np.asarray(-np.abs(self.curve.odds(self.scorer.score_block(block), self.prevalence)))
+    def __call__(self, scores: NDArray[np.float32]) -> NDArray[np.floating]:
+        return np.asarray(-np.abs(self.curve.odds(scores, self.prevalence)))
+
+
+@dataclass(frozen=True)
+class _Orders:
+    """What each of several lists is ordered by, for the rows of a block; None is the score itself.
+
+    The lists share the scores, which take the time.
+    """
+
+    scorer: Scorer
+    orders: tuple[_Uncertainty | None, ...]
+
+    def __call__(self, block: Block) -> list[NDArray[np.floating]]:
+        scores = self.scorer.score_block(block)
+        return [order(scores) if order else scores for order in self.orders]
 
 
 def choose_diverse(pool: Vectors, others: Vectors, count: int) -> NDArray[np.int64]:

@@ -72,7 +72,8 @@ class Candidates:
     @property
     def large(self) -> bool:
         """Whether the tiles hold so many numbers that a comparison with all takes too long."""
-        return sum(footer.rows for footer in self.snapshot.footers) * self.snapshot.catalogue.info.dim > EXACT_NUMBERS
+        numbers = sum(footer.rows for footer in self.snapshot.footers) * self.snapshot.catalogue.info.dim
+        return numbers > min(EXACT_NUMBERS, self.snapshot.catalogue.exact_numbers)
 
     def best(self, count: int) -> list[Hits]:
         """Find for each direction the ``count`` best rows, best first, copies on the sky included."""

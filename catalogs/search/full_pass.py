@@ -17,7 +17,7 @@ from catalogs.search.hits import Hits
 from catalogs.search.tile_pass import HERE, Executor
 from catalogs.store import rows, tile_reader
 from catalogs.store.footers import Footer
-from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_reader import Selection, TileFile
 from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
@@ -29,6 +29,7 @@ _MOST_OF_IT = 0.8  # share of a row group above which all of it is scored
 CHANGING = ErrorCode.CATALOGUE_CHANGING
 
 Answer = TypeVar("Answer")
+Rows = TypeVar("Rows")
 Scores = Callable[[Vectors, NDArray[np.float32]], NDArray[np.floating]]
 """Scores vectors [N, D] of these lengths [N]."""
 
@@ -126,16 +127,30 @@ def over(
 
 @dataclass(frozen=True)
 class BestRows:
-    """The ``count`` rows of a block that score highest by ``scores``, and of several blocks."""
+    """The rows of a block that come first in each of several orders, and those of several blocks.
+
+    ``scores`` gives the score of each row in each order, ``counts`` how many rows of each are wanted.
+    """
+
+    scores: Callable[[Block], Sequence[NDArray[np.floating]]]
+    counts: tuple[int, ...]
+
+    def __call__(self, block: Block) -> list[Hits]:
+        return [block.best(each, count) for each, count in zip(self.scores(block), self.counts, strict=True)]
+
+    def join(self, parts: Sequence[list[Hits]]) -> list[Hits]:
+        lists = zip(*parts, strict=True)
+        return [Hits.join(some).best(count) for some, count in zip(lists, self.counts, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """The scores of one order, for a pass of several."""
 
     scores: Callable[[Block], NDArray[np.floating]]
-    count: int
 
-    def __call__(self, block: Block) -> Hits:
-        return block.best(self.scores(block), self.count)
-
-    def join(self, parts: Sequence[Hits]) -> Hits:
-        return Hits.join(parts).best(self.count)
+    def __call__(self, block: Block) -> list[NDArray[np.floating]]:
+        return [self.scores(block)]
 
 
 def best(
@@ -150,9 +165,21 @@ def best(
 
     ``scores`` gives the score of each row of a block, whose table has these ``columns`` besides ``COLUMNS``.
     """
-    rows_of_block, best_so_far = BestRows(scores, count), Hits.join([])
-    for hits in over(snapshot, selection, rows_of_block, columns, rows_of_block.join, executor):
-        best_so_far = rows_of_block.join([best_so_far, hits])
+    return best_lists(snapshot, selection, _Alone(scores), [count], columns, executor)[0]
+
+
+def best_lists(
+    snapshot: Snapshot,
+    selection: Selection,
+    scores: Callable[[Block], Sequence[NDArray[np.floating]]],
+    counts: Sequence[int],
+    columns: Sequence[str] = (),
+    executor: Executor | None = None,
+) -> list[Hits]:
+    """Return the ``best`` of several orders in one pass; ``scores`` gives those of each order for a block."""
+    work, best_so_far = BestRows(scores, tuple(counts)), [Hits.join([]) for _ in counts]
+    for lists in over(snapshot, selection, work, columns, work.join, executor):
+        best_so_far = work.join([best_so_far, lists])
     return best_so_far
 
 
@@ -173,11 +200,45 @@ def take_rows(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> Iterato
         ScannerError: ``catalogue.changing`` where a tile is no longer the file of its footer, since row numbers have
             another meaning then; ``tile.damaged``.
     """
+    yield from _by_tile(snapshot, hits, lambda file, rows: file.take(columns, rows, snapshot.owners))
+
+
+def rows_of(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> pa.Table:
+    """Read ``columns`` of hits, in their order.
+
+    Raises:
+        ScannerError: As ``take_rows`` does.
+    """
+    schema = pa.schema([snapshot.catalogue.schema.field(name) for name in columns])
+
+    def read(file: TileFile, rows: NDArray[np.int64]) -> NDArray[np.void] | pa.Table:
+        records = file.records(columns, rows, snapshot.owners)
+        return file.take(columns, rows, snapshot.owners).cast(schema) if records is None else records
+
+    parts, places = [], [np.zeros(0, np.int64)]
+    for here, part in _by_tile(snapshot, hits, read):
+        parts.append(part)
+        places.append(here)
+    # The rows come tile by tile; this puts them back in the order of the hits.
+    order = np.argsort(np.concatenate(places))
+    if parts and all(isinstance(part, np.ndarray) for part in parts):
+        return _to_arrow(np.concatenate(parts)[order], schema)
+    tables = [_to_arrow(part, schema) if isinstance(part, np.ndarray) else part for part in parts]
+    return pa.concat_tables([schema.empty_table(), *tables]).take(order)
+
+
+def _to_arrow(records: NDArray[np.void], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_arrays([pa.array(records[field.name], field.type) for field in schema], schema=schema)
+
+
+def _by_tile(
+    snapshot: Snapshot, hits: Hits, read: Callable[[TileFile, NDArray[np.int64]], Rows]
+) -> Iterator[tuple[NDArray[np.int64], Rows]]:
     for number in np.unique(hits.tile):
         here, footer = np.flatnonzero(hits.tile == number), snapshot.footers[number]
         try:
             with snapshot.open(footer) as file:
-                table = file.take(columns, hits.row[here], snapshot.owners)
+                rows = read(file, hits.row[here])
         except ScannerError as error:
             if snapshot.unchanged(footer):
                 raise _DamagedTileError(footer, error) from error
@@ -185,18 +246,7 @@ def take_rows(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> Iterato
         # The file is compared with its footer after it was read: it may be replaced at any moment.
         if not snapshot.unchanged(footer):
             raise _changing(snapshot, footer)
-        yield here, table
-
-
-def rows_of(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> pa.Table:
-    """Read ``columns`` of hits, in their order."""
-    schema = pa.schema([snapshot.catalogue.schema.field(name) for name in columns])
-    parts, places = [schema.empty_table()], [np.zeros(0, np.int64)]
-    for here, table in take_rows(snapshot, hits, columns):
-        parts.append(table.cast(schema))
-        places.append(here)
-    # The rows come tile by tile; this puts them back in the order of the hits.
-    return pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))
+        yield here, rows
 
 
 def steady(snapshot: Snapshot, selection: Selection, answer: Callable[[Snapshot], Answer]) -> Answer:

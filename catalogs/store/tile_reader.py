@@ -130,8 +130,7 @@ class TileFile:
         light = [name for name in columns if name != EMBEDDING]
         for group, table, here in self._select(light, selection, owners):
             if EMBEDDING in columns:
-                embedding = self._read(group, [EMBEDDING])
-                chosen = embedding if table.num_rows == embedding.num_rows else embedding.take(pa.array(here))
+                chosen = self._embeddings(group, here)
                 table = table.append_column(chosen.schema.field(0), chosen.column(0))
             yield table.select([*columns, ROW])
 
@@ -168,10 +167,22 @@ class TileFile:
         for group, (first, end) in enumerate(zip(self._starts[:-1], self._starts[1:], strict=True)):
             here = wanted[(wanted >= first) & (wanted < end)]
             if len(here):
-                parts.append(self._read_resolved(group, columns, owners).take(here - first).combine_chunks())
+                light = [name for name in columns if name != EMBEDDING]
+                read = [self._read_resolved(group, light, owners).take(here - first).combine_chunks()] if light else []
+                if EMBEDDING in columns:
+                    read.append(self._embeddings(group, here - first))
+                fields = [field for table in read for field in table.schema]
+                arrays = [column for table in read for column in table.columns]
+                parts.append(pa.Table.from_arrays(arrays, schema=pa.schema(fields)))
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return pa.concat_tables(parts).take(back).select(list(columns))
+
+    def records(
+        self, columns: Sequence[str], rows: NDArray[np.int64], owners: OverlapOwners | None = None
+    ) -> NDArray[np.void] | None:
+        """Copy these rows where all of them are in memory as records; None where ``take`` has to read them."""
+        return None
 
     def verify(self) -> None:
         """Read every page.
@@ -225,6 +236,11 @@ class TileFile:
         place = table.schema.get_field_index(IS_PRIMARY)
         primary = pa.array(owners.primary(self.path.stem, ra, dec, own))
         return table.set_column(place, table.schema.field(place), primary)
+
+    def _embeddings(self, group: int, here: NDArray[np.int64]) -> pa.Table:
+        """Read the embeddings of rows of a row group, by their numbers in it."""
+        embedding = self._read(group, [EMBEDDING])
+        return embedding if len(here) == embedding.num_rows else embedding.take(pa.array(here)).combine_chunks()
 
     def _read(self, group: int, columns: Sequence[str]) -> pa.Table:
         with _damage_reported(self.path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -34,11 +35,17 @@ log = logging.getLogger(__name__)
 
 CATALOGUE_JSON = "catalogue.json"
 FORMAT_VERSION = 2  # with columns of scores, or by another runtime than the default; all others are version 1
-_KEPT_OPEN = 32  # files; below it, all steps of a question together open each file once
+_KEPT_OPEN = 128  # files; below it, all steps of a question together open each file once
 
 
 class TileStore:
-    """A folder of tiles. To open it reads one small JSON file; nothing holds more than a tile in memory."""
+    """A folder of tiles. To open it reads one small JSON file; nothing holds more than a tile in memory.
+
+    Up to ``exact_numbers`` (rows times dimensions) a search compares all rows even where there is an index, unless it
+    has a lower limit of its own.
+    """
+
+    exact_numbers: float = math.inf
 
     def __init__(self, path: Path, info: Info) -> None:
         self.path = path

@@ -125,7 +125,16 @@ def serve(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Table of candidates with ra and dec, in the order to inspect them (CSV, FITS, VOTable, Parquet, .cat).",
 )
-@click.option("--title", help="Title of the round. [default: the name of the list]")
+@click.option(
+    "--like",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Table of known lenses: the round begins from what is most like them.",
+)
+@click.option("--score", is_flag=True, help="Begin from the highest lens scores of the model.")
+@click.option(
+    "-k", default=500, show_default=True, type=click.IntRange(1), help="Number of objects of --like or --score."
+)
+@click.option("--title", help="Title of the round. [default: where it begins from]")
 @click.option(
     "--scheme",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -136,6 +145,9 @@ def hunt(
     project: Path,
     catalog: Path,
     listed: Path | None,
+    like: Path | None,
+    score: bool,
+    k: int,
     title: str | None,
     scheme: Path | None,
     root: Path | None,
@@ -144,17 +156,20 @@ def hunt(
     """Make the project of a hunt, or add a list of candidates to it, and cut their cutouts.
 
     The project is a folder that holds all that an inspector needs: scanner serve --project PROJECT shows it, on any
-    machine. Cutouts are kept: run the command again to resume. Without --list it only cuts what is not cut yet.
-    Exit code 3: some candidates are no object of the catalogue.
+    machine. Cutouts are kept: run the command again to resume. Without --list, --like and --score it only cuts what is
+    not cut yet. --like and --score leave out known lenses. Exit code 3: some of a list are no object of the catalogue.
 
     \b
     Examples:
       scanner hunt lenses --list candidates.csv --root /data/unions
+      scanner hunt lenses --score -k 1000 --root /data/unions
       scanner hunt lenses --root /data/unions
     """
     from tqdm import tqdm
 
     import catalogs
+    from catalogs import lenses
+    from catalogs.ranking import rank
     from catalogs.search.matching import match
     from catalogs.store import rows
     from scanner.hunt.cutter import Cutter
@@ -163,19 +178,32 @@ def hunt(
     from scanner.windows.by_position import WindowReader
 
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    if sum((listed is not None, like is not None, score)) > 1:
+        raise click.UsageError("Give one of --list, --like and --score.")
     catalogue = catalogs.open(catalog)
-    opened = Project.create(project, scheme)
     missing = 0
-    if listed is not None:
+    if listed is not None or like is not None or score:
         snapshot = catalogue.snapshot()
-        places = list(read_table(listed))
+        table = listed or like
+        places = list(read_table(table)) if table is not None else []
         found = match(snapshot, [one.ra for one in places], [one.dec for one in places])
         missing = len(found.unmatched)
         for one in found.unmatched:
-            click.echo(f"Skipped: {listed.name}, row {one.name} [{one.code}]", err=True)
-        objects = rows.of_ids(snapshot, found.object_id.tolist())
-        made = opened.add_round(objects, title or listed.stem, str(listed), catalogue.info)
+            click.echo(f"Skipped: {table.name if table else ''}, row {one.name} [{one.code}]", err=True)
+        if listed is not None:
+            objects, source = rows.of_ids(snapshot, found.object_id.tolist()), str(listed)
+        else:
+            method = "score" if score else "auto"
+            examples = None if score else found
+            objects = rank.rank(catalogue, examples, method=method, k=k, known=lenses.known(), hide_known=True)
+            source = "score" if score else f"like {like}"
+        # A question that has no answer leaves no project behind.
+        opened = Project.create(project, scheme)
+        default = "By the lens score" if score else f"Like {like.stem}" if like is not None else Path(source).stem
+        made = opened.add_round(objects, title or default, source, catalogue.info)
         show(f"Round {made.number}: {len(made)} objects")
+    else:
+        opened = Project.create(project, scheme)
     if root is not None:
         reader = WindowReader.of_catalogue(catalogue, root, survey)
         for number in opened.rounds():

@@ -21,11 +21,12 @@ from catalogs.atomic import output_errors, write_json
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json, read_record
 from catalogs.sky import crossmatch
-from catalogs.sky.geometry import SAME_OBJECT, close_pairs
+from catalogs.sky.geometry import SAME_OBJECT, close_pairs, separation
 from catalogs.store.provenance import Info
 from catalogs.store.tile_checks import describe_error
-from scanner.hunt.round import Round, RoundRecord, make_round
+from scanner.hunt.round import Round, RoundRecord, make_round, refuse_links
 from scanner.hunt.scheme import DEFAULT, Scheme, read_scheme
+from scanner.hunt.verdicts import FILE as VERDICTS
 from scanner.hunt.verdicts import Verdict, VerdictRecord
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Project:
         self.folder = folder
         try:
             self.record = read_record(load_json(folder / "project.json"), ProjectRecord)
+            refuse_links(folder, ("project.json", "scheme.toml", "rounds", VERDICTS))
         except (FileNotFoundError, NotADirectoryError) as error:
             hint = "Make one with: scanner hunt PROJECT --list CANDIDATES"
             raise ScannerError(ErrorCode.HUNT_MISSING, f"There is no project at {folder}.", hint) from error
@@ -76,6 +78,8 @@ class Project:
         self.scheme: Scheme = read_scheme(folder / "scheme.toml")
         self.verdicts = VerdictRecord(folder)
         self._rounds: dict[int, Round] = {}
+        # By round, the number of the object at a position of a verdict (-1: none).
+        self._matched: dict[int, dict[tuple[float, float], int]] = {}
 
     @classmethod
     def create(cls, folder: Path, scheme: Path | None = None) -> Self:
@@ -111,8 +115,17 @@ class Project:
             if number not in self.rounds():
                 hint = f"Rounds: {', '.join(map(str, self.rounds())) or 'none yet'}."
                 raise ScannerError(ErrorCode.HUNT_MISSING, f"The project has no round {number}.", hint)
-            self._rounds[number] = Round(self.folder / "rounds" / str(number))
+            self._rounds[number] = self._open(number)
         return self._rounds[number]
+
+    def _open(self, number: int) -> Round:
+        folder = self.folder / "rounds" / str(number)
+        try:
+            refuse_links(folder.parent, [folder.name])
+        except ValueError as error:
+            message = f"The round {folder} cannot be read: {error}."
+            raise ScannerError(ErrorCode.HUNT_DAMAGED, message, "Copy the project again.") from error
+        return Round(folder)
 
     def add_round(self, objects: Table, title: str, source: str, info: Info) -> Round:
         """Add a list of objects of a catalogue with this ``info``; their cutouts are cut by ``Round.cut``.
@@ -139,10 +152,15 @@ class Project:
         answer = [Standing()] * len(round_)
         if not verdicts:
             return answer
-        ra, dec = (np.array([getattr(one, name) for one in verdicts]) for name in ("ra", "dec"))
+        # Most verdicts are about positions that were matched before.
+        matched = self._matched.setdefault(round_.number, {})
+        if fresh := [one for one in {(each.ra, each.dec) for each in verdicts} if one not in matched]:
+            ra, dec = np.array(fresh).T
+            found = crossmatch.nearest(ra, dec, round_.place["ra"], round_.place["dec"], SAME_OBJECT)
+            matched.update(zip(fresh, found.index.tolist(), strict=True))
         # Oldest first: a later verdict takes the place of an earlier one.
-        found = crossmatch.nearest(ra, dec, round_.place["ra"], round_.place["dec"], SAME_OBJECT)
-        for verdict, number in zip(verdicts, found.index.tolist(), strict=True):
+        for verdict in verdicts:
+            number = matched[verdict.ra, verdict.dec]
             if number >= 0:
                 before = answer[number]
                 both = (verdict, before.grade) if verdict.stage == "triage" else (before.triage, verdict)
@@ -177,15 +195,26 @@ class Project:
         table["ra"].unit = table["dec"].unit = "deg"
         return table
 
-    def notices(self, info: Info | None) -> list[str]:
-        """Say what an inspector should know: verdicts that were given with other models than that of the catalogue."""
-        if info is None:
-            return []
-        others = {one.model_sha256 for one in self.verdicts.standing()} - {info.model_sha256}
-        count = sum(one.model_sha256 in others for one in self.verdicts.standing())
-        if not count:
-            return []
-        return [f"{count} verdicts were given before the catalogue changed; they are kept by position."]
+    def notices(self, info: Info, now: Table) -> list[str]:
+        """Say what an inspector should know: verdicts that are of another catalogue than that of this ``info``.
+
+        ``now`` has the objects of the catalogue whose ids are in the record, with their ``object_id``, ``ra``, ``dec``.
+        """
+        verdicts = self.verdicts.standing()
+        others = sum(one.model_sha256 != info.model_sha256 for one in verdicts)
+        said = [f"{others} verdicts were given with another model; they are kept by position."] if others else []
+        same = [one for one in verdicts if one.model_sha256 == info.model_sha256]
+        places = {int(row["object_id"]): (float(row["ra"]), float(row["dec"])) for row in now}
+        here = np.array([places.get(one.object_id, (np.nan, np.nan)) for one in same]).reshape(-1, 2)
+        there = np.array([(one.ra, one.dec) for one in same]).reshape(-1, 2)
+        # A tile that is scanned again numbers its objects anew. What is not a number is not near.
+        away = int((~(separation(*here.T, *there.T) <= SAME_OBJECT)).sum())
+        if away:
+            said.append(
+                f"{away} verdicts are about objects that have another number in the catalogue now, or are not in it: "
+                "their tiles were scanned again. They are kept by position."
+            )
+        return said
 
 
 def _same_places(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:

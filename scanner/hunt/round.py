@@ -11,10 +11,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +41,7 @@ WAITING, CUT, NO_PIXELS = 0, 1, 2
 WIDE = 3
 """Side of the wide field, in cutouts."""
 _AT_ONCE = 16  # cutouts between two syncs
+FILES = ("round.json", "objects.parquet", "windows.npy", "scales.npy", "states.npy", "wide.sqlite")
 REQUIRED = ("object_id", "tile", "ra", "dec")
 
 Cut = Callable[[str, float, float], "tuple[Flux, bytes] | None"]
@@ -65,6 +67,7 @@ class Round:
     def __init__(self, folder: Path) -> None:
         self.folder, self.number = folder, int(folder.name)
         try:
+            refuse_links(folder, FILES)
             self.record = read_record(load_json(folder / "round.json"), RoundRecord)
             self.objects = pq.read_table(folder / "objects.parquet")
             # Columns as arrays, since every request reads a few places of them.
@@ -100,9 +103,24 @@ class Round:
 
     def wide(self, number: int) -> bytes | None:
         """The picture of the wide field of an object, as WebP; None where there is none."""
-        with contextlib.closing(sqlite3.connect(self.folder / "wide.sqlite", timeout=30)) as pictures:
+        with self._pictures() as pictures:
             row = pictures.execute("SELECT picture FROM wide WHERE number = ?", (int(number),)).fetchone()
         return None if row is None else bytes(row[0])
+
+    @contextlib.contextmanager
+    def _pictures(self) -> Iterator[sqlite3.Connection]:
+        path = self.folder / "wide.sqlite"
+        try:
+            with contextlib.closing(sqlite3.connect(path, timeout=30)) as pictures:
+                yield pictures
+        except sqlite3.OperationalError as error:
+            hint = "Make room on the disk and check its permissions; cutting resumes where it stopped."
+            raise ScannerError(ErrorCode.HUNT_NOT_SAVED, f"{path} cannot be used: {error}.", hint) from error
+        except sqlite3.DatabaseError as error:
+            message = f"{path} is damaged: {error}."
+            raise ScannerError(
+                ErrorCode.HUNT_DAMAGED, message, "Copy the project again, or make the round anew."
+            ) from error
 
     def order(self, seed: int) -> NDArray[np.int64]:
         """The numbers of the objects in the order of a seed; 0 is that of the list."""
@@ -117,12 +135,18 @@ class Round:
         """Cut what is not cut yet, and yield how many are done; what was cut before is kept.
 
         It goes tile by tile, but takes the numbers that are ``wanted`` at the moment first.
+
+        Raises:
+            ScannerError: ``hunt.not_saved``, ``hunt.damaged``, ``output.*``.
         """
-        windows, scales, states = self._arrays("r+")
+        with output_errors(self.folder):
+            windows, scales, states = self._arrays("r+")
         by_tile = np.argsort(self.place["tile"], kind="stable")
-        with contextlib.closing(sqlite3.connect(self.folder / "wide.sqlite", timeout=30)) as pictures:
+        with self._pictures() as pictures:
             while (states == WAITING).any() and not stopped():
                 first = wanted()
+                # Those of one tile follow each other here too: to open a tile takes as long as some cutouts.
+                first = first[np.argsort(self.place["tile"][first], kind="stable")]
                 numbers = np.concatenate([first[states[first] == WAITING], by_tile[states[by_tile] == WAITING]])
                 # Numbers that are wanted are in both lists, and each is cut once.
                 numbers = np.array(list(dict.fromkeys(numbers[: 2 * _AT_ONCE].tolist()))[:_AT_ONCE])
@@ -171,7 +195,9 @@ def make_round(folder: Path, objects: Table, record: RoundRecord) -> Round:
             pq.write_table(pa.table(plain), temporary / "objects.parquet")
             kinds = {"windows": ("<f2", shape), "scales": ("<f4", shape[:2]), "states": ("u1", shape[:1])}
             for name, (kind, size) in kinds.items():
-                open_memmap(temporary / f"{name}.npy", mode="w+", dtype=kind, shape=size).flush()
+                path = temporary / f"{name}.npy"
+                open_memmap(path, mode="w+", dtype=kind, shape=size).flush()
+                _reserve(path)
             with contextlib.closing(sqlite3.connect(temporary / "wide.sqlite")) as pictures:
                 pictures.execute("CREATE TABLE wide (number INTEGER PRIMARY KEY, picture BLOB NOT NULL)")
                 pictures.commit()
@@ -182,6 +208,25 @@ def make_round(folder: Path, objects: Table, record: RoundRecord) -> Round:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
     return Round(folder)
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Raise ``ValueError`` where one of these files leads out of its folder: a project may come from somebody else."""
+    home = folder.resolve()
+    for path in (folder / name for name in names):
+        if not path.resolve().is_relative_to(home):
+            raise ValueError(f"{path.name} is a link to a file elsewhere")
+
+
+def _reserve(path: Path) -> None:
+    """Have the disk set aside all bytes of a file: writing through a map to a full disk ends the process."""
+    # Where the system has no such call, a full disk is met later.
+    if hasattr(os, "posix_fallocate"):
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            os.posix_fallocate(descriptor, 0, path.stat().st_size)
+        finally:
+            os.close(descriptor)
 
 
 def pack(flux: Flux) -> tuple[NDArray[np.float16], NDArray[np.float32]]:

@@ -9,6 +9,8 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_toml, read_record
 
 DEFAULT = Path(__file__).parent / "schemes" / "abcx.toml"
+MOST = 100
+"""Words of a scheme: there are fewer keys to give them by."""
 MARKS = ("", "kept", "rejected")
 # Keys that the pages use for something else.
 RESERVED = {
@@ -92,6 +94,8 @@ def read_scheme(path: Path) -> Scheme:
 
 def _check(scheme: Scheme) -> None:
     words = [*scheme.triage, *scheme.grades]
+    if len(words) + len(scheme.classes) > MOST:
+        raise ValueError(f"it has {len(words)} grades and {len(scheme.classes)} classes, which are more than {MOST}")
     names = [one.name for one in words]
     if not scheme.grades or not scheme.triage:
         raise ValueError("it needs grades and a triage")

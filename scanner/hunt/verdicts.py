@@ -94,6 +94,9 @@ class VerdictRecord:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         self._local = threading.local()
+        self._reading = threading.Lock()
+        self._standing: dict[int, Verdict] = {}
+        self._last = 0, ""
         with self._errors():
             self._connection().executescript(_SCHEMA)
 
@@ -104,7 +107,8 @@ class VerdictRecord:
             ScannerError: ``hunt.damaged``, ``hunt.not_saved``.
         """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        rows = [[*({**asdict(one), "time": one.time or now}[_field(name)] for name in _COLUMNS)] for one in verdicts]
+        values = [{**asdict(one), "time": one.time or now} for one in verdicts]
+        rows = [[one[_field(name)] for name in _COLUMNS] for one in values]
         with self._errors(), self._connection() as connection:
             connection.executemany(_INSERT, rows)
 
@@ -133,8 +137,24 @@ class VerdictRecord:
 
     def standing(self) -> list[Verdict]:
         """List the verdicts that nobody withdrew, oldest first."""
-        with self._errors():
-            return self._read(self._connection(), "standing ORDER BY id")
+        with self._errors(), self._reading:
+            connection = self._connection()
+            # Rows are never changed, so that those which were read before need not be read again. Another file may be
+            # put in the place of the record, though, such as an older copy.
+            last = connection.execute("SELECT uuid FROM verdicts WHERE id = ?", (self._last[0],)).fetchone()
+            if last != (self._last[1],):
+                self._standing, self._last = {}, (0, "")
+            rows = connection.execute(
+                f"{_SELECT[:-5]}, withdraws FROM verdicts WHERE id > ? ORDER BY id", self._last[:1]
+            )
+            for *row, withdraws in rows:
+                verdict = _verdict(row)
+                self._last = verdict.id, verdict.uuid
+                if withdraws is None:
+                    self._standing[verdict.id] = verdict
+                else:
+                    self._standing.pop(withdraws, None)
+            return list(self._standing.values())
 
     def every(self) -> list[tuple[Verdict, int | None]]:
         """List every row, oldest first, with the id of the verdict that it withdraws (None: it is one itself)."""

@@ -250,7 +250,7 @@ def read_rows(hdu: Any, region: Region | None = None) -> Iterator[tuple[slice, N
         try:
             if plane is None and isinstance(hdu, fits.CompImageHDU):
                 check_parts(hdu, place)
-            values = hdu.section[place] if plane is None else plane[place]
+            values = _read_section(hdu, place) if plane is None else plane[place]
         except DamagedError:
             raise
         except Exception:
@@ -261,6 +261,32 @@ def read_rows(hdu: Any, region: Region | None = None) -> Iterator[tuple[slice, N
         values = np.asarray(values)
         yield rows, values.astype(values.dtype.newbyteorder("="), copy=False)  # numpy is slow on the other byte order
         start = rows.stop
+
+
+SCALING = ("BSCALE", "BZERO", "BLANK")
+KINDS = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+"""Types of the numbers of an image, by BITPIX."""
+
+
+def _read_section(hdu: Any, place: tuple[slice, slice]) -> NDArray[Any]:
+    """Read a region of a plane; astropy takes a tenth of a millisecond for each row, most of it to make objects."""
+    down, across = place
+    is_whole = across == slice(0, int(hdu.shape[1]))
+    # Scaled values, and rows that follow each other without a gap, are left to astropy.
+    if isinstance(hdu, fits.CompImageHDU) or is_whole or any(card in hdu.header for card in SCALING):
+        return np.asarray(hdu.section[place])
+    kind = np.dtype(KINDS[int(hdu.header["BITPIX"])])
+    where, width = hdu.fileinfo(), int(hdu.shape[1])
+    parts = []
+    for row in range(down.start, down.stop):
+        where["file"].seek(where["datLoc"] + (row * width + across.start) * kind.itemsize)
+        parts.append(where["file"].read((across.stop - across.start) * kind.itemsize))
+    read = b"".join(parts)
+    shape = down.stop - down.start, across.stop - across.start
+    if len(read) != shape[0] * shape[1] * kind.itemsize:
+        # Astropy says what is wrong with the file.
+        return np.asarray(hdu.section[place])
+    return np.frombuffer(read, kind).reshape(shape)
 
 
 def row_slices(rows: int) -> Iterator[slice]:

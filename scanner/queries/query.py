@@ -291,8 +291,11 @@ def ask_together(
     mix: Mix = "mean",
     where: str | None = None,
     near: tuple[float, float, float] | None = None,
+    columns: Sequence[str] | None = None,
 ) -> Table:
     """Find the ``k`` objects most like all examples together; none of the examples is among them.
+
+    ``columns`` are all but the embedding by default; ``object_id``, ``ra``, ``dec`` and ``tile`` must be among them.
 
     ``mean`` compares with the mean of the vectors, which is what the examples have in common; ``nearest`` with the most
     similar example, which the column ``nearest_example`` names. ``similarity`` is that cosine.
@@ -303,14 +306,16 @@ def ask_together(
     # Each example, its copies and its pieces may be among the answers, and drop out below.
     wanted = k + _PIECES * len(examples)
     directions = vectors.mean(axis=0, keepdims=True) if mix == "mean" else vectors
-    answers = neighbours.neighbours_of_many(snapshot, directions, wanted, where=where, near=near)
+    answers = neighbours.neighbours_of_many(snapshot, directions, wanted, where=where, near=near, columns=columns)
     for answer, example in zip(answers, examples, strict=False):
         answer.add_column(
             Column([example.name] * len(answer), "nearest_example", description="The example that is most similar"),
             index=2,
         )
-    joined = vstack(answers, metadata_conflicts="silent")
-    joined = joined[np.lexsort((joined["object_id"], -joined["similarity"]))]
+    joined = answers[0]
+    if len(answers) > 1:
+        joined = vstack(answers, metadata_conflicts="silent")
+        joined = joined[np.lexsort((joined["object_id"], -joined["similarity"]))]
     ra, dec, tile = (np.asarray(joined[name]) for name in ("ra", "dec", "tile"))
     dropped = np.zeros(len(joined), bool)
     # Best first: of an object that several answers or several tiles hold, the later copies drop out.
@@ -319,7 +324,7 @@ def ask_together(
         dropped[worse] |= same and not dropped[better]
     for circle in filter(None, map(neighbours.around, examples)):
         dropped |= circle.contains(ra, dec)
-    joined = joined[~dropped][:k]
+    joined = joined[np.flatnonzero(~dropped)[:k]]
     joined["rank"] = np.arange(1, len(joined) + 1)
     if mix == "mean":
         joined.remove_column("nearest_example")

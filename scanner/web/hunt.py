@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi import Path as PathPart
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.ranking import rank as ranking
-from catalogs.ranking.feedback import Feedback, Mark, match_marks
-from catalogs.search import examples
+from catalogs.search.matching import match
 from catalogs.store import rows as catalogue_rows
 from scanner.hunt import VERDICT_FORMATS
 from scanner.hunt.export import encode
 from scanner.hunt.round import Round
 from scanner.hunt.scheme import Scheme
-from scanner.web.hunter import Hunter
+from scanner.web.hunter import MOST, Hunter
 from scanner.web.maps import MapView, read_points, select
 from scanner.web.pages import page, wants_html
 from scanner.web.question import Question
+from scanner.web.ranker import Part
 from scanner.web.site import site_of
+from scanner.web.upload import read_list
 
 router = APIRouter(prefix="/hunt", tags=["hunt"])
-Number = Annotated[int, Path(ge=0, lt=2**31)]
+Number = Annotated[int, PathPart(ge=0, lt=2**31)]
 Seed = Annotated[int, Query(ge=0, lt=2**31)]
 PageNumber = Annotated[int, Query(alias="page", ge=1, lt=2**31)]
 PageSize = Annotated[int, Query(ge=1, le=200)]
@@ -33,9 +35,15 @@ _Uuid = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[0-9A-Za-z-
 
 
 class NewRound(BaseModel):
-    """A round to make: the first ``count`` objects of a question, or those inside the lasso of a map."""
+    """A round to make: the first ``count`` objects of a question, or those inside the lasso of a map.
+
+    ``by`` begins it from what no question lists: the highest lens scores, or what is most like the known lenses; the
+    filter of the question holds. Known lenses are left out of those unless ``with_known``.
+    """
 
     question: Question = Question()
+    by: Literal["question", "score", "lenses"] = "question"
+    with_known: bool = False
     map: MapView | None = None
     count: int = Field(default=500, ge=1, le=20_000)
     title: str = Field(default="", max_length=200)
@@ -99,11 +107,11 @@ def overview(request: Request) -> Response:
         for one in reversed(rounds)
     ]
     if not wants_html(request):
-        return JSONResponse({"project": hunter.folder.name, "inspector": hunter.inspector, "rounds": told})
-    site = site_of(request)
-    info = site.catalogue.info if site.catalogue is not None else None
-    notices = hunter.project.notices(info) if hunter.begun else []
-    template = "rounds.html" if "hx-request" in request.headers else "hunt.html"
+        facts = {"project": hunter.folder.name, "inspector": hunter.inspector, "rounds": told}
+        return JSONResponse({**facts, "notices": hunter.notices()})
+    is_part = "hx-request" in request.headers
+    notices = [] if is_part else hunter.notices()
+    template = "rounds.html" if is_part else "hunt.html"
     scheme = hunter.project.scheme if hunter.begun else None
     return page(request, template, rounds=told, hunter=hunter, notices=notices, scheme=scheme)
 
@@ -117,6 +125,13 @@ def add_round(request: Request, asked: NewRound) -> dict[str, Any]:
         rows = catalogue_rows.of_ids(site.snapshot(), chosen.tolist())
         made = hunter.add(rows, asked.title.strip() or f"From the map {asked.map.name}", f"map {asked.map.name}")
         return {"round": made.number, "objects": len(made), "at": f"/hunt/{made.number}/mosaic"}
+    if asked.by != "question":
+        like = site.lenses() if asked.by == "lenses" else None
+        part = Part(asked.count, hide_known=not asked.with_known)
+        rows, _ = hunter.ranker.rank([part], like=like, where=asked.question.where)
+        title = "By the lens score" if like is None else f"Like {len(like)} known lenses"
+        made = hunter.add(rows, asked.title.strip() or title, f"{asked.by} {asked.question.where}".strip())
+        return {"round": made.number, "objects": len(made), "at": f"/hunt/{made.number}/mosaic"}
     answer = site.ask(asked.question.model_copy(update={"offset": 0, "limit": asked.count}), most=asked.count)
     title = asked.title.strip() or asked.question.title()
     made = hunter.add(answer.rows[: asked.count], title, asked.question.address())
@@ -126,33 +141,33 @@ def add_round(request: Request, asked: NewRound) -> dict[str, Any]:
 @router.post("/rerank", status_code=201)
 def rerank(request: Request, asked: Rerank) -> dict[str, Any]:
     """Make a round of what the grades so far make most likely, without what was judged."""
-    from astropy.table import unique, vstack
-
-    site, hunter = site_of(request), hunter_of(request)
-    catalogue = site.need_catalogue()
-    snapshot = site.snapshot()
-    feedback = read_feedback(hunter, snapshot)
-    like = examples.none(catalogue.info.dim)
-    parts = []
-    for which, count in (("best", max(asked.count - asked.uncertain, 0)), ("uncertain", asked.uncertain)):
-        if count:
-            settings: dict[str, Any] = {"k": count, "next": which, "known": site.known}
-            parts.append(ranking.rank(catalogue, like, None, feedback, snapshot=snapshot, **settings))
-    rows = unique(vstack(parts, metadata_conflicts="silent"), "object_id", keep="first")
-    rows.sort("score", reverse=True)
+    hunter = hunter_of(request)
+    marks = hunter.marks()
+    parts = [Part(max(asked.count - asked.uncertain, 0), "best"), Part(asked.uncertain, "uncertain")]
+    rows, feedback = hunter.ranker.rank([part for part in parts if part.count], marks, like=None)
     made = hunter.add(rows, f"From {len(feedback)} verdicts", f"rerank {asked.count} {asked.uncertain}")
     return {"round": made.number, "objects": len(made), "at": f"/hunt/{made.number}/mosaic"}
 
 
-def read_feedback(hunter: Hunter, snapshot: Any) -> Feedback:
-    """The objects that were kept and rejected, as ``rank --feedback`` takes them."""
-    table = hunter.project.verdict_table()
-    marks = [
-        Mark(f"verdict {number}", row["mark"] == "kept", float(row["ra"]), float(row["dec"]), None)
-        for number, row in enumerate(table, 1)
-        if row["mark"]
-    ]
-    return match_marks(snapshot.catalogue, marks, snapshot)
+@router.post("/lists", status_code=201)
+def add_list(
+    request: Request,
+    file: Annotated[UploadFile, File(description="A table with ra and dec, in the order to inspect.")],
+    title: Annotated[str, Form(max_length=200)] = "",
+) -> dict[str, Any]:
+    """Make a round of a list of candidates, such as ``scanner rank`` writes; ``missing`` counts what is no object."""
+    site, hunter = site_of(request), hunter_of(request)
+    snapshot = site.snapshot()
+    name, places = read_list(file)
+    if len(places) > MOST:
+        message = f"{name} has {len(places)} rows; a round has at most {MOST}."
+        raise ScannerError(ErrorCode.HUNT_BAD_LIST, message, "Give the best of them.")
+    found = match(snapshot, [one.ra for one in places], [one.dec for one in places])
+    made = hunter.add(
+        catalogue_rows.of_ids(snapshot, found.object_id.tolist()), title.strip() or Path(name).stem, f"list {name}"
+    )
+    missing = len(found.unmatched)
+    return {"round": made.number, "objects": len(made), "missing": missing, "at": f"/hunt/{made.number}/mosaic"}
 
 
 @router.get("/verdicts", response_model=None)

@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.ranking.feedback import Mark
+from catalogs.store import rows as catalogue_rows
+from catalogs.store.bounded_cache import BoundedCache
 from scanner.hunt.cutter import Cutter
 from scanner.hunt.project import Project, Standing
 from scanner.hunt.round import WAITING, Round
 from scanner.hunt.verdicts import Verdict
 from scanner.web.pages import plain
+from scanner.web.ranker import Ranker
 from scanner.web.site import Site
 
 log = logging.getLogger(__name__)
@@ -39,6 +43,8 @@ class Hunter:
         self._thread: threading.Thread | None = None
         self._wanted: dict[int, NDArray[np.int64]] = {}
         self.problems: dict[str, ScannerError] = {}
+        self.ranker = Ranker(site)
+        self._notices: BoundedCache[list[str]] = BoundedCache(1)
         self.resume()
 
     @property
@@ -108,12 +114,36 @@ class Hunter:
                 with Cutter(self.site.builder.windows(), current.frame) as cutter:
                     for _ in current.cut(cutter, partial(self._next, current.number), self._stopped.is_set):
                         pass
-                self.problems |= cutter.problems
+                self.problems |= {f"Tile {name}": problem for name, problem in cutter.problems.items()}
             except ScannerError as error:
                 log.warning("Round %d is not cut: %s", waiting[-1], error.message)
-                self.problems[f"round {waiting[-1]}"] = error
+                self.problems[f"Round {waiting[-1]}"] = error
             if self._stopped.is_set():
                 return
+
+    def notices(self) -> list[str]:
+        """Say what an inspector should know: what cannot be cut, and verdicts of another state of the catalogue."""
+        said = [f"{name}: {error.message} {error.hint}" for name, error in self.problems.items()]
+        catalogue = self.site.catalogue
+        if not self.begun or catalogue is None:
+            return said
+        snapshot = self.site.snapshot()
+        ids = sorted({one.object_id for one in self.project.verdicts.standing()})
+
+        def compare() -> list[str]:
+            now = catalogue_rows.of_ids(snapshot, ids, ["object_id", "ra", "dec"])
+            return self.project.notices(catalogue.info, now)
+
+        key = hash(snapshot.footers), len(self.project.verdicts.standing())
+        return [*said, *self._notices.get(key, compare)]
+
+    def marks(self) -> list[Mark]:
+        """The marks of what was kept and rejected so far, as ``rank --feedback`` reads them."""
+        table = self.project.verdict_table()
+        columns = zip(*(table[name].tolist() for name in ("mark", "ra", "dec")), strict=True)
+        return [
+            Mark(f"verdict {n}", mark == "kept", ra, dec, None) for n, (mark, ra, dec) in enumerate(columns, 1) if mark
+        ]
 
     def progress(self, one: Round) -> dict[str, int]:
         """Count the objects of a round: all, those cut or found without pixels, triaged, graded, either."""

@@ -13,6 +13,7 @@ from catalogs.render import render
 from catalogs.search.examples import Example
 from catalogs.store import rows as catalogue_rows
 from catalogs.store.schema import EMBEDDING, HEALPIX
+from catalogs.store.scores import LENS_SCORE
 from catalogs.store.voparquet import facts
 from scanner.figures.composite import compose_rgb, encode_png
 from scanner.hunt.round import pack
@@ -52,7 +53,8 @@ def search(request: Request, question: Annotated[Question, Query()]) -> Response
     Browsers get a page, programs JSON; ``format`` gives the rows as a table in any format of the command line.
     """
     site = site_of(request)
-    answer = site.ask(question)
+    as_page = question.format == HTML or (question.format == "" and wants_html(request))
+    answer = site.ask(question, columns=_shown(site) if as_page else None)
     part = answer.rows[question.offset : question.offset + question.limit]
     more = question.offset + question.limit
     following = question.address(offset=more) if more < min(len(answer.rows), MOST) else None
@@ -60,7 +62,7 @@ def search(request: Request, question: Annotated[Question, Query()]) -> Response
         body = render(answer.rows[: question.offset + question.limit][question.offset :], question.format)
         return Response(body, media_type=MEDIA.get(question.format, "text/plain"))
     known = site.known_as(part["ra"], part["dec"]) if len(part) else []
-    if question.format != HTML and not wants_html(request):
+    if not as_page:
         return JSONResponse(_to_json(question, answer, part, known, following))
     values: dict[str, Any] = {
         "question": question,
@@ -225,6 +227,11 @@ def _to_json(question: Question, answer: Answer, part: Table, known: Sequence[st
         ],
         "next": following,
     }
+
+
+def _shown(site: Site) -> tuple[str, ...]:
+    """The columns of an object that its card shows."""
+    return tuple(name for name in ("mag_auto", LENS_SCORE) if name in site.need_catalogue().schema.names)
 
 
 def _fields(site: Site) -> list[dict[str, str]]:

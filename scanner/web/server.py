@@ -16,6 +16,9 @@ from scanner.web.site import Site
 
 log = logging.getLogger(__name__)
 
+BACKLOG = 512
+"""Connections that may wait."""
+
 
 def serve(
     site: Site,
@@ -46,8 +49,8 @@ def serve(
             ErrorCode.WEB_PORT, f"Port {port} of {host} cannot be used: {error.strerror}.", hint
         ) from error
     with listener:
-        # From here on a browser is answered, though a little later.
-        listener.listen(128)
+        # Whoever reads the address may ask at once: connections wait until the server runs.
+        listener.listen(BACKLOG)
         bound = listener.getsockname()[1]
         names = {*hosts, host} - {"0.0.0.0", "::"}
         # Cookies do not tell ports apart, so that of each server has a name of its own.
@@ -55,7 +58,12 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         announce(f"http://{shown}:{bound}/?token={token}")
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
+            app,
+            backlog=BACKLOG,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=3,
         )
         try:
             uvicorn.Server(config).run(sockets=[listener])

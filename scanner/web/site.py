@@ -12,17 +12,17 @@ import numpy as np
 from fastapi import Request
 
 from catalogs import lenses
-from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.search.examples import Example
+from catalogs.search.examples import Example, Examples
 from catalogs.search.matching import MATCH_RADIUS, match
 from catalogs.search.ordering import ordered
-from catalogs.sky import crossmatch
+from catalogs.search.resident import ResidentStore
+from catalogs.sky.crossmatch import Places
 from catalogs.sky.geometry import ONE_SYSTEM
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.bounded_cache import BoundedCache
+from catalogs.store.tile_store import Snapshot, TileStore
 from scanner.queries.places import read_place
 from scanner.queries.query import Position, QueryBuilder, ask_together, read_table
-from scanner.web.bounded_cache import BoundedCache
 from scanner.web.cutouts import CutoutStore
 from scanner.web.question import MOST, PAGE, Question
 from scanner.windows.frame import WindowFrame
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PLACE = ("object_id", "tile", "ra", "dec")
+"""Columns that say which object a row is, and where."""
 STARTS = 24
 """Known lenses that the page offers to start from."""
 
@@ -50,7 +52,7 @@ class Site:
 
     def __init__(
         self,
-        catalogue: Catalogue | None,
+        catalogue: TileStore | None,
         *,
         root: Path | None = None,
         survey: str | None = None,
@@ -59,11 +61,13 @@ class Site:
         like: Path | None = None,
         aladin: str | None = None,
     ) -> None:
-        self.catalogue, self.aladin = catalogue, aladin
+        self.aladin = aladin
+        # A server reads the same columns again and again.
+        self.catalogue = None if catalogue is None else ResidentStore(catalogue.path, catalogue.info)
         self.cutouts: CutoutStore | None = None
-        if catalogue is not None:
-            self.builder = QueryBuilder(catalogue.snapshot(), root=root, survey=survey, model=model, device=device)
-            contract = catalogue.info.contract
+        if self.catalogue is not None:
+            self.builder = QueryBuilder(self.catalogue.snapshot(), root=root, survey=survey, model=model, device=device)
+            contract = self.catalogue.info.contract
             self.frame = WindowFrame(tuple(contract["bands"]), int(contract["window"]), float(contract["pixel_scale"]))
             if root is not None:
                 self.cutouts = CutoutStore(self.builder.windows(), self.frame)
@@ -72,12 +76,15 @@ class Site:
         self._answers: BoundedCache[Answer] = BoundedCache(64)
         self.maps: BoundedCache[Any] = BoundedCache(4)
         self._known: Table | None = None
+        self._literature: tuple[list[str], Places] | None = None
+        self._mine = self._places(None)
+        self._flagged: Table | None = None
         self._starts: list[Example] | None = None
         self._reading, self._searching = threading.Lock(), threading.Lock()
         # The first page does not wait for the list of the literature.
         threading.Thread(target=lambda: self.known, name="known lenses", daemon=True).start()
 
-    def need_catalogue(self) -> Catalogue:
+    def need_catalogue(self) -> ResidentStore:
         """The catalogue.
 
         Raises:
@@ -98,7 +105,43 @@ class Site:
         with self._reading:
             if self._known is None:
                 self._known = lenses.known()
+            if self._literature is None:
+                self._literature = self._places(self._known)
             return self._known
+
+    def _places(self, known: Table | None) -> tuple[list[str], Places]:
+        """The names of the lenses of the literature, and the places of the user's lenses and of those."""
+        ra, dec = ([] if known is None else np.asarray(known[name]).tolist() for name in ("ra", "dec"))
+        mine = self._like
+        places = Places([*(one.ra for one in mine), *ra], [*(one.dec for one in mine), *dec])
+        return [] if known is None else [str(name) for name in known["name"]], places
+
+    def known_lenses(self) -> Table:
+        """The lenses of the user and those of the literature, as ``rank`` flags them: ``ra``, ``dec`` and ``name``."""
+        from astropy.table import Table
+
+        known = self.known
+        with self._reading:
+            if self._flagged is None:
+                mine = [(one.ra, one.dec, _own_name(one)) for one in self._like]
+                theirs = zip(*(np.asarray(known[name]).tolist() for name in ("ra", "dec", "name")), strict=True)
+                self._flagged = Table(rows=[*mine, *theirs], names=["ra", "dec", "name"])
+            return self._flagged
+
+    def lenses(self) -> Examples:
+        """Find the user's lenses among the objects of the catalogue, or without such a list those of the literature.
+
+        Raises:
+            ScannerError: ``rank.no_example`` where none is an object of the catalogue.
+        """
+        snapshot = self.snapshot().touching()
+        known = [Position(float(r["ra"]), float(r["dec"]), str(r["name"])) for r in self.known]
+        places = _near_tiles(snapshot, list(self._like) or known)
+        found = match(snapshot, [p.ra for p in places], [p.dec for p in places], names=[p.name for p in places])
+        if not len(found):
+            hint = "Give lenses that lie on the tiles of the catalogue with --like."
+            raise ScannerError(ErrorCode.RANK_NO_EXAMPLE, "No known lens is an object of the catalogue.", hint)
+        return found
 
     def starts(self) -> list[Example]:
         """Find known lenses that are objects of the catalogue, those of the user first; once."""
@@ -116,44 +159,60 @@ class Site:
 
         Until the list of the literature is read, only lenses of the user's own list are known.
         """
-        known = {"ra": [], "dec": [], "name": []} if self._known is None else self._known
-        mine = [Position(one.ra, one.dec, one.name) for one in self._like]
-        there_ra = np.concatenate([[one.ra for one in mine], np.asarray(known["ra"])])
-        there_dec = np.concatenate([[one.dec for one in mine], np.asarray(known["dec"])])
-        found = crossmatch.nearest(ra, dec, there_ra, there_dec, ONE_SYSTEM)
+        known, places = self._literature or self._mine
+        mine = self._like
+        found = places.nearest(ra, dec, ONE_SYSTEM)
         names = []
         for index in found.index.tolist():
             if index < 0:
                 names.append("")
             elif index < len(mine):
-                names.append(f"your list, row {mine[index].name}" if mine[index].name.isdigit() else mine[index].name)
+                names.append(_own_name(mine[index]))
             else:
-                names.append(str(known["name"][index - len(mine)]).split("|")[0].strip())
+                names.append(known[index - len(mine)].split("|")[0].strip())
         return names
 
-    def ask(self, question: Question, most: int = MOST) -> Answer:
+    def ask(self, question: Question, most: int = MOST, columns: tuple[str, ...] | None = None) -> Answer:
         """Answer a question, with rows up to the end of the page that it asks for, or more; never beyond ``most``.
+
+        ``columns`` (all but the embedding by default) are those of the rows; what names an object is always among them.
 
         Raises:
             ScannerError: If nothing in the question gives an example, or as ``ask_together`` and ``ordered`` do.
         """
         snapshot = self.snapshot()
-        # A page more costs the search little, and the next page is there when it is scrolled to.
-        wanted = min(most, 4 * PAGE * -(-(question.offset + question.limit) // (4 * PAGE)))
-        state = hash(snapshot.footers)
-        return self._answers.get((question.key(), wanted, state), lambda: self._answer(snapshot, question, wanted))
+        # One row more tells whether there is a next page. Rows lie in as many tiles, so a search reads no others; an
+        # order reads all tiles anyway, and has the next pages ready.
+        wanted = question.offset + question.limit + 1
+        if not question.has_example:
+            wanted = 4 * PAGE * -(-wanted // (4 * PAGE))
+        if columns is not None:
+            columns = tuple(dict.fromkeys([*PLACE, *columns]))
+        key = question.key(), min(most, wanted), columns, hash(snapshot.footers)
+        return self._answers.get(key, lambda: self._answer(snapshot, question, min(most, wanted), columns))
 
-    def _answer(self, snapshot: Snapshot, question: Question, wanted: int) -> Answer:
+    def _answer(
+        self, snapshot: Snapshot, question: Question, wanted: int, columns: tuple[str, ...] | None = None
+    ) -> Answer:
         region, where = question.region(), question.where or None
         if not question.has_example:
             column = question.sort.removeprefix("-") or None
             down = question.sort.startswith("-")
-            rows = ordered(snapshot, column, wanted, descending=down, seed=question.seed, near=region, where=where)
+            rows = ordered(
+                snapshot,
+                column,
+                wanted,
+                descending=down,
+                seed=question.seed,
+                near=region,
+                where=where,
+                columns=columns,
+            )
             return Answer(rows, (), ())
         examples, problems = self.examples(snapshot, question)
         if not examples:
             raise problems[-1]
-        rows = ask_together(snapshot, examples, wanted, question.mix, where, region)
+        rows = ask_together(snapshot, examples, wanted, question.mix, where, region, columns)
         return Answer(rows, tuple(examples), tuple(problems))
 
     def examples(self, snapshot: Snapshot, question: Question) -> tuple[list[Example], list[ScannerError]]:
@@ -183,6 +242,10 @@ def site_of(request: Request) -> Site:
     """The site that the server shows."""
     site: Site = request.app.state.site
     return site
+
+
+def _own_name(lens: Position) -> str:
+    return f"your list, row {lens.name}" if lens.name.isdigit() else lens.name
 
 
 def _identity(example: Example) -> object:

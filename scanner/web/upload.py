@@ -7,17 +7,20 @@ import multiprocessing
 import sys
 import tempfile
 import threading
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, File, Request, UploadFile
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.survey.survey import Survey
+from scanner.queries.query import Position, read_table
+from scanner.sources.tables.files import ENDINGS
 from scanner.web.site import site_of
-from scanner.windows.by_position import Flux
-from scanner.windows.frame import WindowFrame
+from scanner.windows.by_position import read_cutout
+
+Answer = TypeVar("Answer")
 
 router = APIRouter(tags=["search"])
 
@@ -37,11 +40,7 @@ _turn = threading.Semaphore(2)
 def upload(request: Request, file: Annotated[UploadFile, File(description="A cutout as FITS.")]) -> dict[str, Any]:
     """Take a FITS cutout of your own, and embed it; ``upload`` of a search then names its digest."""
     site = site_of(request)
-    content = file.file.read(LARGEST + 1)
-    name = Path((file.filename or "cutout.fits").replace("\\", "/")).name[:100]
-    if len(content) > LARGEST:
-        hint = "Cut a smaller part around the object."
-        raise ScannerError(ErrorCode.CUTOUT_UNREADABLE, f"{name} is larger than {LARGEST // 2**20} MB.", hint)
+    name, content = _take(file, "cutout.fits", ErrorCode.CUTOUT_UNREADABLE)
     if not content.startswith(MAGIC):
         raise ScannerError(ErrorCode.CUTOUT_UNREADABLE, f"{name} is not a FITS file.", "Upload a cutout as FITS.")
     digest = hashlib.sha256(content).hexdigest()[:32]
@@ -49,25 +48,55 @@ def upload(request: Request, file: Annotated[UploadFile, File(description="A cut
         with tempfile.TemporaryDirectory() as folder, _turn:
             path = Path(folder) / "cutout.fits"
             path.write_bytes(content)
-            pixels = read_apart(path, site.builder.survey, site.frame)
+            pixels = read_apart(read_cutout, path, site.builder.survey, site.frame)
         site.uploads[digest] = site.builder.embed(name, pixels)
         for old in list(site.uploads)[:-KEPT]:
             site.uploads.pop(old, None)
     return {"upload": digest, "at": f"/search?upload={digest}"}
 
 
-def read_apart(path: Path, survey: Survey, frame: WindowFrame, seconds: float = SECONDS) -> Flux:
-    """Read a cutout [B, S, S] in nJy in a process of its own.
+def read_list(file: UploadFile) -> tuple[str, list[Position]]:
+    """Take an uploaded list of candidates; returns the name of its file, and the positions in their order.
 
     Raises:
-        ScannerError: As ``read_cutout`` does, or ``cutout.unreadable`` where the process was ended.
+        ScannerError: ``hunt.bad_list``, ``sources.*``, or as ``read_apart`` does.
+    """
+    name, content = _take(file, "list.csv", ErrorCode.HUNT_BAD_LIST)
+    ending = Path(name).suffix.lower()
+    if ending not in ENDINGS:
+        hint = f"Give a table that ends in {', '.join(sorted(ENDINGS))}."
+        raise ScannerError(ErrorCode.HUNT_BAD_LIST, f"{name} is not a table.", hint)
+    with tempfile.TemporaryDirectory() as folder, _turn:
+        path = Path(folder) / f"list{ending}"
+        path.write_bytes(content)
+        return name, read_apart(_positions, path)
+
+
+def _positions(path: Path) -> list[Position]:
+    return list(read_table(path))
+
+
+def _take(file: UploadFile, default: str, code: ErrorCode) -> tuple[str, bytes]:
+    """The plain name of an uploaded file, and its bytes."""
+    content = file.file.read(LARGEST + 1)
+    name = Path((file.filename or default).replace("\\", "/")).name[:100] or default
+    if len(content) > LARGEST:
+        raise ScannerError(code, f"{name} is larger than {LARGEST // 2**20} MB.", "Give a smaller part of it.")
+    return name, content
+
+
+def read_apart(read: Callable[..., Answer], path: Path, *arguments: object, seconds: float = SECONDS) -> Answer:
+    """Read a file by ``read(path, *arguments)`` in a process of its own, which has limits of memory and time.
+
+    Raises:
+        ScannerError: As ``read`` does, or ``cutout.unreadable`` where the process was ended.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_read, args=(path, survey, frame, there), daemon=True)
+    process = context.Process(target=_read, args=(read, path, arguments, there), daemon=True)
     process.start()
     there.close()
-    answer: Flux | ScannerError | None = None
+    answer: list[Answer] | ScannerError | None = None
     try:
         if here.poll(seconds):
             answer = here.recv()
@@ -82,20 +111,19 @@ def read_apart(path: Path, survey: Survey, frame: WindowFrame, seconds: float = 
         raise ScannerError(ErrorCode.CUTOUT_UNREADABLE, message, "Check the file, or cut a smaller part.")
     if isinstance(answer, ScannerError):
         raise answer
-    return answer
+    return answer[0]
 
 
-def _read(path: Path, survey: Survey, frame: WindowFrame, out: Connection[Any, Any]) -> None:
-    from scanner.windows.by_position import read_cutout
-
+def _read(read: Callable[..., Answer], path: Path, arguments: Sequence[object], out: Connection[Any, Any]) -> None:
     if sys.platform != "win32":
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS), int(SECONDS)))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        out.send(read_cutout(path, survey, frame))
+        out.send([read(path, *arguments)])
     except ScannerError as error:
         # The path of the temporary file says nothing to who uploaded it.
         message = error.message.replace(str(path), "The file")

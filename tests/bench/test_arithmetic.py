@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from bench.harness import memory, tiles, timing
 from bench.harness.embeddings import Cloud
 from bench.harness.setup import Setup, default_session
 from bench.harness.timing import Cost, family_cpu
+from bench.page.people import Address, Person, Tally, lost, percentile, together
 from bench.scan import TARGETS, plain_loop, series, time_breakdown
 from bench.scan import simulated_device as device
 from bench.scan.window import Turns, Window, _seconds, cut, window
@@ -107,6 +110,35 @@ def test_a_bar_is_met_missed_or_not_measured() -> None:
     assert rows["efficiency"] == {"bar": "efficiency", "wanted": ">= 0.95", "here": 0.95, "met": "yes"}
     assert rows["peak_rss_gb"]["met"] == "no"
     assert rows["peer_ratio"]["met"] == rows["twenty_tiles.seconds_last_vs_first"]["met"] == "not measured"
+
+
+def test_people_are_counted_and_none_of_their_verdicts_is_missed() -> None:
+    assert [percentile(range(1, 101), share) for share in (50, 95, 100)] == [50, 95, 100]
+    assert percentile([3.0], 95) == 3.0
+    assert math.isnan(percentile([], 95))
+    assert lost(["a/0", "a/1", "b/0"], ["b/0", "a/0", "c"]) == ["a/1"]
+    row = Tally([0.1, 0.3, 0.2, 0.4], ["OSError: gone"]).row("search", 2.0)
+    assert row == {
+        "phase": "search", "requests": 4, "errors": 1, "per_s": 2.0,
+        "p50_ms": 200.0, "p95_ms": 400.0, "max_ms": 400.0,
+    }  # fmt: skip
+
+
+def test_people_ask_together_each_in_an_order_of_its_own_and_errors_are_kept() -> None:
+    """The server answers all three first turns only when all have asked: so they did at the same time."""
+    turns, met = [], threading.Barrier(3)
+
+    def step(person: Person, turn: int) -> None:
+        turns.append((person.number, turn, float(person.rng.random())))
+        if turn == 0:
+            met.wait()
+        elif person.number == 1:
+            raise RuntimeError("refused")
+
+    tally, wall = together(Address("127.0.0.1", 1, ""), 3, 2, 0.0, step)
+    assert sorted(turns)[::2] == [(n, 0, float(np.random.default_rng([1, n]).random())) for n in range(3)]
+    assert (len(tally.seconds), tally.errors) == (5, ["RuntimeError: refused"])
+    assert max(tally.seconds) <= wall
 
 
 def test_small_series() -> None:

@@ -20,6 +20,7 @@ BARS = {
              "sections_vs_whole", "sections_vs_bare_sep", "dispatch_cpu_ms", "bytes_per_row"),
     "store": ("bytes_per_row", "write_rows_per_s", "read_rows_per_s"),
     "index": ("recall_at_10", "speedup_vs_exact", "bytes_per_row", "build_cost_vs_first"),
+    "page": ("search_p95_ms", "cutouts_p95_ms", "verdicts", "rerank_s", "rerank_mixed_s"),
     "rank": ("rank_bandwidth", "read_gb_per_s", "rank_s"),
     "passes": ("wall_speedup", "cpu_speedup", "start_s"),
     "publish": ("files", "cpu_s_per_million_rows", "mb_per_million_rows"),
@@ -90,6 +91,18 @@ def test_a_scan_counts_its_objects_and_times_its_stages(result: dict[str, Any]) 
         "scores_cost",  # this model has none
         "scores_cost_cpu",
     }
+
+
+def test_people_at_the_page_lose_nothing(result: dict[str, Any]) -> None:
+    page = result["page"]
+    assert (page["lost"], page["verdicts"], page["people"]) == (0, 24, 3)  # a batch of 8 by each
+    assert [row["phase"] for row in page["phases"]] == [
+        "search", "search at once", "cutouts", "cutouts at once", "verdicts",
+    ]  # fmt: skip
+    for row in page["phases"]:
+        assert row["errors"] == 0 < row["p50_ms"] <= row["p95_ms"] <= row["max_ms"]
+    assert [row["tiles"] for row in page["cold"]] == ["raw", "rice"]
+    assert all(row["without_pixels"] == 0 for row in page["cold"])
 
 
 def test_search_agrees_with_itself_and_with_others(result: dict[str, Any]) -> None:

@@ -19,18 +19,32 @@ class BoundedCache(Generic[Value]):
         self._held = 0
         self._lock = threading.Lock()
 
+    @property
+    def held(self) -> int:
+        """The sizes of all values, summed."""
+        return self._held
+
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Return the value of a key, which ``make`` computes where it is missing."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
+        value = self.find(key)
         # Not under the lock: others are served meanwhile. Two threads may compute the same value.
-        value = make()
+        return self.put(key, make()) if value is None else value
+
+    def find(self, key: Hashable) -> Value | None:
+        """Return the value of a key; None where there is none."""
         with self._lock:
             if key not in self._values:
-                self._values[key] = value
-                self._held += self._size(value)
+                return None
+            self._values.move_to_end(key)
+            return self._values[key]
+
+    def put(self, key: Hashable, value: Value) -> Value:
+        """Keep a value, unless another thread was first, and return it; others go to make room."""
+        with self._lock:
+            if key in self._values:
+                return self._values[key]
+            self._values[key] = value
+            self._held += self._size(value)
             while self._held > self._limit and len(self._values) > 1:
                 self._held -= self._size(self._values.popitem(last=False)[1])
         return value

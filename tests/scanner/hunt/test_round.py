@@ -1,0 +1,205 @@
+"""A round on disk: cut once, resumed after a kill, bounded by the disk, and read from its own folder alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from catalogs.errors import ErrorCode, ScannerError
+from catalogs.store.provenance import Info
+from scanner.hunt.project import Project
+from scanner.hunt.round import CUT, NO_PIXELS, Round
+from scanner.hunt.verdicts import Verdict
+from tests.support.catalogue_rows import RUN
+from tests.support.small_disk import small_disk
+
+SIDE, COUNT = 64, 40
+INFO = Info.of(RUN)
+CONTRACT = {**RUN.contract, "bands": ["u", "g", "r"], "window": SIDE, "pixel_scale": 0.18577}
+
+
+def info(model: str = "a" * 64) -> Info:
+    """What a catalogue of this model states."""
+    return Info(**{**INFO.__dict__, "contract": CONTRACT, "model_sha256": model})
+
+
+def objects(count: int = COUNT) -> Table:
+    number = np.arange(count)
+    return Table(
+        {"object_id": number, "tile": [f"{n % 3}" for n in number], "ra": 10 + number / 100, "dec": 0.0 * number}
+    )
+
+
+def pixels(tile: str, ra: float, dec: float) -> tuple[np.ndarray, bytes] | None:
+    """A cutout that its place decides; one place has none."""
+    if round(100 * (ra - 10)) == 5:
+        return None
+    return np.full((3, SIDE, SIDE), 1000 * ra, np.float32) + np.arange(SIDE, dtype=np.float32), f"{ra:.2f}".encode()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = Project.create(tmp_path / "hunt")
+    made.add_round(objects(), "made up", "nowhere", info())
+    return made
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    arrays = {name: (folder / f"{name}.npy").read_bytes() for name in ("windows", "scales", "states")}
+    with sqlite3.connect(folder / "wide.sqlite") as pictures:
+        wide = pictures.execute("SELECT * FROM wide ORDER BY number").fetchall()
+    return {**arrays, "wide": repr(wide).encode()}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.scanner.hunt.test_round import pixels
+from scanner.hunt.project import Project
+
+calls = 0
+
+def cut(*place):
+    global calls
+    calls += 1
+    if calls == 21:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return pixels(*place)
+
+for done in Project(Path(sys.argv[1])).round(1).cut(cut):
+    pass
+"""
+
+
+def test_cutting_resumes_after_a_kill_where_it_was(project: Project, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    shutil.copytree(project.folder, whole)
+    progress = list(Project(whole).round(1).cut(pixels))
+    assert progress == [16, 32, 40]
+
+    killed = subprocess.run([sys.executable, "-c", KILLED, project.folder], cwd=Path(__file__).parents[3], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    one = Project(project.folder).round(1)
+    assert ((one.states != 0).sum(), len(one)) == (16, COUNT)
+    before = one.window(np.flatnonzero(one.states))
+    asked: list[float] = []
+
+    def cut(tile: str, ra: float, dec: float) -> tuple[np.ndarray, bytes] | None:
+        asked.append(ra)
+        return pixels(tile, ra, dec)
+
+    assert list(one.cut(cut)) == [32, 40]
+    assert len(set(asked)) == len(asked) == COUNT - 16
+    assert one.window(np.flatnonzero(np.isin(one.place["ra"], asked, invert=True))) == before
+    assert content(one.folder) == content(whole / "rounds" / "1")
+    assert (one.states == CUT).sum() == COUNT - 1
+    assert one.states[5] == NO_PIXELS
+    assert one.wide(5) is None
+    assert list(one.cut(cut)) == []
+
+
+def test_what_is_looked_at_is_cut_first_and_cutting_stops_when_it_is_told(project: Project) -> None:
+    one, order = project.round(1), []
+
+    def cut(tile: str, ra: float, dec: float) -> tuple[np.ndarray, bytes] | None:
+        order.append(round(100 * (ra - 10)))
+        return pixels(tile, ra, dec)
+
+    assert list(one.cut(cut, lambda: np.array([39, 7]), lambda: len(order) >= 16)) == [16]
+    assert order[:2] == [39, 7]
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        with pytest.raises(OSError, match="No space"):
+            write_for_ever(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_for_ever(descriptor: int) -> None:
+    while True:
+        os.write(descriptor, bytes(4096))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", 3_000_000) as folder:
+        yield folder
+
+
+def test_a_full_disk_is_an_error_that_says_so_and_leaves_nothing(disk: Path) -> None:
+    project = Project.create(disk / "hunt")
+    with pytest.raises(ScannerError) as caught:
+        project.add_round(objects(400), "too large", "nowhere", info())
+    assert caught.value.code == ErrorCode.OUTPUT_FULL
+    assert str(disk) in caught.value.message
+    assert list((disk / "hunt" / "rounds").iterdir()) == []
+    # Room for the windows is set aside at once, since a write through a map to a full disk would end the process.
+    one = project.add_round(objects(), "small", "nowhere", info())
+    fill(disk / "rest")
+
+    def cut(*place: object) -> tuple[np.ndarray, bytes]:
+        return np.zeros((3, SIDE, SIDE), np.float32), bytes(100_000)
+
+    with pytest.raises(ScannerError) as caught:
+        list(one.cut(cut))
+    assert caught.value.code == ErrorCode.HUNT_NOT_SAVED
+    said = Verdict("a", "a", "me", 1, 1, 10.0, 0.0, "0", "", "triage", "no", comment="x" * 8000)
+    with pytest.raises(ScannerError) as caught:
+        project.verdicts.add([Verdict(**{**said.__dict__, "uuid": str(number)}) for number in range(200)])
+    assert caught.value.code == ErrorCode.HUNT_NOT_SAVED
+    (disk / "rest").unlink()
+    assert list(one.cut(pixels))[-1] == COUNT
+    project.verdicts.add([said])
+    assert project.verdicts.standing()[-1].uuid == "a"
+
+
+@pytest.mark.parametrize("name", ["windows.npy", "objects.parquet", "wide.sqlite", "round.json"])
+def test_a_round_reads_no_file_outside_its_folder(project: Project, tmp_path: Path, name: str) -> None:
+    path = project.folder / "rounds" / "1" / name
+    path.rename(tmp_path / name)
+    path.symlink_to(tmp_path / name)
+    with pytest.raises(ScannerError) as caught:
+        Project(project.folder).round(1)
+    assert caught.value.code == ErrorCode.HUNT_DAMAGED
+    assert "link" in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["rounds", "scheme.toml", "verdicts.sqlite", "rounds/1"])
+def test_a_project_reads_no_file_outside_its_folder(project: Project, tmp_path: Path, name: str) -> None:
+    path = project.folder / name
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ScannerError) as caught:
+        Project(project.folder).round(1)
+    assert caught.value.code == ErrorCode.HUNT_DAMAGED
+    # The folder itself may lie anywhere.
+    path.unlink()
+    (tmp_path / "elsewhere").rename(path)
+    (tmp_path / "link").symlink_to(project.folder)
+    assert len(Project(tmp_path / "link").round(1)) == COUNT
+
+
+def test_a_damaged_file_of_a_round_is_named(project: Project) -> None:
+    folder = project.folder / "rounds" / "1"
+    (folder / "wide.sqlite").write_bytes(b"no database at all, but long enough to be taken for one" * 100)
+    with pytest.raises(ScannerError) as caught:
+        Round(folder).wide(0)
+    assert caught.value.code == ErrorCode.HUNT_DAMAGED
+    os.truncate(folder / "windows.npy", 500)
+    with pytest.raises(ScannerError) as caught:
+        Round(folder)
+    assert caught.value.code == ErrorCode.HUNT_DAMAGED
