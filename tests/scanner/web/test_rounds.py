@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def opened(site: Site, project: Path) -> TestClient:
 
 def scored(folder: Path, model: str = "a" * 64, shift: int = 0) -> catalogs.catalogue.Catalogue:
     """Four indexed tiles of 200 objects with lens scores, every twentieth a lens; ``shift`` gives them other ids."""
-    run = type(SCORED_RUN)(**{**SCORED_RUN.__dict__, "contract": CONTRACT, "model_sha256": model})
+    run = replace(SCORED_RUN, contract=CONTRACT, model_sha256=model)
     filled = catalogs.create(folder, run)
 
     def tile(catalogue: catalogs.catalogue.Catalogue, name: str, rows: dict[str, np.ndarray]) -> None:
