@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from scanner.windows.by_position import Flux
 
 WAITING, CUT, NO_PIXELS = 0, 1, 2
+TRUTHS = LENS, DUD = "lens", "dud"
 WIDE = 3
 """Side of the wide field, in cutouts."""
 _AT_ONCE = 16  # cutouts between two syncs
@@ -48,7 +49,11 @@ Cut = Callable[[str, float, float], "tuple[Flux, bytes] | None"]
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """``round.json``: the title, where the list comes from, and the frame of the cutouts."""
+    """``round.json``: the title, where the list comes from, and the frame of the cutouts.
+
+    A list whose objects are known to be lenses or not is a test of inspectors: ``truth`` is ``lens`` or ``dud``.
+    ``painted`` says that the pixels are not those of the sky, so that a verdict is not one about the object there.
+    """
 
     title: str
     source: str
@@ -57,6 +62,8 @@ class RoundRecord:
     pixel_scale: float
     model_sha256: str
     created: str
+    truth: str = ""
+    painted: bool = False
 
 
 class Round:
