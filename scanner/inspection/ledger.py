@@ -105,7 +105,7 @@ class Ledger:
             if one is None or other is None or {one.id, other.id} & self._withdrawn:
                 continue
             index = self.plan.index_of(one)
-            later = self._by_place[one.inspector, index][-1]
-            if later <= max(one.id, other.id):
+            of_object = self._finals[index] if one.stage == FINAL else self._by_place[one.inspector, index]
+            if of_object[-1] <= max(one.id, other.id):
                 open_.append(Conflict(index, one.inspector, one, other))
         return open_
