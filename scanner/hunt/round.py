@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from scanner.windows.by_position import Flux
 
 WAITING, CUT, NO_PIXELS = 0, 1, 2
-TRUTHS = LENS, DUD = "lens", "dud"
 WIDE = 3
 """Side of the wide field, in cutouts."""
 _AT_ONCE = 16  # cutouts between two syncs

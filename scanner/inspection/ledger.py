@@ -68,6 +68,20 @@ class Ledger:
             self._seen = {one.verdict for one in self.record.reveals()}
             self._conflicts = self.record.conflicts()
 
+    @property
+    def state(self) -> tuple[int, int]:
+        """What changes when something is added: the last row, and the number of conflicts."""
+        return self._last, len(self._conflicts)
+
+    def newest(self, inspector: str) -> tuple[int, Verdict] | None:
+        """The newest verdict of an inspector that stands, with its object."""
+        mine = [(one, index) for (name, index), ids in list(self._by_place.items()) if name == inspector for one in ids]
+        standing = [(one, index) for one, index in mine if one not in self._withdrawn]
+        if not standing:
+            return None
+        one, index = max(standing)
+        return index, self._rows[one]
+
     def people(self) -> list[str]:
         """Those who graded something, in the order of their first grade."""
         return list(dict.fromkeys(name for name, _ in self._by_place))

@@ -18,9 +18,11 @@ from catalogs.sky import crossmatch
 from catalogs.sky.geometry import SAME_OBJECT, separation
 from catalogs.store.tile_checks import describe_error
 from scanner.hunt.project import Project
-from scanner.hunt.round import DUD, LENS, Round
+from scanner.hunt.round import Round
 from scanner.hunt.verdicts import Verdict
+from scanner.inspection import TRUTHS
 
+LENS, DUD = TRUTHS
 FILE = "plan.json"
 VERSION = 1
 
@@ -53,6 +55,7 @@ class Plan:
 
     def __init__(self, project: Project, record: PlanRecord) -> None:
         self.project, self.record = project, record
+        self._keys: dict[str, dict[str, int]] = {}
         self.assigned = {name: frozenset(objects) for name, objects in record.assignments.items()}
         rounds = np.array(record.rounds, np.int64)
         numbers = np.array(record.numbers, np.int64)
@@ -121,6 +124,13 @@ class Plan:
     def key(self, inspector: str, index: int) -> str:
         """The name of an object towards one inspector, which tells neither its round nor whether it is a fake."""
         return hashlib.sha256(f"{self.record.id} {inspector} {index}".encode()).hexdigest()[:20]
+
+    def by_key(self, inspector: str) -> Mapping[str, int]:
+        """The objects of an inspector by their keys."""
+        if inspector not in self._keys:
+            mine = self.record.assignments.get(inspector, ())
+            self._keys[inspector] = {self.key(inspector, index): index for index in mine}
+        return self._keys[inspector]
 
     @cached_property
     def _indices(self) -> dict[tuple[int, int], int]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from catalogs.completeness.binomial import Share
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.hunt.project import Project
+from scanner.inspection import PARTS as NAMES
 from scanner.inspection.alpha import METRICS
 from scanner.inspection.consensus import Consensus
+from scanner.inspection.eye import measure_eye
 from scanner.inspection.plan import has_plan
 
 if TYPE_CHECKING:
@@ -171,3 +174,30 @@ def _table(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, type]) -> Tabl
         if name in table.colnames:
             table[name].unit = "deg"
     return table
+
+
+def completeness_table(consensus: Consensus) -> Table:
+    """Make the table of the completeness of the eye: bins of each property, with 95 % intervals after Wilson.
+
+    Raises:
+        ScannerError: ``inspect.no_truth``.
+    """
+    total, bins = measure_eye(consensus)
+    nowhere = {"low": np.nan, "high": np.nan, "median": np.nan}
+    rows: list[dict[str, Any]] = [{"property": "all", **nowhere, "share": total}]
+    for name, several in bins.items():
+        rows += [
+            {"property": name, **{end: getattr(one, end) for end in nowhere}, "share": one.found} for one in several
+        ]
+    for row in rows:
+        share: Share = row.pop("share")
+        row |= {"lenses": share.total, "found": share.found, "completeness": share.value}
+        row |= {"interval_low": share.low, "interval_high": share.high}
+    numbers = ("low", "high", "median", "completeness", "interval_low", "interval_high")
+    kinds: dict[str, type] = {"property": str, **dict.fromkeys(numbers, float), "lenses": int, "found": int}
+    return _table(rows, {name: kinds[name] for name in rows[0]})
+
+
+PARTS: dict[str, Callable[[Consensus], Table]] = dict(
+    zip(NAMES, (object_table, inspector_table, summary_table, completeness_table), strict=True)
+)

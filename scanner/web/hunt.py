@@ -18,6 +18,7 @@ from scanner.hunt import VERDICT_FORMATS
 from scanner.hunt.export import encode
 from scanner.hunt.round import Round
 from scanner.hunt.scheme import Scheme
+from scanner.inspection.tables import verdicts_of
 from scanner.web.hunter import Hunter
 from scanner.web.maps import MapView, read_points, select
 from scanner.web.pages import page, wants_html
@@ -146,7 +147,7 @@ def rerank(request: Request, asked: Rerank) -> dict[str, Any]:
 
 def read_feedback(hunter: Hunter, snapshot: Any) -> Feedback:
     """The objects that were kept and rejected, as ``rank --feedback`` takes them."""
-    table = hunter.project.verdict_table()
+    table = verdicts_of(hunter.project)
     marks = [
         Mark(f"verdict {number}", row["mark"] == "kept", float(row["ra"]), float(row["dec"]), None)
         for number, row in enumerate(table, 1)
@@ -163,7 +164,7 @@ def verdicts(
     """Export a row for each object that was judged, as a table; ``rank --feedback`` reads the CSV."""
     media = "text/csv" if format == "csv" else "application/octet-stream"
     ending = {"votable": "vot", "ds9": "reg", "table": "txt"}.get(format, format)
-    body = encode(hunter_of(request).project.verdict_table(), format)
+    body = encode(verdicts_of(hunter_of(request).project), format)
     return Response(
         body, media_type=media, headers={"Content-Disposition": f'attachment; filename="verdicts.{ending}"'}
     )

@@ -16,6 +16,7 @@ from scanner.hunt.cutter import Cutter
 from scanner.hunt.project import Project, Standing
 from scanner.hunt.round import WAITING, Round
 from scanner.hunt.verdicts import Verdict
+from scanner.inspection.plan import has_plan
 from scanner.web.pages import plain
 from scanner.web.site import Site
 
@@ -59,6 +60,11 @@ class Hunter:
     def begun(self) -> bool:
         """Whether the project has a round."""
         return (self.folder / "project.json").exists() and bool(self.project.rounds())
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether the project is that of a team."""
+        return has_plan(self.folder)
 
     def add(self, objects: Any, title: str, source: str) -> Round:
         """Add a round of objects, and begin to cut them.
@@ -105,6 +111,9 @@ class Hunter:
             seen.add(waiting[-1])
             try:
                 current = self.project.round(waiting[-1])
+                # The tiles of painted lenses are others, which scanner inspect fakes was given.
+                if current.record.painted:
+                    continue
                 with Cutter(self.site.builder.windows(), current.frame) as cutter:
                     for _ in current.cut(cutter, partial(self._next, current.number), self._stopped.is_set):
                         pass

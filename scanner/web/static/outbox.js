@@ -21,7 +21,7 @@ export function flush() {
       const letter = JSON.parse(localStorage.getItem(keys[0]));
       try {
         // Another window may have sent it meanwhile; sent twice, it counts once.
-        if (letter) await post(letter.address, letter.body);
+        if (letter) document.dispatchEvent(new CustomEvent("saved", { detail: await post(letter.address, letter.body) }));
       } catch (error) {
         if (error.status >= 400 && error.status < 500 && ![401, 403, 408, 429].includes(error.status)) {
           say(`Not saved: ${error.message}`);

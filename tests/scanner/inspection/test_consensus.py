@@ -57,7 +57,9 @@ def test_only_blind_grades_count_and_the_chair_has_the_last_word(tmp_path: Path)
     assert project.standing(project.round(1))[0].grade.inspector == "cid"
 
 
-def simulate(folder: Path, skills: dict[str, tuple[float, float]], tests: int, objects: int) -> tuple[Project, np.ndarray]:
+def simulate(
+    folder: Path, skills: dict[str, tuple[float, float]], tests: int, objects: int
+) -> tuple[Project, np.ndarray]:
     """A team whose members say A of a lens with the first probability, and X of any other object with the second."""
     random = np.random.default_rng(11)
     project, _ = team_project.project(folder, tuple(skills), candidates=objects, fakes=tests, duds=tests)
@@ -171,7 +173,9 @@ def test_one_person_exports_negatives_too(tmp_path: Path) -> None:
     rows = [
         Verdict(f"v-{number}", "b", "me", 1, int(one.place["object_id"][number]), float(one.place["ra"][number]),
                 float(one.place["dec"][number]), "t", "", stage, grade, kind)
-        for number, stage, grade, kind in ((0, "grades", "X", "spiral"), (1, "triage", "no", ""), (2, "grades", "A", ""))
+        for number, stage, grade, kind in (
+            (0, "grades", "X", "spiral"), (1, "triage", "no", ""), (2, "grades", "A", "")
+        )
     ]  # fmt: skip
     project.verdicts.add(rows)
     assert tables.negative_table(project)["label"].tolist() == ["spiral"]
