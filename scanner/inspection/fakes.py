@@ -19,7 +19,7 @@ from scanner.hunt.project import Project
 from scanner.hunt.round import Round
 from scanner.inspection.eye import PREFIX
 from scanner.sources.position_files import read_positions
-from scanner.sources.truth_table import read_truth
+from scanner.sources.truth_table import TILE, read_properties
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -47,26 +47,32 @@ class Known:
         )
 
 
-def read_known(path: Path) -> Known:
-    """Read a list: the truth table of an injection with what was painted, or positions alone.
+def read_known(path: Path, label: str | None = None) -> Known:
+    """Read a list: positions, the tile of each and what was painted, where it tells; only rows of a ``label`` if given.
 
     Raises:
-        ScannerError: ``sources.*``, ``hunt.bad_list`` without a position on the sky.
+        ScannerError: ``sources.*``; ``sources.no_label`` or ``hunt.bad_list`` where no row is left.
     """
-    try:
-        truth = read_truth(path)
-        return Known(truth.ra, truth.dec, truth.tile, dict(truth.properties))
-    except ScannerError as error:
-        # A list of known lenses has neither tiles nor properties.
-        if error.code != ErrorCode.SOURCES_NO_COLUMN:
-            raise
     places = read_positions(path)
-    usable = places.is_number & places.is_on_sky
-    if not places.on_sky or not usable.any():
+    chosen = places.is_number & places.is_on_sky
+    if label is not None:
+        is_labelled = np.char.strip(read_positions(path, "label").words) == label
+        if not is_labelled.any():
+            message = f"No row of {path} has the label {label!r}."
+            raise ScannerError(ErrorCode.SOURCES_NO_LABEL, message, "Give a label that the table has.")
+        chosen &= is_labelled
+    if not places.on_sky or not chosen.any():
         message = f"{path} has no position on the sky."
         raise ScannerError(ErrorCode.HUNT_BAD_LIST, message, "Name its columns ra and dec, in degrees.")
-    first, second = places.first[usable], places.second[usable]
-    return Known(first, second, np.full(len(first), ""), {})
+    try:
+        tile = read_positions(path, TILE).words
+    except ScannerError as error:
+        # A list of known lenses does not say on which tile they are.
+        if error.code != ErrorCode.SOURCES_NO_COLUMN:
+            raise
+        tile = np.full(len(places.first), "")
+    properties = {name: values[chosen] for name, values in read_properties(path).items()}
+    return Known(places.first[chosen], places.second[chosen], tile[chosen], properties)
 
 
 def find_known(snapshot: Snapshot, known: Known) -> tuple[Table, NDArray[np.int64]]:

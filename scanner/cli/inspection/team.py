@@ -53,6 +53,7 @@ def invite(project: Path, name: tuple[str, ...], chair: bool, renew: bool) -> No
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Truth table of python -m training inject, or a table of objects with ra and dec.",
 )
+@click.option("--label", help="Rows of --list to take: those whose column label has this value.  [default: all]")
 @click.option("--truth", type=click.Choice(TRUTHS), default=TRUTHS[0], show_default=True, help="What the objects are.")
 @click.option("--painted", is_flag=True, help="Something was painted into the tiles; their sky has no such object.")
 @click.option("--most", type=click.IntRange(1), help="Number of objects to draw from the list.  [default: all]")
@@ -62,6 +63,7 @@ def fakes(
     project: Path,
     catalog: Path,
     listed: Path,
+    label: str | None,
     truth: str,
     painted: bool,
     most: int | None,
@@ -80,7 +82,7 @@ def fakes(
     Examples:
       scanner inspect fakes hunt --list injected/truth.csv --painted --catalog fakes --root injected --most 50
       scanner inspect fakes hunt --list known.csv --root /data/unions
-      scanner inspect fakes hunt --list spirals.csv --truth dud --root /data/unions
+      scanner inspect fakes hunt --list classes.csv --label spiral --truth dud --root /data/unions
     """
     import catalogs
     from scanner.hunt.cutter import Cutter
@@ -91,15 +93,16 @@ def fakes(
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     catalogue = catalogs.open(catalog)
     opened = Project(project)
-    known = read_known(listed)
+    known = read_known(listed, label)
     chosen = known.draw(most or len(known), seed)
     objects, missing = find_known(catalogue.snapshot(), chosen)
     for place in missing.tolist():
         where = f"{chosen.ra[place]:.6f} {chosen.dec[place]:+.6f}"
         click.echo(f"Skipped: {listed.name}, {where} is no object of the catalogue.", err=True)
-    made = same_round(opened, objects, str(listed), truth, painted)
+    source = f"{listed} {label or ''}".strip()
+    made = same_round(opened, objects, source, truth, painted)
     if made is None:
-        made = opened.add_round(objects, f"{truth}: {listed.stem}", str(listed), catalogue.info, truth, painted)
+        made = opened.add_round(objects, f"{truth}: {listed.stem}", source, catalogue.info, truth, painted)
     show(f"Round {made.number}: {len(made)} objects, each a {truth}")
     if root is not None:
         with Cutter(WindowReader.of_catalogue(catalogue, root, survey), made.frame) as cutter:

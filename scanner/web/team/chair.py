@@ -17,12 +17,11 @@ from scanner.figures.canvas import FORMATS as FIGURES
 from scanner.figures.composite import compose_rgb, encode_png
 from scanner.hunt import VERDICT_FORMATS
 from scanner.hunt.export import encode
-from scanner.hunt.verdicts import Verdict
 from scanner.inspection import PARTS, tables
 from scanner.inspection.consensus import Consensus
 from scanner.inspection.gallery import describe_grade, draw_grades, read_flux, sexagesimal_name
+from scanner.inspection.grading import make_verdict
 from scanner.inspection.progress import missing_grades, status_table, still_blind
-from scanner.inspection.record import CHAIR, FINAL
 from scanner.web.hunt import hunter_of
 from scanner.web.pages import page, plain, sky_links, wants_html
 from scanner.web.team.people import chair_of, consensus_of, ledger_of
@@ -125,30 +124,9 @@ def decide(request: Request, said: Final) -> dict[str, Any]:
         hint = "Invite a chair with: scanner inspect invite PROJECT NAME --chair"
         raise ScannerError(ErrorCode.INSPECT_BAD_TOKEN, message, hint)
     ledger = ledger_of(request)
-    plan, scheme = ledger.plan, ledger.plan.project.scheme
-    kinds = ["", *(one.name for one in scheme.classes)]
-    if said.object >= len(plan) or scheme.stage(said.grade) != "grades" or said.class_ not in kinds:
-        message = f"Object {said.object} cannot have the final grade {said.grade!r} {said.class_!r}."
-        raise ScannerError(ErrorCode.HUNT_BAD_VERDICT, message, "Reload the page.")
-    round_, number = plan.place(said.object)
-    verdict = Verdict(
-        uuid=f"{person.name}/{said.batch}/0",
-        batch=f"{person.name}/{said.batch}",
-        inspector=person.name,
-        round=round_.number,
-        object_id=int(plan.object_id[said.object]),
-        ra=float(plan.ra[said.object]),
-        dec=float(plan.dec[said.object]),
-        tile=str(round_.place["tile"][number]),
-        model_sha256=round_.record.model_sha256,
-        stage=FINAL,
-        grade=said.grade,
-        class_=said.class_,
-        comment=said.comment,
-        view=CHAIR,
-        was_fake=bool(plan.painted[said.object]),
-    )
-    plan.project.verdicts.add([verdict])
+    about: dict[str, Any] = {"batch": said.batch, "comment": said.comment, "final": True}
+    verdict = make_verdict(ledger, person.name, said.object, said.grade, said.class_, **about)
+    ledger.plan.project.verdicts.add([verdict])
     return {"saved": 1, "object": said.object, "final": said.grade}
 
 

@@ -16,8 +16,9 @@ from pydantic import BaseModel, Field
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.hunt.round import CUT
 from scanner.hunt.verdicts import Verdict
+from scanner.inspection.grading import make_verdict
 from scanner.inspection.ledger import Ledger
-from scanner.inspection.record import BLIND, REVISED
+from scanner.inspection.record import BLIND
 from scanner.web.hunt import hunter_of
 from scanner.web.pages import page, plain, sky_links, wants_html
 from scanner.web.team.people import consensus_of, inspector_of, ledger_of, shown_columns
@@ -242,34 +243,13 @@ def _progress(ledger: Ledger, name: str) -> dict[str, int]:
 
 def _verdict(ledger: Ledger, name: str, said: Grades, at: int, each: Graded) -> Verdict:
     index = _index(ledger, name, each.key)
-    scheme = ledger.plan.project.scheme
-    kinds = [one.name for one in scheme.classes]
-    if scheme.stage(each.grade) != "grades" or (each.class_ and each.class_ not in kinds):
-        message = f"The scheme has no grade {each.grade!r} {each.class_!r}."
-        raise ScannerError(ErrorCode.HUNT_BAD_VERDICT, message, "Reload the page.")
-    round_, number = ledger.plan.place(index)
-    before = ledger.said(name, index)
-    return Verdict(
-        uuid=f"{name}/{said.batch}/{at}",
-        batch=f"{name}/{said.batch}",
-        inspector=name,
-        round=round_.number,
-        object_id=int(ledger.plan.object_id[index]),
-        ra=float(ledger.plan.ra[index]),
-        dec=float(ledger.plan.dec[index]),
-        tile=str(round_.place["tile"][number]),
-        model_sha256=round_.record.model_sha256,
-        stage="grades",
-        grade=each.grade,
-        class_=each.class_,
-        comment=each.comment,
-        seconds=each.seconds,
-        view=REVISED if before is not None and before.seen else BLIND,
-        place=each.place,
-        stretch=said.stretch,
-        seed=ledger.plan.record.seed,
-        was_fake=bool(ledger.plan.painted[index]),
-    )
+    about: dict[str, Any] = {
+        "comment": each.comment,
+        "seconds": each.seconds,
+        "place": each.place,
+        "stretch": said.stretch,
+    }
+    return make_verdict(ledger, name, index, each.grade, each.class_, batch=said.batch, at=at, **about)
 
 
 def _feedback(ledger: Ledger, name: str, said: Grades) -> list[dict[str, Any]]:
