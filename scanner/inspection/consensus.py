@@ -13,10 +13,11 @@ from catalogs.estimate import Estimate
 from scanner.hunt.project import Project
 from scanner.hunt.scheme import Scheme
 from scanner.hunt.verdicts import Verdict
+from scanner.inspection import PRIOR
 from scanner.inspection.alpha import ORDINAL, estimate_alpha
 from scanner.inspection.ledger import Conflict, Ledger
 from scanner.inspection.progress import open_ledger
-from scanner.inspection.swap import PRIOR, Skill, posterior
+from scanner.inspection.swap import Skill, posterior
 
 Floats = NDArray[np.float64]
 

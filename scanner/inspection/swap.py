@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PRIOR = 2e-4
-"""Share of lenses among the objects, before anybody has looked: that of Space Warps."""
+from scanner.inspection import PRIOR
+
 SMOOTHING = 1
 """Right and wrong answers that are added to those of each kind, so that a beginner is a coin: P = 1/2."""
 

@@ -9,7 +9,7 @@ import click
 from scanner.cli.options import FigurePath, format_option, output_options
 from scanner.cli.output import DataCommand, emit, show
 from scanner.hunt import VERDICT_FORMATS
-from scanner.inspection import PARTS
+from scanner.inspection import PARTS, PRIOR
 
 SOME_CONFLICT = 3
 PROJECT = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -52,7 +52,7 @@ def merge(project: Path, copy: tuple[Path, ...], any_clock: bool) -> int:
 @click.option(
     "--prior",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=2e-4,
+    default=PRIOR,
     show_default=True,
     help="Share of lenses among the objects, before anybody looks, for SWAP.",
 )

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from scanner.inspection import PRIOR
 from scanner.inspection.alpha import INTERVAL, METRICS, NOMINAL, ORDINAL, estimate_alpha, krippendorff_alpha
-from scanner.inspection.swap import PRIOR, Skill, posterior
+from scanner.inspection.swap import Skill, posterior
 
 NAN = math.nan
 # Four observers of twelve units, in Krippendorff 2011, section D, where alpha is worked out step by step.
