@@ -101,11 +101,15 @@ if (data.objects.length) {
   }
 
   async function describe(object) {
-    const answer = await fetch(`${base}/objects/${object.key}`);
-    const told = await answer.json();
-    if (data.objects[at] !== object) return;
-    if (answer.ok) byId("facts").replaceChildren(list(told.columns));
-    else say(told.message);
+    try {
+      const answer = await fetch(`${base}/objects/${object.key}`);
+      const told = await answer.json();
+      if (data.objects[at] !== object) return;
+      if (answer.ok) byId("facts").replaceChildren(list(told.columns));
+      else say(told.message);
+    } catch {
+      // The server does not answer: the outbox says so, and the pixels may be here already.
+    }
   }
 
   async function reveal() {
