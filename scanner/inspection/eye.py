@@ -16,14 +16,17 @@ PREFIX = "truth_"
 THETA, SEEING, RATIO = "theta_e", "seeing", "theta_e_seeing"
 SHOWN = (RATIO, THETA, "snr", "host_mag_r", "host_mag", "source_mag_r", "source_mag", SEEING)
 """Properties in whose bins the completeness is measured, where the list has them."""
+EACH = 10
+"""Lenses of a bin: with fewer its interval says little."""
 
 Floats = NDArray[np.float64]
 
 
-def measure_eye(consensus: Consensus, bins: int = BINS) -> tuple[Share, dict[str, list[Bin]]]:
+def measure_eye(consensus: Consensus, bins: int | None = None) -> tuple[Share, dict[str, list[Bin]]]:
     """Measure which share of the graded lenses of known truth is found, in all and in bins of their properties.
 
-    One is found if its mean grade is one that the scheme keeps. Bins hold about as many lenses each.
+    One is found if its mean grade is one that the scheme keeps. Bins hold about as many lenses each: ``EACH`` or
+    more by default, in up to ``BINS``.
 
     Raises:
         ScannerError: ``inspect.no_truth``.
@@ -39,15 +42,15 @@ def measure_eye(consensus: Consensus, bins: int = BINS) -> tuple[Share, dict[str
     lenses = Injected(np.full(len(chosen), ""), plan.ra[chosen], plan.dec[chosen], properties)
     # A score of 1 is that of a found lens; the rest of a search plays no part in bins.
     search = Search(lenses, np.ones(len(chosen), bool), found.astype(float), np.zeros(0), 0, np.nan, 0)
-    measured = in_bins(search, 1.0, bins)
+    measured = in_bins(search, 1.0, bins or min(max(len(chosen) // EACH, 1), BINS))
     return Share.of(int(found.sum()), len(found)), {name: measured[name] for name in SHOWN if name in measured}
 
 
 def _properties(consensus: Consensus, chosen: NDArray[np.int64]) -> dict[str, Floats]:
-    """Read the properties of objects [P] from their rounds, NaN where a list does not have one."""
+    """Read the properties of objects [P] from the lists that tell their truth, NaN where one does not have them."""
     values = {name: np.full(len(chosen), np.nan) for name in SHOWN}
     for at, index in enumerate(chosen.tolist()):
-        round_, number = consensus.plan.place(index)
+        round_, number = consensus.plan.told(index)
         for name in SHOWN:
             if f"{PREFIX}{name}" in round_.objects.column_names:
                 values[name][at] = round_.objects.column(f"{PREFIX}{name}")[number].as_py()

@@ -55,6 +55,7 @@ class Plan:
 
     def __init__(self, project: Project, record: PlanRecord) -> None:
         self.project, self.record = project, record
+        self._told: dict[int, tuple[Round, int]] = {}
         self._keys: dict[str, dict[str, int]] = {}
         self.assigned = {name: frozenset(objects) for name, objects in record.assignments.items()}
         rounds = np.array(record.rounds, np.int64)
@@ -73,8 +74,10 @@ class Plan:
         # A known lens that is a candidate as well is both a test and a part of the result.
         for one in map(project.round, record.lists):
             if one.record.truth and not one.record.painted:
-                near = crossmatch.nearest(self.ra, self.dec, one.place["ra"], one.place["dec"], SAME_OBJECT).matched
-                self.truth[near & ~self.painted] = one.record.truth
+                found = crossmatch.nearest(self.ra, self.dec, one.place["ra"], one.place["dec"], SAME_OBJECT)
+                near = np.flatnonzero(found.matched & ~self.painted).tolist()
+                self.truth[near] = one.record.truth
+                self._told |= {index: (one, int(found.index[index])) for index in near}
 
     @classmethod
     def of(cls, project: Project) -> Plan:
@@ -120,6 +123,10 @@ class Plan:
     def place(self, index: int) -> tuple[Round, int]:
         """The round of an object, and its number there."""
         return self.project.round(self.record.rounds[index]), self.record.numbers[index]
+
+    def told(self, index: int) -> tuple[Round, int]:
+        """The round of an object whose truth is known, and its number there, that tells the truth and what it is."""
+        return self._told.get(index) or self.place(index)
 
     def key(self, inspector: str, index: int) -> str:
         """The name of an object towards one inspector, which tells neither its round nor whether it is a fake."""

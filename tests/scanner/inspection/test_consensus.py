@@ -17,6 +17,7 @@ from scanner.hunt.verdicts import Verdict
 from scanner.inspection import eye, tables
 from scanner.inspection.consensus import Consensus, nearest_grade
 from scanner.inspection.plan import Plan
+from scanner.inspection.planning import Wish, make_plan
 from scanner.inspection.record import BLIND, CHAIR, FINAL, REVISED
 from scanner.inspection.swap import posterior
 from tests.support import team_project
@@ -136,6 +137,18 @@ def test_completeness_of_the_eye_is_that_of_the_fakes_it_found(tmp_path: Path) -
         assert [one.found.value for one in bins[name]] == [0, 0, 1, 1]
     assert bins["theta_e"][0].low == pytest.approx(0.5)
     assert bins["theta_e_seeing"][0].low == pytest.approx(0.5 / 0.7)
+
+
+def test_a_known_lens_among_the_candidates_counts_with_its_einstein_radius(tmp_path: Path) -> None:
+    project, _ = team_project.project(tmp_path, candidates=6)
+    known = team_project.table(3, 4, truth_theta_e=[0.8, 1.6, 2.4])
+    project.add_round(known, "known", "list", team_project.INFO, "lens")
+    plan = make_plan(project, Wish())
+    assert np.flatnonzero(plan.is_lens).tolist() == [4, 5, 6]
+    team_project.say(project, "ann", {4: "X", 5: "A", 6: "A"})
+    total, bins = eye.measure_eye(Consensus.of(project), bins=3)
+    assert (total.found, total.total) == (2, 3)
+    assert [(one.median, one.found.value) for one in bins["theta_e"]] == [(0.8, 0), (1.6, 1), (2.4, 1)]
 
 
 def test_tables_feed_a_ranking_and_the_next_training(tmp_path: Path) -> None:
