@@ -3,6 +3,8 @@ import { post, say } from "./page.js";
 import { uuid } from "./outbox.js";
 
 for (const button of document.querySelectorAll("[data-final]")) {
+  // Until here a click would be lost.
+  button.disabled = false;
   button.addEventListener("click", async () => {
     try {
       const body = { batch: uuid(), object: Number(button.dataset.object), grade: button.dataset.final };
