@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from scanner.hunt.project import Project
 from scanner.inspection.consensus import Consensus
 from scanner.inspection.eye import measure_eye
 from tests.docs.pages import REPOSITORY
@@ -35,7 +36,7 @@ def test_the_guide_ends_in_grades_figures_and_negatives(run: Run) -> None:
     # Inspectors who are always right make a fake nearly certain.
     assert all(float(row["p_lens"]) > 0.01 for row in lenses if row["grade_ann"])
     assert (names["plan"].truth == "dud").sum() >= 6
-    told = Consensus.of(names["project"])
+    told = Consensus.of(Project(folder / "hunt"))
     assert sum(one.found.total for one in measure_eye(told)[1]["theta_e"]) == len(lenses)
     marks = {row["mark"] for row in rows(folder / "verdicts.csv")}
     assert marks <= {"kept", "rejected"}
