@@ -141,9 +141,12 @@ def gallery(request: Request) -> Response:
         {"grade": one.name, "meaning": one.meaning, "objects": objects}
         for one, objects in zip(kept, of_grade, strict=True)
     ]
+    # All lists of a plan have one frame.
+    frame = consensus.plan.place(0)[0].frame
+    side = frame.window * frame.pixel_scale
     if not wants_html(request):
-        return JSONResponse({"groups": groups})
-    return page(request, "team_gallery.html", groups=groups, figures=FIGURES)
+        return JSONResponse({"groups": groups, "side": side})
+    return page(request, "team_gallery.html", groups=groups, figures=FIGURES, side=side)
 
 
 @router.get("/gallery/figure", response_class=Response)
