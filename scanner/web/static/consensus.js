@@ -1,6 +1,5 @@
 // Consensus: the chair's final grade, on disk before the page shows it.
-import { post, say } from "./page.js";
-import { uuid } from "./outbox.js";
+import { post, say, uuid } from "./page.js";
 
 for (const button of document.querySelectorAll("[data-final]")) {
   // Until here a click would be lost.

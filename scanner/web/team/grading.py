@@ -76,6 +76,8 @@ def one_by_one(request: Request, name: Name, at: Annotated[int, Query(ge=-1, lt=
     ungraded = next((place for place, one in enumerate(objects) if not one["grade"]), 0)
     first = plan.project.round(plan.record.rounds[mine[0]]).record if mine else None
     data = {
+        # What waits in a browser belongs to one inspector of one plan.
+        "project": plan.key(name, -1),
         "name": name,
         "bands": list(first.bands) if first else [],
         "window": first.window if first else 0,
