@@ -141,6 +141,23 @@ class ErrorCode(StrEnum):
     INJECT_STARS = "inject.stars", "The image has too few stars to measure the seeing."
     INJECT_TWICE = "inject.twice", "The image has injected lenses already, which the truth table would lack."
     INJECT_WORKER = "inject.worker", "A process of the injection was killed, usually for lack of memory."
+    INSPECT_BAD_INSPECTOR = (
+        "inspect.bad_inspector",
+        "The project has no inspector of that name, or the name cannot be used or is in use.",
+    )
+    INSPECT_BAD_PLAN = "inspect.bad_plan", "The objects of the project cannot be assigned as asked."
+    INSPECT_BAD_TOKEN = "inspect.bad_token", "The token is not that of the inspector."
+    INSPECT_BLIND = "inspect.blind", "The inspector has to grade first what the answer would reveal."
+    INSPECT_CLOCK = "inspect.clock", "The clock of a machine that recorded verdicts jumped, or is wrong."
+    INSPECT_DAMAGED = "inspect.damaged", "The file of the inspectors or of their assignments cannot be read."
+    INSPECT_NO_PLAN = "inspect.no_plan", "The project has no plan of who grades what."
+    INSPECT_NO_TRUTH = "inspect.no_truth", "No graded object of the project is known to be what the question needs."
+    INSPECT_NOT_ASSIGNED = "inspect.not_assigned", "The object is not among those that the inspector has to grade."
+    INSPECT_OTHER_PROJECT = (
+        "inspect.other_project",
+        "The folder is no copy of this project: it has another plan, other objects or another catalogue.",
+    )
+    INSPECT_REVEALED = "inspect.revealed", "The inspector has seen what others say, so the verdict stays."
     LENSES_BAD_GRADE = "lenses.bad_grade", "No grade of known lenses has that name."
     LENSES_BAD_KIND = "lenses.bad_kind", "No kind of known lens has that name."
     LENSES_BAD_SOURCE = "lenses.bad_source", "The source of the lens compilation does not have the expected columns."

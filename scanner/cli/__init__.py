@@ -27,6 +27,7 @@ COMMANDS = {
     "map": "map:map_",
     "serve": "serve:serve",
     "hunt": "serve:hunt",
+    "inspect": "inspection:inspect",
     "verdicts": "serve:verdicts",
     "publish": "publish:publish",
     "info": "info:info",

@@ -68,7 +68,9 @@ def serve(
     forward the port: ssh -L 8431:localhost:8431 MACHINE. Without --root there are no cutouts.
 
     With --project you can inspect what a search lists, and grade it. A project holds its own cutouts, so it can be
-    copied to a machine that has neither the catalogue nor its tiles, and served there.
+    copied to a machine that has neither the catalogue nor its tiles, and served there. Where the project has a team
+    (scanner inspect), everybody opens the page with a token of their own; with --inspector and --token the page is that
+    of one inspector alone.
 
     With --aladin one more page shows the tiles over survey images, which the browser loads from elsewhere. All other
     pages load nothing from outside this server.
@@ -107,6 +109,11 @@ def serve(
         catalogue = None
     if aladin is not None:
         read_aladin(aladin)
+    if project is not None and (project / "team.json").exists() and inspector is not None:
+        from scanner.inspection.team import Team
+
+        # On a laptop the only inspector is as blind as on the server of all.
+        Team(project).check(inspector, token or "")
     site = Site(catalogue, root=root, survey=survey, model=model, device=device, like=like, aladin=aladin)
     hunter = Hunter(site, project, inspector or getpass.getuser(), scheme) if project is not None else None
 
@@ -208,6 +215,9 @@ def hunt(
         reader = WindowReader.of_catalogue(catalogue, root, survey)
         for number in opened.rounds():
             current = opened.round(number)
+            # The tiles of painted lenses are others, which scanner inspect fakes was given.
+            if current.record.painted:
+                continue
             with Cutter(reader, current.frame) as cutter, tqdm(total=len(current), desc=f"round {number}") as bar:
                 for done in current.cut(cutter):
                     bar.update(done - bar.n)
@@ -223,8 +233,8 @@ def hunt(
 def verdicts(project: Path, output: Path | None, fmt: str) -> None:
     """Export the verdicts of a hunt: a row for each object that was judged.
 
-    A grade counts more than a triage, and a later verdict more than an earlier one. The column mark is what
-    scanner rank --feedback reads.
+    A grade counts more than a triage, and a later verdict more than an earlier one. Those of a team are its consensus.
+    The column mark is what scanner rank --feedback reads.
 
     \b
     Examples:
@@ -234,8 +244,9 @@ def verdicts(project: Path, output: Path | None, fmt: str) -> None:
     from catalogs.atomic import replacing
     from scanner.hunt.export import encode
     from scanner.hunt.project import Project
+    from scanner.inspection.tables import verdicts_of
 
-    written = encode(Project(project).verdict_table(), fmt)
+    written = encode(verdicts_of(Project(project)), fmt)
     if output is None:
         show(written)
     else:

@@ -18,6 +18,7 @@ LABELS = {
     "snr": "signal to noise of the arc",
     "host_mag_r": "host magnitude (r, AB)",
     "host_mag": "host magnitude (AB)",
+    "theta_e_seeing": "Einstein radius / seeing",
     "seeing": "seeing (arcsec)",
     "source_mag_r": "source magnitude (r, AB)",
     "source_mag": "source magnitude (AB)",
@@ -64,6 +65,33 @@ def draw_completeness(
         figure.suptitle(title, fontsize="medium")
 
 
+def draw_found(bins: Mapping[str, Sequence[Bin]], title: str, path: Path) -> None:
+    """Draw the share that is found in bins of each property, a panel for each.
+
+    Raises:
+        ScannerError: ``figure.unknown_format``, ``output.*``.
+    """
+    across = max(min(COLUMNS, len(bins)), 1)
+    down = max(-(-len(bins) // across), 1)
+    with drawing(path, 4.0 * across, 3.3 * down) as figure:
+        panels = list(figure.subplots(down, across, squeeze=False).flat)
+        for unused in panels[len(bins) :]:
+            unused.remove()
+        for number, (panel, (name, several)) in enumerate(zip(panels, bins.items(), strict=False)):
+            _draw_bins(panel, several, detected=False)
+            panel.set(xlabel=LABELS[name], ylim=(0, 1.03))
+            if name == "snr":
+                panel.set_xscale("log")
+                panel.xaxis.set_major_formatter("{x:g}")
+            panel.grid(color="0.92", linewidth=0.7)
+            panel.set_axisbelow(True)
+            if number % COLUMNS == 0:
+                panel.set_ylabel("completeness")
+            else:
+                panel.tick_params(labelleft=False)
+        figure.suptitle(title, fontsize="medium")
+
+
 def _draw_curve(panel: Any, curve: Sequence[Threshold], here: Threshold, detected: Share) -> None:
     x = np.array([one.per_degree for one in curve])
     value, low, high = (np.array([getattr(one.completeness, end) for one in curve]) for end in ("value", "low", "high"))
@@ -79,11 +107,13 @@ def _draw_curve(panel: Any, curve: Sequence[Threshold], here: Threshold, detecte
     panel.legend(loc="best", fontsize="small", frameon=False)
 
 
-def _draw_bins(panel: Any, bins: Sequence[Bin]) -> None:
+def _draw_bins(panel: Any, bins: Sequence[Bin], detected: bool = True) -> None:
     x = np.array([one.median for one in bins])
     # Horizontal bars span the bin.
     width = np.array([[one.median - one.low, one.high - one.median] for one in bins]).T
     for kind, colour, marker, fill in (("detected", _DETECTED, "s", "white"), ("found", _FOUND, "o", _FOUND)):
+        if kind == "detected" and not detected:
+            continue
         shares = [getattr(one, kind) for one in bins]
         value = np.array([share.value for share in shares])
         # Rounding may put an end of the interval a little on the wrong side of the value.

@@ -127,8 +127,12 @@ class Project:
             raise ScannerError(ErrorCode.HUNT_DAMAGED, message, "Copy the project again.") from error
         return Round(folder)
 
-    def add_round(self, objects: Table, title: str, source: str, info: Info) -> Round:
+    def add_round(
+        self, objects: Table, title: str, source: str, info: Info, truth: str = "", painted: bool = False
+    ) -> Round:
         """Add a list of objects of a catalogue with this ``info``; their cutouts are cut by ``Round.cut``.
+
+        ``truth`` and ``painted`` are those of a ``RoundRecord``.
 
         Raises:
             ScannerError: ``hunt.bad_list``, ``output.*``.
@@ -142,13 +146,16 @@ class Project:
             pixel_scale=float(contract["pixel_scale"]),
             model_sha256=info.model_sha256,
             created=_now(),
+            truth=truth,
+            painted=painted,
         )
         number = max(self.rounds(), default=0) + 1
         return make_round(self.folder / "rounds" / str(number), objects, record)
 
     def standing(self, round_: Round) -> list[Standing]:
         """Say what stands about each object of a round, by position: another round or catalogue may have judged it."""
-        verdicts = self.verdicts.standing()
+        painted = round_.record.painted
+        verdicts = [one for one in self._triage_and_grades() if one.was_fake == painted]
         answer = [Standing()] * len(round_)
         if not verdicts:
             return answer
@@ -170,19 +177,22 @@ class Project:
     def verdict_table(self) -> Table:
         """Make the table of all objects that were judged, a row each, with the ``mark`` that ``rank --feedback`` reads.
 
-        A grade counts more than a triage, and a later verdict more than an earlier one.
+        A grade counts more than a triage, and a later verdict more than an earlier one. What was painted is no object
+        of the sky, and has no mark.
         """
         from astropy.table import Table
 
-        verdicts = self.verdicts.standing()
-        groups = _same_places(verdicts)
+        verdicts = self._triage_and_grades()
+        # The position of a painted lens is that of an object of the sky, about which it says nothing.
+        kinds_of_pixels = ([one for one in verdicts if one.was_fake == fake] for fake in (False, True))
         rows = []
-        for group in groups:
+        for group in (group for some in kinds_of_pixels for group in _same_places(some)):
             triage = next((one for one in reversed(group) if one.stage == "triage"), None)
             grade = next((one for one in reversed(group) if one.stage == "grades"), None)
             latest = grade or triage
             assert latest is not None
             facts = {**asdict(latest), "class": latest.class_, "mark": self.scheme.mark(latest.grade)}
+            facts["mark"] = "" if latest.was_fake else facts["mark"]
             facts |= {"triage": triage.grade if triage else "", "grade": grade.grade if grade else ""}
             facts["seconds"] = np.nan if latest.seconds is None else latest.seconds
             rows.append([facts[name] for name in EXPORTED])
@@ -194,6 +204,10 @@ class Project:
         )
         table["ra"].unit = table["dec"].unit = "deg"
         return table
+
+    def _triage_and_grades(self) -> list[Verdict]:
+        """The standing verdicts of inspectors; a final grade is that of a chair, about what they said."""
+        return [one for one in self.verdicts.standing() if one.stage in ("triage", "grades")]
 
     def notices(self, info: Info, now: Table) -> list[str]:
         """Say what an inspector should know: verdicts that are of another catalogue than that of this ``info``.

@@ -50,7 +50,11 @@ Cut = Callable[[str, float, float], "tuple[Flux, bytes] | None"]
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """``round.json``: the title, where the list comes from, and the frame of the cutouts."""
+    """``round.json``: the title, where the list comes from, and the frame of the cutouts.
+
+    A list whose objects are known to be lenses or not is a test of inspectors: ``truth`` is ``lens`` or ``dud``.
+    ``painted`` says that the pixels are not those of the sky, so that a verdict is not one about the object there.
+    """
 
     title: str
     source: str
@@ -59,6 +63,8 @@ class RoundRecord:
     pixel_scale: float
     model_sha256: str
     created: str
+    truth: str = ""
+    painted: bool = False
 
 
 class Round:

@@ -58,6 +58,7 @@ class Verdict:
 
     Positions are in degrees. ``place`` is the place on the page or in the order of a ``seed``, ``seconds`` how long it
     was looked at. Verdicts of one ``batch`` are withdrawn together; equal ``uuid`` are one verdict, sent twice.
+    ``was_fake``: something was painted into the pixels, so that it is no verdict about the object of that position.
     """
 
     uuid: str
@@ -156,10 +157,11 @@ class VerdictRecord:
                     self._standing.pop(withdraws, None)
             return list(self._standing.values())
 
-    def every(self) -> list[tuple[Verdict, int | None]]:
-        """List every row, oldest first, with the id of the verdict that it withdraws (None: it is one itself)."""
+    def every(self, after: int = 0) -> list[tuple[Verdict, int | None]]:
+        """List every row beyond the id ``after``, with the id of the verdict that it withdraws (None: it is one)."""
+        query = f"{_SELECT[:-5]}, withdraws FROM verdicts WHERE id > ? ORDER BY id"
         with self._errors():
-            rows = self._connection().execute(f"{_SELECT[:-5]}, withdraws FROM verdicts ORDER BY id").fetchall()
+            rows = self._connection().execute(query, (after,)).fetchall()
         return [(_verdict(row[:-1]), row[-1]) for row in rows]
 
     def _read(self, connection: sqlite3.Connection, source: str, *values: object) -> list[Verdict]:

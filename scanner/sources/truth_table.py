@@ -37,18 +37,28 @@ def read_truth(path: Path) -> Injected:
     if not places.on_sky:
         message = f"{path} has no sky positions."
         raise ScannerError(ErrorCode.SOURCES_NO_POSITIONS, message, "Name its columns ra and dec.")
-    # The file was read once without an error.
+    properties = read_properties(path)
+    if not properties:
+        message = f"{path} has none of the columns {', '.join(PROPERTIES)}."
+        raise ScannerError(ErrorCode.SOURCES_NO_COLUMN, message, "Give the truth table that the injection wrote.")
+    return Injected(places.words, places.first, places.second, properties)
+
+
+def read_properties(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Read those of ``PROPERTIES`` that a table has, NaN where a number is not known; the file was read before.
+
+    Raises:
+        ScannerError: ``sources.ambiguous``, ``sources.unreadable``, ``sources.bad_unit``.
+    """
     tables = read_tables(path, lambda name: name.strip().lower() in PROPERTIES)
+    if not tables:
+        return {}
     if len(tables) > 1:
         message = f"{path} has {len(tables)} tables."
         raise ScannerError(ErrorCode.SOURCES_AMBIGUOUS, message, "Give a file with one table of injected lenses.")
     (table,) = tables
     columns = {column.name.strip().lower(): column for column in table.columns}
-    if not columns:
-        message = f"{path} has none of the columns {', '.join(PROPERTIES)}."
-        raise ScannerError(ErrorCode.SOURCES_NO_COLUMN, message, "Give the truth table that the injection wrote.")
-    properties = {name: _numbers(path, columns[name], unit) for name, unit in PROPERTIES.items() if name in columns}
-    return Injected(places.words, places.first, places.second, properties)
+    return {name: _numbers(path, columns[name], unit) for name, unit in PROPERTIES.items() if name in columns}
 
 
 def _numbers(path: Path, column: Column, unit: str) -> NDArray[np.float64]:

@@ -11,9 +11,11 @@ from fastapi.staticfiles import StaticFiles
 
 from scanner import __version__
 from scanner.web import hunt, maps, pages, search, sky, upload
-from scanner.web.guard import Guard
 from scanner.web.hunter import Hunter
 from scanner.web.site import Site
+from scanner.web.team.chair import router as chair_router
+from scanner.web.team.grading import router as grading_router
+from scanner.web.team.guard import TeamGuard
 
 
 class Assets(StaticFiles):
@@ -47,7 +49,10 @@ def make_app(
     app.include_router(hunt.router)
     app.include_router(maps.router)
     app.include_router(sky.router)
+    app.include_router(grading_router)
+    app.include_router(chair_router)
     app.mount("/static", Assets(directory=pages.STATIC), name="static")
     pages.install_errors(app)
-    app.add_middleware(Guard, token=app.state.token, hosts=hosts, cookie=cookie)
+    folder = hunter.folder if hunter is not None else None
+    app.add_middleware(TeamGuard, token=app.state.token, hosts=hosts, cookie=cookie, folder=folder)
     return app

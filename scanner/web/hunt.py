@@ -18,6 +18,7 @@ from scanner.hunt import VERDICT_FORMATS
 from scanner.hunt.export import encode
 from scanner.hunt.round import Round
 from scanner.hunt.scheme import Scheme
+from scanner.inspection.tables import verdicts_of
 from scanner.web.hunter import MOST, Hunter
 from scanner.web.maps import MapView, read_points, select
 from scanner.web.pages import page, wants_html
@@ -178,7 +179,7 @@ def verdicts(
     """Export a row for each object that was judged, as a table; ``rank --feedback`` reads the CSV."""
     media = "text/csv" if format == "csv" else "application/octet-stream"
     ending = {"votable": "vot", "ds9": "reg", "table": "txt"}.get(format, format)
-    body = encode(hunter_of(request).project.verdict_table(), format)
+    body = encode(verdicts_of(hunter_of(request).project), format)
     return Response(
         body, media_type=media, headers={"Content-Disposition": f'attachment; filename="verdicts.{ending}"'}
     )

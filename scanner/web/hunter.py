@@ -19,6 +19,8 @@ from scanner.hunt.cutter import Cutter
 from scanner.hunt.project import Project, Standing
 from scanner.hunt.round import WAITING, Round
 from scanner.hunt.verdicts import Verdict
+from scanner.inspection.plan import has_plan
+from scanner.inspection.tables import verdicts_of
 from scanner.web.pages import plain
 from scanner.web.ranker import Ranker
 from scanner.web.site import Site
@@ -66,6 +68,11 @@ class Hunter:
         """Whether the project has a round."""
         return (self.folder / "project.json").exists() and bool(self.project.rounds())
 
+    @property
+    def has_plan(self) -> bool:
+        """Whether the project is that of a team."""
+        return has_plan(self.folder)
+
     def add(self, objects: Any, title: str, source: str) -> Round:
         """Add a round of objects, and begin to cut them.
 
@@ -111,6 +118,9 @@ class Hunter:
             seen.add(waiting[-1])
             try:
                 current = self.project.round(waiting[-1])
+                # The tiles of painted lenses are others, which scanner inspect fakes was given.
+                if current.record.painted:
+                    continue
                 with Cutter(self.site.builder.windows(), current.frame) as cutter:
                     for _ in current.cut(cutter, partial(self._next, current.number), self._stopped.is_set):
                         pass
@@ -139,7 +149,7 @@ class Hunter:
 
     def marks(self) -> list[Mark]:
         """The marks of what was kept and rejected so far, as ``rank --feedback`` reads them."""
-        table = self.project.verdict_table()
+        table = verdicts_of(self.project)
         columns = zip(*(table[name].tolist() for name in ("mark", "ra", "dec")), strict=True)
         return [
             Mark(f"verdict {n}", mark == "kept", ra, dec, None) for n, (mark, ra, dec) in enumerate(columns, 1) if mark

@@ -20,6 +20,8 @@ from catalogs.errors import ErrorCode, ScannerError
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
+PERSON, TOKEN = "scanner.person", "scanner.token"
+"""Places in the scope of a request: the member of the team who asks, and the token of that person."""
 
 _MISSING = {
     ErrorCode.QUERY_UNKNOWN_OBJECT,
@@ -60,15 +62,19 @@ def environment() -> Environment:
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """Render a page."""
-    state = request.app.state
+    state, person = request.app.state, request.scope.get(PERSON)
+    # An inspector of a team is blind, and the page must not hold the token of the server, which sees all.
+    sees_all = person is None or person.chair
     text = (
         environment()
         .get_template(template)
         .render(
-            catalogue=state.site.catalogue,
-            token=state.token,
+            catalogue=state.site.catalogue if sees_all else None,
+            token=request.scope.get(TOKEN, state.token),
             has_images=state.site.cutouts is not None,
-            has_project=state.hunter is not None,
+            has_project=state.hunter is not None and sees_all,
+            has_team=state.hunter is not None and sees_all and state.hunter.has_plan,
+            grades_as=person.name if person is not None and not sees_all else None,
             **values,
         )
     )

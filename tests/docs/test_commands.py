@@ -26,11 +26,11 @@ def program(words: list[str]) -> tuple[click.Command, list[str]] | None:
         command, rest = programs()[words[2]], words[3:]
     else:
         return None
-    if not isinstance(command, click.Group):
-        return command, rest
-    chosen = command.get_command(click.Context(command), rest[0])
-    assert chosen is not None, f"there is no command {rest[0]!r}"
-    return chosen, rest[1:]
+    while isinstance(command, click.Group):
+        chosen = command.get_command(click.Context(command), rest[0])
+        assert chosen is not None, f"there is no command {rest[0]!r}"
+        command, rest = chosen, rest[1:]
+    return command, rest
 
 
 @functools.cache
@@ -85,7 +85,16 @@ def test_the_pages_use_every_command() -> None:
 
     context = click.Context(main)
     used = {command.name for _, line in TYPED for command, _ in called(line)}
-    assert used >= set(main.list_commands(context))
+    assert used >= {one for name in main.list_commands(context) for one in names(main.get_command(context, name))}
+
+
+def names(command: click.Command | None) -> set[str | None]:
+    """Return the name of a command, or those of the commands of a group."""
+    assert command is not None
+    if not isinstance(command, click.Group):
+        return {command.name}
+    context = click.Context(command)
+    return set().union(*(names(command.get_command(context, one)) for one in command.list_commands(context)))
 
 
 def flags(command: click.Command) -> set[str]:

@@ -31,17 +31,25 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Paint lenses and look-alikes on the fields and scenes: K lenses on each plausible host on average.",
 )
 @click.option("--tiles", type=click.Path(dir_okay=False, path_type=Path), help="List of survey tiles to cut.")
-@click.option("--root", type=_FOLDER, default=".", show_default=True, help="Folder of the files of --tiles.")
+@click.option(
+    "--negatives", type=_FILE, help="Table of rejected candidates to cut from their tiles (scanner inspect negatives)."
+)
+@click.option(
+    "--root", type=_FOLDER, default=".", show_default=True, help="Folder of the files of --tiles and --negatives."
+)
 @click.option("--hdf5", type=_FILE, multiple=True, metavar="FILE", help="HDF5 cutouts of unionsdata. May be repeated.")
 @click.option(
-    "--survey", default="unions", show_default=True, help="Survey of --tiles and --hdf5: a name or a TOML file."
+    "--survey",
+    default="unions",
+    show_default=True,
+    help="Survey of --tiles, --negatives and --hdf5: name or TOML file.",
 )
 @click.option(
     "--split",
     type=click.Choice(SPLITS),
     default=TRAIN,
     show_default=True,
-    help="Split of --tiles and --hdf5.",
+    help="Split of --tiles, --negatives and --hdf5.",
 )
 @click.option(
     "--window", type=click.IntRange(min=8), default=WINDOW, show_default=True, help="Side of a cutout in pixels."
@@ -55,6 +63,7 @@ def cutouts_command(
     size: int,
     paint: float | None,
     tiles: Path | None,
+    negatives: Path | None,
     root: Path,
     hdf5: tuple[Path, ...],
     survey: str,
@@ -77,6 +86,7 @@ def cutouts_command(
       python -m training cutouts shards --fields data --simulate 300 --workers 2
       python -m training cutouts painted --fields data --simulate 48 --paint 12 --workers 2
       python -m training cutouts shards --tiles list.txt --root /data/unions
+      python -m training cutouts shards --negatives negatives.csv --root /data/unions
       python -m training cutouts shards --tiles held-out.txt --root /data/unions --split validate
     """
     from training.cutouts import production
@@ -98,11 +108,15 @@ def cutouts_command(
         tasks += paint_tasks(images, paint, fields)
     if tiles is not None:
         tasks += production.tile_tasks(tiles, root, survey, seed, window, split)
+    if negatives is not None:
+        from training.cutouts.negatives import negative_tasks
+
+        tasks += negative_tasks(negatives, root, survey, window, split)
     if hdf5:
         from training.cutouts.unionsdata import file_tasks
 
         tasks += file_tasks(hdf5, survey, window, split)
     if not tasks:
-        raise click.UsageError("Nothing to cut. Give --fields, --simulate, --tiles or --hdf5.")
+        raise click.UsageError("Nothing to cut. Give --fields, --simulate, --tiles, --negatives or --hdf5.")
     made = production.produce(out, tasks, seed, workers, partial(click.echo, err=True), window)
     click.echo(made)

@@ -29,6 +29,7 @@ SUPPORT = 8
 NEAR = 5.0
 """Least distance in arcsec of a cutout from a position to avoid."""
 
+TILE_SEEING = 0.8  # arcsec, about that of UNIONS
 MATCH = 1.0
 """Largest distance in arcsec of a detection from the simulated object that it is."""
 
@@ -79,16 +80,16 @@ def cut(plate: Plate, rule: Rule, seed: int) -> Iterator[Shard]:
     objects, label, theta = sources.take(rows), label[rows], theta[rows]
     names = {"mag": "mag_auto", "mag_r": "mag_r", "flux_radius": "flux_radius", "snr": "snr"}
     columns = {name: objects.columns[column] for name, column in names.items()}
-    yield from _cut(plate, rule, objects, kind="object", label=label, theta_e=theta, **columns)
+    yield from cut_sources(plate, rule, objects, kind="object", label=label, theta_e=theta, **columns)
 
     # Random positions, so that the network also sees empty background.
     x, y = selection.draw_positions(rule, len(rows), plate.images.flux.shape[1:], random)
     clear = is_allowed(plate, x, y)
     spots = Sources.at(plate.images, x[clear], y[clear])
-    yield from _cut(plate, rule, spots, kind="sky")
+    yield from cut_sources(plate, rule, spots, kind="sky")
 
 
-def _cut(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> Iterator[Shard]:
+def cut_sources(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> Iterator[Shard]:
     """Cut around sources; cutouts that are mostly without data are dropped."""
     windows = Windows(plate.images, sources, WindowFrame(BANDS, plate.window, PIXEL_SCALE))
     table = make_table(

@@ -22,7 +22,7 @@ from scanner.survey.survey import Survey, load
 from scanner.survey.tile import Tile
 from scanner.survey.tile_list import read_list
 from training.cutouts import real_fields, shards
-from training.cutouts.cutting import Plate, cut
+from training.cutouts.cutting import TILE_SEEING, Plate, cut
 from training.cutouts.real_fields import Frame
 from training.cutouts.selection import Rule
 from training.cutouts.shards import WINDOW, Shard
@@ -34,8 +34,6 @@ VERSION = 1
 
 REAL = Rule(least=1.0)
 """Faint objects of real images are not thinned, since real images are few."""
-
-TILE_SEEING = 0.8  # arcsec, about that of UNIONS
 
 
 class Task(Protocol):

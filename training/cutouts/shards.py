@@ -50,7 +50,7 @@ _COLUMNS = (
     ("flux_radius", pa.float32(), "arcsec", "half-light radius"),
     ("snr", pa.float32(), "", "signal to noise of the detection"),
     ("band_fraction", pa.float32(), "", "share of the pixels with data, in the bands that the frame has"),
-    ("label", pa.string(), "", "what a simulated or painted object is; empty for real ones"),
+    ("label", pa.string(), "", "what a simulated or painted object is, or a rejected candidate; empty for others"),
     ("theta_e", pa.float32(), "arcsec", "Einstein radius of a simulated or painted lens"),
     ("arc_snr", pa.float32(), "", "signal to noise of the painted images of a lens"),
     ("host", pa.float32(), "", "number of the host in its frame: painted lenses and their hosts; NaN or -1 for others"),
@@ -189,5 +189,6 @@ def damaged_files(folder: Path) -> list[str]:
     return [path.name for path, digest in files if not path.is_file() or file_sha256(path) != digest]
 
 
-KINDS = ("galaxy", "star", "lookalike", "lens")
+LOOKALIKE, LENS = "lookalike", "lens"
+KINDS = ("galaxy", "star", LOOKALIKE, LENS)
 """Kinds of simulated objects, as the column ``label`` of shards names them."""

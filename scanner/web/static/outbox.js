@@ -1,11 +1,10 @@
 // Verdicts on their way: kept in the browser until the server says that they are on disk, and sent again until then.
-import { post, say } from "./page.js";
+import { post, say, uuid } from "./page.js";
+
+export { uuid };
 
 // A letter belongs to one project: the next server of this address may serve another.
 const OUTBOX = `outbox ${JSON.parse(document.getElementById("data").textContent).project} `;
-
-export const uuid = () => ([1e7] + -1e3 + -4e3 + -8e3 + -1e11).replace(/[018]/g, (c) =>
-  (c ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (c / 4)))).toString(16));
 
 // Each letter has a key of its own, so that two windows never write over each other's; keys sort by time.
 let count = 0;
@@ -21,7 +20,7 @@ export function flush() {
       const letter = JSON.parse(localStorage.getItem(keys[0]));
       try {
         // Another window may have sent it meanwhile; sent twice, it counts once.
-        if (letter) await post(letter.address, letter.body);
+        if (letter) document.dispatchEvent(new CustomEvent("saved", { detail: await post(letter.address, letter.body) }));
       } catch (error) {
         if (error.status >= 400 && error.status < 500 && ![401, 403, 408, 429].includes(error.status)) {
           say(`Not saved: ${error.message}`);

@@ -1,0 +1,1 @@
+"""The pages of a team: each inspector grades blind, and a chair sees what all say together."""
