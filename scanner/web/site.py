@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from fastapi import Request
 
-from catalogs import lenses
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search.examples import Example
@@ -20,6 +20,7 @@ from catalogs.search.ordering import ordered
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store.tile_store import Snapshot
+from scanner.queries import known_lenses
 from scanner.queries.places import read_place
 from scanner.queries.query import Position, QueryBuilder, ask_together, read_table
 from scanner.web.bounded_cache import BoundedCache
@@ -58,6 +59,7 @@ class Site:
         device: str = "auto",
         like: Path | None = None,
         aladin: str | None = None,
+        known: Sequence[Path] = (),
     ) -> None:
         self.catalogue, self.aladin = catalogue, aladin
         self.cutouts: CutoutStore | None = None
@@ -71,7 +73,8 @@ class Site:
         self._like = tuple(read_table(like)) if like is not None else ()
         self._answers: BoundedCache[Answer] = BoundedCache(64)
         self.maps: BoundedCache[Any] = BoundedCache(4)
-        self._known: Table | None = None
+        # A wrong list is refused now, rather than while somebody looks.
+        self._known: Table | None = known_lenses.read_known(known) if known else None
         self._starts: list[Example] | None = None
         self._reading, self._searching = threading.Lock(), threading.Lock()
         # The first page does not wait for the list of the literature.
@@ -97,7 +100,7 @@ class Site:
         """The known lenses of the literature, read once."""
         with self._reading:
             if self._known is None:
-                self._known = lenses.known()
+                self._known = known_lenses.read_known()
             return self._known
 
     def starts(self) -> list[Example]:
