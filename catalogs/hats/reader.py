@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.hats.layout import dataset
-from catalogs.hats.partitions import Partition, margin_order, find_neighbours
+from catalogs.hats.partitions import Partition, find_neighbours, margin_order
 from catalogs.store.schema import HEALPIX_ORDER, healpix29
 
 _COLLECTION, _PROPERTIES = "collection.properties", ("hats.properties", "properties")

@@ -126,9 +126,7 @@ class _Source:
             message = f"{name} has no column {', '.join(unknown)} among {', '.join(list(names)[:30])}."
             raise ScannerError(ErrorCode.COLUMN_UNKNOWN, message, "Write the names as the table does.")
         self.chosen = tuple(options.columns or (one for one in names if one != HEALPIX))
-        self.motion: Motion | None = find_motion(
-            names, name, options.epoch, options.table_epoch, options.ignore_motion
-        )
+        self.motion: Motion | None = find_motion(names, name, options.epoch, options.table_epoch, options.ignore_motion)
 
     def parts(self, ra: Floats, dec: Floats, radius: float) -> Iterator[tuple[Floats, Floats, int, ColumnTable]]:
         raise NotImplementedError
@@ -144,7 +142,8 @@ class _Source:
         else:
             reference = self.motion.reference
             since = f"{reference:g}" if reference is not None else "the epoch of each row"
-            yield f"{self.name}: positions are moved from {since} to {self.motion.epoch:g} by {self.motion.ra}, {self.motion.dec}"
+            by = f"{self.motion.ra} and {self.motion.dec}"
+            yield f"{self.name}: positions are moved from {since} to {self.motion.epoch:g} by {by}"
             if unmoved:
                 yield f"{unmoved} rows that were read have no proper motion, and stay where they are"
         if without:
@@ -165,8 +164,8 @@ class _File(_Source):
 
     def parts(self, ra: Floats, dec: Floats, radius: float) -> Iterator[tuple[Floats, Floats, int, ColumnTable]]:
         usable = self._places.is_number & self._places.is_on_sky
-        there = (np.where(usable, one, np.nan) for one in (self._places.first, self._places.second))
-        yield *self.move(*there, self._columns), self._columns
+        ra_there, dec_there = (np.where(usable, one, np.nan) for one in (self._places.first, self._places.second))
+        yield *self.move(ra_there, dec_there, self._columns), self._columns
 
 
 class _Hats(_Source):

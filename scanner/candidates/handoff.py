@@ -241,7 +241,11 @@ def _start() -> dict[str, list[list[dict[str, float]]]]:
         ],
         "lens_light_model": [{"R_sersic": (1.0, 0.5, 0.1, 8.0), "n_sersic": (4.0, 1.0, 0.5, 8.0), **ellipse, **centre}],
     }  # fmt: skip
-    fixed = {"lens_model": [{}, {"ra_0": 0.0, "dec_0": 0.0}], "source_model": [{}], "lens_light_model": [{}]}
+    fixed: dict[str, list[dict[str, float]]] = {
+        "lens_model": [{}, {"ra_0": 0.0, "dec_0": 0.0}],
+        "source_model": [{}],
+        "lens_light_model": [{}],
+    }
     return {
         name: [[{key: value[0] for key, value in one.items()} for one in part],
                [{key: value[1] for key, value in one.items()} for one in part],

@@ -15,7 +15,7 @@ from scanner.sources.tables.columns import Column
 Floats = NDArray[np.float64]
 
 PAIRS = (("pmra", "pmdec"), ("pmra", "pmde"), ("pm_ra", "pm_dec"))
-"""Names of the columns of proper motion, in any case: those of Gaia, SIMBAD and VizieR. That of RA has cos(dec) in it."""
+"""Names of columns of proper motion, in any case: those of Gaia, SIMBAD and VizieR. That of RA has cos(dec) in it."""
 REFERENCE = "ref_epoch"
 """The column of the epoch of each position, in Julian years."""
 FASTEST = 10.5

@@ -86,8 +86,8 @@ def release(
 ) -> ReleaseReport:
     """Write a release to the folder ``out``, which appears when it is complete.
 
-    ``info`` is the catalogue's. ``reader`` reads the tiles; without it there are no cutouts as FITS. ``known`` are known
-    lenses, and ``extra`` columns that are added by position.
+    ``info`` is the catalogue's. ``reader`` reads the tiles; without it there are no cutouts as FITS. ``known`` are
+    known lenses, and ``extra`` columns that are added by position.
 
     Raises:
         ScannerError: ``release.*``, ``hunt.*``, ``output.*``.
@@ -107,9 +107,7 @@ def release(
         raise ScannerError(ErrorCode.RELEASE_BAD_OPTION, message, f"The scheme has {', '.join(named)}.")
     real = [one for one in objects if not one.is_fake]
     inspectors = name_inspectors(objects, options.name_inspectors)
-    tables = make_tables(
-        project, real, grades, inspectors, acronym=options.acronym, known=known, extra=extra
-    )
+    tables = make_tables(project, real, grades, inspectors, acronym=options.acronym, known=known, extra=extra)
     if not len(tables.candidates):
         message = f"None of {len(real)} inspected objects has the grade {' or '.join(grades)}."
         raise ScannerError(ErrorCode.RELEASE_NOTHING, message, "Release other grades with --grade.")
@@ -143,13 +141,15 @@ def check_complete(project: Project, objects: Sequence[Inspected]) -> None:
     if lacking := [one for one in owed if not one.object.grades]:
         unseen = sum(not one.inspectors for one in lacking)
         message = (
-            f"{len(lacking)} of {len(objects)} objects of {project.folder} lack a grade: {unseen} that nobody has judged, "
+            f"{len(lacking)} of {len(objects)} objects of {project.folder} lack a grade: {unseen} that nobody judged, "
             f"{len(lacking) - unseen} that were put forward. {_places(lacking)}"
         )
         raise ScannerError(ErrorCode.RELEASE_UNGRADED, message, "Judge the objects, then release.")
     if owed:
         names = blind(owed)
-        message = f"{', '.join(names)} still owe grades of {len(owed)} objects, and must not see the others' until then."
+        message = (
+            f"{', '.join(names)} still owe grades of {len(owed)} objects, and must not see the others' until then."
+        )
         raise ScannerError(ErrorCode.RELEASE_BLIND, f"{message} {_places(owed)}", "Wait for their grades.")
 
 
@@ -218,7 +218,11 @@ def _write(
 
 
 def describe(
-    project: Project, objects: Sequence[Inspected], grades: Sequence[str], inspectors: Mapping[str, str], info: Info | None
+    project: Project,
+    objects: Sequence[Inspected],
+    grades: Sequence[str],
+    inspectors: Mapping[str, str],
+    info: Info | None,
 ) -> str:
     """Say in sentences what the tables hold, for the ReadMe."""
     scheme = ", ".join(f"{one.name} = {one.value:g}" for one in project.scheme.grades if one.value is not None)
@@ -226,8 +230,9 @@ def describe(
     survey = f"the survey {info.survey}" if info else "a survey"
     return (
         f"{len(objects)} objects of {survey} were inspected by {len(inspectors)} inspector(s). "
-        f"An object that a triage put forward was graded ({scheme}). Its grade is the one whose value is nearest to the "
-        f"mean of all; of two that are equally near, the lower. Candidates are the objects of grade {', '.join(grades)}. "
+        f"An object that a triage put forward was graded ({scheme}). Its grade is the one whose value is nearest to "
+        f"the mean of all; of two that are equally near, the lower. Candidates are the objects of "
+        f"grade {', '.join(grades)}; of objects within 3 arcsec, which are pieces of one system, the best. "
         f"Positions are of the detection in the survey's images. Names are truncated positions. "
         f"Objects were selected from a catalogue by the model(s) with SHA-256 {', '.join(models)}. "
         f"Made by {software()}; the file {PROVENANCE} has the whole selection."

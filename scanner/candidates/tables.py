@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.sky import crossmatch
-from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
+from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT, separation
 from scanner.candidates import columns
 from scanner.candidates.columns import ReleaseColumn, add
 from scanner.candidates.names import iau_name
@@ -27,7 +29,11 @@ NONE = "-"
 
 @dataclass(frozen=True)
 class ReleaseTables:
-    """``candidates`` are rows of ``inspected``, the best first; ``verdicts`` has a row for each latest verdict."""
+    """``candidates`` are rows of ``inspected``, the best first; ``verdicts`` has a row for each latest verdict.
+
+    Objects within 3 arcsec are pieces of one system, which is one candidate: the piece of the best mean grade, and of
+    equal ones the brightest. ``system`` names it in the rows of all pieces.
+    """
 
     candidates: Table
     inspected: Table
@@ -53,10 +59,35 @@ def make_tables(
     names = {id(one): iau_name(one.ra, one.dec, acronym) for one in order}
     inspected = _inspected_table(project, order, [names[id(one)] for one in order], inspectors, known)
     if extra is not None:
-        _add_extra(inspected, extra)
+        own = {name for number in project.rounds() for name in project.round(number).objects.column_names}
+        _add_extra(inspected, extra, own | columns.ANSWER)
     rows = np.flatnonzero(np.isin(inspected["grade"], list(chosen)))
-    best = rows[np.lexsort((inspected["ra"][rows], -inspected["grade_mean"][rows]))]
-    return ReleaseTables(inspected[best], inspected, _verdict_table(project, order, names, inspectors))
+    # A list may lack magnitudes.
+    light = inspected["mag_auto"] if "mag_auto" in inspected.colnames else np.zeros(len(inspected))
+    best = rows[np.lexsort((inspected["ra"][rows], light[rows], -inspected["grade_mean"][rows]))]
+    system, firsts = _systems(inspected, best)
+    place = inspected.colnames.index("grade")
+    inspected.add_column(system, index=place)
+    return ReleaseTables(inspected[firsts], inspected, _verdict_table(project, order, names, inspectors))
+
+
+def _systems(inspected: Table, best: NDArray[np.int64]) -> tuple[Any, list[int]]:
+    """Name the system of each row, "" for none; and list the rows of the candidates, in the order of ``best``."""
+    from astropy.table import Table
+
+    ra, dec = np.asarray(inspected["ra"]), np.asarray(inspected["dec"])
+    system: list[str] = [""] * len(inspected)
+    firsts: list[int] = []
+    for row in best.tolist():
+        if system[row]:
+            continue
+        firsts.append(row)
+        near = np.flatnonzero(separation(ra[row], dec[row], ra, dec) <= ONE_SYSTEM)
+        for piece in near.tolist():
+            system[piece] = system[piece] or str(inspected["name"][row])
+    made = Table()
+    add(made, columns.SYSTEM, np.array(system, str))
+    return made[columns.SYSTEM.name], firsts
 
 
 def _inspected_table(
@@ -132,20 +163,29 @@ def _photometry(project: Project, objects: Sequence[Inspected]) -> list[tuple[Re
     return found
 
 
-def _add_extra(inspected: Table, extra: Table) -> None:
-    """Add the columns of a table by position; a row without a counterpart has NaN, or no text."""
+def _add_extra(inspected: Table, extra: Table, own: AbstractSet[str]) -> None:
+    """Add the columns of a table by position, but those of a list's ``own``.
+
+    A row without a counterpart has NaN, or no text.
+    """
     found = crossmatch.nearest(inspected["ra"], inspected["dec"], extra["ra"], extra["dec"], SAME_OBJECT)
     for name in extra.colnames:
-        if name in inspected.colnames or extra[name].ndim != 1:
+        if name in inspected.colnames or name in own or extra[name].ndim != 1:
             continue
         values = np.asarray(extra[name])
         numeric = values.dtype.kind in "iufb"
         taken = values[np.maximum(found.index, 0)].astype(float if numeric else str)
         unit = str(extra[name].unit or "")
         about = extra[name].description or f"{name}, as it was added by position"
-        # Sixteen digits are those of a float64.
-        column = ReleaseColumn(name, unit, extra[name].meta.get("ucd", ""), about, "E23.16" if numeric else "")
+        digits = max((_digits(one) for one in values.tolist() if numeric and np.isfinite(one)), default=1)
+        form = f"E{digits + 7}.{digits}" if numeric else ""
+        column = ReleaseColumn(name, unit, extra[name].meta.get("ucd", ""), about, form)
         add(inspected, column, np.where(found.matched, taken, np.nan if numeric else ""))
+
+
+def _digits(value: float) -> int:
+    """Count the significant digits that give a number back."""
+    return len(Decimal(repr(float(value))).normalize().as_tuple().digits)
 
 
 def _verdict_table(

@@ -30,8 +30,10 @@ def read_targets(path: Path, acronym: str) -> list[Target]:
         row = int(np.argmin(np.isfinite(ra))) + 1
         message = f"{path}: row {row} has no position on the sky."
         raise ScannerError(ErrorCode.HUNT_BAD_LIST, message, "Remove the row, or correct its position.")
-    # A tile such as 217.290 is a number to a text file, which would lose its zero.
-    tiles = [str(one) if isinstance(one, str) else f"{one:07.3f}" for one in table["tile"].tolist()]
+    if table["tile"].dtype.kind != "U":
+        # A tile such as 217.290 would have lost its zero as a number.
+        raise ScannerError(ErrorCode.HUNT_BAD_LIST, f"{path}: the column tile holds numbers.", "Write it as text.")
+    tiles = [str(one) for one in table["tile"]]
     names = [str(one) for one in table["name"]] if "name" in table.colnames else [""] * len(table)
     return [
         Target(name or iau_name(x, y, acronym), tile, x, y)

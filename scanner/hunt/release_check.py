@@ -83,17 +83,19 @@ def inspected(project: Project) -> list[Inspected]:
     rows: list[_Row] = []
     for number in project.rounds():
         current = project.round(number)
-        columns = (current.place[name].tolist() for name in ("object_id", "tile", "ra", "dec"))
+        ids, tiles, ras, decs = (current.place[name].tolist() for name in ("object_id", "tile", "ra", "dec"))
         model = current.record.model_sha256
-        rows += [_Row(number, place, *row, model) for place, row in enumerate(zip(*columns, strict=True))]
+        rows += [
+            _Row(number, place, object_id, tile, ra, dec, model)
+            for place, (object_id, tile, ra, dec) in enumerate(zip(ids, tiles, ras, decs, strict=True))
+        ]
     listed = len(rows)
     # A verdict whose round is gone still says what it is about.
     rows += [_Row(one.round, None, one.object_id, one.tile, one.ra, one.dec, one.model_sha256) for one in verdicts]
     if not rows:
         return []
-    ra, dec = np.array([row.ra for row in rows]), np.array([row.dec for row in rows])
     # Few places are distinct, so few are compared: positions [N, 2] and the place of each row.
-    places, place_of = np.unique(np.stack([ra, dec], axis=1), axis=0, return_inverse=True)
+    places, place_of = np.unique(np.array([(row.ra, row.dec) for row in rows]), axis=0, return_inverse=True)
     place_of = place_of.reshape(-1)
     owner = np.arange(len(places))
     for one, other in close_pairs(places[:, 0], places[:, 1], SAME_OBJECT):

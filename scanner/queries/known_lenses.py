@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def _read_own(path: Path) -> Table:
         return [""] * len(usable) if column is None else column.words().tolist()
 
     redshifts = words("zlens", "z_lens")
-    values = {"name": [name or f"{path.name}, row {row}" for row, name in enumerate(words("name"), 1)]}
+    values: dict[str, Any] = {"name": [name or f"{path.name}, row {row}" for row, name in enumerate(words("name"), 1)]}
     values |= {"ra": places.first, "dec": places.second, "zlens": [_redshift(text) for text in redshifts]}
     values |= {"zlens_all": redshifts, "kind": words("kind", "type"), "grade": words("grade", "grading")}
     values["references"] = [text or path.name for text in words("references", "reference", "ref")]

@@ -54,7 +54,7 @@ def crossmatch(
 
     \b
     Examples:
-      scanner crossmatch gaia.fits --list candidates.csv --epoch 2018.5 --columns source_id,parallax -f csv -o matched.csv
+      scanner crossmatch gaia.fits --list candidates.csv --epoch 2018.5 --columns source_id,parallax -f csv -o stars.csv
       scanner crossmatch desi.parquet --list candidates.csv --columns Z,ZWARN --prefix desi_ -f csv -o redshifts.csv
       scanner crossmatch /archive/gaia_dr3 --list candidates.csv --epoch 2018.5 -f votable -o matched.vot
     """
@@ -73,5 +73,7 @@ def crossmatch(
     matched = crossmatch(table, ra, dec, source, options)
     for note in matched.notes:
         click.echo(note, err=True)
-    click.echo(f"{matched.count:,} of {len(matched.table):,} rows have a counterpart within {radius:g} arcsec", err=True)
+    click.echo(
+        f"{matched.count:,} of {len(matched.table):,} rows have a counterpart within {radius:g} arcsec", err=True
+    )
     emit(matched.table, fmt, output)

@@ -33,7 +33,9 @@ SOME_INCOMPLETE = 3
     type=click.FloatRange(2, 120),
     help="Side of a cutout, in arcsec.",
 )
-@click.option("--acronym", default=DEFAULT_ACRONYM, show_default=True, help="Beginning of the names of unnamed objects.")
+@click.option(
+    "--acronym", default=DEFAULT_ACRONYM, show_default=True, help="Beginning of the names of unnamed objects."
+)
 def handoff(
     out: Path, listed: Path, catalog: Path, root: Path | None, survey: str | None, size: float, acronym: str
 ) -> int:

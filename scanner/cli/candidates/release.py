@@ -34,11 +34,15 @@ WITHOUT_CUTOUTS = 3
 @image_options
 @click.option("--acronym", default=DEFAULT_ACRONYM, show_default=True, help="Beginning of the objects' names.")
 @click.option("--grade", "grades", multiple=True, help="Grade of candidates; may be repeated. [default: those kept]")
-@click.option("--confident", multiple=True, help="Grade that lenscat calls confident; may be repeated. [default: the best]")
+@click.option(
+    "--confident", multiple=True, help="Grade that lenscat calls confident; may be repeated. [default: the best]"
+)
 @click.option("--title", help="Title of the paper, for the ReadMe.")
 @click.option("--author", "authors", multiple=True, help='Author as "Surname N."; may be repeated.')
 @click.option("--licence", default="CC-BY-4.0", show_default=True, help="Licence of the tables (SPDX).")
-@click.option("--reference", default="", help='Reference of the paper, such as "Author et al. (2027) - arXiv:2701.01234".')
+@click.option(
+    "--reference", default="", help='Reference of the paper, such as "Author et al. (2027) - arXiv:2701.01234".'
+)
 @click.option("--name-inspectors", is_flag=True, help="Name the inspectors. [default: they are numbered]")
 @known_option
 @click.option("--add", "extra", type=FILE, help="Table whose columns are added by position, as crossmatch writes it.")
@@ -95,7 +99,7 @@ def release(
     if extra is not None:
         added, ra, dec = read_list(extra)
         added["ra"], added["dec"] = ra, dec
-    title = title or f"Strong lens candidates by eye in {info.survey if info else acronym}"
+    title = title or f"Strong lens candidates in {acronym or 'a survey'}"
     report = write_release(
         opened,
         out,

@@ -8,6 +8,8 @@ from scanner.cli import LateGroup
 
 COMMANDS = {
     "lance": "lance:lance",
+    "atlas": "atlas:atlas",
+    "projector": "projector:projector",
 }
 
 
@@ -18,4 +20,6 @@ def export() -> None:
     \b
     Examples:
       scanner export lance objects --catalog embeddings
+      scanner export atlas objects.parquet --map umap
+      scanner export projector projector --most 5000
     """

@@ -24,8 +24,8 @@ class Column:
     """A column: its ``values`` [N] are float64 with NaN for none, or texts with "" for none.
 
     ``is_whole``: the file has whole numbers, of which those above ``EXACT`` are texts. ``is_blank``: no cell of a text
-    table holds anything. ``unit`` is as the file has it. ``frame`` is what the file says of the sky its angles are on, such as ``FK4 B1950``;
-    it is empty where the file says nothing. ``problem`` says why the values cannot be positions.
+    table holds anything. ``unit`` is as the file has it. ``frame`` is what the file says of the sky its angles are on,
+    such as ``FK4 B1950``; it is empty where the file says nothing. ``problem`` says why the values cannot be positions.
     """
 
     name: str

@@ -18,6 +18,9 @@ from scanner.sources.tables.yaml_header import read_yaml_header
 MAX_HEADER = 2**20
 """The longest YAML header of an ECSV table, in characters."""
 
+TEXT_COLUMNS = ("tile", "name", "main_id", "designation")
+"""Columns that are text whatever they hold: as numbers, 217.290 and 0047 would lose their zeros."""
+
 _AT_ONCE = 256
 """Rows that are converted together: few, since Python's garbage collector looks at all rows that live for a while."""
 _DIGITS = re.compile(r"[+-]?\d{16,}")
@@ -89,7 +92,7 @@ def _read_sextractor(lines: Iterator[str], choice: Choice) -> ColumnTable:
 def _collect(table: TextRows, places: Sequence[int], choice: Choice, frame: str = "") -> ColumnTable:
     """The chosen columns of rows; column n of the names is in cell ``places[n]``."""
     chosen = [number for number, name in enumerate(table.names) if choice(name)]
-    builders = [_Builder() for _ in chosen]
+    builders = [_Builder(table.names[number].strip().lower() in TEXT_COLUMNS) for number in chosen]
     count = 0
     while chunk := list(islice(table.rows, _AT_ONCE)):
         count += len(chunk)
@@ -115,15 +118,20 @@ def _collect(table: TextRows, places: Sequence[int], choice: Choice, frame: str 
 class _Builder:
     """A column that grows by chunks of cells, each of numbers or of texts."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeps_text: bool = False) -> None:
         self._chunks: list[NDArray[Any]] = []
         self._problem = ""
+        self._keeps_text = keeps_text
         self._has_text = self._has_points = self._has_commas = self._has_long = False
         self.is_blank = True
 
     def add(self, cells: list[str], line: int) -> None:
         """Add cells, of which the first is in this line."""
         self.is_blank = self.is_blank and not any(map(str.strip, cells))
+        if self._keeps_text:
+            self._has_text = True
+            self._chunks.append(np.array([cell.strip() for cell in cells], dtype=object))
+            return
         numbers = fast = _fast_numbers(cells)
         if numbers is None:
             numbers = self._parse(cells, line)
