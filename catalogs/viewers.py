@@ -65,7 +65,7 @@ def write_atlas(catalogue: Catalogue, path: Path, where: str | None = None, name
                 arrays += [pa.array(axis[at], pa.float32()) for axis in places[1:]]
             lists = pa.FixedSizeListArray.from_arrays(pa.array(embedding.ravel(), pa.float32()), embedding.shape[1])
             arrays.append(lists.cast(pa.list_(pa.float32())))
-            part = pa.table(arrays, schema=schema).filter(pa.array(keep))
+            part = pa.table(arrays, names=schema.names).cast(schema).filter(pa.array(keep))
             objects, left_out = objects + len(part), left_out + len(table) - len(part)
             writer.write_table(part, row_group_size=_ROW_GROUP)
         if not objects:

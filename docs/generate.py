@@ -68,6 +68,11 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     records = [record for option in options if (record := option.get_help_record(context))]
     rows = ((_cell(f"`{flags}`".replace(" RANGE", "")), _cell(" ".join(text.split()))) for flags, text in records)
     yield from _table(("Option", "Meaning"), rows)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from _command(inner, click.Context(inner, info_name=name, parent=context))
 
 
 def error_codes() -> Iterator[str]:

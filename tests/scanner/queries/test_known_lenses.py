@@ -52,7 +52,7 @@ def test_a_list_of_ones_own_stands_in_front(tmp_path: Path) -> None:
     ("text", "code"),
     [
         ("ra,dec\n", ErrorCode.LENSES_BAD_LIST),
-        ("ra,dec\n10,5\n,\n", ErrorCode.LENSES_BAD_LIST),
+        ("ra,dec,name\n10,5,a\n,,b\n", ErrorCode.LENSES_BAD_LIST),
         ("ra,dec\n10,95\n", ErrorCode.LENSES_BAD_LIST),
         ("name,z\nx,0.5\n", ErrorCode.SOURCES_NO_POSITIONS),
         (HEAD + "x,10.0,5.0,0.5,ring,confident,Doe\n", ErrorCode.LENSES_BAD_SOURCE),
