@@ -83,7 +83,7 @@ def is_lenscat(source: Path) -> bool:
     with source.open("rb") as file:
         data = file.read(4096)
     if data[:2] == b"\x1f\x8b":
-        with gzip.open(source) as packed:
+        with gzip.open(source, "rb") as packed:
             data = packed.read(4096)
     first = data.decode("utf-8-sig", "replace").partition("\n")[0].strip()
     return set(HEAD) <= {name.strip(' "') for name in first.split(",")}

@@ -62,7 +62,7 @@ def draw_mosaics(
         ]
         if panels:
             for ending in FORMATS:
-                draw_gallery([panels], frame, folder / f"{grade}.{ending}")
+                draw_gallery([panels], frame, folder / f"{grade.replace('/', '_')}.{ending}")
 
 
 def _caption(row: Row) -> tuple[str, str]:

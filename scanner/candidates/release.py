@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import uuid
 from collections import Counter
@@ -34,6 +35,8 @@ from scanner.windows.by_position import WindowReader
 
 if TYPE_CHECKING:
     from astropy.table import Table
+
+log = logging.getLogger(__name__)
 
 KEPT = "kept"
 PROVENANCE = "provenance.json"
@@ -105,6 +108,10 @@ def release(
     if unknown := (set(grades) | set(options.confident)) - set(named):
         message = f"{', '.join(sorted(unknown))} is no grade of the project with a value."
         raise ScannerError(ErrorCode.RELEASE_BAD_OPTION, message, f"The scheme has {', '.join(named)}.")
+    models = {project.round(number).record.model_sha256 for number in project.rounds()}
+    if info is not None and models and info.model_sha256 not in models:
+        message = f"The catalogue is of the model {info.model_sha256[:12]}..., and no list of the project is."
+        raise ScannerError(ErrorCode.RELEASE_BAD_OPTION, message, "Give the catalogue that the candidates are from.")
     real = [one for one in objects if not one.is_fake]
     inspectors = name_inspectors(objects, options.name_inspectors)
     tables = make_tables(project, real, grades, inspectors, acronym=options.acronym, known=known, extra=extra)
@@ -199,7 +206,8 @@ def _write(
             size = reader.frame.window * reader.frame.pixel_scale
             try:
                 written = pictures.write_cutout(path.with_name(f"{path.name}.fits"), row, reader, size)
-            except ScannerError:
+            except ScannerError as error:
+                log.warning("%s has no cutout: %s [%s]", row["name"], error.message, error.code)
                 written = False
             uncut += not written
 

@@ -18,10 +18,14 @@ PLACES = ((150.1, 2.2), (150.2, 2.2), (150.2003, 2.2003), (150.3, -2.2), (150.4,
 """The third is a piece of the second: it lies 1.5 arcsec beside it."""
 
 
+def info(model: str = "d" * 64) -> Info:
+    """A catalogue by a model of this digest."""
+    contract = {"bands": list(BANDS), "window": 32, "pixel_scale": 0.25, "embedding_dim": 4}
+    return Info("unions", BANDS, "small", model, contract, "software 1", "2026-01-01T00:00:00+00:00")
+
+
 def make(folder: Path, places: Sequence[tuple[float, float]] = PLACES, *, pixels: bool = True) -> Project:
     """Make a project of one round."""
-    contract = {"bands": list(BANDS), "window": 32, "pixel_scale": 0.25, "embedding_dim": 4}
-    info = Info("unions", BANDS, "small", "d" * 64, contract, "software 1", "2026-01-01T00:00:00+00:00")
     count = len(places)
     rows = Table(
         {
@@ -37,7 +41,7 @@ def make(folder: Path, places: Sequence[tuple[float, float]] = PLACES, *, pixels
     )
     rows["mag_r"][0] = np.nan
     project = Project.create(folder)
-    made = project.add_round(rows, "first", "candidates.csv", info)
+    made = project.add_round(rows, "first", "candidates.csv", info())
     rng = np.random.default_rng(0)
     if pixels:
         for _ in made.cut(lambda tile, ra, dec: (rng.normal(0, 1, (3, 32, 32)).astype(np.float32), b"")):

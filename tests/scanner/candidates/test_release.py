@@ -183,6 +183,14 @@ def test_what_is_there_is_never_replaced(tmp_path: Path) -> None:
         assert error.value.code == code
 
 
+def test_the_catalogue_of_another_model_is_refused(tmp_path: Path) -> None:
+    project = graded_project.make(tmp_path / "hunt", pixels=False)
+    graded_project.judge(project, "ann", {0: "A"})
+    with pytest.raises(ScannerError, match="no list of the project is") as error:
+        release(project, tmp_path / "paper", options(), info=graded_project.info("e" * 64))
+    assert error.value.code == ErrorCode.RELEASE_BAD_OPTION
+
+
 def test_without_pixels_the_tables_are_written(tmp_path: Path) -> None:
     project = graded_project.make(tmp_path / "hunt", pixels=False)
     graded_project.judge(project, "ann", {0: "A"})
