@@ -40,21 +40,21 @@ class HatsTable:
     partitions: tuple[tuple[Partition, Path], ...]
 
     @classmethod
-    def open(cls, path: Path) -> HatsTable:
+    def of(cls, path: Path) -> HatsTable:
         """Open the objects of a collection, or a table.
 
         Raises:
             ScannerError: ``hats.unreadable``.
         """
         try:
-            return cls._open(path)
+            return cls._of(path)
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             what = f"it says nothing of {error.args[0]}" if isinstance(error, KeyError) else str(error).rstrip(".")
             message = f"{path} cannot be read as a HATS collection: {what}."
             raise ScannerError(ErrorCode.HATS_UNREADABLE, message, _HINT) from error
 
     @classmethod
-    def _open(cls, path: Path) -> HatsTable:
+    def _of(cls, path: Path) -> HatsTable:
         folder = path
         if (path / _COLLECTION).is_file():
             member = Path(_read_properties(path / _COLLECTION)["hats_primary_table_url"])

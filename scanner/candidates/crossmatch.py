@@ -172,7 +172,7 @@ class _Hats(_Source):
     """A HATS collection, of which the partitions near the list are read one after another."""
 
     def __init__(self, path: Path, options: MatchOptions) -> None:
-        self._table = HatsTable.open(path)
+        self._table = HatsTable.of(path)
         super().__init__(self._table.name, self._table.schema.names, options)
 
     def parts(self, ra: Floats, dec: Floats, radius: float) -> Iterator[tuple[Floats, Floats, int, ColumnTable]]:

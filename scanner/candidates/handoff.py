@@ -111,7 +111,7 @@ def measure(target: Target, reader: WindowReader, size: float) -> tuple[dict[str
     Raises:
         ScannerError: ``query.outside_coverage``, ``handoff.no_stars``, or a code that starts with ``tile.``.
     """
-    opened = reader.open(target.tile, with_variance=True)
+    opened = reader.open_tile(target.tile, with_variance=True)
     try:
         images = read_around(opened, target.tile, target.ra, target.dec, FIELD)
     finally:
@@ -165,7 +165,10 @@ def measure_psf(
 def make_mask(
     images: TileImages, sources: Sources, target: Target, band: int, cutout: NativeCutout
 ) -> NDArray[np.uint8]:
-    """Mark the pixels without data, and those of other sources, in a cutout."""
+    """Mark the pixels without data, and those of other sources, in a cutout.
+
+    A pixel that is nearer to the candidate than to the other source stays, so that no neighbour takes an arc away.
+    """
     mask = np.where(np.isfinite(cutout.flux), 0, NO_DATA).astype(np.uint8)
     rows, columns = cutout.slices
     y, x = np.mgrid[rows.start : rows.stop, columns.start : columns.stop]
@@ -178,7 +181,8 @@ def make_mask(
         angle = np.radians(float(shape["theta"][one]))
         u, v = x - at_x[one], y - at_y[one]
         along, across = np.cos(angle) * u + np.sin(angle) * v, np.cos(angle) * v - np.sin(angle) * u
-        mask[(along / a) ** 2 + (across / b) ** 2 <= 1] |= OTHER_SOURCE
+        is_nearer = np.hypot(u, v) < np.hypot(x - centre_x, y - centre_y)
+        mask[((along / a) ** 2 + (across / b) ** 2 <= 1) & is_nearer] |= OTHER_SOURCE
     return mask
 
 

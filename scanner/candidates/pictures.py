@@ -93,7 +93,7 @@ def write_cutout(path: Path, row: Row, reader: WindowReader, size: float) -> boo
         ScannerError: ``query.outside_coverage``, or a code that starts with ``tile.``.
     """
     tile, ra, dec = str(row["tile"]), float(row["ra"]), float(row["dec"])
-    opened = reader.open(tile)
+    opened = reader.open_tile(tile)
     try:
         # The corner of the cutout, and the offset between the grids of two bands.
         images = read_around(opened, tile, ra, dec, 0.75 * size)

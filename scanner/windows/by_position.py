@@ -133,9 +133,9 @@ class WindowReader:
         Raises:
             ScannerError: As ``open_bands`` does.
         """
-        return TileWindows(name, self.open(name), self._frame)
+        return TileWindows(name, self.open_tile(name), self._frame)
 
-    def open(self, name: str, with_variance: bool = False) -> OpenTile:
+    def open_tile(self, name: str, with_variance: bool = False) -> OpenTile:
         """Open the tile of this name, to read regions in its own pixels.
 
         Raises:

@@ -37,7 +37,7 @@ def sources(table: HatsTable, ra: float, dec: float, radius: float) -> set[int]:
 def test_only_partitions_near_a_position_are_read(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     ra, dec = rng.uniform(0, 360, 4000), np.degrees(np.arcsin(rng.uniform(-1, 1, 4000)))
-    table = HatsTable.open(write(tmp_path, ra.tolist(), dec.tolist()))
+    table = HatsTable.of(write(tmp_path, ra.tolist(), dec.tolist()))
     assert (table.name, table.ra, table.dec) == ("gaia", "RAJ2000", "DEJ2000")
     for x, y in zip(rng.uniform(0, 360, 30).tolist(), [90.0, -90.0, *rng.uniform(-90, 90, 28).tolist()], strict=True):
         found = sources(table, x, y, 2.0)
@@ -49,7 +49,7 @@ def test_only_partitions_near_a_position_are_read(tmp_path: Path) -> None:
 
 
 def test_positions_without_a_number_read_nothing(tmp_path: Path) -> None:
-    table = HatsTable.open(write(tmp_path, [10.0], [5.0]))
+    table = HatsTable.of(write(tmp_path, [10.0], [5.0]))
     assert sources(table, float("nan"), 5.0, 1.0) == set()
 
 
@@ -58,7 +58,7 @@ def test_a_table_of_a_collection_can_be_given_itself(tmp_path: Path) -> None:
     assert is_hats(tmp_path)
     assert is_hats(tmp_path / "gaia")
     assert not is_hats(tmp_path / "gaia" / "dataset")
-    assert sources(HatsTable.open(tmp_path / "gaia"), 10.0, 5.0, 0.001) == {0}
+    assert sources(HatsTable.of(tmp_path / "gaia"), 10.0, 5.0, 0.001) == {0}
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_what_contradicts_itself_is_refused(tmp_path: Path, file: str, text: str
     write(tmp_path, [10.0], [5.0])
     (tmp_path / file).write_text(text)
     with pytest.raises(ScannerError) as error:
-        HatsTable.open(tmp_path)
+        HatsTable.of(tmp_path)
     assert error.value.code == ErrorCode.HATS_UNREADABLE
 
 
 def test_a_damaged_partition_is_named(tmp_path: Path) -> None:
-    table = HatsTable.open(write(tmp_path, [10.0], [5.0]))
+    table = HatsTable.of(write(tmp_path, [10.0], [5.0]))
     (path,) = tmp_path.rglob("*.parquet")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ScannerError, match="Npix"):
