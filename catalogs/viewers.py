@@ -31,14 +31,14 @@ _ROW_GROUP = 8192
 
 
 @dataclass(frozen=True)
-class Viewed:
+class ViewReport:
     """What was written: the number of ``objects``, and of those without an embedding or a place, which are left out."""
 
     objects: int
     left_out: int
 
 
-def write_atlas(catalogue: Catalogue, path: Path, where: str | None = None, name: str | None = None) -> Viewed:
+def write_atlas(catalogue: Catalogue, path: Path, where: str | None = None, name: str | None = None) -> ViewReport:
     """Write the primary objects as one Parquet file with all columns and ``embedding`` as a list.
 
     ``name`` is that of a map of the catalogue, whose coordinates are added. Row groups are written one by one.
@@ -70,12 +70,12 @@ def write_atlas(catalogue: Catalogue, path: Path, where: str | None = None, name
             writer.write_table(part, row_group_size=_ROW_GROUP)
         if not objects:
             raise _nothing(catalogue)
-    return Viewed(objects, left_out)
+    return ViewReport(objects, left_out)
 
 
 def write_projector(
     catalogue: Catalogue, folder: Path, where: str | None = None, most: int = MOST, seed: int = 0
-) -> Viewed:
+) -> ViewReport:
     """Write a random sample of the primary objects for TensorFlow's projector: vectors, metadata and its configuration.
 
     ``vectors.tsv`` has a unit vector in each line, ``metadata.tsv`` the columns of the object in the same line below a
@@ -105,7 +105,7 @@ def write_projector(
         "metadataPath": "metadata.tsv",
     }
     write_json(folder / "config.json", {"embeddings": [described]})
-    return Viewed(len(matrix), 0)
+    return ViewReport(len(matrix), 0)
 
 
 def _scores(catalogue: Catalogue) -> Sequence[str]:

@@ -45,7 +45,7 @@ class MatchOptions:
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchReport:
     """The list with the columns, how many of its rows have a counterpart, and sentences on how it was matched."""
 
     table: Table
@@ -70,7 +70,7 @@ def read_list(path: Path) -> tuple[Table, Floats, Floats]:
     return table, ra, dec
 
 
-def crossmatch(table: Table, ra: Floats, dec: Floats, source: Path, options: MatchOptions) -> Matched:
+def crossmatch(table: Table, ra: Floats, dec: Floats, source: Path, options: MatchOptions) -> MatchReport:
     """Add columns to a list [N] of objects at ``ra`` and ``dec`` (degrees ICRS): those of the nearest row of a table.
 
     ``source`` is a file of any format, or the folder of a HATS collection. A row without a counterpart gets NaN, or no
@@ -114,7 +114,7 @@ def crossmatch(table: Table, ra: Floats, dec: Floats, source: Path, options: Mat
     out[names[-2]].description = f"Distance from the nearest row of {opened.name}"
     out[names[-1]] = count
     out[names[-1]].description = f"Number of rows of {opened.name} within {options.radius:g} arcsec"
-    return Matched(out, int(np.isfinite(nearest).sum()), tuple(opened.notes(unmoved, int(np.isnan(ra).sum()))))
+    return MatchReport(out, int(np.isfinite(nearest).sum()), tuple(opened.notes(unmoved, int(np.isnan(ra).sum()))))
 
 
 class _Source:

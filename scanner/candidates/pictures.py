@@ -17,7 +17,7 @@ from scanner.figures.canvas import FORMATS
 from scanner.figures.composite import compose_rgb
 from scanner.figures.gallery import Panel, draw_gallery
 from scanner.hunt.project import Project
-from scanner.hunt.release_check import Inspected
+from scanner.hunt.release_check import InspectedObject
 from scanner.survey.survey import AB_NANOJANSKY
 from scanner.windows.by_position import Window, WindowReader
 from scanner.windows.frame import WindowFrame
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def read_windows(
-    project: Project, objects: Sequence[Inspected], reader: WindowReader | None
+    project: Project, objects: Sequence[InspectedObject], reader: WindowReader | None
 ) -> list[tuple[Window, WindowFrame] | None]:
     """Read the cutout of each object: from its tile where a reader is given, which tells where north is.
 

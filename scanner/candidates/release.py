@@ -30,7 +30,7 @@ from scanner.candidates.cds import Paper
 from scanner.candidates.names import check_acronym
 from scanner.candidates.tables import ReleaseTables, make_tables
 from scanner.hunt.project import Project
-from scanner.hunt.release_check import Inspected, Owed, blind, inspected, ungraded
+from scanner.hunt.release_check import InspectedObject, MissingGrades, blind, list_objects, ungraded
 from scanner.windows.by_position import WindowReader
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def release(
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         hint = "Give another folder, or remove this one."
         raise ScannerError(ErrorCode.RELEASE_EXISTS, f"{out} exists and is not an empty folder.", hint)
-    objects = inspected(project)
+    objects = list_objects(project)
     check_complete(project, objects)
     grades = options.grades or tuple(one.name for one in project.scheme.grades if one.mark == KEPT)
     named = [one.name for one in project.scheme.grades if one.value is not None]
@@ -135,7 +135,7 @@ def release(
     return ReleaseReport(out, {grade: counted[grade] for grade in grades}, len(tables.inspected), without, uncut)
 
 
-def check_complete(project: Project, objects: Sequence[Inspected]) -> None:
+def check_complete(project: Project, objects: Sequence[InspectedObject]) -> None:
     """Refuse a project that is not graded to its end.
 
     Raises:
@@ -160,12 +160,12 @@ def check_complete(project: Project, objects: Sequence[Inspected]) -> None:
         raise ScannerError(ErrorCode.RELEASE_BLIND, f"{message} {_places(owed)}", "Wait for their grades.")
 
 
-def _places(owed: Sequence[Owed]) -> str:
+def _places(owed: Sequence[MissingGrades]) -> str:
     places = "; ".join(f"{one.object.ra:.5f} {one.object.dec:+.5f}" for one in owed[:_NAMED])
     return f"They are at {places}{' and others' if len(owed) > _NAMED else ''}."
 
 
-def name_inspectors(objects: Sequence[Inspected], by_name: bool) -> dict[str, str]:
+def name_inspectors(objects: Sequence[InspectedObject], by_name: bool) -> dict[str, str]:
     """Give each inspector what the tables say: the name, or a number, in the order of names."""
     names = sorted({name for one in objects for name in (*one.triage, *one.grades)})
     return {name: name if by_name else str(number) for number, name in enumerate(names, 1)}
@@ -174,8 +174,8 @@ def name_inspectors(objects: Sequence[Inspected], by_name: bool) -> dict[str, st
 def _write(
     folder: Path,
     project: Project,
-    objects: Sequence[Inspected],
-    real: Sequence[Inspected],
+    objects: Sequence[InspectedObject],
+    real: Sequence[InspectedObject],
     tables: ReleaseTables,
     grades: Sequence[str],
     inspectors: Mapping[str, str],
@@ -227,7 +227,7 @@ def _write(
 
 def describe(
     project: Project,
-    objects: Sequence[Inspected],
+    objects: Sequence[InspectedObject],
     grades: Sequence[str],
     inspectors: Mapping[str, str],
     info: Info | None,
@@ -249,7 +249,7 @@ def describe(
 
 def provenance(
     project: Project,
-    objects: Sequence[Inspected],
+    objects: Sequence[InspectedObject],
     grades: Sequence[str],
     inspectors: Mapping[str, str],
     options: ReleaseOptions,

@@ -18,7 +18,7 @@ from scanner.candidates import columns
 from scanner.candidates.columns import ReleaseColumn, add
 from scanner.candidates.names import iau_name
 from scanner.hunt.project import Project
-from scanner.hunt.release_check import Inspected, grade_of
+from scanner.hunt.release_check import InspectedObject, grade_of
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -42,7 +42,7 @@ class ReleaseTables:
 
 def make_tables(
     project: Project,
-    objects: Sequence[Inspected],
+    objects: Sequence[InspectedObject],
     chosen: Sequence[str],
     inspectors: Mapping[str, str],
     *,
@@ -92,7 +92,7 @@ def _systems(inspected: Table, best: NDArray[np.int64]) -> tuple[Any, list[int]]
 
 def _inspected_table(
     project: Project,
-    objects: Sequence[Inspected],
+    objects: Sequence[InspectedObject],
     names: Sequence[str],
     inspectors: Mapping[str, str],
     known: Table | None,
@@ -137,7 +137,7 @@ def _said(verdicts: Mapping[str, Any], inspectors: Mapping[str, str]) -> str:
     return "" if set(words) == {NONE} else " ".join(words)
 
 
-def _photometry(project: Project, objects: Sequence[Inspected]) -> list[tuple[ReleaseColumn, NDArray[Any]]]:
+def _photometry(project: Project, objects: Sequence[InspectedObject]) -> list[tuple[ReleaseColumn, NDArray[Any]]]:
     """The columns of the catalogue that a release repeats, NaN where an object's round lacks one."""
     rounds = {number: project.round(number) for number in project.rounds()}
     described: dict[str, ReleaseColumn] = {}
@@ -189,7 +189,7 @@ def _digits(value: float) -> int:
 
 
 def _verdict_table(
-    project: Project, objects: Sequence[Inspected], names: Mapping[int, str], inspectors: Mapping[str, str]
+    project: Project, objects: Sequence[InspectedObject], names: Mapping[int, str], inspectors: Mapping[str, str]
 ) -> Table:
     from astropy.table import Table
 

@@ -18,7 +18,7 @@ from scanner.hunt.verdicts import Verdict
 
 
 @dataclass(frozen=True)
-class Inspected:
+class InspectedObject:
     """An object of a project's rounds, in degrees, with the latest verdict of each inspector at both stages.
 
     ``models`` are the digests of the models whose catalogues listed it. ``place`` is its first round and the row there;
@@ -49,10 +49,10 @@ class Inspected:
 
 
 @dataclass(frozen=True)
-class Owed:
+class MissingGrades:
     """An object that lacks grades, and the inspectors who owe them; none: nobody has judged it at all."""
 
-    object: Inspected
+    object: InspectedObject
     inspectors: tuple[str, ...]
 
 
@@ -69,11 +69,11 @@ class _Row:
     model_sha256: str
 
 
-Graders = Callable[[Inspected], tuple[str, ...]]
+Graders = Callable[[InspectedObject], tuple[str, ...]]
 """Names the inspectors who are to grade an object."""
 
 
-def inspected(project: Project) -> list[Inspected]:
+def list_objects(project: Project) -> list[InspectedObject]:
     """List every object of all rounds once, in the order of the rounds; verdicts belong to the object at their place.
 
     Raises:
@@ -109,9 +109,9 @@ def inspected(project: Project) -> list[Inspected]:
     ]
 
 
-def _object(rows: list[_Row], said: list[Verdict]) -> Inspected:
+def _object(rows: list[_Row], said: list[Verdict]) -> InspectedObject:
     first = rows[0]
-    return Inspected(
+    return InspectedObject(
         object_id=first.object_id,
         ra=first.ra,
         dec=first.dec,
@@ -126,29 +126,29 @@ def _object(rows: list[_Row], said: list[Verdict]) -> Inspected:
     )
 
 
-def all_graders(objects: list[Inspected]) -> Graders:
+def all_graders(objects: list[InspectedObject]) -> Graders:
     """Let everybody who has graded anything grade every object."""
     names = tuple(sorted({name for one in objects for name in one.grades}))
     return lambda _: names
 
 
-def ungraded(project: Project, objects: list[Inspected], graders: Graders | None = None) -> list[Owed]:
+def ungraded(project: Project, objects: list[InspectedObject], graders: Graders | None = None) -> list[MissingGrades]:
     """List what lacks a verdict: objects that nobody looked at, and those put forward that lack somebody's grade."""
     expected = graders or all_graders(objects)
     owed = []
     for one in objects:
         if not one.triage and not one.grades:
-            owed.append(Owed(one, ()))
+            owed.append(MissingGrades(one, ()))
         elif one.is_put_forward(project):
             names = expected(one) or tuple(sorted(one.triage))
             missing = tuple(name for name in names if name not in one.grades)
             # Without a plan somebody must have graded it.
             if missing:
-                owed.append(Owed(one, missing))
+                owed.append(MissingGrades(one, missing))
     return owed
 
 
-def blind(owed: list[Owed]) -> list[str]:
+def blind(owed: list[MissingGrades]) -> list[str]:
     """Name the inspectors who owe grades: they must not see those of the others yet."""
     return sorted({name for one in owed for name in one.inspectors})
 

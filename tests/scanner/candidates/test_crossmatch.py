@@ -13,7 +13,7 @@ from astropy.time import Time
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.render import render
-from scanner.candidates.crossmatch import Matched, MatchOptions, crossmatch, read_list
+from scanner.candidates.crossmatch import MatchOptions, MatchReport, crossmatch, read_list
 
 GAIA_ID = 4_611_686_018_427_387_905  # a float64 would make it ...904
 
@@ -30,7 +30,7 @@ def listed(tmp_path: Path) -> Path:
     return path
 
 
-def match(listed: Path, source: Path, **options: object) -> Matched:
+def match(listed: Path, source: Path, **options: object) -> MatchReport:
     return crossmatch(*read_list(listed), source, MatchOptions(**options))  # type: ignore[arg-type]
 
 

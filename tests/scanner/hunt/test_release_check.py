@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from scanner.hunt.release_check import blind, grade_of, inspected, ungraded
+from scanner.hunt.release_check import blind, grade_of, list_objects, ungraded
 from scanner.hunt.scheme import DEFAULT, read_scheme
 from tests.support import graded_project
 
 
 def owed(project: object) -> list[tuple[int, tuple[str, ...]]]:
-    objects = inspected(project)  # type: ignore[arg-type]
+    objects = list_objects(project)  # type: ignore[arg-type]
     return [(one.object.object_id % 10, one.inspectors) for one in ungraded(project, objects)]  # type: ignore[arg-type]
 
 
@@ -33,7 +33,7 @@ def test_everybody_who_grades_grades_all_that_is_put_forward(tmp_path: Path) -> 
     project = graded_project.make(tmp_path / "hunt", pixels=False)
     graded_project.judge(project, "ann", {0: "A", 1: "B"})
     graded_project.judge(project, "bob", {0: "C"})
-    objects = inspected(project)
+    objects = list_objects(project)
     missing = ungraded(project, objects)
     assert [(one.object.object_id % 10, one.inspectors) for one in missing] == [(2, ("bob",))]
     assert blind(missing) == ["bob"]
@@ -44,7 +44,7 @@ def test_the_mean_is_that_of_the_latest_grade_of_each(tmp_path: Path) -> None:
     project = graded_project.make(tmp_path / "hunt", pixels=False)
     for inspector, grade in (("ann", "C"), ("bob", "A"), ("ann", "B")):
         graded_project.judge(project, inspector, {0: grade})
-    first = inspected(project)[0]
+    first = list_objects(project)[0]
     assert first.mean(project) == 2.5
     assert {name: one.grade for name, one in first.grades.items()} == {"ann": "B", "bob": "A"}
 
