@@ -345,11 +345,11 @@ class ErrorCode(StrEnum):
     )
     TILE_UNREADABLE = "tile.unreadable", "The file cannot be read."
     TILE_ZERO_POINT = "tile.zero_point", "Zero points of a header contradict each other, or the survey file."
+    VIEWERS_NOTHING = "viewers.nothing", "No object with an embedding is selected for a viewer of embeddings."
     WEB_BAD_ALADIN = "web.bad_aladin", "The page has no Aladin Lite, or what --aladin names is none."
     WEB_BAD_HOST = "web.bad_host", "The request calls the server by a name that it does not have."
     WEB_BAD_ORIGIN = "web.bad_origin", "The request comes from a page of another site."
     WEB_BAD_REQUEST = "web.bad_request", "A parameter of the request is missing, or has a value that is not allowed."
-    VIEWERS_NOTHING = "viewers.nothing", "No object with an embedding is selected for a viewer of embeddings."
     WEB_NOT_INSTALLED = "web.not_installed", "A package of the page is not installed."
     WEB_NO_PAGE = "web.no_page", "The server has no page at the address, or not with the method of the request."
     WEB_NO_TOKEN = "web.no_token", "The request lacks the token of the server."
