@@ -70,6 +70,12 @@ class ErrorCode(StrEnum):
     COMPLETENESS_NO_LENS = "completeness.no_lens", "None of the injected lenses is on a tile of the catalogue."
     CONFIG_BAD = "config.bad", "The training configuration has an unknown key, a wrong type or a value out of range."
     CONFIG_MISSING = "config.missing", "The training configuration does not exist."
+    CROSSMATCH_BAD_EPOCH = "crossmatch.bad_epoch", "An epoch is missing, or is not a year between 1800 and 2100."
+    CROSSMATCH_NO_MOTION = (
+        "crossmatch.no_motion",
+        "The table has no proper motions, by which its positions could be moved.",
+    )
+    CROSSMATCH_SAME_COLUMN = "crossmatch.same_column", "A column would be added under the name of one that is there."
     CUTOUT_NO_PIXELS = "cutout.no_pixels", "The cutout file has no pixel with data."
     CUTOUT_SAME_NAME = "cutout.same_name", "Two cutout files have the same name."
     CUTOUT_SHAPE_MISMATCH = (
@@ -113,6 +119,8 @@ class ErrorCode(StrEnum):
     FIELDS_MISSING = "fields.missing", "A file of the real training fields does not exist."
     FIGURE_UNKNOWN_FORMAT = "figure.unknown_format", "The ending of the figure's file is neither .png nor .pdf."
     FORMAT_UNKNOWN = "format.unknown", "No output format has that name."
+    HANDOFF_NO_STARS = "handoff.no_stars", "Too few stars around a candidate show the point spread function."
+    HATS_UNREADABLE = "hats.unreadable", "The folder is not a HATS collection, or a file of it is missing or damaged."
     HUNT_BAD_LIST = "hunt.bad_list", "The list to inspect is empty, or lacks a column of a list of objects."
     HUNT_BAD_SCHEME = "hunt.bad_scheme", "The file is not a scheme of grades, or a key of it is wrong."
     HUNT_BAD_VERDICT = "hunt.bad_verdict", "The verdict names no grade of the scheme, or no object of the round."
@@ -160,6 +168,10 @@ class ErrorCode(StrEnum):
     INSPECT_REVEALED = "inspect.revealed", "The inspector has seen what others say, so the verdict stays."
     LENSES_BAD_GRADE = "lenses.bad_grade", "No grade of known lenses has that name."
     LENSES_BAD_KIND = "lenses.bad_kind", "No kind of known lens has that name."
+    LENSES_BAD_LIST = (
+        "lenses.bad_list",
+        "A list of known lenses is empty, has a row without a position, or is given twice.",
+    )
     LENSES_BAD_SOURCE = "lenses.bad_source", "The source of the lens compilation does not have the expected columns."
     LIST_BAD_LINE = (
         "list.bad_line",
@@ -241,8 +253,21 @@ class ErrorCode(StrEnum):
     )
     RANK_NO_SCORE = "rank.no_score", "The catalogue has no lens score, which the method needs."
     READER_NOT_STARTED = "reader.not_started", "A reading process ended before it read its first tile."
+    RELEASE_BAD_OPTION = "release.bad_option", "An option of the release of candidates is not possible."
+    RELEASE_BLIND = (
+        "release.blind",
+        "Inspectors who owe grades must not see those of the others, as a release shows them.",
+    )
     RELEASE_DAMAGED = "release.damaged", "The folder is not a complete model release."
+    RELEASE_EXISTS = "release.exists", "The folder for the release is not empty; a release is never changed."
+    RELEASE_NO_VERDICTS = "release.no_verdicts", "Nobody has judged any object of the project."
     RELEASE_NOT_EMPTY = "release.not_empty", "The folder has files of a release's names that are not of a release."
+    RELEASE_NOT_INSTALLED = "release.not_installed", "The package that writes the ReadMe of a release is not installed."
+    RELEASE_NOTHING = "release.nothing", "No inspected object has one of the grades that are released."
+    RELEASE_UNGRADED = (
+        "release.ungraded",
+        "Objects of the project have no verdict, or were put forward and have no grade.",
+    )
     REMOTE_BAD_URL = "remote.bad_url", "The address is malformed, or is a chain of addresses."
     REMOTE_BROKEN = "remote.broken", "A remote file could not be copied completely."
     REMOTE_DENIED = "remote.denied", "Access to a remote file was denied."
@@ -268,6 +293,8 @@ class ErrorCode(StrEnum):
     RUNTIME_MISSING = "runtime.missing", "ONNX Runtime, or OpenVINO where it was asked for, is not installed."
     RUNTIME_OLD = "runtime.old", "The installed OpenVINO is too old."
     RUNTIME_UNKNOWN = "runtime.unknown", "No runtime has that name."
+    SAMP_NO_HUB = "samp.no_hub", "No SAMP hub is running on this machine."
+    SAMP_NO_RECEIVER = "samp.no_receiver", "No program that is connected to the SAMP hub loads tables."
     SHARD_BAD_ENVIRONMENT = "shard.bad_environment", "The batch system's variables do not describe a valid share."
     SHARD_NO_ENVIRONMENT = "shard.no_environment", "--shard auto was given outside a SLURM array, srun or CANFAR."
     SHARDS_BAD = "shards.bad", "A training shard contradicts its manifest."
@@ -335,6 +362,7 @@ class ErrorCode(StrEnum):
     )
     TILE_UNREADABLE = "tile.unreadable", "The file cannot be read."
     TILE_ZERO_POINT = "tile.zero_point", "Zero points of a header contradict each other, or the survey file."
+    VIEWERS_NOTHING = "viewers.nothing", "No object with an embedding is selected for a viewer of embeddings."
     WEB_BAD_ALADIN = "web.bad_aladin", "The page has no Aladin Lite, or what --aladin names is none."
     WEB_BAD_HOST = "web.bad_host", "The request calls the server by a name that it does not have."
     WEB_BAD_ORIGIN = "web.bad_origin", "The request comes from a page of another site."

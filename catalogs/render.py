@@ -63,6 +63,11 @@ def readable(text: str) -> str:
         return text.encode(errors="backslashreplace").decode()
 
 
+def ascii_text(text: str) -> str:
+    """The text in printable ASCII; other characters as escapes of Python."""
+    return _escaped(text, _BEYOND_ASCII)
+
+
 def _escape(table: Table, unwritable: re.Pattern[str]) -> None:
     """Write the characters ``unwritable`` of the table's text as escapes."""
     import numpy as np

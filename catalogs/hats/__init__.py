@@ -6,6 +6,7 @@
 ``writer``       the two tables of a collection, partition by partition
 ``metadata``     property files and metadata of a collection
 ``publication``  the steps in order: count, write, margin, metadata, rename
+``reader``       the rows of any collection near given positions
 """
 
 from catalogs.hats.publication import Options, PublishReport, publish

@@ -132,7 +132,7 @@ class Margins:
         if not len(rim):
             return
         # Owners [8, R] of the neighbours of each rim pixel.
-        owners = self._owners(_neighbours(pixels[rim], self._order) << shift)
+        owners = self._owners(find_neighbours(pixels[rim], self._order) << shift)
         for other in np.unique(owners[(owners >= 0) & (owners != own)]).tolist():
             touching = np.zeros(len(pixels), bool)
             touching[rim[(owners == other).any(axis=0)]] = True
@@ -144,7 +144,7 @@ class Margins:
         return np.where((number >= 0) & (healpix29 < self._stops[number]), number, -1)
 
 
-def _neighbours(pixels: Pixels, order: int) -> Pixels:
+def find_neighbours(pixels: Pixels, order: int) -> Pixels:
     """Find the eight pixels [8, N] around each; where one is missing, the pixel itself stands for it."""
     from astropy_healpix.core import neighbours
 

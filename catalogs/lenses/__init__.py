@@ -47,17 +47,33 @@ def known(grade: str | None = None, kind: str | None = None) -> Table:
     import numpy as np
     from astropy.table import Table
 
+    text = {"converters": dict.fromkeys(("name", "zlens_all", "references"), str), "fill_values": []}
+    table = Table.read(DATA, format="ascii.csv", fast_reader=False, encoding="utf-8", **text)
+    table["zlens"] = np.array([float(value or "nan") for value in table["zlens"].astype(str)])
+    return choose(describe(table), grade, kind)
+
+
+def describe(table: Table) -> Table:
+    """Give the columns of a table of lenses their descriptions and units."""
+    for name, description in _DESCRIPTIONS.items():
+        table[name].description = description
+    table["ra"].unit = table["dec"].unit = "deg"
+    return table
+
+
+def choose(table: Table, grade: str | None = None, kind: str | None = None) -> Table:
+    """Choose the lenses of a grade and a kind; None as ``known`` says. A row without one has no kind but a lens's.
+
+    Raises:
+        ScannerError: ``lenses.bad_grade``, ``lenses.bad_kind``.
+    """
+    import numpy as np
+
     for what, value, allowed, code in (
         ("grade", grade, GRADES, ErrorCode.LENSES_BAD_GRADE),
         ("kind", kind, KINDS, ErrorCode.LENSES_BAD_KIND),
     ):
         if value is not None and value not in allowed:
             raise ScannerError(code, f"There is no {what} {value!r}.", f"Give one of {', '.join(allowed)}.")
-    text = {"converters": dict.fromkeys(("name", "zlens_all", "references"), str), "fill_values": []}
-    table = Table.read(DATA, format="ascii.csv", fast_reader=False, encoding="utf-8", **text)
-    table["zlens"] = np.array([float(value or "nan") for value in table["zlens"].astype(str)])
-    for name, description in _DESCRIPTIONS.items():
-        table[name].description = description
-    table["ra"].unit = table["dec"].unit = "deg"
-    is_kind = np.isin(table["kind"], LENSES if kind is None else (kind,))
-    return table[is_kind & np.isin(table["grade"], GRADES if grade is None else (grade,))]
+    is_kind = np.isin(table["kind"], (*LENSES, "") if kind is None else (kind,))
+    return table[is_kind & np.isin(table["grade"], (*GRADES, "") if grade is None else (grade,))]

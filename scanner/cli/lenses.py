@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from catalogs.lenses import GRADES, KINDS
-from scanner.cli.options import output_options
+from scanner.cli.options import known_option, output_options
 from scanner.cli.output import DataCommand, emit, show
 
 
@@ -27,6 +27,7 @@ from scanner.cli.output import DataCommand, emit, show
 @click.option("--tiles", "tile_list", metavar="FILE", help="List of tiles on which the lenses are; - is stdin.")
 @click.option("--min-dec", default=-90.0, type=click.FloatRange(-90, 90), help="Lowest declination, in degrees.")
 @click.option("--as-tile-list", is_flag=True, help="Print the tiles instead, each once, as a list for scan-tiles.")
+@known_option
 @output_options
 def lenses(
     survey: str,
@@ -36,6 +37,7 @@ def lenses(
     tile_list: str | None,
     min_dec: float,
     as_tile_list: bool,
+    known_lists: tuple[Path, ...],
     fmt: str,
     output: Path | None,
 ) -> None:
@@ -49,6 +51,7 @@ def lenses(
     Examples:
       scanner lenses --survey unions --grade confident --min-dec 30
       scanner lenses --catalog embeddings --format csv -o lenses.csv
+      scanner lenses --known mine.csv --catalog embeddings
       scanner lenses --grade confident --tiles mine.txt --as-tile-list > lens_tiles.txt
     """
     import catalogs
@@ -61,6 +64,7 @@ def lenses(
         chosen,
         grade,
         kind,
+        known=known_lists,
         catalogue=catalogs.open(catalog) if catalog else None,
         listed=known_lenses.listed_tiles(tile_list, chosen) if tile_list else None,
         south=min_dec,

@@ -141,6 +141,17 @@ def catalog_option(flag: str, help_text: str) -> Callable[[F], F]:
     )
 
 
+def known_option(command: F) -> F:
+    """``--known`` of every command that flags known lenses."""
+    return click.option(
+        "--known",
+        "known_lists",
+        multiple=True,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Known lenses of your own, beside those of the package; lenscat's catalog.csv replaces these. Repeatable.",
+    )(command)
+
+
 def image_options(command: F) -> F:
     """``--root`` and ``--survey`` of every command that reads pixels."""
     root = click.option(

@@ -16,6 +16,7 @@ from scanner.cli.options import (
     encoder_options,
     gallery_options,
     image_options,
+    known_option,
     output_options,
     pass_options,
 )
@@ -61,6 +62,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--next", "judge", type=click.Choice(NEXT), help="Candidates to judge next; known and marked objects are left out."
 )
 @click.option("--hide-known", is_flag=True, help="Leave out the examples and the lenses known from the literature.")
+@known_option
 @click.option("--augment", is_flag=True, help="Add the eight orientations of each example (needs --root).")
 @click.option(
     "--prevalence",
@@ -84,6 +86,7 @@ def rank(
     feedback: tuple[Path, ...],
     judge: str | None,
     hide_known: bool,
+    known_lists: tuple[Path, ...],
     augment: bool,
     prevalence: float | None,
     root: Path | None,
@@ -123,9 +126,8 @@ def rank(
       scanner rank --like lenses.csv -k 1000 --dask-config slurm.yaml --workers 16 -f csv -o candidates.csv
     """
     import catalogs
-    from catalogs import lenses
     from catalogs.ranking import rank as ranking
-    from scanner.queries import examples, query
+    from scanner.queries import examples, known_lenses, query
 
     for option, given in (("--gallery", gallery), ("--augment", augment)):
         if given and root is None:
@@ -152,7 +154,7 @@ def rank(
             where=where,
             prevalence=prevalence,
             # These are flagged in the list even if they are not among the examples.
-            known=lenses.known(),
+            known=known_lenses.read_known(known_lists),
             hide_known=hide_known,
             next=judge,
         )

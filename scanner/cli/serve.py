@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from scanner.cli.options import catalog_option, encoder_options, format_option, image_options
+from scanner.cli.options import catalog_option, encoder_options, format_option, image_options, known_option
 from scanner.cli.output import DataCommand, show
 from scanner.hunt import VERDICT_FORMATS
 from scanner.web import HOST, PORT
@@ -23,6 +23,7 @@ SOME_NOT_FOUND = 3
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Table of known lenses with ra and dec, to start from (CSV, FITS, VOTable, Parquet, .cat).",
 )
+@known_option
 @click.option(
     "--project",
     type=click.Path(file_okay=False, path_type=Path),
@@ -48,6 +49,7 @@ SOME_NOT_FOUND = 3
 def serve(
     catalog: Path,
     like: Path | None,
+    known_lists: tuple[Path, ...],
     project: Path | None,
     inspector: str | None,
     scheme: Path | None,
@@ -114,7 +116,16 @@ def serve(
 
         # On a laptop the only inspector is as blind as on the server of all.
         Team(project).check(inspector, token or "")
-    site = Site(catalogue, root=root, survey=survey, model=model, device=device, like=like, aladin=aladin)
+    site = Site(
+        catalogue,
+        root=root,
+        survey=survey,
+        model=model,
+        device=device,
+        like=like,
+        known=known_lists,
+        aladin=aladin,
+    )
     hunter = Hunter(site, project, inspector or getpass.getuser(), scheme) if project is not None else None
 
     def announce(address: str) -> None:

@@ -107,6 +107,13 @@ class Round:
             parts += [scale.astype("<f4").tobytes(), window.astype("<f2").tobytes()]
         return b"".join(parts)
 
+    def flux(self, number: int) -> Flux | None:
+        """The cutout float32 [B, S, S] of an object in nJy, with the ten bits of float16; None where there is none."""
+        if self._states[number] != CUT:
+            return None
+        cutout: Flux = self._windows[number].astype(np.float32) * self._scales[number][:, None, None]
+        return cutout
+
     def wide(self, number: int) -> bytes | None:
         """The picture of the wide field of an object, as WebP; None where there is none."""
         with self._pictures() as pictures:

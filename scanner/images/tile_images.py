@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -158,11 +159,11 @@ class OpenTile:
         ScannerError: As ``open_bands`` does.
     """
 
-    def __init__(self, survey: Survey, tile: Tile) -> None:
-        self._survey, self._tile = survey, tile
+    def __init__(self, survey: Survey, tile: Tile, with_variance: bool = False) -> None:
+        self._survey, self._tile, self._with_variance = survey, tile, with_variance
         self._bands = bands_of(survey, None)
         with ExitStack() as stack:
-            self._files = open_bands(stack, tile, self._bands, with_variance=False)
+            self._files = open_bands(stack, tile, self._bands, with_variance)
             self._close = stack.pop_all()
 
     def close(self) -> None:
@@ -175,7 +176,13 @@ class OpenTile:
         Raises:
             ScannerError: With a code that starts with ``tile.``.
         """
-        return _read(self._survey, self._tile, self._bands, self._files, region=region)
+        bands, files = self._bands, self._files
+        return _read(self._survey, self._tile, bands, files, with_variance=self._with_variance, region=region)
+
+    @property
+    def paths(self) -> Mapping[str, Path]:
+        """The file of each band that the tile has."""
+        return {band: file.path for band, file in self._files.items()}
 
     def compass(self, ra: float, dec: float) -> Compass | None:
         """North and east at a position, in the pixels of the first band that the tile has."""

@@ -1,19 +1,21 @@
-"""Known lenses with their tiles: the tile that each is on, and the lenses on given tiles."""
+"""Known lenses: those of the package or of lists of one's own, and the tile that each is on."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from catalogs import lenses
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.lenses import lenscat
 from catalogs.sky import unions_grid
 from catalogs.store import rows
 from catalogs.store.tile_store import Snapshot
+from scanner.sources.position_files import check_file, read_sky_table
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey
 
@@ -24,11 +26,75 @@ if TYPE_CHECKING:
 NEAR_AN_OBJECT = 30.0
 
 
+def read_known(lists: Sequence[Path] = ()) -> Table:
+    """Read the known lenses of every grade and lens kind, with the columns of ``lenses.known``.
+
+    The table of a lenscat of any version takes the place of that of the package. Any other list is added in front: a
+    table with ``ra`` and ``dec``, and ``name``, ``zlens``, ``kind``, ``grade``, ``references`` (or ``reference``,
+    ``ref``) where it has them.
+
+    Raises:
+        ScannerError: ``lenses.bad_list``, ``lenses.bad_source``, ``sources.*``.
+    """
+    from astropy.table import vstack
+
+    own, newer = [], None
+    for path in lists:
+        check_file(path)
+        if not lenscat.is_lenscat(path):
+            own.append(_read_own(path))
+        elif newer is not None:
+            message = f"{path} is the second table of lenscat; they hold the same lenses."
+            raise ScannerError(ErrorCode.LENSES_BAD_LIST, message, "Give the newer one alone.")
+        else:
+            newer = lenses.choose(lenscat.to_table(lenscat.merged(lenscat.read(path))))
+    known = lenses.known() if newer is None else newer
+    return lenses.describe(vstack([*own, known], metadata_conflicts="silent")) if own else known
+
+
+def _read_own(path: Path) -> Table:
+    """Read a list of one's own; rows without a position on the sky are refused, since they would flag nothing."""
+    from astropy.table import Table
+
+    places, columns = read_sky_table(path)
+    usable = places.is_number & places.is_on_sky
+    if not len(usable) or not usable.all():
+        row = int(np.argmin(usable)) + 1 if len(usable) else 0
+        message = f"{path}: row {row} has no position on the sky." if row else f"{path} has no rows."
+        raise ScannerError(ErrorCode.LENSES_BAD_LIST, message, "Remove the row, or correct its position.")
+    there = {one.name.strip().lower(): one for one in columns.columns}
+
+    def words(*names: str) -> list[str]:
+        column = next((there[name] for name in names if name in there), None)
+        return [""] * len(usable) if column is None else column.words().tolist()
+
+    redshifts = words("zlens", "z_lens")
+    values: dict[str, Any] = {"name": [name or f"{path.name}, row {row}" for row, name in enumerate(words("name"), 1)]}
+    values |= {"ra": places.first, "dec": places.second, "zlens": [_redshift(text) for text in redshifts]}
+    values |= {"zlens_all": redshifts, "kind": words("kind", "type"), "grade": words("grade", "grading")}
+    values["references"] = [text or path.name for text in words("references", "reference", "ref")]
+    for what, allowed in (("kind", lenses.KINDS), ("grade", lenses.GRADES)):
+        # Grades of other schemes, such as A and B, say nothing here.
+        values[what] = [text if text in allowed else "" for text in values[what]]
+    kinds = {"ra": float, "dec": float, "zlens": float}
+    table = Table({name: np.array(some, kinds.get(name, str)) for name, some in values.items()})
+    return lenses.describe(table)
+
+
+def _redshift(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return float("nan")
+    return value if value > 0 else float("nan")
+
+
 def of_survey(
     survey: Survey,
     grade: str | None = None,
     kind: str | None = None,
     *,
+    known: Sequence[Path] = (),
     catalogue: Catalogue | None = None,
     listed: Collection[str] | None = None,
     south: float = -90.0,
@@ -37,11 +103,13 @@ def of_survey(
 
     The tile is the one of the grid that the position belongs to, whether or not the survey imaged it. A ``catalogue``
     restricts the answer to its tiles, and ``listed`` to these names. A survey without a grid needs the catalogue.
+    ``known`` are lists, as ``read_known`` takes them.
 
     Raises:
         ScannerError: ``survey.no_grid``, ``lenses.*``.
     """
-    table = lenses.known(grade, kind)
+    # Only the list of the package has entries that are set apart.
+    table = lenses.choose(read_known(known), grade, kind) if known else lenses.known(grade, kind)
     table = table[table["dec"] >= south]
     if survey.grid is not None:
         names = [unions_grid.tile_at(ra, dec) for ra, dec in zip(table["ra"], table["dec"], strict=True)]

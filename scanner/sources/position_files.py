@@ -14,7 +14,7 @@ from catalogs.sky.geometry import normalise_ra
 from scanner.sources import angles
 from scanner.sources.angles import ICRS, Frame
 from scanner.sources.position_columns import Pair, annotation, find_pair, is_position, plain_name
-from scanner.sources.tables.columns import Column, ColumnTable
+from scanner.sources.tables.columns import Choice, Column, ColumnTable
 from scanner.sources.tables.files import ENDINGS, read_tables
 
 Floats = NDArray[np.float64]
@@ -73,11 +73,29 @@ def read_positions(path: Path, words: str | None = None) -> PositionTable:
         ScannerError: ``sources.missing``, ``sources.unreadable``, ``sources.no_positions``, ``sources.bad_unit``,
             ``sources.ambiguous``, ``sources.no_column``.
     """
-    check_file(path)
     column = (words or "").lower()
+    table = _read(path, lambda name: is_position(name) or (column != "" and name.strip().lower() == column))
+    return _positions(path, table, column)
+
+
+def read_sky_table(path: Path) -> tuple[PositionTable, ColumnTable]:
+    """Read the sky positions of a catalogue, and with them all its columns, row for row.
+
+    Raises:
+        ScannerError: As ``read_positions`` does.
+    """
+    table = _read(path, lambda name: True)
+    places = _positions(path, table, "")
+    if not places.on_sky:
+        message = f"{path} has no sky positions."
+        raise ScannerError(ErrorCode.SOURCES_NO_POSITIONS, message, "Name its columns ra and dec.")
+    return places, table
+
+
+def _read(path: Path, choice: Choice) -> ColumnTable:
+    check_file(path)
     try:
-        tables = read_tables(path, lambda name: is_position(name) or (column != "" and name.strip().lower() == column))
-        table = _join(path, tables)
+        return _join(path, read_tables(path, choice))
     except ScannerError:
         raise
     except Exception as error:  # every format has exceptions of its own
@@ -88,6 +106,9 @@ def read_positions(path: Path, words: str | None = None) -> PositionTable:
             ErrorCode.SOURCES_UNREADABLE, f"{path} cannot be read as a catalogue: {why}.", hint
         ) from error
 
+
+def _positions(path: Path, table: ColumnTable, column: str) -> PositionTable:
+    """The positions of a table, and the texts of a column of this name, where it is not empty."""
     pair = find_pair(table.names, table.columns)
     if pair is None:
         message = f"{path} has no columns of positions among {', '.join(table.names[:20])}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from fastapi import Request
 
-from catalogs import lenses
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search.examples import Example, Examples
 from catalogs.search.matching import MATCH_RADIUS, match
@@ -21,6 +21,7 @@ from catalogs.sky.crossmatch import Places
 from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store.bounded_cache import BoundedCache
 from catalogs.store.tile_store import Snapshot, TileStore
+from scanner.queries import known_lenses
 from scanner.queries.places import read_place
 from scanner.queries.query import Position, QueryBuilder, ask_together, read_table
 from scanner.web.cutouts import CutoutStore
@@ -60,6 +61,7 @@ class Site:
         device: str = "auto",
         like: Path | None = None,
         aladin: str | None = None,
+        known: Sequence[Path] = (),
     ) -> None:
         self.aladin = aladin
         # A server reads the same columns again and again.
@@ -75,7 +77,8 @@ class Site:
         self._like = tuple(read_table(like)) if like is not None else ()
         self._answers: BoundedCache[Answer] = BoundedCache(64)
         self.maps: BoundedCache[Any] = BoundedCache(4)
-        self._known: Table | None = None
+        # A wrong list is refused now, rather than while somebody looks.
+        self._known: Table | None = known_lenses.read_known(known) if known else None
         self._literature: tuple[list[str], Places] | None = None
         self._mine = self._places(None)
         self._flagged: Table | None = None
@@ -104,7 +107,7 @@ class Site:
         """The known lenses of the literature, read once."""
         with self._reading:
             if self._known is None:
-                self._known = lenses.known()
+                self._known = known_lenses.read_known()
             if self._literature is None:
                 self._literature = self._places(self._known)
             return self._known

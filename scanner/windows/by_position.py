@@ -133,8 +133,16 @@ class WindowReader:
         Raises:
             ScannerError: As ``open_bands`` does.
         """
+        return TileWindows(name, self.open_tile(name), self._frame)
+
+    def open_tile(self, name: str, with_variance: bool = False) -> OpenTile:
+        """Open the tile of this name, to read regions in its own pixels.
+
+        Raises:
+            ScannerError: As ``open_bands`` does.
+        """
         tile = self._tiles.setdefault(name, find(self._survey, name, self._root))
-        return TileWindows(name, OpenTile(self._survey, tile), self._frame)
+        return OpenTile(self._survey, tile, with_variance)
 
 
 class TileWindows:

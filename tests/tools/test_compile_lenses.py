@@ -8,21 +8,22 @@ import pytest
 
 from catalogs import lenses
 from catalogs.errors import ScannerError
+from catalogs.lenses import lenscat
 from tools import compile_lenses
 
 HEADER = "name,RA [deg],DEC [deg],zlens,type,grading,ref\n"
 LOPES = "Lopes et al. (2004) - doi:10.1086/423038"
 
 
-def compiled(tmp_path: Path, *lines: str) -> list[compile_lenses.Lens]:
+def compiled(tmp_path: Path, *lines: str) -> list[lenscat.Lens]:
     source = tmp_path / "catalog.csv"
     source.write_text(HEADER + "".join(f"{line}\n" for line in lines))
-    return compile_lenses.merged(compile_lenses.read(source))
+    return lenscat.merged(lenscat.read(source))
 
 
 def test_the_shipped_list_is_made_again_byte_for_byte(shipped: Path) -> None:
     source = shipped / "lenscat" / "lenscat_catalog.csv.gz"
-    rows = compile_lenses.merged(compile_lenses.read(source))
+    rows = lenscat.merged(lenscat.read(source))
     assert compile_lenses.packed(rows) == lenses.DATA.read_bytes()
 
 
@@ -43,7 +44,7 @@ def test_the_shipped_list_is_made_again_byte_for_byte(shipped: Path) -> None:
     ],
 )
 def test_redshift_cells_are_read(cell: str, zlens: float | None) -> None:
-    assert compile_lenses.redshifts(cell)[1] == zlens
+    assert lenscat.redshifts(cell)[1] == zlens
 
 
 def test_copies_across_catalogues_become_one_that_keeps_what_each_said(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_another_table_is_refused(tmp_path: Path) -> None:
     source = tmp_path / "other.csv"
     source.write_text("ra,dec\n1,2\n")
     with pytest.raises(ScannerError) as caught:
-        compile_lenses.read(source)
+        lenscat.read(source)
     assert caught.value.code == "lenses.bad_source"
 
 
@@ -78,11 +79,11 @@ def test_another_table_is_refused(tmp_path: Path) -> None:
     [
         ("AGEL 010128-334319", (0.365833, -33.722), "arXiv:2205.05307", (15.365833, -33.722)),
         ("AGEL 002527+101107", (6.364167, 0.185306), "arXiv:2205.05307", (6.364167, 10.185306)),
-        ("Q0957+561", (0.336667, 55.897056), compile_lenses.HOURS_LOST[1], (150.336667, 55.897056)),
+        ("Q0957+561", (0.336667, 55.897056), lenscat.HOURS_LOST[1], (150.336667, 55.897056)),
         ("DESI-010.1+20.2", (0.3658, -33.722), "arXiv:2206.02764", (0.3658, -33.722)),
     ],
 )
 def test_lost_hours_and_degrees_are_put_back(
     name: str, position: tuple[float, float], reference: str, expected: tuple[float, float]
 ) -> None:
-    assert compile_lenses.restored(name, *position, reference) == pytest.approx(expected, abs=1e-6)
+    assert lenscat.restored(name, *position, reference) == pytest.approx(expected, abs=1e-6)

@@ -14,11 +14,12 @@ from catalogs.errors import ErrorCode, ScannerError
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources, detect
 from scanner.survey.bands import BANDS
+from scanner.windows.stars import FEWEST, estimate_seeing, find_stars
 from training.inject.light import Stamp
 from training.simulate.canvas import Canvas
 from training.simulate.conditions import GAIN, BandConditions, Settings
 from training.simulate.lens_population import Deflector
-from training.simulate.painting.field import FEWEST, ROUND, SNR, STAR_RADIUS, find_stars, measure_conditions
+from training.simulate.painting.field import measure_conditions
 from training.simulate.painting.hosts import Hosts, draw_deflector_like, find_hosts
 from training.simulate.painting.lens import PaintedLens, paint_lens
 
@@ -32,8 +33,6 @@ PAINTED = Settings(source_mag=(22.3, 26.0), least_snr=5.0, quasar_fraction=0.08)
 """Sources are fainter than those of the training, so that completeness is measured where it falls."""
 DRAWS = 50
 """Deflectors that are drawn for a host until one has a theta_E within the limits."""
-LOCUS, FEWEST_STARS = 0.15, 5
-"""Width of the line of stars as a share of their size, and how many it needs."""
 
 Row = dict[str, str | float | int]
 
@@ -110,17 +109,9 @@ def measure_seeing(images: TileImages, sources: Sources) -> float:
     Raises:
         ScannerError: ``inject.stars``.
     """
-    columns = sources.columns
-    with np.errstate(invalid="ignore"):
-        round_ones = (columns["snr"] > SNR) & (columns["a"] < ROUND * columns["b"]) & (columns["flags"] == 0)
-    size = np.sort(columns["flux_radius"][round_ones & (columns["flux_radius"] > 0)].astype(float))
-    # Objects up to so much larger than each one.
-    counts = np.searchsorted(size, size * (1 + LOCUS), side="right") - np.arange(len(size))
-    if counts.max(initial=0) >= FEWEST_STARS:
-        first = int(np.argmax(counts >= max(FEWEST_STARS, 0.6 * counts.max())))
-        seeing = float(np.median(size[first : first + counts[first]])) / STAR_RADIUS
-        if len(find_stars(sources, seeing)) >= FEWEST:
-            return seeing
+    seeing = estimate_seeing(sources)
+    if seeing is not None and len(find_stars(sources, seeing)) >= FEWEST:
+        return seeing
     message = f"Tile {images.name} has too few bright stars in band {images.detection_band} to measure the seeing."
     raise ScannerError(ErrorCode.INJECT_STARS, message, "Give the FWHM in arcsec with --seeing, or leave the tile out.")
 

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 MAX_ROWS = 20_000_000
 """The most rows that are read: two columns of them take 320 MB."""
 
+EXACT = 2**53
+"""Whole numbers below this are exact as float64; columns of larger ones, such as ids of Gaia, are kept as texts."""
+
 Choice = Callable[[str], bool]
 """Tells of the name of a column whether it is read."""
 
@@ -20,8 +23,9 @@ Choice = Callable[[str], bool]
 class Column:
     """A column: its ``values`` [N] are float64 with NaN for none, or texts with "" for none.
 
-    ``unit`` is as the file has it. ``frame`` is what the file says of the sky its angles are on, such as ``FK4 B1950``;
-    it is empty where the file says nothing. ``problem`` says why the values cannot be positions.
+    ``is_whole``: the file has whole numbers, of which those above ``EXACT`` are texts. ``is_blank``: no cell of a text
+    table holds anything. ``unit`` is as the file has it. ``frame`` is what the file says of the sky its angles are on,
+    such as ``FK4 B1950``; it is empty where the file says nothing. ``problem`` says why the values cannot be positions.
     """
 
     name: str
@@ -29,6 +33,8 @@ class Column:
     unit: str = ""
     frame: str = ""
     problem: str = ""
+    is_whole: bool = False
+    is_blank: bool = False
 
     @property
     def is_text(self) -> bool:
@@ -38,7 +44,7 @@ class Column:
         """The values as texts; whole numbers without a point, and "" for none."""
         if self.is_text:
             return self.values.astype(str)
-        return np.array(["" if np.isnan(one) else f"{one:.15g}" for one in self.values.tolist()], str)
+        return np.array([_word(one) for one in self.values.tolist()], str)
 
     @classmethod
     def of_array(cls, name: str, values: Any, unit: str = "", frame: str = "") -> Column:
@@ -51,9 +57,13 @@ class Column:
         if array.ndim > 1:
             problem = f"holds {array.size // count if count else 'several'} numbers in each row"
             return cls(name, np.full(count, np.nan), unit, frame, problem)
+        is_whole = array.dtype.kind in "iu"
+        if is_whole and not (np.abs(array[~mask].astype(np.float64)) < EXACT).all():
+            digits = ["" if masked else str(one) for one, masked in zip(array.tolist(), mask.tolist(), strict=True)]
+            return cls(name, np.array(digits, dtype=object), unit, frame, is_whole=True)
         if array.dtype.kind in "iuf":
             # Native byte order, and a copy, so that no file stays mapped.
-            return cls(name, np.where(mask, np.nan, array.astype(np.float64)), unit, frame)
+            return cls(name, np.where(mask, np.nan, array.astype(np.float64)), unit, frame, is_whole=is_whole)
         if array.dtype.kind in "SUO" and all(isinstance(one, str | bytes | None) for one in array[:1000].tolist()):
             return cls(name, np.array(_texts(array, mask), dtype=object), unit, frame)
         texts = ["" if masked else str(one)[:40] for one, masked in zip(array.tolist(), mask.tolist(), strict=True)]
@@ -92,7 +102,9 @@ class ColumnTable:
             if len({one.is_text for one in filled}) > 1:
                 raise ValueError(f"the column {same[0].name} has different types in its tables")
             problem = next((one.problem for one in same if one.problem), "")
-            columns.append(replace(same[0], values=np.concatenate([one.values for one in filled]), problem=problem))
+            values, whole = np.concatenate([one.values for one in filled]), all(one.is_whole for one in filled)
+            blank = all(one.is_blank for one in filled)
+            columns.append(replace(same[0], values=values, problem=problem, is_whole=whole, is_blank=blank))
         return cls(tuple(columns), tables[0].names, len(tables), tables[0].image)
 
 
@@ -104,6 +116,12 @@ def check_rows(count: int) -> None:
     """
     if count > MAX_ROWS:
         raise ValueError(f"it has {count} rows, more than the {MAX_ROWS} that are read")
+
+
+def _word(number: float) -> str:
+    if np.isnan(number):
+        return ""
+    return str(int(number)) if number.is_integer() and abs(number) < EXACT else f"{number:.15g}"
 
 
 def _texts(array: NDArray[Any], mask: NDArray[np.bool_]) -> list[str]:

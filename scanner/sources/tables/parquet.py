@@ -63,10 +63,25 @@ def _read_column(table: Any, number: int) -> Any:
         rows += len(batch)
         check_rows(rows)
         chunks.append(batch.column(0))
-    column = pa.chunked_array(chunks, field.type)
-    if pa.types.is_dictionary(field.type):
-        column = column.cast(field.type.value_type)
-    if pa.types.is_decimal(field.type):
+    return _masked(pa.chunked_array(chunks, field.type))
+
+
+def arrow_column(name: str, column: Any, unit: str = "") -> Column:
+    """A column of an Arrow table; nested ones have a ``problem``."""
+    import pyarrow as pa
+
+    if pa.types.is_nested(column.type) or pa.types.is_fixed_size_list(column.type):
+        return Column(name, np.full(len(column), np.nan), unit, problem=f"holds a {column.type} in each row")
+    return Column.of_array(name, _masked(column), unit)
+
+
+def _masked(column: Any) -> Any:
+    """The values of a flat Arrow column, masked where it is null."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
     mask = column.is_null().to_numpy()
     if pa.types.is_integer(column.type) and mask.any():

@@ -12,14 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.text_rows import TextRows, parse_number, read_lines, read_rows, split
-from scanner.sources.tables.columns import Choice, Column, ColumnTable, check_rows
+from scanner.sources.tables.columns import EXACT, Choice, Column, ColumnTable, check_rows
 from scanner.sources.tables.yaml_header import read_yaml_header
 
 MAX_HEADER = 2**20
 """The longest YAML header of an ECSV table, in characters."""
 
+TEXT_COLUMNS = ("tile", "name", "main_id", "designation")
+"""Columns that are text whatever they hold: as numbers, 217.290 and 0047 would lose their zeros."""
+
 _AT_ONCE = 256
 """Rows that are converted together: few, since Python's garbage collector looks at all rows that live for a while."""
+_DIGITS = re.compile(r"[+-]?\d{16,}")
 _SEXTRACTOR = re.compile(r"#\s*(\d+)\s+(\S+)(.*?)(?:\[([^\[\]]*)\])?\s*")
 
 
@@ -88,7 +92,7 @@ def _read_sextractor(lines: Iterator[str], choice: Choice) -> ColumnTable:
 def _collect(table: TextRows, places: Sequence[int], choice: Choice, frame: str = "") -> ColumnTable:
     """The chosen columns of rows; column n of the names is in cell ``places[n]``."""
     chosen = [number for number, name in enumerate(table.names) if choice(name)]
-    builders = [_Builder() for _ in chosen]
+    builders = [_Builder(table.names[number].strip().lower() in TEXT_COLUMNS) for number in chosen]
     count = 0
     while chunk := list(islice(table.rows, _AT_ONCE)):
         count += len(chunk)
@@ -106,24 +110,36 @@ def _collect(table: TextRows, places: Sequence[int], choice: Choice, frame: str 
     columns = []
     for number, builder in zip(chosen, builders, strict=True):
         values, problem = builder.values()
-        columns.append(Column(table.names[number], values, units[number], frame, problem))
+        about = (units[number], frame, problem, builder.is_whole, builder.is_blank)
+        columns.append(Column(table.names[number], values, *about))
     return ColumnTable(tuple(columns), table.names)
 
 
 class _Builder:
     """A column that grows by chunks of cells, each of numbers or of texts."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeps_text: bool = False) -> None:
         self._chunks: list[NDArray[Any]] = []
         self._problem = ""
-        self._has_text = self._has_points = self._has_commas = False
+        self._keeps_text = keeps_text
+        self._has_text = self._has_points = self._has_commas = self._has_long = False
+        self.is_blank = True
 
     def add(self, cells: list[str], line: int) -> None:
         """Add cells, of which the first is in this line."""
-        numbers = _fast_numbers(cells)
+        self.is_blank = self.is_blank and not any(map(str.strip, cells))
+        if self._keeps_text:
+            self._has_text = True
+            self._chunks.append(np.array([cell.strip() for cell in cells], dtype=object))
+            return
+        numbers = fast = _fast_numbers(cells)
         if numbers is None:
             numbers = self._parse(cells, line)
-        elif not self._has_points:
+        if numbers.dtype.kind == "f" and (np.abs(numbers) >= EXACT).any() and any(map(_DIGITS.fullmatch, cells)):
+            # A float64 would round such an id.
+            self._has_long = True
+            numbers = np.array([cell.strip() for cell in cells], dtype=object)
+        elif fast is not None and not self._has_points:
             # Whole numbers need neither a point nor a comma.
             self._has_points = bool((numbers % 1 > 0).any())
         self._chunks.append(numbers)
@@ -147,8 +163,15 @@ class _Builder:
             self._problem = self._problem or f"has {cells[words[0]]!r} among its numbers, near line {line + words[0]}"
         return np.array([cell.strip() for cell in cells], dtype=object)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all values are whole numbers."""
+        return not (self._has_text or self._has_points or self._has_commas) and bool(self._chunks)
+
     def values(self) -> tuple[NDArray[Any], str]:
         """The values of the column, and what is wrong with them."""
+        if self._has_long and not self._has_text:
+            return np.concatenate([Column("", chunk).words().astype(object) for chunk in self._chunks]), self._problem
         if not self._has_text:
             return np.concatenate([np.zeros(0), *self._chunks]), self._problem
         for chunk in self._chunks:

@@ -12,13 +12,14 @@ from scanner.images.sky.wcs import flat_wcs
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources, detect
 from scanner.survey.bands import BANDS
+from scanner.windows.stars import FEWEST, find_stars
 from training.cutouts.simulated import plate
 from training.simulate.canvas import Canvas
 from training.simulate.conditions import BandConditions, Settings, pixel_rms
 from training.simulate.lens_images import lensed_light
 from training.simulate.lens_population import draw_source
 from training.simulate.painting import lookalike
-from training.simulate.painting.field import FEWEST, find_stars, measure_conditions
+from training.simulate.painting.field import measure_conditions
 from training.simulate.painting.hosts import draw_deflector_like, draw_host, find_hosts
 from training.simulate.painting.lens import SETTINGS, paint_lens
 from training.simulate.scene import Scene, simulate_tile

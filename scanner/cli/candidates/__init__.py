@@ -1,0 +1,1 @@
+"""Commands for candidates: match them with other tables, release them, hand them on."""
