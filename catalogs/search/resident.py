@@ -18,13 +18,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from catalogs.bounded_cache import BoundedCache
 from catalogs.errors import ScannerError
 from catalogs.index.coverage import covering
 from catalogs.index.half_vectors import HalfVectors
 from catalogs.index.shards import ITEM, ROWS, VECTORS
 from catalogs.sky.overlaps import OverlapOwners
 from catalogs.store import vectors
-from catalogs.store.bounded_cache import BoundedCache
 from catalogs.store.footers import Footer
 from catalogs.store.provenance import Info
 from catalogs.store.schema import EMBEDDING, IS_PRIMARY

@@ -8,8 +8,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from catalogs.bounded_cache import BoundedCache
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.store.bounded_cache import BoundedCache
 from scanner.figures.composite import compose_rgb, encode_png
 from scanner.windows.by_position import Flux, TileWindows, WindowReader
 from scanner.windows.frame import WindowFrame

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.bounded_cache import BoundedCache
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking.feedback import Mark
 from catalogs.store import rows as catalogue_rows
-from catalogs.store.bounded_cache import BoundedCache
 from scanner.hunt.cutter import Cutter
 from scanner.hunt.project import Project, Standing
 from scanner.hunt.round import WAITING, Round

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from catalogs.bounded_cache import BoundedCache
 from catalogs.ranking import Next, rank
 from catalogs.ranking.feedback import RADIUS, Feedback, Mark, join_marks
 from catalogs.ranking.rank import Ranking
 from catalogs.search import examples
 from catalogs.search.examples import Example, Examples, Unmatched
 from catalogs.search.matching import match_each
-from catalogs.store.bounded_cache import BoundedCache
 from catalogs.store.tile_store import Snapshot
 from scanner.web.site import Site
 

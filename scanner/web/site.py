@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from fastapi import Request
 
+from catalogs.bounded_cache import BoundedCache
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search.examples import Example, Examples
 from catalogs.search.matching import MATCH_RADIUS, match
@@ -19,7 +20,6 @@ from catalogs.search.ordering import ordered
 from catalogs.search.resident import ResidentStore
 from catalogs.sky.crossmatch import Places
 from catalogs.sky.geometry import ONE_SYSTEM
-from catalogs.store.bounded_cache import BoundedCache
 from catalogs.store.tile_store import Snapshot, TileStore
 from scanner.queries import known_lenses
 from scanner.queries.places import read_place

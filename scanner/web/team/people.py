@@ -7,8 +7,8 @@ import threading
 from fastapi import Request
 from starlette.datastructures import State
 
+from catalogs.bounded_cache import BoundedCache
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.store.bounded_cache import BoundedCache
 from scanner.inspection import plan as plans
 from scanner.inspection.consensus import Consensus
 from scanner.inspection.ledger import Ledger

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import catalogs
+from catalogs.bounded_cache import BoundedCache
 from catalogs.catalogue import Catalogue
 from catalogs.index.build import IndexOptions, build_index
 from catalogs.ranking import rank
@@ -16,7 +17,6 @@ from catalogs.ranking.rank import Ranking
 from catalogs.search import neighbours, ordering, resident
 from catalogs.search.resident import ResidentStore
 from catalogs.store import rows, tile_reader
-from catalogs.store.bounded_cache import BoundedCache
 from catalogs.store.tile_reader import Selection
 from tests.support import planted as lenses
 from tests.support.catalogue_rows import DIM, SCORED_RUN, Rows, write
