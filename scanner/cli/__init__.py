@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -29,26 +29,38 @@ COMMANDS = {
     "hunt": "serve:hunt",
     "verdicts": "serve:verdicts",
     "publish": "publish:publish",
+    "export": "export:export",
     "info": "info:info",
     "demo": "demo:demo",
 }
 
 
-class Commands(click.Group):
+class LateGroup(click.Group):
     """Commands that are imported when they are run, so that ``--help`` is quick.
 
-    A ``ScannerError`` becomes its message, hint and code on stderr and exit code 1; SIGINT and SIGTERM become 130.
+    ``late`` gives the module, below ``package``, and the function of each command by its name.
     """
 
+    def __init__(self, *args: Any, late: Mapping[str, str], package: str, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._late, self._package = late, package
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self._late)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self._late:
             return None
-        module, attribute = COMMANDS[cmd_name].split(":")
-        command: click.Command = getattr(importlib.import_module(f".{module}", __name__), attribute)
+        module, attribute = self._late[cmd_name].split(":")
+        command: click.Command = getattr(importlib.import_module(f".{module}", self._package), attribute)
         return command
+
+
+class Commands(LateGroup):
+    """All commands. A ``ScannerError`` becomes its message, hint and code on stderr and exit code 1.
+
+    SIGINT and SIGTERM become 130.
+    """
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         # Batch systems end a job by SIGTERM, which then stops a scan as Ctrl-C does.
@@ -72,7 +84,12 @@ class Commands(click.Group):
         return outcome if isinstance(outcome, int) else 0
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(
+    cls=Commands,
+    late=COMMANDS,
+    package=__name__,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="scanner")
 def main() -> None:
     """Turn survey tiles into a searchable map of what the sky looks like.
