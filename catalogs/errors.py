@@ -134,6 +134,8 @@ class ErrorCode(StrEnum):
     INJECT_STARS = "inject.stars", "The image has too few stars to measure the seeing."
     INJECT_TWICE = "inject.twice", "The image has injected lenses already, which the truth table would lack."
     INJECT_WORKER = "inject.worker", "A process of the injection was killed, usually for lack of memory."
+    LANCE_NOT_INSTALLED = "lance.not_installed", "The package that reads and writes Lance datasets is not installed."
+    LANCE_NOT_SUPPORTED = "lance.not_supported", "What was asked works on the folder of a catalogue, not on Lance."
     LENSES_BAD_GRADE = "lenses.bad_grade", "No grade of known lenses has that name."
     LENSES_BAD_KIND = "lenses.bad_kind", "No kind of known lens has that name."
     LENSES_BAD_SOURCE = "lenses.bad_source", "The source of the lens compilation does not have the expected columns."

@@ -36,7 +36,8 @@ from catalogs.store.schema import EMBEDDING
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Snapshot, TileStore
+    from catalogs.store.backend import Snapshot
+    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 

@@ -43,10 +43,11 @@ from catalogs.maps.read import (
 )
 from catalogs.search import random_sample
 from catalogs.store import parquet_files, rows, tile_reader, vectors
+from catalogs.store.backend import Snapshot
 from catalogs.store.footers import SUFFIX, Footer
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.tile_reader import Selection
-from catalogs.store.tile_store import Snapshot, TileStore
+from catalogs.store.tile_store import TileStore
 from catalogs.store.vectors import Vectors
 
 log = logging.getLogger(__name__)

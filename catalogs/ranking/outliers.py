@@ -15,8 +15,8 @@ from catalogs.search import full_pass, random_sample
 from catalogs.search.hits import Hits
 from catalogs.search.random_sample import Sample
 from catalogs.store import tile_reader
+from catalogs.store.backend import Backend, Snapshot
 from catalogs.store.rows import primary
-from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Knn:
 
 
 def outliers(
-    catalogue: TileStore,
+    catalogue: Backend,
     *,
     method: str = "mahalanobis",
     k: int = 100,

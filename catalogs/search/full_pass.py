@@ -15,9 +15,9 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.parallel import in_threads
 from catalogs.search.hits import Hits
 from catalogs.store import rows, tile_reader
+from catalogs.store.backend import Snapshot
 from catalogs.store.footers import Footer
 from catalogs.store.tile_reader import Selection
-from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ DRAWN = 60
 
 
 @click.command(cls=DataCommand)
-@catalog_option("--catalog", "Catalogue to search.")
+@catalog_option("--catalog", "Catalogue to search.", lance=True)
 @click.option(
     "--method",
     type=click.Choice(OUTLIER_METHODS),
@@ -41,7 +41,7 @@ DRAWN = 60
 @gallery_options(f"PNG or PDF of the first {DRAWN} (needs --root).")
 @output_options
 def outliers(
-    catalog: Path,
+    catalog: Path | str,
     method: str,
     k: int,
     where: str | None,

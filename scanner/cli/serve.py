@@ -17,7 +17,7 @@ SOME_NOT_FOUND = 3
 
 
 @click.command(cls=DataCommand)
-@catalog_option("--catalog", "Catalogue to show.")
+@catalog_option("--catalog", "Catalogue to show.", lance=True)
 @click.option(
     "--like",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -43,7 +43,7 @@ SOME_NOT_FOUND = 3
 @image_options
 @encoder_options
 def serve(
-    catalog: Path,
+    catalog: Path | str,
     like: Path | None,
     project: Path | None,
     inspector: str | None,

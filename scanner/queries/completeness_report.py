@@ -17,7 +17,7 @@ from catalogs.ranking.rank import choose_method, fit_method
 from catalogs.search import examples
 from catalogs.search.examples import Examples
 from catalogs.store import rows
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.backend import Snapshot
 from catalogs.text_table import text_table
 from scanner.figures.completeness import draw_completeness
 

@@ -13,7 +13,7 @@ from catalogs.catalogue import Catalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
 from catalogs.store import rows
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.backend import Snapshot
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey
 

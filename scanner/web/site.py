@@ -12,14 +12,14 @@ import numpy as np
 from fastapi import Request
 
 from catalogs import lenses
-from catalogs.catalogue import Catalogue
+from catalogs.catalogue import Catalogue, LanceCatalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search.examples import Example
 from catalogs.search.matching import MATCH_RADIUS, match
 from catalogs.search.ordering import ordered
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.backend import Snapshot
 from scanner.queries.places import read_place
 from scanner.queries.query import Position, QueryBuilder, ask_together, read_table
 from scanner.web.bounded_cache import BoundedCache
@@ -50,7 +50,7 @@ class Site:
 
     def __init__(
         self,
-        catalogue: Catalogue | None,
+        catalogue: Catalogue | LanceCatalogue | None,
         *,
         root: Path | None = None,
         survey: str | None = None,
@@ -76,7 +76,7 @@ class Site:
         # The first page does not wait for the list of the literature.
         threading.Thread(target=lambda: self.known, name="known lenses", daemon=True).start()
 
-    def need_catalogue(self) -> Catalogue:
+    def need_catalogue(self) -> Catalogue | LanceCatalogue:
         """The catalogue.
 
         Raises:
