@@ -46,10 +46,10 @@ class Recall:
 class RecallTest:
     """Rows of the dataset as questions, and the rows nearest to each, found by a comparison with all."""
 
-    def __init__(self, store: LanceStore, questions: int = QUESTIONS) -> None:
+    def __init__(self, store: LanceStore) -> None:
         self._store = store
         total = int(store.fragment_starts[-1])
-        drawn = np.random.default_rng(_SEED).choice(total, min(questions, total), replace=False)
+        drawn = np.random.default_rng(_SEED).choice(total, min(QUESTIONS, total), replace=False)
         numbers = np.sort(drawn)
         with library.reading(store.uri):
             vectors = from_arrow(store.take([EMBEDDING], numbers).column(0))
@@ -87,7 +87,7 @@ class RecallTest:
         return estimate_mean(np.array(shares)), median(took)
 
 
-def tune(store: LanceStore, lists: int, target: float, questions: int = QUESTIONS) -> SearchSettings:
+def tune(store: LanceStore, lists: int, target: float) -> SearchSettings:
     """Choose the number of lists and of rows to rank with which a question reaches ``target`` recall@10 soonest.
 
     The lower end of the interval has to reach it.
@@ -95,7 +95,7 @@ def tune(store: LanceStore, lists: int, target: float, questions: int = QUESTION
     Raises:
         ScannerError: ``index.recall``: asking all lists does not reach the target.
     """
-    test = RecallTest(store, questions)
+    test = RecallTest(store)
     best: tuple[float, SearchSettings] | None = None
     highest = 0.0
     for refine in REFINE:
@@ -109,8 +109,8 @@ def tune(store: LanceStore, lists: int, target: float, questions: int = QUESTION
                 if best is None or seconds < best[0]:
                     best = seconds, replace(settings, recall=recall.value)
                 break
-            # More lists of no use cost only time: the rows that are ranked are too few.
-            if recall.value == 1.0:
+            # What is slower than the best already asks too many lists.
+            if best is not None and seconds >= best[0]:
                 break
     if best is None:
         raise ScannerError(

@@ -20,6 +20,7 @@ BARS = {
              "sections_vs_whole", "sections_vs_bare_sep", "dispatch_cpu_ms", "bytes_per_row"),
     "store": ("bytes_per_row", "write_rows_per_s", "read_rows_per_s"),
     "index": ("recall_at_10", "speedup_vs_exact", "bytes_per_row", "build_cost_vs_first"),
+    "lance": ("recall_at_10", "time_vs_annoy", "filtered_time_vs_ours", "bytes_per_row"),
     "rank": ("rank_bandwidth", "read_gb_per_s", "rank_s"),
     "publish": ("files", "cpu_s_per_million_rows", "mb_per_million_rows"),
     "readers": ("map_gain",),
