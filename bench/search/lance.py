@@ -29,7 +29,7 @@ from catalogs.store.rows import selection
 from catalogs.store.tile_reader import EVERYTHING, Selection
 from scanner.system.resources import usable_cores
 
-SIZES, FEW = (500_000, 2_000_000), 12_000
+SIZES, FEW = (500_000, 2_000_000), 24_000
 DIM = 192
 QUERIES, FEW_QUERIES = 100, 8
 TIMED, ROUNDS = 15, 3

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 FILE_ROWS = 1 << 20
 """Rows from which a file is full; the next tile begins another one."""
-FEWEST_INDEXED = 10_000
+FEWEST_INDEXED = 20_000
 """Rows below which a comparison with all is as fast as an index."""
 STORAGE = "2.1"
 """Version of Lance's files: one that its releases since 2025 read."""

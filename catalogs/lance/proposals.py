@@ -81,7 +81,7 @@ class Proposer:
         """Find rows that may be the ``count`` best of the selection, for unit vectors [Q, D]."""
         columns = list(dict.fromkeys([*_COLUMNS, *selection.columns()]))
         passing = self._passing(selection)
-        if passing.count <= max(FEW_ROWS, count):
+        if not selection.everything and passing.count <= max(FEW_ROWS, count):
             table = self._all(passing, columns)
             return Proposals([table] * len(directions), passing.count, 0)
         tables = [self._nearest(direction, passing, columns, count) for direction in directions]

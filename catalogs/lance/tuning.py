@@ -96,29 +96,31 @@ def tune(store: LanceStore, lists: int, target: float) -> SearchSettings:
         ScannerError: ``index.recall``: asking all lists does not reach the target.
     """
     test = RecallTest(store)
-    best: tuple[float, SearchSettings] | None = None
+    reached: list[tuple[float, SearchSettings]] = []
     highest = 0.0
+    steps = _steps(lists)
     for refine in REFINE:
-        for probes in _steps(lists):
+        # More rows to rank pay only where fewer lists then suffice.
+        if reached and reached[-1][1].probes == min(steps, default=lists):
+            break
+        # All lists first: where they do not reach the target, too few rows are ranked.
+        for probes in (lists, *steps):
             settings = SearchSettings(lists, probes, refine, target, 0.0)
             recall, seconds = test.recall(settings)
             highest = max(highest, recall.low)
             log.info("%d of %d lists, %d rows ranked: recall@10 %.3f [%.3f, %.3f], %.1f ms", probes, lists,
                      refine * count_of(NEAREST), recall.value, recall.low, recall.high, 1000 * seconds)  # fmt: skip
             if recall.low >= target:
-                if best is None or seconds < best[0]:
-                    best = seconds, replace(settings, recall=recall.value)
+                reached.append((seconds, replace(settings, recall=recall.value)))
+            if (recall.low < target) == (probes == lists):
                 break
-            # What is slower than the best already asks too many lists.
-            if best is not None and seconds >= best[0]:
-                break
-    if best is None:
+    if not reached:
         raise ScannerError(
             ErrorCode.INDEX_RECALL,
             f"No settings of the index reach a recall of {target}: at most {highest:.3f}.",
             "Lower --target-recall.",
         )
-    return best[1]
+    return min(reached, key=lambda one: one[0])[1]
 
 
 def count_of(k: int) -> int:
@@ -127,8 +129,8 @@ def count_of(k: int) -> int:
 
 
 def _steps(lists: int) -> Sequence[int]:
-    """Numbers of lists to try: each twice the one before, and all."""
-    return [*(step for step in (2**power for power in range(2, 32)) if step < lists), lists]
+    """Numbers of lists to try: each twice the one before."""
+    return [step for step in (2**power for power in range(2, 32)) if step < lists]
 
 
 def _answer(store: LanceStore, direction: Vectors, count: int) -> NDArray[np.int64]:

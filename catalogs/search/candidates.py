@@ -19,7 +19,7 @@ from catalogs.search import full_pass
 from catalogs.search.full_pass import Block
 from catalogs.search.hits import Hits
 from catalogs.store import rows, tile_reader
-from catalogs.store.backend import Proposals, Snapshot
+from catalogs.store.backend import Snapshot
 from catalogs.store.footers import Footer
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.tile_reader import Selection
@@ -52,8 +52,8 @@ class Candidates:
     """A search for Q unit vectors [Q, D] among the selected rows of a snapshot.
 
     ``way`` is ``auto``, or ``exact`` or ``index`` to force one whatever the size; ``indexed_only`` leaves out tiles
-    that no shard covers. A backend with an index of its own proposes rows instead. After ``best``, ``exactly`` counts the rows that were compared, and ``by_index`` those that an
-    engine answered for.
+    that no shard covers. A backend with an index of its own proposes rows instead, unless all are to be compared. After
+    ``best``, ``exactly`` counts the rows that were compared, and ``by_index`` those that an engine answered for.
     """
 
     def __init__(

@@ -84,7 +84,9 @@ def test_every_primary_object_is_stored_once_in_the_order_of_the_sky(catalogue, 
 
 def test_the_dataset_has_indexes_and_says_what_it_was_made_from(catalogue, exported, dataset) -> None:
     indexes = {index.name: index.num_rows_indexed for index in dataset.objects.describe_indices()}
-    assert set(indexes) == {f"{name}_idx" for name in ("embedding", "_healpix_29", "mag_auto", "mag_u", "mag_g", "mag_r")}
+    assert set(indexes) == {
+        f"{name}_idx" for name in ("embedding", "_healpix_29", "mag_auto", "mag_u", "mag_g", "mag_r")
+    }
     assert set(indexes.values()) == {dataset.record.rows}
     assert dataset.info == catalogue.info
     assert json.loads(dataset.objects.schema.metadata[EXPORT_KEY])["digest"] == dataset.record.digest
@@ -160,7 +162,9 @@ def test_a_damaged_tile_is_not_left_out(tmp_path) -> None:
 @pytest.mark.parametrize("stop", ["file", "index", "tune", "rename"])
 def test_a_killed_export_goes_on_with_the_same_command(catalogue, tmp_path, stop, monkeypatch) -> None:
     out = tmp_path / "out"
-    assert run(catalogue.path, out, stop).wait() == 9
+    process = run(catalogue.path, out, stop)
+    process.communicate()
+    assert process.returncode == 9
     assert out.exists() == (stop == "rename")
     before = {path.name: path.stat().st_ino for path in tmp_path.rglob("*.lance") if path.is_file()}
     assert before
@@ -172,7 +176,9 @@ def test_a_killed_export_goes_on_with_the_same_command(catalogue, tmp_path, stop
     export.export(catalogue, out, OPTIONS)
     check(out, catalogue)
     after = {path.name: path.stat().st_ino for path in out.rglob("*.lance") if path.is_file()}
-    rows = {path.name for path in data.parent.glob("data/*")} | {path.name for path in (out / "objects.lance/data").iterdir()}
+    rows = {path.name for path in data.parent.glob("data/*")} | {
+        path.name for path in (out / "objects.lance/data").iterdir()
+    }
     kept = [name for name in rows if name in before]
     assert len(kept) == (1 if stop == "file" else TILES)
     assert all(before[name] == after[name] for name in kept)

