@@ -192,8 +192,8 @@ class _Translator(Generic[Part]):
             case ast.Compare(left=left, ops=ops, comparators=rights):
                 return self._comparisons([left, *rights], ops)
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
-                value = self._value(argument)
-                return self._algebra.is_nan(value) if name == "isnan" else self._algebra.absolute(value)
+                inner = self._value(argument)
+                return self._algebra.is_nan(inner) if name == "isnan" else self._algebra.absolute(inner)
             case ast.Name(id=name):
                 return self._algebra.column(self._schema.field(name))
             case ast.Constant(value=bool() | int() | float() | str() as value):
