@@ -251,6 +251,15 @@ def _remove_unlocked(temporary: Path) -> bool:
     return True
 
 
+def sync_all(folder: Path) -> None:
+    """Bring all files below ``folder`` to the disk, so that it can be renamed as a whole."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            _sync_folder(path)
+        else:
+            _sync(path)
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR)
     try:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from catalogs.atomic import check_name, locked, output_errors, remove_stale, write_json
+from catalogs.atomic import check_name, locked, output_errors, remove_stale, sync_all, write_json
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.lance import OBJECTS, TARGET_RECALL, TILES, library, tuning
 from catalogs.lance.dataset import TILE_SCHEMA, VERSION, ExportRecord, LanceStore, metadata_of
@@ -187,6 +187,8 @@ class _Export:
         if lists:
             search = tuning.tune(store, lists, self._options.target)
             store = self._list_tiles(listed, total, search)
+        # Without the sync, the name could lead to empty files after a crash.
+        sync_all(self._partial / _DATASET)
         # An empty folder is in the way of the rename; it was checked before that it is empty.
         if out.exists():
             out.rmdir()

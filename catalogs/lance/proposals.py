@@ -128,22 +128,29 @@ class Proposer:
         # A filter drops rows of the nearest lists, so more lists are asked.
         share = passing.count / self._total
         probes = min(settings.lists, math.ceil(settings.probes / math.sqrt(share)))
-        nearest = {
-            "column": EMBEDDING,
-            "q": direction,
-            "k": min(count * settings.refine, passing.count),
-            # As a minimum only, so that Lance goes on where these lists have too few rows.
-            "minimum_nprobes": probes,
-        }
+        wanted = min(count * settings.refine, passing.count)
         chosen: dict[str, Any] = {}
         if passing.numbers is not None:
             chosen["row_addr_allowlist"] = library.serialise_addresses(self._to_row_ids(passing.numbers))
         elif passing.sql is not None:
             chosen = {"filter": passing.sql, "prefilter": True}
-        scanner = self._store.objects.scanner(
-            columns=columns, nearest=nearest, with_row_id=True, disable_scoring_autoprojection=True, **chosen
-        )
-        return self._placed(scanner.to_table(), columns)
+
+        def ask(lists: int) -> pa.Table:
+            scanner = self._store.objects.scanner(
+                columns=columns,
+                # As a number, and not as a minimum: from that, Lance would choose more by a rule of its own.
+                nearest={"column": EMBEDDING, "q": direction, "k": wanted, "nprobes": lists},
+                with_row_id=True,
+                disable_scoring_autoprojection=True,
+                **chosen,
+            )
+            return scanner.to_table()
+
+        table = ask(probes)
+        # These lists may hold too few rows, above all of those that pass a filter.
+        if table.num_rows < wanted and probes < settings.lists:
+            table = ask(settings.lists)
+        return self._placed(table, columns)
 
     def _placed(self, table: pa.Table, columns: list[str]) -> pa.Table:
         """Type the columns, and add the number of each row in its tile."""
