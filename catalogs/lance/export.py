@@ -81,7 +81,7 @@ def export(
 ) -> LanceReport:
     """Write ``catalogue`` to the folder ``out`` as a Lance dataset; one that is complete already is kept.
 
-    ``progress`` takes the number of rows that are written, and of all.
+    ``progress`` takes the number of rows that were read so far, and of all.
 
     Raises:
         ScannerError: ``lance.not_installed``, ``publish.not_empty``, ``publish.nothing``, ``publish.damaged_tile``,
@@ -169,12 +169,13 @@ class _Export:
         lance = library.load()
         self._resume_or_clear()
         listed: list[dict[str, Any]] = []
-        fragments = []
+        fragments, read = [], 0
         for number, tiles in enumerate(self._files):
             part = self._write_file(number, tiles)
             listed += part["tiles"]
             fragments += [lance.FragmentMetadata.from_json(json.dumps(one)) for one in part["fragments"]]
-            progress(sum(tile["rows"] for tile in listed), sum(footer.rows for footer in self._snapshot.footers))
+            read += sum(footer.rows for footer in tiles)
+            progress(read, sum(footer.rows for footer in self._snapshot.footers))
         total = sum(tile["rows"] for tile in listed)
         if not total:
             message = f"No primary row of {self._snapshot.catalogue.path} passes the filter: there is nothing to write."
