@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 FILE_ROWS = 1 << 20
 """Rows from which a file is full; the next tile begins another one."""
+MOST_ROWS = 1 << 30
+"""More than a file ever has; Lance takes numbers from 2**32 on for none."""
 FEWEST_INDEXED = 20_000
 """Rows below which a comparison with all is as fast as an index."""
 STORAGE = "2.1"
@@ -237,7 +239,7 @@ class _Export:
         try:
             written = write_fragments(
                 reader, self._uri, schema=self._stored, mode="create", data_storage_version=STORAGE,
-                max_rows_per_file=1 << 40, max_bytes_per_file=1 << 60,
+                max_rows_per_file=MOST_ROWS, max_bytes_per_file=1 << 50,
             )  # fmt: skip
         except Exception as error:
             raise failed[0] if failed else error from error

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 
-_NEWER = re.compile("feature|newer|upgrade|unsupported|not supported|unknown version|version", re.IGNORECASE)
+_NEWER = re.compile("unknown lance storage version|feature flag|newer|upgrade|not supported", re.IGNORECASE)
 _ABSENT = re.compile("was not found|not found|no such file", re.IGNORECASE)
 _FULL = re.compile("no space left|os error 28|disk quota|storagefull", re.IGNORECASE)
 
@@ -47,7 +47,7 @@ def serialise_addresses(row_ids: NDArray[np.uint64]) -> bytes:
 
 @contextlib.contextmanager
 def reading(place: str) -> Iterator[None]:
-    """Turn the errors of a dataset that is read into ``catalogue.damaged``.
+    """Turn the errors of a dataset that is read into ``catalogue.damaged`` or ``catalogue.newer_version``.
 
     A bug of the package is an exception that derives from ``BaseException``.
     """
@@ -58,6 +58,8 @@ def reading(place: str) -> Iterator[None]:
     except BaseException as error:
         if not _is_of_lance(error):
             raise
+        if _NEWER.search(str(error)):
+            raise newer(place, f"written by a later version of Lance ({_first_line(error)})") from error
         raise damaged(place, _first_line(error)) from error
 
 

@@ -123,10 +123,11 @@ def test_a_later_version_of_the_export_or_of_lance_is_refused(copy) -> None:
     assert refusal(copy).code == ErrorCode.CATALOGUE_NEWER_VERSION
     rewrite_tiles(copy, opened.info, record)
     assert catalogs.open(f"lance:{copy}").tiles()
-    # The end of a manifest: its position, major and minor version of the format, and a mark.
-    for manifest in (copy / OBJECTS / "_versions").glob("*.manifest"):
-        content = bytearray(manifest.read_bytes())
+    # The end of a file: major and minor version of the format, and a mark.
+    for table in (OBJECTS, TILES):
+        (file,) = (copy / table / "data").iterdir()
+        content = bytearray(file.read_bytes())
         assert content[-4:] == b"LANC"
-        content[-8:-4] = (99).to_bytes(2, "little") + (9).to_bytes(2, "little")
-        manifest.write_bytes(content)
-    assert refusal(copy).code == ErrorCode.CATALOGUE_NEWER_VERSION
+        content[-8:-4] = (9).to_bytes(2, "little") * 2
+        file.write_bytes(content)
+        assert refusal(copy).code == ErrorCode.CATALOGUE_NEWER_VERSION

@@ -69,6 +69,8 @@ def test_every_primary_object_is_stored_once_in_the_order_of_the_sky(catalogue, 
     expected = catalogue.table(names, where="is_primary")
     stored = dataset.objects.to_table(columns=names)
     assert len(stored) == len(expected) < TILES * ROWS
+    # Large files: all tiles are in one.
+    assert len(dataset.fragments) == 1
     assert stored.schema.field("ra").metadata == catalogue.schema.field("ra").metadata
     for tile in dataset.tiles():
         pixels = stored.filter(pa.compute.field("tile") == tile)["_healpix_29"].to_numpy()
