@@ -125,7 +125,10 @@ class _Sql:
         made = filter_values.among(value.value, choices)
         if not choices:
             return _Part(made, "false")
-        return _Part(made, self.join("or", [self.compare("==", value, self.constant(one)) for one in choices]).sql)
+        sql = self.join("or", [self.compare("==", value, self.constant(one)) for one in choices]).sql
+        # In a list, Arrow tells -0 from 0.
+        zeros = value.value.kind in ("single", "double") and any(one == 0 for one in choices)
+        return _Part(made, sql, exact=not zeros)
 
     def holds_text(self, value: _Part, part: str) -> _Part:
         made = filter_values.holds_text(value.value, part)
