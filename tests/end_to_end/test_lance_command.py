@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -135,8 +136,10 @@ def servers(dataset: str) -> Iterator[dict[int, subprocess.Popen[str]]]:
     command = [sys.executable, "-u", "-c", SERVE, dataset, TOKEN]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(SERVERS)]
     try:
-        # The first line has the address: http://localhost:PORT/...
-        yield {int(one.stdout.readline().split("localhost:")[1].split("/")[0]): one for one in started if one.stdout}
+        # The first line has the address, with the port that was free.
+        lines = [one.stdout.readline() if one.stdout else "" for one in started]
+        ports = [re.search(r"http://[^/]*:(\d+)", line) for line in lines]
+        yield {int(port.group(1)): one for port, one in zip(ports, started, strict=True) if port is not None}
     finally:
         for one in started:
             one.kill()
@@ -156,6 +159,7 @@ def test_three_servers_share_a_dataset_and_go_on_when_one_is_killed(scanner: Sca
             return [row["object_id"] for row in json.load(answer)["rows"]]
 
     try:
+        assert len(servers) == SERVERS
         before = [ask(row["object_id"]) for row in listed]
         assert all(proxy.served.values())
         killed, process = next(iter(servers.items()))
