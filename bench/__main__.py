@@ -18,6 +18,7 @@ SECTIONS = {
     "scan": "bench.scan",
     "store": "bench.search.store",
     "index": "bench.search.index",
+    "lance": "bench.search.lance",
     "rank": "bench.search.rank",
     "passes": "bench.search.passes",
     "page": "bench.page",

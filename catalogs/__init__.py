@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from catalogs.catalogue import Catalogue, create, open
+    from catalogs.catalogue import Catalogue, LanceCatalogue, create, open
     from catalogs.store.provenance import Run
 
-__all__ = ["Catalogue", "Run", "create", "open"]
+__all__ = ["Catalogue", "LanceCatalogue", "Run", "create", "open"]
 
 
 def __getattr__(name: str) -> Any:

@@ -143,10 +143,9 @@ def without_stale(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, shared: bool = False, temporary: bool = False) -> Iterator[None]:
+def locked(path: Path, temporary: bool = False) -> Iterator[None]:
     """Hold the lock file ``path``, after waiting for its owner. The kernel frees the lock when a process ends.
 
-    Any number of processes can hold a ``shared`` lock at the same time, but none of them together with the other kind.
     A ``temporary`` lock file is removed at the end; every other one stays.
 
     Raises:
@@ -155,7 +154,7 @@ def locked(path: Path, shared: bool = False, temporary: bool = False) -> Iterato
     with output_errors(path, creating=True):
         _refuse_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _lock_path(path, shared)
+        descriptor = _lock_path(path)
     with output_errors(path):
         try:
             yield
@@ -182,12 +181,12 @@ def _refuse_stream(path: Path) -> None:
         raise ScannerError(ErrorCode.OUTPUT_READ_ONLY, message, "Give another name; standard output needs none.")
 
 
-def _lock_path(path: Path, shared: bool) -> int:
+def _lock_path(path: Path) -> int:
     """Open and lock the file at ``path``; another one may take its place while this process waits."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _lock(descriptor, path, shared)
+            _lock(descriptor, path)
             if sys.platform == "win32" or _is_at(descriptor, path):
                 return descriptor
         except BaseException:
@@ -220,11 +219,11 @@ def _locked_temporary(path: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, path: Path, shared: bool = False) -> None:
+def _lock(descriptor: int, path: Path) -> None:
     if sys.platform == "win32":
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
@@ -250,6 +249,15 @@ def _remove_unlocked(temporary: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def sync_all(folder: Path) -> None:
+    """Bring all files below ``folder`` to the disk, so that it can be renamed as a whole."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            _sync_folder(path)
+        else:
+            _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from numpy.typing import NDArray
 
+from catalogs.lance import PREFIX
+from catalogs.lance.dataset import LanceStore
+from catalogs.store.backend import Snapshot
 from catalogs.store.provenance import Run
 from catalogs.store.tile_store import TileStore
 
@@ -15,20 +18,12 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 
-class Catalogue(TileStore):
-    """A catalogue of embedded objects, which answers questions with astropy tables.
+class Questions:
+    """Questions to a catalogue, answered with astropy tables, whatever the catalogue is stored in."""
 
-    Each question lists the tiles once and reads them one at a time, so a catalogue may be larger than memory and may
-    grow while it is searched.
-
-    Example:
-        >>> import catalogs
-        >>> catalogue = catalogs.open("embeddings")
-        >>> catalogue.info.survey
-        'unions'
-        >>> len(catalogue.tiles())
-        6
-    """
+    def snapshot(self) -> Snapshot:
+        """List the tiles once, for all steps of a question."""
+        raise NotImplementedError
 
     # The rooms that answer are imported where they are used: at the top they would double what ``open`` costs.
 
@@ -127,20 +122,51 @@ class Catalogue(TileStore):
         return neighbours.neighbours(snapshot, vector, k, exclude=exclude, near=near, where=where, columns=columns)
 
 
+class Catalogue(TileStore, Questions):
+    """A catalogue of embedded objects, which answers questions with astropy tables.
+
+    Each question lists the tiles once and reads them one at a time, so a catalogue may be larger than memory and may
+    grow while it is searched.
+
+    Example:
+        >>> import catalogs
+        >>> catalogue = catalogs.open("embeddings")
+        >>> catalogue.info.survey
+        'unions'
+        >>> len(catalogue.tiles())
+        6
+    """
+
+
+class LanceCatalogue(LanceStore, Questions):
+    """A catalogue as ``scanner export lance`` wrote it. It answers as ``Catalogue`` does, and never changes."""
+
+
 def create(path: Path | str, run: Run) -> Catalogue:
     """Make the folder of a catalogue for a run, or open the existing one; see ``Catalogue.create``."""
     return Catalogue.create(path, run)
 
 
-def open(path: Path | str) -> Catalogue:
-    """Open a catalogue. This reads one small file.
+@overload
+def open(path: Path) -> Catalogue: ...
+
+
+@overload
+def open(path: Path | str) -> Catalogue | LanceCatalogue: ...
+
+
+def open(path: Path | str) -> Catalogue | LanceCatalogue:
+    """Open a catalogue: a folder, which reads one small file, or ``lance:`` and the place of a Lance dataset.
 
     Raises:
-        ScannerError: ``catalogue.missing``, ``catalogue.damaged``.
+        ScannerError: ``catalogue.missing``, ``catalogue.damaged``, ``catalogue.newer_version``,
+            ``lance.not_installed``.
 
     Example:
         >>> import catalogs
         >>> catalogs.open("embeddings")
         <Catalogue embeddings: unions, model small>
     """
+    if isinstance(path, str) and path.startswith(PREFIX):
+        return LanceCatalogue.open(path)
     return Catalogue.open(path)

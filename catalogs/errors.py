@@ -166,6 +166,8 @@ class ErrorCode(StrEnum):
         "The folder is no copy of this project: it has another plan, other objects or another catalogue.",
     )
     INSPECT_REVEALED = "inspect.revealed", "The inspector has seen what others say, so the verdict stays."
+    LANCE_NOT_INSTALLED = "lance.not_installed", "The package that reads and writes Lance datasets is not installed."
+    LANCE_NOT_SUPPORTED = "lance.not_supported", "What was asked works on the folder of a catalogue, not on Lance."
     LENSES_BAD_GRADE = "lenses.bad_grade", "No grade of known lenses has that name."
     LENSES_BAD_KIND = "lenses.bad_kind", "No kind of known lens has that name."
     LENSES_BAD_LIST = (

@@ -126,7 +126,7 @@ def scan_tiles(
             from scanner.queries import keep_weights
 
             if like_catalog is not None:
-                chosen = keep_weights.from_catalogue(keep, Path(like), catalogues.open(like_catalog), file)
+                chosen = keep_weights.from_catalogue(keep, Path(like), catalogues.open(Path(like_catalog)), file)
             else:
                 embeds = encoder or stack.enter_context(opened(device="cpu"))
                 chosen = keep_weights.by_pixels(keep, Path(like), plan, embeds, Path(root))

@@ -1,4 +1,4 @@
-"""``python -m bench.search.large``: the index at ten million rows, on disk: recall, speed, bytes, bounded memory.
+"""``python -m bench.search.large``: the index and a Lance dataset at ten million rows: recall, speed, bytes, memory.
 
 Building and asking are run as the commands a user types, each with the highest PSS of all its processes (``peak_gb``),
 and what of that is no page of a mapped file, which the system may take back (``peak_own_gb``).
@@ -16,7 +16,7 @@ import click
 import catalogs
 from bench.harness import machine, memory, report
 from bench.harness.embeddings import Cloud
-from bench.search import index
+from bench.search import index, lance
 from catalogs.atomic import write_json
 
 ROWS, DIM = 10_000_000, 192
@@ -44,10 +44,20 @@ def main(out: Path, rows: int, keep: bool) -> None:
     for name, command in (("build", scanner), ("ask", (*scanner, "--verify"))):
         peak = memory.peak(command)
         figures[f"{name}_peak_gb"], figures[f"{name}_peak_own_gb"] = (peak.all, peak.own) if peak else (None, None)
-    result = {"machine": machine.facts() | {"load": machine.load_since(before)}, "index": figures}
+    # The same rows as a Lance dataset, exported by the command, and asked in turns with the index.
+    objects = folder.with_name("bench-large-objects")
+    shutil.rmtree(objects, ignore_errors=True)
+    program = (sys.executable, "-c", COMMAND, "export", "lance", str(objects), "--catalog", str(folder))
+    peaks: list[memory.Peak | None] = []
+    questions = Cloud(DIM, rows).draw(index.QUERIES, stream=1)
+    compared = lance.compare(filled, objects, questions, lambda: peaks.append(memory.peak(program)))
+    peak = peaks[0]
+    compared["export_peak_gb"], compared["export_peak_own_gb"] = (peak.all, peak.own) if peak else (None, None)
+    shutil.rmtree(objects)
+    result = {"machine": machine.facts() | {"load": machine.load_since(before)}, "index": figures, "lance": compared}
     if not keep:
         shutil.rmtree(folder)
-    click.echo(report.render("index", {"index": [figures]}))
+    click.echo(report.render("index", {"index": [figures], "lance": [compared]}))
     write_json(out, result)
 
 

@@ -15,9 +15,9 @@ from catalogs.search.tile_pass import Executor
 from catalogs.sky import crossmatch, geometry
 from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
 from catalogs.store import rows
+from catalogs.store.backend import Snapshot
 from catalogs.store.schema import HEALPIX, IS_PRIMARY
 from catalogs.store.tile_reader import Selection
-from catalogs.store.tile_store import Snapshot
 
 MOST = 1_000_000
 """Scores of other objects that are kept, the highest."""

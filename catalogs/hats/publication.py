@@ -24,8 +24,9 @@ from catalogs.hats.partitions import MAX_MARGIN, Counts, split
 from catalogs.hats.writer import Writer, damaged_tiles, read_rows
 from catalogs.records import load_json
 from catalogs.store import rows
+from catalogs.store.backend import Snapshot
 from catalogs.store.schema import HEALPIX, IS_PRIMARY
-from catalogs.store.tile_store import Snapshot, TileStore
+from catalogs.store.tile_store import TileStore
 
 Progress = Callable[[int, int], None]
 COLLECTION, PLAN, REPORT = "collection", "plan.json", "report.json"

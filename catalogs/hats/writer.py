@@ -14,16 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from catalogs import parquet_files
 from catalogs.atomic import replacing
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.hats import layout, parquet
 from catalogs.hats.layout import Tables
 from catalogs.hats.partitions import Counts, Margins, Partition, margin_order
-from catalogs.store import parquet_files, rows
+from catalogs.store import rows
+from catalogs.store.backend import Backend, Snapshot
 from catalogs.store.footers import Footer
 from catalogs.store.schema import HEALPIX
 from catalogs.store.tile_reader import Selection
-from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.tile_writer import widths
 
 _OTHER = "partition"
@@ -143,7 +144,7 @@ def damaged_tiles(errors: Sequence[ScannerError]) -> ScannerError:
     return ScannerError(ErrorCode.PUBLISH_DAMAGED_TILE, f"{errors[0].message}{more}", errors[0].hint)
 
 
-def _changed(catalogue: TileStore) -> ScannerError:
+def _changed(catalogue: Backend) -> ScannerError:
     message = f"{catalogue.path} changed while it was being published."
     hint = "Run the same command again when no scan is writing to it."
     return ScannerError(ErrorCode.PUBLISH_CHANGED, message, hint)

@@ -1,23 +1,16 @@
-"""Which tiles belong to which shard of the index, and which shards a machine builds where several share the work.
-
-While several machines build, the shards on disk change. So the first machine writes the assignment to ``plan.json``
-beside them; the next run without a share reads it and removes it.
-"""
+"""Which tiles belong to which shard of the index."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalogs.atomic import locked, write_json
 from catalogs.errors import ScannerError
 from catalogs.index import shards
 from catalogs.index.coverage import read_whole
 from catalogs.index.shards import Shard
-from catalogs.records import load_json
 from catalogs.store.footers import Footer
 
 if TYPE_CHECKING:
@@ -27,9 +20,6 @@ log = logging.getLogger(__name__)
 
 Assignment = dict[str, list[Footer]]
 """Names of shards, and their tiles in order."""
-Share = tuple[int, int]
-"""Number, from 1, and count: the share ``(3, 8)`` is the third of eight."""
-FILE = "plan.json"
 
 
 def find_shards(catalogue: TileStore, folder: Path, all_bytes: bool = False) -> dict[str, Shard]:
@@ -68,32 +58,3 @@ def assign(before: Mapping[str, Sequence[str]], footers: Sequence[Footer], capac
         assignment[name].append(footer)
         free[name] -= footer.rows
     return {name: tiles for name, tiles in assignment.items() if tiles}
-
-
-def assign_all(folder: Path, existing: Mapping[str, Shard], footers: Sequence[Footer], capacity: int) -> Assignment:
-    """Assign all shards, as ``plan.json`` says where several machines have built."""
-    before = _read_file(folder) or {name: [tile.tile for tile in shard.tiles] for name, shard in existing.items()}
-    return assign(before, footers, capacity)
-
-
-def assign_share(
-    folder: Path, existing: Mapping[str, Shard], footers: Sequence[Footer], capacity: int, share: Share
-) -> Assignment:
-    """Assign the shards of a share; the first machine decides for all, whatever others have built meanwhile.
-
-    Shards are dealt out by their place in the list, so that each is in exactly one share.
-    """
-    with locked(folder / ".plan.lock"):
-        assignment = assign_all(folder, existing, footers, capacity)
-        names = {name: [footer.tile for footer in tiles] for name, tiles in assignment.items()}
-        write_json(folder / FILE, names, clear=False)
-    number, count = share
-    return {name: assignment[name] for name in sorted(assignment)[number - 1 :: count]}
-
-
-def _read_file(folder: Path) -> dict[str, list[str]]:
-    """Read ``plan.json``; empty where it cannot be read."""
-    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-        values = load_json(folder / FILE)
-        return {str(name): [str(tile) for tile in tiles] for name, tiles in values.items()}
-    return {}

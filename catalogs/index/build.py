@@ -25,7 +25,7 @@ from catalogs import parallel
 from catalogs.atomic import locked, output_errors, without_stale
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index import ENGINES, assignment, ranges, shards, tuning
-from catalogs.index.assignment import Assignment, Share
+from catalogs.index.assignment import Assignment
 from catalogs.index.coverage import covering, is_same
 from catalogs.index.engine import find_engine
 from catalogs.index.settings import IndexSettings
@@ -36,7 +36,8 @@ from catalogs.store.schema import EMBEDDING
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import Snapshot, TileStore
+    from catalogs.store.backend import Snapshot
+    from catalogs.store.tile_store import TileStore
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,7 @@ class IndexOptions:
     """How to build an index; None keeps the setting of the existing index, or takes the default.
 
     ``target`` is a recall@10 for which trees and effort are chosen by measurement. ``jobs`` processes build at once
-    (None: this one builds). ``share`` (3, 8) builds the shards of the third of eight machines. ``all_bytes`` verifies
-    every byte of the existing index and rebuilds damaged shards.
+    (None: this one builds). ``all_bytes`` verifies every byte of the existing index and rebuilds damaged shards.
     """
 
     engine: str | None = None
@@ -67,14 +67,7 @@ class IndexOptions:
     target: float | None = None
     shard_rows: int = SHARD_ROWS
     jobs: int | None = None
-    share: Share | None = None
     all_bytes: bool = False
-
-    def __post_init__(self) -> None:
-        if self.share is not None and not 1 <= self.share[0] <= self.share[1]:
-            raise ValueError(f"There is no share {self.share[0]} of {self.share[1]}.")
-        if self.share is not None and self.target is not None:
-            raise ValueError("A target recall is measured on the whole index, not on a share of it.")
 
 
 @dataclass(frozen=True)
@@ -96,9 +89,7 @@ class IndexReport:
 def build_index(catalogue: TileStore, options: IndexOptions | None = None) -> IndexReport:
     """Bring the index up to date; only shards with new, changed or removed tiles are built.
 
-    A second process waits for the first, unless both build a ``share``. A killed build leaves an index that can be
-    searched; the next run finishes it. With a ``share``, only that share is built. Without one, the run waits for the
-    other shares, builds what is missing and removes what is no longer used.
+    A second process waits for the first. A killed build leaves an index that can be searched; the next run finishes it.
 
     Raises:
         ScannerError: ``output.full``, ``output.read_only``, ``index.bad_engine``, ``index.no_engine``,
@@ -106,17 +97,14 @@ def build_index(catalogue: TileStore, options: IndexOptions | None = None) -> In
     """
     options = options or IndexOptions()
     folder = catalogue.path / "index"
-    # Machines that build shares hold the lock together; a whole build waits for all of them.
-    with locked(folder / ".lock", shared=options.share is not None), without_stale(folder):
+    with locked(folder / ".lock"), without_stale(folder):
         # Scratch folders are of tuning that was killed.
         for scratch in folder.glob(f"{tuning.FOLDER}*"):
             shutil.rmtree(scratch, ignore_errors=True)
         footers = catalogue.snapshot().footers
         existing = assignment.find_shards(catalogue, folder, options.all_bytes)
-        if options.share is None:
-            assigned = assignment.assign_all(folder, existing, footers, options.shard_rows)
-        else:
-            assigned = assignment.assign_share(folder, existing, footers, options.shard_rows, options.share)
+        before = {name: [tile.tile for tile in shard.tiles] for name, shard in existing.items()}
+        assigned = assignment.assign(before, footers, options.shard_rows)
         settings = _choose_settings(catalogue, options, _earlier_settings(catalogue, folder), footers)
         update = _Update(catalogue, assigned, existing)
         if options.target is not None and assigned:
@@ -124,12 +112,12 @@ def build_index(catalogue: TileStore, options: IndexOptions | None = None) -> In
         kept = update.finish(settings, options.jobs)
         done = list(update.done.values())
         # Files of earlier builds go last, so that the index can be searched meanwhile.
-        _remove_others(folder, done, whole=options.share is None)
+        _remove_others(folder, done)
     return IndexReport(
         tiles=sum(len(shard.tiles) for shard in done),
         rows=sum(shard.rows for shard in done),
         skipped=update.skipped,
-        bytes=sum(shard.bytes for shard in done),
+        bytes=sum(shard.bytes + ranges.size(shard, folder) for shard in done),
         built=tuple(sorted(set(assigned) - kept)),
         kept=tuple(sorted(kept)),
         recipe=settings if assigned else None,
@@ -290,14 +278,13 @@ def _check_space(folder: Path, needed: int) -> None:
         raise ScannerError(ErrorCode.OUTPUT_FULL, message, hint)
 
 
-def _remove_others(folder: Path, kept: Sequence[Shard], whole: bool) -> None:
-    """Remove files that are not part of the index; if it is not ``whole``, only earlier data of the kept shards."""
+def _remove_others(folder: Path, kept: Sequence[Shard]) -> None:
+    """Remove files that are not part of the index."""
     keep = {f"{shard.name}.json" for shard in kept}
     suffixes = (*shards.SUFFIXES, ranges.SUFFIX)
     keep |= {shard.path(folder, suffix).name for shard in kept for suffix in suffixes}
-    stems = ["*"] if whole else [f"{shard.name}-*" for shard in kept]
-    patterns = [f"{stem}{suffix}" for stem in stems for suffix in suffixes]
-    for pattern in [*patterns, "shard-*.json", assignment.FILE] if whole else patterns:
+    # Earlier versions wrote a plan for several machines.
+    for pattern in [*(f"*{suffix}" for suffix in suffixes), "shard-*.json", "plan.json"]:
         for path in folder.glob(pattern):
             if path.name not in keep:
                 path.unlink(missing_ok=True)

@@ -21,19 +21,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from catalogs import parquet_files
 from catalogs.atomic import write_text
 from catalogs.errors import ScannerError
 from catalogs.index import shards
 from catalogs.index.shards import CoveredTile, Shard
 from catalogs.records import load_json
-from catalogs.store import parquet_files
 from catalogs.store.column_ranges import ColumnRange, Ranges
 from catalogs.store.footers import Footer
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.tile_reader import Selection
+from catalogs.store.tile_store import TileStore
 
 if TYPE_CHECKING:
-    from catalogs.store.tile_store import TileStore
+    from catalogs.store.backend import Backend
 
 log = logging.getLogger(__name__)
 
@@ -75,12 +76,13 @@ def write(catalogue: TileStore, shard: Shard) -> None:
     write_text(shard.path(folder, SUFFIX), json.dumps({**values, _CRC_KEY: _crc32(values)}), clear=False)
 
 
-def rule_out(catalogue: TileStore, footers: Sequence[Footer], selection: Selection) -> frozenset[str]:
+def rule_out(catalogue: Backend, footers: Sequence[Footer], selection: Selection) -> frozenset[str]:
     """Name the tiles, of those listed, in which no row passes, by the ranges that the index has of them.
 
-    A tile whose file has another size or time than the indexed one is not ruled out.
+    A tile whose file has another size or time than the indexed one is not ruled out; nor is one of a catalogue that is
+    no folder of tiles.
     """
-    if not footers or selection.possible() is None:
+    if not footers or selection.possible() is None or not isinstance(catalogue, TileStore):
         return frozenset()
     by_name = {footer.tile: footer for footer in footers}
     ruled_out: set[str] = set()
@@ -101,6 +103,12 @@ def may_pass(shard: Shard, folder: Path, selection: Selection) -> NDArray[np.boo
         may[known.tile] = False
         may[known.tile[possible.may_hold(known.ranges)]] = True
     return may
+
+
+def size(shard: Shard, folder: Path) -> int:
+    """Return the bytes of the ranges of a shard; 0 without a file of them."""
+    path = shard.path(folder, SUFFIX)
+    return path.stat().st_size if path.is_file() else 0
 
 
 def read(shard: Shard, folder: Path) -> ShardRanges | None:

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from catalogs import parquet_files
 from catalogs.atomic import locked, remove_stale, replacing, write_json
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.maps import METHODS, projections
@@ -44,11 +45,12 @@ from catalogs.maps.read import (
 )
 from catalogs.search import random_sample
 from catalogs.search.tile_pass import Executor, Threads
-from catalogs.store import parquet_files, rows, tile_reader, vectors
+from catalogs.store import rows, tile_reader, vectors
+from catalogs.store.backend import Snapshot
 from catalogs.store.footers import SUFFIX, Footer
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.tile_reader import Selection
-from catalogs.store.tile_store import Snapshot, TileStore
+from catalogs.store.tile_store import TileStore
 from catalogs.store.vectors import Vectors
 
 log = logging.getLogger(__name__)

@@ -15,18 +15,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from catalogs import parquet_files
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json, read_record
-from catalogs.store import parquet_files, rows, tile_reader, vectors
+from catalogs.store import rows, tile_reader, vectors
 from catalogs.store.footers import SUFFIX
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.tile_checks import describe_error
+from catalogs.store.tile_store import TileStore, need_folder
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from catalogs.store.tile_store import TileStore
+    from catalogs.store.backend import Backend
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +68,9 @@ class Receipt:
     objects: int
 
 
-def map_folder(catalogue: TileStore, name: str) -> Path:
+def map_folder(catalogue: Backend, name: str) -> Path:
     """Name the folder of a map."""
-    return catalogue.path / "maps" / name
+    return need_folder(catalogue).path / "maps" / name
 
 
 def axes(name: str) -> tuple[str, str]:
@@ -83,12 +85,14 @@ def tile_schema(name: str) -> pa.Schema:
     return pa.schema([pa.field(ID, pa.int64(), nullable=False), *coordinates])
 
 
-def list_maps(catalogue: TileStore) -> list[str]:
-    """List the maps of a catalogue."""
+def list_maps(catalogue: Backend) -> list[str]:
+    """List the maps of a catalogue; a dataset of another format has none."""
+    if not isinstance(catalogue, TileStore):
+        return []
     return sorted(path.parent.name for path in (catalogue.path / "maps").glob("*/map.json"))
 
 
-def describe_map(catalogue: TileStore, name: str) -> MapRecord:
+def describe_map(catalogue: Backend, name: str) -> MapRecord:
     """Read ``map.json``.
 
     Raises:
@@ -124,7 +128,7 @@ def sample_digest(identities: Identities, places: NDArray[np.float32]) -> str:
     return hashlib.sha256(identities.tobytes() + places.tobytes()).hexdigest()
 
 
-def read_sample(catalogue: TileStore, name: str, digest: str) -> tuple[Identities, Vectors, NDArray[np.float32]]:
+def read_sample(catalogue: Backend, name: str, digest: str) -> tuple[Identities, Vectors, NDArray[np.float32]]:
     """Read the sample that a map was fitted to: ids [M], unit vectors [M, D] and places [M, 2].
 
     Raises:
@@ -189,7 +193,7 @@ def read_coordinates(path: Path, name: str, rows_of_tile: int | None = None) -> 
 
 
 def read_map(
-    catalogue: TileStore,
+    catalogue: Backend,
     name: str,
     columns: Sequence[str] | None = None,
     filter_text: str | None = None,

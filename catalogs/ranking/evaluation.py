@@ -21,9 +21,9 @@ from catalogs.search.tile_pass import Executor
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store import rows
+from catalogs.store.backend import Backend, Snapshot
 from catalogs.store.scores import LENS_SCORE
 from catalogs.store.tile_reader import Selection
-from catalogs.store.tile_store import Snapshot, TileStore
 
 MAGNITUDE, CHANCE = "magnitude", "chance"
 _MAGNITUDE_COLUMN = "mag_auto"
@@ -91,7 +91,7 @@ class _Ranking:
 
 
 def evaluate(
-    catalogue: TileStore,
+    catalogue: Backend,
     truth: Examples,
     settings: EvaluationSettings,
     like: Examples | None = None,

@@ -15,7 +15,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import examples, matching
 from catalogs.search.examples import Examples
 from catalogs.sky.geometry import SAME_OBJECT
-from catalogs.store.tile_store import Snapshot, TileStore
+from catalogs.store.backend import Backend, Snapshot
 from catalogs.text_rows import parse_number, read_lines, read_rows
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def read_marks(path: Path) -> list[Mark]:
     return marks
 
 
-def match_marks(catalogue: TileStore, marks: Sequence[Mark], snapshot: Snapshot | None = None) -> Feedback:
+def match_marks(catalogue: Backend, marks: Sequence[Mark], snapshot: Snapshot | None = None) -> Feedback:
     """Match marks with the objects of a catalogue, or of a ``snapshot`` of it.
 
     An object that is marked both ways is dropped with a warning, and so is a mark without an object.

@@ -17,9 +17,9 @@ from catalogs.search.hits import Hits
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store import tile_reader, vectors
+from catalogs.store.backend import Backend, Snapshot
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.scores import LENS_SCORE
-from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class ListBuilder:
     """Builds the list from hits, the examples, the feedback and a table of known lenses (None: none are flagged)."""
 
-    def __init__(self, catalogue: TileStore, like: Examples, feedback: Feedback, known: Table | None) -> None:
+    def __init__(self, catalogue: Backend, like: Examples, feedback: Feedback, known: Table | None) -> None:
         self._catalogue, self.like, self._feedback = catalogue, like, feedback
         self._known = known
 

@@ -16,8 +16,8 @@ from catalogs.search.hits import Hits
 from catalogs.search.random_sample import Sample
 from catalogs.search.tile_pass import Executor
 from catalogs.store import tile_reader
+from catalogs.store.backend import Backend, Snapshot
 from catalogs.store.rows import primary
-from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Knn:
 
 
 def outliers(
-    catalogue: TileStore,
+    catalogue: Backend,
     *,
     method: str = "mahalanobis",
     k: int = 100,

@@ -27,9 +27,9 @@ from catalogs.search.random_sample import Sample
 from catalogs.search.tile_pass import Executor
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
+from catalogs.store.backend import Backend, Snapshot
 from catalogs.store.rows import primary
 from catalogs.store.tile_reader import Selection
-from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors, along
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Ranking:
 
 
 def rank(
-    catalogue: TileStore,
+    catalogue: Backend,
     like: Examples | None = None,
     unlike: Examples | None = None,
     feedback: Feedback | None = None,
@@ -100,7 +100,7 @@ def rank(
 
 
 def rank_lists(
-    catalogue: TileStore,
+    catalogue: Backend,
     like: Examples | None,
     unlike: Examples | None,
     feedback: Feedback | None,
@@ -155,7 +155,7 @@ def _check(ranking: Ranking) -> None:
         calibration.check_prevalence(ranking.prevalence)
 
 
-def choose_method(catalogue: TileStore, method: Method | Literal["auto"], examples: int, asked: bool = True) -> Method:
+def choose_method(catalogue: Backend, method: Method | Literal["auto"], examples: int, asked: bool = True) -> Method:
     """Choose the method for a number of examples, and check that catalogue and examples allow it.
 
     ``asked`` tells whether the user gave examples: if none of these is usable, no other method takes their place.
@@ -177,12 +177,12 @@ def choose_method(catalogue: TileStore, method: Method | Literal["auto"], exampl
     return chosen
 
 
-def available(catalogue: TileStore) -> tuple[Method, ...]:
+def available(catalogue: Backend) -> tuple[Method, ...]:
     """List the methods that a catalogue allows."""
     return tuple(method for method in METHODS if catalogue.info.scores is not None or method not in BY_SCORE)
 
 
-def stated_prevalence(catalogue: TileStore) -> float:
+def stated_prevalence(catalogue: Backend) -> float:
     """Return the prevalence at which the lens scores of the catalogue are log-odds, or 0.001 where it has none."""
     scores = catalogue.info.scores
     return PREVALENCE if scores is None else scores.prevalence

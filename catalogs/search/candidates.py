@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.errors import ScannerError
@@ -19,10 +20,12 @@ from catalogs.search import full_pass
 from catalogs.search.full_pass import Block
 from catalogs.search.hits import Hits
 from catalogs.store import rows, tile_reader
+from catalogs.store.backend import Snapshot
 from catalogs.store.footers import Footer
+from catalogs.store.schema import EMBEDDING
 from catalogs.store.tile_reader import Selection
-from catalogs.store.tile_store import Snapshot
-from catalogs.store.vectors import Vectors, products
+from catalogs.store.tile_store import TileStore, need_folder
+from catalogs.store.vectors import Vectors, along, from_arrow, products
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +53,8 @@ class Candidates:
     """A search for Q unit vectors [Q, D] among the selected rows of a snapshot.
 
     ``way`` is ``auto``, or ``exact`` or ``index`` to force one whatever the size; ``indexed_only`` leaves out tiles
-    that no shard covers. After ``best``, ``exactly`` counts the rows that were compared, and ``by_index`` those that an
-    engine answered for.
+    that no shard covers. A backend with an index of its own proposes rows instead, unless all are to be compared. After
+    ``best``, ``exactly`` counts the rows that were compared, and ``by_index`` those that an engine answered for.
     """
 
     def __init__(
@@ -77,6 +80,12 @@ class Candidates:
 
     def best(self, count: int) -> list[Hits]:
         """Find for each direction the ``count`` best rows, best first, copies on the sky included."""
+        if self._way != "exact":
+            proposals = self.snapshot.catalogue.propose(self._directions, self._selection, count)
+            if proposals is not None:
+                self.exactly, self.by_index = proposals.exactly, proposals.by_index
+                pairs = zip(self._directions, proposals.tables, strict=True)
+                return [self._rank(direction, table).best(count) for direction, table in pairs]
         best = [Hits.join([]) for _ in self._directions]
         self.exactly = self.by_index = 0
 
@@ -85,7 +94,8 @@ class Candidates:
             self.exactly, self.by_index = self.exactly + part.exactly, self.by_index + part.by_index
 
         covered: set[str] = set()
-        standing = covering(self.snapshot.catalogue, self.snapshot.footers)
+        catalogue = self.snapshot.catalogue
+        standing = covering(catalogue, self.snapshot.footers) if isinstance(catalogue, TileStore) else ()
         # A shard whose tiles have all changed has nothing to answer.
         shards = [(shard, tiles) for shard, tiles in standing if any(tiles)]
         parts = in_threads(lambda one: self._search_shard(*one, count), shards)
@@ -99,13 +109,34 @@ class Candidates:
                 add(part)
         return best
 
+    def _rank(self, direction: Vectors, table: pa.Table) -> Hits:
+        """Score proposed rows by their vectors, in double precision; what does not pass the selection is dropped.
+
+        The backend chooses by a translation of the filter: the filter itself decides.
+        """
+        if self._selection.row_filter:
+            table = self._selection.row_filter.apply(table)
+        embedding = from_arrow(table.column(EMBEDDING)).astype(np.float64)
+        length = np.linalg.norm(embedding, axis=1)
+        # Rows of tiles that the snapshot leaves out do not count.
+        names = table.column("tile").combine_chunks().dictionary_encode()
+        numbers = np.array([self._numbers.get(name, -1) for name in names.dictionary.to_pylist()], np.int64)
+        tile = numbers[names.indices.to_numpy()] if len(numbers) else np.zeros(0, np.int64)
+        identity, ra, dec, row = (table.column(name).to_numpy() for name in (*full_pass.COLUMNS, tile_reader.ROW))
+        known = np.isfinite(length) & (length > 0) & (tile >= 0)
+        if self._selection.near:
+            known &= self._selection.near.contains(ra, dec)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            cosine = along(embedding, direction.astype(np.float64)) / length
+        return Hits(cosine, identity, ra, dec, tile, row)[known]
+
     def _search_shard(self, shard: Shard, tiles: Sequence[Footer | None], count: int) -> Part | None:
         """Find the best rows of one shard; None if its files were removed meanwhile."""
         nothing = Part([Hits.join([]) for _ in self._directions], 0, 0)
         if not shard.rows:
             return nothing
         try:
-            searcher = Searcher(shard, self.snapshot.catalogue.path / "index")
+            searcher = Searcher(shard, need_folder(self.snapshot.catalogue).path / "index")
             total = len(searcher.items)
             allowed = self._allowed(shard, tiles, searcher.items)
             remaining = total if allowed is None else len(allowed)
@@ -166,7 +197,7 @@ class Candidates:
         starts = np.cumsum([0, *(tile.rows for tile in shard.tiles)])
         parts = [np.zeros(0, np.int64)]
         # Of a tile that has not changed, the ranges beside the index tell whether a row can pass.
-        may_pass = ranges.may_pass(shard, self.snapshot.catalogue.path / "index", self._selection)
+        may_pass = ranges.may_pass(shard, need_folder(self.snapshot.catalogue).path / "index", self._selection)
         for footer, passes, start, stop in zip(tiles, may_pass, starts[:-1], starts[1:], strict=True):
             if footer is None or not passes:
                 continue

@@ -16,9 +16,9 @@ from catalogs.index import ranges
 from catalogs.search.hits import Hits
 from catalogs.search.tile_pass import HERE, Executor
 from catalogs.store import rows, tile_reader
+from catalogs.store.backend import OpenTile, Snapshot
 from catalogs.store.footers import Footer
-from catalogs.store.tile_reader import Selection, TileFile
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors
 
 log = logging.getLogger(__name__)
@@ -211,7 +211,7 @@ def rows_of(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> pa.Table:
     """
     schema = pa.schema([snapshot.catalogue.schema.field(name) for name in columns])
 
-    def read(file: TileFile, rows: NDArray[np.int64]) -> NDArray[np.void] | pa.Table:
+    def read(file: OpenTile, rows: NDArray[np.int64]) -> NDArray[np.void] | pa.Table:
         records = file.records(columns, rows, snapshot.owners)
         return file.take(columns, rows, snapshot.owners).cast(schema) if records is None else records
 
@@ -232,7 +232,7 @@ def _to_arrow(records: NDArray[np.void], schema: pa.Schema) -> pa.Table:
 
 
 def _by_tile(
-    snapshot: Snapshot, hits: Hits, read: Callable[[TileFile, NDArray[np.int64]], Rows]
+    snapshot: Snapshot, hits: Hits, read: Callable[[OpenTile, NDArray[np.int64]], Rows]
 ) -> Iterator[tuple[NDArray[np.int64], Rows]]:
     for number in np.unique(hits.tile):
         here, footer = np.flatnonzero(hits.tile == number), snapshot.footers[number]

@@ -17,7 +17,8 @@ from catalogs.index.settings import IndexSettings
 from catalogs.index.shards import VECTORS
 from catalogs.search.candidates import Candidates
 from catalogs.store import vectors
-from catalogs.store.tile_store import Snapshot, TileStore
+from catalogs.store.backend import Snapshot
+from catalogs.store.tile_store import TileStore, need_folder
 from catalogs.store.vectors import Vectors
 
 QUESTIONS = 200
@@ -86,7 +87,7 @@ def _search(snapshot: Snapshot, directions: Vectors, way: str) -> Candidates:
 
 def _draw_questions(snapshot: Snapshot, count: int, seed: int) -> tuple[Vectors, int, IndexSettings]:
     """Draw unit vectors of random indexed objects; also return how many are indexed, and the settings of the index."""
-    catalogue = snapshot.catalogue
+    catalogue = need_folder(snapshot.catalogue)
     shards = [shard for shard, _ in covering(catalogue, snapshot.footers) if shard.rows]
     if not shards:
         message = f"The catalogue {catalogue.path} has no index to verify."

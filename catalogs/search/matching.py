@@ -13,11 +13,11 @@ from catalogs.search.examples import Example, Examples, Unmatched
 from catalogs.sky import geometry
 from catalogs.sky.geometry import SAME_OBJECT, Circle
 from catalogs.store import row_filter, rows, vectors
+from catalogs.store.backend import Snapshot
 from catalogs.store.footers import Footer
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.scores import LENS_SCORE
 from catalogs.store.tile_reader import Selection
-from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 MATCH_RADIUS = 3.0  # arcsec between a position asked for and the object that is meant

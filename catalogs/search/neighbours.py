@@ -21,7 +21,7 @@ from catalogs.search.examples import Example
 from catalogs.search.hits import Hits
 from catalogs.sky.geometry import ONE_SYSTEM, Circle
 from catalogs.store import rows, tile_reader, vectors
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.backend import Snapshot
 
 if TYPE_CHECKING:
     from astropy.table import Table

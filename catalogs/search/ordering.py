@@ -14,8 +14,8 @@ from catalogs.index import ranges
 from catalogs.search import full_pass
 from catalogs.search.hits import Hits
 from catalogs.store import rows, tile_reader
+from catalogs.store.backend import Snapshot
 from catalogs.store.schema import EMBEDDING
-from catalogs.store.tile_store import Snapshot
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from catalogs.index import ranges
 from catalogs.store import rows, vectors
+from catalogs.store.backend import Snapshot
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.scores import LENS_SCORE
 from catalogs.store.tile_reader import Selection
-from catalogs.store.tile_store import Snapshot
 from catalogs.store.vectors import Vectors
 
 TILES = 32

@@ -25,11 +25,12 @@ from catalogs.index.half_vectors import HalfVectors
 from catalogs.index.shards import ITEM, ROWS, VECTORS
 from catalogs.sky.overlaps import OverlapOwners
 from catalogs.store import vectors
+from catalogs.store.backend import Snapshot
 from catalogs.store.footers import Footer
 from catalogs.store.provenance import Info
 from catalogs.store.schema import EMBEDDING, IS_PRIMARY
 from catalogs.store.tile_reader import Selection, TileFile
-from catalogs.store.tile_store import Snapshot, TileStore
+from catalogs.store.tile_store import TileStore
 from catalogs.store.vectors import Vectors
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from catalogs.parallel import MOST_THREADS, in_threads
 from catalogs.store import rows
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.backend import Snapshot
 
 Answer = TypeVar("Answer")
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from catalogs import parquet_files
 from catalogs.atomic import write_text
 from catalogs.errors import ScannerError
 from catalogs.records import load_json, read_record
 from catalogs.sky.geometry import Circle
-from catalogs.store import parquet_files, tile_checks
+from catalogs.store import tile_checks
 from catalogs.store.provenance import Info
 from catalogs.store.tile_writer import RUN_KEY, SKY_KEY
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,10 +32,32 @@ _MAX_LENGTH = 4000
 _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 _ARITHMETIC = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _BITS = {ast.BitAnd: "&", ast.BitOr: "|"}
-_FUNCTIONS = {"isnan": filter_values.is_nan, "abs": filter_values.absolute}
+_FUNCTIONS = ("isnan", "abs")
 # Chains that every reader takes for a range.
 _RANGES = ({"<", "<="}, {">", ">="})
 _NOT_NUMBERS = ("nan", "inf", "none", "null")
+
+Part = TypeVar("Part")
+
+
+class Algebra(Protocol[Part]):
+    """What the parts of a filter are translated to: ``filter_values`` makes Arrow expressions of them.
+
+    Each method raises ``TypeError`` or ``ValueError`` where ``filter_values`` does.
+    """
+
+    def column(self, field: pa.Field, /) -> Part: ...
+    def constant(self, value: bool | int | float | str, /) -> Part: ...
+    def join(self, op: str, values: Sequence[Part], /) -> Part: ...
+    def invert(self, value: Part, /) -> Part: ...
+    def combine(self, op: str, left: Part, right: Part, /) -> Part: ...
+    def calculate(self, op: str, left: Part, right: Part, /) -> Part: ...
+    def negate(self, value: Part, /) -> Part: ...
+    def absolute(self, value: Part, /) -> Part: ...
+    def is_nan(self, value: Part, /) -> Part: ...
+    def compare(self, op: str, left: Part, right: Part, /) -> Part: ...
+    def among(self, value: Part, choices: Sequence[Any], /) -> Part: ...
+    def holds_text(self, value: Part, part: str, /) -> Part: ...
 
 
 @dataclass(frozen=True)
@@ -42,12 +65,14 @@ class RowFilter:
     """A checked row filter: its text, the Arrow expression, and the columns it reads.
 
     ``possible`` is a condition of every row that passes, which may be compared with ranges of columns (None: no part).
+    ``texts`` are those that a row must all pass, each to be translated alone; a filter made without a text has none.
     """
 
     text: str
     expression: pc.Expression
     columns: tuple[str, ...]
     possible: Condition | None
+    texts: tuple[str, ...] = ()
 
     def __and__(self, other: RowFilter) -> RowFilter:
         return RowFilter(
@@ -55,6 +80,7 @@ class RowFilter:
             self.expression & other.expression,
             tuple(dict.fromkeys(self.columns + other.columns)),
             column_ranges.both([self.possible, other.possible]),
+            self.texts + other.texts if self.texts and other.texts else (),
         )
 
     def apply(self, table: pa.Table) -> pa.Table:
@@ -75,14 +101,13 @@ def parse(text: str, schema: pa.Schema) -> RowFilter:
     Raises:
         ScannerError: ``where.syntax``, ``where.column`` (lists the columns), ``where.type``.
     """
-    # Positions in the text are those of one line. It is cut first, so that the parser never sees an unbounded one.
-    line = text[: _MAX_LENGTH + 1].translate({ord("\n"): " ", ord("\r"): " "}).strip()
+    line = _one_line(text)
     try:
         tree = ast.parse(line, mode="eval").body
         if len(text) > _MAX_LENGTH:
             raise SyntaxError(f"longer than {_MAX_LENGTH} characters")
         columns = _columns(tree, schema)
-        value = _Translator(line, schema).condition(tree)
+        value: Value = _Translator(line, schema, filter_values).condition(tree)
         if not columns:
             raise ValueError("it names no column")
     except TypeError as error:
@@ -94,7 +119,7 @@ def parse(text: str, schema: pa.Schema) -> RowFilter:
             f"The filter {text!r} cannot be read: {error.msg if isinstance(error, SyntaxError) else error}.",
             "Write it like: mag_r < 21 and is_primary and (flags & 4) == 0 and not isnan(mag_u)",
         ) from error
-    row_filter = RowFilter(text, value.expression, columns, value.possible)
+    row_filter = RowFilter(text, value.expression, columns, value.possible, (text,))
     # A filter over no rows makes Arrow check the types before a tile is read.
     row_filter.apply(schema.empty_table())
     return row_filter
@@ -105,6 +130,17 @@ def of_ids(ids: Sequence[int]) -> RowFilter:
     return RowFilter(
         "object_id", pc.field("object_id").isin(ids), ("object_id",), column_ranges.among("object_id", ids)
     )
+
+
+def translate(text: str, schema: pa.Schema, algebra: Algebra[Part]) -> Part:
+    """Translate a filter that ``parse`` has accepted, for another reader of rows than Arrow."""
+    line = _one_line(text)
+    return _Translator(line, schema, algebra).condition(ast.parse(line, mode="eval").body)
+
+
+def _one_line(text: str) -> str:
+    # Positions in the text are those of one line. It is cut first, so that the parser never sees an unbounded one.
+    return text[: _MAX_LENGTH + 1].translate({ord("\n"): " ", ord("\r"): " "}).strip()
 
 
 def _type_error(text: str, error: Exception) -> ScannerError:
@@ -130,47 +166,48 @@ def _columns(tree: ast.expr, schema: pa.Schema) -> tuple[str, ...]:
     return tuple(names)
 
 
-class _Translator:
+class _Translator(Generic[Part]):
     """Translates the tree of one filter; its text tells what stands in parentheses, which the tree does not."""
 
-    def __init__(self, line: str, schema: pa.Schema) -> None:
+    def __init__(self, line: str, schema: pa.Schema, algebra: Algebra[Part]) -> None:
         # The tree counts bytes.
-        self._line, self._schema = line.encode(), schema
+        self._line, self._schema, self._algebra = line.encode(), schema, algebra
 
-    def condition(self, node: ast.expr) -> Value:
-        return filter_values.join("and", [self._value(node)])
+    def condition(self, node: ast.expr) -> Part:
+        return self._algebra.join("and", [self._value(node)])
 
-    def _value(self, node: ast.expr) -> Value:
+    def _value(self, node: ast.expr) -> Part:
         match node:
             case ast.BoolOp(op=op, values=values):
                 word = "and" if isinstance(op, ast.And) else "or"
                 for value in values if word == "and" else ():
                     self._refuse_bare(value, ast.BitOr)
-                return filter_values.join(word, [self._value(value) for value in values])
+                return self._algebra.join(word, [self._value(value) for value in values])
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 self._refuse_bare(operand, ast.BitAnd, ast.BitOr)
-                return filter_values.invert(self._value(operand))
+                return self._algebra.invert(self._value(operand))
             case ast.UnaryOp(op=ast.Invert(), operand=operand):
-                return filter_values.invert(self._value(operand))
+                return self._algebra.invert(self._value(operand))
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return filter_values.negate(self._value(operand))
+                return self._algebra.negate(self._value(operand))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _BITS:
                 for operand in (left, right):
                     self._refuse_bare(operand, *_ARITHMETIC)
-                return filter_values.combine(_BITS[type(op)], self._value(left), self._value(right))
+                return self._algebra.combine(_BITS[type(op)], self._value(left), self._value(right))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-                return filter_values.calculate(_ARITHMETIC[type(op)], self._value(left), self._value(right))
+                return self._algebra.calculate(_ARITHMETIC[type(op)], self._value(left), self._value(right))
             case ast.Compare(left=left, ops=ops, comparators=rights):
                 return self._comparisons([left, *rights], ops)
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
-                return _FUNCTIONS[name](self._value(argument))
+                inner = self._value(argument)
+                return self._algebra.is_nan(inner) if name == "isnan" else self._algebra.absolute(inner)
             case ast.Name(id=name):
-                return filter_values.column(self._schema.field(name))
+                return self._algebra.column(self._schema.field(name))
             case ast.Constant(value=bool() | int() | float() | str() as value):
-                return filter_values.constant(value)
+                return self._algebra.constant(value)
         raise ValueError(f"{ast.unparse(node)!r} is not one of the supported forms")
 
-    def _comparisons(self, sides: list[ast.expr], ops: list[ast.cmpop]) -> Value:
+    def _comparisons(self, sides: list[ast.expr], ops: list[ast.cmpop]) -> Part:
         """Compare neighbours: a chain such as 18 < mag_r <= 21 means all of its pairs."""
         for side in sides:
             # In flags & 4 == 0 nothing but the bits can be meant.
@@ -181,23 +218,23 @@ class _Translator:
         if len(ops) > 1 and not any(signs <= allowed for allowed in _RANGES):
             raise ValueError("a chain of comparisons is a range, such as 18 < x <= 21; join others by 'and'")
         pairs = zip(sides[:-1], ops, sides[1:], strict=True)
-        return filter_values.join("and", [self._comparison(left, op, right) for left, op, right in pairs])
+        return self._algebra.join("and", [self._comparison(left, op, right) for left, op, right in pairs])
 
-    def _comparison(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Value:
+    def _comparison(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Part:
         if type(op) in _COMPARISONS:
-            return filter_values.compare(_COMPARISONS[type(op)], self._value(left), self._value(right))
+            return self._algebra.compare(_COMPARISONS[type(op)], self._value(left), self._value(right))
         if isinstance(op, ast.In | ast.NotIn):
             inside = self._inside(left, right)
-            return filter_values.invert(inside) if isinstance(op, ast.NotIn) else inside
+            return self._algebra.invert(inside) if isinstance(op, ast.NotIn) else inside
         raise ValueError("'is' is not supported; use ==")
 
-    def _inside(self, left: ast.expr, right: ast.expr) -> Value:
+    def _inside(self, left: ast.expr, right: ast.expr) -> Part:
         if isinstance(right, ast.Tuple | ast.List | ast.Set):
             # ``literal_eval`` accepts constants alone, so nothing of the list is executed.
-            return filter_values.among(self._value(left), list(ast.literal_eval(right)))
+            return self._algebra.among(self._value(left), list(ast.literal_eval(right)))
         if isinstance(left, ast.Constant) and isinstance(left.value, str):
             # ``bands_present`` is one text, such as "ugr", and a band is a part of it.
-            return filter_values.holds_text(self._value(right), left.value)
+            return self._algebra.holds_text(self._value(right), left.value)
         raise ValueError(f"{ast.unparse(right)!r} is not a list of values")
 
     def _refuse_bare(self, node: ast.expr, *operators: type[ast.operator]) -> None:

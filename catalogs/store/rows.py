@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import geometry
 from catalogs.store import row_filter, tile_reader
+from catalogs.store.backend import Backend, Snapshot
 from catalogs.store.footers import Footer
 from catalogs.store.schema import IS_PRIMARY
 from catalogs.store.tile_reader import Selection
-from catalogs.store.tile_store import Snapshot, TileStore
 from catalogs.store.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ ARCSEC = 1 / 3600
 
 
 def selection(
-    catalogue: TileStore, where: str | Sequence[str] | None, near: tuple[float, float, float] | None
+    catalogue: Backend, where: str | Sequence[str] | None, near: tuple[float, float, float] | None
 ) -> Selection:
     """Check the text of a filter, or of several that a row must all pass, and a region (degrees, radius in arcsec).
 
@@ -45,7 +45,7 @@ def selection(
     return Selection(joined, region(*near) if near else None)
 
 
-def primary(catalogue: TileStore, where: str | None) -> Selection:
+def primary(catalogue: Backend, where: str | None) -> Selection:
     """Select the primary rows that pass a filter."""
     return selection(catalogue, [where or "", IS_PRIMARY], None)
 

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from catalogs import parquet_files
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.geometry import Circle
 from catalogs.sky.overlaps import OverlapOwners
-from catalogs.store import column_ranges, parquet_files, tile_checks, vectors, voparquet
+from catalogs.store import column_ranges, tile_checks, vectors, voparquet
 from catalogs.store.column_ranges import Condition, Ranges
 from catalogs.store.row_filter import RowFilter
 from catalogs.store.schema import EMBEDDING, IS_PRIMARY

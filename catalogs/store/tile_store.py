@@ -8,10 +8,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Self
@@ -24,18 +23,19 @@ from catalogs.records import load_json, read_record
 from catalogs.sky.geometry import Circle
 from catalogs.sky.overlaps import OverlapOwners
 from catalogs.store import footers, tile_checks
+from catalogs.store.backend import Backend, Snapshot
 from catalogs.store.footers import SUFFIX, Footer, Footers
 from catalogs.store.provenance import DEFAULT_RUNTIME, DISTRIBUTION, Failure, Info, Run, software
 from catalogs.store.schema import catalogue_schema
 from catalogs.store.tile_checks import describe_error
-from catalogs.store.tile_reader import TileFile
+from catalogs.store.tile_reader import Selection, TileFile
 from catalogs.store.tile_writer import TileWriter
+from catalogs.store.vectors import Vectors
 
 log = logging.getLogger(__name__)
 
 CATALOGUE_JSON = "catalogue.json"
 FORMAT_VERSION = 2  # with columns of scores, or by another runtime than the default; all others are version 1
-_KEPT_OPEN = 128  # files; below it, all steps of a question together open each file once
 
 
 class TileStore:
@@ -186,6 +186,16 @@ class TileStore:
         """
         return TileFile(self.tile_path(tile), self.schema)
 
+    def unchanged(self, footer: Footer) -> bool:
+        """Whether a tile's file is still the one that was listed."""
+        try:
+            return footer.unchanged(self.tile_path(footer.tile).stat())
+        except OSError:
+            return False
+
+    def propose(self, directions: Vectors, selection: Selection, count: int) -> None:
+        """Propose nothing: the index of a folder is that of ``catalogs.index``, which the search asks itself."""
+
     def footers(self, near: Circle | None = None) -> list[Footer]:
         """List what the tiles' footers say, sorted by tile; only those whose rows may lie in ``near``."""
         return [f for f in self._footers.all()[0] if near is None or (f.circle is not None and f.circle.touches(near))]
@@ -204,65 +214,16 @@ class TileStore:
         return self.path / "failures" / f"{_checked_name(tile)}.json"
 
 
-class Snapshot:
-    """The tiles of a catalogue at one moment, handed along a whole question.
+def need_folder(catalogue: Backend) -> TileStore:
+    """Return the catalogue as a folder of tiles.
 
-    ``footers`` are those of the tiles in question, sorted by tile. ``owners`` says which rows count, given all tiles of
-    the catalogue; it is None where tiles follow no grid. ``errors`` say what is wrong with each other file.
+    Raises:
+        ScannerError: ``lance.not_supported`` where it is a dataset of another format.
     """
-
-    def __init__(
-        self,
-        catalogue: TileStore,
-        footers: Sequence[Footer],
-        owners: OverlapOwners | None,
-        errors: Sequence[ScannerError] = (),
-    ) -> None:
-        self.catalogue = catalogue
-        self.footers = tuple(footers)
-        self.owners = owners
-        self.errors = tuple(errors)
-        self._idle: dict[str, TileFile] = {}
-
-    def touching(self, near: Circle | None = None) -> Snapshot:
-        """Restrict it to the tiles that have rows, and whose rows may lie in ``near``."""
-        filled = [footer for footer in self.footers if footer.rows]
-        return self.only([f for f in filled if near is None or (f.circle is not None and f.circle.touches(near))])
-
-    def only(self, footers: Sequence[Footer]) -> Snapshot:
-        """Restrict it to these of its tiles."""
-        part = Snapshot(self.catalogue, footers, self.owners, self.errors)
-        # All parts of a snapshot share the open files, and the owners of the whole catalogue.
-        part._idle = self._idle
-        return part
-
-    def unchanged(self, footer: Footer) -> bool:
-        """Whether a tile's file is still the one that was listed."""
-        try:
-            return footer.unchanged(self.catalogue.tile_path(footer.tile).stat())
-        except OSError:
-            return False
-
-    @contextlib.contextmanager
-    def open(self, footer: Footer) -> Iterator[TileFile]:
-        """Open a tile's file, or take the one that an earlier step of the question left open.
-
-        Raises:
-            ScannerError: ``tile.damaged``.
-        """
-        # A file that is being read is not in the dictionary, so that no two threads read through one handle.
-        file = self._idle.pop(footer.tile, None)
-        if file is not None and not file.current:
-            file.close()
-            file = None
-        file = file or self.catalogue.open_tile(footer.tile)
-        try:
-            yield file
-        finally:
-            if len(self._idle) < _KEPT_OPEN:
-                self._idle[footer.tile] = file
-            else:
-                file.close()
+    if isinstance(catalogue, TileStore):
+        return catalogue
+    message = f"{catalogue.path} is a Lance dataset, which holds neither maps nor an index of Annoy or faiss."
+    raise ScannerError(ErrorCode.LANCE_NOT_SUPPORTED, message, "Give the folder of the catalogue it was exported from.")
 
 
 def _check_version(file: Path, values: Any) -> None:

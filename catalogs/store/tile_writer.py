@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from catalogs import parquet_files
 from catalogs.atomic import output_errors, replacing
 from catalogs.sky import geometry
-from catalogs.store import parquet_files, vectors, voparquet
+from catalogs.store import vectors, voparquet
 from catalogs.store.schema import EMBEDDING, healpix29
 
 RUN_KEY = "scanner.run"

@@ -26,7 +26,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(cls=DataCommand)
-@catalog_option("--catalog", "Catalogue to rank.")
+@catalog_option("--catalog", "Catalogue to rank.", lance=True)
 @click.option("--truth", type=FILE, help="Table of known lenses, with ra and dec.")
 @click.option(
     "--injected", type=FILE, help="Table of lenses that were painted into the tiles: tile, ra, dec, theta_e, snr, ..."
@@ -76,7 +76,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @pass_options
 @format_option(FACT_FORMATS)
 def evaluate_ranking(
-    catalog: Path,
+    catalog: Path | str,
     truth: Path | None,
     injected: Path | None,
     label: str | None,

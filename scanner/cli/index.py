@@ -14,13 +14,12 @@ import click
 
 from catalogs.index import ENGINES
 from catalogs.render import REPORT_FORMATS
-from scanner.cli.options import ShareType, catalog_option, format_option
+from scanner.cli.options import catalog_option, format_option
 from scanner.cli.output import DataCommand, show
 
 if TYPE_CHECKING:
     from catalogs.index.build import IndexReport
     from catalogs.search.index_recall import Verified
-    from scanner.scan.share import Share
 
 
 @click.command(cls=DataCommand)
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 )
 @click.option("--shard-rows", type=click.IntRange(1000), help="Most objects of a shard.  [default: 1048576]")
 @click.option("--jobs", type=click.IntRange(1), help="Shards to build at once.  [default: cores]")
-@click.option("--shard", type=ShareType(), help="Share of the index to build; auto asks SLURM or CANFAR.")
 @click.option(
     "--verify",
     is_flag=True,
@@ -55,7 +53,6 @@ def index(
     target_recall: float | None,
     shard_rows: int | None,
     jobs: int | None,
-    shard: Share | None,
     verify: bool,
     fmt: str,
 ) -> None:
@@ -64,22 +61,17 @@ def index(
     Settings are kept with the index, for later runs and for queries. Queries work without an index too. They always
     search every tile: tiles that the index does not cover are compared in full, which is slower.
 
-    With --shard, several machines build one index. When all have finished, run the command once without it.
-
     \b
     Examples:
       scanner index --catalog embeddings
       scanner index --target-recall 0.95 --jobs 8 --verify
       scanner index --engine faiss --index-dims 96
-      srun --ntasks 8 scanner index --shard auto && scanner index
     """
     import catalogs
     from catalogs.index.build import SHARD_ROWS, IndexOptions, build_index
     from catalogs.search import index_recall
     from scanner.system.resources import usable_cores
 
-    if shard and target_recall:
-        raise click.UsageError("--target-recall is measured on the whole index: give it without --shard.")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     # The time in the report is that of the index; imports and --verify are left out.
     began = time.perf_counter()
@@ -92,7 +84,6 @@ def index(
         shard_rows=shard_rows or SHARD_ROWS,
         # The cores that a batch system or container grants, which may be fewer than the machine has.
         jobs=jobs or usable_cores(),
-        share=(shard.number, shard.count) if shard else None,
         all_bytes=verify,
     )
     report = build_index(catalogue, options)

@@ -17,7 +17,7 @@ DAMAGED = 1
 
 
 @click.command(cls=DataCommand)
-@catalog_option("--catalog", "Catalogue to describe.")
+@catalog_option("--catalog", "Catalogue to describe.", lance=True)
 @click.option("--model", metavar="NAME|FILE", help="Model to describe instead.")
 @click.option(
     "--runtimes",
@@ -26,7 +26,7 @@ DAMAGED = 1
 )
 @click.option("--verify", is_flag=True, help="Read every byte of the tiles, index and maps; exit code 1 on damage.")
 @format_option(FACT_FORMATS)
-def info(catalog: Path, model: str | None, runtimes: bool, verify: bool, fmt: str) -> int:
+def info(catalog: Path | str, model: str | None, runtimes: bool, verify: bool, fmt: str) -> int:
     """Describe a catalogue, a model, or what computes a model here.
 
     Files that are damaged, or belong to another catalogue, are listed.
@@ -44,9 +44,15 @@ def info(catalog: Path, model: str | None, runtimes: bool, verify: bool, fmt: st
         compared = compare(model or DEFAULT_MODEL)
         show(json.dumps(compared, indent=2) if fmt == "json" else _table(compared))
         return 0
+    from catalogs.lance.dataset import LanceStore
     from scanner.queries import describe
 
-    facts = describe.model(model) if model else describe.catalogue(catalog, verify)
+    if model:
+        facts = describe.model(model)
+    elif isinstance(catalog, str):
+        facts = describe.dataset(LanceStore.open(catalog), verify)
+    else:
+        facts = describe.catalogue(catalog, verify)
     if fmt == "json":
         show(json.dumps(facts, indent=2))
     else:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
+from catalogs.lance import PREFIX
 from catalogs.render import FORMATS
 from scanner.encoder.session import DEVICES
 
@@ -128,12 +129,36 @@ class ShareType(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
-def catalog_option(flag: str, help_text: str) -> Callable[[F], F]:
-    """The folder of the catalogue; ``$SCANNER_CATALOG``, else ``./embeddings``, where it is not given."""
+class CatalogPlace(click.Path):
+    """The folder of a catalogue, as a path; with ``lance`` also ``lance:`` and the place of a dataset, as text."""
+
+    name = "directory"
+
+    def __init__(self, lance: bool) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+        self._lance = lance
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.startswith(PREFIX):
+            if self._lance:
+                return value
+            command = ctx.command_path if ctx else "This command"
+            message = f"{command} works on the folder of a catalogue, not on the Lance dataset {value}."
+            hint = "Give the folder of the catalogue that it was exported from."
+            raise ScannerError(ErrorCode.LANCE_NOT_SUPPORTED, message, hint)
+        return super().convert(value, param, ctx)
+
+
+def catalog_option(flag: str, help_text: str, lance: bool = False) -> Callable[[F], F]:
+    """The folder of the catalogue; ``$SCANNER_CATALOG``, else ``./embeddings``, where it is not given.
+
+    With ``lance`` it may be a Lance dataset.
+    """
     return click.option(
         flag,
         "catalog",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=CatalogPlace(lance),
+        metavar=f"DIRECTORY|{PREFIX}PLACE" if lance else None,
         envvar="SCANNER_CATALOG",
         default=DEFAULT_CATALOG,
         show_default=f"$SCANNER_CATALOG, else ./{DEFAULT_CATALOG}",

@@ -22,7 +22,7 @@ DRAWN = 60
 
 
 @click.command(cls=DataCommand)
-@catalog_option("--catalog", "Catalogue to search.")
+@catalog_option("--catalog", "Catalogue to search.", lance=True)
 @click.option(
     "--method",
     type=click.Choice(OUTLIER_METHODS),
@@ -48,7 +48,7 @@ DRAWN = 60
 @pass_options
 @output_options
 def outliers(
-    catalog: Path,
+    catalog: Path | str,
     method: str,
     k: int,
     where: str | None,

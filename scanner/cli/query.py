@@ -24,7 +24,7 @@ SOME_UNANSWERED = 3
 
 
 @click.command(cls=DataCommand)
-@catalog_option("--catalog", "Catalogue to search.")
+@catalog_option("--catalog", "Catalogue to search.", lance=True)
 @click.option("--ra", type=RA, help="Right ascension: degrees, or hours as 14:00:05.2.")
 @click.option("--dec", type=DEC, help="Declination: degrees, or -05:10:00.")
 @click.option("--name", help="Name of an object, looked up on-line through Sesame.")
@@ -56,7 +56,7 @@ SOME_UNANSWERED = 3
 @gallery_options("PNG or PDF of the cutouts (needs --root).")
 @output_options
 def query(
-    catalog: Path,
+    catalog: Path | str,
     ra: float | None,
     dec: float | None,
     name: str | None,

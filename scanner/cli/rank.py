@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from catalogs.ranking.feedback import Feedback
     from catalogs.search.examples import Examples
     from catalogs.search.tile_pass import Executor
-    from catalogs.store.tile_store import Snapshot
+    from catalogs.store.backend import Snapshot
 
 DRAWN = 60
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(cls=DataCommand)
-@catalog_option("--catalog", "Catalogue to rank.")
+@catalog_option("--catalog", "Catalogue to rank.", lance=True)
 @click.option(
     "--like",
     type=FILE,
@@ -76,7 +76,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @pass_options
 @output_options
 def rank(
-    catalog: Path,
+    catalog: Path | str,
     like: Path | None,
     unlike: Path | None,
     method: str,

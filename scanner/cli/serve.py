@@ -17,7 +17,7 @@ SOME_NOT_FOUND = 3
 
 
 @click.command(cls=DataCommand)
-@catalog_option("--catalog", "Catalogue to show.")
+@catalog_option("--catalog", "Catalogue to show.", lance=True)
 @click.option(
     "--like",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -47,7 +47,7 @@ SOME_NOT_FOUND = 3
 @image_options
 @encoder_options
 def serve(
-    catalog: Path,
+    catalog: Path | str,
     like: Path | None,
     known_lists: tuple[Path, ...],
     project: Path | None,

@@ -17,9 +17,10 @@ from distributed import WorkerPlugin, get_worker
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search.tile_pass import TilePass
 from catalogs.sky.overlaps import OverlapOwners
+from catalogs.store.backend import Snapshot
 from catalogs.store.footers import Footer
 from catalogs.store.provenance import Info, software
-from catalogs.store.tile_store import Snapshot, TileStore
+from catalogs.store.tile_store import TileStore
 from scanner.cluster.job import stopped, unlike_software
 
 _SAME_FILES = "All machines must have the same catalogue under the same path."

@@ -18,7 +18,8 @@ from typing import Any, Self, TypeVar
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search.tile_pass import TilePass
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.backend import Snapshot
+from catalogs.store.tile_store import need_folder
 from scanner.cluster import connection, deploy
 from scanner.cluster.job import WorkerSource
 from scanner.cluster.workers import LostError, Workers
@@ -77,7 +78,7 @@ class DaskExecutor:
             # They need Dask, which is there now.
             from scanner.cluster.pass_worker import PassJob, PassWorker
 
-            catalogue = snapshot.catalogue
+            catalogue = need_folder(snapshot.catalogue)
             job = PassJob(catalogue.path.absolute(), catalogue.info, snapshot.footers, snapshot.owners, work)
             groups = _Groups(snapshot, work, interrupts, self._source.patience)
             while True:

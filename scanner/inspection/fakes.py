@@ -14,7 +14,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import SAME_OBJECT
 from catalogs.store import rows
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.backend import Snapshot
 from scanner.hunt.project import Project
 from scanner.hunt.round import Round
 from scanner.inspection.eye import PREFIX

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from pathlib import Path
 
 from catalogs.errors import ErrorCode, ScannerError
-from catalogs.store.tile_store import TileStore
+from catalogs.store.backend import Backend
 from scanner.encoder import certificate
 from scanner.encoder.contract import resolve
 from scanner.encoder.encoder import Encoder
@@ -25,7 +26,7 @@ NOT_HERE = {
 log = logging.getLogger(__name__)
 
 
-def open_encoder(catalogue: TileStore, model: str, device: str) -> Encoder:
+def open_encoder(catalogue: Backend, model: str, device: str) -> Encoder:
     """Open the ``model`` of a catalogue, computed as the catalogue was, or by ONNX Runtime where that cannot be here.
 
     Raises:
@@ -39,11 +40,12 @@ def open_encoder(catalogue: TileStore, model: str, device: str) -> Encoder:
             raise
         hint = f"The catalogue was made with the model {info.model}. Give the path of its file with --model."
         raise ScannerError(error.code, error.message, hint) from error
-    folder = catalogue.path / certificate.FOLDER
+    # Only a folder keeps what was measured of another runtime; for a dataset it is measured again.
+    folder = catalogue.path / certificate.FOLDER if isinstance(catalogue.path, Path) else None
     try:
         # A catalogue holds the embeddings of one precision and runtime, so the query is embedded in the same.
         encoder = Encoder(path, device, precision=info.precision, runtime=info.runtime, certificates=folder)
-        if encoder.certificate is not None:
+        if encoder.certificate is not None and folder is not None:
             # Measured once. A catalogue on a read-only disk can be queried without keeping it.
             with contextlib.suppress(OSError, ScannerError):
                 encoder.certificate.write(folder)

@@ -19,7 +19,7 @@ from catalogs.search import examples
 from catalogs.search.examples import Examples
 from catalogs.search.tile_pass import Executor
 from catalogs.store import rows
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.backend import Snapshot
 from catalogs.text_table import text_table
 from scanner.figures.completeness import draw_completeness
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import catalogs
 from catalogs.errors import ScannerError
 from catalogs.index import coverage
 from catalogs.index.build import count_indexed_rows
+from catalogs.lance.dataset import LanceStore
 from catalogs.maps import read as maps
 from catalogs.parallel import in_threads
 from catalogs.store.footers import Footer
@@ -81,6 +83,33 @@ def catalogue(path: Path, verify: bool = False) -> dict[str, Any]:
     }
 
 
+def dataset(opened: LanceStore, verify: bool = False) -> dict[str, Any]:
+    """Describe a Lance dataset. With ``verify`` every value of the rows is read and compared with its checksum."""
+    info, snapshot, search = opened.info, opened.snapshot(), opened.record.search
+    damage: list[ScannerError] = []
+    if verify:
+        files = list(in_threads(partial(_verify_tile, opened), snapshot.footers))
+        damage = [problem for problem, _ in files if problem]
+    return {
+        "catalogue": opened.path,
+        "survey": info.survey,
+        "bands": list(info.bands),
+        "model": info.model,
+        "model_sha256": info.model_sha256,
+        "runtime": info.runtime,
+        "precision": info.precision,
+        "embedding_dim": info.dim,
+        **({"scores": info.scores.to_dict()} if info.scores else {}),
+        "created": info.created,
+        "software": info.software,
+        "tiles": len(snapshot.footers),
+        "objects": opened.record.rows,
+        "objects_indexed": opened.record.rows if search else 0,
+        "search": asdict(search) if search else None,
+        "damaged": [{"code": error.code, "message": error.message} for error in damage],
+    }
+
+
 def _measured(path: Path) -> list[dict[str, Any]]:
     """What was measured of the runtimes that embedded a catalogue."""
     found = certificate.find_all(path / certificate.FOLDER)
@@ -106,7 +135,7 @@ def _count_bytes(folder: Path) -> int:
     return count
 
 
-def _verify_tile(opened: TileStore, footer: Footer) -> tuple[ScannerError | None, bool]:
+def _verify_tile(opened: TileStore | LanceStore, footer: Footer) -> tuple[ScannerError | None, bool]:
     """Read all of a tile: what is wrong with it, and whether it has checksums."""
     try:
         with opened.open_tile(footer.tile) as file:

@@ -14,7 +14,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.lenses import lenscat
 from catalogs.sky import unions_grid
 from catalogs.store import rows
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.backend import Snapshot
 from scanner.sources.position_files import check_file, read_sky_table
 from scanner.survey import tile_list
 from scanner.survey.survey import Survey

@@ -19,7 +19,7 @@ from catalogs.search import neighbours
 from catalogs.search.examples import Example, Unmatched
 from catalogs.search.matching import MATCH_RADIUS, match_each, match_one, unmatched_error
 from catalogs.sky import geometry
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.backend import Snapshot
 from scanner.sources import position_files
 from scanner.survey.survey import Survey, load
 

@@ -16,7 +16,7 @@ from catalogs.ranking.rank import Ranking
 from catalogs.search import examples
 from catalogs.search.examples import Example, Examples, Unmatched
 from catalogs.search.matching import match_each
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.backend import Snapshot
 from scanner.web.site import Site
 
 if TYPE_CHECKING:

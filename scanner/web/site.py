@@ -13,6 +13,7 @@ import numpy as np
 from fastapi import Request
 
 from catalogs.bounded_cache import BoundedCache
+from catalogs.catalogue import LanceCatalogue
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search.examples import Example, Examples
 from catalogs.search.matching import MATCH_RADIUS, match
@@ -20,7 +21,8 @@ from catalogs.search.ordering import ordered
 from catalogs.search.resident import ResidentStore
 from catalogs.sky.crossmatch import Places
 from catalogs.sky.geometry import ONE_SYSTEM
-from catalogs.store.tile_store import Snapshot, TileStore
+from catalogs.store.backend import Snapshot
+from catalogs.store.tile_store import TileStore
 from scanner.queries import known_lenses
 from scanner.queries.places import read_place
 from scanner.queries.query import Position, QueryBuilder, ask_together, read_table
@@ -53,7 +55,7 @@ class Site:
 
     def __init__(
         self,
-        catalogue: TileStore | None,
+        catalogue: TileStore | LanceCatalogue | None,
         *,
         root: Path | None = None,
         survey: str | None = None,
@@ -65,7 +67,9 @@ class Site:
     ) -> None:
         self.aladin = aladin
         # A server reads the same columns again and again.
-        self.catalogue = None if catalogue is None else ResidentStore(catalogue.path, catalogue.info)
+        self.catalogue: ResidentStore | LanceCatalogue | None = (
+            ResidentStore(catalogue.path, catalogue.info) if isinstance(catalogue, TileStore) else catalogue
+        )
         self.cutouts: CutoutStore | None = None
         if self.catalogue is not None:
             self.builder = QueryBuilder(self.catalogue.snapshot(), root=root, survey=survey, model=model, device=device)
@@ -87,7 +91,7 @@ class Site:
         # The first page does not wait for the list of the literature.
         threading.Thread(target=lambda: self.known, name="known lenses", daemon=True).start()
 
-    def need_catalogue(self) -> ResidentStore:
+    def need_catalogue(self) -> ResidentStore | LanceCatalogue:
         """The catalogue.
 
         Raises:

@@ -22,6 +22,7 @@ from catalogs.search.ordering import ordered
 from catalogs.sky import geometry, unions_grid
 from catalogs.store.footers import Footer
 from catalogs.store.provenance import Failure
+from catalogs.store.tile_store import need_folder
 from scanner.web.maps import STOPS
 from scanner.web.pages import page, wants_html
 from scanner.web.question import Question
@@ -97,7 +98,7 @@ def show_sky(request: Request, view: Annotated[SkyView, Query()]) -> Response:
     With ``tile``, describe that tile. Outlines are corners in degrees, around where the tile's objects lie.
     """
     site = site_of(request)
-    catalogue, snapshot = site.need_catalogue(), site.snapshot()
+    catalogue, snapshot = need_folder(site.need_catalogue()), site.snapshot()
     coverage = _covered(site)
     failures = catalogue.failures()
     placed = [_place_failure(one, catalogue.info.grid) for one in failures]

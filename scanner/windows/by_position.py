@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import unions_grid
-from catalogs.store.tile_store import TileStore
+from catalogs.store.backend import Backend
 from scanner.images.sky.wcs import FLAT_CENTRE, Compass
 from scanner.images.tile_images import OpenTile, TileImages
 from scanner.sources.sources import Sources
@@ -42,7 +42,7 @@ class WindowReader:
         self._tiles: dict[str, Tile] = {}
 
     @classmethod
-    def of_catalogue(cls, catalogue: TileStore, root: Path, survey: str | None = None) -> WindowReader:
+    def of_catalogue(cls, catalogue: Backend, root: Path, survey: str | None = None) -> WindowReader:
         """A reader of the cutouts that the catalogue's model saw; ``survey`` (its own, by default) names the files.
 
         Raises:

@@ -21,6 +21,7 @@ BARS = {
     "store": ("bytes_per_row", "write_rows_per_s", "read_rows_per_s"),
     "index": ("recall_at_10", "speedup_vs_exact", "bytes_per_row", "build_cost_vs_first"),
     "page": ("search_p95_ms", "cutouts_p95_ms", "verdicts", "rerank_s", "rerank_mixed_s"),
+    "lance": ("recall_at_10", "time_vs_annoy", "filtered_time_vs_ours", "bytes_per_row"),
     "rank": ("rank_bandwidth", "read_gb_per_s", "rank_s"),
     "passes": ("wall_speedup", "cpu_speedup", "start_s"),
     "publish": ("files", "cpu_s_per_million_rows", "mb_per_million_rows"),

@@ -204,7 +204,7 @@ def test_a_catalogue_of_another_model_keeps_the_verdicts_and_says_so(
     page = open_page("/hunt", of=another)
     given = len(Project(copied).verdicts.standing())
     expect(page.locator(".problem")).to_have_text(
-        f"{given} verdicts were given before the catalogue changed; they are kept by position."
+        f"{given} verdicts were given with another model; they are kept by position."
     )
     keep_screen(page, "notice-1440-dark")
     # What was graded A as an object of the former catalogue is graded in a round of this one.

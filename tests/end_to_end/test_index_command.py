@@ -38,23 +38,6 @@ def test_a_recall_can_be_asked_for(scanner: Scanner, copied: Path) -> None:
     assert sidecar["recipe"] == recipe
 
 
-def test_many_machines_build_one_index(scanner: Scanner, copied: Path) -> None:
-    shutil.rmtree(copied / "index")
-    command = ("index", "--catalog", copied, "--shard-rows", 1000, "-f", "json")
-    first = scanner(*command, "--shard", "1/2")
-    array = {"MIN": "0", "MAX": "1", "COUNT": "2", "ID": "1"}
-    second = scanner(
-        *command, "--shard", "auto", **{f"SLURM_ARRAY_TASK_{name}": value for name, value in array.items()}
-    )
-    assert (first.code, second.code) == (0, 0), first.err + second.err
-    built = [json.loads(done.out)["built"] for done in (first, second)]
-    whole = json.loads(scanner(*command).out)
-    assert whole["built"] == []
-    assert sorted(built[0] + built[1]) == sorted(whole["kept"])
-    assert scanner(*command, "--shard", "1/2", "--target-recall", "0.9").code == 2
-    assert scanner(*command, "--shard", "3/2").code == 2
-
-
 def test_a_damaged_shard_is_named_and_mended_by_one_command(scanner: Scanner, copied: Path) -> None:
     path = next((copied / "index").glob("*.f16"))
     path.write_bytes(path.read_bytes()[:-8])

@@ -17,7 +17,9 @@ WHOLE_FILES = {"read_text": 0, "write_text": 1}
 PROGRAMS = {"run", "Popen", "check_output"}
 # Objects that have an ``open`` of their own, which opens no text.
 OTHERS = {
-    "Catalogue", "Image", "TileStore", "catalogs", "catalogues", "cls", "fits", "fsspec", "os", "snapshot", "stream",
+    "Catalogue", "Image", "LanceCatalogue", "LanceStore", "TileStore", "catalogs", "catalogues", "cls",
+    "fits", "fsspec", "os",
+    "snapshot", "stream",
     "tarfile", "zipfile",
 }  # fmt: skip
 

@@ -92,6 +92,12 @@ def test_a_tile_that_went_leaves_the_index(survey, folder):
     assert all(len(list(folder.glob(f"*{suffix}"))) == 2 for suffix in shards.SUFFIXES)
 
 
+def test_the_plan_of_an_earlier_version_is_removed(survey, folder):
+    (folder / "plan.json").write_text('{"shard-00000": ["100.240"]}', encoding="utf-8")
+    assert build_index(survey, IndexOptions(shard_rows=700)).built == ()
+    assert not (folder / "plan.json").exists()
+
+
 def test_other_settings_build_anew(survey, folder):
     assert len(build_index(survey, IndexOptions(trees=5, shard_rows=700)).built) == 3
     assert len(build_index(survey, IndexOptions(trees=5, shard_rows=700)).built) == 0

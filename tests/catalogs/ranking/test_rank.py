@@ -15,7 +15,7 @@ from catalogs.search import full_pass
 from catalogs.search.examples import Examples
 from catalogs.search.matching import match
 from catalogs.store import rows
-from catalogs.store.tile_store import Snapshot
+from catalogs.store.backend import Snapshot
 from tests.support import planted as lenses
 from tests.support.catalogue_rows import DIM, Rows
 

@@ -132,7 +132,7 @@ def test_a_catalogue_of_another_user_says_so(survey, monkeypatch):
         assert refused.value.code == "catalogue.no_permission"
         assert str(survey.path) in refused.value.message
     opened = catalogs.open(survey.path)
-    monkeypatch.setattr("catalogs.store.parquet_files.open_file", refuse)
+    monkeypatch.setattr("catalogs.parquet_files.open_file", refuse)
     errors = opened.snapshot().errors
     assert [(error.code, error.hint.split()[0]) for error in errors] == [("tile.damaged", "Ask")] * 6
 
