@@ -81,7 +81,9 @@ def read(path: Path) -> list[dict[str, str]]:
 def test_every_command_from_a_catalogue_to_graded_candidates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCANNER_TOKEN", ENVIRONMENT["SCANNER_TOKEN"])
     lines = [shlex.split(line, comments=True) for line in LINES]
-    lines = [[str(DEMO) if word == "/data/unions" else word for word in words] for words in lines if words]
+    # The demo is a small part of a survey, and a few of its objects make a round.
+    of_demo = {"/data/unions": str(DEMO), "1000": "20", "500": "20"}
+    lines = [[of_demo.get(word, word) for word in words] for words in lines if words]
     assert [words[:2] for words in lines[:3]] == [["pip", "install"], ["scanner", "demo"], ["scanner", "serve"]]
     assert lines[-1] == ["scanner", "serve", "--project", "hunt"]
     with serve(lines[1][1:], tmp_path) as address:
@@ -113,5 +115,7 @@ def test_every_command_from_a_catalogue_to_graded_candidates(tmp_path: Path, mon
     shutil.copytree(tmp_path / "hunt", tmp_path / "laptop" / "hunt")
     with serve(lines[-1][1:], tmp_path / "laptop") as address:
         rounds = ask(f"{address}/hunt")["rounds"]
-        assert [one["graded"] for one in rounds] == [0, sum(counts)]
+        # The newest round is of what nobody judged. Verdicts count by position, in the rounds between too.
+        graded = [one["graded"] for one in rounds]
+        assert (len(graded), graded[0], graded[-1]) == (4, 0, sum(counts))
         assert all(one["cut"] == one["objects"] for one in rounds)
