@@ -8,6 +8,8 @@ from pathlib import Path
 from playwright.sync_api import Page
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
+ICON = "/static/mark.svg"
+"""What the browser asks for itself, whenever the address changes."""
 # Pictures below the window are not loaded before one scrolls to them.
 DRAWN = """() => Promise.all([...document.images]
     .filter(one => one.getBoundingClientRect().top < innerHeight && one.getBoundingClientRect().bottom > 0)

@@ -16,6 +16,8 @@ inspect?.addEventListener("submit", async (event) => {
     say(error.message);
   }
 });
+// Without this script the form would go nowhere, so its button waits for it.
+inspect?.querySelector("button").toggleAttribute("disabled", false);
 
 const upload = document.getElementById("upload");
 upload.addEventListener("change", async () => {
