@@ -89,9 +89,8 @@ def test_filters_and_more_on_scrolling(open_page: Opened) -> None:
     assert asked(page)["where"] == ["8 <= snr <= 1000"]
     expect(page.locator(".card")).to_have_count(60)
     # As one scrolls: cutouts that load push the link down again.
-    page.wait_for_function(
-        "() => { document.querySelector('.more')?.scrollIntoView(); return document.querySelectorAll('.card').length > 60; }"
-    )
+    more = "document.querySelector('.more')?.scrollIntoView()"
+    page.wait_for_function(f"() => {{ {more}; return document.querySelectorAll('.card').length > 60; }}")
     objects = page.locator(".card .acts a:last-child").evaluate_all("all => all.map(one => one.href)")
     assert len(set(objects)) == len(objects) > 60
     page.get_by_role("link", name="Remove the filter").click()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scanner.hunt.release_check import blind, grade_of, list_objects, ungraded
+from scanner.candidates.inspected_objects import blind, grade_of, list_objects, ungraded
 from scanner.hunt.scheme import DEFAULT, read_scheme
 from tests.support import graded_project
 
