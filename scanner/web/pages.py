@@ -34,8 +34,11 @@ _MISSING = {
 
 
 def wants_html(request: Request) -> bool:
-    """Whether the answer should be a page: browsers ask for ``text/html``, programs for JSON or for anything."""
-    return "text/html" in request.headers.get("accept", "")
+    """Whether the answer should be a page, or a part of one: programs ask for JSON or for anything.
+
+    A browser asks for ``text/html``, and htmx, which asks for a part, for anything.
+    """
+    return "text/html" in request.headers.get("accept", "") or "hx-request" in request.headers
 
 
 @cache

@@ -71,6 +71,10 @@ def test_the_same_address_answers_a_page_json_and_tables(client: TestClient) -> 
     page = client.get(address, headers=HTML)
     assert page.headers["content-type"].startswith("text/html")
     assert all(f"/objects/{row['object_id']}" in page.text for row in listed)
+    # htmx asks for a part of the page, and accepts anything.
+    part = client.get(f"/search?at={RA}+{DEC}&limit=3&offset=3", headers={"HX-Request": "true", "Accept": "*/*"})
+    assert part.headers["content-type"].startswith("text/html")
+    assert (part.text.count("<article"), part.text.count("<html")) == (3, 0)
     assert client.get(f"{address}&format=csv").text.count("\n") == 4
     assert "<VOTABLE" in client.get(f"{address}&format=votable").text
     assert client.get("/openapi.json").json()["paths"]["/search"]["get"]["parameters"]
