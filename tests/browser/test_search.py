@@ -47,7 +47,8 @@ def test_the_printed_address_lets_in_and_no_other(open_page: Opened, server: Ser
     assert answer.status == 401
     page.goto(f"{server.address}/search?limit=1&token={demo_site.TOKEN}")
     assert page.url == f"{server.address}/search?limit=1"
-    expect(page.locator(".card")).to_have_count(1)
+    # More come by themselves until the window is full.
+    expect(page.locator(".card").first).to_be_visible()
 
 
 def test_from_a_position_to_more_like_this_by_keys(open_page: Opened, keep_screen: Keep) -> None:
@@ -66,10 +67,10 @@ def test_from_a_position_to_more_like_this_by_keys(open_page: Opened, keep_scree
     expect(page.locator(".example")).to_have_count(2)
     page.get_by_role("link", name="any of them").click()
     assert asked(page)["mix"] == ["nearest"]
-    # The address is the state: a reload, and the way back, show the same.
-    listed = page.locator(".card .shot").evaluate_all("all => all.map(one => one.href)")
+    # The address is the state: a reload, and the way back, show the same, and then what one scrolls to.
+    listed = page.locator(".card .shot").evaluate_all("all => all.map(one => one.href)")[:60]
     page.reload()
-    assert page.locator(".card .shot").evaluate_all("all => all.map(one => one.href)") == listed
+    assert page.locator(".card .shot").evaluate_all("all => all.map(one => one.href)")[:60] == listed
     page.go_back()
     expect(page.locator(".example")).to_have_count(2)
     wait_for_pictures(page)
