@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalogs import catalogue as catalogues
-from scanner.cluster.job import WorkerSource
 from scanner.encoder import options as encoder_options
 from scanner.encoder.certificate import FOLDER
 from scanner.encoder.contract import DEFAULT_MODEL, ModelFile
@@ -99,10 +98,15 @@ def scan_tiles(
         raise OptionsError("keep (best:N) and like (FILE) go together, and like-catalog needs both.")
     if like is not None and like_catalog is None and not Path(root).is_dir():
         raise OptionsError("Examples are embedded from a root that is a folder; else give like-catalog.")
-    try:
-        source = WorkerSource.of_options(workers, dask, dask_config)
-    except ValueError as error:
-        raise OptionsError(str(error)) from error
+    source = None
+    if workers or dask is not None or dask_config:
+        # A scan of one machine loads nothing of the cluster.
+        from scanner.cluster.job import WorkerSource
+
+        try:
+            source = WorkerSource.of_options(workers, dask, dask_config)
+        except ValueError as error:
+            raise OptionsError(str(error)) from error
     if batch and runtime == OPENVINO:
         raise OptionsError("batch is fixed with runtime openvino: in bf16 another one would give other embeddings.")
     encoder_options.check(runtime, precision, device)

@@ -16,6 +16,9 @@ from statistics import median
 
 from bench.harness.memory import family
 
+TICK = 1 / float(os.sysconf("SC_CLK_TCK"))
+"""Step of the clock of processes, in seconds."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -50,6 +53,14 @@ def family_cpu() -> float:
     ticks = sum(sum(_ticks(pid)) for pid in family(os.getpid())[1:])
     own = used.user + used.system + used.children_user + used.children_system
     return own + ticks / float(os.sysconf("SC_CLK_TCK"))
+
+
+def family_cpu_since(before: float) -> float:
+    """CPU-seconds since ``family_cpu`` was ``before``: a step of its clock at least.
+
+    What a process used whose parent never waited for it is lost when it ends, so that the count may fall.
+    """
+    return max(family_cpu() - before, TICK)
 
 
 def _ticks(pid: int) -> list[int]:

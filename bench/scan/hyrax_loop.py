@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.encoder import torch_loop
-from bench.harness.timing import Cost, family_cpu
+from bench.harness.timing import Cost, family_cpu, family_cpu_since
 
 TICK = 1e-3
 """Seconds that are the least to tell two runs apart."""
@@ -44,7 +44,7 @@ class Hyrax:
             raise RuntimeError(
                 f"Hyrax ended with {self._process.wait()}: {self._errors.read_text(encoding='utf-8')[-2000:]}"
             )
-        return Cost(float(answer), family_cpu() - before)
+        return Cost(float(answer), family_cpu_since(before))
 
     def per_cutout(self, count: int) -> Cost:
         """The cost of a cutout, without that of the beginning and the end of ``infer``."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.encoder import torch_loop
 from bench.harness.setup import Setup
-from bench.harness.timing import Cost, family_cpu, now
+from bench.harness.timing import Cost, family_cpu, family_cpu_since, now
 from bench.scan import hyrax_loop
 from bench.scan.window import Turns
 from scanner.encoder.encoder import Encoder
@@ -96,4 +96,4 @@ def _cost(run: torch_loop.Loop, count: int) -> Cost:
     """What a loop takes for one of ``count`` objects, that of its loading process included."""
     wall, cpu = now().wall, family_cpu()
     run()
-    return Cost(now().wall - wall, family_cpu() - cpu).per(count)
+    return Cost(now().wall - wall, family_cpu_since(cpu)).per(count)

@@ -16,7 +16,7 @@ from statistics import median
 import catalogs
 from bench.harness.setup import Setup
 from bench.harness.tiles import SURVEY
-from bench.harness.timing import Cost, cost, family_cpu, now
+from bench.harness.timing import TICK, Cost, cost, family_cpu, now
 from scanner.encoder.encoder import Encoder
 from scanner.images.tile_images import open_tile
 from scanner.scan.options import GRID, ScanOptions
@@ -98,7 +98,8 @@ def window(encoder: Encoder, listed: Sequence[Tile], options: ScanOptions, folde
         fill=watch.starts[0] - began,
         lead=watch.starts[first] - watch.starts[0],
         wall=watch.starts[-1] - watch.starts[first],
-        cpu=watch.cpu[-1] - watch.cpu[first],
+        # A process that nobody waits for takes its time with it when it ends.
+        cpu=max(watch.cpu[-1] - watch.cpu[first], TICK),
         objects=objects,
         seconds=_seconds(counted, watch.reports[first + 1 :] if first else counted),
         bytes=sum(catalogue.tile_path(report.tile).stat().st_size for report in counted),

@@ -237,7 +237,7 @@ def collect_positions(ra: float | None, dec: float | None, name: str | None, tab
         try:
             resolved = SkyCoord.from_name(name, parse=True)
         except NameResolveError as error:
-            hint = "Check the spelling and the network, or give a position."
+            hint = "Check the spelling and the network, or give a position: --ra and --dec."
             raise ScannerError(ErrorCode.NAME_UNRESOLVED, f"The name {name!r} cannot be resolved.", hint) from error
         yield Position(float(resolved.ra.deg), float(resolved.dec.deg), name)
     if table is not None:
