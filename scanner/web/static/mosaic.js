@@ -1,7 +1,7 @@
 // The mosaic: mark what stands out, turn the page, and all others are the word that the scheme gives to the rest.
 import { Cutout, VIEW, chooseStretch, draw } from "./cutout.js";
-import { post, say } from "./page.js";
-import { flush, send, uuid } from "./outbox.js";
+import { post, say, uuid } from "./page.js";
+import { flush, send } from "./outbox.js";
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const grid = document.getElementById("mosaic"), tally = document.getElementById("tally");

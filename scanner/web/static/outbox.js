@@ -1,8 +1,6 @@
 // Verdicts on their way: kept in the browser until the server says that they are on disk, and sent again until then.
 import { post, say, uuid } from "./page.js";
 
-export { uuid };
-
 // A letter belongs to one project: the next server of this address may serve another.
 const OUTBOX = `outbox ${JSON.parse(document.getElementById("data").textContent).project} `;
 

@@ -1,111 +1,34 @@
-// One inspector grades one by one: three panels, a grade by one key. Nothing of others is here before the own grade.
-import { Cutout, VIEW, draw } from "./cutout.js";
-import { post, say } from "./page.js";
-import { flush, uuid, send } from "./outbox.js";
+// One inspector of a team grades one by one. Nothing of others is here before the own grade.
+import { post, say, uuid } from "./page.js";
+import { flush } from "./outbox.js";
+import { grade, links, list, position } from "./grading.js";
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const base = `/grade/${data.name}`;
+const byId = (id) => document.getElementById(id);
+
+// Facts as they come from the server, in words.
+const worded = (facts) => Object.fromEntries(Object.entries(facts).map(([name, value]) => [
+  name.replaceAll("_", " "), typeof value === "number" && !Number.isInteger(value) ? value.toFixed(2) : value,
+]));
+
+function feedback(told) {
+  const line = byId("feedback"), one = told?.[0];
+  line.className = one ? (one.right ? "right" : "wrong") : "";
+  line.textContent = one ? (one.truth === "lens" ? "it was a lens" : "it was none") : "";
+}
+
 if (data.objects.length) {
-  const byId = (id) => document.getElementById(id);
-  const kept = JSON.parse(localStorage.getItem("one view") || "{}");
-  const view = { ...VIEW, plane: data.bands[Math.min(1, data.bands.length - 1)], ...kept };
-  if (!["colour", ...data.bands].includes(view.plane)) view.plane = data.bands[0];
-  const cutouts = new Map();
-  let at = data.at, began = performance.now();
-
-  const cutout = (place) => {
-    const key = data.objects[place]?.key;
-    if (!key) return Promise.resolve(null);
-    if (!cutouts.has(key)) {
-      const asked = fetch(`${base}/windows/${key}`).then(async (answer) => {
-        if (!answer.ok) throw new Error((await answer.json()).message);
-        const state = answer.headers.get("Scanner-States");
-        if (state !== "1") {
-          cutouts.delete(key);
-          return state === "0" ? undefined : null;
-        }
-        return Cutout.unpack(await answer.arrayBuffer(), data.bands, data.window, data.pixel_scale);
-      });
-      asked.catch(() => cutouts.delete(key));
-      cutouts.set(key, asked);
-    }
-    return cutouts.get(key);
-  };
-
-  async function paint() {
-    const place = at;
-    try {
-      const pixels = await cutout(place);
-      if (place !== at) return;
-      byId("colour").classList.toggle("none", !pixels);
-      byId("band").classList.toggle("none", !pixels);
-      if (pixels) {
-        draw(byId("colour").querySelector("canvas"), pixels, { ...VIEW, stretch: view.stretch, gain: view.gain });
-        draw(byId("band").querySelector("canvas"), pixels, view);
-        const bar = byId("colour").querySelector(".scalebar");
-        const arcsec = [1, 2, 5].findLast((one) => one < pixels.size * pixels.pixelScale * 0.3) ?? 1;
-        bar.querySelector("i").style.width = `${(100 * arcsec) / (pixels.size * pixels.pixelScale)}cqw`;
-        bar.querySelector("span").textContent = `${arcsec}″`;
-      } else if (pixels === undefined) {
-        say("This cutout is still being cut.");
-        setTimeout(() => { if (place === at) paint(); }, 1500);
-      }
-      byId("colour").dataset.drawn = `${place} ${view.plane} ${view.stretch} ${view.map} ${view.gain} ${view.residual}`;
-    } catch (error) {
-      say(error.message);
-    }
-  }
-
-  function controls() {
-    localStorage.setItem("one view", JSON.stringify(view));
-    for (const button of document.querySelectorAll("[data-plane]")) button.setAttribute("aria-pressed", String(button.dataset.plane === view.plane));
-    document.querySelector("[data-residual]").setAttribute("aria-pressed", String(view.residual));
-    for (const one of document.querySelectorAll("[data-view]")) one.value = view[one.dataset.view];
-    byId("band-name").textContent = view.plane + (view.residual ? ", median ellipses subtracted" : "");
-    paint();
-  }
-
-  function show(place) {
-    at = Math.min(Math.max(place, 0), data.objects.length - 1);
-    began = performance.now();
-    const object = data.objects[at];
-    history.replaceState(null, "", `?at=${at}`);
-    byId("place").textContent = at + 1;
-    const graded = data.objects.filter((one) => one.grade).length;
-    byId("graded").textContent = `${graded} graded`;
-    byId("progress").value = graded;
-    for (const button of document.querySelectorAll("[data-grade]")) button.setAttribute("aria-pressed", String(button.dataset.grade === object.grade));
-    for (const button of document.querySelectorAll("[data-class]")) button.setAttribute("aria-pressed", String(button.dataset.class === object.class));
-    byId("comment").value = object.comment;
-    byId("reveal").disabled = !object.grade;
-    byId("facts").replaceChildren();
-    describe(object);
-    byId("wide").querySelector("img").src = `${base}/wide/${object.key}`;
-    paint();
-    for (const ahead of [1, 2, 3]) {
-      cutout(at + ahead).catch(() => {});
-      if (data.objects[at + ahead]) new Image().src = `${base}/wide/${data.objects[at + ahead].key}`;
-    }
-  }
-
-  function list(facts) {
-    const made = document.createElement("dl");
-    for (const [name, value] of Object.entries(facts)) {
-      if (value === null || value === "") continue;
-      const term = document.createElement("dt"), detail = document.createElement("dd");
-      term.textContent = name.replaceAll("_", " ");
-      detail.textContent = typeof value === "number" && !Number.isInteger(value) ? value.toFixed(2) : String(value);
-      made.append(term, detail);
-    }
-    return made;
-  }
+  let inView = () => null;
 
   async function describe(object) {
+    byId("reveal").disabled = !object.grade;
+    byId("facts").replaceChildren();
     try {
       const answer = await fetch(`${base}/objects/${object.key}`);
       const told = await answer.json();
-      if (data.objects[at] !== object) return;
-      if (answer.ok) byId("facts").replaceChildren(list(told.columns));
+      if (inView() !== object) return;
+      if (answer.ok) byId("facts").replaceChildren(list(worded(told.columns)));
       else say(told.message);
     } catch {
       // The server does not answer: the outbox says so, and the pixels may be here already.
@@ -113,128 +36,32 @@ if (data.objects.length) {
   }
 
   async function reveal() {
-    const object = data.objects[at];
+    const object = inView();
     await flush();
     try {
       const told = await post(`${base}/objects/${object.key}/reveal`, { batch: uuid() });
       object.seen = true;
-      const facts = { position: `${told.row.ra.toFixed(6)} ${told.row.dec >= 0 ? "+" : ""}${told.row.dec.toFixed(6)}` };
+      const facts = { position: position(told.row) };
       if (told.truth) facts["known to be"] = `${told.painted ? "painted " : ""}${told.truth}`;
       for (const name of ["known_as", "score", "score_lens", "probability", "similarity"]) if (name in told.row) facts[name] = told.row[name];
       for (const one of told.said) facts[one.inspector] = [one.grade, one.class, one.comment].filter(Boolean).join(" · ");
       facts["mean grade"] = told.mean;
       facts["final grade"] = told.final;
-      const links = document.createElement("p");
-      links.className = "links";
-      for (const [name, url] of told.links) {
-        const link = document.createElement("a");
-        Object.assign(link, { href: url, target: "_blank", rel: "noreferrer noopener", className: "button", textContent: `${name} ↗` });
-        links.append(link);
-      }
-      byId("facts").replaceChildren(list(facts), links);
+      byId("facts").replaceChildren(list(worded(facts)), links(told.links));
     } catch (error) {
       say(error.message);
     }
   }
 
-  function feedback(told) {
-    const line = byId("feedback"), one = told?.[0];
-    line.className = one ? (one.right ? "right" : "wrong") : "";
-    line.textContent = one ? (one.truth === "lens" ? "it was a lens" : "it was none") : "";
-  }
-
-  function judge(grade, kind = "") {
-    const object = data.objects[at];
-    Object.assign(object, { grade, class: kind, comment: byId("comment").value });
-    const seconds = Number(((performance.now() - began) / 1000).toFixed(2));
-    send(`${base}/verdicts`, {
-      verdicts: [{ key: object.key, grade, class: kind, comment: object.comment, seconds, place: at }],
-      stretch: `${view.plane} ${view.stretch} ${view.gain}${view.residual ? " residual" : ""}`,
-    });
-    if (byId("auto").checked && at + 1 < data.objects.length) show(at + 1);
-    else show(at);
-  }
-
-  const ungraded = () => {
-    const order = [...data.objects.keys()];
-    const next = [...order.slice(at + 1), ...order.slice(0, at + 1)].find((place) => !data.objects[place].grade);
-    if (next === undefined) say("All objects are graded.");
-    else show(next);
-  };
-
-  async function undo() {
-    await flush();
-    try {
-      const done = await post(`${base}/undo`, { batch: uuid() });
-      if (!done.withdrawn) return say("There is nothing to undo.");
-      const place = data.objects.findIndex((one) => done.keys.includes(one.key));
-      location = `?at=${place < 0 ? at : place}`;
-    } catch (error) {
-      say(error.message);
-    }
-  }
-
-  document.addEventListener("saved", (event) => feedback(event.detail.feedback));
-
-  for (const button of document.querySelectorAll("[data-grade]")) button.addEventListener("click", () => judge(button.dataset.grade));
-  for (const button of document.querySelectorAll("[data-class]")) {
-    button.addEventListener("click", () => judge(data.classes.find((one) => one.name === button.dataset.class).grade, button.dataset.class));
-  }
-  for (const button of document.querySelectorAll("[data-plane]")) button.addEventListener("click", () => { view.plane = button.dataset.plane; controls(); });
-  const residual = () => { view.residual = !view.residual; controls(); };
-  document.querySelector("[data-residual]").addEventListener("click", residual);
-  for (const one of document.querySelectorAll("[data-view]")) {
-    one.addEventListener("input", () => { view[one.dataset.view] = one.type === "range" ? Number(one.value) : one.value; controls(); });
-  }
-  byId("before").addEventListener("click", () => show(at - 1));
-  byId("after").addEventListener("click", () => show(at + 1));
-  byId("next").addEventListener("click", ungraded);
-  byId("undo").addEventListener("click", undo);
   byId("reveal").addEventListener("click", reveal);
-  byId("comment").addEventListener("change", () => {
-    // A comment alone is a verdict of the same grade; before the first grade it waits for it.
-    const object = data.objects[at];
-    if (object.grade) {
-      const auto = byId("auto").checked;
-      byId("auto").checked = false;
-      judge(object.grade, object.class);
-      byId("auto").checked = auto;
-    }
-  });
-  byId("wide").querySelector("img").addEventListener("error", () => byId("wide").classList.add("none"));
-  byId("wide").querySelector("img").addEventListener("load", () => byId("wide").classList.remove("none"));
-
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.matches("textarea")) {
-      if (event.key === "Escape" || (event.key === "Enter" && !event.shiftKey)) {
-        event.preventDefault();
-        event.target.blur();
-      }
-      return;
-    }
-    if (event.target.matches("select, input[type=range]") && event.key.startsWith("Arrow")) return;
-    const key = event.key.toLowerCase();
-    const grade = data.grades.find((one) => one.key === key), kind = data.classes.find((one) => one.key === key);
-    if (grade) judge(grade.name);
-    else if (kind) judge(kind.grade, kind.name);
-    else if (event.key === "ArrowRight") show(at + 1);
-    else if (event.key === "ArrowLeft") show(at - 1);
-    else if (key === "n") ungraded();
-    else if (key === "u") undo();
-    else if (key === "c") byId("comment").focus();
-    else if (key === "v") residual();
-    else if (key === "t" || key === "b") {
-      const names = key === "t" ? ["asinh", "sqrt", "log", "linear"] : [...data.bands, "colour"];
-      const field = key === "t" ? "stretch" : "plane";
-      view[field] = names[(names.indexOf(view[field]) + 1) % names.length];
-      controls();
-    } else if (key === "+" || key === "=") { view.gain = Math.min(view.gain + 0.5, 3); controls(); }
-    else if (key === "-") { view.gain = Math.max(view.gain - 0.5, -3); controls(); }
-    else return;
-    event.preventDefault();
-  });
-
-  controls();
-  show(at);
+  document.addEventListener("saved", (event) => feedback(event.detail.feedback));
+  ({ inView } = grade(data, {
+    windows: (object) => `${base}/windows/${object.key}`,
+    wide: (object) => `${base}/wide/${object.key}`,
+    state: (at) => `?at=${at}`,
+    describe,
+    verdicts: (object, said, stretch) => [`${base}/verdicts`, { verdicts: [{ key: object.key, ...said }], stretch }],
+    undo: `${base}/undo`,
+    wasUndone: (done, object) => done.keys.includes(object.key),
+  }));
 }
