@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import stat
@@ -16,8 +17,8 @@ import pytest
 pytest.importorskip("dask_jobqueue")
 
 import dask
-from distributed import Client, Security
-from distributed.comm import CommClosedError
+from distributed import Security
+from distributed.comm import CommClosedError, connect
 
 import catalogs
 from catalogs.errors import ScannerError
@@ -191,13 +192,23 @@ def test_workers_of_this_machine_do_nothing_for_a_stranger(work: WorkerJob) -> N
         assert client.submit(abs, -3).result() == 3
         workers = list(client.scheduler_info()["workers"].values())
         everyone = [address, *(one["nanny"] for one in workers), *client.scheduler_info()["workers"]]
+        keys = client.security.get_connection_args("client")
         client.close()
+        strangers = Security.temporary().get_connection_args("client")
         for target in everyone:
             plain = target.replace("tls://", "tcp://")
-            for where, security in ((target, Security.temporary()), (target, None), (plain, None)):
+            assert asyncio.run(shake_hands(target, keys, 60))
+            for where, arguments in ((target, strangers), (target, {}), (plain, {})):
                 # Without keys Dask raises TypeError before it connects.
                 with pytest.raises((OSError, TypeError)):
-                    Client(where, security=security, timeout=1, set_as_default=False)
+                    asyncio.run(shake_hands(where, arguments, 1))
+
+
+async def shake_hands(address: str, arguments: dict[str, Any], seconds: float) -> bool:
+    """Connect as a client does, which tries again for so many seconds, without its thread and its loop."""
+    comm = await connect(address, timeout=seconds, **arguments)
+    await comm.close()
+    return True
 
 
 @pytest.mark.parametrize(
