@@ -34,7 +34,8 @@ MAX_RADIUS = 200
 
 _PIXEL_STACK, _LARGE_PIXEL_STACK = 300_000, 6_000_000
 """Pixels above the threshold that sep holds at once. sep clears them all for every section, and six million take longer
-to clear than most sections take to search. The larger number is for sections that overflow the smaller one."""
+to clear than most sections take to search. The larger number is for sections that overflow the smaller one; a section
+of fewer pixels takes as many as it has, which also keeps the memory of a process flat over many small images."""
 
 _SUB_OBJECTS = 16_384
 
@@ -153,7 +154,7 @@ def _extract(significance: Image, threshold: float) -> tuple[NDArray[np.void], N
 
     try:
         try:
-            return extract(_PIXEL_STACK)
+            return extract(min(_PIXEL_STACK, significance.size + 1))
         except Exception as error:  # sep raises plain exceptions for its buffers
             if "pixel buffer full" not in str(error):
                 raise
