@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import sys
 from pathlib import Path
@@ -92,9 +93,7 @@ class OpenVinoModel:
         self.provider = f"{self.software}, {processor.describe()}"
         self._openvino = openvino
         try:
-            core = openvino.Core()
-            for extension in _reductions(openvino):
-                core.add_extension(extension)
+            core = _core()
             model = core.read_model(str(path))
             (flux,) = model.inputs
             model.reshape([rows, *list(flux.partial_shape)[1:]])
@@ -151,6 +150,20 @@ class OpenVinoBinding:
         self.flux[rows:] = 0
         self._request.infer()
         return Encoded(*(buffer[:rows].copy() for buffer in self._results))
+
+
+@functools.cache
+def _core() -> Any:
+    """Return the core of this process, which lives as long as the process does.
+
+    Its CPU plugin gives the thread that loads it a stack for signals, and takes that back only in the same thread: after
+    another one has dropped the last reference, any signal would end the process with a segmentation fault.
+    """
+    openvino = load()
+    core = openvino.Core()
+    for extension in _reductions(openvino):
+        core.add_extension(extension)
+    return core
 
 
 def _reductions(openvino: Any) -> list[Any]:

@@ -217,6 +217,28 @@ def test_nothing_is_reported_and_nothing_written_outside(tmp_path: Path) -> None
     assert not [path for folder in folders.values() for path in Path(folder).rglob("*")]
 
 
+DROPPED_ELSEWHERE = """
+import os, signal, sys, threading
+from pathlib import Path
+from scanner.encoder.encoder import Encoder
+
+encoders = [Encoder(Path(sys.argv[1]), runtime="openvino")]
+thread = threading.Thread(target=encoders.clear)
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@needs_openvino
+def test_signals_still_arrive_after_another_thread_has_dropped_an_encoder(tmp_path: Path) -> None:
+    """OpenVINO's plugin leaves the thread that loaded it a stack for signals that is no longer there."""
+    model = tiny_encoder.write(tmp_path / "encoder.onnx", tiny_encoder.contract())
+    done = subprocess.run([sys.executable, "-c", DROPPED_ELSEWHERE, str(model)], cwd=ROOT, check=False)
+    assert done.returncode == 7
+
+
 @needs_openvino
 @pytest.mark.parametrize("opset", [13, 17, 18])
 @pytest.mark.parametrize("operator", ["ReduceL1", "ReduceLogSum", "ReduceLogSumExp"])
