@@ -35,8 +35,7 @@ demo: $(VENV)/core  ## install the torch-free core, scan the tile that ships wit
 	$(BIN)/scanner demo --out $(BUILD)/demo
 
 test: $(VENV)/dev  ## every test (real survey pixels are used where they are found, and skipped visibly where not)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/browser --ignore tests/training
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/training
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/browser
 
 # Google's build of it serves as well where that is installed.
 CHROMIUM = command -v chromium || command -v chromium-browser || command -v google-chrome \
