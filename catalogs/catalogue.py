@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 
-class Questions:
+class Questions(ABC):
     """Questions to a catalogue, answered with astropy tables, whatever the catalogue is stored in."""
 
+    @abstractmethod
     def snapshot(self) -> Snapshot:
         """List the tiles once, for all steps of a question."""
-        raise NotImplementedError
 
     # The rooms that answer are imported where they are used: at the top they would double what ``open`` costs.
 

@@ -156,7 +156,7 @@ class OpenVinoBinding:
 def _core() -> Any:
     """Return the core of this process, which lives as long as the process does.
 
-    Its CPU plugin gives the thread that loads it a stack for signals, and takes that back only in the same thread: after
+    Its CPU plugin gives the thread that loads it a stack for signals, and takes it back in the same thread only: after
     another one has dropped the last reference, any signal would end the process with a segmentation fault.
     """
     openvino = load()
