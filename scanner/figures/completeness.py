@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,29 +41,10 @@ def draw_completeness(
     Raises:
         ScannerError: ``figure.unknown_format``, ``output.*``.
     """
-    across = min(COLUMNS, 1 + len(bins))
-    down = -(-(1 + len(bins)) // across)
-    with drawing(path, 4.0 * across, 3.3 * down) as figure:
-        panels = list(figure.subplots(down, across, squeeze=False).flat)
-        for unused in panels[1 + len(bins) :]:
-            unused.remove()
+    with _panels(title, path, 1 + len(bins)) as panels:
         _draw_curve(panels[0], curve, here, detected)
-        for panel, (name, several) in zip(panels[1:], bins.items(), strict=False):
-            _draw_bins(panel, several)
-            panel.set(xlabel=LABELS[name])
-            # Signal to noise spans decades, and what matters is at its low end.
-            if name == "snr":
-                panel.set_xscale("log")
-                panel.xaxis.set_major_formatter("{x:g}")
-        for number, panel in enumerate(panels[: 1 + len(bins)]):
-            panel.set_ylim(0, 1.03)
-            panel.grid(color="0.92", linewidth=0.7)
-            panel.set_axisbelow(True)
-            if number % COLUMNS == 0:
-                panel.set_ylabel("completeness")
-            else:
-                panel.tick_params(labelleft=False)
-        figure.suptitle(title, fontsize="medium")
+        for panel, (name, several) in zip(panels[1:], bins.items(), strict=True):
+            _draw_bins(panel, name, several)
 
 
 def draw_found(bins: Mapping[str, Sequence[Bin]], title: str, path: Path) -> None:
@@ -71,18 +53,23 @@ def draw_found(bins: Mapping[str, Sequence[Bin]], title: str, path: Path) -> Non
     Raises:
         ScannerError: ``figure.unknown_format``, ``output.*``.
     """
-    across = max(min(COLUMNS, len(bins)), 1)
-    down = max(-(-len(bins) // across), 1)
+    with _panels(title, path, len(bins)) as panels:
+        for panel, (name, several) in zip(panels, bins.items(), strict=True):
+            _draw_bins(panel, name, several, detected=False)
+
+
+@contextlib.contextmanager
+def _panels(title: str, path: Path, count: int) -> Iterator[list[Any]]:
+    """Begin a figure of ``count`` panels of completeness, which is written when all is drawn."""
+    across = max(min(COLUMNS, count), 1)
+    down = max(-(-count // across), 1)
     with drawing(path, 4.0 * across, 3.3 * down) as figure:
         panels = list(figure.subplots(down, across, squeeze=False).flat)
-        for unused in panels[len(bins) :]:
+        for unused in panels[count:]:
             unused.remove()
-        for number, (panel, (name, several)) in enumerate(zip(panels, bins.items(), strict=False)):
-            _draw_bins(panel, several, detected=False)
-            panel.set(xlabel=LABELS[name], ylim=(0, 1.03))
-            if name == "snr":
-                panel.set_xscale("log")
-                panel.xaxis.set_major_formatter("{x:g}")
+        yield panels[:count]
+        for number, panel in enumerate(panels[:count]):
+            panel.set_ylim(0, 1.03)
             panel.grid(color="0.92", linewidth=0.7)
             panel.set_axisbelow(True)
             if number % COLUMNS == 0:
@@ -107,7 +94,7 @@ def _draw_curve(panel: Any, curve: Sequence[Threshold], here: Threshold, detecte
     panel.legend(loc="best", fontsize="small", frameon=False)
 
 
-def _draw_bins(panel: Any, bins: Sequence[Bin], detected: bool = True) -> None:
+def _draw_bins(panel: Any, name: str, bins: Sequence[Bin], detected: bool = True) -> None:
     x = np.array([one.median for one in bins])
     # Horizontal bars span the bin.
     width = np.array([[one.median - one.low, one.high - one.median] for one in bins]).T
@@ -120,3 +107,8 @@ def _draw_bins(panel: Any, bins: Sequence[Bin], detected: bool = True) -> None:
         error = np.maximum([[s.value - s.low, s.high - s.value] for s in shares], 0).T
         style = {"color": colour, "markerfacecolor": fill, "markersize": 4.5, "capsize": 0, "elinewidth": 1.1}
         panel.errorbar(x, value, error, width, fmt=marker, **style)
+    panel.set_xlabel(LABELS[name])
+    # Signal to noise spans decades, and what matters is at its low end.
+    if name == "snr":
+        panel.set_xscale("log")
+        panel.xaxis.set_major_formatter("{x:g}")

@@ -18,6 +18,7 @@ from catalogs.lance.dataset import LanceStore
 from catalogs.maps import read as maps
 from catalogs.parallel import in_threads
 from catalogs.store.footers import Footer
+from catalogs.store.provenance import Info
 from catalogs.store.tile_store import TileStore
 from scanner.encoder import certificate
 from scanner.encoder.encoder import Encoder
@@ -60,16 +61,7 @@ def catalogue(path: Path, verify: bool = False) -> dict[str, Any]:
     distinct = {str(error): error for error in damage}
     return {
         "catalogue": str(path),
-        "survey": info.survey,
-        "bands": list(info.bands),
-        "model": info.model,
-        "model_sha256": info.model_sha256,
-        "runtime": info.runtime,
-        "precision": info.precision,
-        "embedding_dim": info.dim,
-        **({"scores": info.scores.to_dict()} if info.scores else {}),
-        "created": info.created,
-        "software": info.software,
+        **_origin(info),
         "tiles": len(snapshot.footers) + len(snapshot.errors),
         # Footers hold the numbers of rows, so no tile is read in full.
         "objects": sum(footer.rows for footer in snapshot.footers),
@@ -92,6 +84,18 @@ def dataset(opened: LanceStore, verify: bool = False) -> dict[str, Any]:
         damage = [problem for problem, _ in files if problem]
     return {
         "catalogue": opened.path,
+        **_origin(info),
+        "tiles": len(snapshot.footers),
+        "objects": opened.record.rows,
+        "objects_indexed": opened.record.rows if search else 0,
+        "search": asdict(search) if search else None,
+        "damaged": [{"code": error.code, "message": error.message} for error in damage],
+    }
+
+
+def _origin(info: Info) -> dict[str, Any]:
+    """What the rows come from."""
+    return {
         "survey": info.survey,
         "bands": list(info.bands),
         "model": info.model,
@@ -102,11 +106,6 @@ def dataset(opened: LanceStore, verify: bool = False) -> dict[str, Any]:
         **({"scores": info.scores.to_dict()} if info.scores else {}),
         "created": info.created,
         "software": info.software,
-        "tiles": len(snapshot.footers),
-        "objects": opened.record.rows,
-        "objects_indexed": opened.record.rows if search else 0,
-        "search": asdict(search) if search else None,
-        "damaged": [{"code": error.code, "message": error.message} for error in damage],
     }
 
 
