@@ -13,6 +13,7 @@ from catalogs.search import full_pass
 from catalogs.search.full_pass import Block
 from catalogs.search.tile_pass import Executor
 from catalogs.sky import crossmatch, geometry
+from catalogs.sky.crossmatch import Places
 from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
 from catalogs.store import rows
 from catalogs.store.backend import Snapshot
@@ -25,6 +26,9 @@ _PLACES = {"object_id", "tile", "ra", "dec", "x", "y", HEALPIX}
 """Columns that tell where an object is."""
 
 Floats = NDArray[np.float64]
+Positions = tuple[Floats, Floats]
+"""RA and Dec in degrees, [N] each."""
+NOWHERE: Positions = (np.zeros(0), np.zeros(0))
 BlockScores = Callable[[Block], NDArray[np.floating]]
 
 
@@ -55,7 +59,8 @@ class Search:
 
     ``detected`` [P] tells which have an object within 1 arcsec in their tile. ``score`` is the highest of such objects,
     -inf without one. ``others`` are the scores of the objects that are not injected, highest first, ``MOST`` at most;
-    ``objects`` counts them all. ``area`` is in square degrees. ``elsewhere`` lenses are on no tile of the catalogue.
+    ``objects`` counts them all, and ``known`` the objects of known lenses, which are neither. ``area`` is in square
+    degrees. ``elsewhere`` lenses are on no tile of the catalogue.
     """
 
     lenses: Injected
@@ -63,12 +68,14 @@ class Search:
     score: Floats
     others: Floats
     objects: int
+    known: int
     area: float
     elsewhere: int
 
 
-_Found = tuple[NDArray[np.int64], Floats, Floats, int]
-"""Lenses that have an object, with the score of it; the highest scores of others, and the number of all others."""
+_Found = tuple[NDArray[np.int64], Floats, Floats, int, int]
+"""Lenses that have an object, with the score of it; the highest scores of others, and the numbers of all others and of
+the objects of known lenses."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ class _Matcher:
 
     lenses: Injected
     tiles: NDArray[np.int64]
+    known: Places
     scores: BlockScores
 
     def __call__(self, block: Block) -> _Found:
@@ -85,12 +93,14 @@ class _Matcher:
         own = np.flatnonzero(self.tiles == block.tile)
         lens, row = geometry.pairs_within(self.lenses.ra[own], self.lenses.dec[own], ra, dec, SAME_OBJECT)
         near = crossmatch.nearest(ra, dec, self.lenses.ra, self.lenses.dec, ONE_SYSTEM).matched
-        others = values[~near & block.column(IS_PRIMARY)]
-        return own[lens], values[row], others[np.isfinite(others)], len(others)
+        rest = ~near & block.column(IS_PRIMARY)
+        known = rest & self.known.nearest(ra, dec, ONE_SYSTEM).matched
+        others = values[rest & ~known]
+        return own[lens], values[row], others[np.isfinite(others)], len(others), int(known.sum())
 
     def join(self, parts: Sequence[_Found]) -> _Found:
         lens, score, others = (np.concatenate([part[i] for part in parts]) for i in range(3))
-        return lens, score, np.sort(others)[::-1][:MOST], sum(part[3] for part in parts)
+        return lens, score, np.sort(others)[::-1][:MOST], sum(part[3] for part in parts), sum(part[4] for part in parts)
 
 
 def search(
@@ -100,11 +110,13 @@ def search(
     columns: Sequence[str],
     where: str | None = None,
     executor: Executor | None = None,
+    known: Positions = NOWHERE,
 ) -> Search:
     """Score injected lenses and all other objects that pass the filter, in one pass, which ``executor`` runs.
 
     A lens is looked for in its own tile, since a copy in an overlapping one may show the sky without it. Others are
-    primary objects more than 3 arcsec from any lens. An object without a score lies below all others.
+    primary objects more than 3 arcsec from any lens, and from the ``known`` lenses at RA and Dec (degrees) that the sky
+    had before. An object without a score lies below all others.
 
     Raises:
         ScannerError: ``completeness.no_lens``, ``rank.no_ordinary``, ``where.*``.
@@ -118,19 +130,19 @@ def search(
         hint = "Give the truth of the tiles that were scanned into this catalogue."
         raise ScannerError(ErrorCode.COMPLETENESS_NO_LENS, message, hint)
 
-    look = _Matcher(lenses, tiles, scores)
+    look = _Matcher(lenses, tiles, Places(*known), scores)
     score, detected = np.full(len(lenses), -np.inf), np.zeros(len(lenses), bool)
-    others, objects = np.zeros(0), 0
+    others, objects, left_out = np.zeros(0), 0, 0
     for part in full_pass.over(snapshot, selection, look, [*columns, IS_PRIMARY], look.join, executor):
-        lens, their_scores, others, more = look.join([part, (np.zeros(0, np.int64), np.zeros(0), others, 0)])
+        before = (np.zeros(0, np.int64), np.zeros(0), others, objects, left_out)
+        lens, their_scores, others, objects, left_out = look.join([part, before])
         detected[lens] = True
         np.maximum.at(score, lens, their_scores)
-        objects += more
     if not objects:
         message = "There are no objects but the injected lenses."
         raise ScannerError(ErrorCode.RANK_NO_ORDINARY, message, "Loosen --where.")
     area = measure_area(snapshot, selection)
-    return Search(lenses, detected, score, others, objects, area, int((~here).sum()))
+    return Search(lenses, detected, score, others, objects, left_out, area, int((~here).sum()))
 
 
 def match_tiles(names: NDArray[np.str_], tiles: Sequence[str]) -> NDArray[np.int64]:

@@ -12,12 +12,20 @@ import click
 
 from catalogs.ranking import AUTO, METHODS
 from catalogs.render import FACT_FORMATS
-from scanner.cli.options import catalog_option, encoder_options, format_option, image_options, pass_options
+from scanner.cli.options import (
+    catalog_option,
+    encoder_options,
+    format_option,
+    image_options,
+    known_option,
+    pass_options,
+)
 from scanner.cli.output import DataCommand, show
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from catalogs.completeness.injected import Positions
     from catalogs.search.examples import Examples
     from catalogs.search.tile_pass import Executor
     from scanner.queries.query import QueryBuilder
@@ -67,6 +75,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.FloatRange(0, min_open=True),
     help="Number of objects a square degree that are looked at: sets the threshold (--injected).  [default: 100]",
 )
+@known_option
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the draws.")
 @click.option(
     "--out",
@@ -95,6 +104,7 @@ def evaluate_ranking(
     column: str | None,
     threshold: float | None,
     per_degree: float | None,
+    known_lists: tuple[Path, ...],
     seed: int,
     out: Path | None,
     executor: AbstractContextManager[Executor | None],
@@ -112,7 +122,7 @@ def evaluate_ranking(
     of `scanner rank`) or column. A lens is found if an object within 1 arcsec scores above --threshold, or if it is
     among the first --per-degree objects a square degree. It prints how complete and how contaminated the list is at
     several thresholds, and the completeness in bins of Einstein radius, signal to noise, host magnitude and seeing,
-    with 95 % binomial intervals.
+    with 95 % binomial intervals. Objects of known lenses are not counted as other objects.
 
     \b
     Examples:
@@ -125,7 +135,7 @@ def evaluate_ranking(
     from scanner.queries.examples import read
     from scanner.queries.query import QueryBuilder
 
-    _check(truth, injected, methods, column, threshold, per_degree, augment, root)
+    _check(truth, injected, methods, column, threshold, per_degree, known_lists, augment, root)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     snapshot = catalogs.open(catalog).snapshot()
     builder = QueryBuilder(snapshot, radius=radius, root=root, survey=survey, model=model, device=device)
@@ -133,7 +143,8 @@ def evaluate_ranking(
     about = {"like": like.name if like else None, "model": snapshot.catalogue.info.model, "augment": augment}
     if injected is not None:
         method = methods[0] if methods else AUTO
-        ranked_by = {"method": method, "column": column, "like": by_examples, "where": where}
+        ranked_by: dict[str, Any] = {"method": method, "column": column, "like": by_examples, "where": where}
+        ranked_by["known"] = _positions(known_lists)
         about["where"] = where
         with executor as running:
             _evaluate_injected(injected, builder, ranked_by, running, threshold, per_degree, about, out, fmt)
@@ -151,6 +162,7 @@ def _check(
     column: str | None,
     threshold: float | None,
     per_degree: float | None,
+    known_lists: tuple[Path, ...],
     augment: bool,
     root: Path | None,
 ) -> None:
@@ -162,10 +174,24 @@ def _check(
     for option, value in (("--column", column), ("--threshold", threshold), ("--per-degree", per_degree)):
         if value is not None and injected is None:
             raise click.UsageError(f"{option} needs --injected.")
+    if known_lists and injected is None:
+        raise click.UsageError(
+            "--known needs --injected; --truth has the known lenses of the other kind of measurement."
+        )
     if injected is not None and len(methods) + (column is not None) > 1:
         raise click.UsageError("--injected takes one --method or --column.")
     if threshold is not None and per_degree is not None:
         raise click.UsageError("Give either --threshold or --per-degree.")
+
+
+def _positions(known_lists: tuple[Path, ...]) -> Positions:
+    """Read where the known lenses are."""
+    import numpy as np
+
+    from scanner.queries.known_lenses import read_known
+
+    known = read_known(known_lists)
+    return np.asarray(known["ra"], float), np.asarray(known["dec"], float)
 
 
 def _evaluate_known(

@@ -41,7 +41,7 @@ def measure_eye(consensus: Consensus, bins: int | None = None) -> tuple[Share, d
     properties = _properties(consensus, chosen)
     lenses = Injected(np.full(len(chosen), ""), plan.ra[chosen], plan.dec[chosen], properties)
     # A score of 1 is that of a found lens; the rest of a search plays no part in bins.
-    search = Search(lenses, np.ones(len(chosen), bool), found.astype(float), np.zeros(0), 0, np.nan, 0)
+    search = Search(lenses, np.ones(len(chosen), bool), found.astype(float), np.zeros(0), 0, 0, np.nan, 0)
     measured = in_bins(search, 1.0, bins or min(max(len(chosen) // EACH, 1), BINS))
     return Share.of(int(found.sum()), len(found)), {name: measured[name] for name in SHOWN if name in measured}
 

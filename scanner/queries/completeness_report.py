@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from catalogs.atomic import write_json
 from catalogs.completeness import measure
 from catalogs.completeness.binomial import Share
-from catalogs.completeness.injected import BlockScores, Injected, Search, search
+from catalogs.completeness.injected import NOWHERE, BlockScores, Injected, Positions, Search, search
 from catalogs.completeness.measure import Bin, Threshold
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking import AUTO, Method
@@ -54,30 +56,36 @@ def measure_completeness(
     per_degree: float = PER_DEGREE,
     bins: int = measure.BINS,
     executor: Executor | None = None,
+    known: Positions = NOWHERE,
 ) -> Completeness:
     """Measure the completeness of a ranking method, or of a ``column`` whose high values rank first.
 
     A lens counts as found if an object within 1 arcsec of it reaches the ``threshold``; without one, if fewer than
-    ``per_degree`` other objects a square degree score as high. ``executor`` runs the pass over all rows.
+    ``per_degree`` other objects a square degree score as high. Objects of ``known`` lenses, at RA and Dec in degrees,
+    are not among these. ``executor`` runs the pass over all rows.
 
     Raises:
         ScannerError: ``completeness.*``, ``rank.*``, ``column.unknown``, ``where.*``.
     """
-    ranked_by, scores, columns = _ranking(snapshot, injected, method, column, like, where)
-    found = search(snapshot, injected, scores, columns, where, executor)
+    apart = np.concatenate((injected.ra, known[0])), np.concatenate((injected.dec, known[1]))
+    ranked_by, scores, columns = _ranking(snapshot, apart, method, column, like, where)
+    found = search(snapshot, injected, scores, columns, where, executor, known)
     here = measure.at_score(found, threshold) if threshold is not None else measure.at_level(found, per_degree)
     return Completeness(ranked_by, found, here, measure.in_bins(found, here.score, bins))
 
 
 def _ranking(
     snapshot: Snapshot,
-    injected: Injected,
+    apart: Positions,
     method: Any,
     column: str | None,
     like: Examples | None,
     where: str | None,
 ) -> tuple[str, BlockScores, tuple[str, ...]]:
-    """Return the name of the ranking, the scores of a block, and the columns that they need."""
+    """Return the name of the ranking, the scores of a block, and the columns that they need.
+
+    Objects at the positions ``apart`` are no examples of what is usual.
+    """
     catalogue = snapshot.catalogue
     if column is not None:
         numbers = [field.name for field in catalogue.schema if _is_number(field.type)]
@@ -88,7 +96,6 @@ def _ranking(
     none = examples.none(catalogue.info.dim)
     chosen = choose_method(catalogue, method, len(like) if like is not None else 0, like is not None)
     selection = rows.primary(catalogue, where)
-    apart = injected.ra, injected.dec
     scorer = fit_method(snapshot, chosen, like if like is not None else none, none, selection, apart=apart).scorer
     return chosen, scorer.score_block, scorer.columns
 
@@ -110,6 +117,7 @@ def facts(completeness: Completeness, about: dict[str, Any]) -> dict[str, Any]:
         "detected": asdict(completeness.detected),
         "area": found.area,
         "others": found.objects,
+        "known": found.known,
         "threshold": asdict(completeness.here),
         "thresholds": [asdict(one) for one in measure.curve(found)],
         "bins": {name: [asdict(one) for one in several] for name, several in completeness.bins.items()},
@@ -119,10 +127,11 @@ def facts(completeness: Completeness, about: dict[str, Any]) -> dict[str, Any]:
 def table(completeness: Completeness) -> str:
     """Render the thresholds, and the bins at the one that was asked for."""
     found, here = completeness.search, completeness.here
+    left_out = f", beside {found.known:,} of known lenses, which are not counted" if found.known else ""
     lines = [
         f"{len(found.lenses):,} injected lenses, ranked by {completeness.ranked_by}; "
         f"{completeness.detected.value:.1%} have an object within 1 arcsec.",
-        f"{found.objects:,} other objects on {found.area:#.3g} square degrees.",
+        f"{found.objects:,} other objects on {found.area:#.3g} square degrees{left_out}.",
         "",
     ]
     cells = [["threshold", "completeness", "other objects", "a square degree"]]

@@ -11,8 +11,9 @@ import catalogs
 from catalogs.catalogue import Catalogue
 from catalogs.completeness import injected, measure
 from catalogs.completeness.binomial import Share
-from catalogs.completeness.injected import Injected, Search, match_tiles, search
+from catalogs.completeness.injected import NOWHERE, Floats, Injected, Positions, Search, match_tiles, search
 from catalogs.errors import ScannerError
+from catalogs.search.full_pass import Block
 from tests.support import catalogue_rows
 from tests.support.catalogue_rows import SCORED_RUN
 
@@ -61,8 +62,20 @@ LENSES = Injected(
 )
 
 
-def searched(catalogue: Catalogue, where: str | None = None) -> Search:
-    return search(catalogue.snapshot(), LENSES, lambda block: block.column("score_lens"), ["score_lens"], where)
+def searched(catalogue: Catalogue, where: str | None = None, known: Positions = NOWHERE) -> Search:
+    def scores(block: Block) -> Floats:
+        return block.column("score_lens")
+
+    return search(catalogue.snapshot(), LENSES, scores, ["score_lens"], where, known=known)
+
+
+def test_known_lenses_are_neither_injected_nor_others(painted: Catalogue) -> None:
+    ra, dec = np.array([359.9, 0.0, 359.95, 180.0]), np.array([60.0, 60.05 + 2 * ARCSEC, 60.02, -5.0])
+    found = searched(painted, known=(ra, dec))
+    # Those with the scores 0 and 4 belong to known lenses; lens A is found although one lies at its place.
+    assert found.others.tolist() == [3, 2, 1, 0.5]
+    assert (found.objects, found.known) == (5, 2)
+    assert found.score.tolist() == [2.5, -np.inf, -np.inf, 1.0]
 
 
 def test_lenses_and_others_are_counted_by_hand(painted: Catalogue) -> None:

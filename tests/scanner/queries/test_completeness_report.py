@@ -74,6 +74,23 @@ def test_the_report_has_the_numbers_and_the_figure(folder: Path, tmp_path: Path)
     assert "200 injected lenses, ranked by score" in text
 
 
+def test_objects_of_known_lenses_are_left_out(folder: Path, tmp_path: Path) -> None:
+    stored = catalogs.open(folder / "embeddings").table(["ra", "dec", "score_lens"])[200:]
+    highest = stored[np.argsort(stored["score_lens"])[-30:]]
+    highest["ra", "dec"].write(tmp_path / "mine.csv")
+    words = ["--injected", folder / "truth.ecsv", "--threshold", "-3", "-f", "json"]
+    before, after = (json.loads(run(folder, *words, *more)[1]) for more in ([], ["--known", tmp_path / "mine.csv"]))
+    assert after["known"] == before["known"] + 30
+    assert after["others"] == before["others"] - 30
+    assert after["threshold"]["others"] == max(before["threshold"]["others"] - 30, 0)
+    assert after["threshold"]["completeness"] == before["threshold"]["completeness"]
+    text = run(folder, *words[:-2], "--known", tmp_path / "mine.csv")[1]
+    assert f"beside {after['known']} of known lenses" in text
+    code, _, told = run(folder, "--truth", folder / "truth.csv", "--known", tmp_path / "mine.csv")
+    assert code == 2
+    assert "--known needs --injected" in told
+
+
 def test_any_method_and_any_column_may_rank(folder: Path) -> None:
     for words, name in (
         (["--method", "probe", "--like", folder / "like.csv"], "probe"),
