@@ -48,3 +48,9 @@ class BoundedCache(Generic[Value]):
             while self._held > self._limit and len(self._values) > 1:
                 self._held -= self._size(self._values.popitem(last=False)[1])
         return value
+
+    def clear(self) -> None:
+        """Let go of all values."""
+        with self._lock:
+            self._values.clear()
+            self._held = 0

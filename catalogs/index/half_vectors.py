@@ -2,7 +2,7 @@
 
 A row is a record of D float16 numbers and the length by which to divide them. The numbers of a catalogue have a
 mantissa of 10 bits, as float16 has, so only what lies below 2**-25 of a vector's length is lost. numkong multiplies
-float16 directly; numpy would have to convert every row first.
+float16 directly; numpy would have to convert every row first. It also converts three times as fast, to the same bits.
 """
 
 from __future__ import annotations
@@ -44,14 +44,17 @@ def pack(embedding: Vectors) -> NDArray[np.void]:
 
 
 class HalfVectors:
-    """The records of a file, memory-mapped: only the pages in use are read, and the system can reclaim them."""
+    """The records of a file, memory-mapped: only the pages in use are read, and the system can reclaim them.
 
-    def __init__(self, path: Path, dim: int) -> None:
+    After a pass its pages are unmapped, unless they ``stay`` for the next one, as where there are few.
+    """
+
+    def __init__(self, path: Path, dim: int, stay: bool = False) -> None:
         size = path.stat().st_size
         kind = record_type(dim)
         if size % kind.itemsize:
             raise ValueError(f"the size of {path} is not a multiple of a row of {dim} numbers")
-        self.dim = dim
+        self.dim, self.bytes, self._stay = dim, size, stay
         self._rows: NDArray[np.void] = np.memmap(path, kind, mode="r") if size else np.zeros(0, kind)
 
     def __len__(self) -> int:
@@ -60,22 +63,22 @@ class HalfVectors:
     def leading(self, dims: int, rows: Numbers | None = None) -> Iterator[Vectors]:
         """Yield the first ``dims`` numbers of all vectors, or of ``rows``, as [<= 65536, dims], in order."""
         for _, block in self._blocks(rows, _BLOCK):
-            yield np.ascontiguousarray(block["vector"][:, :dims], np.float32)
+            yield _to_float32(block["vector"][:, :dims])
 
     def between(self, start: int, end: int) -> Vectors:
         """Copy the vectors of these rows as [end - start, D]; their length is from 0.5 to 1."""
-        block = np.ascontiguousarray(self._rows[start:end]["vector"], np.float32)
+        block = _to_float32(self._rows[start:end]["vector"])
         self._unmap(start, end)
         return block
 
     def chosen(self, rows: Numbers) -> Vectors:
         """Copy the vectors of these rows [N] as [N, D]; their length is from 0.5 to 1."""
-        return np.asarray(self._rows[rows]["vector"], np.float32)
+        return _to_float32(self._rows[rows]["vector"])
 
     def cosines(self, rows: Numbers, direction: Vectors) -> Vectors:
         """Compute the cosines of these rows [N] with a unit vector [D]."""
         records = self._rows[rows]
-        cosine: Vectors = along(records["vector"].astype(np.float32), direction) / records["length"]
+        cosine: Vectors = along(_to_float32(records["vector"]), direction) / records["length"]
         return cosine
 
     def best(self, directions: Vectors, count: int, rows: Numbers | None = None) -> list[tuple[Numbers, Vectors]]:
@@ -118,9 +121,17 @@ class HalfVectors:
         """Unmap the pages of rows that were read; they stay in the page cache, and are not resident in this process."""
         mapped: Any = getattr(self._rows, "_mmap", None)
         # Windows has no madvise.
-        if hasattr(mapped, "madvise"):
+        if hasattr(mapped, "madvise") and not self._stay:
             first = start * self._rows.itemsize // mmap.PAGESIZE * mmap.PAGESIZE
             mapped.madvise(mmap.MADV_DONTNEED, first, end * self._rows.itemsize - first)
+
+
+def _to_float32(vectors: NDArray[np.float16]) -> Vectors:
+    """Copy vectors [N, D] as float32."""
+    copied = np.empty(vectors.shape, np.float32)
+    if len(copied):
+        numkong.astype(vectors, "float32", out=copied)
+    return copied
 
 
 class _Keeper:

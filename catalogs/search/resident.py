@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from catalogs.bounded_cache import BoundedCache
 from catalogs.errors import ScannerError
 from catalogs.index.coverage import covering
-from catalogs.index.half_vectors import HalfVectors
+from catalogs.index.half_vectors import HalfVectors, record_type
 from catalogs.index.shards import ITEM, ROWS, VECTORS
 from catalogs.sky.overlaps import OverlapOwners
 from catalogs.store import vectors
@@ -36,7 +36,10 @@ from catalogs.store.vectors import Vectors
 log = logging.getLogger(__name__)
 
 KEPT_BYTES = 768 * 2**20
-"""Bytes that stay: half of them columns, to look through, half of them records of chosen columns, to take rows of."""
+"""Bytes that stay: half of them columns, to look through, half of them records of chosen columns, to take rows of.
+
+Of vectors, as many stay mapped.
+"""
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,11 @@ class ResidentStore(TileStore):
         mapped: dict[str, _MappedTile] = {}
         folder = self.path / "index"
         try:
-            for shard, tiles in covering(self, snapshot.footers):
+            shards = list(covering(self, snapshot.footers))
+            stay = sum(record_type(shard.dim).itemsize * shard.rows for shard, _ in shards) <= KEPT_BYTES
+            for shard, tiles in shards:
                 try:
-                    half = HalfVectors(shard.path(folder, VECTORS), shard.dim)
+                    half = HalfVectors(shard.path(folder, VECTORS), shard.dim, stay)
                     items = np.load(shard.path(folder, ROWS), mmap_mode="r")
                     if items.dtype != ITEM or not len(items) == len(half) == shard.rows:
                         raise ValueError("its items are not those of its sidecar")

@@ -19,7 +19,7 @@ from catalogs.maps import read as maps
 from catalogs.store import rows as catalogue_rows
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.voparquet import facts
-from scanner.web.pages import page, wants_html
+from scanner.web.pages import page, row_values, wants_html
 from scanner.web.question import Question
 from scanner.web.site import Site, site_of
 
@@ -135,7 +135,7 @@ def show_map(request: Request, view: Annotated[MapView, Query()]) -> Response:
         like_these=Question(id=listed["object_id"][:EXAMPLES].tolist()).address() if len(listed) else "",
         examples=min(EXAMPLES, len(listed)),
         # The cards of the lasso are those of a search.
-        rows=list(zip(listed, known, strict=True)),
+        rows=list(zip(row_values(listed), known, strict=True)),
         question=Question(),
         has_similarity=False,
         following=None,

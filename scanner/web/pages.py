@@ -6,7 +6,7 @@ import hashlib
 import math
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -17,6 +17,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from starlette.exceptions import HTTPException
 
 from catalogs.errors import ErrorCode, ScannerError
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -110,6 +113,12 @@ def sky_links(row: Any) -> list[tuple[str, str]]:
 
 def _path_part(value: Any) -> str:
     return quote(str(value), safe="")
+
+
+def row_values(table: Table) -> list[dict[str, Any]]:
+    """Make a dictionary of each row, of Python's own values: one of astropy's rows costs more than its card."""
+    columns = [table[name].tolist() for name in table.colnames]
+    return [dict(zip(table.colnames, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def plain(value: Any) -> Any:

@@ -94,14 +94,18 @@ class Question(BaseModel):
 
     def address(self, **changes: object) -> str:
         """Write the address of this question with some fields changed."""
-        other = self.model_copy(update=changes)
-        default = Question()
+        # A page writes two for each of its objects.
+        values = {**self.__dict__, **changes}
         pairs: list[tuple[str, str]] = []
-        for name in type(self).model_fields:
-            value = getattr(other, name)
-            if value != getattr(default, name):
+        for name, default in _DEFAULTS.items():
+            value = values[name]
+            if value != default:
                 pairs += [(name, str(one)) for one in (value if isinstance(value, list) else [value])]
         return "/search" + (f"?{urlencode(pairs)}" if pairs else "")
+
+
+_DEFAULTS = dict(Question())
+"""The fields of a question that asks for nothing, in the order in which an address has them."""
 
 
 def split_filter(where: str) -> list[str]:

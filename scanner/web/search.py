@@ -19,7 +19,7 @@ from scanner.figures.composite import compose_rgb, encode_png
 from scanner.hunt.round import pack
 from scanner.queries.query import describe_query
 from scanner.web.cutouts import Spot
-from scanner.web.pages import page, plain, wants_html
+from scanner.web.pages import page, plain, row_values, wants_html
 from scanner.web.question import HTML, MOST, Question, join_filter, make_term, split_filter
 from scanner.web.site import Answer, Site, site_of
 
@@ -67,7 +67,7 @@ def search(request: Request, question: Annotated[Question, Query()]) -> Response
     values: dict[str, Any] = {
         "question": question,
         "answer": answer,
-        "rows": list(zip(part, known, strict=True)),
+        "rows": list(zip(row_values(part), known, strict=True)),
         "following": following,
         "has_similarity": "similarity" in part.colnames,
     }
@@ -222,8 +222,8 @@ def _to_json(question: Question, answer: Answer, part: Table, known: Sequence[st
         "problems": [{"code": one.code, "message": one.message, "hint": one.hint} for one in answer.problems],
         "columns": columns,
         "rows": [
-            {**{name: plain(row[name]) for name in part.colnames}, "known_as": name_of}
-            for row, name_of in zip(part, known, strict=True)
+            {**{name: plain(value) for name, value in row.items()}, "known_as": name_of}
+            for row, name_of in zip(row_values(part), known, strict=True)
         ],
         "next": following,
     }

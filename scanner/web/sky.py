@@ -24,7 +24,7 @@ from catalogs.store.footers import Footer
 from catalogs.store.provenance import Failure
 from catalogs.store.tile_store import need_folder
 from scanner.web.maps import STOPS
-from scanner.web.pages import page, wants_html
+from scanner.web.pages import page, row_values, wants_html
 from scanner.web.question import Question
 from scanner.web.site import Site, site_of
 
@@ -141,7 +141,7 @@ def show_sky(request: Request, view: Annotated[SkyView, Query()]) -> Response:
         most=LISTED,
         own=Question(where=f"tile == {json.dumps(view.tile)}", sort="mag_auto").address(),
         aladin=site.aladin,
-        rows=list(zip(listed, known, strict=True)),
+        rows=list(zip(row_values(listed) if len(listed) else [], known, strict=True)),
         question=Question(),
         has_similarity=False,
         following=None,
