@@ -125,6 +125,9 @@ class LanceStore:
         """Whether a tile is still the one that was listed: always, since a dataset does not change."""
         return True
 
+    def records(self, snapshot: Snapshot, footer: Footer, columns: Sequence[str]) -> None:
+        """Keep nothing in memory: rows are taken from the dataset."""
+
     def propose(self, directions: Vectors, selection: Selection, count: int) -> Proposals | None:
         """Find rows that may be the ``count`` best of the selection; None where the dataset has no index.
 

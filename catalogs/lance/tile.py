@@ -87,9 +87,6 @@ class LanceTile:
         with self._damage_reported():
             return self._store.take(columns, np.asarray(rows, np.int64) + self._start)
 
-    def records(self, columns: Sequence[str], rows: NDArray[np.int64], owners: OverlapOwners | None = None) -> None:
-        """Keep no records: rows are taken from the dataset."""
-
     def verify(self) -> None:
         """Read every value, and compare their checksum.
 

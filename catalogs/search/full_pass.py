@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from catalogs.index import ranges
 from catalogs.search.hits import Hits
 from catalogs.search.tile_pass import HERE, Executor
 from catalogs.store import rows, tile_reader
-from catalogs.store.backend import OpenTile, Snapshot
+from catalogs.store.backend import Snapshot
 from catalogs.store.footers import Footer
 from catalogs.store.tile_reader import Selection
 from catalogs.store.vectors import Vectors
@@ -29,7 +30,6 @@ _MOST_OF_IT = 0.8  # share of a row group above which all of it is scored
 CHANGING = ErrorCode.CATALOGUE_CHANGING
 
 Answer = TypeVar("Answer")
-Rows = TypeVar("Rows")
 Scores = Callable[[Vectors, NDArray[np.float32]], NDArray[np.floating]]
 """Scores vectors [N, D] of these lengths [N]."""
 
@@ -200,7 +200,8 @@ def take_rows(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> Iterato
         ScannerError: ``catalogue.changing`` where a tile is no longer the file of its footer, since row numbers have
             another meaning then; ``tile.damaged``.
     """
-    yield from _by_tile(snapshot, hits, lambda file, rows: file.take(columns, rows, snapshot.owners))
+    for footer, here in _by_tile(snapshot, hits):
+        yield here, _take(snapshot, footer, hits.row[here], columns)
 
 
 def rows_of(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> pa.Table:
@@ -210,14 +211,15 @@ def rows_of(snapshot: Snapshot, hits: Hits, columns: Sequence[str]) -> pa.Table:
         ScannerError: As ``take_rows`` does.
     """
     schema = pa.schema([snapshot.catalogue.schema.field(name) for name in columns])
-
-    def read(file: OpenTile, rows: NDArray[np.int64]) -> NDArray[np.void] | pa.Table:
-        records = file.records(columns, rows, snapshot.owners)
-        return file.take(columns, rows, snapshot.owners).cast(schema) if records is None else records
-
-    parts, places = [], [np.zeros(0, np.int64)]
-    for here, part in _by_tile(snapshot, hits, read):
-        parts.append(part)
+    parts: list[NDArray[np.void] | pa.Table] = []
+    places = [np.zeros(0, np.int64)]
+    for footer, here in _by_tile(snapshot, hits):
+        rows, held = hits.row[here], snapshot.catalogue.records(snapshot, footer, columns)
+        # What is in memory was read of the file of this footer, which need not be there any more.
+        if held is not None and int(rows.max()) < len(held):
+            parts.append(held[rows])
+        else:
+            parts.append(_take(snapshot, footer, rows, columns).cast(schema))
         places.append(here)
     # The rows come tile by tile; this puts them back in the order of the hits.
     order = np.argsort(np.concatenate(places))
@@ -231,22 +233,26 @@ def _to_arrow(records: NDArray[np.void], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays([pa.array(records[field.name], field.type) for field in schema], schema=schema)
 
 
-def _by_tile(
-    snapshot: Snapshot, hits: Hits, read: Callable[[OpenTile, NDArray[np.int64]], Rows]
-) -> Iterator[tuple[NDArray[np.int64], Rows]]:
-    for number in np.unique(hits.tile):
-        here, footer = np.flatnonzero(hits.tile == number), snapshot.footers[number]
-        try:
-            with snapshot.open(footer) as file:
-                rows = read(file, hits.row[here])
-        except ScannerError as error:
-            if snapshot.unchanged(footer):
-                raise _DamagedTileError(footer, error) from error
-            raise _changing(snapshot, footer) from error
-        # The file is compared with its footer after it was read: it may be replaced at any moment.
-        if not snapshot.unchanged(footer):
-            raise _changing(snapshot, footer)
-        yield here, rows
+def _by_tile(snapshot: Snapshot, hits: Hits) -> Iterator[tuple[Footer, NDArray[np.int64]]]:
+    """Yield the tiles that have hits, and which of the hits are theirs, in order."""
+    order = np.argsort(hits.tile, kind="stable")
+    ends = [*np.flatnonzero(np.diff(hits.tile[order], prepend=-1)).tolist(), len(order)]
+    for start, end in pairwise(ends):
+        yield snapshot.footers[hits.tile[order[start]]], order[start:end]
+
+
+def _take(snapshot: Snapshot, footer: Footer, rows: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
+    try:
+        with snapshot.open(footer) as file:
+            table = file.take(columns, rows, snapshot.owners)
+    except ScannerError as error:
+        if snapshot.unchanged(footer):
+            raise _DamagedTileError(footer, error) from error
+        raise _changing(snapshot, footer) from error
+    # The file is compared with its footer after it was read: it may be replaced at any moment.
+    if not snapshot.unchanged(footer):
+        raise _changing(snapshot, footer)
+    return table
 
 
 def steady(snapshot: Snapshot, selection: Selection, answer: Callable[[Snapshot], Answer]) -> Answer:

@@ -34,6 +34,10 @@ class _Row(NamedTuple):
     tile: Footer
 
 
+_Object = tuple[float, float, Vectors, float]
+"""Position in degrees, vector and lens score of an object, NaN where it has none."""
+
+
 def match(
     snapshot: Snapshot,
     ra: Sequence[float],
@@ -96,17 +100,16 @@ def match_each(
 
 def match_ids(snapshot: Snapshot, names: Mapping[int, str]) -> Examples:
     """Find the objects with these ids, which get these names; an id that no tile holds is unmatched."""
-    located: list[_Row] = []
+    matches: dict[int, Example | Unmatched] = {}
     for footer in snapshot.footers:
         # The ids of a tile lie in a range of their own, so most tiles are not opened.
         here = [identity for identity in names if footer.first_id <= identity <= footer.last_id]
-        if here:
-            for table in rows.tile_groups(snapshot, footer, ("object_id", "ra", "dec"), _with_ids(here)):
-                columns = (table.column(name).to_pylist() for name in ("object_id", "ra", "dec"))
-                located += [_Row(one, ra, dec, footer) for one, ra, dec in zip(*columns, strict=True)]
-    ids = {row.object_id for row in located}
-    unknown = [Unmatched(names[one], np.nan, np.nan, ErrorCode.QUERY_UNKNOWN_OBJECT) for one in names if one not in ids]
-    matches = _with_vectors(snapshot, dict(enumerate(located)), [names[one.object_id] for one in located])
+        for identity, (ra, dec, vector, score) in _read_objects(snapshot, footer, here).items():
+            place = _Row(identity, ra, dec, footer)
+            matches.setdefault(identity, _as_example(place, names[identity], vector, score))
+    unknown = [
+        Unmatched(names[one], np.nan, np.nan, ErrorCode.QUERY_UNKNOWN_OBJECT) for one in names if one not in matches
+    ]
     return Examples.of([*unknown, *matches.values()], snapshot.catalogue.info.dim)
 
 
@@ -175,11 +178,6 @@ def _reached(circle: Circle | None, ra: Degrees, dec: Degrees, reach: float) -> 
     return reached
 
 
-def _with_ids(ids: Sequence[int]) -> Selection:
-    """Select the rows of these objects."""
-    return Selection(row_filter.of_ids(ids))
-
-
 def _with_vectors(
     snapshot: Snapshot, located: Mapping[int, _Row], names: Sequence[str]
 ) -> dict[int, Example | Unmatched]:
@@ -187,21 +185,34 @@ def _with_vectors(
     by_tile: dict[str, list[int]] = {}
     for place, row in located.items():
         by_tile.setdefault(row.tile.tile, []).append(place)
-    names_read = ["object_id", EMBEDDING, *([LENS_SCORE] if LENS_SCORE in snapshot.catalogue.schema.names else [])]
-    read: dict[int, tuple[Vectors, float]] = {}
+    read: dict[int, _Object] = {}
     for places in by_tile.values():
         # By id, not by row number: a scan may have replaced the file since the objects were located.
         ids = [located[place].object_id for place in places]
-        for table in rows.tile_groups(snapshot, located[places[0]].tile, names_read, _with_ids(ids)):
-            score = table.column(LENS_SCORE).to_pylist() if len(names_read) > 2 else [np.nan] * table.num_rows
-            values = zip(vectors.from_arrow(table.column(EMBEDDING)), score, strict=True)
-            read |= zip(table.column("object_id").to_pylist(), values, strict=True)
-    matched: dict[int, Example | Unmatched] = {}
-    for place, row in located.items():
-        vector, score = read.get(row.object_id, (None, np.nan))
-        if vector is not None and vectors.sound(vector[None])[0]:
-            unit = vectors.unit(vector[None])[0]
-            matched[place] = Example(names[place], unit, row.ra, row.dec, row.object_id, row.tile.tile, score)
-        else:
-            matched[place] = Unmatched(names[place], row.ra, row.dec, ErrorCode.QUERY_NO_EMBEDDING)
-    return matched
+        read |= _read_objects(snapshot, located[places[0]].tile, ids)
+    return {
+        place: _as_example(row, names[place], *read.get(row.object_id, (None, np.nan))[-2:])
+        for place, row in located.items()
+    }
+
+
+def _read_objects(snapshot: Snapshot, footer: Footer, ids: Sequence[int]) -> dict[int, _Object]:
+    """Read objects of a tile by their ids; one that is not in it is left out."""
+    if not ids:
+        return {}
+    has_score = LENS_SCORE in snapshot.catalogue.schema.names
+    names = ["object_id", "ra", "dec", EMBEDDING, *([LENS_SCORE] if has_score else [])]
+    read: dict[int, _Object] = {}
+    for table in rows.tile_groups(snapshot, footer, names, Selection(row_filter.of_ids(ids))):
+        identity, ra, dec = (table.column(name).to_pylist() for name in names[:3])
+        score = table.column(LENS_SCORE).to_pylist() if has_score else [np.nan] * table.num_rows
+        read |= zip(
+            identity, zip(ra, dec, vectors.from_arrow(table.column(EMBEDDING)), score, strict=True), strict=True
+        )
+    return read
+
+
+def _as_example(row: _Row, name: str, vector: Vectors | None, score: float) -> Example | Unmatched:
+    if vector is None or not vectors.sound(vector[None])[0]:
+        return Unmatched(name, row.ra, row.dec, ErrorCode.QUERY_NO_EMBEDDING)
+    return Example(name, vectors.unit(vector[None])[0], row.ra, row.dec, row.object_id, row.tile.tile, score)

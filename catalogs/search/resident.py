@@ -85,7 +85,7 @@ class ResidentStore(TileStore):
     def __init__(self, path: Path, info: Info) -> None:
         super().__init__(path, info)
         self.columns: BoundedCache[pa.Table] = BoundedCache(KEPT_BYTES // 2, lambda table: int(table.nbytes))
-        self.records: BoundedCache[NDArray[np.void]] = BoundedCache(KEPT_BYTES // 2, lambda records: records.nbytes)
+        self.kept_records: BoundedCache[NDArray[np.void]] = BoundedCache(KEPT_BYTES // 2, lambda kept: kept.nbytes)
         self._lock = threading.Lock()
         self._state: object = None
         self._current: Snapshot | None = None
@@ -109,6 +109,27 @@ class ResidentStore(TileStore):
             ScannerError: ``tile.damaged``.
         """
         return _ResidentTile(self, self.tile_path(tile))
+
+    def records(self, snapshot: Snapshot, footer: Footer, columns: Sequence[str]) -> NDArray[np.void] | None:
+        """Give the rows of a tile, made into records once; None for what records cannot hold."""
+        if EMBEDDING in columns:
+            return None
+        # Which copies count depends on the tiles that are there.
+        owners = hash(snapshot.owners.tiles) if snapshot.owners and IS_PRIMARY in columns else 0
+        key = footer.tile, footer.size, footer.mtime_ns, ",".join(columns), owners
+        held = self.kept_records.find(key)
+        if held is None:
+            try:
+                with snapshot.open(footer) as file:
+                    # Another file may have taken the place of the one that was listed.
+                    if not (isinstance(file, _ResidentTile) and file.is_of(footer)):
+                        return None
+                    made = file.records(columns, snapshot.owners)
+            except ScannerError:
+                # To take the rows raises it again, and finds out why.
+                return None
+            held = None if made is None else self.kept_records.put(key, made)
+        return held
 
     def mapped(self, tile: str, identity: tuple[int, int, int]) -> _MappedTile | None:
         """The vectors of a tile in the index; None where that does not have this file of it."""
@@ -149,32 +170,28 @@ class _ResidentTile(TileFile):
         self._store = store
         super().__init__(path, store.schema)
 
+    def is_of(self, footer: Footer) -> bool:
+        """Whether it is the file that was listed."""
+        return self._identity[1:] == (footer.size, footer.mtime_ns)
+
     def row_groups(self, selection: Selection) -> list[int]:
         """List the row groups that may hold selected rows."""
         # What is in memory is looked through faster than its statistics are compared.
         return [0] if len(self._sizes) == 1 else super().row_groups(selection)
 
-    def records(
-        self, columns: Sequence[str], rows: NDArray[np.int64], owners: OverlapOwners | None = None
-    ) -> NDArray[np.void] | None:
-        """Copy rows of records that are made of the tile's columns once; None for what records cannot hold."""
-        if EMBEDDING in columns or len(self._sizes) != 1:
+    def records(self, columns: Sequence[str], owners: OverlapOwners | None) -> NDArray[np.void] | None:
+        """Make records of all rows; None for what records cannot hold."""
+        tables = [self._read_resolved(group, columns, owners) for group in range(len(self._sizes))]
+        # A missing value has no place in an array of numbers.
+        if not tables or any(column.null_count for table in tables for column in table.columns):
             return None
-        key = (*self._key(0, ",".join(columns)), hash(owners.tiles) if owners else 0)
-        held = self._store.records.find(key)
-        if held is None:
-            table = self._read_resolved(0, columns, owners)
-            # A missing value has no place in an array of numbers.
-            if any(column.null_count for column in table.columns):
-                return None
-            arrays = {name: _plain(table.column(name)) for name in columns}
-            held = np.empty(table.num_rows, [(name, array.dtype) for name, array in arrays.items()])
-            for name, array in arrays.items():
-                held[name] = array
-            held = self._store.records.put(key, held)
-        if len(rows) and int(rows.max()) >= len(held):
-            return None
-        return held[rows]
+        arrays = {
+            name: _plain(pa.chunked_array([c for t in tables for c in t.column(name).chunks])) for name in columns
+        }
+        made = np.empty(int(self._starts[-1]), [(name, array.dtype) for name, array in arrays.items()])
+        for name, array in arrays.items():
+            made[name] = array
+        return made
 
     def _read(self, group: int, columns: Sequence[str]) -> pa.Table:
         if not columns:

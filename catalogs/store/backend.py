@@ -41,10 +41,6 @@ class OpenTile(Protocol):
         self, columns: Sequence[str], rows: NDArray[np.int64], owners: OverlapOwners | None = None
     ) -> pa.Table: ...
 
-    def records(
-        self, columns: Sequence[str], rows: NDArray[np.int64], owners: OverlapOwners | None = None
-    ) -> NDArray[np.void] | None: ...
-
     def close(self) -> None: ...
 
 
@@ -87,6 +83,9 @@ class Backend(Protocol):
 
     def unchanged(self, footer: Footer) -> bool:
         """Whether a tile is still the one that was listed."""
+
+    def records(self, snapshot: Snapshot, footer: Footer, columns: Sequence[str]) -> NDArray[np.void] | None:
+        """Give the rows of a tile of the snapshot from memory; None where they are to be read, by ``OpenTile.take``."""
 
     def propose(self, directions: Vectors, selection: Selection, count: int) -> Proposals | None:
         """Find rows among which the ``count`` best of the selection are, for unit vectors [Q, D].

@@ -179,12 +179,6 @@ class TileFile:
         back[order] = np.arange(len(order))
         return pa.concat_tables(parts).take(back).select(list(columns))
 
-    def records(
-        self, columns: Sequence[str], rows: NDArray[np.int64], owners: OverlapOwners | None = None
-    ) -> NDArray[np.void] | None:
-        """Copy these rows where all of them are in memory as records; None where ``take`` has to read them."""
-        return None
-
     def verify(self) -> None:
         """Read every page.
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from catalogs.atomic import check_name, locked, output_errors, remove_stale, write_json
 from catalogs.errors import ErrorCode, ScannerError
@@ -192,6 +194,10 @@ class TileStore:
             return footer.unchanged(self.tile_path(footer.tile).stat())
         except OSError:
             return False
+
+    def records(self, snapshot: Snapshot, footer: Footer, columns: Sequence[str]) -> NDArray[np.void] | None:
+        """Keep nothing in memory."""
+        return None
 
     def propose(self, directions: Vectors, selection: Selection, count: int) -> None:
         """Propose nothing: the index of a folder is that of ``catalogs.index``, which the search asks itself."""

@@ -11,12 +11,14 @@ import pytest
 import catalogs
 from catalogs.bounded_cache import BoundedCache
 from catalogs.catalogue import Catalogue
+from catalogs.errors import ScannerError
 from catalogs.index.build import IndexOptions, build_index
 from catalogs.ranking import rank
 from catalogs.ranking.rank import Ranking
-from catalogs.search import neighbours, ordering, resident
+from catalogs.search import full_pass, neighbours, ordering, resident
+from catalogs.search.hits import Hits
 from catalogs.search.resident import ResidentStore
-from catalogs.store import rows, tile_reader
+from catalogs.store import rows
 from catalogs.store.tile_reader import Selection
 from tests.support import planted as lenses
 from tests.support.catalogue_rows import DIM, SCORED_RUN, Rows, write
@@ -113,18 +115,44 @@ def test_memory_is_bounded(scored: Catalogue, monkeypatch: pytest.MonkeyPatch) -
         equal(*(ordering.ordered(c.snapshot(), "snr", 300) for c in (store, scored)))
         # One value may be larger than the bound, and is then alone.
         assert store.columns.held <= 20_000
-        assert store.records.held <= max(20_000, 200 * 400)
+        assert store.kept_records.held <= max(20_000, 200 * 400)
 
 
-def test_a_missing_value_is_no_record(scored: Catalogue) -> None:
+def test_records_are_the_rows_of_the_listed_file(scored: Catalogue, make_rows: Callable[..., Rows]) -> None:
     store = ResidentStore.open(scored.path)
-    with store.snapshot().open(store.snapshot().footers[0]) as file:
-        assert file.records(["ra", "tile"], np.array([3, 1])).tolist() == [
-            (row["ra"], row["tile"]) for row in rows.table(scored.snapshot(), ["ra", "tile"])[[3, 1]]
-        ]
-        assert file.records(["ra"], np.array([200])) is None
-        assert file.records(["ra", "embedding"], np.array([0])) is None
-    assert tile_reader.TileFile.records(file, ["ra"], np.array([0])) is None
+    before = store.snapshot()
+    footer = before.footers[0]
+    expected = rows.table(scored.snapshot(), ["ra", "tile"])[: footer.rows]
+    held = store.records(before, footer, ["ra", "tile"])
+    assert held is not None
+    assert held.tolist() == [(row["ra"], row["tile"]) for row in expected]
+    assert store.records(before, footer, ["ra", "embedding"]) is None
+    assert scored.records(before, footer, ["ra"]) is None
+    # Another file takes the place of the tile's: of the one that was listed, only what is in memory is there.
+    fresh = make_rows(
+        int(footer.tile.replace(".", "")), np.array([10.1, 10.2]), np.array([30.1, 30.1]), np.eye(DIM)[:2]
+    )
+    write(scored, footer.tile, {**fresh, "score_lens": np.zeros(2, "f4")}, SCORED_RUN)
+    row = np.array([3, 1])
+    hits = Hits(row.astype("f4"), row, row.astype(float), row.astype(float), np.zeros(2, np.int64), row)
+    assert full_pass.rows_of(before, hits, ["ra", "tile"]).column("ra").to_pylist() == expected["ra"][row].tolist()
+    assert store.records(before, footer, ["dec"]) is None
+    with pytest.raises(ScannerError, match="was replaced while it was read"):
+        full_pass.rows_of(before, hits, ["dec"])
+    again = store.records(store.snapshot(), store.snapshot().footers[0], ["ra"])
+    assert again is not None
+    assert again["ra"].tolist() == [10.1, 10.2]
+
+
+def test_rows_come_from_memory_and_from_files_together(scored: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ResidentStore.open(scored.path)
+    kept = ResidentStore.records
+    some = store.snapshot().footers[1].tile
+    monkeypatch.setattr(
+        ResidentStore, "records", lambda self, at, one, names: None if one.tile == some else kept(self, at, one, names)
+    )
+    names = ["object_id", "tile", "snr"]
+    equal(*(neighbours.neighbours(c.snapshot(), np.eye(DIM)[0], 80, columns=names) for c in (store, scored)))
 
 
 def test_a_bounded_cache_drops_what_was_not_used_for_longest() -> None:
