@@ -191,7 +191,7 @@ class Project:
             grade = next((one for one in reversed(group) if one.stage == "grades"), None)
             latest = grade or triage
             assert latest is not None
-            facts = {**asdict(latest), "class": latest.class_, "mark": self.scheme.mark(latest.grade)}
+            facts = {**vars(latest), "class": latest.class_, "mark": self.scheme.mark(latest.grade)}
             facts["mark"] = "" if latest.was_fake else facts["mark"]
             facts |= {"triage": triage.grade if triage else "", "grade": grade.grade if grade else ""}
             facts["seconds"] = np.nan if latest.seconds is None else latest.seconds
@@ -236,16 +236,16 @@ def _same_places(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
     groups: list[list[Verdict]] = []
     if not verdicts:
         return groups
-    ra, dec = (np.array([getattr(one, name) for one in verdicts]) for name in ("ra", "dec"))
     # The same object has the same position in nearly all verdicts, so few distinct positions are left to compare.
-    places, where = np.unique(np.stack([ra, dec], axis=1), axis=0, return_inverse=True)
-    where = where.reshape(-1)
+    where = {place: number for number, place in enumerate(sorted({(one.ra, one.dec) for one in verdicts}))}
+    places = np.array(list(where))
     owner = np.arange(len(places))
     for one, other in close_pairs(places[:, 0], places[:, 1], SAME_OBJECT):
         owner[other] = min(owner[one], owner[other])
     number_of: dict[int, int] = {}
-    for verdict, place in zip(verdicts, where.tolist(), strict=True):
-        number = number_of.setdefault(int(owner[place]), len(groups))
+    owners = owner.tolist()
+    for verdict in verdicts:
+        number = number_of.setdefault(owners[where[verdict.ra, verdict.dec]], len(groups))
         if number == len(groups):
             groups.append([])
         groups[number].append(verdict)

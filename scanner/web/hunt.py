@@ -129,9 +129,10 @@ def add_round(request: Request, asked: NewRound) -> dict[str, Any]:
     if asked.by != "question":
         like = site.lenses() if asked.by == "lenses" else None
         part = Part(asked.count, hide_known=not asked.with_known)
-        rows, _ = hunter.ranker.rank([part], like=like, where=asked.question.where)
         title = "By the lens score" if like is None else f"Like {len(like)} known lenses"
-        made = hunter.add(rows, asked.title.strip() or title, f"{asked.by} {asked.question.where}".strip())
+        with hunter.ranking():
+            rows, _ = hunter.ranker.rank([part], like=like, where=asked.question.where)
+            made = hunter.add(rows, asked.title.strip() or title, f"{asked.by} {asked.question.where}".strip())
         return {"round": made.number, "objects": len(made), "at": f"/hunt/{made.number}/mosaic"}
     answer = site.ask(asked.question.model_copy(update={"offset": 0, "limit": asked.count}), most=asked.count)
     title = asked.title.strip() or asked.question.title()
@@ -143,10 +144,10 @@ def add_round(request: Request, asked: NewRound) -> dict[str, Any]:
 def rerank(request: Request, asked: Rerank) -> dict[str, Any]:
     """Make a round of what the grades so far make most likely, without what was judged."""
     hunter = hunter_of(request)
-    marks = hunter.marks()
     parts = [Part(max(asked.count - asked.uncertain, 0), "best"), Part(asked.uncertain, "uncertain")]
-    rows, feedback = hunter.ranker.rank([part for part in parts if part.count], marks, like=None)
-    made = hunter.add(rows, f"From {len(feedback)} verdicts", f"rerank {asked.count} {asked.uncertain}")
+    with hunter.ranking():
+        rows, feedback = hunter.ranker.rank([part for part in parts if part.count], hunter.marks(), like=None)
+        made = hunter.add(rows, f"From {len(feedback)} verdicts", f"rerank {asked.count} {asked.uncertain}")
     return {"round": made.number, "objects": len(made), "at": f"/hunt/{made.number}/mosaic"}
 
 

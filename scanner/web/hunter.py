@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +27,15 @@ from scanner.web.pages import plain
 from scanner.web.ranker import Ranker
 from scanner.web.site import Site
 
+if TYPE_CHECKING:
+    from scanner.windows.by_position import Flux
+
 log = logging.getLogger(__name__)
 
 MOST = 20_000
 """Objects of a round."""
+PATIENCE = 2.0
+"""Seconds that the cutter waits with each object while somebody waits for a ranking."""
 
 
 class Hunter:
@@ -46,6 +53,9 @@ class Hunter:
         self._wanted: dict[int, NDArray[np.int64]] = {}
         self.problems: dict[str, ScannerError] = {}
         self.ranker = Ranker(site)
+        self._rankings = 0
+        self._nobody_waits = threading.Event()
+        self._nobody_waits.set()
         self._notices: BoundedCache[list[str]] = BoundedCache(1)
         self.resume()
 
@@ -98,6 +108,20 @@ class Hunter:
             self._thread = threading.Thread(target=self._cut, name="cutter", daemon=True)
             self._thread.start()
 
+    @contextlib.contextmanager
+    def ranking(self) -> Iterator[None]:
+        """Let the cutter wait: it would take a core from a ranking that somebody waits for, and the interpreter too."""
+        with self._lock:
+            self._rankings += 1
+            self._nobody_waits.clear()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._rankings -= 1
+                if not self._rankings:
+                    self._nobody_waits.set()
+
     def stop(self) -> None:
         """Stop cutting, at the end of a batch; the next server goes on."""
         self._stopped.set()
@@ -122,7 +146,8 @@ class Hunter:
                 if current.record.painted:
                     continue
                 with Cutter(self.site.builder.windows(), current.frame) as cutter:
-                    for _ in current.cut(cutter, partial(self._next, current.number), self._stopped.is_set):
+                    cut = partial(self._cut_later, cutter)
+                    for _ in current.cut(cut, partial(self._next, current.number), self._stopped.is_set):
                         pass
                 self.problems |= {f"Tile {name}": problem for name, problem in cutter.problems.items()}
             except ScannerError as error:
@@ -130,6 +155,11 @@ class Hunter:
                 self.problems[f"Round {waiting[-1]}"] = error
             if self._stopped.is_set():
                 return
+
+    def _cut_later(self, cutter: Cutter, tile: str, ra: float, dec: float) -> tuple[Flux, bytes] | None:
+        """Cut an object, once nobody waits for a ranking or the patience is over."""
+        self._nobody_waits.wait(PATIENCE)
+        return cutter(tile, ra, dec)
 
     def notices(self) -> list[str]:
         """Say what an inspector should know: what cannot be cut, and verdicts of another state of the catalogue."""

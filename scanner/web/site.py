@@ -26,6 +26,7 @@ from catalogs.store.tile_store import TileStore
 from scanner.queries import known_lenses
 from scanner.queries.places import read_place
 from scanner.queries.query import Position, QueryBuilder, ask_together, read_table
+from scanner.system.resources import usable_cores
 from scanner.web.cutouts import CutoutStore
 from scanner.web.question import MOST, PAGE, Question
 from scanner.windows.frame import WindowFrame
@@ -88,6 +89,9 @@ class Site:
         self._flagged: Table | None = None
         self._starts: list[Example] | None = None
         self._reading, self._searching = threading.Lock(), threading.Lock()
+        # More searches at a time than there are cores hand the interpreter to and fro: all of them take half as long
+        # again.
+        self._turns = threading.BoundedSemaphore(max(usable_cores(), 2))
         # The first page does not wait for the list of the literature.
         threading.Thread(target=lambda: self.known, name="known lenses", daemon=True).start()
 
@@ -205,21 +209,24 @@ class Site:
         if not question.has_example:
             column = question.sort.removeprefix("-") or None
             down = question.sort.startswith("-")
-            rows = ordered(
-                snapshot,
-                column,
-                wanted,
-                descending=down,
-                seed=question.seed,
-                near=region,
-                where=where,
-                columns=columns,
-            )
+            with self._turns:
+                rows = ordered(
+                    snapshot,
+                    column,
+                    wanted,
+                    descending=down,
+                    seed=question.seed,
+                    near=region,
+                    where=where,
+                    columns=columns,
+                )
             return Answer(rows, (), ())
         examples, problems = self.examples(snapshot, question)
         if not examples:
             raise problems[-1]
-        rows = ask_together(snapshot, examples, wanted, question.mix, where, region, columns)
+        # An example that is not in the catalogue was cut from its tile before, which may take as long as a disk likes.
+        with self._turns:
+            rows = ask_together(snapshot, examples, wanted, question.mix, where, region, columns)
         return Answer(rows, tuple(examples), tuple(problems))
 
     def examples(self, snapshot: Snapshot, question: Question) -> tuple[list[Example], list[ScannerError]]:
