@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 VERSION = 1
+INSPECTED = ("triage", "grades")
+"""Stages of inspectors; the others are those of a chair."""
 # The order in which an export lists what was said of an object.
 EXPORTED = (
     "mark", "object_id", "ra", "dec", "tile", "triage", "grade", "class", "comment", "inspector", "seconds", "time",
@@ -80,6 +82,8 @@ class Project:
         self._rounds: dict[int, Round] = {}
         # By round, the number of the object at a position of a verdict (-1: none).
         self._matched: dict[int, dict[tuple[float, float], int]] = {}
+        # By round, what stood when it was last asked for: the number of what had gone, of the verdicts, and the answer.
+        self._standing: dict[int, tuple[int, int, list[Standing]]] = {}
 
     @classmethod
     def create(cls, folder: Path, scheme: Path | None = None) -> Self:
@@ -154,11 +158,14 @@ class Project:
 
     def standing(self, round_: Round) -> list[Standing]:
         """Say what stands about each object of a round, by position: another round or catalogue may have judged it."""
+        listed, gone = self.verdicts.growing()
+        before, read, answer = self._standing.get(round_.number, (gone, 0, []))
+        # Every view of the page asks, and few verdicts are new each time.
+        if before != gone or not answer:
+            read, answer = 0, [Standing()] * len(round_)
+        answer = list(answer)
         painted = round_.record.painted
-        verdicts = [one for one in self._triage_and_grades() if one.was_fake == painted]
-        answer = [Standing()] * len(round_)
-        if not verdicts:
-            return answer
+        verdicts = [one for one in listed[read:] if one.stage in INSPECTED and one.was_fake == painted]
         # Most verdicts are about positions that were matched before.
         matched = self._matched.setdefault(round_.number, {})
         if fresh := [one for one in {(each.ra, each.dec) for each in verdicts} if one not in matched]:
@@ -169,10 +176,12 @@ class Project:
         for verdict in verdicts:
             number = matched[verdict.ra, verdict.dec]
             if number >= 0:
-                before = answer[number]
-                both = (verdict, before.grade) if verdict.stage == "triage" else (before.triage, verdict)
+                kept = answer[number]
+                both = (verdict, kept.grade) if verdict.stage == "triage" else (kept.triage, verdict)
                 answer[number] = Standing(*both)
-        return answer
+        self._standing[round_.number] = gone, len(listed), answer
+        # Whoever asks may change the list.
+        return list(answer)
 
     def verdict_table(self) -> Table:
         """Make the table of all objects that were judged, a row each, with the ``mark`` that ``rank --feedback`` reads.
@@ -207,7 +216,7 @@ class Project:
 
     def _triage_and_grades(self) -> list[Verdict]:
         """The standing verdicts of inspectors; a final grade is that of a chair, about what they said."""
-        return [one for one in self.verdicts.standing() if one.stage in ("triage", "grades")]
+        return [one for one in self.verdicts.standing() if one.stage in INSPECTED]
 
     def notices(self, info: Info, now: Table) -> list[str]:
         """Say what an inspector should know: verdicts that are of another catalogue than that of this ``info``.

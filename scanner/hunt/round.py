@@ -97,6 +97,12 @@ class Round:
         """What there is of each object [N]: ``WAITING``, ``CUT`` or ``NO_PIXELS``."""
         return np.array(self._states)
 
+    def rows(self, numbers: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """The columns of objects by their numbers, as Python's own values; None where there is none."""
+        table = self.objects.take(pa.array(numbers))
+        columns = [_values(column) for column in table.columns]
+        return [dict(zip(table.column_names, values, strict=True)) for values in zip(*columns, strict=True)]
+
     def window(self, numbers: NDArray[np.int64]) -> bytes:
         """Pack cutouts by their numbers: for each float32 scales [B], then float16 [B, S, S]; NaN is no data."""
         parts = []
@@ -240,6 +246,15 @@ def _reserve(path: Path) -> None:
             os.posix_fallocate(descriptor, 0, path.stat().st_size)
         finally:
             os.close(descriptor)
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    # Arrow makes an object of each value, which takes ten times as long.
+    kind = column.type
+    if column.null_count or not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        values: list[Any] = column.to_pylist()
+        return values
+    return list(column.to_numpy(zero_copy_only=False).tolist())
 
 
 def pack(flux: Flux) -> tuple[NDArray[np.float16], NDArray[np.float32]]:

@@ -98,6 +98,7 @@ class VerdictRecord:
         self._reading = threading.Lock()
         self._standing: dict[int, Verdict] = {}
         self._last = 0, ""
+        self._gone = 0
         with self._errors():
             self._connection().executescript(_SCHEMA)
 
@@ -138,6 +139,13 @@ class VerdictRecord:
 
     def standing(self) -> list[Verdict]:
         """List the verdicts that nobody withdrew, oldest first."""
+        return self.growing()[0]
+
+    def growing(self) -> tuple[list[Verdict], int]:
+        """List the ``standing`` verdicts, and count how often one was taken from that list.
+
+        As long as the number is the same, the list has only grown at its end.
+        """
         with self._errors(), self._reading:
             connection = self._connection()
             # Rows are never changed, so that those which were read before need not be read again. Another file may be
@@ -145,6 +153,7 @@ class VerdictRecord:
             last = connection.execute("SELECT uuid FROM verdicts WHERE id = ?", (self._last[0],)).fetchone()
             if last != (self._last[1],):
                 self._standing, self._last = {}, (0, "")
+                self._gone += 1
             rows = connection.execute(
                 f"{_SELECT[:-5]}, withdraws FROM verdicts WHERE id > ? ORDER BY id", self._last[:1]
             )
@@ -155,7 +164,8 @@ class VerdictRecord:
                     self._standing[verdict.id] = verdict
                 else:
                     self._standing.pop(withdraws, None)
-            return list(self._standing.values())
+                    self._gone += 1
+            return list(self._standing.values()), self._gone
 
     def every(self, after: int = 0) -> list[tuple[Verdict, int | None]]:
         """List every row beyond the id ``after``, with the id of the verdict that it withdraws (None: it is one)."""

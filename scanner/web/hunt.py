@@ -238,7 +238,7 @@ def mosaic(
         "seed": seed,
         "windows": f"/hunt/{number}/windows?page={page_number}&size={size}&seed={seed}",
         "next": f"/hunt/{number}/windows?page={page_number + 1}&size={size}&seed={seed}" if page_number < pages else "",
-        "objects": _facts(hunter, one, numbers),
+        "objects": hunter.facts(one, numbers),
         "triage": [_word(each) for each in hunter.project.scheme.triage],
     }
     if not wants_html(request):
@@ -265,7 +265,7 @@ def one_by_one(
         "of": of,
         "at": min(at, max(len(numbers) - 1, 0)),
         "numbers": numbers.tolist(),
-        "objects": _facts(hunter, one, numbers),
+        "objects": hunter.facts(one, numbers),
         "grades": [_word(each) for each in hunter.project.scheme.grades],
         "classes": [
             {"name": each.name, "key": each.key, "grade": each.grade} for each in hunter.project.scheme.classes
@@ -370,11 +370,6 @@ def _packed(one: Round, numbers: Any, without_body: bool = False) -> Response:
 
 def _frame(one: Round) -> dict[str, Any]:
     return {"bands": list(one.record.bands), "window": one.record.window, "pixel_scale": one.record.pixel_scale}
-
-
-def _facts(hunter: Hunter, one: Round, numbers: Any) -> list[dict[str, Any]]:
-    standing = hunter.project.standing(one)
-    return [hunter.facts(one, number, standing[number]) for number in numbers.tolist()]
 
 
 def _words(scheme: Scheme) -> list[Any]:

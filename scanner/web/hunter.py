@@ -18,7 +18,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.ranking.feedback import Mark
 from catalogs.store import rows as catalogue_rows
 from scanner.hunt.cutter import Cutter
-from scanner.hunt.project import Project, Standing
+from scanner.hunt.project import Project
 from scanner.hunt.round import WAITING, Round
 from scanner.hunt.verdicts import Verdict
 from scanner.inspection.plan import has_plan
@@ -217,22 +217,29 @@ class Hunter:
         numbers: NDArray[np.int64] = order[chosen[order]]
         return numbers
 
-    def facts(self, one: Round, number: int, standing: Standing) -> dict[str, Any]:
-        """What the page knows of an object; what would bias an inspector is there once it is graded."""
-        row = {name: plain(one.objects.column(name)[int(number)].as_py()) for name in one.objects.column_names}
-        # A number beyond 2^53 would be rounded by a browser.
-        row["object_id"] = str(row["object_id"])
-        said = standing.grade
+    def facts(self, one: Round, numbers: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """What the page knows of objects; what would bias an inspector is there once it is graded."""
+        standing, states = self.project.standing(one), one.states
         hidden = ("score", "score_lens", "probability", "similarity", "rank", "nearest_example", "mark")
-        return {
-            "number": int(number),
-            "row": {name: value for name, value in row.items() if said is not None or name not in hidden},
-            "state": int(one.states[int(number)]),
-            "triage": standing.triage.grade if standing.triage else "",
-            "grade": said.grade if said else "",
-            "class": said.class_ if said else "",
-            "comment": said.comment if said else "",
-        }
+        told = []
+        for number, row in zip(numbers.tolist(), one.rows(numbers), strict=True):
+            triage, said = standing[number].triage, standing[number].grade
+            # A number beyond 2^53 would be rounded by a browser.
+            row["object_id"] = str(row["object_id"])
+            told.append(
+                {
+                    "number": number,
+                    "row": {
+                        name: plain(value) for name, value in row.items() if said is not None or name not in hidden
+                    },
+                    "state": int(states[number]),
+                    "triage": triage.grade if triage else "",
+                    "grade": said.grade if said else "",
+                    "class": said.class_ if said else "",
+                    "comment": said.comment if said else "",
+                }
+            )
+        return told
 
     def verdict(self, one: Round, number: int, grade: str, **said: Any) -> Verdict:
         """Make the verdict about an object of a round.

@@ -86,3 +86,31 @@ def test_an_empty_file_and_one_of_another_dimension(tmp_path):
     stored(tmp_path / "f16", 7, 16)
     with pytest.raises(ValueError, match="not a multiple"):
         HalfVectors(tmp_path / "f16", 24)
+
+
+def test_every_number_of_16_bits_is_read_as_numpy_reads_it(tmp_path):
+    numbers = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    rows = np.zeros(512, half_vectors.record_type(128))
+    rows["vector"] = numbers.reshape(512, 128)
+    (tmp_path / "f16").write_bytes(rows.tobytes())
+    found, expected = HalfVectors(tmp_path / "f16", 128), numbers.reshape(512, 128).astype(np.float32)
+    some = np.array([511, 3, 3, 0])
+    assert np.array_equal(found.between(0, 512), expected, equal_nan=True)
+    assert np.array_equal(found.chosen(some), expected[some], equal_nan=True)
+    assert np.array_equal(next(found.leading(5)), expected[:, :5], equal_nan=True)
+    assert found.chosen(some[:0]).shape == (0, 128)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system does not say what is resident")
+def test_pages_of_a_pass_are_unmapped_unless_they_stay(tmp_path):
+    def resident() -> int:
+        mappings = Path("/proc/self/smaps").read_text(encoding="utf-8").split(str(tmp_path / "f16"))[1:]
+        return sum(int(each.split("Rss:")[1].split()[0]) for each in mappings)
+
+    stored(tmp_path / "f16", 3000, 32)
+    found = [HalfVectors(tmp_path / "f16", 32, stay) for stay in (False, True)]
+    read = []
+    for one, stays in zip(found, (False, True), strict=True):
+        read.append(one.between(0, 3000))
+        assert (resident() > 0) is stays
+    assert np.array_equal(*read)

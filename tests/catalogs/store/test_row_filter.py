@@ -179,6 +179,17 @@ def test_filters_are_joined_as_conditions_not_as_text(varied):
         assert all(part["is_primary"].to_pylist())
 
 
+def test_ids_are_found_as_the_expression_finds_them(varied):
+    (_, table), *_ = rows.scan(varied.snapshot(), ["object_id", "snr"])
+    ids = table["object_id"].to_pylist()
+    for some in (ids[3:1:-1], [ids[0], -1, ids[0]], [], [2**62]):
+        chosen = row_filter.of_ids(some)
+        assert chosen.apply(table).equals(table.filter(chosen.expression))
+        # With another condition, both count.
+        both = chosen & row_filter.parse("snr > 20", varied.schema)
+        assert both.apply(table).equals(table.filter(both.expression))
+
+
 def test_a_filter_that_fails_is_not_a_damaged_tile(varied):
     broken = row_filter.RowFilter("flags", pc.divide(pc.field("flags"), 0) > 1, ("flags",), None)
     with pytest.raises(ScannerError) as refused:

@@ -47,6 +47,7 @@ def test_verdicts_are_read_as_they_come_from_any_process(project: Project) -> No
 
 def test_a_record_that_is_put_back_is_read_anew(project: Project, tmp_path: Path) -> None:
     assert len(project.verdicts.standing()) == 4
+    assert project.standing(project.round(1))[1].latest is not None
     older = Project.create(tmp_path / "older")
     older.verdicts.add([verdict(5, "no", f"old-{n}") for n in range(6)][:1])
     for name in ("", "-wal", "-shm"):
@@ -55,6 +56,27 @@ def test_a_record_that_is_put_back_is_read_anew(project: Project, tmp_path: Path
         path.rename(project.folder / path.name)
     del project.verdicts._local.connection
     assert [one.object_id for one in project.verdicts.standing()] == [5]
+    judged = [number for number, one in enumerate(project.standing(project.round(1))) if one.latest]
+    assert judged == [5]
+
+
+def test_what_stands_is_that_of_one_who_reads_all(project: Project) -> None:
+    other, rng = Project(project.folder), np.random.default_rng(3)
+    rounds = [project.round(1), project.add_round(objects(9), "fewer", "nowhere", info())]
+    for step in range(40):
+        who = (project, other)[step % 2]
+        if rng.random() < 0.3:
+            who.verdicts.undo("me", f"undo-{step}")
+        else:
+            numbers = rng.choice(12, 4, replace=False).tolist()
+            who.verdicts.add([verdict(n, str(rng.choice(["no", "candidate", "A", "X"])), f"{step}") for n in numbers])
+        fresh = Project(project.folder)
+        for one in rounds:
+            expected = fresh.standing(one)
+            assert project.standing(one) == other.standing(other.round(one.number)) == expected
+            # The answer is that of whoever asked.
+            project.standing(one).clear()
+    assert any(one.grade and one.triage for one in expected)
 
 
 def test_verdicts_of_another_catalogue_are_kept_by_position_and_said_so(project: Project) -> None:

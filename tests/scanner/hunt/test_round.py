@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy.table import Table
 
@@ -203,3 +204,23 @@ def test_a_damaged_file_of_a_round_is_named(project: Project) -> None:
     with pytest.raises(ScannerError) as caught:
         Round(folder)
     assert caught.value.code == ErrorCode.HUNT_DAMAGED
+
+
+def test_rows_are_the_columns_with_pythons_own_values(project: Project) -> None:
+    listed = objects(4)
+    listed["object_id"] = np.array([2**53 + 1, 1, 2, 3])
+    listed["known_as"] = ["", "J1 'x'", "é", ""]
+    listed["flag"] = np.array([True, False, True, False])
+    listed["mag"] = np.array([20.5, np.nan, 0.1, 1], np.float32)
+    made = project.add_round(listed, "columns", "nowhere", info())
+    # A list of another program may lack values.
+    missing = pa.chunked_array([pa.array([7, None, 9, None])])
+    made.objects = made.objects.append_column("count", missing)
+    numbers = np.array([2, 0, 2])
+    rows = made.rows(numbers)
+    columns = made.objects.column_names
+    assert columns[-1] == "count"
+    expected = [{name: made.objects.column(name)[int(n)].as_py() for name in columns} for n in numbers]
+    assert repr(rows) == repr(expected)
+    assert rows[1]["object_id"] == 2**53 + 1
+    assert made.rows(numbers[:0]) == []
