@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -94,6 +95,10 @@ def serve(
         hint = "Install it: pip install 'unions-scanner[web]'"
         raise ScannerError(ErrorCode.WEB_NOT_INSTALLED, f"The page needs the package {error.name}.", hint) from error
     import getpass
+
+    # Requests run side by side, so each computes on one core: more threads of BLAS would wait busily for one another.
+    # numpy reads it when it is first imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     import catalogs
     from scanner.web.hunter import Hunter
