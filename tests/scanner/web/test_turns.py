@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +23,20 @@ from scanner.web.site import Site
 
 LONG = 60
 """Seconds after which a test has failed."""
+
+FIRST_IMPORT = """
+import os, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            print(os.environ.get("OPENBLAS_NUM_THREADS"), flush=True)
+            os._exit(0)
+
+sys.meta_path.insert(0, Finder())
+from scanner.cli import main
+main(["serve", "--catalog", "nowhere"])
+"""
 
 
 @pytest.fixture
@@ -102,3 +119,13 @@ def test_a_search_that_fails_gives_its_turn_back(site: Site, monkeypatch: pytest
         with pytest.raises(ScannerError):
             site.ask(asked)
         assert len(site.ask(Question(id=[one], limit=3, seed=len(asked.id))).rows)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_a_request_computes_on_one_core_unless_the_user_wants_more(given: dict[str, str], expected: str) -> None:
+    others = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_IMPORT], env={**others, **given}, capture_output=True, encoding="utf-8", check=True
+    )
+    # BLAS reads it when numpy is first imported.
+    assert done.stdout.split() == [expected]
