@@ -89,8 +89,8 @@ class Site:
         self._flagged: Table | None = None
         self._starts: list[Example] | None = None
         self._reading, self._searching = threading.Lock(), threading.Lock()
-        # More searches at a time than there are cores hand the interpreter to and fro: all of them take half as long
-        # again.
+        # More searches at a time than there are cores keep taking the interpreter from one another: each takes half
+        # as long again.
         self._turns = threading.BoundedSemaphore(max(usable_cores(), 2))
         # The first page does not wait for the list of the literature.
         threading.Thread(target=lambda: self.known, name="known lenses", daemon=True).start()
