@@ -176,6 +176,19 @@ def test_tables_feed_a_ranking_and_the_next_training(tmp_path: Path) -> None:
     assert {row["quantity"]: row["value"] for row in listed}["grade X"] == "2.0"
 
 
+def test_a_grade_that_is_known_to_be_wrong_teaches_nothing(tmp_path: Path) -> None:
+    project, _ = team_project.project(tmp_path, candidates=4)
+    project.add_round(team_project.table(2), "known", "list", team_project.INFO, "lens")
+    project.add_round(team_project.table(2, 2), "duds", "list", team_project.INFO, "dud")
+    make_plan(project, Wish())
+    team_project.say(project, "ann", {0: "A", 1: "X", 2: "A", 3: "X"})
+    rows = {row["object_id"] - 10**15: row for row in tables.verdicts_of(project)}
+    assert [(rows[number]["grade"], rows[number]["mark"]) for number in range(4)] == [
+        ("A", "kept"), ("X", ""), ("A", ""), ("X", "rejected")
+    ]  # fmt: skip
+    assert tables.negative_table(project)["object_id"].tolist() == [10**15 + 3], "a known lens is no hard negative"
+
+
 def test_one_person_exports_negatives_too(tmp_path: Path) -> None:
     project = Project.create(tmp_path)
     project.add_round(team_project.table(3), "list", "list", team_project.INFO)
