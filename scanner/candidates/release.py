@@ -312,7 +312,7 @@ def provenance(
                 "cutouts": {"bands": list(one.record.bands), "window": one.record.window,
                             "pixel_scale_arcsec": one.record.pixel_scale},
             }
-            for number in project.rounds() for one in [project.round(number)]
+            for number in project.rounds() for one in [project.round(number)] if not one.record.truth
         ],
         "scheme": {
             "name": project.scheme.name, "sha256": file_sha256(project.folder / "scheme.toml"),

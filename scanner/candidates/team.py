@@ -38,6 +38,7 @@ def describe_team(project: Project) -> dict[str, Any] | None:
         if chosen.any():
             tests[name] = {"graded": int((chosen & graded).sum()), "kept": int((chosen & kept).sum())}
     counts = consensus.count[plan.is_listed & graded]
+    lists = [one for one in map(project.round, plan.record.lists) if one.record.truth]
     return {
         "inspectors": len(plan.inspectors),
         "grades_per_object": [int(counts.min()), int(counts.max())] if len(counts) else [0, 0],
@@ -45,6 +46,10 @@ def describe_team(project: Project) -> dict[str, Any] | None:
         "feedback": plan.record.feedback,
         "created": plan.record.created,
         "tests": tests,
+        "lists_of_tests": [
+            {"source": one.record.source, "truth": one.record.truth, "painted": one.record.painted, "objects": len(one)}
+            for one in lists
+        ],
         # Where it says nothing, such as for one inspector, there is no number.
         "alpha": {
             "metric": ORDINAL,

@@ -253,6 +253,11 @@ def test_a_release_of_a_team_says_what_was_known_and_who_decided(tmp_path: Path)
         "painted lenses": {"graded": 2, "kept": 1}, "known lenses": {"graded": 1, "kept": 1},
         "duds": {"graded": 2, "kept": 1},
     }  # fmt: skip
+    assert [(one["source"], one["truth"], one["painted"], one["objects"]) for one in team["lists_of_tests"]] == [
+        ("truth", "lens", True, 2), ("list", "dud", False, 1), ("list", "lens", False, 1), ("list", "dud", False, 1)
+    ]  # fmt: skip
+    told = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
+    assert [one["round"] for one in told["selection"]] == [1], "tests of the inspectors were not selected"
     assert (team["grades_per_object"], team["inspectors"], team["alpha"]["value"]) == ([2, 2], 2, None)
     readme = " ".join((out / "ReadMe").read_text(encoding="ascii").split())
     for words in (

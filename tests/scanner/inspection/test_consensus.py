@@ -151,6 +151,17 @@ def test_a_known_lens_among_the_candidates_counts_with_its_einstein_radius(tmp_p
     assert [(one.median, one.found.value) for one in bins["theta_e"]] == [(0.8, 0), (1.6, 1), (2.4, 1)]
 
 
+def test_bins_count_the_lenses_whose_property_is_known(tmp_path: Path) -> None:
+    """Known lenses without an Einstein radius make no further bins of those that have one."""
+    project, _ = team_project.project(tmp_path, candidates=1, fakes=2 * eye.EACH)
+    project.add_round(team_project.table(6 * eye.EACH, 4000), "known", "list", team_project.INFO, "lens")
+    plan = make_plan(project, Wish())
+    team_project.say(project, "ann", dict.fromkeys(range(len(plan)), "A"))
+    total, bins = eye.measure_eye(Consensus.of(project))
+    assert total.total == 8 * eye.EACH
+    assert [one.found.total for one in bins["theta_e"]] == [eye.EACH, eye.EACH]
+
+
 def test_tables_feed_a_ranking_and_the_next_training(tmp_path: Path) -> None:
     project, _ = team_project.project(tmp_path / "project", candidates=4, fakes=1, duds=1)
     for name in ("ann", "bob"):
