@@ -32,6 +32,8 @@ from tests.support.served import PROGRAM, SERVER, serve
 DEMO = REPOSITORY / "scanner" / "demo"
 MAPS = REPOSITORY / "docs" / "guide" / "maps-and-archives.md"
 WITH_PYTHON = [page for page in PAGES if any(block.language in ("python", "sql") for block in blocks(page))]
+ELSEWHERE = {"team.md": "test_team_guide.py", "whole-search.md": "test_whole_search.py"}
+"""Pages that a module of their own runs."""
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -101,7 +103,12 @@ def run(demo_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_page
 
 
-@pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
+def test_pages_that_are_left_out_here_are_run_elsewhere() -> None:
+    for page, module in ELSEWHERE.items():
+        assert f'"{page}"' in Path(__file__).with_name(module).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", [page for page in WITH_PYTHON if page.name not in ELSEWHERE], ids=name)
 def test_every_block_runs(run: Run, page: Path) -> None:
     _, names = run(page)
     assert len(names) > 1
