@@ -32,8 +32,10 @@ from scanner.candidates.inspected_objects import InspectedObject, MissingGrades,
 from scanner.candidates.tables import ReleaseTables, make_tables
 from scanner.candidates.team import describe_team, in_sentences
 from scanner.hunt.project import Project
+from scanner.hunt.verdicts import Verdict
 from scanner.inspection.plan import DUD, has_plan
-from scanner.inspection.progress import Missing, missing_grades, still_blind
+from scanner.inspection.progress import Missing, missing_grades, open_ledger, still_blind
+from scanner.inspection.record import FINAL
 from scanner.windows.by_position import WindowReader
 
 if TYPE_CHECKING:
@@ -178,9 +180,13 @@ def _check_plan(project: Project) -> None:
     if missing := missing_grades(project):
         message = f"{len(missing)} objects of the plan of {project.folder} lack grades. {_places(missing)}"
         raise ScannerError(ErrorCode.RELEASE_UNGRADED, message, "Deal them to more inspectors: scanner inspect plan")
+    # Of two chairs on two copies neither has the last word.
+    if contradicted := [one.first for one in open_ledger(project).conflicts() if one.first.stage == FINAL]:
+        message = f"{len(contradicted)} final grades of {project.folder} contradict each other. {_places(contradicted)}"
+        raise ScannerError(ErrorCode.RELEASE_UNGRADED, message, "Give these objects a final grade again.")
 
 
-def _places(owed: Sequence[MissingGrades | Missing]) -> str:
+def _places(owed: Sequence[MissingGrades | Missing | Verdict]) -> str:
     named = [one.object if isinstance(one, MissingGrades) else one for one in owed[:_NAMED]]
     places = "; ".join(f"{one.ra:.5f} {one.dec:+.5f}" for one in named)
     return f"They are at {places}{' and others' if len(owed) > _NAMED else ''}."

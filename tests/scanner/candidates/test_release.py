@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from scanner.candidates.cds import Paper
 from scanner.candidates.contributions import LENSCAT
 from scanner.candidates.release import ReleaseOptions, release
 from scanner.hunt.project import Project
+from scanner.inspection.merge import merge
 from scanner.inspection.plan import Plan
 from scanner.inspection.planning import Wish, make_plan
 from scanner.inspection.record import CHAIR, FINAL, REVISED
@@ -283,3 +285,17 @@ def test_magnitudes_have_errors_and_say_what_they_are(tmp_path: Path) -> None:
     assert (table["magerr_r"].unit, table["magerr_r"].meta["ucd"]) == ("mag", "stat.error;phot.mag;em.opt.R")
     assert table["mag_r"].description == 'AB magnitude of the flux in r, circular aperture of 3" diameter'
     assert "flux_r" not in table.colnames
+
+
+def test_chairs_who_contradict_each_other_release_nothing(tmp_path: Path) -> None:
+    project, _ = team_project.project(tmp_path / "hunt", ("ann",), candidates=2, chairs=("eve", "fay"))
+    team_project.say(project, "ann", {0: "A", 1: "X"})
+    laptop = Project(Path(shutil.copytree(project.folder, tmp_path / "laptop")))
+    team_project.say(project, "eve", {0: "A"}, view=CHAIR, stage=FINAL)
+    team_project.say(laptop, "fay", {0: "X"}, view=CHAIR, stage=FINAL)
+    assert len(merge(project, laptop.folder).conflicts) == 1
+    with pytest.raises(ScannerError, match=r"1 final grades .* contradict") as error:
+        release(project, tmp_path / "paper", options())
+    assert error.value.code == ErrorCode.RELEASE_UNGRADED
+    team_project.say(project, "fay", {0: "B"}, view=CHAIR, stage=FINAL)
+    assert release(project, tmp_path / "paper", options()).candidates == {"A": 0, "B": 1}
