@@ -79,7 +79,8 @@ def test_the_release_has_what_was_listed_with_the_grades_that_were_said(
     (decided,) = (row for row in every if row["final_grade"])
     first = next(row for row in read(folder / "consensus.csv") if not row["truth"])
     assert (decided["object_id"], decided["grade"]) == (int(first["object_id"]), "X")
-    assert decided["grade_mean"] == pytest.approx(float(first["g"])) > 0.5
+    assert decided["grade_mean"] == pytest.approx(float(first["g"]))
+    assert decided["grade_mean"] > 0.5, "the mean is no X, and stays that of the inspectors"
 
 
 def test_the_posterior_is_that_of_the_skills_on_what_is_known(
@@ -103,8 +104,9 @@ def test_the_posterior_is_that_of_the_skills_on_what_is_known(
             p_lens, p_dud = skills[name]
             odds *= p_lens / (1 - p_dud) if grade in "AB" else (1 - p_lens) / p_dud
         assert float(row["p_lens"]) == pytest.approx(odds / (1 + odds))
-    # The script sees arcs, and not without fail.
-    assert all(0.3 < p_lens < 0.9 and p_dud > 0.5 for p_lens, p_dud in skills.values())
+    # The script sees arcs, by some bands better than by others.
+    assert skills["cid"][0] < skills["bob"][0] < 0.9
+    assert all(p_lens > 0.1 and p_dud > 0.3 for p_lens, p_dud in skills.values())
 
 
 def test_the_eye_finds_bright_and_wide_arcs_more_often(folder: Path, plan: Plan) -> None:
@@ -114,7 +116,7 @@ def test_the_eye_finds_bright_and_wide_arcs_more_often(folder: Path, plan: Plan)
     total, bins = measure_eye(Consensus.of(Project(folder / "hunt")))
     assert plan.painted.sum() > 10
     assert total.total == plan.is_lens.sum() > plan.painted.sum()
-    for name in ("theta_e", "snr", "theta_e_seeing"):
+    for name in ("theta_e", "snr"):
         assert bins[name][-1].found.value > bins[name][0].found.value
     assert sum(one.found.total for one in bins["snr"]) == total.total
     assert (folder / "eye.png").stat().st_size > 10_000
@@ -156,7 +158,7 @@ def test_provenance_and_models_are_whole(folder: Path) -> None:
     told: dict[str, Any] = json.loads(text)
     assert [one["source"] for one in told["selection"]] == ["candidates.csv"]
     tests = told["team"]["tests"]
-    assert list(tests) == ["painted lenses", "known lenses", "duds"]
+    assert set(tests) == {"painted lenses", "known lenses", "duds"}
     assert all(0 < one["kept"] < one["graded"] for one in tests.values())
     assert 0.3 < told["team"]["alpha"]["low"] < told["team"]["alpha"]["value"] < 1
     readme = " ".join((folder / "paper" / "ReadMe").read_text(encoding="ascii").split())
