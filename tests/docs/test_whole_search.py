@@ -106,7 +106,7 @@ def test_the_posterior_is_that_of_the_skills_on_what_is_known(
         assert float(row["p_lens"]) == pytest.approx(odds / (1 + odds))
     # The script sees arcs, by some bands better than by others.
     assert skills["cid"][0] < skills["bob"][0] < 0.9
-    assert all(p_lens > 0.1 and p_dud > 0.3 for p_lens, p_dud in skills.values())
+    assert all(p_lens > 0.1 and p_dud > 0.5 for p_lens, p_dud in skills.values())
 
 
 def test_the_eye_finds_bright_and_wide_arcs_more_often(folder: Path, plan: Plan) -> None:
@@ -159,11 +159,12 @@ def test_provenance_and_models_are_whole(folder: Path) -> None:
     assert [one["source"] for one in told["selection"]] == ["candidates.csv"]
     tests = told["team"]["tests"]
     assert set(tests) == {"painted lenses", "known lenses", "duds"}
-    assert all(0 < one["kept"] < one["graded"] for one in tests.values())
+    assert tests["known lenses"]["kept"] >= 6
+    assert all(0 < tests[name]["kept"] < tests[name]["graded"] for name in ("painted lenses", "duds"))
     assert 0.3 < told["team"]["alpha"]["low"] < told["team"]["alpha"]["value"] < 1
     readme = " ".join((folder / "paper" / "ReadMe").read_text(encoding="ascii").split())
     assert f"{tests['painted lenses']['graded']} painted lenses" in readme
     names = Table.read(folder / "paper" / "candidates.fits")["name"].tolist()
     models = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "models").glob("*/lens.json"))]
     assert sorted(one["name"] for one in models) == sorted(names)
-    assert all(list(one["bands"]) == ["u", "g", "r", "i", "z"] for one in models)
+    assert all(set(one["bands"]) == set("ugriz") for one in models)
