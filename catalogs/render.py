@@ -112,7 +112,7 @@ def _json(table: Table) -> str:
 
 def _votable(table: Table) -> str:
     from astropy.io.votable import from_table, writeto
-    from astropy.io.votable.tree import Field
+    from astropy.io.votable.tree import CooSys, Field
 
     from catalogs.store.schema import EMBEDDING
 
@@ -124,6 +124,11 @@ def _votable(table: Table) -> str:
             fields[number] = Field(document, ID=field.ID, name=field.name, datatype="boolean")
             fields[number].description = field.description
         fields[number].ucd = table[field.name].meta.get("ucd")
+        # All positions are ICRS.
+        if str(fields[number].ucd or "").startswith("pos.eq."):
+            fields[number].ref = "icrs"
+    if any(field.ref for field in fields):
+        document.resources[0].coordinate_systems.append(CooSys(ID="icrs", system="ICRS"))
     buffer = io.BytesIO()
     # An embedding as text takes more than twice its bytes in binary.
     writeto(document, buffer, tabledata_format="binary2" if EMBEDDING in table.colnames else "tabledata")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from hypothesis import HealthCheck, settings
 REPOSITORY = Path(__file__).parents[1]
 SHIPPED = REPOSITORY / "tests" / "data"
 SHARED = Path(os.environ.get("SCANNER_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
-
+# No test sends tables to the programs of whoever runs it: a hub of these tests writes this file.
+os.environ["SAMP_HUB"] = f"std-lockurl:{Path(tempfile.gettempdir(), f'scanner-hub-{os.getpid()}.lock').as_uri()}"
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

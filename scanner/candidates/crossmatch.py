@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,7 +118,7 @@ def crossmatch(table: Table, ra: Floats, dec: Floats, source: Path, options: Mat
     return MatchReport(out, int(np.isfinite(nearest).sum()), tuple(opened.notes(unmoved, int(np.isnan(ra).sum()))))
 
 
-class _Source:
+class _Source(ABC):
     """What is matched with: its name, the columns that are added, and how its positions are moved."""
 
     def __init__(self, name: str, names: Sequence[str], options: MatchOptions) -> None:
@@ -128,8 +129,9 @@ class _Source:
         self.chosen = tuple(options.columns or (one for one in names if one != HEALPIX))
         self.motion: Motion | None = find_motion(names, name, options.epoch, options.table_epoch, options.ignore_motion)
 
+    @abstractmethod
     def parts(self, ra: Floats, dec: Floats, radius: float) -> Iterator[tuple[Floats, Floats, int, ColumnTable]]:
-        raise NotImplementedError
+        """Yield the rows near a list in parts: positions [M] (degrees), how many did not move, and the columns."""
 
     def move(self, ra: Floats, dec: Floats, columns: ColumnTable) -> tuple[Floats, Floats, int]:
         """Move positions, if the table says how."""

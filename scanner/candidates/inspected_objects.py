@@ -7,20 +7,24 @@ blind: a release would show the grades of the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from catalogs.sky import crossmatch
 from catalogs.sky.geometry import SAME_OBJECT, close_pairs
 from scanner.hunt.project import Project
 from scanner.hunt.scheme import Grade
 from scanner.hunt.verdicts import Verdict
-from scanner.inspection.record import FINAL, REVISED
+from scanner.inspection.plan import has_plan
+from scanner.inspection.record import BLIND, FINAL
 
 
 @dataclass(frozen=True)
 class InspectedObject:
     """An object of a project's rounds, in degrees, with the latest verdict of each inspector at both stages.
+
+    ``truth`` is what a list that tests the inspectors knows it to be: a lens, a dud, or "" for nothing.
 
     ``models`` are the digests of the models whose catalogues listed it. ``final`` is the grade of a chair, if there is
     one. ``place`` is its first round and the row there; None where only verdicts speak of it.
@@ -37,6 +41,7 @@ class InspectedObject:
     final: Verdict | None
     is_fake: bool
     place: tuple[int, int] | None
+    truth: str = ""
 
     def is_put_forward(self, project: Project) -> bool:
         """Whether somebody's triage says that it is worth a grade, or somebody has graded it."""
@@ -78,14 +83,20 @@ Graders = Callable[[InspectedObject], tuple[str, ...]]
 def list_objects(project: Project) -> list[InspectedObject]:
     """List every object of all rounds once, in the order of the rounds; verdicts belong to the object at their place.
 
-    Rounds that test the inspectors are left out, and so are grades that were given after those of others were seen.
+    Rounds that test the inspectors are left out. Of a team only blind grades count: not those that were given after
+    those of others were seen, or in a round that one person graded before there was a plan.
 
     Raises:
         ScannerError: ``hunt.damaged``, ``hunt.not_saved``.
     """
     rounds = [project.round(number) for number in project.rounds()]
     tests = {one.number for one in rounds if one.record.truth}
-    verdicts = [one for one in project.verdicts.standing() if one.round not in tests and one.view != REVISED]
+    is_team = has_plan(project.folder)
+    verdicts = [
+        one
+        for one in project.verdicts.standing()
+        if one.round not in tests and not (is_team and one.stage == "grades" and one.view != BLIND)
+    ]
     rows: list[_Row] = []
     for current in rounds:
         number = current.number
@@ -111,10 +122,18 @@ def list_objects(project: Project) -> list[InspectedObject]:
     groups: dict[int, list[int]] = {}
     for row, place in enumerate(place_of.tolist()):
         groups.setdefault(int(owner[place]), []).append(row)
-    return [
+    objects = [
         _object([rows[row] for row in group], [verdicts[row - listed] for row in group if row >= listed])
         for group in groups.values()
     ]
+    ra, dec = (np.array([getattr(each, axis) for each in objects]) for axis in ("ra", "dec"))
+    for current in rounds:
+        # What was painted is no object of the sky, whatever stands at its place.
+        if current.record.truth and not current.record.painted:
+            there = current.place
+            for at in np.flatnonzero(crossmatch.nearest(ra, dec, there["ra"], there["dec"], SAME_OBJECT).matched):
+                objects[at] = replace(objects[at], truth=current.record.truth)
+    return objects
 
 
 def _object(rows: list[_Row], said: list[Verdict]) -> InspectedObject:

@@ -65,11 +65,11 @@ def draw_mosaics(
                 draw_gallery([panels], frame, folder / f"{grade.replace('/', '_')}.{ending}")
 
 
-def _caption(row: Row) -> tuple[str, str]:
+def _caption(row: Row) -> tuple[str, ...]:
     mean, error = float(row["grade_mean"]), float(row["grade_error"])
     spread = f" ± {error:.2f}" if np.isfinite(error) else ""
-    known = f"  {row['known_as']}" if "known_as" in row.colnames and row["known_as"] else ""
-    return str(row["name"]).split()[-1], f"{row['grade']}  G = {mean:.2f}{spread}{known}"
+    known = [str(row["known_as"])] if "known_as" in row.colnames and row["known_as"] else []
+    return str(row["name"]).split()[-1], f"{row['grade']}  G = {mean:.2f}{spread}", *known
 
 
 def write_picture(path: Path, window: Window, frame: WindowFrame) -> None:

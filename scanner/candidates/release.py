@@ -24,15 +24,18 @@ from catalogs.atomic import check_name, output_errors, write_json, write_text
 from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.render import render
+from catalogs.sky.names import check_acronym
 from catalogs.store.provenance import Info, software
 from scanner.candidates import cds, contributions, pictures
 from scanner.candidates.cds import Paper
 from scanner.candidates.inspected_objects import InspectedObject, MissingGrades, blind, list_objects, ungraded
-from scanner.candidates.names import check_acronym
 from scanner.candidates.tables import ReleaseTables, make_tables
+from scanner.candidates.team import describe_team, in_sentences
 from scanner.hunt.project import Project
-from scanner.inspection.plan import has_plan
-from scanner.inspection.progress import Missing, missing_grades, still_blind
+from scanner.hunt.verdicts import Verdict
+from scanner.inspection.plan import DUD, has_plan
+from scanner.inspection.progress import Missing, missing_grades, open_ledger, still_blind
+from scanner.inspection.record import FINAL
 from scanner.windows.by_position import WindowReader
 
 if TYPE_CHECKING:
@@ -116,7 +119,10 @@ def release(
         raise ScannerError(ErrorCode.RELEASE_BAD_OPTION, message, "Give the catalogue that the candidates are from.")
     real = [one for one in objects if not one.is_fake]
     inspectors = name_inspectors(objects, options.name_inspectors)
-    tables = make_tables(project, real, grades, inspectors, acronym=options.acronym, known=known, extra=extra)
+    chairs = name_chairs(objects, options.name_inspectors)
+    tables = make_tables(
+        project, real, grades, inspectors, acronym=options.acronym, chairs=chairs, known=known, extra=extra
+    )
     if not len(tables.candidates):
         message = f"None of {len(real)} inspected objects has the grade {' or '.join(grades)}."
         raise ScannerError(ErrorCode.RELEASE_NOTHING, message, "Release other grades with --grade.")
@@ -174,9 +180,13 @@ def _check_plan(project: Project) -> None:
     if missing := missing_grades(project):
         message = f"{len(missing)} objects of the plan of {project.folder} lack grades. {_places(missing)}"
         raise ScannerError(ErrorCode.RELEASE_UNGRADED, message, "Deal them to more inspectors: scanner inspect plan")
+    # Of two chairs on two copies neither has the last word.
+    if contradicted := [one.first for one in open_ledger(project).conflicts() if one.first.stage == FINAL]:
+        message = f"{len(contradicted)} final grades of {project.folder} contradict each other. {_places(contradicted)}"
+        raise ScannerError(ErrorCode.RELEASE_UNGRADED, message, "Give these objects a final grade again.")
 
 
-def _places(owed: Sequence[MissingGrades | Missing]) -> str:
+def _places(owed: Sequence[MissingGrades | Missing | Verdict]) -> str:
     named = [one.object if isinstance(one, MissingGrades) else one for one in owed[:_NAMED]]
     places = "; ".join(f"{one.ra:.5f} {one.dec:+.5f}" for one in named)
     return f"They are at {places}{' and others' if len(owed) > _NAMED else ''}."
@@ -186,6 +196,13 @@ def name_inspectors(objects: Sequence[InspectedObject], by_name: bool) -> dict[s
     """Give each inspector what the tables say: the name, or a number, in the order of names."""
     names = sorted({name for one in objects for name in (*one.triage, *one.grades)})
     return {name: name if by_name else str(number) for number, name in enumerate(names, 1)}
+
+
+def name_chairs(objects: Sequence[InspectedObject], by_name: bool) -> dict[str, str]:
+    """Give each chair who had the last word what the tables say: the name, or "chair", with a number among several."""
+    names = sorted({one.final.inspector for one in objects if one.final})
+    numbers = [""] if len(names) == 1 else [f" {number}" for number in range(1, len(names) + 1)]
+    return {name: name if by_name else f"chair{number}" for name, number in zip(names, numbers, strict=True)}
 
 
 def _write(
@@ -253,11 +270,17 @@ def describe(
     scheme = ", ".join(f"{one.name} = {one.value:g}" for one in project.scheme.grades if one.value is not None)
     models = sorted({digest for one in objects for digest in one.models})
     survey = f"the survey {info.survey}" if info else "a survey"
+    people = f"{len(inspectors)} inspector{'s' if len(inspectors) > 1 else ''}"
+    team = describe_team(project)
+    how = "An object that a triage put forward was graded. " if team is None else in_sentences(team)
+    final = "where a chair gave a final grade, it is that. " if any(one.final for one in objects) else ""
+    duds = sum(one.truth == DUD for one in objects)
+    known = f"{duds} of the objects were known not to be lenses, and are no candidates. " if duds else ""
     return (
-        f"{len(objects)} objects of {survey} were inspected by {len(inspectors)} inspector(s). "
-        f"An object that a triage put forward was graded ({scheme}). Its grade is the one whose value is nearest to "
-        f"the mean of all; of two that are equally near, the lower. Candidates are the objects of "
-        f"grade {', '.join(grades)}; of objects within 3 arcsec, which are pieces of one system, the best. "
+        f"{len(objects)} objects of {survey} were inspected by {people}, with the grades {scheme}. {how}"
+        f"The grade of an object is the one whose value is nearest to the mean of all; of two that are equally near, "
+        f"the lower{'; ' + final if final else '. '}Candidates are the objects of "
+        f"grade {', '.join(grades)}; of objects within 3 arcsec, which are pieces of one system, the best. {known}"
         f"Positions are of the detection in the survey's images. Names are truncated positions. "
         f"Objects were selected from a catalogue by the model(s) with SHA-256 {', '.join(models)}. "
         f"Made by {software()}; the file {PROVENANCE} has the whole selection."
@@ -273,9 +296,12 @@ def provenance(
     info: Info | None,
 ) -> dict[str, Any]:
     """Collect what a release was made from: catalogue, models, selection, people, dates and software."""
-    verdicts = [v for one in objects for v in (*one.triage.values(), *one.grades.values())]
+    verdicts = [
+        v for one in objects for v in (*one.triage.values(), *one.grades.values(), *([one.final] if one.final else []))
+    ]
     times = sorted(one.time for one in verdicts)
-    fakes = [one for one in objects if one.is_fake]
+    fakes, team = [one for one in objects if one.is_fake], describe_team(project)
+    tests = {"fakes": {"inspected": len(fakes), "put_forward": sum(one.is_put_forward(project) for one in fakes)}}
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "software": software(),
@@ -292,7 +318,7 @@ def provenance(
                 "cutouts": {"bands": list(one.record.bands), "window": one.record.window,
                             "pixel_scale_arcsec": one.record.pixel_scale},
             }
-            for number in project.rounds() for one in [project.round(number)]
+            for number in project.rounds() for one in [project.round(number)] if not one.record.truth
         ],
         "scheme": {
             "name": project.scheme.name, "sha256": file_sha256(project.folder / "scheme.toml"),
@@ -300,7 +326,8 @@ def provenance(
         },
         "inspectors": list(inspectors.values()),
         "verdicts": {"count": len(verdicts), "first": times[0], "last": times[-1]},
-        "fakes": {"inspected": len(fakes), "put_forward": sum(one.is_put_forward(project) for one in fakes)},
+        # Those of a team are in lists of their own.
+        **(tests if team is None else {"team": team}),
         "inputs": {
             name: {"file": path.name, "sha256": file_sha256(path)} for name, path in options.sources.items()
         },

@@ -6,6 +6,7 @@ Source: Simple Application Messaging Protocol 1.3, https://www.ivoa.net/document
 from __future__ import annotations
 
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 LOAD_TABLE = "table.load.votable"
 SECONDS = 60
 """How long a program may take to load a table."""
+_sending = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Receiver:
 
 
 def broadcast(table: Table, name: str, seconds: int = SECONDS) -> list[Receiver]:
-    """Send a table to every program that loads tables, and wait until each has loaded it.
+    """Send a table to every program that loads tables, and wait until each has loaded it. Threads take turns.
 
     Raises:
         ScannerError: ``samp.no_hub``, ``samp.no_receiver``.
@@ -45,12 +47,12 @@ def broadcast(table: Table, name: str, seconds: int = SECONDS) -> list[Receiver]
         from astropy.samp import SAMPHubError, SAMPIntegratedClient, SAMPProxyError, conf
 
     # A hub is looked for on this machine alone.
-    with conf.set_temp("use_internet", False), tempfile.TemporaryDirectory() as folder:
+    with _sending, conf.set_temp("use_internet", False), tempfile.TemporaryDirectory() as folder:
         client = SAMPIntegratedClient(name="scanner", description="Tables of objects", callable=True)
         try:
             client.connect()
         except (SAMPHubError, OSError) as error:
-            hint = "Start TOPCAT or Aladin, which start a hub, on this machine and as this user."
+            hint = "Start TOPCAT or Aladin, which start a hub, on the machine of scanner and as the same user."
             raise ScannerError(ErrorCode.SAMP_NO_HUB, "No SAMP hub is running.", hint) from error
         try:
             known = client.get_subscribed_clients(LOAD_TABLE)

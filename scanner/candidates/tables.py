@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT, separation
+from catalogs.sky.names import iau_name
 from scanner.candidates import columns
 from scanner.candidates.columns import ReleaseColumn, add
 from scanner.candidates.inspected_objects import InspectedObject, grade_of
-from scanner.candidates.names import iau_name
 from scanner.hunt.project import Project
+from scanner.inspection.plan import DUD
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -32,7 +33,8 @@ class ReleaseTables:
     """``candidates`` are rows of ``inspected``, the best first; ``verdicts`` has a row for each latest verdict.
 
     Objects within 3 arcsec are pieces of one system, which is one candidate: the piece of the best mean grade, and of
-    equal ones the brightest. ``system`` names it in the rows of all pieces.
+    equal ones the brightest. ``system`` names it in the rows of all pieces. A known dud is no candidate, however well
+    it was graded.
     """
 
     candidates: Table
@@ -47,13 +49,15 @@ def make_tables(
     inspectors: Mapping[str, str],
     *,
     acronym: str,
+    chairs: Mapping[str, str],
     known: Table | None = None,
     extra: Table | None = None,
 ) -> ReleaseTables:
     """Make the tables of inspected objects.
 
-    ``chosen`` are the grades of candidates. ``inspectors`` gives for each name what the tables call it. ``known`` has
-    ``ra``, ``dec`` (degrees) and ``name``. ``extra`` has ``ra`` and ``dec``, and columns that are added by position.
+    ``chosen`` are the grades of candidates. ``inspectors`` and ``chairs`` give for each name what the tables call it.
+    ``known`` has ``ra``, ``dec`` (degrees) and ``name``. ``extra`` has ``ra`` and ``dec``, and columns that are added
+    by position.
     """
     order = sorted(objects, key=lambda one: (one.ra, one.dec))
     names = {id(one): iau_name(one.ra, one.dec, acronym) for one in order}
@@ -61,14 +65,15 @@ def make_tables(
     if extra is not None:
         own = {name for number in project.rounds() for name in project.round(number).objects.column_names}
         _add_extra(inspected, extra, own | columns.ANSWER)
-    rows = np.flatnonzero(np.isin(inspected["grade"], list(chosen)))
+    is_dud = np.array([one.truth == DUD for one in order], bool)
+    rows = np.flatnonzero(np.isin(inspected["grade"], list(chosen)) & ~is_dud)
     # A list may lack magnitudes.
     light = inspected["mag_auto"] if "mag_auto" in inspected.colnames else np.zeros(len(inspected))
     best = rows[np.lexsort((inspected["ra"][rows], light[rows], -inspected["grade_mean"][rows]))]
     system, firsts = _systems(inspected, best)
     place = inspected.colnames.index("grade")
     inspected.add_column(system, index=place)
-    return ReleaseTables(inspected[firsts], inspected, _verdict_table(project, order, names, inspectors))
+    return ReleaseTables(inspected[firsts], inspected, _verdict_table(project, order, names, {**inspectors, **chairs}))
 
 
 def _systems(inspected: Table, best: NDArray[np.int64]) -> tuple[Any, list[int]]:
@@ -112,11 +117,19 @@ def _inspected_table(
     # The chair of a team has the last word.
     named = [one.final.grade if one.final else grade_of(mean, grades) for one, mean in zip(objects, means, strict=True)]
     add(table, columns.GRADE, np.array(named, str))
+    finals = [one.final.grade if one.final else "" for one in objects]
+    if any(finals):
+        add(table, columns.FINAL, np.array(finals, str))
     add(table, columns.MEAN, np.array(means, float))
     add(table, columns.ERROR, np.array(errors, float))
     add(table, columns.COUNT, np.array([len(one.grades) for one in objects], np.int32))
     add(table, columns.GRADES, np.array([_said(one.grades, inspectors) for one in objects], str))
-    add(table, columns.TRIAGE, np.array([_said(one.triage, inspectors) for one in objects], str))
+    # A team has no triage, and a project of one person no objects of known truth.
+    triage, truths = [_said(one.triage, inspectors) for one in objects], [one.truth for one in objects]
+    if any(triage):
+        add(table, columns.TRIAGE, np.array(triage, str))
+    if any(truths):
+        add(table, columns.TRUTH, np.array(truths, str))
     kinds = [" ".join(sorted({v.class_ for v in one.grades.values() if v.class_})) for one in objects]
     add(table, columns.CLASSES, np.array(kinds, str))
     if known is not None:
@@ -140,28 +153,36 @@ def _said(verdicts: Mapping[str, Any], inspectors: Mapping[str, str]) -> str:
 
 
 def _photometry(project: Project, objects: Sequence[InspectedObject]) -> list[tuple[ReleaseColumn, NDArray[Any]]]:
-    """The columns of the catalogue that a release repeats, NaN where an object's round lacks one."""
+    """The columns of the catalogue that a release repeats, NaN where an object's round lacks one.
+
+    Magnitudes have their errors beside them, 2.5 / ln 10 times that of the flux.
+    """
     rounds = {number: project.round(number) for number in project.rounds()}
+    there = {number: set(one.objects.column_names) for number, one in rounds.items()}
+
+    def read(name: str) -> NDArray[Any]:
+        having = {number: one.objects.column(name) for number, one in rounds.items() if name in there[number]}
+        is_text = any(pa.types.is_string(one.type) for one in having.values())
+        missing: object = "" if is_text else np.nan
+        places = [one.place if one.place is not None and one.place[0] in having else None for one in objects]
+        values = [missing if at is None else having[at[0]][at[1]].as_py() for at in places]
+        return np.array(values, str if is_text else np.float32)
+
     described: dict[str, ReleaseColumn] = {}
+    bands: dict[str, Sequence[str]] = {}
     for one in rounds.values():
         for name in one.objects.column_names:
             if (column := columns.of_catalogue(name, one.record.bands)) is not None:
                 described.setdefault(name, column)
-    found = []
+                bands.setdefault(name, one.record.bands)
+    every, found = set().union(*there.values()), []
     for name, column in described.items():
-        is_text = any(name in one.objects.column_names and pa.types.is_string(one.objects.schema.field(name).type)
-                      for one in rounds.values())  # fmt: skip
-        there = {
-            number: one.objects.column(name).to_pylist()
-            for number, one in rounds.items()
-            if name in one.objects.column_names
-        }
-        missing: object = "" if is_text else np.nan
-        values = [
-            there[one.place[0]][one.place[1]] if one.place is not None and one.place[0] in there else missing
-            for one in objects
-        ]
-        found.append((column, np.array(values, str if is_text else np.float32)))
+        found.append((column, read(name)))
+        band = name.removeprefix("mag_")
+        if name.startswith("mag_") and {f"flux_{band}", f"fluxerr_{band}"} <= every:
+            flux, error = read(f"flux_{band}"), read(f"fluxerr_{band}")
+            relative = np.divide(error, flux, out=np.full_like(flux, np.nan), where=flux > 0)
+            found.append((columns.magnitude_error(name, bands[name]), np.float32(2.5 / np.log(10)) * relative))
     return found
 
 
@@ -199,8 +220,8 @@ def _verdict_table(
     rows = [
         (names[id(one)], inspectors[v.inspector], v.stage, v.grade, values.get(v.grade, np.nan), v.class_, v.time)
         for one in objects
-        for verdicts in (one.triage, one.grades)
-        for v in sorted(verdicts.values(), key=lambda v: list(inspectors).index(v.inspector))
+        for verdicts in (one.triage.values(), one.grades.values(), [one.final] if one.final else [])
+        for v in sorted(verdicts, key=lambda v: list(inspectors).index(v.inspector))
     ]
     described = (
         columns.NAME, columns.INSPECTOR, columns.STAGE, columns.VERDICT, columns.VALUE, columns.CLASS, columns.TIME

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.names import check_acronym, iau_name
 from scanner.candidates.crossmatch import read_list
 from scanner.candidates.handoff import Target
-from scanner.candidates.names import check_acronym, iau_name
 
 
 def read_targets(path: Path, acronym: str) -> list[Target]:

@@ -214,12 +214,12 @@ def hunt(
         for one in found.unmatched:
             click.echo(f"Skipped: {table.name if table else ''}, row {one.name} [{one.code}]", err=True)
         if listed is not None:
-            objects, source = rows.of_ids(snapshot, found.object_id.tolist()), str(listed)
+            objects, source = rows.of_ids(snapshot, found.object_id.tolist()), listed.name
         else:
             method = "score" if score else "auto"
             examples = None if score else found
             objects = rank.rank(catalogue, examples, method=method, k=k, known=lenses.known(), hide_known=True)
-            source = "score" if score else f"like {like}"
+            source = "score" if score or like is None else f"like {like.name}"
         # A question that has no answer leaves no project behind.
         opened = Project.create(project, scheme)
         default = "By the lens score" if score else f"Like {like.stem}" if like is not None else Path(source).stem

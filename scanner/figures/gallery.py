@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from scanner.windows.frame import WindowFrame
 
 COLUMNS = 8
-# Pixels of the figure: side of a cutout, gap between cutouts, and height of a caption.
-TILE, PAD, CAPTION = 160, 10, 40
+# Pixels of the figure: side of a cutout, gap between cutouts, height of a caption of two lines, and of a further line.
+TILE, PAD, CAPTION, LINE = 160, 10, 40, 17
 INK, FAINT, ACCENT = "black", "0.4", "#d55e00"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One cutout of a gallery: its ``window`` (None where it has no pixels) and up to two lines of caption."""
+    """One cutout of a gallery: its ``window`` (None where it has no pixels) and the lines of its caption.
+
+    A line that is wider than the cutout is cut short.
+    """
 
     window: Window | None
     caption: tuple[str, ...]
@@ -44,7 +47,9 @@ def draw_gallery(rows: Sequence[Sequence[Panel]], frame: WindowFrame, path: Path
     # Each query begins a new line.
     lines = [list(row[start : start + COLUMNS]) for row in rows for start in range(0, len(row), COLUMNS)]
     width = max((len(line) for line in lines), default=1) * (TILE + PAD) + PAD
-    height = len(lines) * (TILE + CAPTION + PAD) + PAD
+    longest = max((len(panel.caption) for row in rows for panel in row), default=0)
+    step = TILE + CAPTION + max(longest - 2, 0) * LINE + PAD
+    height = len(lines) * step + PAD
     with drawing(path, width / DPI, height / DPI, layout=None) as figure:
         # One unit of these axes is a pixel, counted from the upper left corner.
         axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
@@ -54,8 +59,8 @@ def draw_gallery(rows: Sequence[Sequence[Panel]], frame: WindowFrame, path: Path
             marks = _marks(row, frame, band_names)
             for place, (panel, mark) in enumerate(zip(row, marks, strict=True)):
                 down, across = divmod(place, COLUMNS)
-                _draw_panel(axes, panel, frame, mark, PAD + across * (TILE + PAD), top + down * (TILE + CAPTION + PAD))
-            top += -(-len(row) // COLUMNS) * (TILE + CAPTION + PAD)
+                _draw_panel(axes, panel, frame, mark, PAD + across * (TILE + PAD), top + down * step)
+            top += -(-len(row) // COLUMNS) * step
 
 
 def _marks(row: Sequence[Panel], frame: WindowFrame, band_names: bool) -> list[Marks]:
@@ -86,8 +91,28 @@ def _draw_panel(axes: Axes, panel: Panel, frame: WindowFrame, marks: Marks, left
         draw_cutout(axes, compose_rgb(panel.window.flux, frame.bands), box, marks)
     if panel.highlighted:
         axes.add_patch(Rectangle((left, top), TILE, TILE, fill=False, edgecolor=ACCENT, linewidth=3, zorder=5))
-    for line, text in enumerate(panel.caption[:2]):
+    for line, text in enumerate(panel.caption):
         colour = (ACCENT if panel.highlighted else INK) if line == 0 else FAINT
         weight = "bold" if panel.highlighted and line == 0 else "normal"
         size = 9 if line == 0 else 7
-        axes.text(left, top + TILE + 4 + 17 * line, text, color=colour, fontsize=size, fontweight=weight, va="top")
+        words = shorten(text, size, weight)
+        axes.text(left, top + TILE + 4 + LINE * line, words, color=colour, fontsize=size, fontweight=weight, va="top")
+
+
+def shorten(text: str, size: float, weight: str = "normal") -> str:
+    """Cut a text of ``size`` points that is wider than a cutout, so that it does not run into the next one."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(size=size, weight=weight)
+
+    def is_wide(words: str) -> bool:
+        # Points to pixels; a path of blanks has no width.
+        return bool(words.strip()) and TextPath((0, 0), words, prop=font).get_extents().width * DPI / 72 > TILE
+
+    if not is_wide(text):
+        return text
+    kept = text
+    while kept and is_wide(f"{kept}…"):
+        kept = kept[:-1].rstrip()
+    return f"{kept}…"

@@ -38,11 +38,14 @@ def measure_eye(consensus: Consensus, bins: int | None = None) -> tuple[Share, d
         hint = "Add fakes to the stream with: scanner inspect fakes PROJECT --list TRUTH"
         raise ScannerError(ErrorCode.INSPECT_NO_TRUTH, message, hint)
     found = np.array([consensus.scheme.mark(consensus.grade_of_mean(index)) == "kept" for index in chosen.tolist()])
-    properties = _properties(consensus, chosen)
-    lenses = Injected(np.full(len(chosen), ""), plan.ra[chosen], plan.dec[chosen], properties)
-    # A score of 1 is that of a found lens; the rest of a search plays no part in bins.
-    search = Search(lenses, np.ones(len(chosen), bool), found.astype(float), np.zeros(0), 0, 0, np.nan, 0)
-    measured = in_bins(search, 1.0, bins or min(max(len(chosen) // EACH, 1), BINS))
+    measured: dict[str, list[Bin]] = {}
+    for name, values in _properties(consensus, chosen).items():
+        lenses = Injected(np.full(len(chosen), ""), plan.ra[chosen], plan.dec[chosen], {name: values})
+        # A score of 1 is that of a found lens; the rest of a search plays no part in bins.
+        search = Search(lenses, np.ones(len(chosen), bool), found.astype(float), np.zeros(0), 0, 0, np.nan, 0)
+        # Known lenses may lack what is known of painted ones.
+        count = int(np.isfinite(values).sum())
+        measured |= in_bins(search, 1.0, bins or min(max(count // EACH, 1), BINS))
     return Share.of(int(found.sum()), len(found)), {name: measured[name] for name in SHOWN if name in measured}
 
 

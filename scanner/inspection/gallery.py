@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.names import iau_name
 from scanner.figures.gallery import Panel, draw_gallery
 from scanner.hunt.round import CUT, Round
 from scanner.inspection.consensus import Consensus
@@ -60,17 +61,8 @@ def describe_grade(consensus: Consensus, index: int) -> str:
     return f"{consensus.grade(index)}   {mean:.2f}" + ("" if math.isnan(error) else f" \N{PLUS-MINUS SIGN} {error:.2f}")
 
 
-def sexagesimal_name(ra: float, dec: float) -> str:
-    """Name a position (degrees) as the IAU asks: J, hours and degrees, truncated and not rounded."""
-    # Whole hundredths of a second of time and tenths of an arcsec; what rounding of a double lost is put back.
-    hours, degrees = math.floor(ra % 360 * 24_000 + 1e-6), math.floor(abs(dec) * 36_000 + 1e-6)
-    sign = "-" if dec < 0 else "+"
-    east = f"{hours // 360_000:02d}{hours // 6000 % 60:02d}{hours // 100 % 60:02d}.{hours % 100:02d}"
-    return f"J{east}{sign}{degrees // 36_000:02d}{degrees // 600 % 60:02d}{degrees // 10 % 60:02d}.{degrees % 10}"
-
-
 def _panel(consensus: Consensus, index: int) -> Panel:
     plan = consensus.plan
     flux = read_flux(*plan.place(index))
-    name = sexagesimal_name(float(plan.ra[index]), float(plan.dec[index]))
+    name = iau_name(float(plan.ra[index]), float(plan.dec[index]))
     return Panel(None if flux is None else Window(flux), (name, describe_grade(consensus, index)))

@@ -19,7 +19,7 @@ from scanner.inspection.plan import has_plan
 if TYPE_CHECKING:
     from astropy.table import Table
 
-REJECTED = "rejected"
+KEPT, REJECTED = "kept", "rejected"
 
 
 def object_table(consensus: Consensus) -> Table:
@@ -51,8 +51,10 @@ def _about(consensus: Consensus, index: int) -> dict[str, Any]:
     round_, number = plan.place(index)
     final, grade = consensus.final[index], consensus.grade(index)
     said = [*(one for one in consensus.verdicts[index] if one), *([final] if final else [])]
-    # What was painted is no object of the sky, and teaches a ranking nothing.
-    mark = "" if plan.painted[index] else consensus.scheme.mark(grade)
+    # What was painted is no object of the sky, and a grade that is known to be wrong teaches a ranking nothing.
+    mark = consensus.scheme.mark(grade)
+    is_wrong = (mark == KEPT and plan.is_dud[index]) or (mark == REJECTED and plan.is_lens[index])
+    mark = "" if plan.painted[index] or is_wrong else mark
     return {
         "object_id": int(plan.object_id[index]),
         "ra": float(plan.ra[index]),

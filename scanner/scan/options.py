@@ -76,7 +76,7 @@ def _identity(path: str) -> str:
 
     if "{tile}" in path:
         return path
-    check_file(Path(path))
+    check_file(Path(path), "Give a catalogue file; {tile} in its path stands for the name of each tile.")
     return file_sha256(Path(path))
 
 

@@ -52,7 +52,7 @@ class PositionTable:
         return (self.first >= 0) & (self.first <= 360) & (np.abs(self.second) <= 90)
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, hint: str = "") -> None:
     """Raise ``sources.missing`` where there is no regular file, with the reason."""
     try:
         if path.is_file():
@@ -60,7 +60,7 @@ def check_file(path: Path) -> None:
         what = f"{path} is not a regular file." if path.exists() else f"There is no catalogue {path}."
     except OSError as error:  # a name that is too long, or a folder that may not be entered
         what = f"{path} cannot be read: {error.strerror}."
-    hint = "Give a catalogue file; {tile} in its path stands for the name of each tile."
+    hint = hint or f"Give the file of a table, whose name ends in {', '.join(ENDINGS)}."
     raise ScannerError(ErrorCode.SOURCES_MISSING, what, hint)
 
 

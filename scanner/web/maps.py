@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
@@ -19,6 +19,7 @@ from catalogs.maps import read as maps
 from catalogs.store import rows as catalogue_rows
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.voparquet import facts
+from scanner.candidates.samp import broadcast
 from scanner.web.pages import page, row_values, wants_html
 from scanner.web.question import Question
 from scanner.web.site import Site, site_of
@@ -37,6 +38,8 @@ MOST_POINTS = 200_000
 """Points that a browser draws over the image."""
 MOST_IDS = 100_000
 """Ids of a lasso in one answer."""
+MOST_SENT = 20_000
+"""Objects of a lasso that are sent to other programs."""
 STOPS = ((43, 20, 92), (104, 32, 122), (184, 55, 102), (243, 118, 61), (255, 205, 105), (255, 250, 214))
 """Colours from the lowest to the highest value; lighter is more, so that they are told apart in grey."""
 NAMED = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#ffffff", "#6f8fff")
@@ -140,6 +143,18 @@ def show_map(request: Request, view: Annotated[MapView, Query()]) -> Response:
         has_similarity=False,
         following=None,
     )
+
+
+@router.post("/map/broadcast")
+def broadcast_selection(request: Request, view: MapView) -> dict[str, Any]:
+    """Send the objects of the map inside a lasso by SAMP to the programs on the machine of the server.
+
+    Of more than 20,000 some are drawn at random.
+    """
+    site = site_of(request)
+    chosen = select(read_points(site, view), view).object_id[:MOST_SENT]
+    rows = catalogue_rows.of_ids(site.snapshot(), chosen.tolist())
+    return {"rows": len(rows), "receivers": [asdict(one) for one in broadcast(rows, f"Map {view.name}")]}
 
 
 @router.get("/map/picture", response_class=Response, responses={200: {"content": {"image/png": {}}}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -15,6 +16,7 @@ from catalogs.store import rows as catalogue_rows
 from catalogs.store.schema import EMBEDDING, HEALPIX
 from catalogs.store.scores import LENS_SCORE
 from catalogs.store.voparquet import facts
+from scanner.candidates.samp import broadcast
 from scanner.figures.composite import compose_rgb, encode_png
 from scanner.hunt.round import pack
 from scanner.queries.query import describe_query
@@ -30,6 +32,8 @@ router = APIRouter(tags=["search"])
 RightAscension = Annotated[float, Query(ge=-360, le=360, allow_inf_nan=False)]
 Declination = Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False)]
 TileName = Annotated[str, Query(max_length=100)]
+MOST_SENT = 500
+"""Rows of a search that are saved, or sent to other programs."""
 FieldOfView = Literal["cutout", "wide"]
 # The address of a cutout names its place, and the pixels there do not change while a person looks.
 KEPT = {"Cache-Control": "private, max-age=86400"}
@@ -82,6 +86,13 @@ def search(request: Request, question: Annotated[Question, Query()]) -> Response
         examples=[(one, describe_query(one), _drop(site, question, answer.examples, one)) for one in answer.examples],
         **values,
     )
+
+
+@router.post("/search/broadcast")
+def broadcast_rows(request: Request, question: Question) -> dict[str, Any]:
+    """Send the first 500 rows of a search by SAMP to the programs on the machine of the server, such as TOPCAT."""
+    rows = site_of(request).ask(question.model_copy(update={"offset": 0, "limit": MOST_SENT})).rows[:MOST_SENT]
+    return {"rows": len(rows), "receivers": [asdict(one) for one in broadcast(rows, question.title())]}
 
 
 @router.get("/starts", include_in_schema=False)

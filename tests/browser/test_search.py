@@ -98,9 +98,11 @@ def test_filters_and_more_on_scrolling(open_page: Opened) -> None:
     page.wait_for_url(lambda url: "where" not in url)
 
 
-def test_what_is_listed_is_saved_as_a_table(open_page: Opened, tmp_path: Path) -> None:
+def test_what_is_listed_is_saved_as_a_table(open_page: Opened, keep_screen: Keep, tmp_path: Path) -> None:
     page = open_page(f"/search?at={RA}+{DEC}&where=mag_auto+<+22")
     page.get_by_text("Save", exact=True).click()
+    expect(page.get_by_role("button", name="To TOPCAT, Aladin")).to_be_visible()
+    keep_screen(page, "search-save")
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV", exact=True).click()
     download.value.save_as(tmp_path / "search.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from scanner.inspection.plan import Plan
 from scanner.inspection.progress import missing_grades, open_ledger, still_blind
 from tests.browser.conftest import PATIENCE
 from tests.browser.test_search import violations
-from tests.support import team_project
+from tests.support import samp_viewer, team_project
+from tests.support.samp_viewer import Viewer
 
 NAMES = ("ann", "bob", "cid", "dan", "eva", "fay")
 COMMAND = [sys.executable, "-c", "from scanner.cli import main; main()", "serve"]
@@ -147,6 +149,13 @@ def test_the_chair_decides_on_the_consensus_page(make_team: Callable[[int], Team
     assert not violations(page)
     page.goto(f"http://127.0.0.1:{team.port}/team/gallery")
     expect(page.locator(".gallery figure").first).to_be_visible()
+    page.get_by_role("button", name="Send to TOPCAT").click()
+    expect(page.locator("#status")).to_contain_text("No SAMP hub is running. Start TOPCAT")
+    with samp_viewer.hub(), Viewer("viewer") as viewer:
+        page.get_by_role("button", name="Send to TOPCAT").click()
+        expect(page.locator("#status")).to_have_text(re.compile(r"viewer: \d+ rows"))
+    (table,) = viewer.tables
+    assert len(table) == page.locator(".gallery figure").count()
     keep_screen(page, "team-gallery")
     assert not violations(page)
     phone = team.open("ann", "/grade/ann/one", width=390, bypass_csp=True)

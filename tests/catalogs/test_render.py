@@ -53,7 +53,10 @@ def test_votable_has_ucds_and_passes_the_strict_reader(found):
 
     written = render(found, "votable")
     votable = parse(io.BytesIO(written.encode()), verify="exception")
+    (system,) = votable.resources[0].coordinate_systems
+    assert (system.ID, system.system) == ("icrs", "ICRS")
     fields = {field.name: field for field in votable.get_first_table().fields}
+    assert [fields[name].ref for name in ("ra", "dec", "mag_auto")] == ["icrs", "icrs", None]
     assert fields["ra"].ucd == "pos.eq.ra;meta.main"
     assert fields["flux_g"].ucd == "phot.flux;em.opt.B"
     assert fields["dec"].description == "Declination, ICRS"

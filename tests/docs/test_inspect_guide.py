@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
-import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,24 +19,11 @@ import pytest
 from scanner.cli.demo import DEMO
 from tests.docs.pages import REPOSITORY, blocks, commands
 from tests.support import demo_site
+from tests.support.served import PROGRAM, serve
 
 PAGE = REPOSITORY / "docs" / "guide" / "inspect.md"
 LINES = [line for block in blocks(PAGE) if block.language == "sh" for line in commands(block.text)]
-PROGRAM = [sys.executable, "-c", "from scanner.cli import main; main()"]
 ENVIRONMENT = {**os.environ, "SCANNER_TOKEN": demo_site.TOKEN, "OMP_NUM_THREADS": "1"}
-
-
-@contextlib.contextmanager
-def serve(words: list[str], folder: Path) -> Iterator[str]:
-    """Serve as the line says, at a port that is free; gives the address."""
-    command = [*PROGRAM, *words, "--port", "0"]
-    with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            printed = next(line for line in process.stdout if line.startswith("Open http"))
-            yield "http://" + urlsplit(printed.split()[1]).netloc
-        finally:
-            process.send_signal(signal.SIGINT)
 
 
 def ask(url: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
@@ -86,14 +69,14 @@ def test_every_command_from_a_catalogue_to_graded_candidates(tmp_path: Path, mon
     lines = [[of_demo.get(word, word) for word in words] for words in lines if words]
     assert [words[:2] for words in lines[:3]] == [["pip", "install"], ["scanner", "demo"], ["scanner", "serve"]]
     assert lines[-1] == ["scanner", "serve", "--project", "hunt"]
-    with serve(lines[1][1:], tmp_path) as address:
+    with serve(lines[1][1:], tmp_path, ENVIRONMENT) as address:
         assert ask(f"{address}/search?limit=3")["rows"]
     # What the guide calls by the names of a person's own files is that of the demo.
     shutil.copytree(tmp_path / "demo" / "embeddings", tmp_path / "embeddings")
     shutil.copy(tmp_path / "demo" / "lenses.csv", tmp_path)
     shutil.copytree(DEMO, tmp_path / "tiles")
 
-    with serve(lines[2][1:], tmp_path) as address:
+    with serve(lines[2][1:], tmp_path, ENVIRONMENT) as address:
         counts: tuple[int, int] | None = None
         for words in lines[3:-1]:
             if words[0] == "curl":
@@ -113,7 +96,7 @@ def test_every_command_from_a_catalogue_to_graded_candidates(tmp_path: Path, mon
     # The copy of the project stands alone.
     (tmp_path / "laptop").mkdir()
     shutil.copytree(tmp_path / "hunt", tmp_path / "laptop" / "hunt")
-    with serve(lines[-1][1:], tmp_path / "laptop") as address:
+    with serve(lines[-1][1:], tmp_path / "laptop", ENVIRONMENT) as address:
         rounds = ask(f"{address}/hunt")["rounds"]
         # The newest round is of what nobody judged. Verdicts count by position, in the rounds between too.
         graded = [one["graded"] for one in rounds]

@@ -1,12 +1,15 @@
 """Every Python block of every page is run, page by page and in order, beside a catalogue of the demo tile.
 
-SQL blocks are run by DuckDB, and shell blocks that are marked with ``<!-- run -->`` are run too.
+SQL blocks are run by DuckDB, and shell blocks that are marked with ``<!-- run -->`` are run too. The command of a block
+with ``<!-- run server -->`` runs until the end of its page.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import os
 import shlex
 import shutil
 import subprocess
@@ -24,10 +27,13 @@ from PIL import Image
 import catalogs
 import scanner
 from tests.docs.pages import PAGES, REPOSITORY, blocks, name
+from tests.support.served import PROGRAM, SERVER, serve
 
 DEMO = REPOSITORY / "scanner" / "demo"
 MAPS = REPOSITORY / "docs" / "guide" / "maps-and-archives.md"
 WITH_PYTHON = [page for page in PAGES if any(block.language in ("python", "sql") for block in blocks(page))]
+ELSEWHERE = {"team.md": "test_team_guide.py", "whole-search.md": "test_whole_search.py"}
+"""Pages that a module of their own runs."""
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -36,8 +42,17 @@ Run = Callable[[Path], tuple[Path, Names]]
 
 
 def run_command(*arguments: object, cwd: Path) -> None:
-    program = "from scanner.cli import main; main()"
-    subprocess.run([sys.executable, "-c", program, *map(str, arguments)], check=True, cwd=cwd)
+    subprocess.run([*PROGRAM, *map(str, arguments)], check=True, cwd=cwd)
+
+
+def run_line(line: str, folder: Path) -> None:
+    """Run a line as a shell does: a program, its words, and ``> FILE`` at the end."""
+    typed, _, file = line.partition(" > ")
+    name, *words = shlex.split(typed)
+    command = [*{"scanner": PROGRAM, "python": [sys.executable]}[name], *words]
+    printed = subprocess.run(command, check=True, cwd=folder, text=True, stdout=subprocess.PIPE if file else None)
+    if file:
+        (folder / file).write_text(printed.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -67,24 +82,33 @@ def run(demo_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         shutil.copytree(DEMO, folder / "tiles")
         shutil.copy(DEMO / "list.txt", folder)
         names: Names = {"answers": []}
-        with pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as servers:
             patch.chdir(folder)
+            address = SERVER
             for block in blocks(page):
                 if block.language == "python":
                     # Empty lines in front: a traceback then points at the line of the page.
-                    exec(compile("\n" * block.line + block.text, name(page), "exec"), names)
+                    text = "\n" * block.line + block.text.replace(SERVER, address)
+                    exec(compile(text, name(page), "exec"), names)
                 elif block.language == "sql":
                     names["answers"].append(duckdb.sql(block.text).fetchnumpy())
                 elif block.mark == "run":
                     for line in block.text.splitlines():
-                        run_command(*shlex.split(line)[1:], cwd=folder)
+                        run_line(line, folder)
+                elif block.mark == "run server":
+                    address = servers.enter_context(serve(shlex.split(block.text)[1:], folder, os.environ))
         ran[page] = folder, names
         return ran[page]
 
     return run_page
 
 
-@pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
+def test_pages_that_are_left_out_here_are_run_elsewhere() -> None:
+    for page, module in ELSEWHERE.items():
+        assert f'"{page}"' in Path(__file__).with_name(module).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", [page for page in WITH_PYTHON if page.name not in ELSEWHERE], ids=name)
 def test_every_block_runs(run: Run, page: Path) -> None:
     _, names = run(page)
     assert len(names) > 1

@@ -80,7 +80,7 @@ def agree(project: Path, part: str, prior: float, figure: Path | None, fmt: str,
         from scanner.figures.completeness import draw_found
 
         total, bins = eye.measure_eye(consensus)
-        title = f"{total.found} of {total.total} fakes graded as lenses"
+        title = f"{total.found} of {total.total} lenses of known truth graded as lenses"
         draw_found(bins, title, figure)
     table = tables.PARTS[part](consensus)
     emit(table, fmt, output)

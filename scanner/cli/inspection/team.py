@@ -99,7 +99,8 @@ def fakes(
     for place in missing.tolist():
         where = f"{chosen.ra[place]:.6f} {chosen.dec[place]:+.6f}"
         click.echo(f"Skipped: {listed.name}, {where} is no object of the catalogue.", err=True)
-    source = f"{listed} {label or ''}".strip()
+    # A project is copied and released; the folders of this machine are nothing of it.
+    source = f"{listed.name} {label or ''}".strip()
     made = same_round(opened, objects, source, truth, painted)
     if made is None:
         made = opened.add_round(objects, f"{truth}: {listed.stem}", source, catalogue.info, truth, painted)

@@ -12,7 +12,7 @@ export async function post(address, body) {
     body: JSON.stringify(body),
   }).catch(() => { throw new Error("The server does not answer."); });
   const told = await answer.json();
-  if (!answer.ok) throw Object.assign(new Error(told.message || "The server refused this."), { status: answer.status });
+  if (!answer.ok) throw Object.assign(new Error(told.message || "The server refused this."), { status: answer.status, hint: told.hint });
   return told;
 }
 
@@ -41,6 +41,21 @@ for (const details of document.querySelectorAll("details.popover")) {
     }
   });
 }
+
+// A selection goes by SAMP to the programs beside the server.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-broadcast]");
+  if (!button) return;
+  button.disabled = true;
+  say("Sending …");
+  try {
+    const sent = await post(button.dataset.broadcast, JSON.parse(button.dataset.body));
+    say(sent.receivers.map((one) => `${one.name}: ${one.problem || `${sent.rows} rows`}`).join(" · "));
+  } catch (error) {
+    say([error.message, error.hint].filter(Boolean).join(" "));
+  }
+  button.disabled = false;
+});
 
 // A cutout without pixels must not look like a broken page.
 document.addEventListener("error", (event) => {

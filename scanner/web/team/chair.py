@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,13 +14,15 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.names import iau_name
+from scanner.candidates.samp import broadcast
 from scanner.figures.canvas import FORMATS as FIGURES
 from scanner.figures.composite import compose_rgb, encode_png
 from scanner.hunt import VERDICT_FORMATS
 from scanner.hunt.export import encode
 from scanner.inspection import PARTS, tables
 from scanner.inspection.consensus import Consensus
-from scanner.inspection.gallery import describe_grade, draw_grades, read_flux, sexagesimal_name
+from scanner.inspection.gallery import describe_grade, draw_grades, read_flux
 from scanner.inspection.grading import make_verdict
 from scanner.inspection.progress import missing_grades, status_table, still_blind
 from scanner.web.hunt import hunter_of
@@ -149,6 +152,20 @@ def gallery(request: Request) -> Response:
     return page(request, "team_gallery.html", groups=groups, figures=FIGURES, side=side)
 
 
+@router.post("/gallery/broadcast")
+def broadcast_gallery(request: Request) -> dict[str, Any]:
+    """Send the objects of the gallery, with the grades of all, by SAMP to the programs on the machine of the server."""
+    chair_of(request)
+    consensus = consensus_of(request)
+    kept = [one.name for one in consensus.scheme.grades if one.mark != "rejected"]
+    table = tables.verdicts_of(hunter_of(request).project)
+    table = table[np.isin(table["grade"], kept)]
+    if not len(table):
+        message = f"No object has a grade {' or '.join(kept)} yet."
+        raise ScannerError(ErrorCode.INSPECT_NO_TRUTH, message, "Grade more objects.")
+    return {"rows": len(table), "receivers": [asdict(one) for one in broadcast(table, "Gallery")]}
+
+
 @router.get("/gallery/figure", response_class=Response)
 def figure(
     request: Request,
@@ -175,7 +192,7 @@ def _object(consensus: Consensus, index: int) -> dict[str, Any]:
         "object": index,
         "object_id": str(plan.object_id[index]),
         **place,
-        "name": sexagesimal_name(**place),
+        "name": iau_name(place["ra"], place["dec"]),
         **numbers,
         "grade": consensus.grade(index),
         "words": describe_grade(consensus, index),

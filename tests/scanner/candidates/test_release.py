@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,10 @@ from catalogs.errors import ErrorCode, ScannerError
 from scanner.candidates.cds import Paper
 from scanner.candidates.contributions import LENSCAT
 from scanner.candidates.release import ReleaseOptions, release
+from scanner.hunt.project import Project
+from scanner.inspection.merge import merge
 from scanner.inspection.plan import Plan
+from scanner.inspection.planning import Wish, make_plan
 from scanner.inspection.record import CHAIR, FINAL, REVISED
 from tests.support import graded_project, team_project
 
@@ -220,3 +224,78 @@ def test_a_team_releases_when_its_plan_is_fulfilled(tmp_path: Path) -> None:
     found.sort("ra")
     assert found["grade"].tolist() == ["A", "B", "C"]
     assert found["grade_mean"].tolist() == [3, 2, 2]
+
+
+def test_a_release_of_a_team_says_what_was_known_and_who_decided(tmp_path: Path) -> None:
+    """A dud is no candidate, what a person graded before the plan is no grade of the team, and numbers are counted."""
+    project, _ = team_project.project(tmp_path / "hunt", ("ann", "bob"), candidates=5, fakes=2, duds=1, chairs=("eve",))
+    project.add_round(team_project.table(1), "known", "list", team_project.INFO, "lens")
+    project.add_round(team_project.table(1, 1), "lookalikes", "list", team_project.INFO, "dud")
+    plan = make_plan(project, Wish())
+    team_project.say(project, "founder", {0: "X", 3: "X"}, view="one")
+    for name in ("ann", "bob"):
+        team_project.say(project, name, {index: "A" if index < 6 else "X" for index in range(len(plan))})
+    team_project.say(project, "eve", {2: "X"}, view=CHAIR, stage=FINAL)
+    out = tmp_path / "paper"
+    assert release(project, out, options()).candidates == {"A": 3, "B": 0}
+    every = Table.read(out / "inspected.fits")
+    told = [every[name].tolist() for name in ("grade", "final_grade", "grade_mean", "grade_count", "truth")]
+    assert [list(row) for row in zip(*told, strict=True)] == [
+        ["A", "", 3.0, 2, "lens"], ["A", "", 3.0, 2, "dud"], ["X", "X", 3.0, 2, ""], ["A", "", 3.0, 2, ""],
+        ["A", "", 3.0, 2, ""],
+    ]  # fmt: skip
+    assert every["grades"].tolist() == ["A A"] * 5
+    assert "triage" not in every.colnames, "a column of which nothing is known"
+    assert sorted(set(Table.read(out / "candidates.fits")["object_id"] - 10**15)) == [0, 3, 4]
+    verdicts = Table.read(out / "verdicts.fits")
+    decided = verdicts[verdicts["stage"] == FINAL]
+    assert (len(verdicts), decided["inspector"].tolist(), decided["verdict"].tolist()) == (11, ["chair"], ["X"])
+    team = json.loads((out / "provenance.json").read_text(encoding="utf-8"))["team"]
+    assert team["tests"] == {
+        "painted lenses": {"graded": 2, "kept": 1}, "known lenses": {"graded": 1, "kept": 1},
+        "duds": {"graded": 2, "kept": 1},
+    }  # fmt: skip
+    assert [(one["source"], one["truth"], one["painted"], one["objects"]) for one in team["lists_of_tests"]] == [
+        ("truth", "lens", True, 2), ("list", "dud", False, 1), ("list", "lens", False, 1), ("list", "dud", False, 1)
+    ]  # fmt: skip
+    told = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
+    assert [one["round"] for one in told["selection"]] == [1], "tests of the inspectors were not selected"
+    assert (team["grades_per_object"], team["inspectors"], team["alpha"]["value"]) == ([2, 2], 2, None)
+    readme = " ".join((out / "ReadMe").read_text(encoding="ascii").split())
+    for words in (
+        "Each object has 2 grades, given blind",
+        "2 painted lenses (1 with a grade that is kept)",
+        "where a chair gave a final grade, it is that",
+        "1 of the objects were known not to be lenses",
+    ):
+        assert words in readme, words
+
+
+def test_magnitudes_have_errors_and_say_what_they_are(tmp_path: Path) -> None:
+    rows = Table({"object_id": [217_290_000_001, 217_290_000_002], "tile": ["217.290"] * 2, "ra": [150.1, 150.2]})
+    rows["dec"], rows["flux_r"], rows["fluxerr_r"] = [2.2, 2.2], [1000.0, -5.0], [10.0, 10.0]
+    rows["mag_r"] = np.array([31.4 - 7.5, np.nan], np.float32)
+    project = Project.create(tmp_path / "hunt")
+    project.add_round(rows, "first", "candidates.csv", graded_project.info())
+    graded_project.judge(project, "ann", {0: "A", 1: "A"})
+    release(project, tmp_path / "paper", options())
+    table = Table.read(tmp_path / "paper" / "candidates.vot")
+    # 1 % of a flux are 0.0109 mag; a negative flux has no magnitude.
+    assert np.asarray(table["magerr_r"].filled(np.nan)).tolist() == pytest.approx([0.010857, np.nan], 1e-4, nan_ok=True)
+    assert (table["magerr_r"].unit, table["magerr_r"].meta["ucd"]) == ("mag", "stat.error;phot.mag;em.opt.R")
+    assert table["mag_r"].description == 'AB magnitude of the flux in r, circular aperture of 3" diameter'
+    assert "flux_r" not in table.colnames
+
+
+def test_chairs_who_contradict_each_other_release_nothing(tmp_path: Path) -> None:
+    project, _ = team_project.project(tmp_path / "hunt", ("ann",), candidates=2, chairs=("eve", "fay"))
+    team_project.say(project, "ann", {0: "A", 1: "X"})
+    laptop = Project(Path(shutil.copytree(project.folder, tmp_path / "laptop")))
+    team_project.say(project, "eve", {0: "A"}, view=CHAIR, stage=FINAL)
+    team_project.say(laptop, "fay", {0: "X"}, view=CHAIR, stage=FINAL)
+    assert len(merge(project, laptop.folder).conflicts) == 1
+    with pytest.raises(ScannerError, match=r"1 final grades .* contradict") as error:
+        release(project, tmp_path / "paper", options())
+    assert error.value.code == ErrorCode.RELEASE_UNGRADED
+    team_project.say(project, "fay", {0: "B"}, view=CHAIR, stage=FINAL)
+    assert release(project, tmp_path / "paper", options()).candidates == {"A": 0, "B": 1}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from catalogs.errors import ScannerError
 from scanner.figures.composite import NO_DATA, compose_rgb
-from scanner.figures.gallery import PAD, TILE, Panel, draw_gallery
+from scanner.figures.gallery import PAD, TILE, Panel, draw_gallery, shorten
 from scanner.images.sky.wcs import Compass
 from scanner.windows.by_position import Window
 from scanner.windows.frame import WindowFrame
@@ -88,6 +88,14 @@ def test_a_gallery_has_the_same_bytes_whatever_the_date_and_the_settings_of_its_
         assert written == (tmp_path / f"again-{name}").read_bytes()
         assert written.startswith(start)
         assert not re.search(rb"D:20\d\d|atplotlib", written)
+
+
+def test_a_caption_does_not_run_into_the_next_one() -> None:
+    assert shorten("J054151.07+495814.9", 9) == "J054151.07+495814.9"
+    cut = shorten("CFHTLS_109_8503_1936_o_gri, a group of galaxies", 7)
+    assert cut.startswith("CFHTLS_109_8503")
+    assert cut.endswith("…")
+    assert shorten(cut, 7) == cut
 
 
 def test_another_ending_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

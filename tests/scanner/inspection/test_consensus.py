@@ -151,6 +151,17 @@ def test_a_known_lens_among_the_candidates_counts_with_its_einstein_radius(tmp_p
     assert [(one.median, one.found.value) for one in bins["theta_e"]] == [(0.8, 0), (1.6, 1), (2.4, 1)]
 
 
+def test_bins_count_the_lenses_whose_property_is_known(tmp_path: Path) -> None:
+    """Known lenses without an Einstein radius make no further bins of those that have one."""
+    project, _ = team_project.project(tmp_path, candidates=1, fakes=2 * eye.EACH)
+    project.add_round(team_project.table(6 * eye.EACH, 4000), "known", "list", team_project.INFO, "lens")
+    plan = make_plan(project, Wish())
+    team_project.say(project, "ann", dict.fromkeys(range(len(plan)), "A"))
+    total, bins = eye.measure_eye(Consensus.of(project))
+    assert total.total == 8 * eye.EACH
+    assert [one.found.total for one in bins["theta_e"]] == [eye.EACH, eye.EACH]
+
+
 def test_tables_feed_a_ranking_and_the_next_training(tmp_path: Path) -> None:
     project, _ = team_project.project(tmp_path / "project", candidates=4, fakes=1, duds=1)
     for name in ("ann", "bob"):
@@ -174,6 +185,19 @@ def test_tables_feed_a_ranking_and_the_next_training(tmp_path: Path) -> None:
     assert sorted(everything["truth"].tolist()) == ["", "", "", "", "dud", "lens"]
     listed = list(csv.DictReader(encode(tables.summary_table(Consensus.of(project)), "csv").decode().splitlines()))
     assert {row["quantity"]: row["value"] for row in listed}["grade X"] == "2.0"
+
+
+def test_a_grade_that_is_known_to_be_wrong_teaches_nothing(tmp_path: Path) -> None:
+    project, _ = team_project.project(tmp_path, candidates=4)
+    project.add_round(team_project.table(2), "known", "list", team_project.INFO, "lens")
+    project.add_round(team_project.table(2, 2), "duds", "list", team_project.INFO, "dud")
+    make_plan(project, Wish())
+    team_project.say(project, "ann", {0: "A", 1: "X", 2: "A", 3: "X"})
+    rows = {row["object_id"] - 10**15: row for row in tables.verdicts_of(project)}
+    assert [(rows[number]["grade"], rows[number]["mark"]) for number in range(4)] == [
+        ("A", "kept"), ("X", ""), ("A", ""), ("X", "rejected")
+    ]  # fmt: skip
+    assert tables.negative_table(project)["object_id"].tolist() == [10**15 + 3], "a known lens is no hard negative"
 
 
 def test_one_person_exports_negatives_too(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from astropy.table import MaskedColumn, QTable, Table
 from pyarrow import parquet
 
 from catalogs.errors import ErrorCode, ScannerError
+from scanner.scan.options import ScanOptions
 from scanner.sources.position_files import PositionTable, read_positions
 
 RA, DEC = np.array([210.0, 209.5, 359.75]), np.array([56.0, -5.25, 0.5])
@@ -336,6 +337,12 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
         with pytest.raises(ScannerError, match="not a regular file") as caught:
             read_positions(tmp_path / name)
         assert caught.value.code == ErrorCode.SOURCES_MISSING
+        # Only the tables of a scan have a name for each tile.
+        assert "{tile}" not in caught.value.hint
+        assert ".csv" in caught.value.hint
+        with pytest.raises(ScannerError, match="not a regular file") as caught:
+            ScanOptions(sources=str(tmp_path / name)).settings()
+        assert "{tile}" in caught.value.hint
 
 
 def test_no_damaged_file_brings_anything_but_an_error_with_a_code(tmp_path: Path) -> None:

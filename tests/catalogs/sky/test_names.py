@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.candidates.names import check_acronym, iau_name
+from catalogs.sky.names import check_acronym, iau_name
 
 
 @pytest.mark.parametrize(
