@@ -70,7 +70,7 @@ bench: $(VENV)/dev $(VENV)/peers  ## measure: prints tables, writes build/bench.
 	@mkdir -p $(BUILD)
 	$(BIN)/python -m bench --out $(BUILD)/bench.json $(if $(HYRAX),--hyrax $(HYRAX))
 
-bench-large: $(VENV)/dev  ## the index at ten million rows: half an hour, 14 GB of disk; writes build/bench-large.json
+bench-large: $(VENV)/dev  ## index and Lance dataset at ten million rows: an hour, 27 GB of disk; writes build/bench-large.json
 	@mkdir -p $(BUILD)
 	$(BIN)/python -m bench.search.large --out $(BUILD)/bench-large.json
 

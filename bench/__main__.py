@@ -16,6 +16,7 @@ from scanner.encoder.contract import DEFAULT_MODEL
 SECTIONS = {
     "encoder": "bench.encoder.encoder",
     "scan": "bench.scan",
+    "efficiency": "bench.scan.efficiency",
     "store": "bench.search.store",
     "index": "bench.search.index",
     "lance": "bench.search.lance",
@@ -26,8 +27,9 @@ SECTIONS = {
     "formats": "bench.encoder.formats",
     "readers": "bench.search.readers",
 }
-ON_DEMAND = ("formats", "readers")
-"""Sections that are measured only where they are named: their answers change with a library, not with our code."""
+ON_DEMAND = ("efficiency", "formats", "readers")
+"""Sections that are measured only where they are named: a part of the scan by itself, which others' loops take turns
+with, and those whose answers change with a library, not with our code."""
 PIXELS, FULL_PIXELS, QUICK_PIXELS = 1200, 10_000, 320
 """Sides of tiles that only give windows, of survey tiles (those of the scan), and of both in a quick run."""
 BUSY = 0.2
@@ -41,7 +43,7 @@ BUSY = 0.2
     "sections",
     multiple=True,
     type=click.Choice(list(SECTIONS)),
-    help="Only this; may be repeated.  [default: all but formats and readers]",
+    help="Only this; may be repeated.  [default: all but efficiency, formats and readers]",
 )
 @click.option("--quick", is_flag=True, help="Tiny sizes and one turn: shows that it runs; the numbers mean nothing.")
 @click.option("--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FILE", help="Encoder.")

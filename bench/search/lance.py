@@ -8,17 +8,16 @@ ratios of one run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import catalogs
-from bench.harness import rows
 from bench.harness.embeddings import Cloud, Vectors
 from bench.harness.setup import Setup
-from bench.harness.timing import Cost, Work, cost, middle, paired
+from bench.harness.timing import Work, cost, middle, paired
+from bench.search import clouds
 from catalogs.catalogue import Catalogue, LanceCatalogue
 from catalogs.estimate import estimate_mean, measure_recall
 from catalogs.index.build import IndexOptions, build_index
@@ -30,7 +29,6 @@ from catalogs.store.tile_reader import EVERYTHING, Selection
 from scanner.system.resources import usable_cores
 
 SIZES, FEW = (500_000, 2_000_000), 24_000
-DIM = 192
 QUERIES, FEW_QUERIES = 100, 8
 TIMED, ROUNDS = 15, 3
 K, COUNT = 10, 104
@@ -39,19 +37,17 @@ ELEVENTH = "mag_r < 5.9"
 
 
 def measure(setup: Setup) -> dict[str, Any]:
-    """Rows of ``catalogues``, smallest first; the numbers of the bars stand by themselves too."""
+    """Rows of ``catalogues``, smallest first; the numbers of the bars stand by themselves too.
+
+    Catalogues, indexes and datasets are kept in the folder for the next run.
+    """
     measured = []
     for count in (FEW,) if setup.quick else SIZES:
-        with setup.step(f"{count:,} rows"), setup.scratch() as folder:
-            source = Cloud(DIM, count)
-            filled = catalogs.create(folder / "embeddings", rows.run(DIM))
-            block = 5 * rows.TILE_ROWS
-            for first in range(0, count, block):
-                number = first // rows.TILE_ROWS
-                rows.extend(filled, number, source.draw(min(block, count - first), stream=100 + number))
+        with setup.step(f"{count:,} rows"):
+            source = Cloud(clouds.DIM, count)
+            filled = clouds.catalogue(setup.folder, source)
             build_index(filled, IndexOptions(jobs=usable_cores()))
-            questions = source.draw(FEW_QUERIES if setup.quick else QUERIES, stream=1)
-            measured.append(compare(filled, folder / "objects", questions))
+            measured.append(compare(filled, source.draw(FEW_QUERIES if setup.quick else QUERIES, stream=1)))
     return {
         "recall_at_10": min(row["recall_at_10"] for row in measured),
         "time_vs_annoy": measured[-1]["time_vs_annoy"],
@@ -61,19 +57,17 @@ def measure(setup: Setup) -> dict[str, Any]:
     }
 
 
-def compare(
-    filled: Catalogue, out: Path, questions: Vectors, write: Callable[[], object] | None = None
-) -> dict[str, Any]:
-    """Export an indexed catalogue to ``out``, here or as ``write`` does it, and ask both."""
-    spent = cost(write or (lambda: export(filled, out, LanceOptions())))
+def compare(filled: Catalogue, questions: Vectors) -> dict[str, Any]:
+    """Export an indexed catalogue, unless that is done, and ask both."""
+    out, took = clouds.dataset(filled)
     # It is complete by now, so this only describes it.
     report = export(filled, out, LanceOptions())
     dataset = catalogs.open(f"lance:{out}")
     assert isinstance(dataset, LanceCatalogue)
-    return {**_built(report, spent), **ask_both(filled, dataset, questions)}
+    return {**_built(report, took), **ask_both(filled, dataset, questions)}
 
 
-def _built(report: LanceReport, spent: Cost) -> dict[str, Any]:
+def _built(report: LanceReport, took: clouds.ExportCost | None) -> dict[str, Any]:
     search = report.search
     return {
         "rows": report.rows,
@@ -83,8 +77,10 @@ def _built(report: LanceReport, spent: Cost) -> dict[str, Any]:
         "data_bytes_per_row": report.data_bytes / report.rows,
         "index_bytes_per_row": report.index_bytes / report.rows,
         "bytes_per_row": (report.data_bytes + report.index_bytes) / report.rows,
-        "export_s_per_million_rows": 1e6 * spent.wall / report.rows,
-        "export_cpu_s_per_million_rows": 1e6 * spent.cpu / report.rows,
+        "export_s_per_million_rows": 1e6 * took.wall / report.rows if took else None,
+        "export_cpu_s_per_million_rows": 1e6 * took.cpu / report.rows if took else None,
+        "export_peak_gb": took.peak_gb if took else None,
+        "export_peak_own_gb": took.peak_own_gb if took else None,
     }
 
 

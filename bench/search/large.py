@@ -16,49 +16,50 @@ import click
 import catalogs
 from bench.harness import machine, memory, report
 from bench.harness.embeddings import Cloud
-from bench.search import index, lance
+from bench.search import clouds, index, lance
 from catalogs.atomic import write_json
+from catalogs.index.build import IndexOptions, build_index
+from scanner.system.resources import usable_cores
 
-ROWS, DIM = 10_000_000, 192
-COMMAND = "from scanner.cli import main; main()"
+ROWS = 10_000_000
 
 
 @click.command()
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("build/bench-large.json"))
 @click.option("--rows", default=ROWS, show_default=True, type=click.IntRange(100_000), help="Rows of the catalogue.")
-@click.option("--keep", is_flag=True, help="Leave the catalogue beside --out.")
-def main(out: Path, rows: int, keep: bool) -> None:
+@click.option("--keep", is_flag=True, help="Leave catalogue and dataset beside --out.")
+@click.option("--only-lance", is_flag=True, help="Only compare with Lance, in what an earlier run has left.")
+def main(out: Path, rows: int, keep: bool, only_lance: bool) -> None:
     """Measure the index of a large catalogue; print and write JSON to --out.
 
     \b
     Example: python -m bench.search.large --rows 10000000
     """
-    folder = out.parent / "bench-large"
-    shutil.rmtree(folder, ignore_errors=True)
+    folder, source = out.parent / "bench-large", Cloud(clouds.DIM, rows)
     before = machine.reading()
-    figures: dict[str, Any] = index.catalogue(folder, Cloud(DIM, rows), index.QUERIES, in_steps=True)
-    filled = catalogs.open(folder)
+    result: dict[str, Any] = {}
+    if not only_lance:
+        shutil.rmtree(folder, ignore_errors=True)
+        result["index"] = _measure_index(clouds.place(folder, source), source)
+    filled = clouds.catalogue(folder, source)
+    build_index(filled, IndexOptions(jobs=usable_cores()))
+    # The same rows as a Lance dataset, exported by the command, and asked in turns with the index.
+    result["lance"] = lance.compare(filled, source.draw(index.QUERIES, stream=1))
+    if not keep:
+        shutil.rmtree(folder)
+    click.echo(report.render("index", {name: [figures] for name, figures in result.items()}))
+    write_json(out, {"machine": machine.facts() | {"load": machine.load_since(before)}, **result})
+
+
+def _measure_index(folder: Path, source: Cloud) -> dict[str, Any]:
+    figures: dict[str, Any] = index.catalogue(folder, source, index.QUERIES, in_steps=True)
     # The command builds the index again, so that its memory is measured.
-    shutil.rmtree(filled.path / "index")
-    scanner = (sys.executable, "-c", COMMAND, "index", "--catalog", str(folder))
+    shutil.rmtree(catalogs.open(folder).path / "index")
+    scanner = (sys.executable, "-c", clouds.COMMAND, "index", "--catalog", str(folder))
     for name, command in (("build", scanner), ("ask", (*scanner, "--verify"))):
         peak = memory.peak(command)
         figures[f"{name}_peak_gb"], figures[f"{name}_peak_own_gb"] = (peak.all, peak.own) if peak else (None, None)
-    # The same rows as a Lance dataset, exported by the command, and asked in turns with the index.
-    objects = folder.with_name("bench-large-objects")
-    shutil.rmtree(objects, ignore_errors=True)
-    program = (sys.executable, "-c", COMMAND, "export", "lance", str(objects), "--catalog", str(folder))
-    peaks: list[memory.Peak | None] = []
-    questions = Cloud(DIM, rows).draw(index.QUERIES, stream=1)
-    compared = lance.compare(filled, objects, questions, lambda: peaks.append(memory.peak(program)))
-    peak = peaks[0]
-    compared["export_peak_gb"], compared["export_peak_own_gb"] = (peak.all, peak.own) if peak else (None, None)
-    shutil.rmtree(objects)
-    result = {"machine": machine.facts() | {"load": machine.load_since(before)}, "index": figures, "lance": compared}
-    if not keep:
-        shutil.rmtree(folder)
-    click.echo(report.render("index", {"index": [figures], "lance": [compared]}))
-    write_json(out, result)
+    return figures
 
 
 if __name__ == "__main__":

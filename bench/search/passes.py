@@ -13,13 +13,12 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-import catalogs
-from bench.harness import memory, rows
+from bench.harness import memory
 from bench.harness.embeddings import Cloud
 from bench.harness.setup import Setup
 from bench.harness.timing import Cost, cost, in_turns, median_ratio, middle
+from bench.search import clouds
 from bench.search import rank as rank_bench
-from bench.search.index import draw_blocks
 from catalogs.catalogue import Catalogue
 from catalogs.search import full_pass
 from catalogs.store.rows import primary
@@ -27,18 +26,15 @@ from scanner.cluster.job import WorkerSource
 from scanner.cluster.passes import DaskExecutor
 
 ROWS, FEW_ROWS = 2_000_000, 3_000
-DIM = 192
 WORKERS = (1, 2)
 TURNS = 5
 
 
 def measure(setup: Setup) -> dict[str, Any]:
-    """Fill a catalogue and pass over it; a row for each number of workers and for one process."""
+    """Pass over a catalogue, which is kept for the next run; a row for each number of workers and for one process."""
     count = FEW_ROWS if setup.quick else ROWS
-    with setup.scratch() as folder:
-        filled = catalogs.create(folder, rows.run(DIM))
-        for first, vectors in draw_blocks(Cloud(DIM, count), 0, count):
-            rows.extend(filled, first, vectors)
+    with setup.step(f"{count:,} rows"):
+        filled = clouds.catalogue(setup.folder, Cloud(clouds.DIM, count))
         return compare(filled, 1 if setup.quick else TURNS)
 
 

@@ -16,11 +16,11 @@ from catalogs.store import rows
 from catalogs.store.backend import Proposals, Snapshot
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.tile_reader import ROW, Selection
-from catalogs.store.vectors import Vectors
+from catalogs.store.vectors import Vectors, along, from_arrow
 
 FEW_ROWS = 20_000
 """Rows that pass a filter, up to which all are proposed."""
-_COLUMNS = ("object_id", "tile", "ra", "dec", EMBEDDING)
+_LIGHT = ("object_id", "ra", "dec")
 _ROW_ID = "_rowid"
 _OFFSET_BITS = 32
 _COUNTED = 256  # filters whose number of rows is remembered
@@ -46,6 +46,7 @@ class Dataset(Protocol):
     objects: Any
     schema: pa.Schema
     starts: NDArray[np.int64]
+    names: list[str]
     fragments: list[int]
     fragment_starts: NDArray[np.int64]
 
@@ -79,7 +80,7 @@ class Proposer:
 
     def propose(self, directions: Vectors, selection: Selection, count: int) -> Proposals:
         """Find rows that may be the ``count`` best of the selection, for unit vectors [Q, D]."""
-        columns = list(dict.fromkeys([*_COLUMNS, *selection.columns()]))
+        columns = [name for name in dict.fromkeys([*_LIGHT, *selection.columns()]) if name not in (EMBEDDING, "tile")]
         passing = self._passing(selection)
         if not selection.everything and passing.count <= max(FEW_ROWS, count):
             table = self._all(passing, columns)
@@ -118,12 +119,17 @@ class Proposer:
 
     def _all(self, passing: _Passing, columns: list[str]) -> pa.Table:
         if passing.numbers is None:
-            table = self._store.objects.to_table(columns=columns, filter=passing.sql, with_row_id=True)
-            return self._placed(table, columns)
-        table = self._store.take(columns, passing.numbers)
-        return table.append_column(ROW, pa.array(self._store.places(passing.numbers)[1]))
+            names = [*columns, EMBEDDING]
+            table = self._store.objects.to_table(columns=names, filter=passing.sql, with_row_id=True)
+            return self._placed(self._store.typed(table, names), self._to_numbers(table.column(_ROW_ID).to_numpy()))
+        return self._placed(self._store.take([*columns, EMBEDDING], passing.numbers), passing.numbers)
 
     def _nearest(self, direction: Vectors, passing: _Passing, columns: list[str], count: int) -> pa.Table:
+        """Propose the ``count`` rows nearest by their vectors of those that the index finds.
+
+        The vectors of all of these are read, the other columns of the nearest alone: to read some numbers of a column
+        takes longer than the search in the index.
+        """
         settings = self._settings
         # A filter drops rows of the nearest lists, so more lists are asked.
         share = passing.count / self._total
@@ -137,7 +143,7 @@ class Proposer:
 
         def ask(lists: int) -> pa.Table:
             scanner = self._store.objects.scanner(
-                columns=columns,
+                columns=[EMBEDDING],
                 # As a number, and not as a minimum: from that, Lance would choose more by a rule of its own.
                 nearest={"column": EMBEDDING, "q": direction, "k": wanted, "nprobes": lists},
                 with_row_id=True,
@@ -150,12 +156,17 @@ class Proposer:
         # These lists may hold too few rows, above all of those that pass a filter.
         if table.num_rows < wanted and probes < settings.lists:
             table = ask(settings.lists)
-        return self._placed(table, columns)
-
-    def _placed(self, table: pa.Table, columns: list[str]) -> pa.Table:
-        """Type the columns, and add the number of each row in its tile."""
         numbers = self._to_numbers(table.column(_ROW_ID).to_numpy())
-        return self._store.typed(table, columns).append_column(ROW, pa.array(self._store.places(numbers)[1]))
+        vectors = self._store.typed(table, [EMBEDDING])
+        best = _best(from_arrow(vectors.column(0)), direction, numbers, count)
+        light = self._store.take(columns, numbers[best])
+        return self._placed(light.append_column(vectors.field(0), vectors.take(best).column(0)), numbers[best])
+
+    def _placed(self, table: pa.Table, numbers: NDArray[np.int64]) -> pa.Table:
+        """Add the tile of each row, and its number there."""
+        tile, row = self._store.places(numbers)
+        names = pa.array([self._store.names[number] for number in tile], pa.string())
+        return table.append_column("tile", names).append_column(ROW, pa.array(row))
 
     def _to_numbers(self, row_ids: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Turn Lance's addresses (fragment and offset) into numbers in the dataset."""
@@ -168,6 +179,15 @@ class Proposer:
         offsets = numbers - self._store.fragment_starts[fragment]
         ids = np.asarray(self._store.fragments, np.int64)[fragment]
         return ((ids << _OFFSET_BITS) + offsets).astype(np.uint64)
+
+
+def _best(vectors: Vectors, direction: Vectors, numbers: NDArray[np.int64], count: int) -> NDArray[np.intp]:
+    """Choose the ``count`` rows [N, D] of the largest cosine with a unit vector; equal ones by their numbers [N]."""
+    exact: NDArray[np.float64] = vectors.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = along(exact, direction.astype(np.float64)) / np.linalg.norm(exact, axis=1)
+    # Rows without a direction come last.
+    return np.lexsort((numbers, -np.nan_to_num(cosine, nan=-np.inf)))[:count]
 
 
 def _tile_rows(store: Dataset, selection: Selection) -> NDArray[np.int64]:

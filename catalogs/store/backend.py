@@ -48,8 +48,9 @@ class OpenTile(Protocol):
 class Proposals:
     """Rows that may be the best for each of Q directions: ``tables`` [Q] in any order, to be ranked by their vectors.
 
-    They have the columns ``object_id``, ``tile``, ``ra``, ``dec``, ``embedding`` and ``_row``, the number in the tile.
-    ``exactly`` counts the rows that were all proposed, ``by_index`` those that an index answered for.
+    They have the columns ``object_id``, ``tile``, ``ra``, ``dec``, ``embedding`` and ``_row``, the number in the tile,
+    and those of the filter. Of what an index finds, the nearest by their vectors are enough. ``exactly`` counts the
+    rows that were all proposed, ``by_index`` those that an index answered for.
     """
 
     tables: Sequence[pa.Table]

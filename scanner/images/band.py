@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.images.calibration import Asinh, calibrate
+from scanner.images.calibration import Asinh, calibrate, scale
 from scanner.images.checksums import check_sums
 from scanner.images.fits import (
     Region,
@@ -174,7 +174,7 @@ def read_band(source: BandFile | None, flux: Image) -> tuple[float, Image | None
         # Rounded pixels may be 0 without being gaps; a gap is a block of zeros.
         by_blocks = is_rounded(source.image) or asinh is not None
         # Some rows at a time, so that they stay in the processor's cache.
-        for rows, values in read_rows(source.image, source.region):
+        for rows, values in read_rows(source.image, source.region, native=False):
             counts = values if asinh is None else asinh.expand(values, band.zero_is_missing)
             calibrate(counts, band.zero_point, band.zero_is_missing and not by_blocks, out=flux[rows])
         if band.zero_is_missing and by_blocks:
@@ -236,8 +236,7 @@ def _read_variance(source: BandFile) -> Image | None:
         return None
     factor = source.band.to_nanojansky**2
     out = np.empty(source.shape, np.float32)
-    for rows, values in read_rows(hdu, source.region):
+    for rows, values in read_rows(hdu, source.region, native=False):
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            np.multiply(1 / values if plane.inverse else values, factor, out=out[rows], casting="unsafe")
-            np.copyto(out[rows], np.nan, where=~(np.isfinite(out[rows]) & (out[rows] > 0)))
+            scale(1 / values if plane.inverse else values, factor, (0, np.inf), False, out[rows])
     return out

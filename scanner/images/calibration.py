@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,12 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.survey.survey import nanojansky_per_count
+
+_scale: Callable[..., None] | None
+try:
+    from scanner.images._decoders import scale as _scale
+except ImportError:  # installed without a compiler, or compiled from an earlier version
+    _scale = None
 
 HUGE = 1e30
 """nJy. Larger values are not fluxes: some programs fill gaps with the most negative float."""
@@ -72,11 +79,30 @@ def calibrate(
     NaN where counts are not finite or out of range, and with ``zero_is_missing`` also where they are exactly 0.
     """
     flux = np.empty(np.shape(counts), np.float32) if out is None else out
+    return scale(counts, nanojansky_per_count(zero_point), (-HUGE, HUGE), zero_is_missing, flux)
+
+
+def scale(
+    values: NDArray[Any],
+    factor: float,
+    limits: tuple[float, float],
+    zero_is_missing: bool,
+    out: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Fill ``out`` with values times a factor, in single precision; NaN where they do not lie between the ``limits``.
+
+    ``zero_is_missing``: 0 becomes NaN too. Values have the shape of ``out``, and any number type and byte order.
+    """
+    plain = values.flags.c_contiguous and out.flags.c_contiguous and values.shape == out.shape
+    if _scale is not None and plain and values.dtype.kind == "f" and values.dtype.itemsize == out.dtype.itemsize == 4:
+        # What follows, in one pass. numpy's passes take four times as long.
+        _scale(values.data, not values.dtype.isnative, factor, *limits, zero_is_missing, out.data)
+        return out
     with np.errstate(over="ignore", invalid="ignore"):
-        np.multiply(counts, nanojansky_per_count(zero_point), out=flux, casting="unsafe")
+        np.multiply(values, factor, out=out, casting="unsafe")
         # Comparisons with NaN are false, so NaN is not valid either.
-        valid = np.abs(flux) < HUGE
+        valid = (out > limits[0]) & (out < limits[1])
     if zero_is_missing:
-        valid &= flux != 0
-    np.copyto(flux, np.nan, where=~valid)
-    return flux
+        valid &= out != 0
+    np.copyto(out, np.nan, where=~valid)
+    return out

@@ -12,6 +12,7 @@ import stat
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, filterwarnings, simplefilter
@@ -34,6 +35,9 @@ Region = tuple[slice, slice]
 
 ROWS_AT_ONCE = 32
 """So few that they stay in the processor's cache while everything is done to them."""
+
+_PIXELS_AT_ONCE = 80_000
+"""Of a plane of plain numbers, rows of so many pixels: values and what becomes of them fit into a small cache."""
 
 ASTROPY_ROWS_AT_ONCE = 1024
 """Where astropy decompresses: it searches the header each time."""
@@ -232,15 +236,19 @@ def read_plane(hdu: Any, path: Path) -> NDArray[Any]:
     return np.asarray(hdu.data)
 
 
-def read_rows(hdu: Any, region: Region | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Values of a plane, or of a region of it, native, some rows at a time: there is never a second copy of it.
+def read_rows(hdu: Any, region: Region | None = None, native: bool = True) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Values of a plane, or of a region of it, some rows at a time: there is never a second copy of it.
 
-    The rows count from the first of the region.
+    The rows count from the first of the region. ``native``: False leaves values in the byte order of the file.
     """
-    plane, least, tile_rows = None, ROWS_AT_ONCE, 1
+    plane: CompressedPlane | _PlainPlane | None
+    least, astropy_least, tile_rows = ROWS_AT_ONCE, ROWS_AT_ONCE, 1
     if isinstance(hdu, fits.CompImageHDU):
-        plane, tile_rows = CompressedPlane.of(hdu), max(1, int(hdu.tile_shape[0]))
-        least = ROWS_AT_ONCE if plane else ASTROPY_ROWS_AT_ONCE
+        plane, tile_rows, astropy_least = CompressedPlane.of(hdu), max(1, int(hdu.tile_shape[0])), ASTROPY_ROWS_AT_ONCE
+    elif (plane := _PlainPlane.of(hdu)) is not None:
+        least = max(1, _PIXELS_AT_ONCE // max(1, int(hdu.shape[1])))
+    if plane is None:
+        least = astropy_least
     down, across = region or (slice(0, int(hdu.shape[0])), slice(0, int(hdu.shape[1])))
     start = 0
     while start < down.stop - down.start:
@@ -250,16 +258,18 @@ def read_rows(hdu: Any, region: Region | None = None) -> Iterator[tuple[slice, N
         try:
             if plane is None and isinstance(hdu, fits.CompImageHDU):
                 check_parts(hdu, place)
-            values = _read_section(hdu, place) if plane is None else plane[place]
+            values = hdu.section[place] if plane is None else plane[place]
         except DamagedError:
             raise
         except Exception:
             if plane is None:
                 raise
-            plane, least = None, ASTROPY_ROWS_AT_ONCE  # astropy reads what is unusual, or says what is wrong with it
+            plane, least = None, astropy_least  # astropy reads what is unusual, or says what is wrong with it
             continue
         values = np.asarray(values)
-        yield rows, values.astype(values.dtype.newbyteorder("="), copy=False)  # numpy is slow on the other byte order
+        if native:  # numpy is slow on the other byte order
+            values = values.astype(values.dtype.newbyteorder("="), copy=False)
+        yield rows, values
         start = rows.stop
 
 
@@ -268,25 +278,34 @@ KINDS = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 """Types of the numbers of an image, by BITPIX."""
 
 
-def _read_section(hdu: Any, place: tuple[slice, slice]) -> NDArray[Any]:
-    """Read a region of a plane; astropy takes a tenth of a millisecond for each row, most of it to make objects."""
-    down, across = place
-    is_whole = across == slice(0, int(hdu.shape[1]))
-    # Scaled values, and rows that follow each other without a gap, are left to astropy.
-    if isinstance(hdu, fits.CompImageHDU) or is_whole or any(card in hdu.header for card in SCALING):
-        return np.asarray(hdu.section[place])
-    kind = np.dtype(KINDS[int(hdu.header["BITPIX"])])
-    where, width = hdu.fileinfo(), int(hdu.shape[1])
-    parts = []
-    for row in range(down.start, down.stop):
-        where["file"].seek(where["datLoc"] + (row * width + across.start) * kind.itemsize)
-        parts.append(where["file"].read((across.stop - across.start) * kind.itemsize))
-    read = b"".join(parts)
-    shape = down.stop - down.start, across.stop - across.start
-    if len(read) != shape[0] * shape[1] * kind.itemsize:
-        # Astropy says what is wrong with the file.
-        return np.asarray(hdu.section[place])
-    return np.frombuffer(read, kind).reshape(shape)
+@dataclass(frozen=True)
+class _PlainPlane:
+    """An image [H, W] of plain numbers in an open file; astropy takes a tenth of a millisecond to read a part of it."""
+
+    file: Any
+    start: int
+    width: int
+    kind: np.dtype[Any]
+
+    @classmethod
+    def of(cls, hdu: Any) -> _PlainPlane | None:
+        """The plane of an HDU; None where its values are scaled or in memory, which astropy reads."""
+        where = hdu.fileinfo()
+        if where is None or any(card in hdu.header for card in SCALING):
+            return None
+        return cls(where["file"], where["datLoc"], int(hdu.shape[1]), np.dtype(KINDS[int(hdu.header["BITPIX"])]))
+
+    def __getitem__(self, place: tuple[slice, slice]) -> NDArray[Any]:
+        """Read a region. Raises ``ValueError`` where the file ends before it does."""
+        (down, across), size = place, self.kind.itemsize
+        shape = down.stop - down.start, across.stop - across.start
+        # Whole rows follow each other without a gap.
+        rows = [down.start] if shape[1] == self.width else range(down.start, down.stop)
+        parts = []
+        for row in rows:
+            self.file.seek(self.start + (row * self.width + across.start) * size)
+            parts.append(self.file.read(math.prod(shape) // max(1, len(rows)) * size))
+        return np.frombuffer(b"".join(parts), self.kind).reshape(shape)
 
 
 def row_slices(rows: int) -> Iterator[slice]:

@@ -93,6 +93,11 @@ def kinds() -> dict[str, tuple[list[bytes], Decode]]:
 
         result[f"shuffled, {size} bytes"] = [random.bytes(size * pixels)], unshuffle
 
+    def scale(decoders: Any, stream: bytes) -> bool:
+        decoders.scale(stream, True, 2.5, -1e30, 1e30, True, np.empty(pixels, np.float32))
+        return True
+
+    result["numbers to be scaled"] = [random.bytes(4 * pixels)], scale
     result["HCOMPRESS"] = list(hcompressed()), lambda decoders, stream: decoders.is_hcompressed(stream, *SIDES)
     return result
 

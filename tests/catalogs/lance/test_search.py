@@ -43,6 +43,33 @@ def test_neighbours_are_those_of_the_folder(catalogue, dataset, questions) -> No
     assert np.mean(shares) >= BACK
 
 
+@pytest.mark.parametrize("text", [None, "mag_r < 16"])
+@pytest.mark.parametrize("few", [0, proposals.FEW_ROWS], ids=["index", "all"])
+def test_what_is_proposed_lies_where_its_tile_and_row_say(dataset, text, few, monkeypatch) -> None:
+    monkeypatch.setattr(proposals, "FEW_ROWS", few)
+    direction = np.full(dataset.info.dim, dataset.info.dim**-0.5, np.float32)
+    proposed = dataset.propose(direction[None], rows.selection(dataset, text, None), 20)
+    (table,) = proposed.tables
+    # Of what an index finds, the columns of the nearest are read, and of the others none.
+    by_index = text is None or few == 0
+    assert (table.num_rows == 20) == by_index
+    assert (proposed.exactly == 0) == by_index
+    assert set(table.column_names) == {"object_id", "tile", "ra", "dec", "embedding", "_row"} | (
+        {"mag_r"} if text else set()
+    )
+    for row in table.to_pylist()[:20]:
+        with dataset.open_tile(row["tile"]) as tile:
+            there = tile.take(["object_id", "ra", "embedding"], np.array([row["_row"]])).to_pylist()[0]
+        assert there == {name: row[name] for name in there}
+
+
+def test_the_nearest_vectors_come_first_and_those_without_a_direction_last() -> None:
+    vectors = np.array([[0, 1], [np.nan, 1], [3, 0], [0, 0], [1, 1], [-1, 0], [2, 0]], np.float32)
+    direction, numbers = np.array([1, 0], np.float32), np.array([9, 8, 7, 6, 5, 4, 3])
+    assert proposals._best(vectors, direction, numbers, 4).tolist() == [6, 2, 4, 0]
+    assert sorted(proposals._best(vectors, direction, numbers, 7).tolist()[5:]) == [1, 3]
+
+
 FILTERED = ["mag_r < 16", "mag_r < 29 or mag_r > 40", "(flags | 1) == 1", '"u" in bands_present and flags & 4 == 0']
 
 

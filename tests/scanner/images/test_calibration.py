@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scanner.images.calibration import calibrate
+from scanner.images import calibration
+from scanner.images.calibration import HUGE, calibrate, scale
 from scanner.images.sky.wcs import FLAT_CENTRE, flat_wcs
 
 
@@ -29,6 +30,38 @@ def test_the_result_lies_where_it_is_wanted() -> None:
     out = np.empty((2, 3), np.float32)
     assert calibrate(np.ones((2, 3), np.int16), 31.4, True, out=out) is out
     np.testing.assert_array_equal(out, 1)
+
+
+@pytest.mark.parametrize("kind", [">f4", "<f4"])
+@pytest.mark.parametrize("limits", [(-HUGE, HUGE), (0, np.inf)])
+@pytest.mark.parametrize("zero_is_missing", [False, True])
+@pytest.mark.parametrize("factor", [1.0, 3.981071705534973, 1e-30, 3e30])
+def test_one_pass_makes_the_bits_that_numpy_makes(
+    kind: str,
+    limits: tuple[float, float],
+    zero_is_missing: bool,
+    factor: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Any bits that a file may hold, not-a-numbers and denormal ones too, and the limits themselves."""
+    pytest.importorskip("scanner.images._decoders", reason="installed without a compiler")
+    random = np.random.default_rng(5)
+    values = np.frombuffer(random.bytes(4 * 3001 * 7), kind).reshape(3001, 7).copy()
+    near = np.float32([HUGE, min(HUGE / factor, HUGE), 0, np.inf, np.nan, np.finfo(np.float32).tiny, 1e-45])
+    values[:4] = [near, -near, np.nextafter(near, np.float32(0)), np.nextafter(near, np.float32(np.inf))]
+    one_pass, by_numpy = np.empty((2, *values.shape), np.float32)
+    assert calibration._scale is not None
+    assert scale(values, factor, limits, zero_is_missing, one_pass) is one_pass
+    monkeypatch.setattr(calibration, "_scale", None)
+    scale(values, factor, limits, zero_is_missing, by_numpy)
+    assert 0 < np.isnan(by_numpy).mean() < 0.9
+    np.testing.assert_array_equal(one_pass.view(np.uint32), by_numpy.view(np.uint32))
+
+
+def test_pixels_that_do_not_follow_each_other_are_scaled_too() -> None:
+    values, out = np.arange(12, dtype=">f4").reshape(3, 4)[:, ::2], np.zeros((3, 4), np.float32)[:, ::2]
+    scale(values, 2.0, (-HUGE, HUGE), True, out)
+    np.testing.assert_array_equal(out, [[np.nan, 4], [8, 12], [16, 20]])
 
 
 @pytest.mark.parametrize("shape", [(40, 30), (2, 39, 51)])

@@ -47,6 +47,12 @@ def test_a_part_without_bytes_is_left_as_it_is() -> None:
     assert out.tolist() == [5, 6, 7, 77, 77, 77, 8]
 
 
+@pytest.mark.parametrize(("given", "wanted"), [(12, 16), (16, 12), (10, 10)])
+def test_values_and_pixels_of_different_sizes_are_refused(given: int, wanted: int) -> None:
+    with pytest.raises(ValueError, match="do not fit each other"):
+        _decoders.scale(bytes(given), False, 1.0, -1.0, 1.0, False, bytearray(wanted))
+
+
 def dithers() -> NDArray[np.float32]:
     """Appendix I of the standard, with the number by which it is checked there."""
     seed, found = 1, []
