@@ -138,7 +138,9 @@ class Nursery:
         code = _ask(process, {"wait": pid})
         out, err, children = (files.with_suffix(suffix) for suffix in (".out", ".err", ".json"))
         known = tuple(json.loads(children.read_text())) if children.exists() else ()
-        return Done(code, out.read_text(), err.read_text(), known)
+        # One that was killed at once has not opened its files.
+        said, told = (path.read_text() if path.exists() else "" for path in (out, err))
+        return Done(code, said, told, known)
 
     def run(self, command: Sequence[object], point: PointOfDeath | None = None, program: str = "") -> Done:
         """Start a command and wait for it."""

@@ -118,23 +118,24 @@ def test_crossmatch_is_that_of_all_distances_at_ra_0_and_at_the_pole() -> None:
 def test_a_tile_replaced_after_the_match_gives_no_vector_of_another_object(
     crowded: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Row numbers change when a tile is scanned again; the object is found by its id."""
+    """Row numbers change when a tile is scanned again; the object near a position is found by its id."""
     snapshot = crowded.snapshot()
     path = crowded.tile_path("000.240")
     every = pq.read_table(path)
-    ids = every.column("object_id").to_pylist()[20:30]
-    expected = match_ids(crowded.snapshot(), {one: str(one) for one in ids})
+    ra, dec = (every.column(name).to_pylist()[20:30] for name in ("ra", "dec"))
+    expected = match(crowded.snapshot(), ra, dec)
+    assert "000.240" in expected.tile.tolist()
     tile_groups, calls = rows.tile_groups, []
 
     def replaced(*arguments: object) -> object:
-        # The file is replaced between the reading of positions and that of embeddings.
+        # The file is replaced when the positions in both tiles were read, and no embedding.
         calls.append(arguments)
-        if len(calls) == 2:
+        if len(calls) == 3:
             pq.write_table(every.slice(10).replace_schema_metadata(every.schema.metadata), path)
         return tile_groups(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(rows, "tile_groups", replaced)
-    matches = match_ids(snapshot, {one: str(one) for one in ids})
-    assert len(calls) == 2
+    matches = match(snapshot, ra, dec)
+    assert len(calls) == 4
     np.testing.assert_array_equal(matches.object_id, expected.object_id)
     np.testing.assert_array_equal(matches.vectors, expected.vectors)
