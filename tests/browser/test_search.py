@@ -66,6 +66,8 @@ def test_from_a_position_to_more_like_this_by_keys(open_page: Opened, keep_scree
     page.keyboard.press("Enter")
     expect(page.locator(".example")).to_have_count(2)
     page.get_by_role("link", name="any of them").click()
+    # Until all of it is there: the address is that of the new page before its cards are.
+    page.wait_for_url(re.compile("mix=nearest"))
     assert asked(page)["mix"] == ["nearest"]
     # The address is the state: a reload, and the way back, show the same, and then what one scrolls to.
     listed = page.locator(".card .shot").evaluate_all("all => all.map(one => one.href)")[:60]
