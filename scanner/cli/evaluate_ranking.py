@@ -171,13 +171,15 @@ def _check(
         raise click.UsageError("Give either --truth or --injected.")
     if augment and root is None:
         raise click.UsageError("--augment needs --root, the folder of the images.")
-    for option, value in (("--column", column), ("--threshold", threshold), ("--per-degree", per_degree)):
+    of_injected = {
+        "--column": column,
+        "--threshold": threshold,
+        "--per-degree": per_degree,
+        "--known": known_lists or None,
+    }
+    for option, value in of_injected.items():
         if value is not None and injected is None:
             raise click.UsageError(f"{option} needs --injected.")
-    if known_lists and injected is None:
-        raise click.UsageError(
-            "--known needs --injected; --truth has the known lenses of the other kind of measurement."
-        )
     if injected is not None and len(methods) + (column is not None) > 1:
         raise click.UsageError("--injected takes one --method or --column.")
     if threshold is not None and per_degree is not None:
