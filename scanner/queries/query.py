@@ -303,28 +303,36 @@ def ask_together(
     from astropy.table import Column, vstack
 
     vectors = np.stack([example.vector for example in examples])
-    # Each example, its copies and its pieces may be among the answers, and drop out below.
-    wanted = k + _PIECES * len(examples)
     directions = vectors.mean(axis=0, keepdims=True) if mix == "mean" else vectors
-    answers = neighbours.neighbours_of_many(snapshot, directions, wanted, where=where, near=near, columns=columns)
-    for answer, example in zip(answers, examples, strict=False):
-        answer.add_column(
-            Column([example.name] * len(answer), "nearest_example", description="The example that is most similar"),
-            index=2,
-        )
-    joined = answers[0]
-    if len(answers) > 1:
-        joined = vstack(answers, metadata_conflicts="silent")
-        joined = joined[np.lexsort((joined["object_id"], -joined["similarity"]))]
-    ra, dec, tile = (np.asarray(joined[name]) for name in ("ra", "dec", "tile"))
-    dropped = np.zeros(len(joined), bool)
-    # Best first: of an object that several answers or several tiles hold, the later copies drop out.
-    for better, worse in geometry.close_pairs(ra, dec, geometry.SAME_OBJECT):
-        same = joined["object_id"][better] == joined["object_id"][worse] or tile[better] != tile[worse]
-        dropped[worse] |= same and not dropped[better]
-    for circle in filter(None, map(neighbours.around, examples)):
-        dropped |= circle.contains(ra, dec)
-    joined = joined[np.flatnonzero(~dropped)[:k]]
+    circles = [circle for circle in map(neighbours.around, examples) if circle is not None]
+    # Each example, its copies and its pieces may be among the answers, and drop out below. Where more rows than these
+    # lie around an example, as on a grid, the search is repeated for more.
+    wanted = k + _PIECES * len(examples)
+    while True:
+        answers = neighbours.neighbours_of_many(snapshot, directions, wanted, where=where, near=near, columns=columns)
+        exhausted = all(len(answer) < wanted for answer in answers)
+        for answer, example in zip(answers, examples, strict=False):
+            answer.add_column(
+                Column([example.name] * len(answer), "nearest_example", description="The example that is most similar"),
+                index=2,
+            )
+        joined = answers[0]
+        if len(answers) > 1:
+            joined = vstack(answers, metadata_conflicts="silent")
+            joined = joined[np.lexsort((joined["object_id"], -joined["similarity"]))]
+        ra, dec, tile = (np.asarray(joined[name]) for name in ("ra", "dec", "tile"))
+        dropped = np.zeros(len(joined), bool)
+        # Best first: of an object that several answers or several tiles hold, the later copies drop out.
+        for better, worse in geometry.close_pairs(ra, dec, geometry.SAME_OBJECT):
+            same = joined["object_id"][better] == joined["object_id"][worse] or tile[better] != tile[worse]
+            dropped[worse] |= same and not dropped[better]
+        for circle in circles:
+            dropped |= circle.contains(ra, dec)
+        kept = np.flatnonzero(~dropped)
+        if len(kept) >= k or exhausted:
+            break
+        wanted *= 8
+    joined = joined[kept[:k]]
     joined["rank"] = np.arange(1, len(joined) + 1)
     if mix == "mean":
         joined.remove_column("nearest_example")

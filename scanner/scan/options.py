@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from catalogs.digest import file_sha256
 from scanner.encoder.options import BF16, ONNXRUNTIME, cpu_only
 from scanner.sources import DETECTION_VERSION
 
 if TYPE_CHECKING:
+    from catalogs.store.provenance import Run
     from scanner.scan.best_rows import Keep
 
 SOURCES = DETECT, GRID = "detect", "grid"
@@ -69,9 +71,28 @@ class ScanOptions:
         return settings | {"sources": "file", "file": _identity(self.sources)}
 
 
+def of_table(run: Run, sha256: str) -> Run:
+    """The provenance of rows at the positions of the table with this digest; the run itself, where it is empty.
+
+    A pattern names a table for each tile, so the digest of a tile's rows is that of its own table.
+    """
+    return replace(run, settings={**run.settings, "file": sha256}) if sha256 else run
+
+
+def run_of_tile(run: Run, sources: str, tile: str) -> Run:
+    """The provenance that the rows of a tile have if they are scanned now."""
+    from scanner.sources.table_of_tile import path_for
+
+    if "{tile}" not in sources:
+        return run
+    try:
+        return of_table(run, file_sha256(path_for(sources, tile)))
+    except OSError:  # which the scan of the tile reports
+        return run
+
+
 def _identity(path: str) -> str:
     """Digest of one file; a pattern itself, because it has a file for each tile."""
-    from catalogs.digest import file_sha256
     from scanner.sources.position_files import check_file
 
     if "{tile}" in path:

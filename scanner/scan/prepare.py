@@ -77,7 +77,8 @@ class Prepared:
 
     While it travels between processes its pixels, of ``shape`` [B, H, W], stay in shared memory: see ``over``.
     ``dropped`` counts positions of a table that are not among the rows. The ``last`` part completes the tile.
-    ``notes`` are for the tile's report.
+    ``notes`` are for the tile's report. ``positions_sha256`` is the digest of the table of positions, where they come
+    from one.
     """
 
     tile: Tile
@@ -90,6 +91,7 @@ class Prepared:
     dropped: Dropped
     last: bool = True
     notes: tuple[str, ...] = ()
+    positions_sha256: str = ""
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -128,6 +130,7 @@ def prepare(job: ReaderJob, tile: Tile, room: Room | None = None) -> Iterator[Pr
 def _parts(job: ReaderJob, tile: Tile, room: Room | None) -> Iterator[Prepared]:
     """The parts of a tile, strip by strip; the whole tile is one strip unless memory is low."""
     options, rows, began = job.options, 0, time.perf_counter()
+    tables: set[str] = set()
     if options.bands is not None:  # the columns of the other bands stay, without data
         tile = replace(tile, files={band: path for band, path in tile.files.items() if band in options.bands})
 
@@ -143,12 +146,20 @@ def _parts(job: ReaderJob, tile: Tile, room: Room | None) -> Iterator[Prepared]:
         while not images.strip.is_last:
             part = _part(job, tile, images, time.perf_counter() - began, rows, room)
             rows += len(part)
+            tables.add(part.positions_sha256)
             yield part
             del images, part  # their memory is needed for the next strip
             began = time.perf_counter()
             images = next(strips)
     # All is read: that the files stayed the same is known before the last part, which completes the tile.
-    yield _part(job, tile, images, time.perf_counter() - began, rows, room)
+    part = _part(job, tile, images, time.perf_counter() - began, rows, room)
+    if tables - {part.positions_sha256}:
+        raise ScannerError(
+            ErrorCode.TILE_CHANGED,
+            f"The table of positions of tile {tile.name} changed while the tile was read.",
+            "Run the same command again when nothing writes to it; the tile is retried.",
+        )
+    yield part
 
 
 def _part(
@@ -178,6 +189,7 @@ def _part(
         dropped=sources.dropped_by,
         last=images.strip.is_last,
         notes=(*images.notes, *place_notes, *sources.notes),
+        positions_sha256=sources.sha256,
     )
 
 

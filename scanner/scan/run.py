@@ -14,7 +14,7 @@ from scanner.encoder import certificate
 from scanner.encoder.contract import ModelFile
 from scanner.encoder.encoder import Encoder
 from scanner.encoder.options import ONNXRUNTIME
-from scanner.scan.options import ScanOptions
+from scanner.scan.options import ScanOptions, run_of_tile
 from scanner.scan.pipeline import Pipeline
 from scanner.scan.prepare import ReaderJob
 from scanner.scan.progress import Progress, Quiet
@@ -101,7 +101,8 @@ def scan_tiles(
 def already(tile: Tile, catalogue: Catalogue, run: Run, options: ScanOptions) -> TileReport | None:
     """The report of a tile that needs no scan, or cannot have one; None where it is to be scanned."""
     try:
-        return TileReport(tile.name, "skipped") if catalogue.done(tile.name, run.digest, options.verify) else None
+        digest = run_of_tile(run, options.sources, tile.name).digest
+        return TileReport(tile.name, "skipped") if catalogue.done(tile.name, digest, options.verify) else None
     except ScannerError as error:
         return TileReport.failed(tile.name, error)
 

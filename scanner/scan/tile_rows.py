@@ -17,6 +17,7 @@ from catalogs.store.provenance import Run
 from scanner.encoder.buffers import Encoded
 from scanner.scan.best_rows import Best, Keep
 from scanner.scan.handoff import Outcome, Ready, StoppableQueue
+from scanner.scan.options import of_table
 from scanner.scan.prepare import Prepared
 from scanner.scan.progress import Progress
 from scanner.scan.report import Seconds, TileReport
@@ -95,7 +96,9 @@ class RowWriter:
     def _written(self, ready: Ready) -> TileReport:
         parts = self._parts(ready)
         try:
-            return self._write_tile(ready.prepared.tile.name, parts)
+            return self._write_tile(
+                ready.prepared.tile.name, parts, of_table(self._run, ready.prepared.positions_sha256)
+            )
         except TileError as bad:
             # The rest of the tile is still in the queue. It may fail a second time there.
             with contextlib.suppress(TileError):
@@ -141,11 +144,11 @@ class RowWriter:
         if batches:
             yield Batch.join(batches)
 
-    def _write_tile(self, tile: str, parts: Iterator[tuple[Prepared, Iterator[Future[Batch]]]]) -> TileReport:
+    def _write_tile(self, tile: str, parts: Iterator[tuple[Prepared, Iterator[Future[Batch]]]], run: Run) -> TileReport:
         positions, dropped, seconds = 0, Dropped(), Seconds()
         notes: dict[str, None] = {}  # in order, without those that every part repeats
         best = Best(self._keep) if self._keep else None
-        with self._catalogue.writer(tile, self._run, {"provider": self._provider}) as file:
+        with self._catalogue.writer(tile, run, {"provider": self._provider}) as file:
             for prepared, futures in parts:
                 self._progress.started(tile, len(prepared))
                 seconds += prepared.seconds

@@ -29,7 +29,8 @@ class PositionTable:
 
     RA within a turn of 0 to 360 is brought into it. A row whose angles are on no sky keeps them. ``words`` is the
     column of texts that was read beside them, [N], or empty. ``parts`` is the number of tables whose rows follow each
-    other; ``image``, the header of the image that pixels are of, where the file has it.
+    other; ``image``, the header of the image that pixels are of, where the file has it. ``sha256`` is the digest of
+    the file, where it was asked for.
     """
 
     first: Floats
@@ -38,6 +39,7 @@ class PositionTable:
     words: NDArray[np.str_]
     parts: int = 1
     image: str = ""
+    sha256: str = ""
 
     @property
     def is_number(self) -> NDArray[np.bool_]:

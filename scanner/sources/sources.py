@@ -30,7 +30,7 @@ class Sources:
     x and y in each band of the images, computed from ``ra`` and ``dec`` (NaN in a missing band). ``columns`` holds the
     others by their catalogue names (flux_r, fluxerr_r, mag_r, ..., snr, flags), each [N]. ``by_sky``: they were given
     by RA and Dec. ``dropped_by`` counts the positions of a table that are not among them, and ``notes`` are sentences
-    on the table for the tile's report.
+    on the table for the tile's report; ``sha256`` is the digest of its file.
     """
 
     x: Floats
@@ -43,6 +43,7 @@ class Sources:
     by_sky: bool = False
     dropped_by: Dropped = field(default_factory=Dropped)
     notes: tuple[str, ...] = ()
+    sha256: str = ""
 
     @property
     def dropped(self) -> int:
@@ -149,7 +150,7 @@ def from_file(path: str | Path, images: TileImages) -> Sources:
         if (not table.on_sky or file != Path(path)) and 2 * dropped.off_tile > len(x):
             notes.append(f"{dropped.off_tile} of {len(x)} positions of {file} are off the tile")
     sources = _with_photometry(images, Sources.at(images, x[own], y[own], sky), {})
-    return replace(sources, dropped_by=dropped, notes=tuple(notes))
+    return replace(sources, dropped_by=dropped, notes=tuple(notes), sha256=table.sha256)
 
 
 def _with_photometry(images: TileImages, sources: Sources, detected: Mapping[str, NDArray[Any]]) -> Sources:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
+from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.images.sky.wcs import is_celestial, read_wcs
 from scanner.images.tile_images import TileImages
@@ -29,7 +31,7 @@ def path_for(path: str | Path, tile: str) -> Path:
 
 
 def read(path: Path) -> PositionTable:
-    """Read a table as ``read_positions`` does; once, where it serves many tiles or strips in turn."""
+    """Read a table and its digest, as ``read_positions`` does; once, where it serves many tiles or strips in turn."""
     try:
         state = path.stat()
     except OSError:
@@ -39,7 +41,12 @@ def read(path: Path) -> PositionTable:
 
 @lru_cache(maxsize=1)
 def _read_unchanged(path: Path, modified: int, size: int) -> PositionTable:
-    return read_positions(path)
+    try:
+        # Taken before the table: where that is written in between, the next scan sees that it has another digest.
+        digest = file_sha256(path)
+    except OSError:  # whose reason the table's error tells
+        digest = ""
+    return replace(read_positions(path), sha256=digest)
 
 
 def check_list(path: str, tiles: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from scanner.scan.options import LOW, NORMAL, ScanOptions
 from scanner.scan.prepare import Prepared
 from scanner.scan.report import ScanReport, TileReport
 from scanner.scan.run import make_run, scan_tiles
+from scanner.sources import table_of_tile
 from scanner.sources.detect import find_objects
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles
@@ -80,6 +82,25 @@ def test_strips_give_the_same_bytes(folder: Path, encoder: Encoder, tmp_path: Pa
     for before, after in zip(normal.tiles, low.tiles, strict=True):
         assert (before.status, before.objects, before.dropped) == (after.status, after.objects, after.dropped)
     assert_same_bytes(tmp_path)
+
+
+def test_positions_that_change_between_strips_are_refused(
+    folder: Path, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of one tile would be of two tables."""
+    table, read, numbers = tmp_path / "all.csv", table_of_tile.read, itertools.count(300)
+    table.write_text("x,y\n1,1\n", encoding="utf-8")
+
+    def read_another(path: Path) -> Any:
+        table.write_text(f"x,y\n{next(numbers)},300\n", encoding="utf-8")
+        return read(path)
+
+    options = ScanOptions(readers=0, memory=LOW, sources=str(table))
+    monkeypatch.setattr(table_of_tile, "read", read_another)
+    report = scanned(folder, encoder, tmp_path / "out", options)
+    assert {tile.code for tile in report.tiles} == {"tile.changed"}
+    monkeypatch.undo()
+    assert scanned(folder, encoder, tmp_path / "out", options).count("done") == len(NAMES)
 
 
 @pytest.mark.parametrize("memory", [NORMAL, LOW])

@@ -19,6 +19,7 @@ from scanner.images.tile_images import open_tile
 from scanner.scan import prepare, reader_process
 from scanner.scan.options import ScanOptions
 from scanner.scan.report import ScanReport, TileReport
+from scanner.sources import table_of_tile
 from scanner.sources.dropped import Dropped
 from scanner.survey.tile import Tile
 from tests.support import small_tiles, tiny_encoder
@@ -188,6 +189,43 @@ def test_windows_without_data_are_left_out_and_counted(bench: Bench, tmp_path: P
     np.testing.assert_array_equal(rows["x"], [210, 120, 200])
     np.testing.assert_array_equal(rows["object_id"] % 1_000_000, [0, 2, 3])
     assert 0 < rows["valid_fraction"][1] < rows["valid_fraction"][0] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("pattern", ["{tile}.csv", "all.csv"])
+def test_other_positions_are_scanned_anew(bench: Bench, tmp_path: Path, pattern: str) -> None:
+    """A tile is done with the positions that its table has now, be it a table of its own or of all tiles."""
+    table = tmp_path / pattern.replace("{tile}", "201.292")
+    options = replace(IN_PROCESS, sources=str(tmp_path / pattern))
+    table.write_text("x,y\n100,100\n120,200\n")
+    assert bench.scan(["201.292"], options).count("done") == 1
+    assert bench.scan(["201.292"], options).count("skipped") == 1
+    table.write_text("x,y\n50,60\n100,100\n150,250\n")
+    assert bench.scan(["201.292"], options).count("done") == 1
+    np.testing.assert_array_equal(bench.rows("201.292")["x"], [50, 100, 150])
+    assert bench.scan(["201.292"], options).count("skipped") == 1
+
+
+@pytest.mark.parametrize("pattern", ["{tile}.csv", "all.csv"])
+def test_positions_that_change_during_a_scan_are_scanned_anew(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    """What a receipt records is the table that was read, not the one that was there when the scan began."""
+    table, read = tmp_path / pattern.replace("{tile}", "201.292"), table_of_tile.read
+    options = replace(IN_PROCESS, sources=str(tmp_path / pattern))
+    texts = ["x,y\n100,100\n", "x,y\n50,60\n150,250\n"]
+    table.write_text(texts[0])
+
+    def read_another(path: Path) -> Any:
+        table.write_text(texts[1])
+        return read(path)
+
+    monkeypatch.setattr(table_of_tile, "read", read_another)
+    assert bench.scan(["201.292"], options).count("done") == 1
+    monkeypatch.undo()
+    assert len(bench.rows("201.292")["x"]) == 2
+    table.write_text(texts[0])
+    assert bench.scan(["201.292"], options).count("done") == 1
+    np.testing.assert_array_equal(bench.rows("201.292")["x"], [100])
 
 
 def test_a_dense_grid_covers_the_tile(bench: Bench) -> None:
