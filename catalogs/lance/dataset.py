@@ -149,19 +149,30 @@ class LanceStore:
         return other
 
     def read(self, columns: Sequence[str], start: int, count: int) -> pa.Table:
-        """Read rows that lie in one fragment, in the types of the schema."""
+        """Read rows that lie in one fragment, in the types of the schema.
+
+        Raises:
+            ScannerError: ``column.unknown``, for one that the export left out.
+        """
+        self._check_columns(columns)
         here = int(np.searchsorted(self.fragment_starts, start, side="right")) - 1
         fragment = self.objects.get_fragment(self.fragments[here])
         offset = start - int(self.fragment_starts[here])
         return self.typed(fragment.to_table(columns=list(columns), offset=offset, limit=count), columns)
 
     def take(self, columns: Sequence[str], numbers: NDArray[np.int64]) -> pa.Table:
-        """Read rows by their numbers in the dataset, in the order given."""
+        """Read rows by their numbers in the dataset, in the order given; raises as ``read`` does."""
+        self._check_columns(columns)
         order = np.argsort(numbers, kind="stable")
         table = self.objects.take(numbers[order].tolist(), columns=list(columns))
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return self.typed(table.take(back), columns)
+
+    def _check_columns(self, columns: Sequence[str]) -> None:
+        if absent := [name for name in columns if name not in self.schema.names]:
+            message = f"The Lance dataset {self.uri} has no column {', '.join(absent)}, which is needed here."
+            raise ScannerError(ErrorCode.COLUMN_UNKNOWN, message, "Export it with more --columns, or with all.")
 
     def typed(self, table: pa.Table, columns: Sequence[str]) -> pa.Table:
         """Bring columns into the types of the schema: vectors may be stored in half precision."""

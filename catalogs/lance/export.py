@@ -47,7 +47,11 @@ FEWEST_INDEXED = 20_000
 """Rows below which a comparison with all is as fast as an index."""
 STORAGE = "2.1"
 """Version of Lance's files: one that its releases since 2025 read."""
-NEEDED = ("object_id", "tile", "ra", "dec", HEALPIX, IS_PRIMARY, EMBEDDING)
+NEEDED = (
+    "object_id", "tile", "ra", "dec", HEALPIX, IS_PRIMARY, EMBEDDING,
+    "mag_auto", "snr", "flags", "bands_present", "valid_fraction",
+)  # fmt: skip
+"""Columns that commands and the page take for granted."""
 VECTOR_INDEX = "embedding_idx"
 _PLAN, _PARTS, _REPORT = "plan.json", "parts", "report.json"
 _DATASET = "dataset"

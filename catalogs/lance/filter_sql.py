@@ -125,10 +125,7 @@ class _Sql:
         made = filter_values.among(value.value, choices)
         if not choices:
             return _Part(made, "false")
-        sql = self.join("or", [self.compare("==", value, self.constant(one)) for one in choices]).sql
-        # In a list, Arrow tells -0 from 0.
-        zeros = value.value.kind in ("single", "double") and any(one == 0 for one in choices)
-        return _Part(made, sql, exact=not zeros)
+        return _Part(made, self.join("or", [self.compare("==", value, self.constant(one)) for one in choices]).sql)
 
     def holds_text(self, value: _Part, part: str) -> _Part:
         made = filter_values.holds_text(value.value, part)
@@ -190,8 +187,12 @@ def _compare_numbers(op: str, left: _Part, right: _Part) -> str | None:
         sign = _SIGNS["==" if op == "!=" else op]
         pair = f"(({{}} + 0.0) {sign} ({{}} + 0.0) AND NOT isnan({{}}) AND NOT isnan({{}}))"
         return _sql(f"(NOT {pair})" if op == "!=" else pair, one, other, one, other)
-    if left.value.kind == "whole" and not math.isinf(constant) and int(constant) == constant:
-        return _sql(f"({{}} {_SIGNS[op]} {int(constant)})", left) if abs(constant) < 2**63 else None
+    if left.value.kind == "whole" and math.isfinite(constant) and int(constant) == constant:
+        if abs(constant) >= 2**63:
+            return None
+        # Lance brings a constant into the type of the column, which must hold it.
+        numbers = left if left.value.low <= constant <= left.value.high else _as_whole(left)
+        return _sql(f"({{}} {_SIGNS[op]} {int(constant)})", numbers)
     kind, numbers = ("FLOAT", left) if left.value.kind == "single" else ("DOUBLE", _as_double(left))
     with np.errstate(over="ignore"):
         bound = float(np.float32(constant)) if kind == "FLOAT" else float(constant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.lance import filter_sql, library
+from catalogs.lance.filter_sql import SqlFilter
 from catalogs.store import rows
 from catalogs.store.backend import Proposals, Snapshot
 from catalogs.store.schema import EMBEDDING
 from catalogs.store.tile_reader import ROW, Selection
 from catalogs.store.vectors import Vectors, along, from_arrow
+
+log = logging.getLogger(__name__)
 
 FEW_ROWS = 20_000
 """Rows that pass a filter, up to which all are proposed."""
@@ -95,7 +99,7 @@ class Proposer:
             # The tiles that a region touches are read: few, as a rule.
             return self._by_number(_tile_rows(self._store, selection))
         assert selection.row_filter is not None
-        condition = filter_sql.translate(selection.row_filter, self._store.schema)
+        condition = self._resolved(filter_sql.translate(selection.row_filter, self._store.schema))
         if condition.exact and condition.sql is not None:
             return _Passing(self._count(condition.sql), sql=condition.sql)
         # What Lance cannot evaluate, Arrow does, for the rows that pass the rest.
@@ -105,6 +109,18 @@ class Proposer:
             table = selection.row_filter.apply(pa.Table.from_batches([batch]))
             found.append(self._to_numbers(table.column(_ROW_ID).to_numpy()))
         return self._by_number(np.concatenate(found))
+
+    def _resolved(self, condition: SqlFilter) -> SqlFilter:
+        """The condition, or one that passes all rows where Lance cannot plan a search with it: Arrow then decides."""
+        if condition.sql is None or condition.sql in self._counts:
+            return condition
+        try:
+            # Planning reads no rows, so that an error is one of the filter and not of the dataset.
+            self._store.objects.scanner(columns=[], with_row_id=True, filter=condition.sql).explain_plan()
+        except Exception as error:  # noqa: BLE001  (Lance raises many kinds)
+            log.warning("Lance cannot evaluate a filter, which is evaluated on all rows instead: %s", error)
+            return SqlFilter(None, exact=False)
+        return condition
 
     def _by_number(self, numbers: NDArray[np.int64]) -> _Passing:
         return _Passing(len(numbers), numbers=np.sort(numbers))

@@ -84,8 +84,12 @@ def column(field: pa.Field) -> Value:
     if pa.types.is_boolean(kind):
         return Value(expression, "truth")
     if pa.types.is_integer(kind):
-        # Unsigned numbers lie within these bounds too.
-        least, most = (_SMALLEST_ID, _LARGEST_ID) if kind.bit_width == 64 else (-(2**32), 2**32)
+        bits = kind.bit_width
+        least, most = (
+            (0, 2**bits - 1) if pa.types.is_unsigned_integer(kind) else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        )
+        if bits == 64:
+            least, most = _SMALLEST_ID, _LARGEST_ID
         return Value(expression, "whole", least, most, name=field.name)
     if pa.types.is_floating(kind):
         return Value(expression, "double" if kind.bit_width == 64 else "single", name=field.name)
@@ -214,6 +218,8 @@ def among(value: Value, choices: Sequence[Any]) -> Value:
         with np.errstate(over="ignore"):
             numbers = np.array([float(choice) for choice in choices]).astype(value.kind)
         rows, looked_up = value.expression.isin(pa.array(numbers)), numbers.tolist()
+        if 0 in looked_up:  # in a list Arrow tells -0 from 0
+            rows |= value.expression == pa.scalar(0.0, pa.float32() if value.kind == "single" else pa.float64())
     return Value(rows, "truth", possible=column_ranges.among(value.name, looked_up) if value.name else None)
 
 

@@ -70,8 +70,9 @@ def _table(compared: dict[str, Any]) -> str:
     for row in compared["runtimes"]:
         named = [row["runtime"], row["precision"], row["device"]]
         if "problem" in row:
-            rows.append([*named, "-", "-", "-", "-"])
             problems.append(f"{row['runtime']} {row['precision']}: {row['problem']} {row['hint']}")
+        if "images_per_s" not in row:
+            rows.append([*named, "-", "-", "-", "-"])
             continue
         cosine = f"{row['centred_cosine']:.4f} ({row['least_centred_cosine']:.4f})"
         speed = [f"{row['images_per_s']:,.0f}", f"{row['times_default']:.2f}"]

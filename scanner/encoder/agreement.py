@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scanner.encoder.buffers import Encoded
 from scanner.encoder.contract import NEIGHBOURS
 
 Vectors = NDArray[np.float32]
@@ -105,6 +106,12 @@ def agree(one: Vectors, other: Vectors) -> Agreement:
     nearest = [_nearest(part) for part in (one, other)]
     common = [len(set(first) & set(second)) / len(first) for first, second in zip(*nearest, strict=True)]
     return Agreement(float(cosine.mean()), float(cosine.min()), float(np.mean(common)), len(one))
+
+
+def agree_fully(one: Encoded, other: Encoded) -> Agreement:
+    """Compare what two encoders give for the same N windows: vectors, and scores where the model gives them."""
+    agreement = agree(one.vectors, other.vectors)
+    return replace(agreement, scores=agree_scores(one.scores, other.scores)) if one.scores.size else agreement
 
 
 def agree_scores(one: Vectors, other: Vectors) -> ScoreAgreement:

@@ -60,8 +60,9 @@ class Certificate:
             )
 
     def write(self, folder: Path) -> None:
-        """Keep it in ``folder``, unless it is there. Raises ``output.*``."""
-        if not (path := folder / self.subject.name).exists():
+        """Keep it in ``folder``, unless it is there or another file is in its place. Raises ``output.*``."""
+        path = folder / self.subject.name
+        if not path.exists() or _read(path) not in (None, self):
             write_json(path, asdict(self))
 
 

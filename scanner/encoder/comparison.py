@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
 from catalogs.errors import ScannerError
 from scanner.encoder import made_cutouts, session
-from scanner.encoder.agreement import agree
+from scanner.encoder.agreement import THRESHOLDS, agree_fully
 from scanner.encoder.encoder import Encoder
 from scanner.encoder.options import BF16, FP16, FP32, INT8, ONNXRUNTIME, OPENVINO
 from scanner.system import processor
@@ -55,8 +55,8 @@ def choices() -> Iterator[Choice]:
 def compare(model: str) -> dict[str, Any]:
     """Measure every choice on made-up cutouts: images a second in turns, and agreement with the default.
 
-    A choice that cannot be used has a ``problem`` and a ``hint`` in its place. ``recommended`` are the options of the
-    fastest.
+    A choice that cannot be used has a ``problem`` and a ``hint`` in its place, and so has one that agrees less than its
+    precision may. ``recommended`` are the options of the fastest of the others.
 
     Raises:
         ScannerError: The model itself cannot be used: ``model.*``.
@@ -77,7 +77,7 @@ def compare(model: str) -> dict[str, Any]:
             opened.append((choice, stack.enter_context(encoder), row))
         default = opened[0][1]
         flux = made_cutouts.make(default.contract)
-        exact = default.embed(flux)
+        exact = default.encode(flux)
         for _ in range(TURNS):
             for choice, encoder, _ in opened:
                 # On a GPU all cutouts are one batch.
@@ -86,15 +86,22 @@ def compare(model: str) -> dict[str, Any]:
                 encoder.embed(part)
                 choice.rates.append(len(part) / (time.perf_counter() - began))
         for choice, encoder, row in opened:
-            agreement = agree(exact, encoder.embed(flux))
+            agreement = agree_fully(exact, encoder.encode(flux))
             row |= {
                 "images_per_s": round(median(choice.rates), 1),
                 "times_default": round(median(map(float.__truediv__, choice.rates, opened[0][0].rates)), 2),
                 "centred_cosine": agreement.centred_cosine,
                 "least_centred_cosine": agreement.least_centred_cosine,
                 "neighbour_overlap": agreement.neighbour_overlap,
+                "scores": asdict(agreement.scores) if agreement.scores else None,
             }
-        best, _, row = max(opened, key=lambda one: one[2]["times_default"])
+            if not THRESHOLDS[choice.precision].passed_by(agreement):
+                row |= {
+                    "problem": f"It changes the results too much here: {agreement}.",
+                    "hint": "Do not scan with it.",
+                }
+        sound = [one for one in opened if "problem" not in one[2]] or opened[:1]
+        best, _, row = max(sound, key=lambda one: one[2]["times_default"])
         return {
             "model": str(default.path),
             "processor": processor.describe(),

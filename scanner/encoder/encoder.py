@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.encoder import certificate, made_cutouts, openvino_runtime, options
-from scanner.encoder.agreement import agree, agree_scores
+from scanner.encoder.agreement import agree_fully
 from scanner.encoder.buffers import INPUT, OUTPUT, SCORES, Encoded
 from scanner.encoder.certificate import Certificate, Subject
 from scanner.encoder.contract import ModelFile
@@ -190,14 +189,11 @@ class Encoder:
         """Find or measure the agreement with ONNX Runtime; ``runtime.disagrees`` if it is too small."""
         subject = Subject(self.runtime, self._model.software, self.precision, processor.describe(), self.sha256)
         found = certificate.find(known, subject)
-        if found is None:
+        # One of an earlier version may tell nothing of the scores.
+        if found is None or (self.contract.scores is not None and found.agreement.scores is None):
             flux = made_cutouts.make(self.contract)
             with Encoder(self.path, "cpu", self.threads) as reference:
-                exact, ours = reference.encode(flux), self.encode(flux)
-            agreement = agree(exact.vectors, ours.vectors)
-            if self.contract.scores is not None:
-                agreement = replace(agreement, scores=agree_scores(exact.scores, ours.scores))
-            found = Certificate(subject, agreement)
+                found = Certificate(subject, agree_fully(reference.encode(flux), self.encode(flux)))
         found.check()
         return found
 

@@ -17,6 +17,9 @@ import catalogs
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.lance import export, library
 from catalogs.lance.dataset import EXPORT_KEY
+from catalogs.ranking.evaluation import EvaluationSettings, evaluate
+from catalogs.ranking.outliers import outliers
+from catalogs.search.matching import match
 from catalogs.store import vectors
 from tests.catalogs.lance.conftest import FEWEST, OPTIONS, ROWS, TILES, fill
 from tests.support.small_disk import remount, small_disk
@@ -108,7 +111,7 @@ def test_some_rows_and_columns_in_half_precision(catalogue, tmp_path) -> None:
     options = export.LanceOptions("mag_r < 25", ("mag_r",), float16=True, target=0.9)
     export.export(catalogue, tmp_path / "out", options)
     dataset = catalogs.open(f"lance:{tmp_path / 'out'}")
-    assert dataset.schema.names == ["object_id", "tile", "ra", "dec", "_healpix_29", "mag_r", "is_primary", "embedding"]
+    assert set(dataset.schema.names) == {*export.NEEDED, "mag_r"}
     assert dataset.objects.schema.field("embedding").type.value_type == pa.float16()
     expected = catalogue.table(["object_id", "embedding"], where="mag_r < 25 and is_primary")
     stored = dataset.table(["object_id", "embedding"])
@@ -120,6 +123,24 @@ def test_some_rows_and_columns_in_half_precision(catalogue, tmp_path) -> None:
         dataset.open_tile(tile).verify()
     one = int(stored["object_id"][0])
     assert len(dataset.neighbours(object_id=one, k=5)) == 5
+
+
+def test_columns_that_were_left_out_are_named_and_no_command_takes_the_dataset_for_damaged(catalogue, tmp_path) -> None:
+    export.export(catalogue, tmp_path / "out", export.LanceOptions(columns=(), target=0.9))
+    dataset = catalogs.open(f"lance:{tmp_path / 'out'}")
+    assert list(outliers(dataset, k=5, sample=200)["rank"]) == [1, 2, 3, 4, 5]
+    places = dataset.table(["object_id", "ra", "dec"])[:30]
+    lenses = match(dataset.snapshot(), places["ra"], places["dec"])
+    evaluate(dataset, lenses, EvaluationSettings(draws=2))
+    for take in (
+        lambda: dataset.table(["mag_r"]),
+        lambda: dataset.table(where="mag_r < 20"),
+        lambda: dataset.read(["mag_r"], 0, 1),
+        lambda: dataset.take(["mag_r"], np.zeros(1, np.int64)),
+    ):
+        with pytest.raises(ScannerError, match="mag_r") as caught:
+            take()
+        assert caught.value.code in (ErrorCode.COLUMN_UNKNOWN, ErrorCode.WHERE_COLUMN)
 
 
 def test_few_rows_have_no_index_and_are_compared(catalogue, tmp_path, monkeypatch) -> None:

@@ -41,6 +41,7 @@ def varied(catalogue, make_rows, write_tile):
         ("not isnan(mag_u) and mag_u - mag_g > 0.5", lambda t: (t["mag_u"] - t["mag_g"]) > 0.5),
         ('tile in ("1.1", "9.9")', lambda t: t["tile"] == "1.1"),
         ("flags not in (1, 2, 3)", lambda t: ~np.isin(t["flags"], (1, 2, 3))),
+        ("dec in (0, 5)", lambda t: (t["dec"] == 0) | (t["dec"] == 5)),
         ("flags & 4 == 0", lambda t: (t["flags"] & 4) == 0),
         ('"u" in bands_present', lambda t: np.char.find(t["bands_present"], "u") >= 0),
         ('"u" not in bands_present', lambda t: np.char.find(t["bands_present"], "u") < 0),
