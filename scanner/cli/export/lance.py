@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--columns",
     metavar="NAME,NAME",
-    help="Columns to store besides ids, positions, scores and embeddings. [default: all]",
+    help="Columns to store besides those that every command needs, such as positions and scores. [default: all]",
 )
 @click.option("--float16", is_flag=True, help="Store embeddings in half precision: half the bytes.")
 @click.option(
