@@ -12,7 +12,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.search import full_pass
 from catalogs.search.full_pass import Block
 from catalogs.search.tile_pass import Executor
-from catalogs.sky import crossmatch, geometry
+from catalogs.sky import geometry
 from catalogs.sky.crossmatch import Places
 from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT
 from catalogs.store import rows
@@ -60,7 +60,8 @@ class Search:
     ``detected`` [P] tells which have an object within 1 arcsec in their tile. ``score`` is the highest of such objects,
     -inf without one. ``others`` are the scores of the objects that are not injected, highest first, ``MOST`` at most;
     ``objects`` counts them all, and ``known`` the objects of known lenses, which are neither. ``area`` is in square
-    degrees. ``elsewhere`` lenses are on no tile of the catalogue.
+    degrees. ``elsewhere`` lenses are on no tile of the catalogue, and ``on_known`` ones were painted on known lenses,
+    whose own arcs might be found in their place: neither are among the ``lenses``.
     """
 
     lenses: Injected
@@ -71,6 +72,7 @@ class Search:
     known: int
     area: float
     elsewhere: int
+    on_known: int
 
 
 _Found = tuple[NDArray[np.int64], Floats, Floats, int, int]
@@ -80,10 +82,14 @@ the objects of known lenses."""
 
 @dataclass(frozen=True)
 class _Matcher:
-    """Looks in a block for ``lenses``, each in the tile of its number in ``tiles``, and for other objects."""
+    """Looks in a block for ``lenses``, each in the tile of its number in ``tiles``, and for other objects.
+
+    ``painted`` are the places of all injected lenses.
+    """
 
     lenses: Injected
     tiles: NDArray[np.int64]
+    painted: Places
     known: Places
     scores: BlockScores
 
@@ -92,8 +98,7 @@ class _Matcher:
         values = np.where(np.isnan(values), -np.inf, values)
         own = np.flatnonzero(self.tiles == block.tile)
         lens, row = geometry.pairs_within(self.lenses.ra[own], self.lenses.dec[own], ra, dec, SAME_OBJECT)
-        near = crossmatch.nearest(ra, dec, self.lenses.ra, self.lenses.dec, ONE_SYSTEM).matched
-        rest = ~near & block.column(IS_PRIMARY)
+        rest = ~self.painted.nearest(ra, dec, ONE_SYSTEM).matched & block.column(IS_PRIMARY)
         known = rest & self.known.nearest(ra, dec, ONE_SYSTEM).matched
         others = values[rest & ~known]
         return own[lens], values[row], others[np.isfinite(others)], len(others), int(known.sum())
@@ -116,21 +121,27 @@ def search(
 
     A lens is looked for in its own tile, since a copy in an overlapping one may show the sky without it. Others are
     primary objects more than 3 arcsec from any lens, and from the ``known`` lenses at RA and Dec (degrees) that the sky
-    had before. An object without a score lies below all others.
+    had before. A lens that was painted within 3 arcsec of one of these is left out. An object without a score lies
+    below all others.
 
     Raises:
         ScannerError: ``completeness.no_lens``, ``rank.no_ordinary``, ``where.*``.
     """
     selection = rows.selection(snapshot.catalogue, where, None)
     tiles = match_tiles(injected.tile, [footer.tile for footer in snapshot.footers])
-    here = tiles >= 0
-    lenses, tiles = injected[here], tiles[here]
+    here, sky_before = tiles >= 0, Places(*known)
+    on_known = here & sky_before.nearest(injected.ra, injected.dec, ONE_SYSTEM).matched
+    painted = Places(injected.ra[here], injected.dec[here])
+    lenses, tiles = injected[here & ~on_known], tiles[here & ~on_known]
+    if on_known.any() and not len(lenses):
+        message = f"All {on_known.sum()} injected lenses on these tiles were painted on known lenses."
+        raise ScannerError(ErrorCode.COMPLETENESS_NO_LENS, message, "Inject again: known lenses are no hosts now.")
     if not len(lenses):
         message = f"None of the {len(injected)} injected lenses is on a tile of {snapshot.catalogue.path}."
         hint = "Give the truth of the tiles that were scanned into this catalogue."
         raise ScannerError(ErrorCode.COMPLETENESS_NO_LENS, message, hint)
 
-    look = _Matcher(lenses, tiles, Places(*known), scores)
+    look = _Matcher(lenses, tiles, painted, sky_before, scores)
     score, detected = np.full(len(lenses), -np.inf), np.zeros(len(lenses), bool)
     others, objects, left_out = np.zeros(0), 0, 0
     for part in full_pass.over(snapshot, selection, look, [*columns, IS_PRIMARY], look.join, executor):
@@ -142,7 +153,8 @@ def search(
         message = "There are no objects but the injected lenses."
         raise ScannerError(ErrorCode.RANK_NO_ORDINARY, message, "Loosen --where.")
     area = measure_area(snapshot, selection)
-    return Search(lenses, detected, score, others, objects, left_out, area, int((~here).sum()))
+    gone, covered = int((~here).sum()), int(on_known.sum())
+    return Search(lenses, detected, score, others, objects, left_out, area, elsewhere=gone, on_known=covered)
 
 
 def match_tiles(names: NDArray[np.str_], tiles: Sequence[str]) -> NDArray[np.int64]:

@@ -42,7 +42,7 @@ def measure_eye(consensus: Consensus, bins: int | None = None) -> tuple[Share, d
     for name, values in _properties(consensus, chosen).items():
         lenses = Injected(np.full(len(chosen), ""), plan.ra[chosen], plan.dec[chosen], {name: values})
         # A score of 1 is that of a found lens; the rest of a search plays no part in bins.
-        search = Search(lenses, np.ones(len(chosen), bool), found.astype(float), np.zeros(0), 0, 0, np.nan, 0)
+        search = Search(lenses, np.ones(len(chosen), bool), found.astype(float), np.zeros(0), 0, 0, np.nan, 0, 0)
         # Known lenses may lack what is known of painted ones.
         count = int(np.isfinite(values).sum())
         measured |= in_bins(search, 1.0, bins or min(max(count // EACH, 1), BINS))

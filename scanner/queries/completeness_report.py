@@ -114,6 +114,7 @@ def facts(completeness: Completeness, about: dict[str, Any]) -> dict[str, Any]:
         "ranked_by": completeness.ranked_by,
         "lenses": len(found.lenses),
         "lenses_elsewhere": found.elsewhere,
+        "lenses_on_known": found.on_known,
         "detected": asdict(completeness.detected),
         "area": found.area,
         "others": found.objects,
@@ -127,9 +128,10 @@ def facts(completeness: Completeness, about: dict[str, Any]) -> dict[str, Any]:
 def table(completeness: Completeness) -> str:
     """Render the thresholds, and the bins at the one that was asked for."""
     found, here = completeness.search, completeness.here
+    apart = f" ({found.on_known:,} more were painted on known lenses, and are left out)" if found.on_known else ""
     left_out = f", beside {found.known:,} of known lenses, which are not counted" if found.known else ""
     lines = [
-        f"{len(found.lenses):,} injected lenses, ranked by {completeness.ranked_by}; "
+        f"{len(found.lenses):,} injected lenses{apart}, ranked by {completeness.ranked_by}; "
         f"{completeness.detected.value:.1%} have an object within 1 arcsec.",
         f"{found.objects:,} other objects on {found.area:#.3g} square degrees{left_out}.",
         "",

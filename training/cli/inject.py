@@ -40,6 +40,13 @@ import click
     type=click.FloatRange(min=0.2, max=5.0),
     help="FWHM in arcsec for tiles without stars.  [default: measured on the stars of each tile]",
 )
+@click.option(
+    "--known",
+    "known_lists",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Known lenses of your own, with ra and dec, beside those of the package: they are no hosts. Repeatable.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random choices.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes.")
 def inject_command(
@@ -50,20 +57,28 @@ def inject_command(
     density: float,
     theta_e: tuple[float, float] | None,
     seeing: float | None,
+    known_lists: tuple[Path, ...],
     seed: int,
     workers: int,
 ) -> None:
     """Paint lenses into the tiles of a list, and write them to OUT under their own names.
 
     Arcs and quasar images are painted around galaxies of each tile that could be lenses, in the seeing of its stars
-    and with their photon noise. OUT has truth.csv and truth.ecsv with a row for each lens, and list.txt for the scan.
-    Only pixels with painted light change. Finished tiles are kept: run the same command to resume.
+    and with their photon noise. Known lenses, and galaxies within 15 arcsec of one, are no hosts. OUT has truth.csv and
+    truth.ecsv with a row for each lens, and list.txt for the scan. Only pixels with painted light change. Finished
+    tiles are kept: run the same command to resume.
 
     \b
     Examples:
       python -m training inject --tiles list.txt --root /data/unions --out injected
       python -m training inject --tiles list.txt --root /data/unions --out wide --theta-e 1.5 3 --seed 7
+      python -m training inject --tiles list.txt --root /data/unions --out injected --known candidates.csv
     """
+    import numpy as np
+
+    from catalogs import lenses
+    from catalogs.sky.crossmatch import Places
+    from scanner.sources.position_files import read_positions
     from scanner.survey.survey import load
     from scanner.survey.tile_list import read_list
     from training.inject.injection import inject
@@ -76,4 +91,10 @@ def inject_command(
     described = load(survey)
     choice = Choice(density, theta_e or Choice.theta_e, seeing, seed)
     found = read_list(tiles, described, root)
-    click.echo(inject(found, described, choice, out, workers, partial(click.echo, err=True)))
+    listed, own = lenses.known(), [read_positions(path) for path in known_lists]
+    for path, table in zip(known_lists, own, strict=True):
+        if not table.on_sky:
+            raise click.BadParameter(f"{path} has no columns ra and dec.", param_hint="--known")
+    ra = np.concatenate([listed["ra"], *(table.first for table in own)])
+    known = Places(ra, np.concatenate([listed["dec"], *(table.second for table in own)]))
+    click.echo(inject(found, described, choice, out, known, workers, partial(click.echo, err=True)))

@@ -14,6 +14,7 @@ from typing import Any
 from catalogs import atomic, parallel
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json
+from catalogs.sky.crossmatch import Places
 from scanner.images import band as bands
 from scanner.images.tile_images import open_tile
 from scanner.sources import DETECTION_VERSION
@@ -23,9 +24,9 @@ from scanner.survey.tile import Tile
 from training.inject import truth
 from training.inject.band_file import write_band
 from training.inject.light import Light
-from training.inject.tile import Choice, paint_tile
+from training.inject.tile import NOWHERE, Choice, paint_tile
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same choice gives other lenses than before: tiles of older versions are then painted again."""
 SETTINGS = "injection.json"
 PARTS = "truth"
@@ -41,6 +42,7 @@ class TileJob:
     tile: Tile
     choice: Choice
     folder: Path
+    known: Places = NOWHERE
 
     @property
     def bands(self) -> list[str]:
@@ -56,6 +58,7 @@ class TileJob:
         files = [path for band in self.bands for path in self._files(band) if path.exists()]
         stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         content = [VERSION, DETECTION_VERSION, self.survey.digest, self.tile.name, asdict(self.choice), stats]
+        content.append(_digest(self.known))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _files(self, band: str) -> list[Path]:
@@ -67,22 +70,24 @@ def inject(
     survey: Survey,
     choice: Choice,
     folder: Path,
+    known: Places = NOWHERE,
     workers: int = 1,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Paint lenses into every tile that is not finished, in ``workers`` processes; returns the truth table's path.
 
-    After an interruption the same call resumes. Truth and list are written last, for all tiles of the folder.
+    Galaxies at the places of ``known`` lenses are no hosts. After an interruption the same call resumes. Truth and list
+    are written last, for all tiles of the folder.
 
     Raises:
         ScannerError: ``inject.*``, the problem of a tile, or as ``open_tile`` does.
     """
     _check(tiles, survey, folder)
     with atomic.locked(folder / ".injection.lock", temporary=True):
-        _claim(folder, choice, survey)
+        _claim(folder, choice, survey, known)
     for where in (folder, folder / PARTS):
         atomic.remove_stale(where)
-    jobs = [TileJob(survey, tile, choice, folder) for tile in tiles]
+    jobs = [TileJob(survey, tile, choice, folder, known) for tile in tiles]
     if any(_read_part(job) is None for job in jobs):
         # A folder with a truth table is finished.
         for name in ("truth.csv", "truth.ecsv", LIST):
@@ -105,7 +110,7 @@ def inject_tile(job: TileJob) -> str:
     # The truth of other files must not stand beside those that are written now.
     job.part.unlink(missing_ok=True)
     images = open_tile(job.survey, job.tile, job.bands)
-    painted = paint_tile(images, job.choice)
+    painted = paint_tile(images, job.choice, job.known)
     files = []
     for number, band in enumerate(job.bands):
         light = Light(painted.stamps[band], images.flux[number])
@@ -123,6 +128,10 @@ def inject_tile(job: TileJob) -> str:
     atomic.write_json(job.part, content)
     few = f" of {painted.wanted}: only {painted.hosts} plausible hosts" if len(rows) < painted.wanted else ""
     return f"{job.tile.name}: {len(rows)} lenses{few}"
+
+
+def _digest(places: Places) -> str:
+    return hashlib.sha256(places.ra.tobytes() + places.dec.tobytes()).hexdigest()
 
 
 def _read_part(job: TileJob) -> dict[str, Any] | None:
@@ -149,10 +158,11 @@ def _check(tiles: Sequence[Tile], survey: Survey, folder: Path) -> None:
             raise ScannerError(ErrorCode.INJECT_FOREIGN, message, "Give another folder to --out.")
 
 
-def _claim(folder: Path, choice: Choice, survey: Survey) -> None:
+def _claim(folder: Path, choice: Choice, survey: Survey, known: Places) -> None:
     """Mark an empty folder as that of an injection, or check that it is one with the same settings."""
     limits = [low if math.isfinite(low) else None for low in choice.theta_e]
     settings = {**asdict(choice), "theta_e": limits, "survey": survey.name, "survey_digest": survey.digest}
+    settings["known_sha256"] = _digest(known)
     path = folder / SETTINGS
     try:
         found = load_json(path)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.sky.crossmatch import Places
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources, detect
 from scanner.survey.bands import BANDS
@@ -24,13 +25,14 @@ from training.simulate.painting.hosts import Hosts, draw_deflector_like, find_ho
 from training.simulate.painting.lens import PaintedLens, paint_lens
 
 APART = 15.0
-"""Least distance of two hosts in arcsec."""
+"""Least distance in arcsec of two hosts, and of a host from a known lens, whose own arcs would be found beside it."""
 CLEAR = 7.0
 """Half the side, in arcsec, of the square around a host that must have data."""
 WHOLE = 0.98
 """Least share of its pixels that have them."""
 PAINTED = Settings(source_mag=(22.3, 26.0), least_snr=5.0, quasar_fraction=0.08)
 """Sources are fainter than those of the training, so that completeness is measured where it falls."""
+NOWHERE = Places((), ())
 DRAWS = 50
 """Deflectors that are drawn for a host until one has a theta_E within the limits."""
 
@@ -62,8 +64,10 @@ class Painted:
     hosts: int
 
 
-def paint_tile(images: TileImages, choice: Choice) -> Painted:
-    """Paint lenses on hosts drawn by their weight. The same tile and choice give the same lenses.
+def paint_tile(images: TileImages, choice: Choice, known: Places = NOWHERE) -> Painted:
+    """Paint lenses on hosts drawn by their weight, apart from ``known`` lenses.
+
+    The same tile, choice and known lenses give the same lenses.
 
     Raises:
         ScannerError: ``inject.stars`` where the seeing is neither measured nor given, or as ``detect`` does.
@@ -73,6 +77,8 @@ def paint_tile(images: TileImages, choice: Choice) -> Painted:
     seeing = choice.seeing or measure_seeing(images, sources)
     field = dict(zip(images.bands, measure_conditions(images, sources, seeing, images.pixel_scale), strict=True))
     hosts = find_hosts(images, sources, seeing)
+    at = sources.ra[hosts.rows], sources.dec[hosts.rows]
+    hosts = replace(hosts, weight=np.where(known.nearest(*at, APART / 3600).matched, 0.0, hosts.weight))
     area = float(np.isfinite(images.flux[images.detection]).sum()) * images.pixel_scale**2 / 3600
     wanted = int(choice.density * area + rng.random())
 

@@ -72,10 +72,15 @@ def searched(catalogue: Catalogue, where: str | None = None, known: Positions = 
 def test_known_lenses_are_neither_injected_nor_others(painted: Catalogue) -> None:
     ra, dec = np.array([359.9, 0.0, 359.95, 180.0]), np.array([60.0, 60.05 + 2 * ARCSEC, 60.02, -5.0])
     found = searched(painted, known=(ra, dec))
-    # Those with the scores 0 and 4 belong to known lenses; lens A is found although one lies at its place.
+    # Those with the scores 0 and 4 belong to known lenses. A is left out: a known lens lies at its place, and might
+    # be found for it; its object is no other one either.
+    assert found.on_known == 1
     assert found.others.tolist() == [3, 2, 1, 0.5]
     assert (found.objects, found.known) == (5, 2)
-    assert found.score.tolist() == [2.5, -np.inf, -np.inf, 1.0]
+    assert found.score.tolist() == [-np.inf, -np.inf, 1.0]
+    with pytest.raises(ScannerError, match="All 4 injected lenses") as caught:
+        searched(painted, known=(LENSES.ra, LENSES.dec))
+    assert caught.value.code == "completeness.no_lens"
 
 
 def test_lenses_and_others_are_counted_by_hand(painted: Catalogue) -> None:

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from catalogs.completeness.injected import match_tiles
 from catalogs.errors import ScannerError
+from catalogs.sky.crossmatch import Places
 from catalogs.sky.geometry import separation
 from scanner.images.fits import open_fits
 from scanner.images.tile_images import TileImages, open_tile
@@ -128,6 +129,20 @@ def test_the_scanner_finds_the_hosts_of_the_truth(injected: tuple[str, Path, Pat
     assert (apart + np.eye(len(truth)) * 99).min() >= 15
     assert truth["seeing"] == pytest.approx(made_up.FWHM, abs=0.08)
     assert (out / "list.txt").read_text() == f"{made_up.TILES[survey]}\n"
+
+
+def test_known_lenses_are_no_hosts(injected: tuple[str, Path, Path], tmp_path: Path) -> None:
+    """Their own arcs would be found in place of the painted ones."""
+    survey, root, out = injected
+    truth = Table.read(out / "truth.csv")
+    known = Places(truth["ra"][:3], truth["dec"][:3])
+    described = load(survey)
+    tiles = [find(described, made_up.TILES[survey], root)]
+    other = Table.read(injection.inject(tiles, described, CHOICE, tmp_path / "out", known).with_suffix(".csv"))
+    assert len(other)
+    assert not known.nearest(other["ra"], other["dec"], 15 / 3600).matched.any()
+    with pytest.raises(ScannerError, match="another known_sha256"):
+        injection.inject(tiles, described, CHOICE, tmp_path / "out")
 
 
 def test_an_interrupted_run_resumes_and_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
