@@ -97,9 +97,11 @@ def make_scores(checkpoint: Checkpoint) -> Scores | None:
     if not checkpoint.is_scored:
         return None
     held_out = [shard for shard in checkpoint.data["manifest"]["shards"] if shard.get("split") == VALIDATE]
-    count = min(sum(shard["rows"] for shard in held_out), checkpoint.config.run.embed_rows)
     sources = ", ".join(sorted({shard["source"] for shard in held_out}))
-    population = f"{count:,} held-out cutouts of {sources}: those of the class against ordinary objects."
+    # A run of an earlier version does not tell how many there were.
+    counts = checkpoint.data.get("calibrated_on", {})
+    told = "; ".join(f"{like:,} of {name} against {other:,} ordinary objects" for name, (like, other) in counts.items())
+    population = f"Held-out cutouts of {sources}: {told or 'those of the class against ordinary objects'}."
     return Scores(score.names, score.prevalence, population)
 
 

@@ -36,7 +36,7 @@ from training.model.embedding_options import EmbeddingOptions
 
 RECIPE = EmbeddingOptions(emphasis=0.0)
 SCORE = Score(classes=("lens", "ring", "galaxy"), given=2, hidden=64, prevalence=0.002)
-POPULATION = "30 held-out cutouts of painted, real: those of the class against ordinary objects."
+POPULATION = "Held-out cutouts of painted, real: those of the class against ordinary objects."
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def write_shards(folder: Path, train: int = 96, validate: int = 32) -> Path:
         np.save(folder / f"{name}.npy", galaxies(rows, len(shards)))
         kinds = ["galaxy", "star", "lookalike", "lens", "galaxy", "", "galaxy", "star"]
         labels = [kinds[row % 8] if name == "sim" else "" for row in range(rows)]
-        pq.write_table(pa.table({"label": labels}), folder / f"{name}.parquet")
+        pq.write_table(pa.table({"label": labels, "kind": ["object"] * len(labels)}), folder / f"{name}.parquet")
         shards.append({"file": f"{name}.npy", "rows": rows, "source": source, "split": split})
     manifest = {"bands": BANDS, "pixel_scale": 0.18577, "window": WINDOW, "unit": "nJy", "shards": shards}
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -19,7 +19,7 @@ from scanner.windows.frame import WindowFrame
 from scanner.windows.windows import Windows
 from training.cutouts import selection
 from training.cutouts.selection import Rule
-from training.cutouts.shards import AT_ONCE, WINDOW, Shard, make_table
+from training.cutouts.shards import AT_ONCE, SKY, WINDOW, Shard, make_table
 
 Array = NDArray[np.float64]
 
@@ -86,7 +86,7 @@ def cut(plate: Plate, rule: Rule, seed: int) -> Iterator[Shard]:
     x, y = selection.draw_positions(rule, len(rows), plate.images.flux.shape[1:], random)
     clear = is_allowed(plate, x, y)
     spots = Sources.at(plate.images, x[clear], y[clear])
-    yield from cut_sources(plate, rule, spots, kind="sky")
+    yield from cut_sources(plate, rule, spots, kind=SKY)
 
 
 def cut_sources(plate: Plate, rule: Rule, sources: Sources, **columns: object) -> Iterator[Shard]:

@@ -30,6 +30,8 @@ SPLITS = TRAIN, VALIDATE = "train", "validate"
 WINDOW = 80  # px of a cutout by default; the loader crops 64 of them, with jitter
 AT_ONCE = 256  # cutouts of a shard in memory while it is made
 UNIT = "nJy"
+SKY = "sky"
+"""Kind of the cutouts that are centred on no object."""
 PAINTED = "_painted"
 """Ending of the source of shards with painted cutouts."""
 

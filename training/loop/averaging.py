@@ -48,8 +48,8 @@ def average_runs(runs: Sequence[Path], shards: Path, out: Path) -> Checkpoint:
     data = {**first.data, "averaged": [one.weights_sha256 for one in checkpoints]}
     mean = replace(first, weights=weights, progress=progress, data=data)
     graph = mean.embedding()
-    calibrate_scores(graph, cutouts, first.config, torch.device("cpu"))
-    mean = replace(mean, weights=graph.state_dict())
+    counts = calibrate_scores(graph, cutouts, first.config, torch.device("cpu"))
+    mean = replace(mean, weights=graph.state_dict(), data={**data, "calibrated_on": counts})
     out.mkdir(parents=True, exist_ok=True)
     save(mean, out / NAME)
     return mean

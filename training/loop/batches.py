@@ -23,7 +23,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import load_json
 from scanner.windows.orientations import ORIENTATIONS, orient
 from training.config import Augment, Config, Model
-from training.cutouts.shards import KINDS, PAINTED, TRAIN
+from training.cutouts.shards import KINDS, LENS, LOOKALIKE, PAINTED, SKY, TRAIN
 from training.loop.painted_rows import draw_painted_rows
 
 CENTRED = Augment(jitter=0, flips=False, drop_band=0.0, drop_patch=0.0, noise=0.0)
@@ -58,6 +58,7 @@ class Cutouts:
     rows: NDArray[np.int64]  # [n, 2]: shard and row in it; repeated sources occur several times
     kinds: NDArray[np.int64]  # [n]: index of a class, -1 where it is not known
     is_painted: NDArray[np.bool_]  # [n]: whether the shard holds painted cutouts and their hosts
+    is_ordinary: NDArray[np.bool_]  # [n]: an object of an image as it is, and no simulated lens or look-alike
     channels: tuple[int, ...]  # of the stored bands, in the order of the model
     sources: dict[str, int]  # rows of each source that are used, without repeats
     manifest: dict[str, Any]
@@ -86,7 +87,7 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
     manifest, digest = _manifest(folder)  # the digest ties a run to its cutouts
     channels = _channels(manifest, config.model)
     entries = [entry for entry in manifest["shards"] if entry.get("split", TRAIN) == split]
-    arrays, rows, kinds, sources = [], [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)], {}
+    arrays, rows, kinds, ordinary, sources = [], [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)], [], {}
     used = _painted_rows(folder, entries, config) if split == TRAIN and config.data.lenses else {}
     for number, entry in enumerate(entries):
         arrays.append(_map(folder / entry["file"], entry["rows"], manifest))
@@ -95,7 +96,9 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
         # A source that is repeated appears in the list of rows several times; its pixels are mapped once.
         times = config.data.repeat.get(source, 1) if split == TRAIN else 1
         rows += [np.stack([np.full(len(mine), number), mine], axis=1)] * times
-        kinds += [_kinds(folder / entry["file"], entry["rows"], config.score.classes)[mine]] * times
+        kind, is_ordinary = _kinds(folder / entry["file"], entry["rows"], config.score.classes)
+        kinds += [kind[mine]] * times
+        ordinary += [is_ordinary[mine] & (not _is_painted(entry))] * times
     unknown = sorted(set(config.data.repeat) - set(sources)) if split == TRAIN else []
     if unknown:
         raise ScannerError(
@@ -103,7 +106,17 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
         )
     places = np.concatenate(rows)
     painted = np.array([_is_painted(entry) for entry in entries], np.bool_)[places[:, 0]]
-    return Cutouts(tuple(arrays), places, np.concatenate(kinds), painted, channels, sources, manifest, digest)
+    return Cutouts(
+        arrays=tuple(arrays),
+        rows=places,
+        kinds=np.concatenate(kinds),
+        is_painted=painted,
+        is_ordinary=np.concatenate([np.empty(0, np.bool_), *ordinary]),
+        channels=channels,
+        sources=sources,
+        manifest=manifest,
+        digest=digest,
+    )
 
 
 def _is_painted(entry: Mapping[str, Any]) -> bool:
@@ -154,19 +167,24 @@ def _map(path: Path, rows: int, manifest: dict[str, Any]) -> NDArray[np.float32]
     return array
 
 
-def _kinds(path: Path, rows: int, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """Read the kinds [rows] from the table beside a shard; without a table they are unknown, or ordinary galaxies."""
+def _kinds(path: Path, rows: int, classes: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Read the kinds [rows] from the table beside a shard, and which are objects other than lenses and look-alikes.
+
+    Without a table they are unknown, or ordinary galaxies.
+    """
     table = path.with_suffix(".parquet")
     names, otherwise = (classes, classes.index("galaxy")) if classes else (KINDS, -1)
     if not table.is_file():
-        return np.full(rows, otherwise)
+        return np.full(rows, otherwise), np.ones(rows, np.bool_)
     try:
-        labels = pq.read_table(table, columns=["label"], page_checksum_verification=True)["label"].to_pylist()
+        read = pq.read_table(table, columns=["label", "kind"], page_checksum_verification=True)
+        labels, kinds = (read[name].to_pylist() for name in ("label", "kind"))
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise ScannerError(ErrorCode.SHARDS_BAD, f"The table {table} cannot be read: {error}.") from error
     if len(labels) != rows:
         raise ScannerError(ErrorCode.SHARDS_BAD, f"{table} has {len(labels)} rows, the manifest says {rows}.")
-    return np.array([names.index(label) if label in names else otherwise for label in labels], np.int64)
+    numbers = np.array([names.index(label) if label in names else otherwise for label in labels], np.int64)
+    return numbers, ~np.isin(labels, (LENS, LOOKALIKE)) & (np.array(kinds, str) != SKY)
 
 
 def sample(

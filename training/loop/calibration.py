@@ -21,12 +21,15 @@ AT_ONCE = 256
 FEWEST = 10
 
 
-def calibrate_scores(graph: EmbeddingGraph, validation: Cutouts, config: Config, device: torch.device) -> None:
-    """Set slope and offset of each score from the held-out cutouts of its class and from ordinary objects.
+def calibrate_scores(
+    graph: EmbeddingGraph, validation: Cutouts, config: Config, device: torch.device
+) -> dict[str, tuple[int, int]]:
+    """Set slope and offset of each score from the held-out painted cutouts of its class and from ordinary objects.
 
-    Ordinary are the objects of images as they are, of another class: hosts and look-alikes that were painted are far
-    more frequent among cutouts than on the sky. A logistic curve through both, each weighing half, gives the likelihood
-    ratio; the prevalence of the configuration turns it into log-odds.
+    Returns the numbers of both by class. Ordinary are the objects of images as they are: hosts and look-alikes that
+    were painted or simulated are far more frequent among cutouts than on the sky, and blank places are no objects. A
+    logistic curve through both, each weighing half, gives the likelihood ratio; the prevalence of the configuration
+    turns it into log-odds.
 
     Raises:
         ScannerError: ``shards.empty`` if no cutout of a class is held out, or none of an ordinary object.
@@ -34,20 +37,23 @@ def calibrate_scores(graph: EmbeddingGraph, validation: Cutouts, config: Config,
     head, score = graph.head, config.score
     assert head is not None
     odds, rows = held_out_odds(graph, validation, config, device)
-    kinds, ordinary = validation.kinds[rows], ~validation.is_painted[rows]
+    kinds, counts = validation.kinds[rows], {}
     prior = np.log(score.prevalence / (1 - score.prevalence))
     for k, name in enumerate(score.names):
-        like, other = odds[kinds == k, k], odds[ordinary & (kinds != k), k]
+        like = odds[validation.is_painted[rows] & (kinds == k), k]
+        other = odds[validation.is_ordinary[rows] & (kinds != k), k]
         if min(len(like), len(other)) < FEWEST:
             raise ScannerError(
                 ErrorCode.SHARDS_EMPTY,
-                f"{len(like)} cutouts of {name!r} and {len(other)} of ordinary objects are held out: too few to "
-                "calibrate scores.",
+                f"{len(like)} painted cutouts of {name!r} and {len(other)} of ordinary objects are held out: too few "
+                "to calibrate scores.",
             )
         curve = fit_curve(like, other)
         if curve.slope == 0:
             log.warning("The score %r does not tell its class from ordinary objects: it is the same for all.", name)
         head.slope[k], head.offset[k] = curve.slope, curve.offset + prior
+        counts[name] = (len(like), len(other))
+    return counts
 
 
 @torch.no_grad()

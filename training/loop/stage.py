@@ -118,8 +118,7 @@ class Scoring:
         """Blend the encoder with that of the teacher, and calibrate the scores on held-out cutouts."""
         assert isinstance(kept, EmbeddingGraph)
         blend(kept, self.objective.teacher, self.config.score.blend)
-        calibrate_scores(kept, validation, self.config, device)
-        return {}
+        return {"data": {"calibrated_on": calibrate_scores(kept, validation, self.config, device)}}
 
 
 @torch.no_grad()

@@ -160,8 +160,9 @@ class Trainer:
     def checkpoint(self, progress: Mapping[str, Any], final: bool = False) -> Checkpoint:
         """Make a checkpoint; the ``final`` one has what the stage adds at its end, and nothing that a step needs."""
         if final:
-            more = self.stage.finish(self.kept, self.cutouts, self.validation, self.world.device)
-            return Checkpoint(self.config, progress, self.data, self.kept.state_dict(), **more)
+            more = dict(self.stage.finish(self.kept, self.cutouts, self.validation, self.world.device))
+            data = {**self.data, **more.pop("data", {})}
+            return Checkpoint(self.config, progress, data, self.kept.state_dict(), **more)
         state = self.stage.objective.state_dict()
         if self.average is None:
             # Without an average these are the weights, which the checkpoint holds already.
