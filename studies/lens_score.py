@@ -1,6 +1,8 @@
 """``python -m studies.lens_score``: what the lens score finds and misses among real lenses, and how pure that would be.
 
 It writes two galleries (the lenses of lowest score, the other objects of highest score) and a table of thresholds.
+Shares of other galaxies and purity are those of images that no model was trained on: what was seen as an ordinary
+object in training scores lower than what a survey holds.
 """
 
 from __future__ import annotations
@@ -55,22 +57,34 @@ def main(model: str, data: Path, out: Path) -> None:
     for name, rows in (("misses", misses[:SHOWN]), ("false-positives", wrong[:SHOWN])):
         panels = _panels(lenses, scores, rows, encoder.side)
         draw_gallery([panels[:5], panels[5:]], frame, out / f"lens-score-{name}.png")
-    table = tabulate(scores, is_lens)
+    table = tabulate(scores, is_lens, lenses.trained)
     write_text(out / "lens-score.md", table + "\n")
     write_json(out / "lens-score.json", {"lens": scores[is_lens].tolist(), "other": scores[~is_lens].tolist()})
     click.echo(table)
 
 
-def tabulate(scores: Floats, is_lens: NDArray[np.bool_]) -> str:
-    """Tabulate thresholds: which share of the lenses and of other objects lies above, and the purity that would be."""
+def tabulate(scores: Floats, is_lens: NDArray[np.bool_], trained: NDArray[np.bool_]) -> str:
+    """Tabulate thresholds: which share of the lenses and of other objects lies above, and the purity that would be.
+
+    Objects of images that were ``trained`` on have a column of their own, and no part in the purity.
+    """
+    seen, unseen = ~is_lens & trained, ~is_lens & ~trained
     rows = []
     for share in SHARES:
         threshold = float(np.quantile(scores[is_lens], 1 - share))
         found = Share.of(int((scores[is_lens] >= threshold).sum()), int(is_lens.sum()))
-        above = Share.of(int((scores[~is_lens] >= threshold).sum()), int((~is_lens).sum()))
+        above, above_seen = (
+            Share.of(int((scores[some] >= threshold).sum()), int(some.sum())) for some in (unseen, seen)
+        )
         pure = (f"{purity(found.value, above, one)}" for one in PREVALENCES)
-        rows.append([f"{threshold:.2f}", _percent(found), _percent(above), *pure])
-    head = ["score above", "lenses", "other galaxies", *(f"purity at {one:g}" for one in PREVALENCES)]
+        rows.append([f"{threshold:.2f}", _percent(found), _percent(above), *pure, _percent(above_seen)])
+    head = [
+        "score above",
+        "lenses",
+        "other galaxies",
+        *(f"purity at {one:g}" for one in PREVALENCES),
+        "galaxies trained on",
+    ]
     return markdown_table(head, rows)
 
 
