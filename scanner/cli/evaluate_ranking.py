@@ -122,7 +122,8 @@ def evaluate_ranking(
     of `scanner rank`) or column. A lens is found if an object within 1 arcsec scores above --threshold, or if it is
     among the first --per-degree objects a square degree. It prints how complete and how contaminated the list is at
     several thresholds, and the completeness in bins of Einstein radius, signal to noise, host magnitude and seeing,
-    with 95 % binomial intervals. Objects of known lenses are not counted as other objects.
+    with 95 % binomial intervals. Objects of known lenses are not counted as other
+    objects, and lenses that were painted on known ones are left out.
 
     \b
     Examples:
