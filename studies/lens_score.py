@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.atomic import write_json, write_text
-from catalogs.completeness.binomial import Share
+from catalogs.estimate import Share
 from catalogs.sky.unions_grid import PIXEL_SCALE
 from catalogs.text_table import markdown_table
 from scanner.encoder.contract import resolve

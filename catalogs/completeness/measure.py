@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.completeness.binomial import Share
 from catalogs.completeness.injected import MOST, Search
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.estimate import Share
 
 LEVELS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
 """Other objects a square degree at the thresholds of the table."""

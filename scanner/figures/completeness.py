@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from catalogs.completeness.binomial import Share
 from catalogs.completeness.measure import Bin, Threshold
+from catalogs.estimate import Share
 from scanner.figures.canvas import drawing
 from scanner.figures.chart import COLOURS
 

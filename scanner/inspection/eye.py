@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.completeness.binomial import Share
 from catalogs.completeness.injected import Injected, Search
 from catalogs.completeness.measure import BINS, Bin, in_bins
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.estimate import Share
 from scanner.inspection.consensus import Consensus
 
 PREFIX = "truth_"

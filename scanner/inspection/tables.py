@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catalogs.completeness.binomial import Share
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.estimate import Share
 from scanner.hunt.project import Project
 from scanner.inspection import PARTS as NAMES
 from scanner.inspection.alpha import METRICS

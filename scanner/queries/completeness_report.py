@@ -11,10 +11,10 @@ import numpy as np
 
 from catalogs.atomic import write_json
 from catalogs.completeness import measure
-from catalogs.completeness.binomial import Share
 from catalogs.completeness.injected import NOWHERE, BlockScores, Injected, Positions, Search, search
 from catalogs.completeness.measure import Bin, Threshold
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.estimate import Share
 from catalogs.ranking import AUTO, Method
 from catalogs.ranking.rank import choose_method, fit_method
 from catalogs.search import examples
