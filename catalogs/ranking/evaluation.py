@@ -52,18 +52,20 @@ class EvaluationSettings:
 class Evaluation:
     """``above[method]``: for each draw, the number of other objects [n] that score as high as each lens to be found.
 
+    ``targets`` are the numbers [n] of these lenses in each draw, by which the draws know their common lenses.
     ``objects`` counts the ranked objects other than lenses and their pieces, ``lenses`` those that can be found.
     ``not_ranked`` lenses are objects, but not primary ones that pass the filter.
     """
 
     above: dict[str, list[Numbers]]
+    targets: list[Numbers]
     objects: int
     lenses: int
     not_ranked: int
 
     def estimates(self, measure: Measure, seed: int = 0) -> dict[str, Estimate]:
         """Estimate a measure of every method, with its bootstrap interval."""
-        return {method: measures.estimate(above, measure, seed) for method, above in self.above.items()}
+        return {method: measures.estimate(above, self.targets, measure, seed) for method, above in self.above.items()}
 
     def sizes(self) -> Numbers:
         """Choose the list lengths of a curve, evenly in the logarithm."""
@@ -138,7 +140,8 @@ def evaluate(
     # In a random order, each number of objects above a lens is equally likely.
     rng = np.random.default_rng(settings.seed)
     above[CHANCE] = [rng.integers(objects + 1, size=len(split.target_numbers)) for split in splits]
-    return Evaluation(above, objects, len(lenses), len(truth) - len(lenses))
+    targets = [split.target_numbers for split in splits]
+    return Evaluation(above, targets, objects, len(lenses), len(truth) - len(lenses))
 
 
 def _rankable(snapshot: Snapshot, truth: Examples, selection: Selection) -> Examples:

@@ -10,7 +10,7 @@ import pytest
 from catalogs.catalogue import Catalogue
 from catalogs.errors import ScannerError
 from catalogs.ranking import measures, rank
-from catalogs.ranking.evaluation import EvaluationSettings, evaluate
+from catalogs.ranking.evaluation import Evaluation, EvaluationSettings, evaluate
 from tests.support import planted
 from tests.support.catalogue_rows import Rows
 
@@ -50,11 +50,34 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     rng = np.random.default_rng(3)
     inside = []
     for seed in range(60):
-        estimates = np.where(rng.random(30) < 0.6, 0, 1000)
-        one = measures.estimate([estimates] * 3, measures.recall(100), seed=seed)
+        above = np.where(rng.random(30) < 0.6, 0, 1000)
+        one = measures.estimate([above] * 3, [np.arange(30)] * 3, measures.recall(100), seed=seed)
         assert one.low <= one.value <= one.high
         inside.append(one.low <= 0.6 <= one.high)
     assert np.mean(inside) > 0.85
+
+
+def test_more_draws_of_examples_are_no_more_lenses() -> None:
+    """47 lenses, of which 24 are first whatever the examples are: the interval is the binomial one of 47 lenses.
+
+    Row j of a draw is another lens than row j of the next, since the examples are left out.
+    """
+    is_found = np.arange(47) % 2 == 0
+    draws = [np.random.default_rng(draw).choice(47, 10, replace=False) for draw in range(20)]
+    targets = [np.setdiff1d(np.arange(47), examples) for examples in draws]
+    above = [np.where(is_found[numbers], 0, 10**6) for numbers in targets]
+    one = Evaluation({"score": above}, targets, 10**6, 47, 0).estimates(measures.recall(100))["score"]
+    assert one.value == np.mean([is_found[numbers].mean() for numbers in targets])
+    assert one.high - one.low == pytest.approx(2 * 1.96 * np.sqrt(24 / 47 * 23 / 47 / 47), rel=0.1)
+
+
+def test_draws_that_seek_one_lens_each_have_an_interval() -> None:
+    """A bootstrap draw without the lens of a ranking leaves that ranking out."""
+    numbers = [np.array([number]) for number in range(6)]
+    above = [np.array([0 if number < 3 else 1000]) for number in range(6)]
+    one = measures.estimate(above, numbers, measures.recall(10))
+    assert one.value == 0.5
+    assert one.low < 0.2 < 0.8 < one.high
 
 
 def test_counts_of_one_pass_are_the_places_in_the_list(lenses: Catalogue) -> None:
@@ -69,6 +92,12 @@ def test_counts_of_one_pass_are_the_places_in_the_list(lenses: Catalogue) -> Non
         listed = listed[~np.isin(listed["object_id"], truth.object_id[examples])]
         right = planted.is_lens(listed["object_id"])
         assert measures.places(above).tolist() == (np.flatnonzero(right) + 1).tolist()
+        # The counts are in the order of the numbers by which draws know their common lenses.
+        targets = evaluation.targets[draw]
+        assert targets.tolist() == np.setdiff1d(np.arange(40), examples).tolist()
+        place = {identity: number for number, identity in enumerate(listed["object_id"].tolist())}
+        first = [(~right[: place[identity]]).sum() for identity in truth.object_id[targets].tolist()]
+        assert above.tolist() == first
 
 
 def test_good_examples_beat_chance_and_magnitude_does_not(lenses: Catalogue) -> None:
@@ -83,6 +112,7 @@ def test_given_examples_rank_once_and_are_not_sought(lenses: Catalogue) -> None:
     truth = planted.matched(lenses, planted.is_lens, 30)
     evaluation = evaluate(lenses, truth, EvaluationSettings(methods=("centroid",)), truth[np.arange(4)])
     assert [len(one) for one in evaluation.above["centroid"]] == [26]
+    assert [one.tolist() for one in evaluation.targets] == [list(range(4, 30))]
     assert "magnitude" not in evaluation.above
 
 
