@@ -7,7 +7,7 @@ estimated for two models on the same objects is paired: ``difference`` compares 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -65,17 +65,27 @@ class Estimate:
 class PairedEstimate(Estimate):
     """An estimate that keeps its ``draws`` [DRAWS], to be compared with another of the same objects.
 
-    ``spread`` is the standard deviation between random seeds, where ``average`` has put several together; else NaN.
+    ``counts`` are (N,) for a share of N objects, whose interval is that of Wilson, and (L, M) for the area under the
+    curve of L objects against M others; else they are empty. ``spread`` is the standard deviation between random
+    seeds, where ``average`` has put several together; else NaN.
     """
 
     draws: Floats = field(repr=False, compare=False)
     spread: float = float("nan")
+    counts: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, value: float, draws: Floats, spread: float = float("nan")) -> PairedEstimate:
+    def of(
+        cls, value: float, draws: Floats, spread: float = float("nan"), counts: tuple[int, ...] = ()
+    ) -> PairedEstimate:
         """As ``Estimate.of``."""
         interval = Estimate.of(value, draws)
-        return cls(interval.value, interval.low, interval.high, draws, spread)
+        return cls(interval.value, interval.low, interval.high, draws, spread, counts)
+
+    @property
+    def is_share(self) -> bool:
+        """Tell whether the interval is that of Wilson."""
+        return len(self.counts) == 1
 
 
 def draw_rows(count: int, draws: int, seed: int | Sequence[int]) -> NDArray[np.int64]:
@@ -108,19 +118,44 @@ def estimate_mean(shares: Floats, seed: int = 0) -> Estimate:
     return Estimate.of(shares.mean(), shares[draw_rows(len(shares), MEAN_DRAWS, seed)].mean(axis=1))
 
 
-def estimate_paired_mean(values: Floats) -> PairedEstimate:
-    """Estimate the mean over queries or objects [N], drawn alike for all models."""
+def estimate_paired_mean(values: Floats, seed: int = 0) -> PairedEstimate:
+    """Estimate the mean over queries or objects [N], drawn alike for all models.
+
+    Estimates of other objects that are to be averaged with it need another ``seed``.
+    """
     # There is one stratum: all objects are drawn together.
-    counts = draw_counts(np.zeros(len(values)))
+    counts = draw_counts(np.zeros(len(values)), seed)
     return PairedEstimate.of(np.asarray(values, np.float64).mean(), counts @ values / len(values))
 
 
+def estimate_paired_share(has: NDArray[np.generic]) -> PairedEstimate:
+    """Estimate the share of the objects [N] that have a property (1 or 0), drawn alike for all models.
+
+    The interval is that of Wilson, since every draw of equal values is the same. The draws serve for differences.
+
+    Raises:
+        ValueError: A value is neither 1 nor 0.
+    """
+    values = np.asarray(has, np.float64)
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError("a share is of values that are 1 or 0")
+    share = Share.of(int(values.sum()), len(values))
+    return replace(estimate_paired_mean(values), low=share.low, high=share.high, counts=(share.total,))
+
+
 def average(estimates: Sequence[PairedEstimate]) -> PairedEstimate:
-    """Average several estimates draw by draw, and compute the spread between them."""
+    """Average several estimates of the same objects draw by draw, and compute the spread between them.
+
+    Of shares, the ends of the intervals are averaged: more estimates are no more objects.
+    """
     values = [estimate.value for estimate in estimates]
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
     draws = np.mean([estimate.draws for estimate in estimates], axis=0)
-    return PairedEstimate.of(float(np.mean(values)), draws, spread)
+    mean = PairedEstimate.of(float(np.mean(values)), draws, spread, estimates[0].counts)
+    if not mean.is_share:
+        return mean
+    low, high = (float(np.mean([getattr(one, end) for one in estimates])) for end in ("low", "high"))
+    return replace(mean, low=low, high=high)
 
 
 def difference(one: PairedEstimate, other: PairedEstimate) -> PairedEstimate:
