@@ -25,17 +25,20 @@ def estimate_ranking(measure: Measure, score: Floats, is_lens: Bools) -> PairedE
     return PairedEstimate.of(float(measure(measures.places(above))), draws)
 
 
-def estimate_auc(score: Floats, is_lens: Bools, strata: NDArray[np.generic] | None = None) -> PairedEstimate:
+def estimate_auc(
+    score: Floats, is_lens: Bools, strata: NDArray[np.generic] | None = None, seed: int = 0
+) -> PairedEstimate:
     """Estimate the chance that a lens scores above a negative, a tie counting a half.
 
-    Lenses and negatives (or ``strata`` [N]) are drawn each among themselves.
+    Lenses and negatives (or ``strata`` [N]) are drawn each among themselves. Estimates of other objects that are to be
+    averaged with it need another ``seed``.
     """
-    counts = draw_counts(is_lens if strata is None else strata)
+    counts = draw_counts(is_lens if strata is None else strata, seed)
     won = wins(score, is_lens)
     # Pairs that lenses win, weighted by how often both objects were drawn: [DRAWS].
     # Strata keep the numbers of lenses and negatives, so every draw has the same number of pairs.
     draws = np.einsum("dl,dl->d", counts[:, is_lens], counts[:, ~is_lens] @ won.T)
-    return PairedEstimate.of(float(won.mean()), draws / won.size)
+    return PairedEstimate.of(float(won.mean()), draws / won.size, counts=won.shape)
 
 
 def estimate_r2(truth: Floats, predicted: Floats) -> PairedEstimate:

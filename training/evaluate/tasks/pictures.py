@@ -35,15 +35,16 @@ def galaxy_zoo(sets: Sets, embeddings: Embeddings) -> TaskResult:
     """
     zoo = sets.zoo(embeddings.side)
     vectors, result, better = centre_groups(embeddings.of(zoo), zoo.survey), TaskResult(), []
-    for question, rows in zoo.rows_by_question().items():
+    # No picture belongs to two questions, so each question is drawn by a seed of its own.
+    for seed, (question, rows) in enumerate(zoo.rows_by_question().items()):
         answer = zoo.answer[rows]
         score = probes.scores(vectors[rows], answer)
         labels = sorted(set(answer))
-        result.estimates[f"AUC of {len(rows)}: {shorten(question)}"] = estimate_answers_auc(score, answer)
+        result.estimates[f"AUC of {len(rows)}: {shorten(question)}"] = estimate_answers_auc(score, answer, seed)
         right = probes.answers(score, labels) == answer
         usual = answer == max(labels, key=lambda label, answers=answer: (answers == label).sum())  # type: ignore[misc]
         # The difference of a picture is 1, 0 or -1, and its mean is the gain in accuracy.
-        better.append(estimate_paired_mean(right.astype(np.float64) - usual))
+        better.append(estimate_paired_mean(right.astype(np.float64) - usual, seed))
     first = {
         "mean AUC": average_measures(list(result.estimates.values())),
         "accuracy less the usual answer's": average_measures(better),
@@ -64,14 +65,14 @@ def centre_groups(vectors: Vectors, group: NDArray[np.str_]) -> Vectors:
     return moved
 
 
-def estimate_answers_auc(score: Floats, answer: NDArray[np.str_]) -> PairedEstimate:
+def estimate_answers_auc(score: Floats, answer: NDArray[np.str_], seed: int = 0) -> PairedEstimate:
     """Estimate the area under the curve of each answer against the others, averaged over the answers."""
     labels = sorted(set(answer))
     # Two answers have one score [N], which is that of the second.
     columns = score.T if score.ndim == 2 else np.stack([-score, score])
     pairs = zip(columns, labels, strict=True)
     # Each answer is a stratum of the resamples, so the same draws serve all answers of a question.
-    return average_measures([estimate_auc(column, answer == label, answer) for column, label in pairs])
+    return average_measures([estimate_auc(column, answer == label, answer, seed) for column, label in pairs])
 
 
 def average_measures(estimates: Sequence[PairedEstimate]) -> PairedEstimate:
