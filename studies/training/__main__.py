@@ -27,7 +27,7 @@ MEASURES = {
     "without r": ("invariance", "itself without r"),
     "twice the noise": ("invariance", "itself with twice the noise"),
 }
-NOTE = "[low, high]: 95 % bootstrap interval. *: the paired difference to the first row excludes 0."
+DIFFERENCE = "*: the paired difference to the first row, by bootstrap, excludes 0."
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -211,8 +211,10 @@ def residuals_command(config: Path | None, shards: Path, begin: Path, data: Path
 
 def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a Markdown table with its note."""
+    from training.evaluate.report import INTERVAL
+
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
-    write_text(path, "\n".join(lines) + f"\n\n{NOTE}\n")
+    write_text(path, "\n".join(lines) + f"\n\n{INTERVAL} {DIFFERENCE}\n")
 
 
 def _say(text: str) -> None:

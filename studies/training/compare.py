@@ -80,11 +80,16 @@ def compare(plan: Plan, shards: Path, data: Path, out: Path, say: Callable[[str]
 
 
 def _measured(bench: Bench, checkpoint: Checkpoint, options: EmbeddingOptions, path: Path) -> Results:
-    """Measure a checkpoint, or read the results from the file ``path`` if they are of the same weights and options."""
+    """Measure a checkpoint, or read the results from the file ``path`` if they are of the same weights and options.
+
+    Results of an earlier version are measured again.
+    """
     # A stored result is valid only for the same weights, options and tasks.
     question = {"weights": checkpoint.weights_sha256, "recipe": asdict(options), "tasks": list(bench.tasks)}
     if path.is_file() and (stored := load_json(path))["asked"] == question:
-        return restore(stored["results"])
+        kept = restore(stored["results"])
+        if kept is not None:
+            return kept
     encoded = Encoded(checkpoint)
     rows = Embeddings(lambda _: encoded, encoded.side)
     results = bench.measured(checkpoint.config.name, Baked(rows, baked(checkpoint, options)))

@@ -39,15 +39,22 @@ def folder_name(*parts: object) -> str:
 
 def store(results: Results) -> dict[str, Any]:
     """Convert results to JSON, with the draws of each estimate, so that they can be compared in pairs later."""
+    return {task: {name: _plain(one) for name, one in result.estimates.items()} for task, result in results.items()}
+
+
+def _plain(one: PairedEstimate) -> dict[str, Any]:
+    numbers = {"value": one.value, "low": one.low, "high": one.high, "counts": list(one.counts)}
+    return numbers | {"draws": np.round(one.draws, DIGITS).tolist()}
+
+
+def restore(stored: Mapping[str, Any]) -> Results | None:
+    """Read what ``store`` made; None for results of an earlier version, which have no intervals and no counts."""
+    if not all(isinstance(one, dict) for result in stored.values() for one in result.values()):
+        return None
     return {
-        task: {name: [one.value, np.round(one.draws, DIGITS).tolist()] for name, one in result.estimates.items()}
-        for task, result in results.items()
+        task: TaskResult({name: _estimate(**one) for name, one in result.items()}) for task, result in stored.items()
     }
 
 
-def restore(stored: Mapping[str, Any]) -> Results:
-    """Read what ``store`` made."""
-    return {
-        task: TaskResult({name: PairedEstimate.of(value, np.array(draws)) for name, (value, draws) in result.items()})
-        for task, result in stored.items()
-    }
+def _estimate(value: float, low: float, high: float, counts: list[int], draws: list[float]) -> PairedEstimate:
+    return PairedEstimate(value, low, high, np.array(draws), counts=tuple(counts))

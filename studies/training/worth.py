@@ -90,7 +90,7 @@ class Cell:
     asked: Mapping[str, Any]
 
     def measured(self) -> Measured | None:
-        """Read the result, None if the cell is not finished.
+        """Read the result, None if the cell is not finished, or was measured by an earlier version.
 
         Raises:
             ScannerError: ``run.other_config`` if it is that of another plan, other shards or other weights.
@@ -102,7 +102,8 @@ class Cell:
         if stored["asked"] != self.asked:
             message = f"{path} was measured with another configuration, other shards or other first weights."
             raise ScannerError(ErrorCode.RUN_OTHER_CONFIG, message, "Give another --out.")
-        return Measured(stored["minutes"], restore(stored["results"])[TASK].estimates)
+        results = restore(stored["results"])
+        return None if results is None else Measured(stored["minutes"], results[TASK].estimates)
 
 
 def read(path: Path = PLAN) -> tuple[Plan, dict[str, Any]]:

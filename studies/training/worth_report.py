@@ -14,6 +14,7 @@ from catalogs.atomic import replacing, write_json, write_text
 from catalogs.estimate import PairedEstimate, average
 from catalogs.text_table import markdown_table
 from training.evaluate.report import cells as format_row
+from training.evaluate.results import with_counts
 
 if TYPE_CHECKING:
     from studies.training.worth import Cell
@@ -22,7 +23,8 @@ MEASURES = {"AP": "AP all", "P@10": "P@10 all", "AUC matched": "AUC matched"}
 NOTE = (
     "Mean over seeds. [low, high]: 95 % bootstrap interval over lenses, of the mean over seeds. ±: standard deviation "
     "between seeds, which draw the painted lenses too. *: the paired difference to the first start excludes 0; it does "
-    "not count the scatter of trainings. -: not run."
+    "not count the scatter of trainings. [-]: all draws of the bootstrap agree. n of an AUC: lenses + others. "
+    "-: not run."
 )
 LINES = (("black", "o", "-"), ("#5a5a5a", "s", "--"), ("#9a9a9a", "^", "-."), ("black", "D", ":"))
 """Colour, marker and line of the starts, to be told apart in grey."""
@@ -83,7 +85,8 @@ def _table(means: Means, seeds: int) -> str:
         for lenses in numbers:
             row = [means[start, lenses] for start in starts]
             cells = format_row([mean and mean.estimates[name] for mean in row])
-            rows.append([measure, f"{lenses:,}", *map(_with_seeds, cells, row, [seeds] * len(row))])
+            label = with_counts(measure, [mean.estimates[name].counts for mean in row if mean])
+            rows.append([label, f"{lenses:,}", *map(_with_seeds, cells, row, [seeds] * len(row))])
     for lenses in numbers:
         minutes = [f"{mean.minutes:.1f}" if (mean := means[start, lenses]) else "-" for start in starts]
         rows.append(["minutes of a run", f"{lenses:,}", *minutes])

@@ -148,6 +148,11 @@ def test_the_table_is_the_mean_over_seeds_with_their_spread(folder: Path, tmp_pa
     document = json.loads((tmp_path / "worth.json").read_text())["starts"]
     assert document["pre-trained"]["12"]["measures"]["AP all"]["seeds"] == [0.6, 0.8]
     assert document["pre-trained"]["4"] is None
+    # A result of an earlier version had a value and draws alone: the run is measured again.
+    old = {worth.TASK: {"AP all": [0.5, [0.4, 0.6]]}}
+    (cells[-1].folder).mkdir()
+    (cells[-1].folder / "measured.json").write_text(json.dumps({"asked": cells[-1].asked, "results": old}))
+    assert cells[-1].measured() is None
     # Cells of another plan are no part of this table.
     (folder / "other.toml").write_text(PLAN.replace("steps = 2", "steps = 3"))
     plan, tables = worth.read(folder / "other.toml")

@@ -14,11 +14,17 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import PairedEstimate, difference
 from catalogs.records import load_json
 from catalogs.text_table import markdown_table, text_table
-from training.evaluate.results import Results, rows
+from training.evaluate.results import Results, rows, with_counts
 
+DIGITS = 5
+"""Decimals of numbers in JSON."""
+INTERVAL = (
+    "[low, high]: 95 % interval, of a share of n objects that of Wilson, else by bootstrap over queries, objects or "
+    "draws. [-]: all draws of the bootstrap give the same value, so they say nothing of other objects."
+)
 NOTE = (
-    "[low, high]: 95 % bootstrap interval over queries, objects or draws. ±: standard deviation between random "
-    "networks. *: the paired difference to the first column excludes 0."
+    f"{INTERVAL} n of an AUC: objects to be found + others. ±: standard deviation between random networks. *: the "
+    "paired difference to the first column, by bootstrap, excludes 0."
 )
 
 
@@ -55,7 +61,14 @@ def _cell(estimate: PairedEstimate | None, first: PairedEstimate | None) -> str:
         return "-"
     spread = "" if np.isnan(estimate.spread) else f" ±{estimate.spread:.2f}"
     star = "*" if _differs(estimate, first) else ""
-    return f"{estimate.value:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]{spread}{star}"
+    return f"{_with_interval(estimate.value, estimate.low, estimate.high)}{spread}{star}"
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    # The interval of Wilson always has a width, so this one is of a bootstrap whose values are all equal.
+    if round(low, DIGITS) == round(high, DIGITS):
+        return f"{value:.3f} [-]"
+    return f"{value:.3f} [{low:.2f}, {high:.2f}]"
 
 
 def _differs(estimate: PairedEstimate, first: PairedEstimate | None) -> bool:
@@ -81,7 +94,10 @@ def write(results: Mapping[str, Results], about: Mapping[str, Any], folder: Path
 
 
 def plain(results: Mapping[str, Results]) -> dict[str, Any]:
-    """Convert results to JSON: model, task, measure, then value, low, high and, for random networks, spread."""
+    """Convert results to JSON: model, task, measure, then value, low, high and, for random networks, spread.
+
+    ``n`` lists the ``counts`` of an estimate that has any.
+    """
     return {
         model: {
             task: {
@@ -94,10 +110,11 @@ def plain(results: Mapping[str, Results]) -> dict[str, Any]:
     }
 
 
-def _numbers(estimate: PairedEstimate) -> dict[str, float]:
+def _numbers(estimate: PairedEstimate) -> dict[str, Any]:
     numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "spread": estimate.spread}
     # JSON has no NaN: the spread is left out where only one network was measured.
-    return {name: round(number, 5) for name, number in numbers.items() if np.isfinite(number)}
+    kept = {name: round(number, DIGITS) for name, number in numbers.items() if np.isfinite(number)}
+    return kept | ({"n": list(estimate.counts)} if estimate.counts else {})
 
 
 def card_table(path: Path) -> str:
@@ -113,12 +130,13 @@ def card_table(path: Path) -> str:
         lines = []
         for task, name in keys:
             estimates = [m.get(task, {}).get("measures", {}).get(name) for m in models.values()]
-            lines.append([task, name, *(_stored(one) for one in estimates)])
+            label = with_counts(name, [one.get("n", []) for one in estimates if one])
+            lines.append([task, label, *(_stored(one) for one in estimates)])
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         hint = "Write one with: python -m training evaluate MODEL --data DATA --out FOLDER"
         raise ScannerError(ErrorCode.EVALUATE_NO_TABLE, f"{path} is not an evaluation.json: {error}.", hint) from error
     return markdown_table(["task", "measure", *models], lines)
 
 
-def _stored(estimate: Mapping[str, float] | None) -> str:
-    return "-" if estimate is None else f"{estimate['value']:.3f} [{estimate['low']:.2f}, {estimate['high']:.2f}]"
+def _stored(estimate: Mapping[str, Any] | None) -> str:
+    return "-" if estimate is None else _with_interval(*(estimate[name] for name in ("value", "low", "high")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,9 +36,19 @@ def average_seeds(seeds: list[dict[str, TaskResult]]) -> dict[str, TaskResult]:
 
 
 def rows(results: Mapping[str, Results]) -> Iterator[tuple[str, str, list[PairedEstimate | None]]]:
-    """Yield task, measure, and an estimate (or None) for each column, in the order of first occurrence."""
+    """Yield task, measure with its n, and an estimate (or None) for each column, in the order of first occurrence."""
     tasks = list(dict.fromkeys(task for result in results.values() for task in result))
     for task in tasks:
         columns = [result[task].estimates if task in result else {} for result in results.values()]
         for measure in dict.fromkeys(name for column in columns for name in column):
-            yield task, measure, [column.get(measure) for column in columns]
+            estimates = [column.get(measure) for column in columns]
+            yield task, with_counts(measure, [one.counts for one in estimates if one]), estimates
+
+
+def with_counts(measure: str, counts: Iterable[Sequence[int]]) -> str:
+    """Add to the name of a measure the number of objects of a share, or the two numbers of an area under a curve.
+
+    ``counts`` are those of each column, which differ only where the columns are of other objects.
+    """
+    different = dict.fromkeys(" + ".join(f"{number:,}" for number in one) for one in counts if one)
+    return f"{measure} (n = {' or '.join(different)})" if different else measure

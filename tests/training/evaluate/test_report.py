@@ -10,12 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from catalogs.errors import ScannerError
-from catalogs.estimate import DRAWS, PairedEstimate
+from catalogs.estimate import DRAWS, PairedEstimate, estimate_paired_share
 from tests.support import tiny_encoder
 from training.cli.evaluate import evaluate_command
 from training.evaluate import report
 from training.evaluate.results import TaskResult, average_seeds
 from training.evaluate.run import Bench
+from training.evaluate.statistics.estimates import estimate_auc
 
 
 def estimate(value: float) -> PairedEstimate:
@@ -54,6 +55,25 @@ def test_a_card_can_quote_what_was_written(tmp_path: Path) -> None:
     with pytest.raises(ScannerError) as caught:
         report.card_table(tmp_path / "other.json")
     assert caught.value.code == "evaluate.no_table"
+
+
+def test_rows_of_shares_and_areas_tell_how_many_objects_they_are_of(tmp_path: Path) -> None:
+    """A bootstrap whose draws all agree has no interval; names in the JSON are those of the measures."""
+    perfect = estimate_auc(np.array([3.0, 2, 1, 0]), np.arange(4) < 2)
+    measures = {"above: star": estimate_paired_share(np.zeros(4)), "AUC painted: star": perfect, "mAP": estimate(0.5)}
+    report.write({"mine": {"look-alikes": TaskResult(measures)}}, {}, tmp_path)
+    lines = [
+        "| look-alikes | above: star (n = 4) | 0.000 [0.00, 0.49] |",
+        "| look-alikes | AUC painted: star (n = 2 + 2) | 1.000 [-] |",
+        "| look-alikes | mAP | 0.500 [0.40, 0.60] |",
+    ]
+    written, quoted = (tmp_path / "evaluation.md").read_text(), report.card_table(tmp_path / "evaluation.json")
+    assert [line for line in written.splitlines() if line in lines] == lines
+    assert [line for line in quoted.splitlines() if line in lines] == lines
+    stored = json.loads((tmp_path / "evaluation.json").read_text())["models"]["mine"]["look-alikes"]["measures"]
+    assert {name: one.get("n") for name, one in stored.items()} == {
+        "above: star": [4], "AUC painted: star": [2, 2], "mAP": None,
+    }  # fmt: skip
 
 
 @pytest.mark.shared("retrieval of 48 lenses among 916 galaxies, and one galaxy in several surveys")

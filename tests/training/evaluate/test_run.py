@@ -20,11 +20,12 @@ from training.evaluate.models import Flux, TurnAverage, Vectors
 from training.evaluate.sets import Sets
 from training.evaluate.sets.lenses import LabelledWindows, LookAlikes, central, magnitudes, matched
 from training.evaluate.sets.painted import load_painted
+from training.evaluate.sets.pictures import Questions
 from training.evaluate.statistics import metrics
 from training.evaluate.statistics.estimates import estimate_auc, estimate_r2
 from training.evaluate.tasks import TASKS
 from training.evaluate.tasks.lenses import changed, changes, is_own_nearest, subsets
-from training.evaluate.tasks.pictures import galaxy
+from training.evaluate.tasks.pictures import galaxy, galaxy_zoo
 from training.evaluate.tasks.scores import fused, lens_score, lookalikes
 from training.evaluate.tasks.simulated import some_bands
 
@@ -195,6 +196,7 @@ def test_an_object_is_looked_for_with_some_of_its_bands() -> None:
     assert bands == ["ugriz", "griz", "uriz", "ugiz", "ugrz", "ugri", "gri", "r"]
     assert estimates.pop("itself in r alone").value == pytest.approx(5 / 6)
     assert {estimate.value for estimate in estimates.values()} == {1.0}
+    assert all(one.low == pytest.approx(1 - 0.39, abs=0.005) for one in estimates.values())  # of Wilson, 6 of 6
 
 
 def test_pictures_are_scaled_to_what_a_model_sees(tmp_path: Path) -> None:
@@ -213,6 +215,20 @@ def test_pictures_are_scaled_to_what_a_model_sees(tmp_path: Path) -> None:
     galaxy(sets, Embeddings(lambda flux: shapes.append(flux.shape) or plain, plain.side))
     assert shapes == [(20, 5, 8, 8)]
     assert (sets.pictures(8).flux[:, 2, 0] > 0).all()
+
+
+def test_questions_are_drawn_apart_since_their_pictures_differ() -> None:
+    """Two questions that happen to have the same answers and scores tell twice as much as one of them."""
+    answer = np.tile(np.repeat(["no", "yes"], 20), 2)
+    flux = np.random.default_rng(6).normal(size=(40, 5, 8, 8)).astype(np.float32)
+    flux[20:, 2] += 0.5
+    question = np.repeat(["Is it a disc?", "Is it round?"], 40)
+    zoo = Questions("twice", np.tile(flux, (2, 1, 1, 1)), np.full(80, "decals"), question, answer)
+    sets = SimpleNamespace(zoo=lambda side: zoo)
+    estimates = galaxy_zoo(sets, Embeddings(lambda _: CornerPixels(), 8)).estimates  # type: ignore[arg-type]
+    mean, *single = (estimates[name] for name in ("mean AUC", "AUC of 40: Is it a disc?", "AUC of 40: Is it round?"))
+    assert mean.value == single[0].value == single[1].value
+    assert mean.high - mean.low < 0.85 * min(one.high - one.low for one in single)
 
 
 def test_the_central_window_is_in_the_middle() -> None:
@@ -288,6 +304,10 @@ def test_look_alikes_are_counted_above_the_median_painted_lens(tmp_path: Path) -
         {"above: all look-alikes": 1 / 3, "above: ring or spiral": 1 / 2, "above: star": 0.0,
          "AUC painted: galaxy": (5 + 3) / 10, "AUC painted: ring": 1.0}
     )  # fmt: skip
+    assert {name: estimate.counts for name, estimate in estimates.items()} == {
+        "above: all look-alikes": (3,), "above: ring or spiral": (2,), "above: star": (1,),
+        "AUC painted: galaxy": (5, 2), "AUC painted: ring": (5, 1),
+    }  # fmt: skip
     for folder, side, code in ((tmp_path / "none", 8, "evaluate.no_data"), (tmp_path, 12, "evaluate.window")):
         with pytest.raises(ScannerError) as caught:
             load_painted(folder, side)

@@ -7,7 +7,7 @@ from warnings import catch_warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from catalogs.estimate import estimate_paired_mean
+from catalogs.estimate import estimate_paired_share
 from catalogs.ranking.measures import recall
 from scanner.windows.orientations import orient
 from training.evaluate.embeddings import Embeddings
@@ -79,7 +79,7 @@ def invariance(sets: Sets, embeddings: Embeddings) -> TaskResult:
     windows, vectors, result = sets.lenses, embeddings.of(sets.lenses), TaskResult()
     for change in changes(windows):
         other = embeddings.changed(windows, change, lambda flux, change=change: changed(flux, windows, change))  # type: ignore[misc]
-        result.estimates[f"itself {change}"] = estimate_paired_mean(is_own_nearest(other, vectors))
+        result.estimates[f"itself {change}"] = estimate_paired_share(is_own_nearest(other, vectors))
     return result
 
 
@@ -111,11 +111,11 @@ def _background_noise(flux: Flux) -> NDArray[np.float32]:
     return np.nan_to_num(sigma).astype(np.float32)[:, None, None]
 
 
-def is_own_nearest(changed_vectors: NDArray[np.float32], vectors: NDArray[np.float32]) -> Floats:
-    """Tell whether the nearest of ``vectors`` [N, D] is the object itself: 1 or 0, [N]."""
+def is_own_nearest(changed_vectors: NDArray[np.float32], vectors: NDArray[np.float32]) -> Bools:
+    """Tell whether the nearest of ``vectors`` [N, D] is the object itself, [N]."""
     # Cosines [N, N]: changed objects in rows, unchanged ones in columns.
     nearest = (changed_vectors @ vectors.T).argmax(axis=1)
-    return (nearest == np.arange(len(vectors))).astype(np.float64)
+    return np.asarray(nearest == np.arange(len(vectors)))
 
 
 def subsets(windows: LabelledWindows) -> dict[str, NDArray[np.intp]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from catalogs.estimate import estimate_paired_mean
+from catalogs.estimate import estimate_paired_mean, estimate_paired_share
 from catalogs.ranking import Method
 from catalogs.ranking.fit import Fit, Sides
 from catalogs.ranking.measures import average_precision, purity, recall
@@ -76,10 +76,10 @@ def lookalikes(sets: Sets, embeddings: Embeddings) -> TaskResult:
     if score is None or of_painted is None:
         return result
     is_lens = painted.label == LENS
-    above = (score > np.median(of_painted[is_lens])).astype(np.float64)
-    result.estimates["above: all look-alikes"] = estimate_paired_mean(above)
+    above = score > np.median(of_painted[is_lens])
+    result.estimates["above: all look-alikes"] = estimate_paired_share(above)
     for kind in np.unique(windows.kind):
-        result.estimates[f"above: {kind}"] = estimate_paired_mean(above[windows.kind == kind])
+        result.estimates[f"above: {kind}"] = estimate_paired_share(above[windows.kind == kind])
     for label in np.unique(painted.label[~is_lens]):
         rows = is_lens | (painted.label == label)
         result.estimates[f"AUC painted: {label}"] = estimate_auc(of_painted[rows], is_lens[rows])

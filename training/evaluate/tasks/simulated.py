@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from catalogs.estimate import estimate_paired_mean
+from catalogs.estimate import estimate_paired_mean, estimate_paired_share
 from catalogs.ranking.measures import ndcg, purity, recall
 from scanner.survey.bands import BANDS
 from training.evaluate.embeddings import Embeddings
@@ -87,7 +87,7 @@ def some_bands(sets: Sets, embeddings: Embeddings) -> TaskResult:
     whole, result = embeddings.of(sets.exposure_pairs), TaskResult()
     for name, left in REMAINING.items():
         other = embeddings.changed(sets.exposure_pairs, name, lambda flux, left=left: _only(flux, left))  # type: ignore[misc]
-        result.estimates[f"itself {name}"] = estimate_paired_mean(is_own_nearest(other, whole))
+        result.estimates[f"itself {name}"] = estimate_paired_share(is_own_nearest(other, whole))
     return result
 
 
@@ -100,7 +100,7 @@ def other_seeing(sets: Sets, embeddings: Embeddings) -> TaskResult:
     pair = sets.exposure_pairs
     other = embeddings.changed(pair, "in other seeing", lambda _: pair.other)
     return TaskResult(
-        {"itself in other seeing and depth": estimate_paired_mean(is_own_nearest(other, embeddings.of(pair)))}
+        {"itself in other seeing and depth": estimate_paired_share(is_own_nearest(other, embeddings.of(pair)))}
     )
 
 
@@ -113,13 +113,13 @@ def three_surveys(sets: Sets, embeddings: Embeddings) -> TaskResult:
             # Rows of the candidates: the galaxy in the other survey first, then all other galaxies.
             gallery = np.concatenate([[target], np.arange(same, len(vectors))])
             likeness = vectors[gallery] @ vectors[query]
-            first.append(float(likeness.argmax() == 0))
+            first.append(likeness.argmax() == 0)
             # In the rank, a tie counts against the galaxy.
             place.append(1.0 / (1 + np.sum(likeness[1:] >= likeness[0])))
     among = len(vectors) - same
     return TaskResult(
         {
-            f"one galaxy first of {among + 1}": estimate_paired_mean(np.array(first)),
+            f"one galaxy first of {among + 1}": estimate_paired_share(np.array(first)),
             "one galaxy, mean 1/rank": estimate_paired_mean(np.array(place)),
         }
     )
