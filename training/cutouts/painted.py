@@ -228,7 +228,8 @@ class _Painter:
 
     def _is_clear(self, window: NDArray[np.float32]) -> bool:
         """Check that no bright object lies within some 2 arcsec of the middle of a window, in any band."""
-        middle = slice(window.shape[-1] // 2 - 10, window.shape[-1] // 2 + 10)
+        half = window.shape[-1] // 2
+        middle = slice(max(half - 10, 0), half + 10)
         rms = np.array([one.rms for one in self._canvas.conditions])
         with np.errstate(invalid="ignore"):
             bright = np.nanmean(np.nan_to_num(window[:, middle, middle]), axis=(1, 2)) > CLEAR * rms
