@@ -186,7 +186,7 @@ class _Painter:
             return
         self._canvas.flux[:] = 0
         self._canvas.add(*place, painted.light)
-        more = {"theta_e": painted.deflector.theta_e, "arc_snr": painted.snr}
+        more = {"theta_e": painted.deflector.theta_e, "arc_white_snr": painted.white_snr}
         self._append(host + self._canvas.flux, about | {"label": "lens"} | more)
         self._append(host, about | {"label": "galaxy"})
         self.lenses += 1
