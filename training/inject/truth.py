@@ -22,7 +22,11 @@ COLUMNS: dict[str, tuple[type, str, str]] = {
     "theta_e": (float, "arcsec", "Einstein radius"),
     "snr": (float, "", "signal to noise of the arc by a matched filter, in the noise as measured, better of g and r"),
     "magnification": (float, "", "flux of all images in r over that of all light of the source"),
-    "source_mag_r": (float, "mag", "AB, of all light of the source before magnification: a quasar with its host galaxy"),
+    "source_mag_r": (
+        float,
+        "mag",
+        "AB, of all light of the source before magnification: a quasar with its host galaxy",
+    ),
     "z_source": (float, "", "redshift of the source"),
     "host_mag_r": (float, "mag", "AB, of the host as it was detected"),
     "host_size": (float, "arcsec", "half-light radius of the host without the seeing"),

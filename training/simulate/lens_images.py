@@ -27,9 +27,9 @@ class LensedLight:
     """Stamps [B, N, N] of the images in nJy, and what is known of them.
 
     ``snr`` is that of a matched filter, in the better of g and r. ``white_snr`` is the same if the noise of every pixel
-    were independent, and ``magnification`` the flux of all images over that of all light of the source, in r.
-    ``main_magnification`` is that of the body of the source alone, without clumps, or of its quasar. Lenses for training
-    are selected by ``white_snr`` and ``main_magnification``.
+    were independent. ``magnification`` is the flux of all images over that of all light of the source, in r.
+    ``main_magnification`` is that of the body of the source alone, without clumps, or of its quasar. Lenses for
+    training are selected by ``white_snr`` and ``main_magnification``.
     """
 
     stamps: Array

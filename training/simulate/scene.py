@@ -39,6 +39,7 @@ class Scene:
 
     ``truth`` has a row for each object: x, y (0-based pixels of r), ra, dec (deg), label (lens, lookalike, galaxy,
     star), kind, z, theta_e (arcsec), z_source, mag_u to mag_z (AB; a lens without its images), size (arcsec), ...
+    source_mag_r, magnification and snr are those of an injection: of all light of the source, in correlated noise.
     """
 
     name: str
@@ -108,7 +109,11 @@ def _lens(rng: np.random.Generator, settings: Settings, canvas: Canvas, x: float
     deflector, source, light = draw_lens(rng, settings, canvas, x, y)
     row = _row("lens", "galaxy" if source.quasar is None else "quasar", x, y, deflector.mag)
     row |= {"size": deflector.size, "n": 4.0, "q": deflector.q, "angle": deflector.angle, "z": deflector.z}
-    row |= {"theta_e": deflector.theta_e, "z_source": source.z, "source_mag_r": float(ab_magnitude(source_flux(source)[2]))}
+    row |= {
+        "theta_e": deflector.theta_e,
+        "z_source": source.z,
+        "source_mag_r": float(ab_magnitude(source_flux(source)[2])),
+    }
     row |= {"magnification": light.magnification, "snr": light.snr, "sigma": deflector.sigma}
     rows = [row]
     for _ in range(rng.poisson(1.6 * max(deflector.theta_e - 0.7, 0))):

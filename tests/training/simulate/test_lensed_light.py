@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import galsim
 import numpy as np
@@ -136,14 +137,12 @@ def test_an_image_without_background_tells_nothing() -> None:
 
 
 def test_lenses_for_training_are_selected_as_if_noise_were_white() -> None:
-    """Cutouts that are made again have the same pixels; where completeness is measured, the true value is the limit."""
+    """Cutouts made again have the same pixels; where completeness is measured, the true value is the limit."""
 
     def paint(sky: Canvas, is_white: bool) -> list[tuple[float, float, np.ndarray]]:
         rng, settings = np.random.default_rng(6), Settings(source_mag=(24.5, 26.0), least_snr=30.0, quasar_fraction=0.0)
-        drawn = [
-            paint_lens(rng, sky, 40.2, 39.7, lambda: draw_deflector_like(rng, MAG, 1.1, 0.8, 0.2), (), settings, is_white)
-            for _ in range(6)
-        ]  # fmt: skip
+        draw = partial(draw_deflector_like, rng, MAG, 1.1, 0.8, 0.2)
+        drawn = [paint_lens(rng, sky, 40.2, 39.7, draw, (), settings, is_white) for _ in range(14)]
         return [(one.snr, one.white_snr, one.light) for one in drawn if one is not None]
 
     plain, correlated = paint(canvas(gain=5.0), True), paint(canvas(CORRELATION, gain=5.0), True)
