@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ MOST = 1_000_000
 """Scores of other objects that are kept, the highest."""
 _PLACES = {"object_id", "tile", "ra", "dec", "x", "y", HEALPIX}
 """Columns that tell where an object is."""
+_NUMBER = re.compile(r"[0-9]+\.[0-9]+")
 
 Floats = NDArray[np.float64]
 Positions = tuple[Floats, Floats]
@@ -167,11 +169,12 @@ def match_tiles(names: NDArray[np.str_], tiles: Sequence[str]) -> NDArray[np.int
     return np.array([numbers.get(name, by_value.get(_number(name), -1)) for name in names.tolist()], np.int64)
 
 
-def _number(name: str) -> float | str:
-    try:
-        return float(name)
-    except ValueError:
-        return name
+def _number(name: str) -> str:
+    """Return a name of the form digits.digits without the zeros that a number drops, and any other name as it is.
+
+    Other names are no numbers, although Python reads them as such: 1_23 and 12_3, 1e2 and 100.
+    """
+    return name.strip("0") if _NUMBER.fullmatch(name) else name
 
 
 def measure_area(snapshot: Snapshot, selection: Selection) -> float:

@@ -186,7 +186,7 @@ class _Painter:
             return
         self._canvas.flux[:] = 0
         self._canvas.add(*place, painted.light)
-        more = {"theta_e": painted.deflector.theta_e, "arc_snr": painted.snr}
+        more = {"theta_e": painted.deflector.theta_e, "arc_white_snr": painted.white_snr}
         self._append(host + self._canvas.flux, about | {"label": "lens"} | more)
         self._append(host, about | {"label": "galaxy"})
         self.lenses += 1
@@ -228,7 +228,8 @@ class _Painter:
 
     def _is_clear(self, window: NDArray[np.float32]) -> bool:
         """Check that no bright object lies within some 2 arcsec of the middle of a window, in any band."""
-        middle = slice(window.shape[-1] // 2 - 10, window.shape[-1] // 2 + 10)
+        half = window.shape[-1] // 2
+        middle = slice(max(half - 10, 0), half + 10)
         rms = np.array([one.rms for one in self._canvas.conditions])
         with np.errstate(invalid="ignore"):
             bright = np.nanmean(np.nan_to_num(window[:, middle, middle]), axis=(1, 2)) > CLEAR * rms

@@ -54,7 +54,12 @@ _COLUMNS = (
     ("band_fraction", pa.float32(), "", "share of the pixels with data, in the bands that the frame has"),
     ("label", pa.string(), "", "what a simulated or painted object is, or a rejected candidate; empty for others"),
     ("theta_e", pa.float32(), "arcsec", "Einstein radius of a simulated or painted lens"),
-    ("arc_snr", pa.float32(), "", "signal to noise of the painted images of a lens"),
+    (
+        "arc_white_snr",
+        pa.float32(),
+        "",
+        "signal to noise of the painted images of a lens, if the noise of pixels were independent",
+    ),
     ("host", pa.float32(), "", "number of the host in its frame: painted lenses and their hosts; NaN or -1 for others"),
 )
 SCHEMA = pa.schema(

@@ -15,12 +15,14 @@ from catalogs.sky.crossmatch import Places
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources, detect
 from scanner.survey.bands import BANDS
+from scanner.survey.survey import ab_magnitude
 from scanner.windows.stars import FEWEST, estimate_seeing, find_stars
 from training.inject.light import Stamp
 from training.simulate.canvas import Canvas
 from training.simulate.conditions import GAIN, BandConditions, Settings
+from training.simulate.lens_images import R, source_flux
 from training.simulate.lens_population import Deflector
-from training.simulate.painting.field import measure_conditions
+from training.simulate.painting.field import measure_conditions, measure_correlation
 from training.simulate.painting.hosts import Hosts, draw_deflector_like, find_hosts
 from training.simulate.painting.lens import PaintedLens, paint_lens
 
@@ -31,7 +33,8 @@ CLEAR = 7.0
 WHOLE = 0.98
 """Least share of its pixels that have them."""
 PAINTED = Settings(source_mag=(22.3, 26.0), least_snr=5.0, quasar_fraction=0.08)
-"""Sources are fainter than those of the training, so that completeness is measured where it falls."""
+"""Sources are fainter than those of the training, so that completeness is measured where it falls. The least signal to
+noise is the true one, in noise as the tile has it."""
 NOWHERE = Places((), ())
 DRAWS = 50
 """Deflectors that are drawn for a host until one has a theta_E within the limits."""
@@ -75,7 +78,7 @@ def paint_tile(images: TileImages, choice: Choice, known: Places = NOWHERE) -> P
     rng = np.random.default_rng([choice.seed, zlib.crc32(images.name.encode())])
     sources = detect(images)
     seeing = choice.seeing or measure_seeing(images, sources)
-    field = dict(zip(images.bands, measure_conditions(images, sources, seeing, images.pixel_scale), strict=True))
+    field = _measure_field(images, sources, seeing)
     hosts = find_hosts(images, sources, seeing)
     at = sources.ra[hosts.rows], sources.dec[hosts.rows]
     hosts = replace(hosts, weight=np.where(known.nearest(*at, APART / 3600).matched, 0.0, hosts.weight))
@@ -107,6 +110,15 @@ def paint_tile(images: TileImages, choice: Choice, known: Places = NOWHERE) -> P
                 stamps[band].append(Stamp.at(x, y, light, (float(place[0]), float(place[1]))))
         rows.append(_row(images, sources, source, hosts, host, lens, field[images.detection_band].fwhm, choice.seed))
     return Painted(rows, stamps, {band: one.gain for band, one in field.items()}, wanted, int((hosts.weight > 0).sum()))
+
+
+def _measure_field(images: TileImages, sources: Sources, seeing: float) -> dict[str, BandConditions]:
+    """Measure the conditions of each band with data, and how the noise of its pixels is correlated."""
+    field = {}
+    for number, one in enumerate(measure_conditions(images, sources, seeing, images.pixel_scale)):
+        correlation = measure_correlation(images.flux[number]) if one.present else None
+        field[one.band] = replace(one, correlation=correlation)
+    return field
 
 
 def measure_seeing(images: TileImages, sources: Sources) -> float:
@@ -143,7 +155,9 @@ def _bands_around(images: TileImages, sources: Sources, source: int) -> frozense
         if not (np.isfinite(x) and np.isfinite(y)):
             continue
         column, row = round(x), round(y)
-        around = images.flux[number][max(row - half, 0) : row + half + 1, max(column - half, 0) : column + half + 1]
+        # A host may lie off the image of a band: a negative end of a slice would count from the other edge.
+        down, across = (slice(max(at - half, 0), max(at + half + 1, 0)) for at in (row, column))
+        around = images.flux[number][down, across]
         share = np.isfinite(around).sum() / (2 * half + 1) ** 2
         if share >= WHOLE:
             there.add(band)
@@ -182,7 +196,7 @@ def _paint(
                 break
         return deflector, z_source
 
-    lens = paint_lens(rng, canvas, float(place[0]), float(place[1]), draw, settings=PAINTED)
+    lens = paint_lens(rng, canvas, float(place[0]), float(place[1]), draw, settings=PAINTED, is_white=False)
     return lens if lens is not None and theta_e[0] <= lens.deflector.theta_e <= theta_e[1] else None
 
 
@@ -196,18 +210,17 @@ def _row(
     seeing: float,
     seed: int,
 ) -> Row:
-    quasar = lens.source.quasar
     return {
         "tile": images.name,
         "ra": float(sources.ra[source]),
         "dec": float(sources.dec[source]),
         "x": float(sources.x[source]),
         "y": float(sources.y[source]),
-        "kind": "galaxy" if quasar is None else "quasar",
+        "kind": "galaxy" if lens.source.quasar is None else "quasar",
         "theta_e": float(lens.deflector.theta_e),
         "snr": lens.snr,
         "magnification": lens.magnification,
-        "source_mag_r": float((lens.source.mag if quasar is None else quasar)[2]),
+        "source_mag_r": float(ab_magnitude(source_flux(lens.source)[R])),
         "z_source": lens.source.z,
         "host_mag_r": float(hosts.mag[host][2]),
         "host_size": float(hosts.size[host]),

@@ -10,6 +10,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky.unions_grid import PIXEL_SCALE
 from scanner.survey.bands import BANDS
 from scanner.survey.survey import AB_NANOJANSKY
+from training.simulate.correlation import Correlation
 
 DEPTH = {"u": 23.7, "g": 24.5, "r": 24.2, "i": 23.8, "z": 23.3}
 """10 sigma in a 2 arcsec aperture, AB (Gwyn et al. 2025, arXiv:2503.13783)."""
@@ -39,7 +40,7 @@ class Settings:
     quasar_fraction: float = 0.15  # of the lenses
     theta_e: tuple[float, float] = (0.5, 3.0)  # arcsec
     source_mag: tuple[float, float] = (21.5, 24.6)  # r before magnification
-    least_snr: float = 25.0  # of the lensed light in g or r, against sky and lens galaxy
+    least_snr: float = 25.0  # white_snr of the lensed light in g or r, against sky and lens galaxy
     faintest: float = 26.0  # i of the galaxies drawn
     density: float = 1.3  # times the counts of the COSMOS table, which misses about a quarter of the galaxies
     star_density: float = 3.0  # per square arcmin with 14 < r < 25
@@ -61,7 +62,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class BandConditions:
-    """One band in one tile: Moffat PSF (FWHM in arcsec), noise per pixel (nJy), gain (e-/nJy), offset (px along x)."""
+    """One band in one tile: Moffat PSF (FWHM in arcsec), noise per pixel (nJy), gain (e-/nJy), offset (px along x).
+
+    ``correlation`` is that of the noise of neighbouring pixels; None for independent ones.
+    """
 
     band: str
     fwhm: float
@@ -73,6 +77,7 @@ class BandConditions:
     saturation: float
     offset: float
     present: bool
+    correlation: Correlation | None = None
 
 
 def _bad(why: str) -> ScannerError:

@@ -7,8 +7,14 @@ from numpy.typing import NDArray
 
 from catalogs.sky.unions_grid import PIXEL_SCALE
 from training.simulate.conditions import NEIGHBOUR, BandConditions, Settings
+from training.simulate.correlation import Correlation
 
 Image = NDArray[np.float32]
+
+_KERNEL = np.array([NEIGHBOUR, 1.0, NEIGHBOUR])
+_ALONG = np.convolve(_KERNEL, _KERNEL) / (_KERNEL**2).sum()
+CORRELATION = Correlation(np.outer(_ALONG, _ALONG))
+"""Of ``correlated_noise``."""
 
 
 def correlated_noise(rng: np.random.Generator, shape: tuple[int, int], rms: float) -> Image:

@@ -19,15 +19,24 @@ Array = NDArray[np.float64]
 
 TRIES = 15
 BRIGHTEST = 17.3  # r of a lens galaxy
+R = 2  # number of the r band
 
 
 @dataclass(frozen=True)
 class LensedLight:
-    """Stamps [B, N, N] of the images in nJy, their signal to noise in the better of g and r, and the magnification."""
+    """Stamps [B, N, N] of the images in nJy, and what is known of them.
+
+    ``snr`` is that of a matched filter, in the better of g and r. ``white_snr`` is the same if the noise of every pixel
+    were independent. ``magnification`` is the flux of all images over that of all light of the source, in r.
+    ``main_magnification`` is that of the body of the source alone, without clumps, or of its quasar. Lenses for
+    training are selected by ``white_snr`` and ``main_magnification``.
+    """
 
     stamps: Array
     snr: float
+    white_snr: float
     magnification: float
+    main_magnification: float
 
 
 def lensed_light(canvas: Canvas, x: float, y: float, deflector: Deflector, source: Source) -> LensedLight:
@@ -40,25 +49,41 @@ def lensed_light(canvas: Canvas, x: float, y: float, deflector: Deflector, sourc
     dx, dy = canvas.fine_grid(x, y, reach)
     model, parameters = deflector.model, deflector.parameters
     beta_x, beta_y = (v.reshape(dx.shape) for v in model.ray_shooting(dx.ravel(), dy.ravel(), parameters))
-    # Body and clumps of the source in the image plane; clumps are bluer, and hold up to 45 % of the flux.
-    parts, weights = [], []
+    # Body and clumps of the source in the image plane.
     cell = (canvas.pixel_scale / FINE) ** 2  # square arcsec
-    total = fluxes(source.mag)
-    clumpy = 0.45 * len(source.clumps) / 5
-    parts.append(_brightness(source, beta_x, beta_y, cell))
-    weights.append(total * (1 - clumpy))
+    weights = _part_fluxes(source)
+    parts = [_brightness(source, beta_x, beta_y, cell)]
     if len(source.clumps):
-        bluer = 10 ** (0.4 * np.array([0.2, 0.1, 0.0, -0.05, -0.1]))
         parts.append(_clump_brightness(source, beta_x, beta_y, cell))
-        weights.append(total * clumpy * bluer)
-    stamps = canvas.convolve(parts, np.array(weights))
+    stamps = canvas.convolve(parts, weights)
     over = _deflector_brightness(canvas, x, y, deflector, stamps.shape[-1])
-    magnification = float(parts[0].sum())
+    main = float(parts[0].sum())
+    light = sum(part.sum() * weight[R] for part, weight in zip(parts, weights, strict=True))
     # A quasar is a point: its images are found by solving the lens equation.
     if source.quasar is not None:
-        images = _images(model, parameters, source)
-        stamps, magnification = _add_points(canvas, x, y, stamps, images, fluxes(source.quasar)), images[:, 2].sum()
-    return LensedLight(stamps, _snr(canvas, stamps, over), float(magnification))
+        images, flux = _images(model, parameters, source), fluxes(source.quasar)
+        points = _point_grid(canvas, x, y, stamps.shape[-1], images)
+        stamps, main = stamps + canvas.convolve([points], flux[None]), float(images[:, 2].sum())
+        light += points.sum() * flux[R]
+    white = _white_snr(canvas, stamps, over)
+    snr = white * _noise_ratio(canvas, stamps, over)
+    return LensedLight(stamps, _best(canvas, snr), _best(canvas, white), float(light / source_flux(source)[R]), main)
+
+
+def source_flux(source: Source) -> Array:
+    """Compute the flux of all light of a source before magnification: body, clumps and quasar, [B] in nJy."""
+    flux = _part_fluxes(source).sum(axis=0)
+    return np.asarray(flux if source.quasar is None else flux + fluxes(source.quasar))
+
+
+def _part_fluxes(source: Source) -> Array:
+    """Compute the fluxes of body and clumps, if there are any, [parts, B] in nJy; a quasar is neither.
+
+    Clumps are bluer than the body, and hold up to 45 % of the flux.
+    """
+    total, clumpy = fluxes(source.mag), 0.45 * len(source.clumps) / 5
+    bluer = 10 ** (0.4 * np.array([0.2, 0.1, 0.0, -0.05, -0.1]))
+    return np.array([total * (1 - clumpy), total * clumpy * bluer][: 2 if len(source.clumps) else 1])
 
 
 def _brightness(source: Source, beta_x: Array, beta_y: Array, cell: float) -> Array:
@@ -95,9 +120,9 @@ def _images(model: LensModel, parameters: list[dict[str, float]], source: Source
     return np.column_stack([x, y, np.minimum(np.abs(model.magnification(x, y, parameters)), 40)])
 
 
-def _add_points(canvas: Canvas, x: float, y: float, stamps: Array, images: Array, flux: Array) -> Array:
-    """Add point images to stamps, each spread over its four nearest cells."""
-    side = (stamps.shape[-1] // 2 - HALF_PSF) * 2 + 1
+def _point_grid(canvas: Canvas, x: float, y: float, stamp: int, images: Array) -> Array:
+    """Draw point images on the fine grid of stamps of side ``stamp``, each spread over its four nearest cells."""
+    side = (stamp // 2 - HALF_PSF) * 2 + 1
     grid = np.zeros((side * FINE, side * FINE))
     for dx, dy, magnification in images:
         column = ((x + dx / canvas.pixel_scale - round(x)) + side / 2) * FINE - 0.5
@@ -106,7 +131,7 @@ def _add_points(canvas: Canvas, x: float, y: float, stamps: Array, images: Array
         if 0 <= i < len(grid) - 1 and 0 <= j < len(grid) - 1:
             a, b = row - i, column - j
             grid[i : i + 2, j : j + 2] += magnification * np.outer([1 - a, a], [1 - b, b])
-    return np.asarray(stamps + canvas.convolve([grid], flux[None]))
+    return grid
 
 
 def _deflector_brightness(canvas: Canvas, x: float, y: float, deflector: Deflector, side: int) -> Array:
@@ -124,13 +149,35 @@ def _deflector_brightness(canvas: Canvas, x: float, y: float, deflector: Deflect
     return np.asarray(at_half[:, None, None] * profile)
 
 
-def _snr(canvas: Canvas, stamps: Array, over: Array) -> float:
-    """Compute the matched-filter signal to noise of the lensed light in the better of g and r, else of all bands.
+def _variance(canvas: Canvas, over: Array) -> Array:
+    """Compute the noise that counts, squared, [B, N, N]: that of the background, and a fifth of the light ``over`` of
+    the lens galaxy."""
+    return np.asarray(np.array([one.rms for one in canvas.conditions])[:, None, None] ** 2 + (0.2 * over) ** 2)
 
-    A fifth of the light ``over`` of the lens galaxy counts as noise, beside that of the background.
+
+def _white_snr(canvas: Canvas, stamps: Array, over: Array) -> Array:
+    """Compute the signal to noise of the lensed light by a matched filter, [B], each pixel with its own noise."""
+    return np.asarray(np.sqrt((stamps**2 / _variance(canvas, over)).sum(axis=(1, 2))))
+
+
+def _noise_ratio(canvas: Canvas, stamps: Array, over: Array) -> Array:
+    """Compute what correlated noise leaves of the white signal to noise, [B]: by the same filter, stamp over variance.
+
+    The filter's own noise is w C w: with C = V for independent pixels, where w V w is the square of the white signal to
+    noise, and more by the covariance of the background of neighbours.
     """
-    clear = stamps**2 / (np.array([one.rms for one in canvas.conditions])[:, None, None] ** 2 + (0.2 * over) ** 2)
-    snr = np.sqrt(clear.sum(axis=(1, 2)))
+    filters = stamps / _variance(canvas, over)
+    ratio = np.ones(len(stamps))
+    for band, conditions in enumerate(canvas.conditions):
+        white = (filters[band] * stamps[band]).sum()
+        if conditions.correlation is not None and white > 0:
+            excess = conditions.rms**2 * conditions.correlation.excess(filters[band])
+            ratio[band] = np.sqrt(white / (white + excess))
+    return ratio
+
+
+def _best(canvas: Canvas, snr: Array) -> float:
+    """Take the signal to noise [B] in the better of g and r, else of all bands."""
     best = max((snr[k] for k in (1, 2) if canvas.conditions[k].present), default=0.0)
     return float(best or snr.max())
 
@@ -156,9 +203,10 @@ def draw_lens(
         if may_skip and (hidden or deflector.mag[2] < BRIGHTEST):
             continue
         light = lensed_light(canvas, x, y, deflector, source)
-        if best is None or light.snr > best[0]:
-            best = (light.snr, deflector, source, light)
-        if light.snr > settings.least_snr and light.magnification > 2.5:
+        # Both are those by which every scene was selected; the truth has the others.
+        if best is None or light.white_snr > best[0]:
+            best = (light.white_snr, deflector, source, light)
+        if light.white_snr > settings.least_snr and light.main_magnification > 2.5:
             break
     assert best is not None
     _, deflector, source, light = best

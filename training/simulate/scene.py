@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from catalogs.sky.unions_grid import PIXEL_SCALE, centre
 from scanner.images.sky.wcs import CelestialWCS, tangent_wcs
 from scanner.survey.bands import BANDS
+from scanner.survey.survey import ab_magnitude
 from training.simulate.canvas import Canvas, fluxes
 from training.simulate.conditions import BandConditions, Settings, draw_conditions
-from training.simulate.exposure import expose
+from training.simulate.exposure import CORRELATION, expose
 from training.simulate.galaxy_images import draw_galaxy
-from training.simulate.lens_images import draw_lens
+from training.simulate.lens_images import draw_lens, source_flux
 from training.simulate.lookalikes import draw_lookalike
 from training.simulate.population import Galaxies, expected, galaxies, magnitudes, stars, template
 from training.simulate.star_images import BRIGHT, draw_star
@@ -38,6 +39,7 @@ class Scene:
 
     ``truth`` has a row for each object: x, y (0-based pixels of r), ra, dec (deg), label (lens, lookalike, galaxy,
     star), kind, z, theta_e (arcsec), z_source, mag_u to mag_z (AB; a lens without its images), size (arcsec), ...
+    source_mag_r, magnification and snr are those of an injection: of all light of the source, in correlated noise.
     """
 
     name: str
@@ -71,7 +73,8 @@ def simulate_tile(
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     # Drawn in any case, so that `conditions` does not change the state from which the next draws begin.
     random_conditions = draw_conditions(rng, settings)
-    canvas = Canvas(settings.size, conditions or random_conditions)
+    exposed = tuple(replace(one, correlation=CORRELATION) for one in conditions or random_conditions)
+    canvas = Canvas(settings.size, exposed)
     rows: list[dict[str, object]] = []
     # All draws share one generator: another order of these steps gives another tile for the same seed.
     _special(rng, settings, canvas, rows)
@@ -106,7 +109,11 @@ def _lens(rng: np.random.Generator, settings: Settings, canvas: Canvas, x: float
     deflector, source, light = draw_lens(rng, settings, canvas, x, y)
     row = _row("lens", "galaxy" if source.quasar is None else "quasar", x, y, deflector.mag)
     row |= {"size": deflector.size, "n": 4.0, "q": deflector.q, "angle": deflector.angle, "z": deflector.z}
-    row |= {"theta_e": deflector.theta_e, "z_source": source.z, "source_mag_r": source.mag[2]}
+    row |= {
+        "theta_e": deflector.theta_e,
+        "z_source": source.z,
+        "source_mag_r": float(ab_magnitude(source_flux(source)[2])),
+    }
     row |= {"magnification": light.magnification, "snr": light.snr, "sigma": deflector.sigma}
     rows = [row]
     for _ in range(rng.poisson(1.6 * max(deflector.theta_e - 0.7, 0))):

@@ -143,3 +143,10 @@ def test_lenses_of_other_tiles_are_refused(painted: Catalogue) -> None:
         search(painted.snapshot(), LENSES[np.arange(5) == 4], lambda block: block.column("score_lens"), ["score_lens"])
     assert caught.value.code == "completeness.no_lens"
     assert match_tiles(np.array(["110.280", "110.28", "x", "nan"]), ["a", "110.280"]).tolist() == [1, 1, -1, -1]
+
+
+def test_names_of_tiles_are_numbers_only_as_digits_and_digits() -> None:
+    """A table of numbers drops zeros of 012.280 and 110.000; all other names are compared as they are written."""
+    tiles = ["012.280", "110.000", "12_3", "100", "9813-4", "1.5e2"]
+    table = ["12.28", "110.0", "1_23", "1e2", "100.0", "9813-4", "150.0", "110", "12_3"]
+    assert match_tiles(np.array(table), tiles).tolist() == [0, 1, -1, -1, -1, 4, -1, -1, 2]

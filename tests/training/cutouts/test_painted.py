@@ -11,13 +11,16 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
+from scanner.sources.sources import detect
 from training.__main__ import main
 from training.cutouts import production
-from training.cutouts.painted import PaintTask, paint_tasks
+from training.cutouts.painted import PaintTask, _Painter, paint_tasks
 from training.cutouts.simulated import SceneTask
 from training.evaluate.statistics.estimates import estimate_auc
+from training.simulate.canvas import Canvas
 from training.simulate.conditions import Settings
 from training.simulate.painting import lookalike
+from training.simulate.painting.field import measure_conditions
 
 SCENE = SceneTask("scene", ("217.292",), Settings(size=620, gaps=0, missing_band=0), seed=4)
 TASK = PaintTask(SCENE, paintings=3.0)
@@ -81,3 +84,16 @@ def test_paint_needs_images(
         main()
     assert stop.value.code == 2
     assert "--fields, --simulate" in capsys.readouterr().err
+
+
+def test_a_bright_middle_is_seen_in_a_window_of_any_side() -> None:
+    """The middle is 20 px wide: in a smaller window it is the whole of it, whose first pixel is not negative."""
+    plate = next(replace(SCENE, settings=replace(SCENE.settings, size=64)).plates())
+    sources = detect(plate.images)
+    for side in (8, 12, 19, 20, 48):
+        canvas = Canvas(side, measure_conditions(plate.images, sources, 0.7))
+        painter = _Painter(replace(plate, window=side), canvas, (), np.random.default_rng(0))
+        window = np.zeros((5, side, side), np.float32)
+        assert painter._is_clear(window)
+        window[:, side // 2, side // 2] = 1e4
+        assert not painter._is_clear(window)

@@ -10,9 +10,11 @@ import pytest
 from astropy.table import Table
 from PIL import Image
 
+from catalogs.errors import ScannerError
 from catalogs.sky.unions_grid import PIXEL_SCALE
 from training.evaluate import baselines
 from training.evaluate.sets import pictures, simulated
+from training.evaluate.sets.lenses import central
 from training.evaluate.sets.simulated import FRAGMENT, SETTINGS
 from training.evaluate.statistics import probes
 from training.evaluate.tasks.lenses import is_own_nearest
@@ -51,6 +53,15 @@ def test_labelled_pictures_have_plausible_magnitudes_and_colours(shipped: Path) 
     flux = pictures.windows(sorted((shipped / "pictures").glob("*.jpg")), 64)[:, :, 16:48, 16:48].sum(axis=(2, 3))
     colour = 2.5 * np.log10(flux[:, 2] / flux[:, 1])  # g - r
     assert 0.3 < np.median(colour) < 1.2
+
+
+def test_cutouts_smaller_than_a_model_are_refused() -> None:
+    """A negative first pixel would count from the other edge."""
+    flux = np.zeros((2, 5, 10, 10), np.float32)
+    flux[..., 5, 5] = 1
+    assert central(flux, 4)[..., 2, 2].all()
+    with pytest.raises(ScannerError, match="10 px are smaller than the 13 px"):
+        central(flux, 13)
 
 
 @pytest.fixture(scope="module")

@@ -112,6 +112,8 @@ def test_the_demo_is_what_its_command_makes() -> None:
         pytest.skip(f"made with GalSim {truth_galsim()}, here is {galsim.__version__}")
     scene = demo_scene()
     np.testing.assert_allclose(scene.truth["ra"], truth["ra"], atol=1e-6)
+    for name in ("source_mag_r", "magnification", "snr"):
+        np.testing.assert_allclose(scene.truth[name], truth[name], rtol=1e-3)
     files = {band: DEMO / (file_name(TILE, band) + ".fz") for band in BANDS}
     images = open_tile(load("unions"), Tile(TILE, files))
     assert images.flux.shape == (5, SETTINGS.size, SETTINGS.size)

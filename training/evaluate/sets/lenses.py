@@ -122,7 +122,14 @@ def matched(labelled: LabelledWindows, each: int = 3) -> NDArray[np.intp]:
 
 
 def central(flux: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Crop the middle ``side`` pixels of [..., S, S]."""
+    """Crop the middle ``side`` pixels of [..., S, S].
+
+    Raises:
+        ScannerError: ``evaluate.window`` where S is smaller.
+    """
+    if side > flux.shape[-1]:
+        message = f"Cutouts of {flux.shape[-1]} px are smaller than the {side} px that are needed."
+        raise ScannerError(ErrorCode.EVALUATE_WINDOW, message, "Cut larger ones.")
     first = math.ceil((flux.shape[-1] - side) / 2)
     return flux[..., first : first + side, first : first + side]
 

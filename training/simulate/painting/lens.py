@@ -29,12 +29,16 @@ REAL_SOURCES = 0.4
 
 @dataclass(frozen=True)
 class PaintedLens:
-    """``light`` float64 [B, N, N] in nJy, whose middle pixel is the nearest to the host, and its lens and source."""
+    """``light`` float64 [B, N, N] in nJy, whose middle pixel is the nearest to the host, and its lens and source.
+
+    ``snr``, ``white_snr`` and ``magnification`` are those of ``LensedLight``.
+    """
 
     light: Array
     deflector: Deflector
     source: Source
     snr: float
+    white_snr: float
     magnification: float
 
 
@@ -46,12 +50,14 @@ def paint_lens(
     draw: Callable[[], tuple[Deflector, float]],
     sources: tuple[SourceImage, ...] = (),
     settings: Settings = SETTINGS,
+    is_white: bool = True,
 ) -> PaintedLens | None:
     """Paint a lens at pixel (x, y) of the canvas, whose deflector and source redshift ``draw`` gives anew at each try.
 
     The canvas gives PSF and noise, and is not drawn on. Returns None where no images that can be seen came of
     ``TRIES``: they need a signal to noise of ``settings.least_snr``, a ring wider than the seeing, and a magnification
-    above 2.5.
+    of the source's body, or of its quasar, above 2.5. The signal to noise is the ``white_snr`` of ``LensedLight``,
+    which the cutouts of the shipped model were selected by, or with ``is_white=False`` the true one.
     """
     seeing = min(one.fwhm for one in canvas.conditions if one.present)
     quasar = bool(rng.random() < settings.quasar_fraction)
@@ -63,8 +69,9 @@ def paint_lens(
         if deflector.theta_e**2 < (RESOLVED * seeing) ** 2 + source.size**2:
             continue
         light = lensed_light(canvas, x, y, deflector, source)
-        brighter = settings.least_snr * rng.uniform(1.0, 2.0) / max(light.snr, 1e-9)
-        if light.magnification < MAGNIFICATION or brighter > BRIGHTER:
+        snr = light.white_snr if is_white else light.snr
+        brighter = settings.least_snr * rng.uniform(1.0, 2.0) / max(snr, 1e-9)
+        if light.main_magnification < MAGNIFICATION or brighter > BRIGHTER:
             continue
         return _brighten(rng, canvas, deflector, source, light, max(brighter, 1.0))
     return None
@@ -78,9 +85,8 @@ def _brighten(
     quasar = None if source.quasar is None else source.quasar + change
     source = replace(source, mag=source.mag + change, quasar=quasar)
     stamps = np.maximum(light.stamps * factor, 0)
-    return PaintedLens(
-        with_photon_noise(rng, stamps, canvas), deflector, source, light.snr * factor, light.magnification
-    )
+    noisy, snr, white_snr = with_photon_noise(rng, stamps, canvas), light.snr * factor, light.white_snr * factor
+    return PaintedLens(noisy, deflector, source, snr, white_snr, light.magnification)
 
 
 def with_photon_noise(rng: np.random.Generator, light: Array, canvas: Canvas) -> Array:
