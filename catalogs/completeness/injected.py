@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -162,10 +163,11 @@ def search(
 def match_tiles(names: NDArray[np.str_], tiles: Sequence[str]) -> NDArray[np.int64]:
     """Find the number of each name [P] among ``tiles``, -1 for none.
 
-    A table may have kept 110.280 as the number 110.28.
+    A table may have kept 110.280 as the number 110.28; one that is the number of two tiles is none.
     """
     numbers = {tile: number for number, tile in enumerate(tiles)}
-    by_value = {_number(tile): number for number, tile in enumerate(tiles)}
+    several = Counter(map(_number, tiles))
+    by_value = {_number(tile): number for number, tile in enumerate(tiles) if several[_number(tile)] == 1}
     return np.array([numbers.get(name, by_value.get(_number(name), -1)) for name in names.tolist()], np.int64)
 
 

@@ -143,6 +143,8 @@ def test_lenses_of_other_tiles_are_refused(painted: Catalogue) -> None:
         search(painted.snapshot(), LENSES[np.arange(5) == 4], lambda block: block.column("score_lens"), ["score_lens"])
     assert caught.value.code == "completeness.no_lens"
     assert match_tiles(np.array(["110.280", "110.28", "x", "nan"]), ["a", "110.280"]).tolist() == [1, 1, -1, -1]
+    # Two tiles have this number.
+    assert match_tiles(np.array(["1.20", "1.200", "1.2"]), ["1.20", "1.200"]).tolist() == [0, 1, -1]
 
 
 def test_names_of_tiles_are_numbers_only_as_digits_and_digits() -> None:
