@@ -40,6 +40,7 @@ class FakeTile:
     dropped: Dropped = field(default_factory=Dropped)
     last: bool = True
     notes: tuple[str, ...] = ()
+    positions_sha256: str = ""
 
     @property
     def tile(self) -> Any:
