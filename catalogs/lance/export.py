@@ -157,6 +157,9 @@ class _Export:
         self._selection = rows.primary(catalogue, options.where)
         tiles = json.dumps([astuple(footer) for footer in snapshot.footers])
         plan = [VERSION, asdict(options), asdict(catalogue.info), tiles]
+        if options.columns is not None:
+            # What is stored besides those differs between versions, and a file of one is no part of another's dataset.
+            plan.append(self._columns)
         self.digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
         self._files = _split(_in_sky_order(snapshot.footers))
         fields = [schema.field(name) for name in self._columns]

@@ -162,7 +162,7 @@ def _claim(folder: Path, choice: Choice, survey: Survey, known: Places) -> None:
     """Mark an empty folder as that of an injection, or check that it is one with the same settings."""
     limits = [low if math.isfinite(low) else None for low in choice.theta_e]
     settings = {**asdict(choice), "theta_e": limits, "survey": survey.name, "survey_digest": survey.digest}
-    settings["known_sha256"] = _digest(known)
+    settings["known_lenses"] = _digest(known)
     path = folder / SETTINGS
     try:
         found = load_json(path)

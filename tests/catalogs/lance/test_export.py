@@ -143,6 +143,16 @@ def test_columns_that_were_left_out_are_named_and_no_command_takes_the_dataset_f
         assert caught.value.code in (ErrorCode.COLUMN_UNKNOWN, ErrorCode.WHERE_COLUMN)
 
 
+def test_a_dataset_with_the_columns_of_another_version_is_not_this_export(catalogue, tmp_path, monkeypatch) -> None:
+    options = export.LanceOptions(columns=("mag_r",), target=0.9)
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "NEEDED", tuple(name for name in export.NEEDED if name != "flags"))
+        export.export(catalogue, tmp_path / "out", options)
+    with pytest.raises(ScannerError) as caught:
+        export.export(catalogue, tmp_path / "out", options)
+    assert caught.value.code == ErrorCode.PUBLISH_NOT_EMPTY
+
+
 def test_few_rows_have_no_index_and_are_compared(catalogue, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(export, "FEWEST_INDEXED", 10**6)
     assert export.export(catalogue, tmp_path / "out", export.LanceOptions("flags == 1")).search is None

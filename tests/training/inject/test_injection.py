@@ -141,7 +141,7 @@ def test_known_lenses_are_no_hosts(injected: tuple[str, Path, Path], tmp_path: P
     other = Table.read(injection.inject(tiles, described, CHOICE, tmp_path / "out", known).with_suffix(".csv"))
     assert len(other)
     assert not known.nearest(other["ra"], other["dec"], 15 / 3600).matched.any()
-    with pytest.raises(ScannerError, match="another known_sha256"):
+    with pytest.raises(ScannerError, match="another known_lenses"):
         injection.inject(tiles, described, CHOICE, tmp_path / "out")
 
 
