@@ -173,8 +173,7 @@ def _terms(checkpoint: Checkpoint) -> str:
         score = checkpoint.config.score
         text += (
             f" Encoder and a head of {score.hidden} units learned the classes {', '.join(score.classes)} (cross "
-            f"entropy, label smoothing {score.smoothing:g}), while the embedding was kept near that of the run before "
-            f"(weight {score.keep:g} of 1 - cosine)."
+            f"entropy, label smoothing {score.smoothing:g})."
         )
     return text + _describe_stages(checkpoint)
 

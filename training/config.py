@@ -122,8 +122,7 @@ class Score:
     given: int = 1
     hidden: int = 256  # width of the head
     pooling: str = "gaussian"  # of the patches that the head sees beside the class token
-    keep: float = 10.0  # weight of keeping the embedding: 1 - cosine with that of the weights the run began with
-    keep_share: float = 0.5  # share of a batch in which it is compared
+    whitening: float = 0.8  # of the embedding, whose statistics are computed anew after the training
     frozen: bool = False  # only the head is trained, and the embedding stays as it is
     smoothing: float = 0.05  # of the labels
     blend: float = 1.0  # share of the weights of this stage in those that are kept; the rest are those it began with
@@ -139,8 +138,7 @@ class Score:
         if self.pooling not in POOLINGS:
             raise _bad(f"pooling {self.pooling!r} is none of {', '.join(POOLINGS)}")
         _at_least(1, self, "hidden")
-        _at_least(0, self, "keep")
-        _share(self, "keep_share", "smoothing", "blend")
+        _share(self, "whitening", "smoothing", "blend")
         if not 0 < self.prevalence < 1:
             raise _bad(f"prevalence {self.prevalence} must lie between 0 and 1")
 

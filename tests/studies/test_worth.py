@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+import training
 from catalogs.errors import ScannerError
 from catalogs.estimate import PairedEstimate
 from studies.training import worth, worth_report
@@ -37,7 +39,7 @@ seeds = [0, 1]
 "head on frozen vectors" = { begin = "pretrained", frozen = true }
 
 [differs]
-score = { classes = ["lens", "galaxy"], hidden = 8, keep = 0.0 }
+score = { classes = ["lens", "galaxy"], hidden = 8 }
 optimiser = { steps = 2, warmup = 1 }
 """
 
@@ -184,6 +186,7 @@ def test_weights_and_numbers_that_do_not_fit_the_question_are_refused(folder: Pa
 def test_the_shipped_plan_reads_and_all_starts_share_one_fine_tuning() -> None:
     plan, tables = worth.read()
     assert (plan.lenses, plan.seeds) == ((300, 1500, 5000, 20_000), (0, 1, 2))
-    assert tables["score"]["keep"] == 0
+    shipped = tomllib.loads((Path(training.__file__).with_name("configs") / "small-lens.toml").read_text())
+    assert tables["score"] == shipped["score"]
     assert [start.begin for start in plan.starts.values()] == ["pretrained", "autoencoder", "random", "pretrained"]
     assert [start.frozen for start in plan.starts.values()] == [False, False, False, True]

@@ -15,14 +15,17 @@ from pathlib import Path
 import torch
 
 from catalogs.errors import ErrorCode, ScannerError
-from training.cutouts.shards import VALIDATE
+from training.cutouts.shards import TRAIN, VALIDATE
 from training.loop.batches import open_cutouts
 from training.loop.calibration import calibrate_scores
 from training.loop.checkpoint import NAME, Checkpoint, load, save
+from training.loop.statistics import fit_embedding
 
 
 def average_runs(runs: Sequence[Path], shards: Path, out: Path) -> Checkpoint:
-    """Average finished runs of the third stage, calibrate the scores anew, and write the checkpoint into ``out``.
+    """Average finished runs of the third stage, and write the checkpoint into ``out``.
+
+    The embedding is fitted to the average, and its scores are calibrated, as at the end of a run.
 
     ``shards`` are those of the runs. The record of the average has the steps and the seconds of all.
 
@@ -36,7 +39,7 @@ def average_runs(runs: Sequence[Path], shards: Path, out: Path) -> Checkpoint:
     first = checkpoints[0]
     for run, one in zip(runs, checkpoints, strict=True):
         _check(run, one, first)
-    cutouts = open_cutouts(shards, first.config, VALIDATE)
+    cutouts, held_out = (open_cutouts(shards, first.config, split) for split in (TRAIN, VALIDATE))
     if cutouts.digest != first.data["manifest_sha256"]:
         raise ScannerError(ErrorCode.RUN_OTHER_DATA, f"{shards} are not the shards of these runs.")
     weights = {name: torch.stack([one.weights[name] for one in checkpoints]).mean(dim=0) for name in first.weights}
@@ -48,7 +51,10 @@ def average_runs(runs: Sequence[Path], shards: Path, out: Path) -> Checkpoint:
     data = {**first.data, "averaged": [one.weights_sha256 for one in checkpoints]}
     mean = replace(first, weights=weights, progress=progress, data=data)
     graph = mean.embedding()
-    counts = calibrate_scores(graph, cutouts, first.config, torch.device("cpu"))
+    device = torch.device("cpu")
+    if not first.config.score.frozen:
+        fit_embedding(graph, cutouts, first.config, device)
+    counts = calibrate_scores(graph, held_out, first.config, device)
     mean = replace(mean, weights=graph.state_dict(), data={**data, "calibrated_on": counts})
     out.mkdir(parents=True, exist_ok=True)
     save(mean, out / NAME)

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +56,7 @@ class Cutouts:
 
     arrays: tuple[NDArray[np.float32], ...]
     rows: NDArray[np.int64]  # [n, 2]: shard and row in it; repeated sources occur several times
+    labels: NDArray[np.str_]  # [n]: of simulated and painted objects, empty for others
     kinds: NDArray[np.int64]  # [n]: index of a class, -1 where it is not known
     is_painted: NDArray[np.bool_]  # [n]: whether the shard holds painted cutouts and their hosts
     is_ordinary: NDArray[np.bool_]  # [n]: an object of an image as it is, and no simulated lens or look-alike
@@ -66,6 +67,12 @@ class Cutouts:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def as_they_are(self) -> Cutouts:
+        """Those of images without anything painted into them."""
+        mine = ~self.is_painted
+        columns = ("rows", "labels", "kinds", "is_painted", "is_ordinary")
+        return replace(self, **{name: getattr(self, name)[mine] for name in columns})
 
     def __getitem__(self, row: int) -> NDArray[np.float32]:
         shard, at = self.rows[row]
@@ -87,7 +94,7 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
     manifest, digest = _manifest(folder)  # the digest ties a run to its cutouts
     channels = _channels(manifest, config.model)
     entries = [entry for entry in manifest["shards"] if entry.get("split", TRAIN) == split]
-    arrays, rows, kinds, ordinary, sources = [], [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)], [], {}
+    arrays, rows, labels, ordinary, sources = [], [np.empty((0, 2), np.int64)], [np.empty(0, str)], [], {}
     used = _painted_rows(folder, entries, config) if split == TRAIN and config.data.lenses else {}
     for number, entry in enumerate(entries):
         arrays.append(_map(folder / entry["file"], entry["rows"], manifest))
@@ -96,9 +103,10 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
         # A source that is repeated appears in the list of rows several times; its pixels are mapped once.
         times = config.data.repeat.get(source, 1) if split == TRAIN else 1
         rows += [np.stack([np.full(len(mine), number), mine], axis=1)] * times
-        kind, is_ordinary = _kinds(folder / entry["file"], entry["rows"], config.score.classes)
-        kinds += [kind[mine]] * times
-        ordinary += [is_ordinary[mine] & (not _is_painted(entry))] * times
+        label, is_sky = _labels(folder / entry["file"], entry["rows"])
+        labels += [label[mine]] * times
+        is_ordinary = ~np.isin(label, (LENS, LOOKALIKE)) & ~is_sky & (not _is_painted(entry))
+        ordinary += [is_ordinary[mine]] * times
     unknown = sorted(set(config.data.repeat) - set(sources)) if split == TRAIN else []
     if unknown:
         raise ScannerError(
@@ -109,7 +117,8 @@ def open_cutouts(folder: Path, config: Config, split: str = TRAIN) -> Cutouts:
     return Cutouts(
         arrays=tuple(arrays),
         rows=places,
-        kinds=np.concatenate(kinds),
+        labels=np.concatenate(labels),
+        kinds=_kinds(np.concatenate(labels), config.score.classes),
         is_painted=painted,
         is_ordinary=np.concatenate([np.empty(0, np.bool_), *ordinary]),
         channels=channels,
@@ -167,24 +176,30 @@ def _map(path: Path, rows: int, manifest: dict[str, Any]) -> NDArray[np.float32]
     return array
 
 
-def _kinds(path: Path, rows: int, classes: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Read the kinds [rows] from the table beside a shard, and which are objects other than lenses and look-alikes.
+def _kinds(labels: NDArray[np.str_], classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """Number labels [n] by ``classes``, where others are ordinary galaxies; else by KINDS, where others are unknown."""
+    names, otherwise = (classes, classes.index("galaxy")) if classes else (KINDS, -1)
+    words, places = np.unique(labels, return_inverse=True)
+    numbers = [names.index(word) if word in names else otherwise for word in words.tolist()]
+    return np.array(numbers, np.int64)[places]
 
-    Without a table they are unknown, or ordinary galaxies.
+
+def _labels(path: Path, rows: int) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
+    """Read the labels [rows] from the table beside a shard, and which are places without an object.
+
+    Without a table they are empty.
     """
     table = path.with_suffix(".parquet")
-    names, otherwise = (classes, classes.index("galaxy")) if classes else (KINDS, -1)
     if not table.is_file():
-        return np.full(rows, otherwise), np.ones(rows, np.bool_)
+        return np.full(rows, ""), np.zeros(rows, np.bool_)
     try:
         read = pq.read_table(table, columns=["label", "kind"], page_checksum_verification=True)
-        labels, kinds = (read[name].to_pylist() for name in ("label", "kind"))
+        labels, kinds = (np.array(read[name].to_pylist(), str) for name in ("label", "kind"))
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise ScannerError(ErrorCode.SHARDS_BAD, f"The table {table} cannot be read: {error}.") from error
     if len(labels) != rows:
         raise ScannerError(ErrorCode.SHARDS_BAD, f"{table} has {len(labels)} rows, the manifest says {rows}.")
-    numbers = np.array([names.index(label) if label in names else otherwise for label in labels], np.int64)
-    return numbers, ~np.isin(labels, (LENS, LOOKALIKE)) & (np.array(kinds, str) != SKY)
+    return labels, kinds == SKY
 
 
 def sample(

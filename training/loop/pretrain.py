@@ -96,11 +96,6 @@ def pretrain(
             held.enter_context(locked(out / LOCK))
         world.agree(0)
         start = _find_start(config, out, resume)
-        if start is None and begin is None and config.score.classes and config.score.keep:
-            message = (
-                f"[score] keep = {config.score.keep:g} keeps the embedding of earlier weights, and there are none."
-            )
-            raise ScannerError(ErrorCode.CONFIG_BAD, message, "Give --begin, or keep = 0 to train from random weights.")
         progress = _resume(start, minutes, out) if start else _begin(config.optimiser, minutes)
         if progress.finished:
             return 0
@@ -190,11 +185,10 @@ def _log(
 ) -> None:  # fmt: skip
     """Write a record and a line of progress; terms of weight 0 are left out.
 
-    ``waited`` is the time in
-    seconds that this call has waited for batches: if it grows, the loader is the bottleneck.
+    ``waited`` is the time in seconds that this call has waited for batches: if it grows, the loader is the bottleneck.
     """
     each, images = progress.seconds / progress.step, config.optimiser.batch * config.objective.views
-    weights = vars(config.objective) | {"loss": 1.0, "keep": config.score.keep}
+    weights = vars(config.objective) | {"loss": 1.0}
     numbers = {name: mean for name, mean in zip(names, means, strict=True) if weights[name]}
     numbers["lr"] = lr
     times = {"seconds": round(progress.seconds, 3), "waited": round(waited, 3)}

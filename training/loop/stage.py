@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from training.loop.checkpoint import Checkpoint, load, stages
 from training.loop.objective import TrainingObjective
 from training.loop.release_folder import CONFIG, load_release, release_stages
 from training.loop.score_objective import ScoreObjective
-from training.loop.statistics import calibrate_pixels, fit_embedding_statistics
+from training.loop.statistics import calibrate_pixels, fit_embedding, fit_embedding_statistics
 from training.model.embedding import EmbeddingGraph
 from training.model.embedding_options import DEFAULT, EmbeddingOptions
 from training.model.mae import MaskedAutoencoder
@@ -101,6 +101,8 @@ class Scoring:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             graph.head = ScoreHead(config.model.dim, score.hidden, len(score.classes), score.pooling, score.given)
+        if not score.frozen:
+            graph.options = replace(graph.options, whitening=score.whitening)
         self.origin = {**self.origin, "recipe": asdict(graph.options)}
         self.objective = ScoreObjective(score, graph)
 
@@ -115,24 +117,26 @@ class Scoring:
         return functional.cross_entropy(kept.head(kept.encode(batch.flux)[0]).float(), batch.kind)
 
     def finish(self, kept: nn.Module, cutouts: Cutouts, validation: Cutouts, device: torch.device) -> Mapping[str, Any]:
-        """Blend the encoder with that of the teacher, and calibrate the scores on held-out cutouts."""
+        """Blend the encoder with that before, fit the embedding to it, and calibrate the scores on held-out cutouts."""
         assert isinstance(kept, EmbeddingGraph)
-        blend(kept, self.objective.teacher, self.config.score.blend)
+        if not self.config.score.frozen:
+            blend(kept, self.objective.before, self.config.score.blend)
+            fit_embedding(kept, cutouts, self.config, device)
         return {"data": {"calibrated_on": calibrate_scores(kept, validation, self.config, device)}}
 
 
 @torch.no_grad()
-def blend(graph: EmbeddingGraph, teacher: EmbeddingGraph, share: float) -> None:
+def blend(graph: EmbeddingGraph, before: EmbeddingGraph, share: float) -> None:
     """Move the weights of a graph, but for its head, to ``share`` of the way from those it began with.
 
     Between the two, a fine-tuned network keeps what it learned, and does better on images unlike those of the training.
 
     Source: Wortsman et al. 2022, arXiv:2109.01903.
     """
-    before = {name: weight for name, weight in teacher.named_parameters() if not name.startswith("head.")}
+    earlier = {name: weight for name, weight in before.named_parameters() if not name.startswith("head.")}
     for name, parameter in graph.named_parameters():
-        if name in before:
-            parameter.lerp_(before[name].to(parameter.device), 1 - share)
+        if name in earlier:
+            parameter.lerp_(earlier[name].to(parameter.device), 1 - share)
 
 
 def make_stage(config: Config, cutouts: Cutouts, begin: Path | None, options: EmbeddingOptions = DEFAULT) -> Stage:

@@ -7,9 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from catalogs.errors import ErrorCode, ScannerError
 from training.config import POOLINGS, Augment, Config
-from training.cutouts.shards import KINDS
+from training.cutouts.shards import LENS, LOOKALIKE
 from training.loop.batches import CENTRED, MAD_TO_SIGMA, Cutouts, make_batch, no_warnings
+from training.model.embedding import EmbeddingGraph
 from training.model.mae import MaskedAutoencoder
 from training.model.pixels import BRIGHTEST, missing_share
 from training.model.pooling import Pooled, Statistics, fit, pool
@@ -64,15 +66,22 @@ def calibrate_pixels(model: MaskedAutoencoder, cutouts: Cutouts, config: Config)
 
 @torch.no_grad()
 def fit_embedding_statistics(
-    model: MaskedAutoencoder, cutouts: Cutouts, config: Config, device: torch.device
+    model: MaskedAutoencoder | EmbeddingGraph, cutouts: Cutouts, config: Config, device: torch.device
 ) -> dict[str, Statistics]:
-    """Compute the statistics of each pooling from three views of training cutouts, with nothing masked.
+    """Compute the statistics of each pooling from three views of training cutouts, with nothing masked or painted.
 
     The views are the cutouts as they are, with bands dropped at random, and augmented (``OTHERWISE``).
+
+    Raises:
+        ScannerError: ``shards.empty``.
     """
     model.eval()
+    cutouts = cutouts.as_they_are()
+    if not len(cutouts):
+        hint = "Cut the images as they are into the same folder: python -m training cutouts makes both."
+        raise ScannerError(ErrorCode.SHARDS_EMPTY, "There is no cutout that nothing is painted into.", hint)
     keys = draw_keys(cutouts, config.run.embed_rows, config.run.seed)
-    random, kinds = np.random.default_rng(config.run.seed), cutouts.kinds[keys[:, 1]]
+    random, labels = np.random.default_rng(config.run.seed), cutouts.labels[keys[:, 1]]
     pooled: list[list[dict[str, Pooled]]] = [[], [], []]
     # Three views of the same objects, in the same order, are pooled in every way at once.
     for start in range(0, len(keys), 256):
@@ -80,9 +89,13 @@ def fit_embedding_statistics(
         flux, otherwise = (make_batch(cutouts, some, how, config).flux for how in (CENTRED, OTHERWISE))
         for parts, windows in zip(pooled, (flux, drop_bands(flux, random), otherwise), strict=True):
             parts.append(_pooled(model, windows, device))
-    lens = torch.from_numpy(kinds == KINDS.index("lens"))
-    other = torch.from_numpy(np.isin(kinds, [KINDS.index(kind) for kind in ("galaxy", "lookalike")]))
+    lens, other = torch.from_numpy(labels == LENS), torch.from_numpy(np.isin(labels, ("galaxy", LOOKALIKE)))
     return {how: fit(*(_join(parts, how) for parts in pooled), lens, other) for how in POOLINGS}
+
+
+def fit_embedding(graph: EmbeddingGraph, cutouts: Cutouts, config: Config, device: torch.device) -> None:
+    """Fit the centring and the projection of a graph whose weights have changed to the vectors that they give now."""
+    graph.set_statistics(fit_embedding_statistics(graph, cutouts, config, device)[graph.options.pooling])
 
 
 def drop_bands(flux: Tensor, random: np.random.Generator) -> Tensor:
@@ -94,7 +107,7 @@ def drop_bands(flux: Tensor, random: np.random.Generator) -> Tensor:
     return flux.masked_fill(away[..., None, None], torch.nan)
 
 
-def _pooled(model: MaskedAutoencoder, flux: Tensor, device: torch.device) -> dict[str, Pooled]:
+def _pooled(model: MaskedAutoencoder | EmbeddingGraph, flux: Tensor, device: torch.device) -> dict[str, Pooled]:
     pixels, valid = model.pixels.stretch(flux.to(device))
     tokens = model.encoder(model.pixels.filled(pixels, valid))
     missing = missing_share(valid).cpu()

@@ -46,6 +46,13 @@ class EmbeddingGraph(nn.Module):
         self.register_buffer("projection", projection(statistics, options))
         self.eval()
 
+    @torch.no_grad()
+    def set_statistics(self, statistics: Statistics) -> None:
+        """Centre and project by other ``statistics`` than before."""
+        self.mean.copy_(statistics.mean)
+        self.missing.copy_(statistics.missing)
+        self.projection.copy_(projection(statistics, self.options))
+
     def forward(self, flux: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Embed; with a head, return the embedding [N, D] and the scores [N, K]."""
         tokens, missing = self.encode(flux)

@@ -1,9 +1,9 @@
-"""The third stage: a lens score is learned, the embedding stays, the run resumes exactly, and scores are calibrated."""
+"""The third stage: a lens score is learned, the embedding fits it, the run resumes exactly, scores are calibrated."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,11 @@ from training.config import Config, Score
 from training.loop.averaging import average_runs
 from training.loop.batches import CENTRED, make_batch, open_cutouts
 from training.loop.calibration import held_out_odds
-from training.loop.checkpoint import NAME, load
+from training.loop.checkpoint import NAME, Checkpoint, load
 from training.loop.journal import read_log
 from training.loop.pretrain import pretrain
 from training.loop.stage import blend
+from training.model.pooling import pool
 
 CLASSES = ("lens", "galaxy", "ring")
 
@@ -61,7 +62,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, painted: Path, tiny: Config)
 
 @pytest.fixture(scope="module")
 def scored(tiny: Config) -> Config:
-    score = Score(classes=CLASSES, hidden=16, keep=1.0, prevalence=0.01)
+    score = Score(classes=CLASSES, hidden=16, prevalence=0.01)
     optimiser = replace(tiny.optimiser, steps=200, lr=3e-3, ema=0.9)
     run = replace(tiny.run, checkpoint_every=20, validate_every=20, embed_rows=1000)
     return replace(tiny, score=score, optimiser=optimiser, run=run, augment=replace(tiny.augment, jitter=2))
@@ -91,14 +92,40 @@ def test_lenses_score_above_everything_else(run: Path, painted: Path, scored: Co
 
 
 @torch.no_grad()
-def test_the_embedding_stays(run: Path, first: Path, painted: Path, scored: Config) -> None:
-    """It was compared with that of the run before; without the comparison it would be another."""
-    flux = torch.from_numpy(galaxies(20, 7)[:, [1, 2, 3], 4:36, 4:36])
-    before, (after, _) = load(first).embedding()(flux), load(run).embedding()(flux)
-    kept = float((before * after).sum(dim=1).mean())
-    log = [record for record in read_log(run) if "keep" in record]
-    assert kept > 0.8
-    assert log[-1]["keep"] < 0.2
+def covariance(checkpoint: Checkpoint, painted: Path, config: Config) -> torch.Tensor:
+    """Of all dimensions of the embedding before it is scaled to length 1, over the cutouts without paint."""
+    graph, plain = checkpoint.embedding(), open_cutouts(painted, config).as_they_are()
+    assert plain.labels.tolist() == [""] * 20
+    keys = np.stack([np.zeros(20, np.int64), np.arange(20)], axis=1)
+    tokens, missing = graph.encode(make_batch(plain, keys, CENTRED, config).flux)
+    vectors = (pool(tokens, graph.options.pooling) - graph.mean - missing @ graph.missing) @ graph.projection
+    scatter = vectors.std()
+    assert vectors.mean(dim=0).abs().max() < 1e-3 * scatter, "centred"
+    return torch.cov(vectors.double().T) / scatter**2
+
+
+def test_the_embedding_is_fitted_to_the_weights_after_the_training(run: Path, painted: Path, scored: Config) -> None:
+    """Its dimensions are uncorrelated and fall, which they do for the statistics of these very weights alone."""
+    after = covariance(load(run), painted, scored)
+    variance = after.diagonal()
+    assert (after - torch.diag(variance)).abs().max() < 1e-3
+    assert (variance.diff() < 1e-6).all()
+    assert load(run).data["recipe"]["whitening"] == scored.score.whitening == 0.8
+
+
+def test_without_a_cutout_that_nothing_is_painted_into_no_embedding_can_be_fitted(
+    painted: Path, first: Path, scored: Config, tmp_path: Path
+) -> None:
+    manifest = json.loads((painted / "manifest.json").read_text())
+    manifest["shards"] = [entry for entry in manifest["shards"] if entry["file"] != "a-plain.npy"]
+    for file in painted.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    short = replace(scored, optimiser=replace(scored.optimiser, steps=2, warmup=1))
+    with pytest.raises(ScannerError, match="nothing is painted into") as bad:
+        pretrain(short, tmp_path, tmp_path / "run", begin=first)
+    assert bad.value.code == "shards.empty"
 
 
 def test_scores_are_calibrated_to_the_prevalence(run: Path, painted: Path, scored: Config) -> None:
@@ -117,7 +144,7 @@ def test_scores_are_calibrated_to_the_prevalence(run: Path, painted: Path, score
 def test_a_killed_run_resumes_to_the_same_weights(
     run: Path, first: Path, painted: Path, scored: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The teacher is in the checkpoint: the run that it began with may be gone."""
+    """The weights before are in the checkpoint: the run that it began with may be gone."""
     from training.loop import pretrain as loop
 
     saved = loop._save
@@ -139,7 +166,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
 
 
 def test_a_frozen_encoder_and_random_weights(first: Path, painted: Path, scored: Config, tmp_path: Path) -> None:
-    """With ``frozen`` only the head is trained; random weights have no embedding to keep."""
+    """With ``frozen`` only the head is trained, and the embedding stays; a run may begin with random weights, too."""
     short = replace(scored, optimiser=replace(scored.optimiser, steps=6, warmup=1))
     frozen = replace(short, score=replace(scored.score, frozen=True))
     assert pretrain(frozen, painted, tmp_path / "frozen", begin=first) == 0
@@ -147,11 +174,8 @@ def test_a_frozen_encoder_and_random_weights(first: Path, painted: Path, scored:
     assert all(torch.equal(after[name], before[name]) for name in before)
     losses = [record["loss"] for record in read_log(tmp_path / "frozen") if "loss" in record]
     assert losses[-1] < losses[0]
-    with pytest.raises(ScannerError, match="keep = 1 keeps the embedding of earlier weights") as bad:
-        pretrain(short, painted, tmp_path / "random")
-    assert bad.value.code == "config.bad"
-    random = replace(short, score=replace(scored.score, keep=0.0))
-    assert pretrain(random, painted, tmp_path / "random") == 0
+    assert load(tmp_path / "frozen").data["recipe"] == asdict(load(first).embedding().options)
+    assert pretrain(short, painted, tmp_path / "random") == 0
     trained = load(tmp_path / "random")
     assert "began_with" not in trained.data
     weights = trained.embedding().state_dict()
@@ -208,6 +232,8 @@ def test_runs_of_several_seeds_become_one(
     stored = load(tmp_path / "mean")
     assert stored.weights_sha256 == mean.weights_sha256
     assert stored.data["averaged"] == [one.weights_sha256, two.weights_sha256]
+    scatter = covariance(stored, painted, scored)
+    assert (scatter - torch.diag(scatter.diagonal())).abs().max() < 1e-3, "the embedding is that of the mean weights"
     for wrong in (first, tmp_path / "other"):
         changed = [run, wrong] if wrong == first else [run]
         folder = tmp_path / "wrong" if wrong == first else tmp_path / "mean"
