@@ -105,9 +105,11 @@ def _fast_bars(turns: Turns, others: peers.Peers) -> dict[str, float | None]:
         "efficiency_bf16": turns.efficiency,
         "bf16_over_pytorch_fp32": others.ratio(turns),
         "bf16_over_pytorch_bf16": others.ratio(turns, peers.HALF),
+        "bf16_over_compiled_pytorch_bf16": others.ratio(turns, peers.COMPILED_HALF),
         "bf16_over_hyrax": others.ratio(turns, "Hyrax"),
         "bf16_cpu_over_pytorch_fp32": others.cpu_ratio(turns),
         "bf16_cpu_over_pytorch_bf16": others.cpu_ratio(turns, peers.HALF),
+        "bf16_cpu_over_compiled_pytorch_bf16": others.cpu_ratio(turns, peers.COMPILED_HALF),
         "bf16_cpu_over_hyrax": others.cpu_ratio(turns, "Hyrax"),
     }
 

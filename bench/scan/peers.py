@@ -20,8 +20,8 @@ from scanner.windows.windows import Batch
 
 IMAGES, FEW_IMAGES = 1024, 32
 
-HALF = "bf16 PyTorch"
-"""How the names of loops in bf16 begin; those of ``PyTorch`` are in fp32."""
+HALF, COMPILED, COMPILED_HALF = "bf16 PyTorch", "compiled PyTorch", "compiled bf16 PyTorch"
+"""How the names of PyTorch's other loops begin; those of ``PyTorch`` are in fp32, as it runs them by itself."""
 
 Work = Callable[[], Cost]
 """What a loop takes for one object."""
@@ -78,9 +78,13 @@ def loops(setup: Setup, encoder: Encoder, flux: Batch) -> Iterator[Peers]:
         yield Peers({}, [f"PyTorch: not installed: {missing}"])
         return
     works: dict[str, Work] = {}
-    model = torch_loop.network(encoder.path, flux.shape[-1])
+    plain = torch_loop.network(encoder.path, flux.shape[-1])
+    networks = [("PyTorch", plain, False), (HALF, plain, True)]
+    if not setup.quick:
+        compiled = torch_loop.compiled(plain)
+        networks += [(COMPILED, compiled, False), (COMPILED_HALF, compiled, True)]
     for workers in (0,) if setup.quick else (0, 1):
-        for name, half in (("PyTorch", False), (HALF, True)):
+        for name, model, half in networks:
             run = torch_loop.loop(model, flux, "cpu", half=half, workers=workers)
             works[f"{name} DataLoader, {workers} workers"] = partial(_cost, run, len(flux))
     python = setup.hyrax or Path(sys.executable)
