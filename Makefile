@@ -86,7 +86,7 @@ model: $(VENV)/dev  ## make the shipped encoder anew: simulate, train in three s
 	$(TRAIN) cutouts $(MODEL)/shards --fields $(DATA) --simulate 240 --seed 1 --workers $(WORKERS)
 	$(TRAIN) pretrain training/configs/small-reconstruct.toml --shards $(MODEL)/shards --out $(MODEL)/first --resume
 	$(TRAIN) pretrain training/configs/small.toml --shards $(MODEL)/shards --out $(MODEL)/run --begin $(MODEL)/first --resume
-	$(TRAIN) cutouts $(MODEL)/painted --fields $(DATA) --simulate 48 --seed 1 --paint 16 --workers $(WORKERS)
+	$(TRAIN) cutouts $(MODEL)/painted --fields $(DATA) --simulate 96 --seed 1 --paint 40 --workers $(WORKERS)
 	set -e; for seed in 0 1 2; do $(TRAIN) pretrain training/configs/small-lens.toml --seed $$seed \
 		--shards $(MODEL)/painted --out $(MODEL)/lens-$$seed --begin $(MODEL)/run --resume; done
 	test -f $(MODEL)/lens/checkpoint.safetensors \
