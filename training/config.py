@@ -14,6 +14,8 @@ from scanner.survey.bands import BANDS
 
 POOLINGS = ("mean", "cls", "central", "gaussian")
 """Ways to pool patches to one vector; see ``training.model.pooling``."""
+RETIRED = ("keep", "keep_share")
+"""Keys of ``[score]`` in what earlier versions recorded."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +229,15 @@ class Config:
             return read_record(tables, cls)
         except ValueError as error:
             raise _bad(f"{source}: {error}") from error
+
+    @classmethod
+    def from_recorded(cls, tables: Mapping[str, Any], source: str) -> Config:
+        """Make the configuration that a checkpoint or a release recorded, by an earlier version too; see ``from_dict``.
+
+        Keys that said how weights were trained, and that no longer exist, are passed over.
+        """
+        score = {key: value for key, value in tables.get("score", {}).items() if key not in RETIRED}
+        return cls.from_dict({**tables, "score": score}, source)
 
 
 def read(path: Path) -> Config:

@@ -21,6 +21,18 @@ def test_shipped_configurations_read_and_survive_json(path: Path) -> None:
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
+def test_a_retired_key_is_read_over_where_it_is_recorded_and_refused_where_it_is_asked_for() -> None:
+    config = read(CONFIGS / "small-lens.toml")
+    tables = config.to_dict()
+    tables["score"] |= {"keep": 1.0, "keep_share": 0.25}
+    assert Config.from_recorded(tables, "a checkpoint") == config
+    with pytest.raises(ScannerError, match="score has the unknown key 'keep'"):
+        Config.from_dict(tables)
+    tables["score"] |= {"keeep": 1.0}
+    with pytest.raises(ScannerError, match="a checkpoint: score has the unknown key 'keeep'"):
+        Config.from_recorded(tables, "a checkpoint")
+
+
 @pytest.mark.parametrize("name", ["small", "large", "rehearsal"])
 def test_a_second_stage_can_begin_with_its_first(name: str) -> None:
     first, second = read(CONFIGS / f"{name}-reconstruct.toml"), read(CONFIGS / f"{name}.toml")

@@ -122,7 +122,7 @@ def load(path: Path) -> Checkpoint:
             metadata = {key: load_json(value) for key, value in file.metadata().items()}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         return Checkpoint(
-            Config.from_dict(metadata["config"], str(path)), metadata["progress"], metadata["data"],
+            Config.from_recorded(metadata["config"], str(path)), metadata["progress"], metadata["data"],
             _part(tensors, "weights/"), _part(tensors, "state/"), _part(tensors, "optimiser/"),
             _statistics(_part(tensors, "statistics/")),
         )  # fmt: skip

@@ -26,7 +26,7 @@ def load_release(folder: Path) -> EmbeddingGraph:
     """
     try:
         values = load_json(folder / CONFIG)
-        config = Config.from_dict(values["training"], str(folder / CONFIG))
+        config = Config.from_recorded(values["training"], str(folder / CONFIG))
         # The graph is built with blank weights and statistics, which the file then replaces.
         graph = blank_graph(config, read_record(values["recipe"], EmbeddingOptions))
         graph.load_state_dict(load_file(folder / WEIGHTS))
@@ -43,7 +43,7 @@ def release_config(folder: Path) -> Config:
         ScannerError: ``config.bad``, or ``release.damaged`` if the folder does not say.
     """
     try:
-        return Config.from_dict(load_json(folder / CONFIG)["training"], str(folder / CONFIG))
+        return Config.from_recorded(load_json(folder / CONFIG)["training"], str(folder / CONFIG))
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"{folder} is not a complete release: {error}."
         raise ScannerError(ErrorCode.RELEASE_DAMAGED, message, "Check the files: sha256sum -c SHA256SUMS") from error
