@@ -13,6 +13,7 @@ from pathlib import Path
 
 import catalogs
 from scanner.encoder import encoder
+from scanner.scan import reader_process
 from scanner.scan.options import ScanOptions
 from scanner.scan.progress import Quiet
 from scanner.scan.report import TileReport
@@ -86,6 +87,9 @@ def listed(folder: Path, count: int) -> list[Tile]:
 def main(folder: Path, model: Path, count: int, readers: int) -> None:
     # Without the grid: the same files have many names, and lie at the place of one of them.
     unions = replace(survey.load("unions"), grid=None)
+    # Readers give arrays back at once. What they keep for the next array breaks up with the bytes that libraries lose,
+    # a megabyte or two at a time and not in every run: that would hide a leak.
+    reader_process._ENVIRONMENT["MALLOC_MMAP_THRESHOLD_"] = str(64 << 10)
     options, notes = ScanOptions(readers=readers), Notes()
     with encoder.Encoder(model, device="cpu", threads=2) as loaded:
         run = make_run(unions, loaded, options)

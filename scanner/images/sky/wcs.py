@@ -11,7 +11,6 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 from astropy.coordinates import ICRS, SkyCoord
 from astropy.wcs import WCS, SingularMatrixError
-from astropy.wcs.utils import proj_plane_pixel_area
 from numpy.typing import ArrayLike, NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
@@ -73,7 +72,7 @@ class CelestialWCS(WCS):  # type: ignore[misc]  # astropy has no types
             x, y = self.all_world2pix(*((lon, lat) if self.wcs.lng == 0 else (lat, lon)), 0, quiet=True)
             # A projection may also give a pixel for what it cannot show: behind a tangent plane, beyond a distortion.
             away = separation(lon, lat, *self._native(x, y))
-        has_pixel = away <= ROUND_TRIP * np.sqrt(proj_plane_pixel_area(self))
+        has_pixel = away <= ROUND_TRIP * self.nominal_pixel_scale
         return np.where(has_pixel, x, np.nan), np.where(has_pixel, y, np.nan)
 
     def compass(self, x: float, y: float) -> Compass | None:
@@ -90,6 +89,13 @@ class CelestialWCS(WCS):  # type: ignore[misc]  # astropy has no types
         pixels = np.linalg.inv(steps)
         (east_x, north_x), (east_y, north_y) = (pixels / np.linalg.norm(pixels, axis=0)).tolist()
         return Compass((north_x, north_y), (east_x, east_y))
+
+    @property
+    def nominal_pixel_scale(self) -> float:
+        """Side of a pixel at the reference point in degrees, from its area."""
+        # Not by astropy.wcs.utils: its function copies the WCS, and wcslib 8.6 keeps 48 bytes of each copy for good. A
+        # few bytes among freed arrays keep these from being used again, so that a long scan would grow by megabytes.
+        return float(np.sqrt(np.abs(np.linalg.det(self.pixel_scale_matrix))))
 
     def _native(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Longitude and latitude of pixels in the frame of the axes, degrees."""
@@ -176,7 +182,7 @@ def measure_pixel_scale(wcs: CelestialWCS, shape: tuple[int, ...], path: Path) -
     here, right, up = directions(*wcs.pixels_to_sky([x, x + 1, x], [y, y, y + 1]))
     local = float(np.degrees(np.sqrt(np.linalg.norm(np.cross(right - here, up - here))))) * 3600
     # That of the reference point has no rounding errors, and most images lie about theirs.
-    reference = float(np.sqrt(proj_plane_pixel_area(wcs))) * 3600
+    reference = wcs.nominal_pixel_scale * 3600
     scale = reference if abs(local / reference - 1) < _SAME_SCALE else local
     if not 0 < scale < 3600:
         raise _no_wcs(path, f'its pixels would be {scale}" wide, by CD or CDELT')

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 import catalogs
 from scanner.encoder.encoder import Encoder
-from scanner.scan.options import LOW, ScanOptions
+from scanner.images.sections import SECTION
+from scanner.scan import reader_process
+from scanner.scan.options import GRID, LOW, ScanOptions
+from scanner.scan.reader_process import Reader
 from scanner.scan.run import make_run, scan_tiles
 from scanner.survey import survey, tile_list
 from tests.support import small_tiles, tiny_encoder
@@ -53,6 +58,44 @@ def test_order_and_reading_processes(
 ) -> None:
     order = [NAMES[number] for number in (2, 0, 3, 1)]
     assert scanned(folder, tmp_path, order, options, threads=2, batch=5) == plain
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[Reader]:
+    """Each reading process that is started."""
+    readers = []
+    launch = Reader._launch
+
+    def noted(self: Reader) -> Connection:
+        readers.append(self)
+        return launch(self)
+
+    monkeypatch.setattr(Reader, "_launch", noted)
+    return readers
+
+
+def test_reading_processes_are_replaced(
+    folder: Path, plain: dict[str, bytes], launched: list[Reader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_process, "DETECTIONS", 30)
+    assert scanned(folder, tmp_path / "detected", NAMES, ScanOptions(readers=1), threads=2) == plain
+    # 37 objects, then 5 and 21 and 60: the next process would be for a fifth tile.
+    assert len(launched) == 2
+    scanned(folder, tmp_path / "grid", NAMES, ScanOptions(readers=1, sources=GRID), threads=2)
+    assert len(launched) == 3
+
+
+def test_a_reading_process_is_not_replaced_between_strips(
+    folder: Path, launched: list[Reader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_process, "DETECTIONS", 1)
+    shutil.copy(folder / "encoder.onnx", tmp_path)
+    names = small_tiles.names(2)
+    for name in names:  # of two strips each
+        small_tiles.write(tmp_path, name, size=SECTION[0] + 100, objects=20, bands="r")
+    whole = scanned(tmp_path, tmp_path / "whole", names, ScanOptions(readers=0))
+    assert scanned(tmp_path, tmp_path / "strips", names, ScanOptions(readers=1, memory=LOW)) == whole
+    assert len(launched) == len(names)
 
 
 def test_a_tile_alone(folder: Path, plain: dict[str, bytes], tmp_path: Path) -> None:
