@@ -271,8 +271,8 @@ class ErrorCode(StrEnum):
         "Objects of the project have no verdict, or were put forward and have no grade.",
     )
     REMOTE_BAD_URL = "remote.bad_url", "The address is malformed, or is a chain of addresses."
-    REMOTE_BROKEN = "remote.broken", "A remote file could not be copied completely."
-    REMOTE_DENIED = "remote.denied", "Access to a remote file was denied."
+    REMOTE_BROKEN = "remote.broken", "A remote file could not be read completely, or its server does not answer."
+    REMOTE_DENIED = "remote.denied", "Access to a remote file or dataset was denied."
     REMOTE_ENCODED = "remote.encoded", "The server compressed a file although it was asked not to."
     REMOTE_NOT_INSTALLED = "remote.not_installed", "The package or program for this kind of address is not installed."
     REMOTE_TOO_LARGE = "remote.too_large", "A remote file does not end, or is larger than any image or the free space."

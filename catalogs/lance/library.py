@@ -18,6 +18,8 @@ from catalogs.errors import ErrorCode, ScannerError
 _NEWER = re.compile("unknown lance storage version|feature flag|newer|upgrade|not supported", re.IGNORECASE)
 _ABSENT = re.compile("was not found|not found|no such file", re.IGNORECASE)
 _FULL = re.compile("no space left|os error 28|disk quota|storagefull", re.IGNORECASE)
+_DENIED = re.compile("40[13] |access ?denied|forbidden|credentials|unauthenticated|permission ?denied", re.IGNORECASE)
+_NO_ANSWER = re.compile("error sending request|error decoding response|after [0-9]+ retries|timed? ?out", re.IGNORECASE)
 
 
 def load() -> Any:
@@ -47,7 +49,7 @@ def serialise_addresses(row_ids: NDArray[np.uint64]) -> bytes:
 
 @contextlib.contextmanager
 def reading(place: str) -> Iterator[None]:
-    """Turn the errors of a dataset that is read into ``catalogue.damaged`` or ``catalogue.newer_version``.
+    """Turn the errors of a dataset that is read into those of ``_explain``.
 
     A bug of the package is an exception that derives from ``BaseException``.
     """
@@ -58,14 +60,12 @@ def reading(place: str) -> Iterator[None]:
     except BaseException as error:
         if not _is_of_lance(error):
             raise
-        if _NEWER.search(str(error)):
-            raise newer(place, f"written by a later version of Lance ({_first_line(error)})") from error
-        raise damaged(place, _first_line(error)) from error
+        raise _explain(place, error) from error
 
 
 @contextlib.contextmanager
 def opening(place: str) -> Iterator[None]:
-    """Turn the errors of a dataset that is opened into ``catalogue.missing``, ``newer_version`` or ``damaged``."""
+    """Turn the errors of a dataset that is opened into ``catalogue.missing`` or those of ``_explain``."""
     try:
         yield
     except ScannerError:
@@ -73,14 +73,11 @@ def opening(place: str) -> Iterator[None]:
     except BaseException as error:
         if not _is_of_lance(error):
             raise
-        text = str(error)
-        if _ABSENT.search(text):
+        if _ABSENT.search(str(error)):
             message = f"There is no complete Lance dataset at {place}."
             hint = "Make one: scanner export lance OUT. It appears when it is complete."
             raise ScannerError(ErrorCode.CATALOGUE_MISSING, message, hint) from error
-        if _NEWER.search(text):
-            raise newer(place, f"written by a later version of Lance ({_first_line(error)})") from error
-        raise damaged(place, _first_line(error)) from error
+        raise _explain(place, error) from error
 
 
 @contextlib.contextmanager
@@ -94,6 +91,20 @@ def writing(place: str) -> Iterator[None]:
             hint = "Free some space and run the same command again: finished work is kept."
             raise ScannerError(ErrorCode.OUTPUT_FULL, message, hint) from error
         raise
+
+
+def _explain(place: str, error: BaseException) -> ScannerError:
+    """Make the error of a dataset that was not read: a later version's, one of its object store's, or its own."""
+    text, reason = str(error), _first_line(error)
+    if _NEWER.search(text):
+        return newer(place, f"written by a later version of Lance ({reason})")
+    if "://" in place and _DENIED.search(text):
+        hint = "Set the credentials and the region in the environment, such as AWS_ACCESS_KEY_ID and AWS_REGION."
+        return ScannerError(ErrorCode.REMOTE_DENIED, f"The object store denied access to {place}: {reason}.", hint)
+    if "://" in place and _NO_ANSWER.search(text):
+        hint = "Check the address, AWS_ENDPOINT_URL and the network, and run the same command again."
+        return ScannerError(ErrorCode.REMOTE_BROKEN, f"The object store of {place} does not answer: {reason}.", hint)
+    return damaged(place, reason)
 
 
 def damaged(place: str, reason: str) -> ScannerError:

@@ -131,6 +131,9 @@ class LanceTile:
             with library.reading(self._store.uri):
                 yield
         except ScannerError as error:
+            # A store that denies access or does not answer: no tile would be read, and none is damaged.
+            if error.code in (ErrorCode.REMOTE_DENIED, ErrorCode.REMOTE_BROKEN):
+                raise
             message = f"Tile {self._name}: {error.message}"
             raise ScannerError(ErrorCode.TILE_DAMAGED, message, error.hint) from error
 
