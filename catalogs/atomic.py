@@ -7,6 +7,7 @@ import errno
 import glob
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ _NOT_HERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR
 _NOT_HERE |= {errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG}
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _SUFFIX = ".tmp"
+_SCHEME = re.compile("[a-z][a-z0-9+.-]+:")
 
 
 @contextlib.contextmanager
@@ -30,7 +32,9 @@ def output_errors(path: Path, creating: bool = False) -> Iterator[None]:
     """Turn the error of a full disk or a forbidden path into ``output.full`` or ``output.read_only``.
 
     While ``creating``, nothing else is read, so a path that does not exist is one that cannot be made, as in /proc.
+    An address is refused with ``output.bad_name``.
     """
+    refuse_address(path)
     try:
         yield
     except OSError as error:
@@ -59,7 +63,7 @@ def replacing(path: Path, clear: bool = True) -> Iterator[Path]:
     temporaries are removed together (``remove_stale``, ``without_stale``), and anything at ``path`` is replaced.
 
     Raises:
-        ScannerError: ``output.full``, ``output.read_only``, ``output.no_locks``.
+        ScannerError: ``output.full``, ``output.read_only``, ``output.no_locks``, ``output.bad_name``.
     """
     with output_errors(path, creating=True):
         _refuse_folder(path)
@@ -87,6 +91,16 @@ def replacing(path: Path, clear: bool = True) -> Iterator[Path]:
                 os.close(descriptor)
         # The rename itself survives a crash only when the folder is on the disk.
         _sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, unless it is there.
+
+    Raises:
+        ScannerError: ``output.full``, ``output.read_only``, ``output.bad_name``.
+    """
+    with output_errors(folder, creating=True):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def check_name(folder: Path) -> None:
@@ -170,6 +184,13 @@ def _refuse_folder(path: Path) -> None:
     if path.is_dir():
         message = f"{path} is a folder: no file can be written in its place."
         raise ScannerError(ErrorCode.OUTPUT_READ_ONLY, message, "Remove it, or give another name.")
+
+
+def refuse_address(path: Path) -> None:
+    """Refuse ``s3://bucket/folder``, which as a path would be a new folder ``s3:`` of this machine."""
+    if any(_SCHEME.fullmatch(place.name) and not place.is_dir() for place in (path, *path.parents)):
+        message = f"{path} is an address, and results are written to folders of this machine."
+        raise ScannerError(ErrorCode.OUTPUT_BAD_NAME, message, "Give a folder, and copy it to the address.")
 
 
 def _refuse_stream(path: Path) -> None:

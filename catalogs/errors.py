@@ -213,7 +213,7 @@ class ErrorCode(StrEnum):
     NAME_UNRESOLVED = "name.unresolved", "The name is not a position and no known lens."
     OUTLIERS_BAD_METHOD = "outliers.bad_method", "No outlier method has that name."
     OUTLIERS_FEW_OBJECTS = "outliers.few_objects", "The catalogue has too few objects for this method."
-    OUTPUT_BAD_NAME = "output.bad_name", "The name of the output folder is not UTF-8."
+    OUTPUT_BAD_NAME = "output.bad_name", "The name of the output is not UTF-8, or it is an address."
     OUTPUT_CLOSED = "output.closed", "Standard output is closed, or cannot be written."
     OUTPUT_FULL = "output.full", "The disk is full."
     OUTPUT_NO_LOCKS = (

@@ -43,10 +43,9 @@ def demo(ctx: click.Context, out: Path, serve: bool, port: int) -> None:
       scanner demo --out demo
       scanner demo --serve
     """
-    from catalogs.atomic import output_errors
+    from catalogs.atomic import make_folder
 
-    with output_errors(out, creating=True):
-        out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     catalog, gallery = str(out / "embeddings"), str(out / "gallery.png")
     lens = _lenses()[0]
     root = ("--root", str(DEMO))

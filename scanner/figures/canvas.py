@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalogs.atomic import replacing
+from catalogs.atomic import refuse_address, replacing
 from catalogs.errors import ErrorCode, ScannerError
 
 # matplotlib takes a third of a second to load, so each function imports what it draws with.
@@ -23,8 +23,9 @@ def figure_format(path: Path) -> str:
     """Tell the format of a figure by the ending of its file.
 
     Raises:
-        ScannerError: ``figure.unknown_format``.
+        ScannerError: ``figure.unknown_format``, ``output.bad_name`` for an address.
     """
+    refuse_address(path)
     ending = path.suffix.lower().removeprefix(".")
     if ending not in FORMATS:
         raise ScannerError(

@@ -156,7 +156,6 @@ def _cell(share: Share) -> str:
 
 def write(completeness: Completeness, report: dict[str, Any], folder: Path) -> None:
     """Write ``completeness.json`` and ``completeness.png`` to ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "completeness.json", report)
     found, curve = completeness.search, measure.fine_curve(completeness.search)
     title = (

@@ -57,7 +57,6 @@ def table(report: dict[str, Any]) -> str:
 
 def write(report: dict[str, Any], folder: Path) -> None:
     """Write ``ranking.json`` and ``curve.png`` to ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "ranking.json", report)
     looked = np.array(report["curve"]["objects_looked_at"], float)
     curves = [

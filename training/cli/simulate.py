@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from catalogs.atomic import make_folder
 from training.simulate.conditions import Settings
 from training.simulate.write import tile_names
 
@@ -71,7 +72,7 @@ def simulate(
     """
     settings = Settings(size=size, lens_fraction=lenses, lookalike_fraction=lookalikes)
     jobs = [(name, seed, settings, out, compress) for name in tile_names(tiles)]
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for name, lens_count, objects in _run(jobs, min(workers or os.cpu_count() or 1, tiles)):
         click.echo(f"{name}: {objects} objects, {lens_count} lenses", err=True)
     (out / "list.txt").write_text("".join(f"{job[0]}\n" for job in jobs), encoding="utf-8")

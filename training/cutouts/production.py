@@ -172,7 +172,7 @@ def produce(
     """
     shards.check_seed(folder, seed)
     shards.check_window(folder, window)
-    folder.mkdir(parents=True, exist_ok=True)
+    atomic.make_folder(folder)
     entries = []
     with atomic.without_stale(folder):
         # Shards end in any order; the manifest sorts them by name.

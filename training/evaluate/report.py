@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from catalogs.atomic import write_text
+from catalogs.atomic import make_folder, write_text
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import PairedEstimate, difference
 from catalogs.records import load_json
@@ -84,7 +84,7 @@ def write(results: Mapping[str, Results], about: Mapping[str, Any], folder: Path
     # Imported here, since the model card needs this module but not matplotlib.
     from training.evaluate import figures
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     document = {"about": dict(about), "note": NOTE, "models": plain(results)}  # columns and rows keep their order
     write_text(folder / "evaluation.json", json.dumps(document, ensure_ascii=False, indent=1) + "\n")
     write_text(folder / "evaluation.md", f"{markdown(results)}\n\n{NOTE}\n")

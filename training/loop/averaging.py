@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from catalogs.atomic import make_folder
 from catalogs.errors import ErrorCode, ScannerError
 from training.cutouts.shards import TRAIN, VALIDATE
 from training.loop.batches import open_cutouts
@@ -56,7 +57,7 @@ def average_runs(runs: Sequence[Path], shards: Path, out: Path) -> Checkpoint:
         fit_embedding(graph, cutouts, first.config, device)
     counts = calibrate_scores(graph, held_out, first.config, device)
     mean = replace(mean, weights=graph.state_dict(), data={**data, "calibrated_on": counts})
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     save(mean, out / NAME)
     return mean
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from catalogs.atomic import locked, remove_stale
+from catalogs.atomic import locked, make_folder, remove_stale
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.records import read_record
 from training.config import Config, Optimiser
@@ -208,7 +208,7 @@ def _save(trainer: Trainer, progress: Progress, path: Path) -> None:
 
 
 def _find_start(config: Config, out: Path, resume: bool) -> Checkpoint | None:
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     remove_stale(out)
     if not (out / NAME).is_file():
         return None

@@ -9,6 +9,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from catalogs.atomic import make_folder
 from scanner.images.sky.wcs import CelestialWCS
 from scanner.survey import survey, templates
 from scanner.survey.bands import BANDS
@@ -32,7 +33,7 @@ def file_name(tile: str, band: str) -> str:
 
 def write_tile(scene: Scene, folder: Path, compress: bool = False) -> list[Path]:
     """Write the present bands and ``truth-<tile>.csv``, with ``compress`` as RICE ``.fits.fz``; returns the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     written = []
     for index, band in enumerate(BANDS):
         if not scene.conditions[index].present:
