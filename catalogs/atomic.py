@@ -24,7 +24,7 @@ _NOT_HERE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR
 _NOT_HERE |= {errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG}
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _SUFFIX = ".tmp"
-_SCHEME = re.compile("[a-z][a-z0-9+.-]+:")
+_SCHEME = re.compile("(https?|ftp|s3a?|gs|gcs|abfss?|az|adl|hdfs|vos|file|memory):", re.IGNORECASE)
 
 
 @contextlib.contextmanager
@@ -187,9 +187,14 @@ def _refuse_folder(path: Path) -> None:
 
 
 def refuse_address(path: Path) -> None:
-    """Refuse ``s3://bucket/folder``, which as a path would be a new folder ``s3:`` of this machine."""
-    if any(_SCHEME.fullmatch(place.name) and not place.is_dir() for place in (path, *path.parents)):
-        message = f"{path} is an address, and results are written to folders of this machine."
+    """Refuse ``s3://bucket/folder``, which as a path would be a folder ``s3:`` of this machine.
+
+    Raises:
+        ScannerError: ``output.bad_name``.
+    """
+    if len(path.parts) > 1 and _SCHEME.fullmatch(path.parts[0]):
+        address = path.as_posix().replace(":/", "://", 1)
+        message = f"{address} is an address, and files are written to folders of this machine."
         raise ScannerError(ErrorCode.OUTPUT_BAD_NAME, message, "Give a folder, and copy it to the address.")
 
 

@@ -79,7 +79,7 @@ class LanceStore:
 
         Raises:
             ScannerError: ``lance.not_installed``, ``catalogue.missing``, ``catalogue.damaged``,
-                ``catalogue.newer_version``.
+                ``catalogue.newer_version``, ``remote.denied``, ``remote.broken``.
         """
         uri = uri.removeprefix(PREFIX).rstrip("/")
         lance = library.load()
@@ -132,7 +132,7 @@ class LanceStore:
         """Find rows that may be the ``count`` best of the selection; None where the dataset has no index.
 
         Raises:
-            ScannerError: ``catalogue.damaged``.
+            ScannerError: ``catalogue.damaged``, ``remote.denied``, ``remote.broken``.
         """
         with library.reading(self.uri):
             return self._proposer.propose(directions, selection, count) if self._proposer else None

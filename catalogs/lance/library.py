@@ -18,7 +18,12 @@ from catalogs.errors import ErrorCode, ScannerError
 _NEWER = re.compile("unknown lance storage version|feature flag|newer|upgrade|not supported", re.IGNORECASE)
 _ABSENT = re.compile("was not found|not found|no such file", re.IGNORECASE)
 _FULL = re.compile("no space left|os error 28|disk quota|storagefull", re.IGNORECASE)
-_DENIED = re.compile("40[13] |access ?denied|forbidden|credentials|unauthenticated|permission ?denied", re.IGNORECASE)
+# What the clients of object stores say; an expired key is a 400, and the wrong region a redirection.
+_DENIED = re.compile(
+    r"access ?denied|40[13] (unauthorized|forbidden)|expired ?token|token has expired|invalid ?(access ?key|token)|"
+    r"credentials|necessary privileges|permission ?denied|redirect without location",
+    re.IGNORECASE,
+)
 _NO_ANSWER = re.compile("error sending request|error decoding response|after [0-9]+ retries|timed? ?out", re.IGNORECASE)
 
 
@@ -73,6 +78,8 @@ def opening(place: str) -> Iterator[None]:
     except BaseException as error:
         if not _is_of_lance(error):
             raise
+        if (refused := _store_error(place, error)) is not None:
+            raise refused from error
         if _ABSENT.search(str(error)):
             message = f"There is no complete Lance dataset at {place}."
             hint = "Make one: scanner export lance OUT. It appears when it is complete."
@@ -95,16 +102,29 @@ def writing(place: str) -> Iterator[None]:
 
 def _explain(place: str, error: BaseException) -> ScannerError:
     """Make the error of a dataset that was not read: a later version's, one of its object store's, or its own."""
+    if (refused := _store_error(place, error)) is not None:
+        return refused
+    if _NEWER.search(str(error)):
+        return newer(place, f"written by a later version of Lance ({_first_line(error)})")
+    return damaged(place, _first_line(error))
+
+
+def _store_error(place: str, error: BaseException) -> ScannerError | None:
+    """Make the error of an object store that denies access or does not answer; None for any other error."""
+    _, address, path = place.partition("://")
+    if not address:
+        return None
+    # Names of buckets and folders say nothing of the cause.
     text, reason = str(error), _first_line(error)
-    if _NEWER.search(text):
-        return newer(place, f"written by a later version of Lance ({reason})")
-    if "://" in place and _DENIED.search(text):
+    for name in path.split("/"):
+        text = text.replace(name, "") if name else text
+    if _DENIED.search(text):
         hint = "Set the credentials and the region in the environment, such as AWS_ACCESS_KEY_ID and AWS_REGION."
         return ScannerError(ErrorCode.REMOTE_DENIED, f"The object store denied access to {place}: {reason}.", hint)
-    if "://" in place and _NO_ANSWER.search(text):
+    if _NO_ANSWER.search(text):
         hint = "Check the address, AWS_ENDPOINT_URL and the network, and run the same command again."
         return ScannerError(ErrorCode.REMOTE_BROKEN, f"The object store of {place} does not answer: {reason}.", hint)
-    return damaged(place, reason)
+    return None
 
 
 def damaged(place: str, reason: str) -> ScannerError:

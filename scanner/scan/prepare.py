@@ -23,6 +23,7 @@ from scanner.scan.options import DETECT, GRID, LOW, ScanOptions
 from scanner.scan.report import Seconds, TileReport
 from scanner.scan.unchanged import unchanged
 from scanner.sources.apertures import DIAMETER
+from scanner.sources.detect import extracted
 from scanner.sources.dropped import Dropped
 from scanner.sources.sources import Sources, detect, from_file, grid
 from scanner.survey.survey import Survey
@@ -78,7 +79,7 @@ class Prepared:
     While it travels between processes its pixels, of ``shape`` [B, H, W], stay in shared memory: see ``over``.
     ``dropped`` counts positions of a table that are not among the rows. The ``last`` part completes the tile.
     ``notes`` are for the tile's report. ``positions_sha256`` is the digest of the table of positions, where they come
-    from one.
+    from one. ``extracted`` is what sep has found in this process so far.
     """
 
     tile: Tile
@@ -92,6 +93,7 @@ class Prepared:
     last: bool = True
     notes: tuple[str, ...] = ()
     positions_sha256: str = ""
+    extracted: int = 0
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -190,6 +192,7 @@ def _part(
         last=images.strip.is_last,
         notes=(*images.notes, *place_notes, *sources.notes),
         positions_sha256=sources.sha256,
+        extracted=extracted(),
     )
 
 

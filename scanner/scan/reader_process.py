@@ -18,7 +18,6 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 from catalogs.errors import ErrorCode, ScannerError
-from scanner.scan.options import DETECT
 from scanner.scan.prepare import Prepared, ReaderJob, prepare
 from scanner.scan.report import TileReport
 from scanner.survey.tile import Tile
@@ -30,7 +29,7 @@ GRACE = 10.0
 STARTS, START_LIMIT = 3, 300.0
 """Tries to start a process that is killed meanwhile, and seconds that each may take."""
 DETECTIONS = 4_000_000
-"""Objects that a process detects before another takes its place: sep 1.4.1 never frees eight bytes of each."""
+"""Objects that sep finds in a process before another takes its place: sep 1.4.1 never frees eight bytes of each."""
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -56,7 +55,6 @@ class Reader:
         self._job, self._slots, self._limit = job, slots, limit
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
-        self._detected = 0
 
     def read(self, tile: Tile, slot: int) -> Prepared | TileReport:
         """Read a tile, or the next part of the current one, into a slot.
@@ -76,10 +74,8 @@ class Reader:
             answer: Prepared | TileReport = pipe.recv()
         except (EOFError, OSError):
             return _exit_report(tile, self.stop())
-        if isinstance(answer, Prepared) and self._job.options.sources == DETECT:
-            self._detected += len(answer)
-            if answer.last and self._detected >= DETECTIONS:
-                self.stop()
+        if isinstance(answer, Prepared) and answer.last and answer.extracted >= DETECTIONS:
+            self.stop()
         return answer
 
     def stop(self) -> int | None:
@@ -99,19 +95,20 @@ class Reader:
             self._process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 status = self._process.wait(timeout=GRACE)
-        self._process, self._pipe, self._detected = None, None, 0
+        self._process = self._pipe = None
         return status
 
     def kill(self) -> None:
         """Kill the process, from any thread; ``read`` then returns."""
-        if self._process is not None:
-            self._process.kill()
+        process = self._process  # the thread that reads may let go of it meanwhile
+        if process is not None:
+            process.kill()
 
     def _start(self) -> Connection:
         """Start the process. One that was killed may start the next time; one that raised would raise again."""
         for _ in range(STARTS):
-            pipe = self._pipe = self._launch()
             try:
+                pipe = self._pipe = self._launch()
                 pipe.send(self._job)
                 if pipe.poll(START_LIMIT):
                     pipe.recv()

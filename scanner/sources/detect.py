@@ -6,6 +6,7 @@ A change that gives other rows also raises ``scanner.sources.DETECTION_VERSION``
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,6 +39,7 @@ to clear than most sections take to search. The larger number is for sections th
 of fewer pixels takes as many as it has, which also keeps the memory of a process flat over many small images."""
 
 _SUB_OBJECTS = 16_384
+_extracted: Counter[str] = Counter()
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -154,14 +156,21 @@ def _extract(significance: Image, threshold: float) -> tuple[NDArray[np.void], N
 
     try:
         try:
-            return extract(min(_PIXEL_STACK, significance.size + 1))
+            found = extract(min(_PIXEL_STACK, significance.size + 1))
         except Exception as error:  # sep raises plain exceptions for its buffers
             if "pixel buffer full" not in str(error):
                 raise
-            return extract(_LARGE_PIXEL_STACK)
+            found = extract(_LARGE_PIXEL_STACK)
     except Exception as error:
         hint = "Give positions instead of detecting: --sources FILE or --sources grid."
         raise ScannerError(ErrorCode.TILE_TOO_CROWDED, f"Source detection gave up: {error}.", hint) from error
+    _extracted["objects"] += len(found[0])
+    return found
+
+
+def extracted() -> int:
+    """Number of objects that sep has found in this process, whatever became of them: it never frees all of each."""
+    return _extracted["objects"]
 
 
 def _snr(objects: NDArray[np.void]) -> Floats:

@@ -17,10 +17,11 @@ from xml.sax.saxutils import escape
 
 
 class Store:
-    """Serves the folders of ``folder`` as buckets at ``url``; with ``denies`` it refuses all that is asked."""
+    """Serves the folders of ``folder`` as buckets at ``url``; ``refuses`` is a status and code that answers all."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.denies, self.asked = folder, False, 0
+        self.folder, self.asked = folder, 0
+        self.refuses: tuple[int, str] | None = None
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -82,8 +83,9 @@ def _handler(store: Store) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             store.asked += 1
-            if store.denies:
-                self.answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+            if store.refuses:
+                status, code = store.refuses
+                self.answer(status, f"<Error><Code>{code}</Code></Error>".encode())
                 return
             asked = urlsplit(self.path)
             path, query = store.folder / unquote(asked.path).lstrip("/"), parse_qs(asked.query)

@@ -46,8 +46,9 @@ def test_a_dataset_that_is_not_there(store: s3_server.Store, address: str) -> No
     assert refused.value.code == ErrorCode.CATALOGUE_MISSING
 
 
-def test_a_store_that_denies_access(store: s3_server.Store, address: str) -> None:
-    store.denies = True
+@pytest.mark.parametrize("answer", [(403, "AccessDenied"), (403, "InvalidAccessKeyId"), (400, "ExpiredToken")])
+def test_a_store_that_denies_access(store: s3_server.Store, address: str, answer: tuple[int, str]) -> None:
+    store.refuses = answer
     with pytest.raises(ScannerError, match="s3://") as refused:
         catalogs.open(address)
     assert refused.value.code == ErrorCode.REMOTE_DENIED
@@ -55,6 +56,7 @@ def test_a_store_that_denies_access(store: s3_server.Store, address: str) -> Non
 
 
 def test_a_store_that_does_not_answer(store: s3_server.Store, address: str) -> None:
+    store.server.shutdown()
     store.server.server_close()
     with pytest.raises(ScannerError, match="does not answer") as refused:
         catalogs.open(address)
@@ -64,7 +66,7 @@ def test_a_store_that_does_not_answer(store: s3_server.Store, address: str) -> N
 def test_a_store_that_denies_access_later(dataset, store: s3_server.Store, address: str) -> None:
     """As where a key expires while a server runs: the dataset is not called damaged."""
     remote = catalogs.open(address)
-    store.denies = True
+    store.refuses = 400, "ExpiredToken"
     with pytest.raises(ScannerError) as refused:
         remote.neighbours(object_id=int(dataset.table(["object_id"])["object_id"][0]), k=5)
     assert refused.value.code == ErrorCode.REMOTE_DENIED

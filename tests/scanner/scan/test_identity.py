@@ -10,7 +10,7 @@ import pytest
 
 import catalogs
 from scanner.encoder.encoder import Encoder
-from scanner.images.sections import SECTION
+from scanner.images.sections import SECTION, cut_strips
 from scanner.scan import reader_process
 from scanner.scan.options import GRID, LOW, ScanOptions
 from scanner.scan.reader_process import Reader
@@ -92,7 +92,8 @@ def test_a_reading_process_is_not_replaced_between_strips(
     shutil.copy(folder / "encoder.onnx", tmp_path)
     names = small_tiles.names(2)
     for name in names:  # of two strips each
-        small_tiles.write(tmp_path, name, size=SECTION[0] + 100, objects=20, bands="r")
+        small_tiles.write(tmp_path, name, size=2 * SECTION[0], objects=20, bands="r")
+    assert len(cut_strips((2 * SECTION[0], 2 * SECTION[0]), margin=100)) == 2
     whole = scanned(tmp_path, tmp_path / "whole", names, ScanOptions(readers=0))
     assert scanned(tmp_path, tmp_path / "strips", names, ScanOptions(readers=1, memory=LOW)) == whole
     assert len(launched) == len(names)
