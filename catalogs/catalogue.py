@@ -161,7 +161,7 @@ def open(path: Path | str) -> Catalogue | LanceCatalogue:
 
     Raises:
         ScannerError: ``catalogue.missing``, ``catalogue.damaged``, ``catalogue.newer_version``,
-            ``lance.not_installed``.
+            ``lance.not_installed``, ``remote.denied``, ``remote.broken``.
 
     Example:
         >>> import catalogs

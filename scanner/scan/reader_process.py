@@ -106,6 +106,7 @@ class Reader:
 
     def _start(self) -> Connection:
         """Start the process. One that was killed may start the next time; one that raised would raise again."""
+        why = ""
         for _ in range(STARTS):
             try:
                 pipe = self._pipe = self._launch()
@@ -114,14 +115,16 @@ class Reader:
                     pipe.recv()
                     return pipe
                 self.kill()
-            except (EOFError, OSError):
+            except EOFError:
                 pass
+            except OSError as error:  # no memory for another process, or it ended before it took the job
+                why = f", {error.strerror}"
             status = self.stop()
             if status is not None and status >= 0:
                 break
         raise ScannerError(
             ErrorCode.READER_NOT_STARTED,
-            f"A reading process exited before its first tile (status {status}).",
+            f"A reading process did not start, or exited before its first tile (status {status}{why}).",
             "See its message above; --readers 0 reads in the main process.",
         )
 

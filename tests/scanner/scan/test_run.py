@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +311,26 @@ def test_a_process_that_is_killed_while_it_starts_is_started_again(
     monkeypatch.setattr(reader_process, "_PROGRAM", killed + reader_process._PROGRAM)
     assert bench.scan(["200.292"], ScanOptions(readers=1)).count("done") == 1
     assert mark.exists()
+
+
+def test_a_process_that_cannot_be_made_is_tried_again_and_then_ends_the_scan(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another may be made in the middle of a scan, where memory is short for a moment."""
+    failures = [OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))]
+    launch = reader_process.Reader._launch
+
+    def short(self: reader_process.Reader) -> Connection:
+        if failures:
+            raise failures.pop()
+        return launch(self)
+
+    monkeypatch.setattr(reader_process.Reader, "_launch", short)
+    assert bench.scan(["200.292"], ScanOptions(readers=1)).count("done") == 1
+    failures += [OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))] * reader_process.STARTS
+    with pytest.raises(ScannerError, match=re.escape(os.strerror(errno.ENOMEM))) as caught:
+        bench.scan(["201.292"], ScanOptions(readers=1))
+    assert caught.value.code == "reader.not_started"
 
 
 def test_a_process_that_hangs_while_it_starts_ends_the_scan(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
