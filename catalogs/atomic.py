@@ -198,6 +198,25 @@ def refuse_address(path: Path) -> None:
         raise ScannerError(ErrorCode.OUTPUT_BAD_NAME, message, "Give a folder, and copy it to the address.")
 
 
+def refuse_unwritable(path: Path) -> None:
+    """Refuse a file or folder that could not be written, before there is anything to write. Nothing is made.
+
+    A disk that is full, or becomes so, is seen only when the file is written.
+
+    Raises:
+        ScannerError: ``output.read_only``, ``output.bad_name``.
+    """
+    with output_errors(path, creating=True):
+        if not path.is_dir():
+            _refuse_stream(path)
+        # Folders that are missing are made later, in the first that is there.
+        place = path if path.is_dir() else next(one for one in path.absolute().parents if one.exists())
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def _refuse_stream(path: Path) -> None:
     """Refuse a pipe or a device: a file would take its place, and its reader would wait forever."""
     # A link into /proc, such as /dev/stdout, is a stream whatever it leads to.

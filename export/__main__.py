@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from export import LICENCE
+from scanner.system.output_path import OUTPUT_FILE, OutputPath
 from scanner.system.standard_streams import run_program
 from training.config import POOLINGS
 from training.model.embedding_options import DEFAULT
@@ -15,7 +16,7 @@ from training.model.embedding_options import DEFAULT
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=OutputPath())
 @click.option(
     "--pooling",
     type=click.Choice(POOLINGS),
@@ -42,7 +43,7 @@ from training.model.embedding_options import DEFAULT
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of shards to compare on.  [default: made-up galaxies]",
 )
-@click.option("--card", type=click.Path(dir_okay=False, path_type=Path), help="Model card to write (Markdown).")
+@click.option("--card", type=OUTPUT_FILE, help="Model card to write (Markdown).")
 @click.option(
     "--evaluation",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

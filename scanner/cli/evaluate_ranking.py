@@ -21,6 +21,7 @@ from scanner.cli.options import (
     pass_options,
 )
 from scanner.cli.output import DataCommand, show
+from scanner.system.output_path import OUTPUT_FOLDER
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -79,7 +80,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the draws.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OUTPUT_FOLDER,
     help="Folder for ranking.json and curve.png; completeness.json and .png by --injected.",
 )
 @pass_options

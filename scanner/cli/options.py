@@ -16,6 +16,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.lance import PREFIX
 from catalogs.render import FORMATS
 from scanner.encoder.session import DEVICES
+from scanner.system.output_path import OUTPUT_FILE, OutputPath
 
 if TYPE_CHECKING:
     from scanner.scan.share import Share
@@ -93,7 +94,7 @@ class Region(click.ParamType):  # type: ignore[type-arg]
 REGION = Region()
 
 
-class FigurePath(click.Path):
+class FigurePath(OutputPath):
     """A file for a figure, as PNG or PDF by its ending: another ending is refused before there is anything to draw."""
 
     name = "figure"
@@ -101,7 +102,7 @@ class FigurePath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         from scanner.figures.canvas import figure_format
 
-        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        path = super().convert(value, param, ctx)
         try:
             figure_format(path)
         except ScannerError as error:
@@ -109,7 +110,7 @@ class FigurePath(click.Path):
         return path
 
 
-FIGURE = FigurePath(dir_okay=False, path_type=Path)
+FIGURE = FigurePath(dir_okay=False)
 
 
 class ShareType(click.ParamType):  # type: ignore[type-arg]
@@ -217,8 +218,12 @@ def format_option(formats: Sequence[str]) -> Callable[[F], F]:
 
 def output_options(command: F) -> F:
     """``--format`` and ``--output`` of every command that lists rows."""
-    output = click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
-    return output(format_option(FORMATS)(command))
+    return file_option(format_option(FORMATS)(command))
+
+
+def file_option(command: F) -> F:
+    """``--output`` of every command that writes to standard output or to a file."""
+    return click.option("-o", "--output", type=OUTPUT_FILE, help="File to write.")(command)
 
 
 class BestOf(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from scanner.system.output_path import OUTPUT_FOLDER
 from training.evaluate import BASELINES
 from training.evaluate.tasks import PAINTED, TASKS
 
@@ -40,7 +41,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     type=click.Path(exists=True, path_type=Path),
     help="Training run whose reconstruction error is added. May be repeated.",
 )
-@click.option("--out", type=_FOLDER, help="Folder for evaluation.json, .md, .png and retrieval.png.")
+@click.option("--out", type=OUTPUT_FOLDER, help="Folder for evaluation.json, .md, .png and retrieval.png.")
 @click.option(
     "--cache", type=_FOLDER, default=Path("build/evaluation"), show_default=True, help="Folder of simulated tiles."
 )

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from scanner.system.output_path import OUTPUT_FILE, OUTPUT_FOLDER
+
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -66,7 +68,7 @@ def pretrain_command(
 @click.command("average")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="RUN...")
 @click.option("--shards", type=_FOLDER, required=True, help="Shards of the runs, whose held-out cutouts calibrate.")
-@click.option("--out", type=_FOLDER, required=True, help="Folder of the average: checkpoint.")
+@click.option("--out", type=OUTPUT_FOLDER, required=True, help="Folder of the average: checkpoint.")
 def average_command(runs: tuple[Path, ...], shards: Path, out: Path) -> None:
     """Average the weights of third-stage RUNs that differ in their seed, and calibrate the scores anew.
 
@@ -82,7 +84,7 @@ def average_command(runs: tuple[Path, ...], shards: Path, out: Path) -> None:
 @click.command("reconstruct")
 @click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
 @click.option("--shards", type=_FOLDER, required=True, help="Folder that `python -m training cutouts` made.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG or PDF to write.")
+@click.option("--out", type=OUTPUT_FILE, required=True, help="PNG or PDF to write.")
 @click.option("--rows", type=click.IntRange(1, 32), default=4, show_default=True, help="Number of objects to draw.")
 @click.option(
     "--mask-ratio",

@@ -11,12 +11,13 @@ import click
 from scanner.candidates import DEFAULT_ACRONYM
 from scanner.cli.options import catalog_option, image_options
 from scanner.cli.output import DataCommand, show
+from scanner.system.output_path import OUTPUT_FOLDER
 
 SOME_INCOMPLETE = 3
 
 
 @click.command(cls=DataCommand)
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("out", type=OUTPUT_FOLDER)
 @click.option(
     "--list",
     "listed",

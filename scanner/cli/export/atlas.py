@@ -10,10 +10,11 @@ import click
 
 from scanner.cli.options import catalog_option
 from scanner.cli.output import DataCommand, show
+from scanner.system.output_path import OUTPUT_FILE
 
 
 @click.command(cls=DataCommand)
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("out", type=OUTPUT_FILE)
 @catalog_option("--catalog", "Catalogue to export.")
 @click.option("--where", metavar="FILTER", help='Filter of the rows, such as "mag_auto < 23".')
 @click.option("--map", "name", metavar="NAME", help="Map of the catalogue whose coordinates are added.")

@@ -10,10 +10,11 @@ import click
 
 from scanner.cli.options import catalog_option
 from scanner.cli.output import DataCommand, show
+from scanner.system.output_path import OUTPUT_FOLDER
 
 
 @click.command(cls=DataCommand)
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("out", type=OUTPUT_FOLDER)
 @catalog_option("--catalog", "Catalogue to export.")
 @click.option("--where", metavar="FILTER", help='Filter of the rows, such as "mag_auto < 23".')
 @click.option("--most", default=10_000, show_default=True, type=click.IntRange(2), help="Most objects to write.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scanner.cli.options import FigurePath, format_option, output_options
+from scanner.cli.options import FIGURE, file_option, format_option, output_options
 from scanner.cli.output import DataCommand, emit, show
 from scanner.hunt import VERDICT_FORMATS
 from scanner.inspection import PARTS, PRIOR
@@ -56,7 +56,7 @@ def merge(project: Path, copy: tuple[Path, ...], any_clock: bool) -> int:
     show_default=True,
     help="Share of lenses among the objects, before anybody looks, for SWAP.",
 )
-@click.option("--figure", type=FigurePath(), help="PNG or PDF of the completeness of the eye.")
+@click.option("--figure", type=FIGURE, help="PNG or PDF of the completeness of the eye.")
 @output_options
 def agree(project: Path, part: str, prior: float, figure: Path | None, fmt: str, output: Path | None) -> None:
     """List what the inspectors say together of each object, the most disputed first.
@@ -88,7 +88,7 @@ def agree(project: Path, part: str, prior: float, figure: Path | None, fmt: str,
 
 @click.command(cls=DataCommand)
 @click.argument("project", type=PROJECT)
-@click.option("-o", "--output", required=True, type=FigurePath(), help="PNG or PDF to draw.")
+@click.option("-o", "--output", required=True, type=FIGURE, help="PNG or PDF to draw.")
 @click.option("--grade", "grades", multiple=True, help="Grade to show.  [default: those that the scheme keeps]")
 @click.option("--band-names", is_flag=True, help="Names of the red, green and blue bands on each cutout.")
 def gallery(project: Path, output: Path, grades: tuple[str, ...], band_names: bool) -> None:
@@ -109,7 +109,7 @@ def gallery(project: Path, output: Path, grades: tuple[str, ...], band_names: bo
 
 @click.command(cls=DataCommand)
 @click.argument("project", type=PROJECT)
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@file_option
 @format_option(VERDICT_FORMATS)
 def negatives(project: Path, output: Path | None, fmt: str) -> None:
     """Export what was graded and rejected, with its kind: hard negatives of the next training.
