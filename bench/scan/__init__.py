@@ -37,9 +37,9 @@ TARGETS = (
     Target("sections_duplicates", MOST, 0),
 )
 AMX_TARGETS = (
-    Target("bf16_over_pytorch_fp32", LEAST, 3.5),
-    Target("bf16_over_pytorch_bf16", LEAST, 1.8),
-    Target("bf16_over_hyrax", LEAST, 6.0),
+    Target("openvino_bf16_over_pytorch_fp32", LEAST, 3.5),
+    Target("openvino_bf16_over_pytorch_bf16", LEAST, 1.8),
+    Target("openvino_bf16_over_hyrax", LEAST, 6.0),
 )
 """Those of a scan by OpenVINO in bf16, for processors with AMX."""
 

@@ -3,7 +3,8 @@
 ``efficiency`` is the time of ONNX Runtime alone (the same session, callers and batches, windows ready in memory) for as
 many windows as the scan embeds, over the wall time of the scan (``bench.scan.window``): with the default encoder, and
 with the cheapest to run, the same in int8, for which everything else weighs most. The shipped model is the smallest
-transformer of its family, ViT-Ti. Where OpenVINO and a processor with bf16 are there, a scan takes both too.
+transformer of its family, ViT-Ti. Where OpenVINO is there, a scan by it in bf16 (if the processor has it) and in int8
+too: one of these is the fastest that this processor can do.
 
 A turn of all this on whole tiles would take a quarter of an hour on two cores: it is done on a quarter of one, its rows
 as long, so that reading, detection and objects keep their proportions.
@@ -30,7 +31,9 @@ from scanner.scan.options import GRID, ScanOptions
 from scanner.system import processor
 
 FP32_RAW, INT8_RAW, INT8_RICE, INT8_GRID = "fp32_raw", "int8_raw", "int8_rice", "int8_grid"
-BF16_RAW = "openvino_bf16_raw"
+BY_OPENVINO = {"openvino_bf16_raw": BF16, "openvino_int8_raw": INT8}
+"""Scans and their precisions."""
+
 PART = 4
 """Of the rows of a tile, one in so many is in these."""
 
@@ -41,15 +44,14 @@ def measure(setup: Setup) -> dict[str, Any]:
     """The bars by themselves; rows of ``scans``, ``stages`` and ``peers``."""
     rows = setup.side // (1 if setup.quick else PART)
     raw, rice = (tiles.made(setup.folder, setup.side, form, 4, rows=rows) for form in tiles.FORMATS)
-    with _encoders(setup) as (exact, cheap, fast):
+    with _encoders(setup) as (exact, cheap, by_openvino):
         flux, objects = cut(raw[0], exact, ScanOptions())
         of = {
             FP32_RAW: Turns(setup, exact, raw, ScanOptions(), flux),
             INT8_RAW: Turns(setup, cheap, raw, ScanOptions(), flux),
             INT8_RICE: Turns(setup, cheap, rice, ScanOptions(), flux),
+            **{name: Turns(setup, encoder, raw, ScanOptions(), flux) for name, encoder in by_openvino.items()},
         }
-        if fast is not None:
-            of[BF16_RAW] = Turns(setup, fast, raw, ScanOptions(), flux)
         plain = {name: Plain(setup, of[name], objects) for name in (FP32_RAW, INT8_RAW)}
         with peers.loops(setup, exact, flux) as others:
             _take(setup, of, plain, others)
@@ -92,40 +94,42 @@ def _bars(of: Mapping[str, Turns], plain: Mapping[str, Plain], others: peers.Pee
         "vs_plain_loop_int8": plain[INT8_RAW].ratio,
         "peer_ratio": others.ratio(of[FP32_RAW]),
         "peer_ratio_int8": others.ratio(of[INT8_RAW]),
-        **(_fast_bars(of[BF16_RAW], others) if BF16_RAW in of else {}),
+        **{bar: value for name in BY_OPENVINO if name in of for bar, value in _fast_bars(name, of[name], others)},
     }
 
 
-def _fast_bars(turns: Turns, others: peers.Peers) -> dict[str, float | None]:
-    """Objects a second of the scan by OpenVINO in bf16 over those of the fastest loops of others; and by CPU-seconds.
+def _fast_bars(name: str, turns: Turns, others: peers.Peers) -> Iterator[tuple[str, float | None]]:
+    """Objects a second of a scan by OpenVINO over those of the fastest loops of others; and by CPU-seconds.
 
     On a busy machine CPU-seconds compare better, since threads of PyTorch wait for each other.
     """
-    return {
-        "efficiency_bf16": turns.efficiency,
-        "bf16_over_pytorch_fp32": others.ratio(turns),
-        "bf16_over_pytorch_bf16": others.ratio(turns, peers.HALF),
-        "bf16_over_compiled_pytorch_bf16": others.ratio(turns, peers.COMPILED_HALF),
-        "bf16_over_hyrax": others.ratio(turns, "Hyrax"),
-        "bf16_cpu_over_pytorch_fp32": others.cpu_ratio(turns),
-        "bf16_cpu_over_pytorch_bf16": others.cpu_ratio(turns, peers.HALF),
-        "bf16_cpu_over_compiled_pytorch_bf16": others.cpu_ratio(turns, peers.COMPILED_HALF),
-        "bf16_cpu_over_hyrax": others.cpu_ratio(turns, "Hyrax"),
-    }
+    scan = name.removesuffix("_raw")
+    yield f"{scan}_efficiency", turns.efficiency
+    for peer, loop in {
+        "pytorch_fp32": "PyTorch",
+        "pytorch_bf16": peers.HALF,
+        "compiled_pytorch_bf16": peers.COMPILED_HALF,
+        "hyrax": "Hyrax",
+    }.items():
+        yield f"{scan}_over_{peer}", others.ratio(turns, loop)
+        yield f"{scan}_cpu_over_{peer}", others.cpu_ratio(turns, loop)
 
 
 @contextmanager
-def _encoders(setup: Setup) -> Iterator[tuple[Encoder, Encoder, Encoder | None]]:
-    """The model in fp32, in int8, and by OpenVINO in bf16, if that can be."""
+def _encoders(setup: Setup) -> Iterator[tuple[Encoder, Encoder, dict[str, Encoder]]]:
+    """The model in fp32, in int8, and by OpenVINO in each precision that can be."""
     with ExitStack() as stack:
         exact = stack.enter_context(Encoder(setup.model, device="cpu"))
         cheap = stack.enter_context(Encoder(setup.model, device="cpu", precision=INT8))
-        try:
-            fast = stack.enter_context(Encoder(setup.model, device="cpu", precision=BF16, runtime=OPENVINO))
-        except ScannerError as error:
-            click.echo(f"  {error.message}", err=True)
-            fast = None
-        yield exact, cheap, fast
+        by_openvino = {}
+        for name, precision in BY_OPENVINO.items():
+            try:
+                encoder = Encoder(setup.model, device="cpu", precision=precision, runtime=OPENVINO)
+            except ScannerError as error:
+                click.echo(f"  {error.message}", err=True)
+            else:
+                by_openvino[name] = stack.enter_context(encoder)
+        yield exact, cheap, by_openvino
 
 
 def _on_a_grid(setup: Setup, encoder: Encoder) -> Turns:
