@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from astropy.io import fits
 from hypothesis import HealthCheck, settings
@@ -34,6 +35,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     marker = item.get_closest_marker("shared")
     if marker and not SHARED.is_dir():
         pytest.skip(f"no survey data here (set SCANNER_SHARED_DATA), needed for: {marker.args[0]}")
+
+
+@pytest.fixture(autouse=True)
+def only_seeded_numbers() -> Iterator[None]:
+    """Nothing draws from numpy's global generator, since no seed of a user decides what that gives."""
+    before = _global_generator()
+    yield
+    assert _global_generator() == before, "a library drew random numbers that no seed decides"
+
+
+def _global_generator() -> int:
+    _, keys, *others = np.random.get_state()
+    return hash((keys.tobytes(), *others))
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ Make = Callable[[], Any]
 
 
 def _kernel() -> Any:
-    return make_pipeline(StandardScaler(), SVC())
+    return make_pipeline(StandardScaler(), SVC(random_state=0))
 
 
 def _two_layers() -> Any:

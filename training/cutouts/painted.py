@@ -33,7 +33,7 @@ from training.simulate.painting.hosts import Hosts, draw_deflector_like, draw_ho
 from training.simulate.painting.lens import paint_lens, with_photon_noise
 from training.simulate.source_images import SourceImage, find_galaxies, read_source_images
 
-VERSION = 2
+VERSION = 3
 """Raise it when the same task paints other lenses than before."""
 
 CLEAR = 1.0

@@ -26,7 +26,7 @@ from training.inject.band_file import write_band
 from training.inject.light import Light
 from training.inject.tile import NOWHERE, Choice, paint_tile
 
-VERSION = 3
+VERSION = 4
 """Raise it when the same choice gives other lenses than before: tiles of older versions are then painted again."""
 SETTINGS = "injection.json"
 PARTS = "truth"

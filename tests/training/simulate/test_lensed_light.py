@@ -79,6 +79,50 @@ def test_it_is_so_after_a_source_was_made_brighter(quasars: float) -> None:
     assert brighter
 
 
+def behind(x: float, y: float) -> Source:
+    """A quasar at this place behind the lens."""
+    return replace(source("quasar"), x=x, y=y)
+
+
+def test_a_quasar_behind_a_nearly_round_lens_has_the_magnification_of_the_textbook() -> None:
+    # Source: Narayan & Bartelmann 1996, eq. 3.20: images at beta + and - theta_E, of magnification 1 +- theta_E / beta.
+    # One beyond theta_E has one image.
+    lens = replace(deflector(), q=0.989, shear=(0.0, 0.0))
+    for beta, expected in ((0.2, 2 * 1.4 / 0.2), (1.0, 2 * 1.4), (2.0, 1 + 1.4 / 2)):
+        light = lensed_light(canvas(), 40.2, 39.7, lens, behind(beta, 0.0))
+        assert light.main_magnification == pytest.approx(expected, rel=0.02)
+    # The solver finds nothing where the mass is rounder than any that is drawn.
+    with pytest.raises(ValueError, match="no image was found"):
+        lensed_light(canvas(), 40.2, 39.7, replace(lens, q=1 - 1e-7), behind(2.0, 0.0))
+
+
+def test_two_images_of_a_quasar_that_are_about_to_merge_are_two() -> None:
+    lens = replace(deflector(), theta_e=0.74813, q=0.694515, angle=1.800013, shear=(0.01766, 0.013404))
+    light = lensed_light(canvas(), 40.2, 39.7, lens, behind(0.05779, -0.16737))
+    # Each counts as 40 at most; the other two have 6.18 and 1.24.
+    assert light.main_magnification == pytest.approx(87.4, abs=0.1)
+
+
+@pytest.mark.parametrize("away", [0.0, 1e-6, 5e-5])
+def test_a_quasar_on_an_axis_of_the_mass_has_all_its_images(away: float) -> None:
+    lens, cos, sin = replace(deflector(), shear=(0.0, 0.0)), np.cos(0.3 + away), np.sin(0.3 + away)
+    on_it = lensed_light(canvas(), 40.2, 39.7, lens, behind(0.5 * cos, 0.5 * sin))
+    near_it = lensed_light(canvas(), 40.2, 39.7, lens, behind(0.5 * np.cos(0.31), 0.5 * np.sin(0.31)))
+    assert on_it.main_magnification == pytest.approx(near_it.main_magnification, rel=0.02)
+
+
+def test_the_images_of_a_quasar_depend_on_no_state_of_the_process() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(40):
+        lens, quasar = draw_deflector_like(rng, MAG, 1.1, 0.8, 0.2)[0], behind(*rng.normal(0, 0.2, 2))
+        one = lensed_light(canvas(), 40.2, 39.7, lens, quasar)
+        before = np.random.get_state()
+        np.random.seed(5)
+        other = lensed_light(canvas(), 40.2, 39.7, lens, quasar)
+        np.random.set_state(before)
+        assert other.stamps.tobytes() == one.stamps.tobytes()
+
+
 def scatter(stamp: np.ndarray, noise: np.ndarray) -> float:
     """Standard deviation of a filter over windows of noise."""
     side = len(stamp)

@@ -34,7 +34,7 @@ from training.simulate.write import write_tile
 
 log = logging.getLogger(__name__)
 
-VERSION, SEED, ROW = 1, 20_260, 300
+VERSION, SEED, ROW = 2, 20_260, 300
 TILES, SIZE = 25, 1024
 SETTINGS = Settings(size=SIZE, lookalike_fraction=0.01, faintest=25.2, missing_band=0.0)
 """One object in a hundred is a look-alike. Lenses are five in a hundred, so that there are enough to draw from."""
