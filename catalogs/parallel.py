@@ -11,10 +11,12 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
+
+from threadpoolctl import ThreadpoolController
 
 from catalogs.errors import ErrorCode, ScannerError
 
@@ -150,3 +152,47 @@ def in_threads(function: Callable[[Item], Answer], items: Sequence[Item], most: 
         yield from pool.map(function, items)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+class _OneCore:
+    """The number of threads that BLAS has, for all ``one_core`` blocks of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocks = 0
+        self._before: Any = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Have BLAS compute on one core while the block runs, where BLAS is OpenBLAS, MKL or BLIS.
+
+        BLAS divides a product among its threads, and rounds it otherwise for each number of them. And where threads ask
+        for products side by side, those of BLAS wait busily for one another.
+
+        If other threads open blocks meanwhile, open this one before theirs, and close it after theirs in the same
+        thread: threadpoolctl lets one thread at a time set a number that is the whole process's.
+        """
+        with self._lock:
+            # Blocks that overlap would restore what another one has set, so the first sets and the last restores.
+            if not self._blocks:
+                self._before = _limit_blas()
+            self._blocks += 1
+        try:
+            # Some libraries, such as MKL, have a number for each thread.
+            with _limit_blas():
+                yield
+        finally:
+            with self._lock:
+                self._blocks -= 1
+                if not self._blocks:
+                    # The end of its block restores, and lets other threads set the number again.
+                    with self._before:
+                        pass
+
+
+def _limit_blas() -> Any:
+    # Of BLAS alone: libraries that compute by OpenMP have a number of their own.
+    return ThreadpoolController().select(user_api="blas").limit(limits=1)
+
+
+one_core = _OneCore()

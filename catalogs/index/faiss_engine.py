@@ -6,9 +6,11 @@ inner product. The file is memory-mapped. ``trees`` is not used: there are 4 sqr
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index.half_vectors import HalfVectors
 from catalogs.index.settings import IndexSettings
+from catalogs.parallel import one_core
 from catalogs.store.vectors import Vectors, unit
 
 TREES = (0,)
@@ -31,16 +34,16 @@ _MOST_POINTS = 64
 
 def build(path: Path, rows: HalfVectors, settings: IndexSettings, on_disk: bool) -> None:
     faiss = _faiss()
-    faiss.omp_set_num_threads(1)
     lists = max(1, min(int(4 * np.sqrt(len(rows))), len(rows) // _POINTS_A_LIST))
     index = faiss.index_factory(settings.dims, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = settings.seed
     if len(rows):
         rng = np.random.default_rng(settings.seed)
         sample = np.sort(rng.permutation(len(rows))[: _MOST_POINTS * max(lists, 256)])
-        index.train(unit(np.concatenate(list(rows.leading(settings.dims, sample)))))
-        for block in rows.leading(settings.dims):
-            index.add(unit(block))
+        with one_core(), _one_thread():
+            index.train(unit(np.concatenate(list(rows.leading(settings.dims, sample)))))
+            for block in rows.leading(settings.dims):
+                index.add(unit(block))
     try:
         faiss.write_index(index, str(path))
     except RuntimeError as error:
@@ -65,11 +68,24 @@ def load(path: Path, settings: IndexSettings) -> Any:
 
 
 def nearest(loaded: Any, query: Vectors, count: int, effort: int) -> NDArray[np.int64]:
-    faiss = _faiss()
-    faiss.omp_set_num_threads(1)
+    settings = _faiss().SearchParametersIVF(nprobe=effort)
     # faiss fills the answer with -1 where the lists have too few rows.
-    numbers = loaded.search(unit(query[None]), count, params=faiss.SearchParametersIVF(nprobe=effort))[1][0]
+    with _one_thread():
+        numbers = loaded.search(unit(query[None]), count, params=settings)[1][0]
     return np.asarray(numbers[numbers >= 0], np.int64)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have faiss compute in one thread: shards are built side by side, and a query is short."""
+    faiss = _faiss()
+    # OpenMP has one number for all libraries of a thread, torch among them.
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _faiss() -> Any:

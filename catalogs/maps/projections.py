@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.parallel import one_core
 from catalogs.store.vectors import Vectors
 
 PRINCIPAL = 50
@@ -59,19 +60,21 @@ def fit(sample: Vectors, method: str, seed: int) -> Places:
     if len(sample) < NEAREST:
         hint = "Scan more tiles, or loosen --where."
         raise ScannerError(ErrorCode.MAP_TOO_FEW, f"{len(sample)} objects are too few for a map.", hint)
-    leading = find_components(sample)(sample)
-    if method == "pca":
-        return np.ascontiguousarray(leading[:, :2])
-    return np.asarray({"tsne": _tsne, "umap": _umap}[method](leading, seed), np.float32)
+    with one_core():
+        leading = find_components(sample)(sample)
+        if method == "pca":
+            return np.ascontiguousarray(leading[:, :2])
+        return np.asarray({"tsne": _tsne, "umap": _umap}[method](leading, seed), np.float32)
 
 
 class Placer:
     """Places objects among the fitted ``sample`` [M, D] at ``places`` [M, 2]."""
 
     def __init__(self, sample: Vectors, places: Places, method: str) -> None:
-        self._components = find_components(sample)
         self._places, self._method = places, method
-        self._sample = self._components(sample)
+        with one_core():
+            self._components = find_components(sample)
+            self._sample = self._components(sample)
         self._squares = np.einsum("mc,mc->m", self._sample, self._sample)
 
     def __call__(self, vectors: Vectors) -> Places:

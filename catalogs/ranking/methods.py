@@ -11,6 +11,7 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.parallel import one_core
 from catalogs.ranking import ExampleMethod, Method
 from catalogs.store.vectors import Vectors, along
 
@@ -141,7 +142,9 @@ def fit_logistic(
         return float(misfit + penalty / 2 * away @ away), gradient
 
     first: NDArray[np.float64] = np.append(start, 0.0)
-    best = minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 1000}).x
+    # Its products are small, and hundreds follow one another.
+    with one_core():
+        best = minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 1000}).x
     return Linear(best[:-1], float(best[-1]))
 
 

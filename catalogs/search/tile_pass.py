@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from catalogs.parallel import MOST_THREADS, in_threads
+from catalogs.parallel import MOST_THREADS, in_threads, one_core
 from catalogs.store import rows
 from catalogs.store.backend import Snapshot
 
@@ -46,8 +46,9 @@ class Threads:
     def run(self, snapshot: Snapshot, work: TilePass[Answer]) -> Iterator[Answer]:
         """Yield what the pass makes of each tile, in order."""
         numbers = range(len(snapshot.footers))
-        for answers in in_threads(lambda number: read_tile(snapshot, work, number), numbers, self._most):
-            yield from answers
+        with one_core():
+            for answers in in_threads(lambda number: read_tile(snapshot, work, number), numbers, self._most):
+                yield from answers
 
 
 HERE = Threads()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 
 import click
 
-from scanner.cli.options import catalog_option, encoder_options, format_option, image_options, known_option
+from scanner.cli.options import catalog_option, encoder_options, file_option, format_option, image_options, known_option
 from scanner.cli.output import DataCommand, show
 from scanner.hunt import VERDICT_FORMATS
 from scanner.web import HOST, PORT
@@ -96,11 +95,8 @@ def serve(
         raise ScannerError(ErrorCode.WEB_NOT_INSTALLED, f"The page needs the package {error.name}.", hint) from error
     import getpass
 
-    # Requests run side by side, so each computes on one core: more threads of BLAS would wait busily for one another.
-    # numpy reads it when it is first imported.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
     import catalogs
+    from catalogs.parallel import one_core
     from scanner.web.hunter import Hunter
     from scanner.web.server import serve as serve_site
     from scanner.web.site import Site
@@ -136,7 +132,9 @@ def serve(
     def announce(address: str) -> None:
         show(f"Open {address}\nCtrl-C ends the server.")
 
-    serve_site(site, hunter, host, port, token=token, hosts=allow_host, announce=announce)
+    # Requests run side by side.
+    with one_core():
+        serve_site(site, hunter, host, port, token=token, hosts=allow_host, announce=announce)
 
 
 @click.command(cls=DataCommand)
@@ -244,7 +242,7 @@ def hunt(
 
 @click.command(cls=DataCommand)
 @click.argument("project", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@file_option
 @format_option(VERDICT_FORMATS)
 def verdicts(project: Path, output: Path | None, fmt: str) -> None:
     """Export the verdicts of a hunt: a row for each object that was judged.

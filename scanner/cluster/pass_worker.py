@@ -5,6 +5,7 @@ Workers only read. What they cannot read, or see otherwise than the machine that
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 from distributed import WorkerPlugin, get_worker
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.parallel import one_core
 from catalogs.search.tile_pass import TilePass
 from catalogs.sky.overlaps import OverlapOwners
 from catalogs.store.backend import Snapshot
@@ -70,10 +72,13 @@ class PassWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
     def setup(self, worker: Any) -> None:
         """Called by Dask in each worker. Nothing is opened yet: an error here would not reach the command."""
         self._torn_down = False
+        self._exit = contextlib.ExitStack()
+        self._exit.enter_context(one_core())
 
     def teardown(self, worker: Any) -> None:
         """Called by Dask at the end: a group that is being read ends with its tile at hand."""
         self._torn_down = True
+        self._exit.close()
 
     @functools.cached_property
     def _snapshot(self) -> Snapshot:
@@ -130,10 +135,11 @@ def rounding() -> str:
     rng = np.random.default_rng(0)
     # Whole numbers over a power of two are the same floats everywhere.
     one, other = (rng.integers(-4096, 4097, (rows, 192)).astype(np.float32) / 4096 for rows in (600, 70))
-    products = (
-        one @ other.T,
-        other @ one.T,
-        np.einsum("nd,d->n", one, other[0]),
-        np.sqrt(np.einsum("nd,nd->n", one, one)),
-    )
+    with one_core():
+        products = (
+            one @ other.T,
+            other @ one.T,
+            np.einsum("nd,d->n", one, other[0]),
+            np.sqrt(np.einsum("nd,nd->n", one, one)),
+        )
     return hashlib.sha256(b"".join(product.tobytes() for product in products)).hexdigest()[:16]

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from multiprocessing import get_context
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from catalogs import atomic
+from catalogs.parallel import one_core
 from scanner.images import tile_images
 from scanner.sources import DETECTION_VERSION
 from scanner.survey.bands import BANDS
@@ -29,7 +31,7 @@ from training.cutouts.shards import WINDOW, Shard
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same task gives other cutouts than before: shards of older versions are then rebuilt."""
 
 REAL = Rule(least=1.0)
@@ -155,7 +157,8 @@ def make(folder: Path, task: Task) -> dict[str, Any]:
     if (entry := shards.finished_entry(folder, task.name, task_digest)) is not None:
         return entry
     about = {"source": task.source, "split": task.split, "task": task_digest}
-    return shards.write_shard(folder, task.name, task.parts(), about, task.window)
+    with one_core():
+        return shards.write_shard(folder, task.name, task.parts(), about, task.window)
 
 
 def produce(
@@ -182,13 +185,24 @@ def produce(
     return shards.write_manifest(folder, entries, seed, window)
 
 
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Give processes that are started in the block one thread for products, unless the user has set a number."""
+    # Libraries read it when they are loaded. More threads would wait busily where all cores are taken.
+    added = [name for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS") if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, "1"))
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
 def _make(folder: Path, tasks: Sequence[Task], workers: int) -> Iterator[dict[str, Any]]:
     if workers <= 1:
         yield from (make(folder, task) for task in tasks)
         return
-    for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(threads, "1")  # one BLAS thread per process; more would busy-wait on loaded cores
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with _one_thread_each(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         pending: set[Future[dict[str, Any]]] = {pool.submit(make, folder, task) for task in tasks}
         try:
             while pending:

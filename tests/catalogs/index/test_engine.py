@@ -63,6 +63,19 @@ def test_an_engine_finds_the_nearest_by_leading_numbers(stored, tmp_path, name):
     assert np.mean(shares) >= 0.95
 
 
+def test_faiss_leaves_other_libraries_their_threads(stored, tmp_path):
+    faiss = pytest.importorskip("faiss")
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(3)
+    try:
+        engine = find_engine("faiss")
+        engine.build(tmp_path / "file", stored[1], recipe("faiss"), on_disk=False)
+        engine.nearest(engine.load(tmp_path / "file", recipe("faiss")), stored[0][0][:16], 10, engine.EFFORT)
+        assert faiss.omp_get_max_threads() == 3
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_same_rows_give_the_same_file_on_disk_or_in_memory(stored, tmp_path, name):
     engine = find_engine(name)

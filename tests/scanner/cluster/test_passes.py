@@ -16,6 +16,7 @@ pytest.importorskip("distributed")
 
 from astropy.table import Table
 from distributed import Client, LocalCluster
+from threadpoolctl import threadpool_limits
 
 import catalogs
 from catalogs.catalogue import Catalogue
@@ -34,7 +35,7 @@ from scanner.cluster.job import WorkerSource
 from scanner.cluster.pass_worker import PassJob, PassWorker
 from scanner.cluster.passes import DaskExecutor
 from scanner.queries.completeness_report import measure_completeness
-from tests.support import catalogue_rows
+from tests.support import blas, catalogue_rows
 from tests.support.catalogue_rows import DIM, SCORED_RUN
 from tests.support.damage import damage_column
 from tests.support.dask_workers import two_workers
@@ -262,7 +263,19 @@ def test_a_worker_with_other_software_is_named(catalogue: Catalogue) -> None:
     station.setup(None)
     with pytest.raises(ScannerError, match=r"Worker tcp://1 has .*, the command was started with other 0\.1") as caught:
         station.read(range(1), "tcp://1")
+    station.teardown(None)
     assert caught.value.code == "cluster.other_software"
+
+
+@pytest.mark.skipif(not blas.threads(), reason="this BLAS has no number of threads")
+def test_a_worker_computes_on_one_core_until_the_pass_ends(catalogue: Catalogue) -> None:
+    snapshot = catalogue.snapshot()
+    station = PassWorker(PassJob(catalogue.path, catalogue.info, snapshot.footers, snapshot.owners, None))
+    with threadpool_limits(3, "blas"):
+        station.setup(None)
+        during = blas.threads()
+        station.teardown(None)
+        assert (during, blas.threads()) == ({1}, {3})
 
 
 def test_other_rounding_is_said_once(

@@ -115,8 +115,11 @@ def test_a_changed_byte_is_noticed(made: Path, tmp_path: Path) -> None:
 
 
 def test_any_number_of_workers_gives_the_same_bytes(made: Path, tmp_path: Path) -> None:
+    before = dict(os.environ)
     production.produce(tmp_path, TASKS, seed=0, workers=2)
     assert contents(tmp_path) == contents(made)
+    # What is started later in this process has all threads that it wants.
+    assert dict(os.environ) == before
 
 
 def test_an_interrupted_production_ends_as_an_undisturbed_one(made: Path, tmp_path: Path) -> None:
