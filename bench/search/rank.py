@@ -1,7 +1,11 @@
-"""Ranking: how fast a catalogue streams through it, beside nothing but reading the embedding column."""
+"""Ranking: how fast a catalogue streams through it, beside nothing but reading the embedding column.
+
+And outliers by distances to a sample, beside scikit-learn.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -11,7 +15,7 @@ import pyarrow.parquet as pq
 from bench.harness import rows
 from bench.harness.embeddings import Cloud
 from bench.harness.setup import Setup
-from bench.harness.timing import Cost, cost, in_turns, middle
+from bench.harness.timing import Cost, cost, in_turns, median_ratio, middle
 from catalogs.catalogue import Catalogue
 from catalogs.parallel import in_threads
 from catalogs.ranking import BY_EXAMPLES, methods, outliers, rank
@@ -21,6 +25,7 @@ from catalogs.search.matching import match
 from catalogs.store import vectors
 from catalogs.store.rows import primary
 from catalogs.store.schema import EMBEDDING
+from catalogs.store.vectors import Vectors
 from scanner.encoder.encoder import Encoder
 
 ROWS, FEW_ROWS = 200_000, 3_000
@@ -31,6 +36,9 @@ TURNS = 5
 
 def measure(setup: Setup) -> dict[str, Any]:
     """``rank_bandwidth``: reading alone takes this share of the time of the pass of ``auto`` over the same rows.
+
+    ``knn_vs_scikit_learn``: the pass of ``outliers --method knn`` is so many times as fast as the brute force of
+    scikit-learn, which has all cores for each row group.
 
     Reading and passes use the same threads, and files in the page cache: on a slower disk the share is higher. Sample
     and answer of a whole ``rank`` read up to 32 and up to 100 tiles besides, which ``rank_s`` has and a survey of
@@ -47,6 +55,7 @@ def measure(setup: Setup) -> dict[str, Any]:
             work()
         turns = 1 if setup.quick else TURNS * setup.runs
         costs = in_turns({name: partial(cost, work) for name, work in works.items()}, turns)
+        by_distance = _compare_knn(filled, 1 if setup.quick else setup.runs)
     read = middle(costs["read"])
     bandwidth = {name: _share(costs["read"], spent) for name, spent in costs.items() if name != "read"}
     return {
@@ -60,6 +69,7 @@ def measure(setup: Setup) -> dict[str, Any]:
         "rank_s": middle(costs["whole"]).wall,
         "runs": turns,
         "passes": [_row(name, bandwidth[name], costs[name], dim * count) for name in bandwidth],
+        **by_distance,
     }
 
 
@@ -69,15 +79,16 @@ def _examples(filled: Catalogue) -> Examples:
     return match(filled.snapshot(), some["ra"].tolist(), some["dec"].tolist())
 
 
+def _groups(filled: Catalogue, tile: str) -> Iterator[Vectors]:
+    """The embeddings of each row group of a tile."""
+    with pq.ParquetFile(filled.tile_path(tile)) as file:
+        for group in range(file.num_row_groups):
+            yield vectors.from_arrow(file.read_row_group(group, columns=[EMBEDDING]).column(0))
+
+
 def _read(filled: Catalogue) -> int:
     """Every embedding, as an array of each row group."""
-
-    def tile(name: str) -> int:
-        with pq.ParquetFile(filled.tile_path(name)) as file:
-            groups = (file.read_row_group(group, columns=[EMBEDDING]) for group in range(file.num_row_groups))
-            return sum(len(vectors.from_arrow(group.column(0))) for group in groups)
-
-    return sum(in_threads(tile, filled.tiles()))
+    return sum(in_threads(lambda tile: sum(len(group) for group in _groups(filled, tile)), filled.tiles()))
 
 
 def scores_of(filled: Catalogue, like: Examples | None = None) -> dict[str, full_pass.Scores]:
@@ -93,9 +104,32 @@ def scores_of(filled: Catalogue, like: Examples | None = None) -> dict[str, full
 
 
 def _passes(filled: Catalogue, like: Examples) -> dict[str, partial[object]]:
-    selection, snapshot = primary(filled, None), filled.snapshot()
-    by_block = {name: full_pass.BlockScores(one) for name, one in scores_of(filled, like).items()}
-    return {name: partial(full_pass.best, snapshot, selection, one, 4 * K + 64) for name, one in by_block.items()}
+    return {name: partial(_pass, filled, one) for name, one in scores_of(filled, like).items()}
+
+
+def _pass(filled: Catalogue, scores: full_pass.Scores) -> None:
+    full_pass.best(filled.snapshot(), primary(filled, None), full_pass.BlockScores(scores), 4 * K + 64)
+
+
+def _compare_knn(filled: Catalogue, turns: int) -> dict[str, Any]:
+    """Distances of all rows to the nearest of a sample, by the pass and by scikit-learn (of the extra ``training``)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    sample = random_sample.draw(filled.snapshot(), primary(filled, None), outliers.SAMPLE)
+    distance = outliers.fit_distance("knn", sample, outliers.NEIGHBOUR)
+    # One more than of the pass, since an object of the sample is the nearest to itself.
+    nearest = NearestNeighbors(n_neighbors=outliers.NEIGHBOUR + 1, algorithm="brute").fit(sample.vectors)
+    works = {
+        "outliers": partial(_pass, filled, distance),
+        "scikit-learn": lambda: [nearest.kneighbors(g) for tile in filled.tiles() for g in _groups(filled, tile)],
+    }
+    costs = in_turns({name: partial(cost, work) for name, work in works.items()}, turns)
+    used = {name: middle(some) for name, some in costs.items()}
+    return {
+        "knn_vs_scikit_learn": median_ratio(costs["outliers"], costs["scikit-learn"]),
+        "knn_sample": len(sample),
+        "knn": [{"by": name, "wall_s": one.wall, "cpu_s": one.cpu} for name, one in used.items()],
+    }
 
 
 def _whole(filled: Catalogue, like: Examples) -> None:
