@@ -81,7 +81,7 @@ TRAIN   := $(BIN)/python -m training
 # glibc keeps the memory of a step's arrays for the next one, instead of having the kernel clear it anew each time
 model model-large: export MALLOC_MMAP_MAX_ = 0
 model model-large: export MALLOC_TRIM_THRESHOLD_ = 17179869184
-model: $(VENV)/dev  ## make the encoder small anew: simulate, train in three stages, export, evaluate (hours; DATA=real fields)
+model: $(VENV)/dev  ## make the encoder small anew: simulate, train in three stages, export, evaluate (2 to 4 hours; DATA=real fields)
 	$(PIP) --editable '.[evaluation]'
 	$(TRAIN) cutouts $(MODEL)/shards --fields $(DATA) --simulate 240 --seed 1 --workers $(WORKERS)
 	$(TRAIN) pretrain training/configs/small-reconstruct.toml --shards $(MODEL)/shards --out $(MODEL)/first --resume
