@@ -12,6 +12,7 @@ from bench.harness import machine, report
 from bench.harness.setup import Setup
 from catalogs.atomic import write_json
 from scanner.encoder.contract import DEFAULT_MODEL
+from scanner.system.output_path import OUTPUT_FILE
 
 SECTIONS = {
     "encoder": "bench.encoder.encoder",
@@ -37,7 +38,7 @@ BUSY = 0.2
 
 
 @click.command()
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("build/bench.json"))
+@click.option("--out", type=OUTPUT_FILE, default=Path("build/bench.json"))
 @click.option(
     "--section",
     "sections",

@@ -36,6 +36,7 @@ from scanner.encoder.buffers import INPUT, OUTPUT
 from scanner.encoder.contract import DEFAULT_MODEL, of_precision, resolve
 from scanner.encoder.encoder import Encoder
 from scanner.scan.options import ScanOptions
+from scanner.system.output_path import OUTPUT_FILE
 from scanner.system.resources import usable_cores
 
 IMAGES, PIXELS, EVERY = 16_384, 10_000, 0.1
@@ -234,7 +235,7 @@ def _watch(address: str, looks: list[tuple[float, float]], over: threading.Event
 
 
 @click.command()
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("build/bench-gpu.json"))
+@click.option("--out", type=OUTPUT_FILE, default=Path("build/bench-gpu.json"))
 @click.option("--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FILE", help="Encoder.")
 @click.option("--device", default="cuda", show_default=True, metavar="cuda|cuda:N|tensorrt")
 @click.option("--pixels", default=PIXELS, show_default=True, type=click.IntRange(min=200), help="Side of a tile.")

@@ -198,9 +198,10 @@ def refuse_address(path: Path) -> None:
         raise ScannerError(ErrorCode.OUTPUT_BAD_NAME, message, "Give a folder, and copy it to the address.")
 
 
-def refuse_unwritable(path: Path) -> None:
+def refuse_unwritable(path: Path, replaced: bool = False) -> None:
     """Refuse a file or folder that could not be written, before there is anything to write. Nothing is made.
 
+    ``replaced``: a folder takes the place of ``path``, as a file does; else files are written into one that is there.
     A disk that is full, or becomes so, is seen only when the file is written.
 
     Raises:
@@ -209,8 +210,12 @@ def refuse_unwritable(path: Path) -> None:
     with output_errors(path, creating=True):
         if not path.is_dir():
             _refuse_stream(path)
-        # Folders that are missing are made later, in the first that is there.
-        place = path if path.is_dir() else next(one for one in path.absolute().parents if one.exists())
+        into = path.is_dir() and not replaced
+        # Folders that are missing are made later, in the first that is there. A link that leads nowhere is there.
+        places = (one for one in path.absolute().parents if one.exists() or one.is_symlink())
+        place = path if into else next(places, None)
+        if place is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         if not place.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if not os.access(place, os.W_OK | os.X_OK):

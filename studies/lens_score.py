@@ -20,6 +20,7 @@ from catalogs.text_table import markdown_table
 from scanner.encoder.contract import resolve
 from scanner.figures.gallery import Panel, draw_gallery
 from scanner.survey.bands import BANDS
+from scanner.system.output_path import OUTPUT_FOLDER
 from scanner.windows.by_position import Window
 from scanner.windows.frame import WindowFrame
 from training.evaluate.models import OnnxEncoder
@@ -37,7 +38,7 @@ Floats = NDArray[np.float64]
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model")
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option("--out", type=OUTPUT_FOLDER, required=True)
 def main(model: str, data: Path, out: Path) -> None:
     """Look at the scores of MODEL on the real lenses of the development data.
 

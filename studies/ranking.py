@@ -37,6 +37,7 @@ from catalogs.sky.geometry import ONE_SYSTEM
 from catalogs.store import rows
 from scanner.queries.examples import augment_examples, read
 from scanner.queries.query import QueryBuilder
+from scanner.system.output_path import OUTPUT_FILE
 from studies import artefacts
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -73,7 +74,7 @@ Rows = list[dict[str, Any]]
 @click.option("--root", type=FOLDER, help="Folder of the images.")
 @click.option("--model", metavar="NAME|FILE", help="Encoder of the catalogue. [default: the one it names]")
 @click.option("--draws", default=30, show_default=True, type=click.IntRange(1), help="Draws of examples; fewer rounds.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="JSON of it all.")
+@click.option("--out", type=OUTPUT_FILE, help="JSON of it all.")
 def main(
     catalogue: Path,
     truth: Path,

@@ -19,13 +19,14 @@ from bench.harness.embeddings import Cloud
 from bench.search import clouds, index, lance
 from catalogs.atomic import write_json
 from catalogs.index.build import IndexOptions, build_index
+from scanner.system.output_path import OUTPUT_FILE
 from scanner.system.resources import usable_cores
 
 ROWS = 10_000_000
 
 
 @click.command()
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("build/bench-large.json"))
+@click.option("--out", type=OUTPUT_FILE, default=Path("build/bench-large.json"))
 @click.option("--rows", default=ROWS, show_default=True, type=click.IntRange(100_000), help="Rows of the catalogue.")
 @click.option("--keep", is_flag=True, help="Leave catalogue and dataset beside --out.")
 @click.option("--only-lance", is_flag=True, help="Only compare with Lance, in what an earlier run has left.")

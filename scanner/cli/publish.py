@@ -13,11 +13,11 @@ import click
 from catalogs.render import REPORT_FORMATS
 from scanner.cli.options import catalog_option, format_option
 from scanner.cli.output import DataCommand, show
-from scanner.system.output_path import OUTPUT_FOLDER
+from scanner.system.output_path import NEW_FOLDER
 
 
 @click.command(cls=DataCommand)
-@click.argument("out", type=OUTPUT_FOLDER)
+@click.argument("out", type=NEW_FOLDER)
 @catalog_option("--catalog", "Catalogue to publish.")
 @click.option("--name", help="Name of the collection. [default: the survey's]")
 @click.option("--where", metavar="FILTER", help='Filter of the rows, such as "mag_auto < 23".')

@@ -11,6 +11,7 @@ import click
 from scanner.cli.options import catalog_option, encoder_options, file_option, format_option, image_options, known_option
 from scanner.cli.output import DataCommand, show
 from scanner.hunt import VERDICT_FORMATS
+from scanner.system.output_path import OUTPUT_FOLDER
 from scanner.web import HOST, PORT
 
 SOME_NOT_FOUND = 3
@@ -138,7 +139,7 @@ def serve(
 
 
 @click.command(cls=DataCommand)
-@click.argument("project", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("project", type=OUTPUT_FOLDER)
 @catalog_option("--catalog", "Catalogue of the objects.")
 @click.option(
     "--list",

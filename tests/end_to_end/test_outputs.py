@@ -55,6 +55,7 @@ def test_an_address_is_no_output(
         ("release", "{out}", "--project", "."),
         ("map", "--figure", "{out}.pdf"),
         ("verdicts", ".", "-o", "{out}"),
+        ("hunt", "{out}", "--score"),
     ],
     ids=lambda command: " ".join(command[:2]),
 )
@@ -74,6 +75,33 @@ def test_an_output_below_folders_that_are_missing_can_be_written(tmp_path: Path)
     refuse_unwritable(tmp_path / "new" / "newer" / "out.csv")
     refuse_unwritable(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links here")
+def test_below_a_link_that_leads_nowhere_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(ScannerError) as caught:
+        refuse_unwritable(tmp_path / "link" / "new" / "out.csv")
+    assert caught.value.code == "output.read_only"
+
+
+@pytest.mark.parametrize(("locked", "into", "beside"), [("out", False, True), (".", True, False)])
+def test_a_folder_that_is_replaced_needs_the_one_around_it(
+    locked: str, into: bool, beside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may write everywhere, so the answer of the system is made up."""
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != (tmp_path / locked).resolve())
+
+    def can_write(replaced: bool) -> bool:
+        try:
+            refuse_unwritable(out, replaced)
+        except ScannerError:
+            return False
+        return True
+
+    assert (can_write(replaced=False), can_write(replaced=True)) == (into, beside)
 
 
 def test_a_pipe_is_refused_before_it_is_waited_for(tmp_path: Path) -> None:

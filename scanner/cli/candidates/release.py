@@ -11,14 +11,14 @@ import click
 from scanner.candidates import DEFAULT_ACRONYM
 from scanner.cli.options import image_options, known_option
 from scanner.cli.output import DataCommand, show
-from scanner.system.output_path import OUTPUT_FOLDER
+from scanner.system.output_path import NEW_FOLDER
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 WITHOUT_CUTOUTS = 3
 
 
 @click.command(cls=DataCommand)
-@click.argument("out", type=OUTPUT_FOLDER)
+@click.argument("out", type=NEW_FOLDER)
 @click.option(
     "--project",
     required=True,

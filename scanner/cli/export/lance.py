@@ -15,14 +15,14 @@ from catalogs.lance import PREFIX, TARGET_RECALL
 from catalogs.render import REPORT_FORMATS
 from scanner.cli.options import catalog_option, format_option
 from scanner.cli.output import DataCommand, show
-from scanner.system.output_path import OUTPUT_FOLDER
+from scanner.system.output_path import NEW_FOLDER
 
 if TYPE_CHECKING:
     from catalogs.lance.tuning import Recall
 
 
 @click.command(cls=DataCommand)
-@click.argument("out", type=OUTPUT_FOLDER)
+@click.argument("out", type=NEW_FOLDER)
 @catalog_option("--catalog", "Catalogue to export.")
 @click.option("--where", metavar="FILTER", help='Filter of the rows, such as "mag_auto < 23".')
 @click.option(
