@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import LibController, OpenBLASController, get_cached_controller
 
 from catalogs.errors import ErrorCode, ScannerError
 
@@ -155,12 +155,12 @@ def in_threads(function: Callable[[Item], Answer], items: Sequence[Item], most: 
 
 
 class _OneCore:
-    """The number of threads that BLAS has, for all ``one_core`` blocks of this process."""
+    """The numbers of threads that libraries of BLAS have, for all ``one_core`` blocks of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._blocks = 0
-        self._before: Any = None
+        self._before: dict[str, tuple[LibController, int]] = {}
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -169,30 +169,33 @@ class _OneCore:
         BLAS divides a product among its threads, and rounds it otherwise for each number of them. And where threads ask
         for products side by side, those of BLAS wait busily for one another.
 
-        If other threads open blocks meanwhile, open this one before theirs, and close it after theirs in the same
-        thread: threadpoolctl lets one thread at a time set a number that is the whole process's.
+        Blocks of any threads may lie in one another or overlap: the last one to end restores. A library that is loaded
+        in a block is not limited before the next one begins.
         """
+        # Of BLAS alone: libraries that compute by OpenMP have a number of their own.
+        libraries = [one for one in get_cached_controller().lib_controllers if one.user_api == "blas"]
         with self._lock:
-            # Blocks that overlap would restore what another one has set, so the first sets and the last restores.
-            if not self._blocks:
-                self._before = _limit_blas()
             self._blocks += 1
+            for library in libraries:
+                self._before.setdefault(library.filepath, (library, library.num_threads))
+                _set_threads(library, 1)
         try:
-            # Some libraries, such as MKL, have a number for each thread.
-            with _limit_blas():
-                yield
+            yield
         finally:
             with self._lock:
                 self._blocks -= 1
                 if not self._blocks:
-                    # The end of its block restores, and lets other threads set the number again.
-                    with self._before:
-                        pass
+                    for library, threads in self._before.values():
+                        _set_threads(library, threads)
+                    self._before.clear()
 
 
-def _limit_blas() -> Any:
-    # Of BLAS alone: libraries that compute by OpenMP have a number of their own.
-    return ThreadpoolController().select(user_api="blas").limit(limits=1)
+def _set_threads(library: LibController, threads: int) -> None:
+    # The number of OpenBLAS is the whole process's, and threadpoolctl lets one thread alone set it, until that gives it
+    # up. Blocks set it in any thread, under one lock.
+    OpenBLASController.clear_controlling_thread(force=True)
+    library.set_num_threads(threads)
+    OpenBLASController.clear_controlling_thread(force=True)
 
 
 one_core = _OneCore()

@@ -79,7 +79,7 @@ def nearest(loaded: Any, query: Vectors, count: int, effort: int) -> NDArray[np.
 def _one_thread() -> Iterator[None]:
     """Have faiss compute in one thread: shards are built side by side, and a query is short."""
     faiss = _faiss()
-    # OpenMP has one number for all libraries of a thread, torch among them.
+    # OpenMP has one number for a thread, and libraries that are loaded after it, such as torch, may share it.
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:

@@ -7,7 +7,6 @@ be stored by pickling. Here the place of an object depends on the fitted sample 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,7 @@ NEAREST = 10
 PERPLEXITY, NEIGHBOURS, MIN_DISTANCE = 30.0, 15, 0.1
 """The defaults of the libraries."""
 _BLOCK = 2048
+_LIBRARIES = {"tsne": "openTSNE", "umap": "umap"}
 
 Places = NDArray[np.float32]
 
@@ -60,11 +60,13 @@ def fit(sample: Vectors, method: str, seed: int) -> Places:
     if len(sample) < NEAREST:
         hint = "Scan more tiles, or loosen --where."
         raise ScannerError(ErrorCode.MAP_TOO_FEW, f"{len(sample)} objects are too few for a map.", hint)
+    # Before the block, since it loads a BLAS of its own.
+    library = _import(_LIBRARIES[method]) if method in _LIBRARIES else None
     with one_core():
         leading = find_components(sample)(sample)
-        if method == "pca":
+        if library is None:
             return np.ascontiguousarray(leading[:, :2])
-        return np.asarray({"tsne": _tsne, "umap": _umap}[method](leading, seed), np.float32)
+        return np.asarray({"tsne": _tsne, "umap": _umap}[method](library, leading, seed), np.float32)
 
 
 class Placer:
@@ -98,21 +100,19 @@ class Placer:
         return placed.astype(np.float32)
 
 
-def _tsne(leading: Vectors, seed: int) -> Any:
-    tsne: Callable[..., Any] = _library("openTSNE").TSNE
+def _tsne(library: Any, leading: Vectors, seed: int) -> Any:
     # openTSNE needs three objects for each unit of perplexity. One thread, so that the result is reproducible.
     perplexity = min(PERPLEXITY, (len(leading) - 1) / 3)
-    return tsne(perplexity=perplexity, initialization="pca", random_state=seed, n_jobs=1).fit(leading)
+    return library.TSNE(perplexity=perplexity, initialization="pca", random_state=seed, n_jobs=1).fit(leading)
 
 
-def _umap(leading: Vectors, seed: int) -> Any:
-    umap: Callable[..., Any] = _library("umap").UMAP
+def _umap(library: Any, leading: Vectors, seed: int) -> Any:
     neighbours = min(NEIGHBOURS, len(leading) - 1)
-    fitted = umap(n_neighbors=neighbours, min_dist=MIN_DISTANCE, init="pca", random_state=seed, n_jobs=1)
+    fitted = library.UMAP(n_neighbors=neighbours, min_dist=MIN_DISTANCE, init="pca", random_state=seed, n_jobs=1)
     return fitted.fit_transform(leading)
 
 
-def _library(name: str) -> Any:
+def _import(name: str) -> Any:
     import importlib
 
     try:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import Estimate
+from catalogs.parallel import one_core
 from catalogs.ranking import Method, measures, rank
 from catalogs.ranking.fit import WEIGHING, Fit, Sides, Weighing
 from catalogs.ranking.measures import Measure
@@ -92,6 +93,7 @@ class _Ranking:
     targets: NDArray[np.floating]
 
 
+@one_core()
 def evaluate(
     catalogue: Backend,
     truth: Examples,

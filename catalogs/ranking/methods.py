@@ -142,7 +142,7 @@ def fit_logistic(
         return float(misfit + penalty / 2 * away @ away), gradient
 
     first: NDArray[np.float64] = np.append(start, 0.0)
-    # Its products are small, and hundreds follow one another.
+    # A block of its own, since scipy has a BLAS of its own.
     with one_core():
         best = minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 1000}).x
     return Linear(best[:-1], float(best[-1]))

@@ -79,6 +79,7 @@ class Knn:
         return distances
 
 
+@one_core()
 def outliers(
     catalogue: Backend,
     *,
@@ -111,9 +112,8 @@ def outliers(
     snapshot = catalogue.snapshot()
     # Distances of the sample, ascending, tell how rare a distance is.
     ordinary = random_sample.draw(snapshot, selection, sample, seed)
-    with one_core():
-        distance = fit_distance(method, ordinary, neighbour)
-        usual = np.sort(distance(ordinary.vectors, np.ones(len(ordinary), np.float32)))
+    distance = fit_distance(method, ordinary, neighbour)
+    usual = np.sort(distance(ordinary.vectors, np.ones(len(ordinary), np.float32)))
 
     def answer(current: Snapshot) -> Table:
         # More than k, since copies of an object in overlapping tiles count once.

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.parallel import one_core
 from catalogs.ranking import AUTO, BY_SCORE, METHODS, NEXT, Method, Next, calibration, methods
 from catalogs.ranking.feedback import Feedback
 from catalogs.ranking.fit import FEWEST, Fit, Sides
@@ -99,6 +100,7 @@ def rank(
     return rank_lists(catalogue, like, unlike, feedback, rankings, snapshot=snapshot, executor=executor)[0]
 
 
+@one_core()
 def rank_lists(
     catalogue: Backend,
     like: Examples | None,

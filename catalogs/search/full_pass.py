@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index import ranges
-from catalogs.parallel import one_core
 from catalogs.search.hits import Hits
 from catalogs.search.tile_pass import HERE, Executor
 from catalogs.store import rows, tile_reader
@@ -95,15 +94,13 @@ class BlockPass(Generic[Answer]):
         footer = snapshot.footers[number]
         if footer.tile in self.ruled_out:
             return
-        # So scores have the same bits on machines with more or fewer cores.
-        with one_core():
-            for table, group, here in rows.tile_vectors(snapshot, footer, self.columns, self.selection):
-                lengths = np.sqrt(np.einsum("nd,nd->n", group, group))
-                # Lengths are of all rows of the group [M], ``sound`` of the selected ones [N].
-                sound = (np.isfinite(lengths) & (lengths > 0))[here]
-                if not sound.all():
-                    here, table = here[sound], table.filter(pa.array(sound))
-                yield self.work(Block(number, group, lengths, here, table))
+        for table, group, here in rows.tile_vectors(snapshot, footer, self.columns, self.selection):
+            lengths = np.sqrt(np.einsum("nd,nd->n", group, group))
+            # Lengths are of all rows of the group [M], ``sound`` of the selected ones [N].
+            sound = (np.isfinite(lengths) & (lengths > 0))[here]
+            if not sound.all():
+                here, table = here[sound], table.filter(pa.array(sound))
+            yield self.work(Block(number, group, lengths, here, table))
 
     def join(self, answers: Sequence[Answer]) -> Answer:
         """Join answers by ``joined``."""

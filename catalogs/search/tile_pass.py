@@ -46,6 +46,7 @@ class Threads:
     def run(self, snapshot: Snapshot, work: TilePass[Answer]) -> Iterator[Answer]:
         """Yield what the pass makes of each tile, in order."""
         numbers = range(len(snapshot.footers))
+        # So scores have the same bits on machines with more or fewer cores.
         with one_core():
             for answers in in_threads(lambda number: read_tile(snapshot, work, number), numbers, self._most):
                 yield from answers

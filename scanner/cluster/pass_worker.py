@@ -5,7 +5,6 @@ Workers only read. What they cannot read, or see otherwise than the machine that
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 from dataclasses import dataclass, field
@@ -72,13 +71,10 @@ class PassWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
     def setup(self, worker: Any) -> None:
         """Called by Dask in each worker. Nothing is opened yet: an error here would not reach the command."""
         self._torn_down = False
-        self._exit = contextlib.ExitStack()
-        self._exit.enter_context(one_core())
 
     def teardown(self, worker: Any) -> None:
         """Called by Dask at the end: a group that is being read ends with its tile at hand."""
         self._torn_down = True
-        self._exit.close()
 
     @functools.cached_property
     def _snapshot(self) -> Snapshot:
@@ -86,6 +82,7 @@ class PassWorker(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
         job = self._job
         return Snapshot(TileStore(job.catalogue, job.info), job.footers, job.owners)
 
+    @one_core()
     def read(self, numbers: range, address: str) -> Group:
         """Read these tiles, one after the other.
 

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.parallel import one_core
 from catalogs.search.tile_pass import TilePass
 from catalogs.store.backend import Snapshot
 from catalogs.store.tile_store import need_folder
@@ -196,10 +197,11 @@ class _Groups:
 
     def _read_here(self, number: int, why: str, worker: str) -> Iterator[Any]:
         """Read a tile that a worker could not read as listed: one process would meet the same damage, or change."""
-        footer, answers = self._snapshot.footers[number], []
+        footer = self._snapshot.footers[number]
+        answers: list[Any] = []
         try:
-            for answer in self._work.read(self._snapshot, number):
-                answers.append(answer)
+            with one_core():
+                answers.extend(self._work.read(self._snapshot, number))
         except ScannerError as error:
             if error.code != ErrorCode.TILE_DAMAGED:
                 raise

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import distance_transform_edt, median_filter
 
+from catalogs.parallel import one_core
 from scanner.images.background_mesh import FILTER, Floats, Image, Mesh
 from scanner.images.sections import MESH
 
@@ -103,8 +104,9 @@ class Background:
         )
         (high, wide), (height, width) = self.level.shape, (part.stop - part.start for part in region)
         # Both are separable, so the values of all blocks are products of small matrices: [blocks down, blocks across].
-        levels = _spline(self.level, down) @ _spline(np.eye(wide), across).T
-        noises = _line(down, high) @ self.noise @ _line(across, wide).T
+        with one_core():
+            levels = _spline(self.level, down) @ _spline(np.eye(wide), across).T
+            noises = _line(down, high) @ self.noise @ _line(across, wide).T
         for row, pair in enumerate(zip(levels.astype(np.float32), noises.astype(np.float32), strict=True)):
             level, noise = np.repeat(pair, BLOCK, axis=1)[:, None, :width]
             yield slice(row * BLOCK, min((row + 1) * BLOCK, height)), level, noise

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ErrorCode, ScannerError
+from catalogs.parallel import one_core
 from scanner.images.sky.placement import SCALE_TOLERANCE
 from scanner.images.tile_images import TileImages
 from scanner.sources.sources import Sources
@@ -88,10 +89,12 @@ class Windows:
                     _copy(flux, group.x[index], group.y[index], batch[index - start, group.out])
             else:
                 patch = np.empty((len(flux), resampler.patch, resampler.patch), np.float32)
-                for index in range(start, stop):
-                    _copy(flux, group.x[index], group.y[index], patch)
-                    phases = group.phase_y[index], group.phase_x[index]
-                    batch[index - start, group.out] = resampler.apply(patch, *phases)
+                # So pixels have the same bits on machines with more or fewer cores.
+                with one_core():
+                    for index in range(start, stop):
+                        _copy(flux, group.x[index], group.y[index], patch)
+                        phases = group.phase_y[index], group.phase_x[index]
+                        batch[index - start, group.out] = resampler.apply(patch, *phases)
         return batch
 
     def over(self, flux: NDArray[np.float32]) -> Windows:

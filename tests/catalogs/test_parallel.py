@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-import catalogs
-from catalogs.catalogue import Catalogue
 from catalogs.parallel import one_core
-from catalogs.ranking import OUTLIER_METHODS
-from catalogs.ranking.outliers import outliers
 from catalogs.search import full_pass
 from catalogs.store import rows
-from tests.support import catalogue_rows
-from tests.support.blas import threads
-from tests.support.catalogue_rows import RUN
-
-DIM = 256
+from tests.support import rounding
+from tests.support.blas import set_threads, threads
 
 
 @pytest.fixture(autouse=True)
@@ -30,29 +25,12 @@ def three() -> Iterator[None]:
     """Three threads, whatever the machine and the test before."""
     if not threads():
         pytest.skip("this BLAS has no number of threads, as that of macOS")
-    before = threadpool_limits(3, "blas")
-    # At the end of a block, other threads may set the number again.
-    with threadpool_limits(3, "blas"):
-        assert threads() == {3}
+    before = set_threads(3)
+    assert threads() == {3}
     yield
     after = threads()
-    with before:
-        pass
+    set_threads(before)
     assert after == {3}
-
-
-@pytest.fixture
-def catalogue(tmp_path) -> Catalogue:
-    run = replace(RUN, contract={**RUN.contract, "embedding_dim": DIM})
-    filled = catalogs.create(tmp_path / "embeddings", run)
-    rng = np.random.default_rng(3)
-    # Of low rank: the eigenvectors of the rest are decided by rounding.
-    directions = rng.normal(size=(20, DIM))
-    for number in range(6):
-        ra, dec = 50 + number + rng.uniform(0, 0.4, 120), 60 + rng.uniform(0, 0.4, 120)
-        made = catalogue_rows.make(number, ra, dec, rng.normal(size=(120, 20)) @ directions)
-        catalogue_rows.write(filled, f"{number}.280", made, run)
-    return filled
 
 
 def test_blocks_lie_in_one_another() -> None:
@@ -70,7 +48,7 @@ def test_a_block_that_fails_gives_the_threads_back() -> None:
     assert threads() == {3}
 
 
-def test_overlapping_blocks_of_other_threads_lie_in_one_of_this_thread() -> None:
+def test_overlapping_blocks_of_other_threads_may_lie_in_one_of_this_thread() -> None:
     both = threading.Barrier(2)
 
     def one(_: int) -> set[int]:
@@ -99,17 +77,61 @@ def test_another_thread_has_its_block_after_this_one_had() -> None:
         assert pool.submit(inside).result() == {1}
 
 
-def test_a_pass_computes_on_one_core(catalogue: Catalogue) -> None:
+def test_blocks_of_threads_may_overlap_in_any_way() -> None:
+    """The block that began first ends first, in another thread than the one that ends last."""
+    began, ended = threading.Event(), threading.Event()
+    seen = []
+
+    def first() -> None:
+        with one_core():
+            began.set()
+            assert ended.wait(60)
+            seen.append(threads())
+
+    def second() -> None:
+        assert began.wait(60)
+        with one_core():
+            seen.append(threads())
+        ended.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(first), pool.submit(second)]:
+            done.result()
+    assert seen == [{1}, {1}]
+
+
+def test_a_block_may_end_in_another_thread() -> None:
+    block = one_core()
+    block.__enter__()
+    assert threads() == {1}
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(block.__exit__, None, None, None).result()
+
+
+def test_a_number_that_another_thread_has_set_is_no_obstacle() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        # threadpoolctl lets this thread alone set it, until it ends.
+        pool.submit(threadpool_limits, 2, "blas").result()
+        with one_core():
+            assert threads() == {1}
+        pool.submit(threadpool_limits, 3, "blas").result()
+
+
+def test_a_pass_computes_on_one_core(tmp_path: Path) -> None:
+    catalogue = rounding.fill(tmp_path / "embeddings")
     snapshot, selection = catalogue.snapshot(), rows.selection(catalogue, None, None)
     seen = list(full_pass.over(snapshot, selection, lambda _: threads()))
     assert seen == [{1}] * 6
 
 
-@pytest.mark.parametrize("method", OUTLIER_METHODS)
-def test_outliers_are_the_same_bits_whatever_the_number_of_threads(catalogue: Catalogue, method: str) -> None:
-    # Where the processor's kernels differ by the place in the product, as those for AVX2 do, they were not before.
-    by_three = outliers(catalogue, method=method, k=200, sample=500)
-    with threadpool_limits(1, "blas"):
-        by_one = outliers(catalogue, method=method, k=200, sample=500)
-    for column in ("object_id", "distance", "rarer_than"):
-        assert np.asarray(by_three[column]).tobytes() == np.asarray(by_one[column]).tobytes()
+def test_answers_have_the_same_bits_whatever_the_number_of_threads() -> None:
+    def answers(count: int) -> list[str]:
+        # The kernels for AVX2 round by the number of threads, and processors with more have them too.
+        ours = {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": str(count)}
+        command = [sys.executable, "-m", "tests.support.rounding"]
+        done = subprocess.run(command, env={**os.environ, **ours}, capture_output=True, encoding="utf-8", check=True)
+        return done.stdout.splitlines()
+
+    by_one = answers(1)
+    assert len(by_one) == 12
+    assert answers(3) == by_one

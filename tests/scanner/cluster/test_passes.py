@@ -16,7 +16,6 @@ pytest.importorskip("distributed")
 
 from astropy.table import Table
 from distributed import Client, LocalCluster
-from threadpoolctl import threadpool_limits
 
 import catalogs
 from catalogs.catalogue import Catalogue
@@ -28,8 +27,10 @@ from catalogs.maps.read import MapSettings
 from catalogs.ranking.evaluation import EvaluationSettings, evaluate
 from catalogs.ranking.outliers import outliers
 from catalogs.ranking.rank import rank
+from catalogs.search import full_pass
 from catalogs.search.matching import match
 from catalogs.search.tile_pass import Executor
+from catalogs.store import rows
 from scanner.cluster import deploy, pass_worker
 from scanner.cluster.job import WorkerSource
 from scanner.cluster.pass_worker import PassJob, PassWorker
@@ -155,7 +156,7 @@ def test_a_map_that_workers_place_has_the_bytes_of_one_process(
 ) -> None:
     """The fit is made here, and is not what this is about."""
     filled = fill(tmp_path / "embeddings")
-    monkeypatch.setattr(projections, "_tsne", lambda leading, seed: leading[:, :2] ** 3)
+    monkeypatch.setattr(projections, "_tsne", lambda _, leading, seed: leading[:, :2] ** 3)
     settings = MapSettings(method, sample=200)
     reports, files = [], []
     for runs_it in (None, executor):
@@ -268,14 +269,15 @@ def test_a_worker_with_other_software_is_named(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.skipif(not blas.threads(), reason="this BLAS has no number of threads")
-def test_a_worker_computes_on_one_core_until_the_pass_ends(catalogue: Catalogue) -> None:
-    snapshot = catalogue.snapshot()
-    station = PassWorker(PassJob(catalogue.path, catalogue.info, snapshot.footers, snapshot.owners, None))
-    with threadpool_limits(3, "blas"):
-        station.setup(None)
-        during = blas.threads()
-        station.teardown(None)
-        assert (during, blas.threads()) == ({1}, {3})
+def test_workers_compute_on_one_core_while_they_read(catalogue: Catalogue, workers: LocalCluster) -> None:
+    selection = rows.selection(catalogue, None, None)
+    address = workers.scheduler_address
+    with Client(address) as client, DaskExecutor(WorkerSource(address=address)) as executor:
+        before = client.run(blas.set_threads, 3)
+        seen = full_pass.over(catalogue.snapshot(), selection, blas.most_threads, join=max, executor=executor)
+        assert set(seen) == {1}
+        # They have the threads back when the pass is over.
+        assert set(client.run(blas.set_threads, min(before.values())).values()) == {3}
 
 
 def test_other_rounding_is_said_once(

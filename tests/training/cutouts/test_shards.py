@@ -114,7 +114,11 @@ def test_a_changed_byte_is_noticed(made: Path, tmp_path: Path) -> None:
     assert shards.damaged_files(tmp_path) == ["s1.npy"]
 
 
-def test_any_number_of_workers_gives_the_same_bytes(made: Path, tmp_path: Path) -> None:
+def test_any_number_of_workers_gives_the_same_bytes(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     before = dict(os.environ)
     production.produce(tmp_path, TASKS, seed=0, workers=2)
     assert contents(tmp_path) == contents(made)
