@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from catalogs.errors import ScannerError
+from catalogs.errors import ErrorCode, ScannerError
 from scanner.figures.composite import compose_rgb
 from scanner.hunt.round import WIDE
 from scanner.windows.by_position import Flux, TileWindows, WindowReader
@@ -38,16 +38,26 @@ class Cutter:
             self._tile.close()
 
     def __call__(self, tile: str, ra: float, dec: float) -> tuple[Flux, bytes] | None:
-        """Cut the window [B, S, S] and the picture of the wide field; None without pixels, and ``problems`` say why."""
+        """Cut the window [B, S, S] and the picture of the wide field; None where the tile has no pixels.
+
+        ``problems`` say why. A tile that cannot be opened is not tried again for the next object.
+
+        Raises:
+            ScannerError: The tile cannot be read.
+        """
         try:
-            if tile != self._name or self._tile is None:
+            if tile != self._name:
                 if self._tile is not None:
                     self._tile.close()
                 self._name, self._tile = tile, None
                 self._tile = self._reader.tile(tile)
+            if self._tile is None:
+                raise self.problems[tile]
             return self._tile.cut(ra, dec), encode_wide(self._tile.cut(ra, dec, self._wide), self._wide.bands)
         except ScannerError as error:
             self.problems[tile] = error
+            if error.code != ErrorCode.QUERY_OUTSIDE_COVERAGE:
+                raise
             return None
 
 

@@ -223,7 +223,8 @@ class Project:
 
         ``now`` has the objects of the catalogue whose ids are in the record, with their ``object_id``, ``ra``, ``dec``.
         """
-        verdicts = self.verdicts.standing()
+        # Those about painted pixels are about no object of the catalogue.
+        verdicts = [one for one in self.verdicts.standing() if not one.was_fake]
         others = sum(one.model_sha256 != info.model_sha256 for one in verdicts)
         said = [f"{others} verdicts were given with another model; they are kept by position."] if others else []
         same = [one for one in verdicts if one.model_sha256 == info.model_sha256]
@@ -241,24 +242,35 @@ class Project:
 
 
 def _same_places(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
-    """Group verdicts by the object that they are about: positions within one arcsec of the first of a group."""
-    groups: list[list[Verdict]] = []
+    """Group verdicts by the object that they are about: positions within one arcsec of each other, the nearest first.
+
+    Two objects of one list are two, however near they are.
+    """
     if not verdicts:
-        return groups
+        return []
     # The same object has the same position in nearly all verdicts, so few distinct positions are left to compare.
     where = {place: number for number, place in enumerate(sorted({(one.ra, one.dec) for one in verdicts}))}
     places = np.array(list(where))
-    owner = np.arange(len(places))
-    for one, other in close_pairs(places[:, 0], places[:, 1], SAME_OBJECT):
-        owner[other] = min(owner[one], owner[other])
-    number_of: dict[int, int] = {}
-    owners = owner.tolist()
+    group = list(range(len(places)))
+    members = {number: [number] for number in group}
+    # By group, the objects that it holds of each list.
+    listed: list[dict[int, set[int]]] = [{} for _ in group]
     for verdict in verdicts:
-        number = number_of.setdefault(owners[where[verdict.ra, verdict.dec]], len(groups))
-        if number == len(groups):
-            groups.append([])
-        groups[number].append(verdict)
-    return groups
+        listed[where[verdict.ra, verdict.dec]].setdefault(verdict.round, set()).add(verdict.object_id)
+    pairs = np.array(close_pairs(places[:, 0], places[:, 1], SAME_OBJECT), np.int64).reshape(-1, 2)
+    away = separation(*places[pairs[:, 0]].T, *places[pairs[:, 1]].T)
+    for one, other in pairs[np.argsort(away, kind="stable")].tolist():
+        kept, joined = sorted((group[one], group[other]))
+        lists = listed[kept].keys() & listed[joined].keys()
+        if kept != joined and all(listed[kept][number] == listed[joined][number] for number in lists):
+            for place in members[joined]:
+                group[place] = kept
+            members[kept] += members.pop(joined)
+            listed[kept] = {**listed[joined], **listed[kept]}
+    found: dict[int, list[Verdict]] = {}
+    for verdict in verdicts:
+        found.setdefault(group[where[verdict.ra, verdict.dec]], []).append(verdict)
+    return list(found.values())
 
 
 def _now() -> str:

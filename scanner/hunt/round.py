@@ -14,6 +14,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -44,8 +45,14 @@ _AT_ONCE = 16  # cutouts between two syncs
 FILES = ("round.json", "objects.parquet", "windows.npy", "scales.npy", "states.npy", "wide.sqlite")
 REQUIRED = ("object_id", "tile", "ra", "dec")
 
+_LONG_AGO = 3600
+"""Seconds after which the folder of a round that is being made belongs to a process that was killed."""
+
 Cut = Callable[[str, float, float], "tuple[Flux, bytes] | None"]
-"""Cuts an object of a tile, by its position in degrees: its window [B, S, S] and the picture of its wide field."""
+"""Cuts an object of a tile, by its position in degrees: its window [B, S, S] and the picture of its wide field.
+
+None where there are no pixels. A ``ScannerError`` where they cannot be read, such as from a disk that is not mounted.
+"""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class Round:
             # Columns as arrays, since every request reads a few places of them.
             self.place = {name: self.objects.column(name).to_numpy(zero_copy_only=False) for name in REQUIRED}
             self._windows, self._scales, self._states = self._arrays("r")
+            self._unread = np.zeros(len(self), bool)
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             hint = "Copy the project again, or make the round anew."
             message = f"The round {folder} cannot be read: {describe_error(error)}."
@@ -94,8 +102,17 @@ class Round:
 
     @property
     def states(self) -> NDArray[np.uint8]:
-        """What there is of each object [N]: ``WAITING``, ``CUT`` or ``NO_PIXELS``."""
-        return np.array(self._states)
+        """What there is of each object [N]: ``WAITING``, ``CUT`` or ``NO_PIXELS``.
+
+        What could not be read has no pixels until this process cuts again.
+        """
+        states = np.array(self._states)
+        states[self._unread & (states == WAITING)] = NO_PIXELS
+        return states
+
+    def is_settled(self, numbers: NDArray[np.int64]) -> bool:
+        """Whether the cutouts of these objects stay as they are: none is still to be cut."""
+        return bool((self._states[numbers] != WAITING).all())
 
     def rows(self, numbers: NDArray[np.int64]) -> list[dict[str, Any]]:
         """The columns of objects by their numbers, as Python's own values; None where there is none."""
@@ -133,7 +150,7 @@ class Round:
             with contextlib.closing(sqlite3.connect(path, timeout=30)) as pictures:
                 yield pictures
         except sqlite3.OperationalError as error:
-            hint = "Make room on the disk and check its permissions; cutting resumes where it stopped."
+            hint = "Make room on the disk, check its permissions, or wait for another process that cuts this round."
             raise ScannerError(ErrorCode.HUNT_NOT_SAVED, f"{path} cannot be used: {error}.", hint) from error
         except sqlite3.DatabaseError as error:
             message = f"{path} is damaged: {error}."
@@ -153,7 +170,8 @@ class Round:
     ) -> Iterator[int]:
         """Cut what is not cut yet, and yield how many are done; what was cut before is kept.
 
-        It goes tile by tile, but takes the numbers that are ``wanted`` at the moment first.
+        It goes tile by tile, but takes the numbers that are ``wanted`` at the moment first. What cannot be read is left
+        for the next run.
 
         Raises:
             ScannerError: ``hunt.not_saved``, ``hunt.damaged``, ``output.*``.
@@ -161,29 +179,37 @@ class Round:
         with output_errors(self.folder):
             windows, scales, states = self._arrays("r+")
         by_tile = np.argsort(self.place["tile"], kind="stable")
+        self._unread = unread = np.zeros(len(self), bool)
         with self._pictures() as pictures:
-            while (states == WAITING).any() and not stopped():
+            while (left := (states == WAITING) & ~unread).any() and not stopped():
                 first = wanted()
                 # Those of one tile follow each other here too: to open a tile takes as long as some cutouts.
                 first = first[np.argsort(self.place["tile"][first], kind="stable")]
-                numbers = np.concatenate([first[states[first] == WAITING], by_tile[states[by_tile] == WAITING]])
+                numbers = np.concatenate([first[left[first]], by_tile[left[by_tile]]])
                 # Numbers that are wanted are in both lists, and each is cut once.
                 numbers = np.array(list(dict.fromkeys(numbers[: 2 * _AT_ONCE].tolist()))[:_AT_ONCE])
                 reached = np.full(len(numbers), CUT, np.uint8)
+                wide = []
                 for at, number in enumerate(numbers):
-                    made = cut(*(self.place[name][number] for name in ("tile", "ra", "dec")))
+                    try:
+                        made = cut(*(self.place[name][number] for name in ("tile", "ra", "dec")))
+                    except ScannerError:
+                        reached[at], unread[number] = WAITING, True
+                        continue
                     if made is None:
                         reached[at] = NO_PIXELS
                     else:
                         windows[number], scales[number] = pack(made[0])
-                        pictures.execute("INSERT OR REPLACE INTO wide VALUES (?, ?)", (int(number), made[1]))
+                        wide.append((int(number), made[1]))
+                # All at once, since another process that cuts this round waits for the lock of the first.
+                pictures.executemany("INSERT OR REPLACE INTO wide VALUES (?, ?)", wide)
                 # The state is written last: a cutout that is marked as cut is on disk.
                 pictures.commit()
                 windows.flush()
                 scales.flush()
                 states[numbers] = reached
                 states.flush()
-                yield int((states != WAITING).sum())
+                yield int(((states != WAITING) | unread).sum())
 
     def _arrays(self, mode: Literal["r", "r+"]) -> tuple[np.memmap[Any, Any], np.memmap[Any, Any], np.memmap[Any, Any]]:
         shape = (self.objects.num_rows, len(self.record.bands), self.record.window, self.record.window)
@@ -205,9 +231,15 @@ def make_round(folder: Path, objects: Table, record: RoundRecord) -> Round:
         raise ScannerError(ErrorCode.HUNT_BAD_LIST, message, "Give a list that rank or query wrote.")
     if not len(objects):
         raise ScannerError(ErrorCode.HUNT_BAD_LIST, "The list holds no object.", "Loosen its filter.")
+    if not all(np.isfinite(np.ma.filled(objects[name], np.nan)).all() for name in ("ra", "dec")):
+        raise ScannerError(ErrorCode.HUNT_BAD_LIST, "The list has objects without a position.", "Remove these rows.")
     shape = (len(objects), len(record.bands), record.window, record.window)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     with output_errors(folder, creating=True):
+        for stale in folder.parent.glob(".[0-9]*.*"):
+            with contextlib.suppress(FileNotFoundError):
+                if stale.stat().st_mtime < time.time() - _LONG_AGO:
+                    shutil.rmtree(stale, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
             plain = {name: np.asarray(objects[name]) for name in objects.colnames if objects[name].ndim == 1}

@@ -85,7 +85,9 @@ class Verdict:
 
 
 _COLUMNS = tuple("class" if field.name == "class_" else field.name for field in fields(Verdict) if field.name != "id")
-_INSERT = f"INSERT OR IGNORE INTO verdicts ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_VALUES = f"({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+# A verdict that was sent before counts once; any other problem is an error.
+_INSERT = f"INSERT INTO verdicts {_VALUES} ON CONFLICT (uuid) DO NOTHING"
 _SELECT = f"SELECT {', '.join(_COLUMNS)}, id FROM"
 
 
@@ -106,7 +108,7 @@ class VerdictRecord:
         """Add verdicts, all or none; they are on disk when this returns.
 
         Raises:
-            ScannerError: ``hunt.damaged``, ``hunt.not_saved``.
+            ScannerError: ``hunt.damaged``, ``hunt.not_saved``, ``hunt.bad_verdict`` where a value is missing.
         """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         values = [{**asdict(one), "time": one.time or now} for one in verdicts]
@@ -192,6 +194,9 @@ class VerdictRecord:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except sqlite3.IntegrityError as error:
+            message = f"A verdict cannot be kept: {error}."
+            raise ScannerError(ErrorCode.HUNT_BAD_VERDICT, message, "Reload the page.") from error
         except sqlite3.OperationalError as error:
             hint = "Check the disk's room and permissions; the page sends the verdicts again."
             raise ScannerError(ErrorCode.HUNT_NOT_SAVED, f"{self.path} cannot be used: {error}.", hint) from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import threading
-from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 
 from scanner.hunt.verdicts import Verdict
 from scanner.inspection.plan import Plan
@@ -30,6 +32,23 @@ class Conflict:
     second: Verdict
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """What a record says up to the row ``last``: verdicts and their ids, oldest first. Nothing of it ever changes."""
+
+    last: int = 0
+    verdicts: Mapping[int, Verdict] = field(default_factory=dict)
+    by_place: Mapping[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
+    finals: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    withdrawn: AbstractSet[int] = frozenset()
+    seen: AbstractSet[str] = frozenset()
+    conflicts: Sequence[tuple[str, str]] = ()
+
+    def standing(self, ids: Sequence[int]) -> list[Verdict]:
+        """List those verdicts of ``ids`` that nobody withdrew."""
+        return [self.verdicts[one] for one in ids if one not in self.withdrawn]
+
+
 class Ledger:
     """What stands, from a record to which rows are only added: each refresh reads the new ones. Threads may share it.
 
@@ -41,64 +60,76 @@ class Ledger:
         self.plan = plan
         self.record = InspectionRecord(plan.project.folder)
         self._lock = threading.Lock()
-        self._last = 0
-        self._rows: dict[int, Verdict] = {}
-        self._by_place: dict[tuple[str, int], list[int]] = defaultdict(list)
-        self._finals: dict[int, list[int]] = defaultdict(list)
-        self._withdrawn: set[int] = set()
-        self._seen: set[str] = set()
-        self._conflicts: list[tuple[str, str]] = []
+        # Replaced and never changed, so that readers need no lock: each takes it once.
+        self._rows = _Rows()
 
     def refresh(self) -> None:
         """Read what was added since."""
         with self._lock:
-            for verdict, withdraws in self.record.every(self._last):
-                self._last = verdict.id
-                if withdraws is not None:
-                    self._withdrawn.add(withdraws)
-                elif verdict.stage == FINAL or verdict.view in (BLIND, REVISED):
-                    index = self.plan.index_of(verdict)
-                    if index < 0:
-                        continue
-                    self._rows[verdict.id] = verdict
-                    if verdict.stage == FINAL:
-                        self._finals[index].append(verdict.id)
-                    else:
-                        self._by_place[verdict.inspector, index].append(verdict.id)
-            self._seen = {one.verdict for one in self.record.reveals()}
-            self._conflicts = self.record.conflicts()
+            rows = self._with_added(self._rows)
+            # Read after the rows that they name.
+            seen = frozenset(one.verdict for one in self.record.reveals())
+            self._rows = replace(rows, seen=seen, conflicts=tuple(self.record.conflicts()))
+
+    def _with_added(self, rows: _Rows) -> _Rows:
+        added = self.record.every(rows.last)
+        if not added:
+            return rows
+        verdicts, withdrawn = dict(rows.verdicts), set(rows.withdrawn)
+        by_place, finals = dict(rows.by_place), dict(rows.finals)
+        for verdict, withdraws in added:
+            if withdraws is not None:
+                withdrawn.add(withdraws)
+            elif verdict.stage == FINAL or verdict.view in (BLIND, REVISED):
+                index = self.plan.index_of(verdict)
+                if index < 0:
+                    continue
+                verdicts[verdict.id] = verdict
+                if verdict.stage == FINAL:
+                    finals[index] = (*finals.get(index, ()), verdict.id)
+                else:
+                    place = verdict.inspector, index
+                    by_place[place] = (*by_place.get(place, ()), verdict.id)
+        return replace(
+            rows, last=added[-1][0].id, verdicts=verdicts, by_place=by_place, finals=finals, withdrawn=withdrawn
+        )
+
+    def freeze(self) -> Ledger:
+        """Return the ledger as it stands now: a refresh of this one does not change it, so that its answers agree."""
+        return copy.copy(self)
 
     @property
     def state(self) -> tuple[int, int]:
         """What changes when something is added: the last row, and the number of conflicts."""
-        return self._last, len(self._conflicts)
+        rows = self._rows
+        return rows.last, len(rows.conflicts)
 
-    def newest(self, inspector: str) -> tuple[int, Verdict] | None:
-        """The newest verdict of an inspector that stands, with its object."""
-        mine = [(one, index) for (name, index), ids in list(self._by_place.items()) if name == inspector for one in ids]
-        standing = [(one, index) for one, index in mine if one not in self._withdrawn]
-        if not standing:
-            return None
-        one, index = max(standing)
-        return index, self._rows[one]
+    def newest_batch(self, inspector: str) -> list[tuple[int, Verdict]]:
+        """List what an undo withdraws: the newest batch of an inspector that stands, each verdict with its object."""
+        rows = self._rows
+        mine = [(index, rows.standing(ids)) for (name, index), ids in rows.by_place.items() if name == inspector]
+        standing = [(index, verdict) for index, verdicts in mine for verdict in verdicts]
+        newest = max((verdict for _, verdict in standing), key=lambda one: one.id, default=None)
+        return [(index, verdict) for index, verdict in standing if newest and verdict.batch == newest.batch]
 
     def people(self) -> list[str]:
         """Those who graded something, in the order of their first grade."""
-        return list(dict.fromkeys(name for name, _ in self._by_place))
+        return list(dict.fromkeys(name for name, _ in self._rows.by_place))
 
     def said(self, inspector: str, index: int) -> Said | None:
         """What an inspector says of an object; None before the first grade."""
-        standing = [self._rows[one] for one in self._by_place.get((inspector, index), ()) if one not in self._withdrawn]
+        rows = self._rows
+        standing = rows.standing(rows.by_place.get((inspector, index), ()))
         blind = [one for one in standing if one.view == BLIND]
         if not blind:
             return None
         revised = [one for one in standing if one.view == REVISED]
-        seen = any(one.uuid in self._seen for one in standing)
+        seen = any(one.uuid in rows.seen for one in standing)
         return Said(blind[-1], revised[-1] if revised else None, seen)
 
     def graded(self, inspector: str) -> set[int]:
         """The objects that an inspector has graded."""
-        return {index for name, index in list(self._by_place) if name == inspector and self.said(name, index)}
+        return {index for name, index in self._rows.by_place if name == inspector and self.said(name, index)}
 
     def by(self, index: int) -> dict[str, Said]:
         """What all inspectors say of an object."""
@@ -107,19 +138,21 @@ class Ledger:
 
     def final(self, index: int) -> Verdict | None:
         """The final grade of an object, if a chair has given one."""
-        standing = [one for one in self._finals.get(index, ()) if one not in self._withdrawn]
-        return self._rows[standing[-1]] if standing else None
+        rows = self._rows
+        standing = rows.standing(rows.finals.get(index, ()))
+        return standing[-1] if standing else None
 
     def conflicts(self) -> list[Conflict]:
-        """The conflicts that are not settled: neither verdict is withdrawn, and the inspector gave no later one."""
-        by_uuid = {one.uuid: one for one in self._rows.values()}
+        """The conflicts that are not settled: neither verdict is withdrawn, and no later one stands."""
+        rows = self._rows
+        by_uuid = {one.uuid: one for one in rows.verdicts.values()}
         open_ = []
-        for first, second in self._conflicts:
+        for first, second in rows.conflicts:
             one, other = by_uuid.get(first), by_uuid.get(second)
-            if one is None or other is None or {one.id, other.id} & self._withdrawn:
+            if one is None or other is None or {one.id, other.id} & rows.withdrawn:
                 continue
             index = self.plan.index_of(one)
-            of_object = self._finals[index] if one.stage == FINAL else self._by_place[one.inspector, index]
-            if of_object[-1] <= max(one.id, other.id):
+            ids = rows.finals[index] if one.stage == FINAL else rows.by_place[one.inspector, index]
+            if rows.standing(ids)[-1].id <= max(one.id, other.id):
                 open_.append(Conflict(index, one.inspector, one, other))
         return open_

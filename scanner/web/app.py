@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from scanner import __version__
 from scanner.web import hunt, maps, pages, search, sky, upload
 from scanner.web.hunter import Hunter
+from scanner.web.kept import Kept
 from scanner.web.site import Site
 from scanner.web.team.chair import router as chair_router
 from scanner.web.team.grading import router as grading_router
@@ -54,5 +55,6 @@ def make_app(
     app.mount("/static", Assets(directory=pages.STATIC), name="static")
     pages.install_errors(app)
     folder = hunter.folder if hunter is not None else None
+    app.add_middleware(Kept)
     app.add_middleware(TeamGuard, token=app.state.token, hosts=hosts, cookie=cookie, folder=folder)
     return app

@@ -20,6 +20,7 @@ from scanner.hunt.round import Round
 from scanner.hunt.scheme import Scheme
 from scanner.inspection.tables import verdicts_of
 from scanner.web.hunter import MOST, Hunter
+from scanner.web.kept import KEPT
 from scanner.web.maps import MapView, read_points, select
 from scanner.web.pages import page, wants_html
 from scanner.web.question import Question
@@ -195,7 +196,7 @@ def example_picture(request: Request, grade: str) -> Response:
     path = project.folder / picture
     if not picture or path.is_symlink() or not path.is_file():
         raise ScannerError(ErrorCode.HUNT_MISSING, f"The grade {grade!r} has no picture.", "See scheme.toml.")
-    return FileResponse(path, headers={"Cache-Control": "private, max-age=3600"})
+    return FileResponse(path, headers=KEPT)
 
 
 @router.post("/undo")
@@ -309,7 +310,7 @@ def wide(request: Request, number: Number, place: Number) -> Response:
     picture = one.wide(_place(one, place))
     if picture is None:
         raise ScannerError(ErrorCode.TILE_MISSING_FILE, "There is no picture of this object.", "Wait until it is cut.")
-    return Response(picture, media_type="image/webp", headers={"Cache-Control": "private, max-age=86400"})
+    return Response(picture, media_type="image/webp", headers=KEPT)
 
 
 @router.post("/{number}/verdicts", status_code=201)
@@ -354,10 +355,9 @@ def _place(one: Round, place: int) -> int:
 
 
 def _packed(one: Round, numbers: Any, without_body: bool = False) -> Response:
-    # What is not cut yet must be asked for again.
-    kept = "private, max-age=86400" if (one.states[numbers] != 0).all() else "no-store"
     headers = {
-        "Cache-Control": kept,
+        # What is not cut yet must be asked for again.
+        **(KEPT if one.is_settled(numbers) else {"Cache-Control": "no-store"}),
         "Scanner-Bands": ",".join(one.record.bands),
         "Scanner-Size": str(one.record.window),
         "Scanner-Pixel-Scale": f"{one.record.pixel_scale:.6f}",

@@ -125,8 +125,8 @@ class Hunter:
     def stop(self) -> None:
         """Stop cutting, at the end of a batch; the next server goes on."""
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
+        if (thread := self._thread) is not None:
+            thread.join(timeout=10)
 
     def want(self, one: Round, numbers: NDArray[np.int64]) -> None:
         """Cut these objects of a round next, if they are not cut yet."""
@@ -135,13 +135,22 @@ class Hunter:
     def _next(self, number: int) -> NDArray[np.int64]:
         return self._wanted.get(number, np.zeros(0, np.int64))
 
+    def _next_round(self, seen: set[int]) -> int | None:
+        """The newest round that the cutter has not seen, since that is looked at; None ends it."""
+        # Whoever adds a round looks for the cutter under the lock, and so finds that it has ended.
+        with self._lock:
+            waiting = [one for one in self.project.rounds() if one not in seen]
+            if not waiting or self._stopped.is_set():
+                self._thread = None
+                return None
+            return waiting[-1]
+
     def _cut(self) -> None:
         seen: set[int] = set()
-        # Rounds may be added meanwhile; the newest is the one that is looked at.
-        while waiting := [one for one in self.project.rounds() if one not in seen]:
-            seen.add(waiting[-1])
+        while (number := self._next_round(seen)) is not None:
+            seen.add(number)
             try:
-                current = self.project.round(waiting[-1])
+                current = self.project.round(number)
                 # The tiles of painted lenses are others, which scanner inspect fakes was given.
                 if current.record.painted:
                     continue
@@ -151,10 +160,8 @@ class Hunter:
                         pass
                 self.problems |= {f"Tile {name}": problem for name, problem in cutter.problems.items()}
             except ScannerError as error:
-                log.warning("Round %d is not cut: %s", waiting[-1], error.message)
-                self.problems[f"Round {waiting[-1]}"] = error
-            if self._stopped.is_set():
-                return
+                log.warning("Round %d is not cut: %s", number, error.message)
+                self.problems[f"Round {number}"] = error
 
     def _cut_later(self, cutter: Cutter, tile: str, ra: float, dec: float) -> tuple[Flux, bytes] | None:
         """Cut an object, once nobody waits for a ranking or the patience is over."""

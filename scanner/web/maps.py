@@ -198,7 +198,7 @@ def map_cutout(request: Request, object_id: Annotated[int, Path(ge=0, lt=2**63)]
         raise ScannerError(ErrorCode.QUERY_UNKNOWN_OBJECT, message, "Load the map again.")
     row = found[0]
     place = urlencode({"ra": f"{row['ra']:.7f}", "dec": f"{row['dec']:.7f}", "tile": row["tile"]})
-    return RedirectResponse(f"/cutouts/picture?{place}", headers={"Cache-Control": "private, max-age=86400"})
+    return RedirectResponse(f"/cutouts/picture?{place}", headers={"Cache-Control": "no-store"})
 
 
 def read_points(site: Site, view: MapView) -> Points:

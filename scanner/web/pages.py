@@ -34,6 +34,14 @@ _MISSING = {
     ErrorCode.HUNT_MISSING,
     ErrorCode.TILE_MISSING_FILE,
 }
+# Nothing is wrong with the request. The page keeps verdicts that are answered so, and sends them again.
+_NOT_NOW = {
+    ErrorCode.HUNT_NOT_SAVED,
+    ErrorCode.HUNT_DAMAGED,
+    ErrorCode.OUTPUT_FULL,
+    ErrorCode.OUTPUT_NO_LOCKS,
+    ErrorCode.OUTPUT_READ_ONLY,
+}
 
 
 def wants_html(request: Request) -> bool:
@@ -140,7 +148,8 @@ def install_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ScannerError)
     def scanner_error(request: Request, error: ScannerError) -> Response:
-        return answer(request, 404 if error.code in _MISSING else 400, error.code, error.message, error.hint)
+        status = 404 if error.code in _MISSING else 503 if error.code in _NOT_NOW else 400
+        return answer(request, status, error.code, error.message, error.hint)
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:

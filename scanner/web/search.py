@@ -21,6 +21,7 @@ from scanner.figures.composite import compose_rgb, encode_png
 from scanner.hunt.round import pack
 from scanner.queries.query import describe_query
 from scanner.web.cutouts import Spot
+from scanner.web.kept import KEPT
 from scanner.web.pages import page, plain, row_values, wants_html
 from scanner.web.question import HTML, MOST, Question, join_filter, make_term, split_filter
 from scanner.web.site import Answer, Site, site_of
@@ -35,8 +36,6 @@ TileName = Annotated[str, Query(max_length=100)]
 MOST_SENT = 500
 """Rows of a search that are saved, or sent to other programs."""
 FieldOfView = Literal["cutout", "wide"]
-# The address of a cutout names its place, and the pixels there do not change while a person looks.
-KEPT = {"Cache-Control": "private, max-age=86400"}
 MEDIA = {
     "votable": "application/x-votable+xml",
     "fits": "application/fits",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 import scanner
 from scanner.cli.demo import DEMO
@@ -94,6 +94,27 @@ def test_the_mosaic_by_keys_through_a_crash_of_the_server(
     expect(page.locator("#tally")).to_have_text("1 candidate, 2 interesting")
     wait_until_saved(page)
     assert triaged(server, number, 2) == ["", "", "", "candidate", "interesting", "interesting", "", ""]
+
+
+def test_verdicts_wait_while_the_server_cannot_write(
+    open_page: Opened, server: Server, number: int, mosaic: str
+) -> None:
+    page, answers = open_page(f"{mosaic}&page=2"), ["The disk is full."]
+
+    def answer(route: Route) -> None:
+        if answers:
+            route.fulfill(status=503, json={"code": "hunt.not_saved", "message": answers.pop(), "hint": ""})
+        else:
+            route.continue_()
+
+    page.route("**/verdicts", answer)
+    expect(page.locator("#mosaic")).to_have_attribute("data-drawn", "8 colour asinh 0")
+    page.locator(".tile").nth(0).click()
+    expect(page.locator("#status")).to_contain_text("The disk is full. Your verdicts are kept here")
+    wait_until_saved(page)
+    assert triaged(server, number, 2)[0] == "candidate"
+    page.keyboard.press("u")
+    page.wait_for_load_state()
 
 
 def test_two_windows_of_one_browser_on_one_mosaic(open_page: Opened, server: Server, number: int, mosaic: str) -> None:

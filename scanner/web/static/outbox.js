@@ -23,7 +23,7 @@ export function flush() {
         if (error.status >= 400 && error.status < 500 && ![401, 403, 408, 429].includes(error.status)) {
           say(`Not saved: ${error.message}`);
         } else {
-          say("The server does not answer. Your verdicts are kept here and sent again.");
+          say(`${error.message} Your verdicts are kept here and sent again.`);
           isTold = true;
           await new Promise((resolve) => setTimeout(resolve, 1500));
           continue;

@@ -26,6 +26,7 @@ from scanner.inspection.gallery import describe_grade, draw_grades, read_flux
 from scanner.inspection.grading import make_verdict
 from scanner.inspection.progress import missing_grades, status_table, still_blind
 from scanner.web.hunt import hunter_of
+from scanner.web.kept import KEPT
 from scanner.web.pages import page, plain, sky_links, wants_html
 from scanner.web.team.people import chair_of, consensus_of, ledger_of
 
@@ -115,7 +116,7 @@ def picture(request: Request, index: int) -> Response:
     if flux is None:
         raise ScannerError(ErrorCode.TILE_MISSING_FILE, "There is no picture of this object.", "Wait until it is cut.")
     body = encode_png(compose_rgb(flux, round_.record.bands))
-    return Response(body, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+    return Response(body, media_type="image/png", headers=KEPT)
 
 
 @router.post("/final", status_code=201)

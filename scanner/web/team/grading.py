@@ -6,6 +6,7 @@ like all others.
 
 from __future__ import annotations
 
+import threading
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from scanner.inspection.grading import make_verdict
 from scanner.inspection.ledger import Ledger
 from scanner.inspection.record import BLIND
 from scanner.web.hunt import hunter_of
+from scanner.web.kept import KEPT
 from scanner.web.pages import page, plain, sky_links, wants_html
 from scanner.web.team.people import consensus_of, inspector_of, ledger_of, shown_columns
 
@@ -27,6 +29,8 @@ router = APIRouter(prefix="/grade", tags=["team"])
 Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Key = Annotated[str, Path(pattern=r"^[0-9a-f]{20}$")]
 _Uuid = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[0-9A-Za-z-]+$")]
+# Held from reading what an inspector has seen until the row that depends on it is on disk.
+_writing = threading.Lock()
 
 
 class Graded(BaseModel):
@@ -108,13 +112,14 @@ def reveal(request: Request, name: Name, key: Key, asked: Undo) -> Response:
 
     The blind grade stays from now on; another one is kept as a revised one.
     """
-    ledger = ledger_of(request)
-    index = _index(ledger, inspector_of(request, name), key)
-    said = ledger.said(name, index)
-    if said is None:
-        raise ScannerError(ErrorCode.INSPECT_BLIND, "This object is not graded yet.", "Grade it first.")
-    # On disk before anything is shown.
-    ledger.record.reveal(f"{name}/{asked.batch}", name, said.blind.uuid)
+    with _writing:
+        ledger = ledger_of(request)
+        index = _index(ledger, inspector_of(request, name), key)
+        said = ledger.said(name, index)
+        if said is None:
+            raise ScannerError(ErrorCode.INSPECT_BLIND, "This object is not graded yet.", "Grade it first.")
+        # On disk before anything is shown.
+        ledger.record.reveal(f"{name}/{asked.batch}", name, said.blind.uuid)
     consensus = consensus_of(request)
     round_, number = ledger.plan.place(index)
     row = {one: plain(round_.objects.column(one)[number].as_py()) for one in round_.objects.column_names}
@@ -146,7 +151,7 @@ def window(request: Request, name: Name, key: Key) -> Response:
     if state == 0:
         hunter_of(request).want(round_, np.array([number]))
     headers = {
-        "Cache-Control": "private, max-age=86400" if state else "no-store",
+        **(KEPT if round_.is_settled(np.array([number])) else {"Cache-Control": "no-store"}),
         "Scanner-Bands": ",".join(round_.record.bands),
         "Scanner-Size": str(round_.record.window),
         "Scanner-Pixel-Scale": f"{round_.record.pixel_scale:.6f}",
@@ -163,7 +168,7 @@ def wide(request: Request, name: Name, key: Key) -> Response:
     picture = round_.wide(number) if round_.states[number] == CUT else None
     if picture is None:
         raise ScannerError(ErrorCode.TILE_MISSING_FILE, "There is no picture of this object.", "Wait until it is cut.")
-    return Response(picture, media_type="image/webp", headers={"Cache-Control": "private, max-age=86400"})
+    return Response(picture, media_type="image/webp", headers=KEPT)
 
 
 @router.get("/{name}/picture/{grade}", response_class=Response)
@@ -175,7 +180,7 @@ def example_picture(request: Request, name: Name, grade: str) -> Response:
     path = project.folder / picture
     if not picture or path.is_symlink() or not path.is_file():
         raise ScannerError(ErrorCode.HUNT_MISSING, f"The grade {grade!r} has no picture.", "See scheme.toml.")
-    return FileResponse(path, headers={"Cache-Control": "private, max-age=3600"})
+    return FileResponse(path, headers=KEPT)
 
 
 @router.post("/{name}/verdicts", status_code=201)
@@ -184,10 +189,11 @@ def grade(request: Request, name: Name, said: Grades) -> dict[str, Any]:
 
     Where the plan says so, the answer tells whether the inspector was right of objects that are a test.
     """
-    ledger = ledger_of(request)
-    inspector_of(request, name)
-    made = [_verdict(ledger, name, said, at, each) for at, each in enumerate(said.verdicts)]
-    hunter_of(request).project.verdicts.add(made)
+    with _writing:
+        ledger = ledger_of(request)
+        inspector_of(request, name)
+        made = [_verdict(ledger, name, said, at, each) for at, each in enumerate(said.verdicts)]
+        hunter_of(request).project.verdicts.add(made)
     ledger.refresh()
     answer: dict[str, Any] = {"saved": len(made), **_progress(ledger, name)}
     if ledger.plan.record.feedback:
@@ -198,15 +204,15 @@ def grade(request: Request, name: Name, said: Grades) -> dict[str, Any]:
 @router.post("/{name}/undo")
 def undo(request: Request, name: Name, asked: Undo) -> dict[str, Any]:
     """Withdraw the newest grades of the inspector that stand; they stay in the record."""
-    ledger = ledger_of(request)
-    newest = ledger.newest(inspector_of(request, name))
-    if newest is not None:
-        index, verdict = newest
-        standing = ledger.said(name, index)
-        if verdict.view == BLIND and standing is not None and standing.seen:
-            message = "You have seen what others say of this object, so the grade that you gave before stays."
-            raise ScannerError(ErrorCode.INSPECT_REVEALED, message, "Grade it again: that is kept as a revised grade.")
-    withdrawn = hunter_of(request).project.verdicts.undo(name, f"{name}/{asked.batch}")
+    with _writing:
+        ledger = ledger_of(request)
+        for index, verdict in ledger.newest_batch(inspector_of(request, name)):
+            standing = ledger.said(name, index)
+            if verdict.view == BLIND and standing is not None and standing.seen:
+                message = "You have seen what others say of an object of this batch, so its blind grades stay."
+                hint = "Grade the object again: that is kept as a revised grade."
+                raise ScannerError(ErrorCode.INSPECT_REVEALED, message, hint)
+        withdrawn = hunter_of(request).project.verdicts.undo(name, f"{name}/{asked.batch}")
     ledger.refresh()
     keys = [ledger.plan.key(name, ledger.plan.index_of(one)) for one in withdrawn]
     return {"withdrawn": len(withdrawn), "keys": keys, **_progress(ledger, name)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 from fastapi import Request
-from starlette.datastructures import State
 
 from catalogs.bounded_cache import BoundedCache
 from catalogs.errors import ErrorCode, ScannerError
@@ -47,9 +46,10 @@ def consensus_of(request: Request) -> Consensus:
     Raises:
         ScannerError: As ``ledger_of`` does.
     """
+    # Others refresh the ledger meanwhile, and a plan that changed has another one.
     ledger = ledger_of(request)
-    state: State = request.app.state
-    made: Consensus = state.consensus.get(ledger.state, lambda: Consensus(ledger))
+    frozen, state = ledger.freeze(), request.app.state
+    made: Consensus = state.consensus.get((ledger, frozen.state), lambda: Consensus(frozen))
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +144,35 @@ def test_a_hostile_scheme_is_refused(tmp_path: Path, text: str, wrong: str) -> N
 def test_the_scheme_that_ships_is_one() -> None:
     scheme = read_scheme(DEFAULT)
     assert scheme.stage(scheme.rest.name) == "triage"
+
+
+def test_two_objects_of_a_list_are_two_however_near(project: Project) -> None:
+    """A pair 0.8 arcsec apart: the one that was kept is not taken for the one that was rejected."""
+
+    def near(number: int, grade: str, round_: int, object_id: int, arcsec: float) -> Verdict:
+        one = verdict(number, grade, f"{round_} {object_id}")
+        return replace(one, round=round_, object_id=object_id, ra=20.0, dec=arcsec / 3600)
+
+    project.verdicts.add([near(20, "A", 1, 500, 0.0), near(21, "X", 1, 501, 0.8)])
+    # Another catalogue sees one object there, and a third verdict is about the second one.
+    project.verdicts.add([near(22, "B", 2, 9000, 0.1), near(23, "C", 3, 9001, 0.9)])
+    rows = [row for row in project.verdict_table() if row["ra"] == 20]
+    assert [(row["object_id"], row["grade"]) for row in rows] == [(9000, "B"), (9001, "C")]
+
+
+def test_verdicts_about_painted_pixels_are_about_no_object_of_the_catalogue(project: Project) -> None:
+    everything = Table({name: objects()[name] for name in ("object_id", "ra", "dec")})
+    assert project.notices(info(), everything) == []
+    project.verdicts.add([replace(verdict(3, "A", "fake"), ra=12.0, was_fake=True)])
+    assert project.notices(info(), everything) == []
+    project.verdicts.add([replace(verdict(4, "A", "moved"), ra=12.0)])
+    assert len(project.notices(info(), everything)) == 1
+
+
+def test_a_verdict_without_a_value_is_an_error_and_one_that_was_sent_twice_is_not(project: Project) -> None:
+    before = len(project.verdicts.standing())
+    with pytest.raises(ScannerError) as caught:
+        project.verdicts.add([verdict(3, "no", "good"), replace(verdict(4, "A", "bad"), ra=np.nan)])
+    assert caught.value.code == ErrorCode.HUNT_BAD_VERDICT
+    project.verdicts.add([verdict(0, "no")])
+    assert len(project.verdicts.standing()) == before

@@ -8,8 +8,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +20,11 @@ from astropy.table import Table
 
 from catalogs.errors import ErrorCode, ScannerError
 from catalogs.store.provenance import Info
+from scanner.hunt.cutter import Cutter
 from scanner.hunt.project import Project
-from scanner.hunt.round import CUT, NO_PIXELS, Round
+from scanner.hunt.round import CUT, NO_PIXELS, WAITING, Round
 from scanner.hunt.verdicts import Verdict
+from scanner.windows.frame import WindowFrame
 from tests.support.catalogue_rows import RUN
 from tests.support.small_disk import small_disk
 
@@ -224,3 +228,94 @@ def test_rows_are_the_columns_with_pythons_own_values(project: Project) -> None:
     assert repr(rows) == repr(expected)
     assert rows[1]["object_id"] == 2**53 + 1
     assert made.rows(numbers[:0]) == []
+
+
+def test_what_cannot_be_read_waits_for_the_next_run(project: Project) -> None:
+    one, other = project.round(1), Project(project.folder).round(1)
+    asked = []
+
+    def unmounted(tile: str, ra: float, dec: float) -> tuple[np.ndarray, bytes] | None:
+        asked.append(ra)
+        if tile == "1":
+            raise ScannerError(ErrorCode.TILE_MISSING_FILE, "There is no such file.", "Mount the disk.")
+        return pixels(tile, ra, dec)
+
+    assert list(one.cut(unmounted))[-1] == COUNT == len(asked)
+    unread = np.flatnonzero(one.place["tile"] == "1")
+    # While this process runs it shows them as without pixels, but they are not settled.
+    assert (one.states[unread] == NO_PIXELS).all()
+    assert (other.states[unread] == WAITING).all()
+    assert one.is_settled(np.array([0, 5]))
+    assert not one.is_settled(unread[:1])
+    assert list(other.cut(pixels))[-1] == COUNT
+    assert (other.states == CUT).sum() == COUNT - 1
+
+
+def test_another_process_cuts_the_same_round_meanwhile(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **given: sqlite3.Connection(path, **{**given, "timeout": 0.1}))
+    other = Project(project.folder).round(1)
+    begun = []
+
+    def cut(*place: Any) -> tuple[np.ndarray, bytes] | None:
+        # The first of these has cut something already.
+        if len(begun) == 1:
+            list(other.cut(pixels))
+        begun.append(place)
+        return pixels(*place)
+
+    assert list(project.round(1).cut(cut))
+    assert (other.states == CUT).sum() == COUNT - 1
+
+
+def test_the_folder_of_a_round_that_was_killed_is_removed(project: Project) -> None:
+    rounds = project.folder / "rounds"
+    for name, age in ((".2.old", 7200), (".2.young", 60)):
+        (rounds / name).mkdir()
+        (rounds / name / "windows.npy").touch()
+        os.utime(rounds / name, (time.time() - age,) * 2)
+    project.add_round(objects(3), "next", "nowhere", info())
+    assert {path.name for path in rounds.iterdir()} == {"1", "2", ".2.young"}
+
+
+@pytest.mark.parametrize("ra", [np.nan, np.inf])
+def test_a_list_with_an_object_without_a_position_is_refused(project: Project, ra: float) -> None:
+    listed = objects(3)
+    listed["ra"][1] = ra
+    with pytest.raises(ScannerError) as caught:
+        project.add_round(listed, "bad", "nowhere", info())
+    assert caught.value.code == ErrorCode.HUNT_BAD_LIST
+
+
+class Reader:
+    """Opens tiles, but for one, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def tile(self, name: str) -> Any:
+        self.asked.append(name)
+        if name == "missing":
+            raise ScannerError(ErrorCode.TILE_MISSING_FILE, "There is no such file.")
+        return self
+
+    def cut(self, ra: float, dec: float, frame: WindowFrame | None = None) -> np.ndarray:
+        if ra > 180:
+            raise ScannerError(ErrorCode.QUERY_OUTSIDE_COVERAGE, "It is not on the tile.")
+        return np.ones((3, 8, 8), np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_cutter_tells_what_has_no_pixels_from_what_cannot_be_read() -> None:
+    reader = Reader()
+    with Cutter(reader, WindowFrame(("g", "r", "i"), 8, 0.2)) as cutter:  # type: ignore[arg-type]
+        assert cutter("there", 10.0, 0.0) is not None
+        assert cutter("there", 200.0, 0.0) is None
+        for _ in range(3):
+            with pytest.raises(ScannerError):
+                cutter("missing", 10.0, 0.0)
+        assert cutter("there", 10.0, 0.0) is not None
+    # A tile that does not answer is asked for once, not for each of its objects.
+    assert reader.asked == ["there", "missing", "there"]
+    assert [*cutter.problems] == ["there", "missing"]

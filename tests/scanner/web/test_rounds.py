@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,13 +16,16 @@ from fastapi.testclient import TestClient
 
 import catalogs
 from catalogs import lenses as literature
+from catalogs.errors import ErrorCode, ScannerError
 from catalogs.index.build import IndexOptions, build_index
 from catalogs.ranking import rank
 from catalogs.ranking.feedback import match_marks, read_marks
+from scanner.hunt.project import Project
+from scanner.hunt.verdicts import VerdictRecord
 from scanner.web.app import make_app
 from scanner.web.hunter import Hunter
 from scanner.web.site import Site
-from tests.support import planted
+from tests.support import planted, team_project
 from tests.support.catalogue_rows import SCORED_RUN, make, write
 from tests.support.demo_site import TOKEN
 
@@ -204,3 +210,55 @@ def test_known_lenses_elsewhere_are_no_examples(filled: catalogs.catalogue.Catal
     (tmp_path / "far.csv").write_text("ra,dec\n200,-20\n", encoding="utf-8")
     with opened(Site(filled, like=tmp_path / "far.csv"), tmp_path / "hunt") as other:
         assert other.post("/hunt/rounds", json={"by": "lenses"}).json()["code"] == "rank.no_example"
+
+
+def test_what_the_server_cannot_do_now_is_not_the_fault_of_the_request(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page keeps verdicts after 503, and drops those that are refused for good."""
+    number = made(client.post("/hunt/rounds", json={"question": {"sort": "-snr"}, "count": 5}))
+    said = {"batch": "on-the-full-disk", "view": "one", "verdicts": [{"number": 3, "grade": "A"}]}
+    full = ScannerError(ErrorCode.HUNT_NOT_SAVED, "The disk is full.", "Make room.")
+    with monkeypatch.context() as patch:
+        patch.setattr(VerdictRecord, "add", Mock(side_effect=full))
+        answer = client.post(f"/hunt/{number}/verdicts", json=said)
+        assert (answer.status_code, answer.json()["code"]) == (503, "hunt.not_saved")
+    assert client.post(f"/hunt/{number}/verdicts", json=said).status_code == 201
+    wrong = {**said, "batch": "with-no-such-grade", "verdicts": [{"number": 3, "grade": "Z"}]}
+    assert client.post(f"/hunt/{number}/verdicts", json=wrong).status_code == 400
+
+
+def test_a_browser_takes_no_pixels_of_one_server_for_those_of_the_next(tmp_path: Path) -> None:
+    tags = []
+    for name, level in (("one", 1.0), ("next", 2.0)):
+        project = Project.create(tmp_path / name)
+        one = project.add_round(team_project.table(3), "list", "list", team_project.INFO)
+        address = "/hunt/1/windows?seed=0"
+        with opened(Site(None), project.folder) as client:
+            # What is not cut yet may change, and is not kept.
+            assert client.get(address).headers["cache-control"] == "no-store"
+            side, bands = one.record.window, len(one.record.bands)
+            list(one.cut(lambda *_: (np.full((bands, side, side), level, np.float32), b"picture")))  # noqa: B023
+            answer = client.get(address)
+            assert answer.headers["cache-control"] == "private, no-cache"
+            tags.append(answer.headers["etag"])
+            again = client.get(address, headers={"if-none-match": tags[-1]})
+            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tags[-1])
+            older = client.get(address, headers={"if-none-match": tags[0]})
+            assert (older.status_code == 304) == (name == "one")
+            assert client.get("/hunt/1/wide/0").headers["etag"] == tags[-1]
+            # Nobody reads anything without the token, and what changes has no tag.
+            stranger = client.get(address, headers={"if-none-match": tags[-1], "authorization": "Bearer no"})
+            assert stranger.status_code in (401, 403)
+            assert client.get("/hunt").headers.get("etag") != tags[-1]
+    assert tags[0] != tags[1]
+
+
+def test_a_round_that_is_added_as_the_cutter_ends_is_cut(client: TestClient) -> None:
+    hunter = client.app.state.hunter  # type: ignore[attr-defined]
+    made(client.post("/hunt/rounds", json={"question": {"sort": "-snr"}, "count": 5}))
+    hunter._thread = threading.Thread(target=time.sleep, args=(60,), daemon=True)
+    hunter._thread.start()
+    # The cutter looks for the last time: whoever adds a round from now on starts another one.
+    assert hunter._next_round({1}) is None
+    assert hunter._thread is None

@@ -109,7 +109,9 @@ def requests(app: FastAPI, name: str, keys: list[str]) -> Iterator[tuple[str, st
 def read(client: TestClient, token: str, method: str, address: str, body: Any, accept: str) -> tuple[int, Any, bytes]:
     headers = {"authorization": f"Bearer {token}", "accept": accept}
     answer = client.request(method, address, json=body, headers=headers)
-    return answer.status_code, sorted(answer.headers.items()), answer.content
+    # The tag is a word of the server alone.
+    facts = {name: value for name, value in answer.headers.items() if name != "etag" or "/static/" in address}
+    return answer.status_code, sorted(facts.items()), answer.content
 
 
 def test_no_answer_depends_on_what_is_hidden(worlds: Worlds) -> None:
