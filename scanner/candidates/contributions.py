@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from catalogs.errors import ErrorCode, ScannerError
+from catalogs.lenses.lenscat import redshifts
+
 if TYPE_CHECKING:
     from astropy.table import Table
 
@@ -20,12 +23,18 @@ LENSCAT = ("name", "RA [deg]", "DEC [deg]", "zlens", "type", "grading", "ref")
 SLED_BEST = 3.0
 """The score of a certain lens in SLED."""
 NO_VALUE = "-"
+REDSHIFT = "zlens"
+AGREE = 0.01
+"""Redshifts that differ by at most this times (1 + z) are of one galaxy: photometric ones are hardly better."""
 
 
 def lenscat_rows(candidates: Table, confident: Sequence[str], reference: str) -> str:
     """Format the candidates that no list knows yet as rows of lenscat's catalog.csv, with its head.
 
     ``confident`` are the grades that lenscat calls so; the others are probable. ``reference`` is that of the paper.
+
+    Raises:
+        ScannerError: ``release.bad_option`` where redshifts contradict each other.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -35,7 +44,7 @@ def lenscat_rows(candidates: Table, confident: Sequence[str], reference: str) ->
             continue
         grading = "confident" if row["grade"] in confident else "probable"
         place = f"{row['ra']:.6f}", f"{row['dec']:.6f}"
-        writer.writerow([row["name"], *place, _redshift(row, "zlens") or NO_VALUE, "galaxy", grading, reference])
+        writer.writerow([row["name"], *place, find_redshift(row) or NO_VALUE, "galaxy", grading, reference])
     return text.getvalue()
 
 
@@ -68,7 +77,35 @@ def file_name(name: str) -> str:
     return name.replace(" ", "_")
 
 
-def _redshift(row: Any, column: str) -> str:
-    if column not in row.colnames or not np.isfinite(float(row[column])) or float(row[column]) <= 0:
+def find_redshift(row: Any) -> str:
+    """Find the redshift of a candidate: that of its column ``zlens``, else the first of those that end in ``_zlens``.
+
+    ``crossmatch`` writes the latter, with its prefix. The answer is "" where no column has a value.
+
+    Raises:
+        ScannerError: ``release.bad_option`` where columns that end in ``_zlens`` contradict each other.
+    """
+    values = {name: value for name in row.colnames if _is_redshift(name) and (value := _redshift(row[name]))}
+    # A column that was named so by hand decides between those of surveys.
+    chosen = [value for name, value in values.items() if name.lower() == REDSHIFT] or list(values.values())
+    if not chosen:
         return ""
-    return f"{float(row[column]):g}"
+    if max(chosen) - min(chosen) > AGREE * (1 + min(chosen)):
+        told = ", ".join(f"{name} = {value:g}" for name, value in values.items())
+        hint = f"Give the right one in a column {REDSHIFT} of --add, which decides."
+        message = f"The redshifts of {row['name']} contradict each other: {told}."
+        raise ScannerError(ErrorCode.RELEASE_BAD_OPTION, message, hint)
+    return f"{chosen[0]:g}"
+
+
+def _is_redshift(name: str) -> bool:
+    return name.lower() == REDSHIFT or name.lower().endswith(f"_{REDSHIFT}")
+
+
+def _redshift(cell: Any) -> float | None:
+    """Read a cell, which lists of lenses write as text too, such as "0.52 | 0.5245"; None for no redshift."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return redshifts(str(cell))[1]
+    return value if np.isfinite(value) and value > 0 else None

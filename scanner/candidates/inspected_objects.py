@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from catalogs.sky import crossmatch
-from catalogs.sky.geometry import SAME_OBJECT, close_pairs
+from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT, close_pairs
 from scanner.hunt.project import Project
 from scanner.hunt.scheme import Grade
 from scanner.hunt.verdicts import Verdict
@@ -134,6 +135,20 @@ def list_objects(project: Project) -> list[InspectedObject]:
             for at in np.flatnonzero(crossmatch.nearest(ra, dec, there["ra"], there["dec"], SAME_OBJECT).matched):
                 objects[at] = replace(objects[at], truth=current.record.truth)
     return objects
+
+
+def near_tests(project: Project, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
+    """Tell which positions [N] in degrees are of the system of a known lens or dud that tests the inspectors.
+
+    Raises:
+        ScannerError: ``hunt.damaged``.
+    """
+    near = np.zeros(len(np.atleast_1d(np.asarray(ra))), bool)
+    for current in map(project.round, project.rounds()):
+        if current.record.truth and not current.record.painted:
+            there = current.place
+            near |= crossmatch.nearest(ra, dec, there["ra"], there["dec"], ONE_SYSTEM).matched
+    return near
 
 
 def _object(rows: list[_Row], said: list[Verdict]) -> InspectedObject:

@@ -73,13 +73,17 @@ class ReleaseOptions:
 
 @dataclass(frozen=True)
 class ReleaseReport:
-    """What was released: the numbers of candidates by grade, of inspected objects, and of candidates without pixels."""
+    """What was released: the numbers of candidates by grade, of inspected objects, and of candidates without pixels.
+
+    ``tests`` is the number of candidates of known truth, which lenscat and SLED are not offered.
+    """
 
     path: Path
     candidates: Mapping[str, int]
     inspected: int
     without_pixels: int
     without_cutout: int
+    tests: int
 
 
 def release(
@@ -140,7 +144,8 @@ def release(
             shutil.rmtree(temporary, ignore_errors=True)
             raise
     counted = Counter(tables.candidates["grade"].tolist())
-    return ReleaseReport(out, {grade: counted[grade] for grade in grades}, len(tables.inspected), without, uncut)
+    by_grade = {grade: counted[grade] for grade in grades}
+    return ReleaseReport(out, by_grade, len(tables.inspected), without, uncut, _count_tests(tables))
 
 
 def check_complete(project: Project, objects: Sequence[InspectedObject]) -> None:
@@ -218,12 +223,20 @@ def _write(
     reader: WindowReader | None,
 ) -> tuple[int, int]:
     """Write all files of a release; returns how many candidates have no cutout as FITS, and how many no pixels."""
+    # These may be refused, so they come before what takes long.
+    best = max(one.value for one in project.scheme.grades if one.value is not None)
+    confident = options.confident or grades[:1]
+    write_text(folder / "lenscat.csv", contributions.lenscat_rows(tables.offered, confident, options.reference or "-"))
+    told = f"Grade by eye, mean of {len(inspectors)} inspector(s). {options.reference}".strip()
+    write_json(folder / "sled.json", contributions.sled_rows(tables.offered, best, told))
+
     named = {"candidates": tables.candidates, "inspected": tables.inspected, "verdicts": tables.verdicts}
     for name, table in named.items():
         (folder / f"{name}.fits").write_bytes(_bytes(render(table, "fits")))
         (folder / f"{name}.vot").write_bytes(_bytes(render(table, "votable")))
     about = {name: (table, _ABOUT[name]) for name, table in named.items()}
-    cds.write_cds(folder, about, options.paper, describe(project, real, grades, inspectors, info))
+    tests = _count_tests(tables)
+    cds.write_cds(folder, about, options.paper, describe(project, real, grades, inspectors, info, tests))
 
     # Pictures, in the order of the candidates.
     by_name = {(one.ra, one.dec): one for one in real}
@@ -245,18 +258,15 @@ def _write(
                 written = False
             uncut += not written
 
-    best = max(one.value for one in project.scheme.grades if one.value is not None)
-    confident = options.confident or grades[:1]
-    write_text(
-        folder / "lenscat.csv", contributions.lenscat_rows(tables.candidates, confident, options.reference or "-")
-    )
-    told = f"Grade by eye, mean of {len(inspectors)} inspector(s). {options.reference}".strip()
-    write_json(folder / "sled.json", contributions.sled_rows(tables.candidates, best, told))
     facts = provenance(project, objects, grades, inspectors, options, info)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     facts["files"] = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
     write_json(folder / PROVENANCE, facts)
     return uncut, sum(one is None for one in windows)
+
+
+def _count_tests(tables: ReleaseTables) -> int:
+    return len(tables.candidates) - len(tables.offered)
 
 
 def describe(
@@ -265,8 +275,9 @@ def describe(
     grades: Sequence[str],
     inspectors: Mapping[str, str],
     info: Info | None,
+    tests: int = 0,
 ) -> str:
-    """Say in sentences what the tables hold, for the ReadMe."""
+    """Say in sentences what the tables hold, for the ReadMe; ``tests`` of the candidates are of known truth."""
     scheme = ", ".join(f"{one.name} = {one.value:g}" for one in project.scheme.grades if one.value is not None)
     models = sorted({digest for one in objects for digest in one.models})
     survey = f"the survey {info.survey}" if info else "a survey"
@@ -276,6 +287,11 @@ def describe(
     final = "where a chair gave a final grade, it is that. " if any(one.final for one in objects) else ""
     duds = sum(one.truth == DUD for one in objects)
     known = f"{duds} of the objects were known not to be lenses, and are no candidates. " if duds else ""
+    if tests:
+        known += (
+            f"{tests} of the candidates were given to the inspectors as a test, or lie within 3 arcsec of such an "
+            f"object: lenscat.csv and sled.json, which offer new candidates, leave them out. "
+        )
     return (
         f"{len(objects)} objects of {survey} were inspected by {people}, with the grades {scheme}. {how}"
         f"The grade of an object is the one whose value is nearest to the mean of all; of two that are equally near, "

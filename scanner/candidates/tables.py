@@ -17,7 +17,7 @@ from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT, separation
 from catalogs.sky.names import iau_name
 from scanner.candidates import columns
 from scanner.candidates.columns import ReleaseColumn, add
-from scanner.candidates.inspected_objects import InspectedObject, grade_of
+from scanner.candidates.inspected_objects import InspectedObject, grade_of, near_tests
 from scanner.hunt.project import Project
 from scanner.inspection.plan import DUD
 
@@ -34,12 +34,14 @@ class ReleaseTables:
 
     Objects within 3 arcsec are pieces of one system, which is one candidate: the piece of the best mean grade, and of
     equal ones the brightest. ``system`` names it in the rows of all pieces. A known dud is no candidate, however well
-    it was graded.
+    it was graded. ``offered`` are the candidates to offer to others as new: without systems of known truth, which
+    tested the inspectors.
     """
 
     candidates: Table
     inspected: Table
     verdicts: Table
+    offered: Table
 
 
 def make_tables(
@@ -73,7 +75,9 @@ def make_tables(
     system, firsts = _systems(inspected, best)
     place = inspected.colnames.index("grade")
     inspected.add_column(system, index=place)
-    return ReleaseTables(inspected[firsts], inspected, _verdict_table(project, order, names, {**inspectors, **chairs}))
+    candidates, verdicts = inspected[firsts], _verdict_table(project, order, names, {**inspectors, **chairs})
+    offered = candidates[~near_tests(project, candidates["ra"], candidates["dec"])]
+    return ReleaseTables(candidates, inspected, verdicts, offered)
 
 
 def _systems(inspected: Table, best: NDArray[np.int64]) -> tuple[Any, list[int]]:

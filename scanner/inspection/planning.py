@@ -15,6 +15,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.sky import crossmatch
 from catalogs.sky.geometry import ONE_SYSTEM, SAME_OBJECT, close_pairs
 from scanner.hunt.project import Project
+from scanner.hunt.round import Round
 from scanner.inspection.ledger import Ledger
 from scanner.inspection.plan import VERSION, Plan, PlanRecord, has_plan, write_plan
 from scanner.inspection.team import Team
@@ -41,7 +42,8 @@ def make_plan(project: Project, wish: Wish) -> Plan:
 
     Objects of several rounds are graded once. Fakes and duds are assigned to everybody. Assignments stay as they are
     unless the inspector has left the plan, or an object has more graders than it should and these have not graded it.
-    The same wish changes nothing.
+    A galaxy is not served both as it is and with something painted on it: a candidate takes the place of the fake, and
+    ``count_withheld`` counts what is left out. The same wish changes nothing.
 
     Raises:
         ScannerError: ``inspect.bad_plan``, ``inspect.bad_inspector``, ``inspect.damaged``, ``hunt.*``.
@@ -79,6 +81,35 @@ def make_plan(project: Project, wish: Wish) -> Plan:
     if made != old:
         write_plan(project.folder, made)
     return Plan(project, made)
+
+
+def count_withheld(plan: Plan) -> dict[int, int]:
+    """Count by round the tests that nobody is assigned, since the same galaxy is served with or without paint.
+
+    Rounds without such objects are left out.
+    """
+    served = np.zeros(len(plan), bool)
+    served[sorted(set().union(*plan.assigned.values()))] = True
+    counts = {}
+    for one in map(plan.project.round, plan.record.lists):
+        if not one.record.truth:
+            continue
+        same = plan.painted == one.record.painted
+        ra, dec, here, other = one.place["ra"], one.place["dec"], same & served, ~same & served
+        is_served = crossmatch.nearest(ra, dec, plan.ra[here], plan.dec[here], SAME_OBJECT).matched
+        is_shared = crossmatch.nearest(ra, dec, plan.ra[other], plan.dec[other], ONE_SYSTEM).matched
+        counts[one.number] = int((is_shared & ~is_served).sum())
+    return {number: count for number, count in counts.items() if count}
+
+
+def count_shared(project: Project, painted: Round) -> int:
+    """Count the objects of a painted round whose galaxy is on a list without paint, so that a plan withholds them."""
+    shared = np.zeros(len(painted), bool)
+    for one in map(project.round, project.rounds()):
+        if not one.record.painted:
+            here, there = painted.place, one.place
+            shared |= crossmatch.nearest(here["ra"], here["dec"], there["ra"], there["dec"], ONE_SYSTEM).matched
+    return int(shared.sum())
 
 
 def order(seed: int, name: str, objects: Sequence[int] | set[int]) -> tuple[int, ...]:
@@ -133,15 +164,21 @@ def _objects(project: Project, wished: tuple[int, ...] | None, old: PlanRecord |
 
 
 def _is_new(project: Project, number: int, rounds: list[int], numbers: list[int]) -> NDArray[np.bool_]:
-    """Tell which objects of a round are new: not listed yet, not twice here, not a host that is listed painted."""
+    """Tell which objects of a round are new: not listed yet, not twice here, no test that would give another away."""
     here = project.round(number)
     ra, dec = here.place["ra"], here.place["dec"]
     new = np.ones(len(here), bool)
     for other in set(rounds):
         there = project.round(other)
         at = np.array([one for which, one in zip(rounds, numbers, strict=True) if which == other], np.int64)
-        # A galaxy that is shown with an arc and without it would give the fake away.
-        reach = SAME_OBJECT if there.record.painted == here.record.painted else ONE_SYSTEM
+        if there.record.painted == here.record.painted:
+            reach = SAME_OBJECT
+        elif here.record.truth:
+            # A galaxy that is shown with an arc and without it would give the fake away.
+            reach = ONE_SYSTEM
+        else:
+            # The grade of a candidate is needed, whatever was painted on it before.
+            continue
         new &= ~crossmatch.nearest(ra, dec, there.place["ra"][at], there.place["dec"][at], reach).matched
     # Of copies of one object the first is taken.
     for one, copy in close_pairs(ra, dec, SAME_OBJECT):
@@ -163,10 +200,14 @@ def _deal(plan: Plan, names: tuple[str, ...], graded: dict[str, set[int]], redea
         done = objects & graded.get(name, set())
         dealt[name] = done if redeal or name not in names else objects
     load = {name: len(dealt[name] - graded.get(name, set())) for name in names}
+    # A candidate that was listed after its galaxy was served painted: the fake goes to nobody else.
+    real = ~plan.painted
+    is_shared = crossmatch.nearest(plan.ra, plan.dec, plan.ra[real], plan.dec[real], ONE_SYSTEM).matched
     random = np.random.default_rng([plan.record.seed, len(plan)])
     for index in random.permutation(len(plan)).tolist():
         mine = [name for name in dealt if index in dealt[name]]
         wanted = len(names) if plan.is_test[index] else plan.record.graders
+        wanted = 0 if plan.painted[index] and is_shared[index] else wanted
         # Surplus graders who have not graded it yet are let go, the busiest first.
         open_ = sorted((one for one in mine if index not in graded.get(one, set())), key=lambda one: -load.get(one, 0))
         for name in open_[: max(len(mine) - wanted, 0)]:

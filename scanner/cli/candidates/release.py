@@ -121,6 +121,9 @@ def release(
     )
     counts = ", ".join(f"{count} of grade {grade}" for grade, count in report.candidates.items())
     show(f"{report.path}: {report.inspected} inspected objects, candidates: {counts}")
+    if report.tests:
+        without = "lenscat.csv and sled.json leave them out"
+        click.echo(f"{report.tests} of the candidates are tests of the inspectors: {without}.", err=True)
     if reader is None:
         click.echo("There are no cutouts as FITS: these need --root.", err=True)
     missing = max(report.without_pixels, report.without_cutout)

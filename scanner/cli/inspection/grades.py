@@ -12,6 +12,7 @@ from scanner.hunt import VERDICT_FORMATS
 from scanner.inspection import PARTS, PRIOR
 
 SOME_CONFLICT = 3
+COMPLETENESS = PARTS[-1]
 PROJECT = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -63,7 +64,8 @@ def agree(project: Path, part: str, prior: float, figure: Path | None, fmt: str,
 
     objects: mean grade with its error, SWAP posterior, and the grade of each inspector. inspectors: the skill of each,
     from fakes and duds. summary: Krippendorff's alpha with its 95 % interval, and objects by grade. completeness: the
-    share of the fakes that is found, in bins of Einstein radius, signal-to-noise ratio and more.
+    share of the lenses of known truth, painted and known, that is found: of all, and in bins of Einstein radius,
+    signal-to-noise ratio and more.
 
     \b
     Examples:
@@ -74,8 +76,16 @@ def agree(project: Path, part: str, prior: float, figure: Path | None, fmt: str,
     from scanner.hunt.project import Project
     from scanner.inspection import eye, tables
     from scanner.inspection.consensus import Consensus
+    from scanner.inspection.plan import LENS
+    from scanner.inspection.planning import count_withheld
 
     consensus = Consensus.of(Project(project), prior)
+    if part == COMPLETENESS or figure is not None:
+        withheld = count_withheld(consensus.plan).items()
+        lenses = sum(count for number, count in withheld if consensus.plan.project.round(number).record.truth == LENS)
+        if lenses:
+            why = "since the plan has their galaxies without or with what was painted"
+            click.echo(f"The completeness leaves out {lenses} lenses that were withheld, {why}.", err=True)
     if figure is not None:
         from scanner.figures.completeness import draw_found
 

@@ -88,6 +88,7 @@ def fakes(
     from scanner.hunt.cutter import Cutter
     from scanner.hunt.project import Project
     from scanner.inspection.fakes import find_known, read_known, same_round
+    from scanner.inspection.planning import count_shared
     from scanner.windows.by_position import WindowReader
 
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
@@ -105,6 +106,9 @@ def fakes(
     if made is None:
         made = opened.add_round(objects, f"{truth}: {listed.stem}", source, catalogue.info, truth, painted)
     show(f"Round {made.number}: {len(made)} objects, each a {truth}")
+    if painted and (shared := count_shared(opened, made)):
+        why = "a plan of both withholds these, since one who sees a galaxy with and without an arc knows the fake"
+        click.echo(f"{shared} of them are painted on an object of another list: {why}.", err=True)
     if root is not None:
         with Cutter(WindowReader.of_catalogue(catalogue, root, survey), made.frame) as cutter:
             for _ in made.cut(cutter):
@@ -147,11 +151,16 @@ def plan(
       scanner inspect plan hunt --redeal
     """
     from scanner.hunt.project import Project
-    from scanner.inspection.planning import Wish, make_plan
+    from scanner.inspection.planning import Wish, count_withheld, make_plan
     from scanner.inspection.progress import status_table
 
     opened = Project(project)
-    make_plan(opened, Wish(graders, rounds or None, inspectors or None, seed, feedback, redeal))
+    made = make_plan(opened, Wish(graders, rounds or None, inspectors or None, seed, feedback, redeal))
+    for number, count in count_withheld(made).items():
+        one = opened.round(number)
+        other = "without what was painted" if one.record.painted else "with something painted on it"
+        why = f"the plan has the same galaxy {other}, which would give the fake away"
+        click.echo(f"Round {number}: {count} of {len(one)} objects are withheld: {why}.", err=True)
     emit(status_table(opened), fmt, None)
 
 

@@ -19,6 +19,7 @@ from catalogs.digest import file_sha256
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.candidates.cds import Paper
 from scanner.candidates.contributions import LENSCAT
+from scanner.candidates.crossmatch import MatchOptions, crossmatch, read_list
 from scanner.candidates.release import ReleaseOptions, release
 from scanner.hunt.project import Project
 from scanner.inspection.merge import merge
@@ -122,6 +123,76 @@ def test_rows_for_other_lists(released: Path) -> None:
     assert [one["score"] for one in sled] == [3.0, 2.5]
     assert sled[0]["alt_name"] == "Old lens"
     assert all((released / "cutouts" / one["mugshot"]).is_file() for one in sled)
+
+
+def test_a_redshift_keeps_the_name_that_crossmatch_gives_it(tmp_path: Path) -> None:
+    """The whole way: a survey's table, matched with the default prefix, added to a release."""
+    project = graded_project.make(tmp_path / "hunt", pixels=False)
+    graded_project.judge(project, "ann", {0: "A", 1: "A"})
+    (tmp_path / "list.csv").write_text("ra,dec\n150.1,2.2\n150.2,2.2\n")
+    (tmp_path / "desi.csv").write_text("ra,dec,zlens\n150.1,2.2,0.4321\n")
+    matched = crossmatch(*read_list(tmp_path / "list.csv"), tmp_path / "desi.csv", MatchOptions(prefix="desi_"))
+    release(project, tmp_path / "paper", options(), extra=matched.table)
+    assert redshifts(tmp_path / "paper") == {"150.100000": "0.4321", "150.200000": "-"}
+
+
+def redshifts(paper: Path) -> dict[str, str]:
+    with (paper / "lenscat.csv").open(newline="", encoding="utf-8") as file:
+        return {row["RA [deg]"]: row["zlens"] for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize(
+    ("added", "zlens"),
+    [
+        ({"sdss_zlens": np.nan, "desi_zlens": 0.5}, "0.5"),
+        ({"sdss_zlens": 0.501, "desi_zlens": 0.5}, "0.501"),
+        ({"sdss_zlens": 0.3, "desi_zlens": 0.5, "zlens": 0.4}, "0.4"),
+        ({"sdss_zlens": 0.3, "desi_ZLENS": -1.0, "zlens": np.nan}, "0.3"),
+        ({"old_zlens": "0.524467 | 0.5245"}, "0.524467"),
+        ({"zlens": "not measured"}, "-"),
+        ({"desi_z": 0.5, "zlens_quality": 4.0, "desi_separation": 0.1}, "-"),
+    ],
+)
+def test_the_redshift_is_the_first_that_a_column_of_the_lens_has(
+    tmp_path: Path, added: dict[str, float | str], zlens: str
+) -> None:
+    project = graded_project.make(tmp_path / "hunt", pixels=False)
+    graded_project.judge(project, "ann", {0: "A"})
+    extra = Table({"ra": [150.1], "dec": [2.2], **{name: [value] for name, value in added.items()}})
+    release(project, tmp_path / "paper", options(), extra=extra)
+    assert redshifts(tmp_path / "paper") == {"150.100000": zlens}
+
+
+def test_redshifts_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    project = graded_project.make(tmp_path / "hunt", pixels=False)
+    graded_project.judge(project, "ann", {0: "A"})
+    extra = Table({"ra": [150.1], "dec": [2.2], "sdss_zlens": [0.3], "desi_zlens": [0.5]})
+    with pytest.raises(ScannerError, match=r"sdss_zlens = 0\.3, desi_zlens = 0\.5") as error:
+        release(project, tmp_path / "paper", options(), extra=extra)
+    assert error.value.code == ErrorCode.RELEASE_BAD_OPTION
+    assert not (tmp_path / "paper").exists()
+
+
+def test_a_test_of_the_inspectors_is_not_offered_as_a_discovery(tmp_path: Path) -> None:
+    """Neither a known lens nor a piece of its system, or of a dud's. One on which something was painted is new."""
+    places = tuple((150 + number / 10, 2.2) for number in range(5))
+    project = graded_project.make(tmp_path / "hunt", places, pixels=False)
+    graded_project.judge(project, "ann", dict.fromkeys(range(5), "A"))
+    for number, east, truth in ((0, 0, "lens"), (1, 2, "lens"), (2, 2, "dud"), (3, 0, "painted"), (4, 0, "dud")):
+        listed = team_project.table(1)
+        listed["ra"], listed["dec"] = [places[number][0] + east / 3600], [2.2]
+        painted = truth == "painted"
+        info = graded_project.info()
+        project.add_round(listed, truth, "list", info, "lens" if painted else truth, painted=painted)
+    out = tmp_path / "paper"
+    report = release(project, out, options())
+    assert (report.candidates["A"], report.tests) == (4, 3), "the last is a known dud"
+    assert list(redshifts(out)) == ["150.300000"]
+    sled = json.loads((out / "sled.json").read_text(encoding="utf-8"))
+    assert [one["ra"] for one in sled] == [150.3]
+    readme = " ".join((out / "ReadMe").read_text(encoding="ascii").split())
+    assert "3 of the candidates were given to the inspectors as a test" in readme
+    assert len(Table.read(out / "candidates.fits")) == 4
 
 
 def test_provenance_names_the_selection_and_every_file(released: Path) -> None:
@@ -271,6 +342,18 @@ def test_a_release_of_a_team_says_what_was_known_and_who_decided(tmp_path: Path)
         assert words in readme, words
 
 
+def test_a_release_counts_the_painted_lenses_that_nobody_saw(tmp_path: Path) -> None:
+    project, _ = team_project.project(tmp_path / "hunt", ("ann",), candidates=2)
+    project.add_round(team_project.table(3, 1), "fakes", "truth", team_project.INFO, "lens", painted=True)
+    plan = make_plan(project, Wish())
+    team_project.say(project, "ann", dict.fromkeys(range(len(plan)), "A"))
+    release(project, tmp_path / "paper", options())
+    team = json.loads((tmp_path / "paper" / "provenance.json").read_text(encoding="utf-8"))["team"]
+    assert [(one["objects"], one["withheld"]) for one in team["lists_of_tests"]] == [(3, 1)]
+    assert team["tests"]["painted lenses"]["graded"] == 2
+    assert "1 more were withheld" in " ".join((tmp_path / "paper" / "ReadMe").read_text(encoding="ascii").split())
+
+
 def test_magnitudes_have_errors_and_say_what_they_are(tmp_path: Path) -> None:
     rows = Table({"object_id": [217_290_000_001, 217_290_000_002], "tile": ["217.290"] * 2, "ra": [150.1, 150.2]})
     rows["dec"], rows["flux_r"], rows["fluxerr_r"] = [2.2, 2.2], [1000.0, -5.0], [10.0, 10.0]
@@ -283,7 +366,8 @@ def test_magnitudes_have_errors_and_say_what_they_are(tmp_path: Path) -> None:
     # 1 % of a flux are 0.0109 mag; a negative flux has no magnitude.
     assert np.asarray(table["magerr_r"].filled(np.nan)).tolist() == pytest.approx([0.010857, np.nan], 1e-4, nan_ok=True)
     assert (table["magerr_r"].unit, table["magerr_r"].meta["ucd"]) == ("mag", "stat.error;phot.mag;em.opt.R")
-    assert table["mag_r"].description == 'AB magnitude of the flux in r, circular aperture of 3" diameter'
+    about = 'AB magnitude of the flux in r, circular aperture of 3" diameter, without corrections'
+    assert " ".join(table["mag_r"].description.split()) == about, "XML may break the line"
     assert "flux_r" not in table.colnames
 
 

@@ -59,3 +59,14 @@ def test_a_release_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Mon
     assert done.exit_code == 3, done.output
     assert "1 of grade A" in done.stdout
     assert "Mine" in (out / "ReadMe").read_text(encoding="ascii")
+
+
+def test_a_release_says_how_many_candidates_were_tests(tmp_path: Path) -> None:
+    project = graded_project.make(tmp_path / "hunt", pixels=False)
+    graded_project.judge(project, "ann", {0: "A"})
+    known = Table({"object_id": [217_290_000_001], "tile": ["217.290"], "ra": [150.1], "dec": [2.2]})
+    project.add_round(known, "lens: known", "known.csv", graded_project.info(), "lens")
+    done = CliRunner().invoke(main, ["release", str(tmp_path / "paper"), "--project", str(project.folder)])
+    assert done.exit_code == 3, done.output
+    assert "1 of the candidates are tests of the inspectors" in done.stderr
+    assert (tmp_path / "paper" / "lenscat.csv").read_text(encoding="utf-8").count("\n") == 1

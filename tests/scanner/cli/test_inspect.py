@@ -6,9 +6,13 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import pytest
 from click.testing import CliRunner, Result
 
+import catalogs
 from scanner.cli import main
 from scanner.hunt.project import Project
 from scanner.inspection.team import Team
@@ -57,3 +61,23 @@ def test_a_team_from_its_invitation_to_a_conflict_of_two_laptops(tmp_path: Path)
     assert inspect("gallery", folder, "-o", figure).stdout.strip() == f"{figure}: 1 objects"
     assert figure.read_bytes()[:4] == b"\x89PNG"
     assert len(inspect("negatives", folder).stdout.splitlines()) == 2
+
+
+def test_painted_lenses_that_are_withheld_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Painted hosts that are candidates are not shown with an arc; each command says how many these are."""
+    project, _ = team_project.project(tmp_path / "hunt", ("ann",), candidates=4)
+    # The catalogue of the painted tiles is not what is tested.
+    (tmp_path / "truth.csv").write_text("ra,dec\n190,55\n")
+    monkeypatch.setattr(catalogs, "open", lambda _: SimpleNamespace(snapshot=lambda: None, info=team_project.INFO))
+    monkeypatch.setattr("scanner.inspection.fakes.find_known", lambda *_: (team_project.table(6, 2), np.zeros(0, int)))
+    words = ("--list", tmp_path / "truth.csv", "--painted", "--catalog", tmp_path)
+    added = inspect("fakes", project.folder, *words)
+    assert added.stdout == "Round 2: 6 objects, each a lens\n"
+    assert "2 of them are painted on an object of another list" in added.stderr
+    planned = inspect("plan", project.folder)
+    assert "Round 2: 2 of 6 objects are withheld: the plan has the same galaxy without" in planned.stderr
+    team_project.say(Project(project.folder), "ann", dict.fromkeys(range(8), "A"))
+    shown = inspect("agree", project.folder, "--show", "completeness", "-f", "json")
+    assert json.loads(shown.stdout)[0]["lenses"] == 4
+    assert "leaves out 2 lenses that were withheld" in shown.stderr
+    assert "withheld" not in inspect("agree", project.folder, "-f", "json").stderr

@@ -12,7 +12,7 @@ import pytest
 from catalogs.errors import ErrorCode, ScannerError
 from scanner.hunt.project import Project
 from scanner.inspection.plan import FILE, Plan
-from scanner.inspection.planning import Wish, make_plan
+from scanner.inspection.planning import Wish, count_shared, count_withheld, make_plan
 from scanner.inspection.progress import missing_grades, open_ledger, status_table, still_blind
 from scanner.inspection.team import Team, invite
 from tests.support import team_project
@@ -90,6 +90,25 @@ def test_a_known_lens_among_the_candidates_is_a_test_and_a_result(tmp_path: Path
     assert plan.is_listed.tolist() == [True] * 6 + [False]
     assert [graders(plan)[index] for index in range(7)] == [1, 1, 1, 1, 3, 3, 3]
     assert len(missing_grades(project)) == 6
+    assert (count_shared(project, project.round(3)), count_withheld(plan)) == (1, {3: 1})
+
+
+def test_a_candidate_is_served_whatever_was_painted_on_it_before(tmp_path: Path) -> None:
+    """Its fake goes to nobody who has not graded it yet, so that it is not given away."""
+    project, _ = team_project.project(tmp_path, candidates=2, fakes=2)
+    team_project.say(project, "ann", {2: "A"})
+    project.add_round(team_project.table(1, 1000), "more", "list", team_project.INFO)
+    project.add_round(team_project.table(1, 1001), "known", "list", team_project.INFO, "lens")
+    plan = make_plan(project, Wish())
+    assert plan.object_id.tolist() == [10**15 + number for number in (0, 1, 1000, 1001, 1000)]
+    assert plan.painted.tolist() == [False, False, True, True, False]
+    assert [graders(plan)[index] for index in range(5)] == [3, 3, 1, 3, 3]
+    assert 2 in plan.assigned["ann"]
+    # Of the known lens only the painted copy is served; of the first fake there is a grade.
+    assert count_withheld(plan) == {4: 1}
+    before = (project.folder / FILE).read_bytes()
+    make_plan(project, Wish())
+    assert (project.folder / FILE).read_bytes() == before
 
 
 def test_progress_tells_what_is_missing_and_who_is_blind(tmp_path: Path) -> None:
