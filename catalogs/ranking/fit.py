@@ -132,11 +132,11 @@ class Fit:
 
     def _weigh(self, by_vector: VectorScorer) -> Scorer:
         """Weigh the score by examples and the lens score by the objects that were held out."""
-        if self.sides.like.objects > 1:
+        if min(self.sides.like.objects, self.sides.ordinary.objects) > 1:
             held = self.held_out
             middle, width = _scatter(held[-1])
         else:
-            # Nothing can be held out of one example: its lens score alone teaches the weights.
+            # Nothing can be held out of one example or one ordinary object: lens scores alone teach the weights.
             middle, width = _scatter(np.asarray(by_vector(self.sides.ordinary.vectors), np.float64))
             held = tuple(np.full(len(side), middle) for side in self.sides)  # type: ignore[assignment]
         lens_middle, lens_width = _scatter(self.sides.ordinary.score)

@@ -69,19 +69,24 @@ class Threshold:
 
     def passed_by(self, agreement: Agreement) -> bool:
         """Whether an agreement suffices; one with NaN does not."""
-        scores, bound = agreement.scores, self.scores
-        return (
-            agreement.centred_cosine >= self.centred_cosine
-            and agreement.neighbour_overlap >= self.neighbour_overlap
-            and (
-                scores is None
-                or (
-                    scores.score_rms <= bound.score_rms
-                    and scores.score_largest <= bound.score_largest
-                    and scores.score_rank_correlation >= bound.score_rank_correlation
-                )
-            )
-        )
+        return not self.list_failures(agreement)
+
+    def list_failures(self, agreement: Agreement) -> list[str]:
+        """Name each number of an agreement that does not suffice, with its bound."""
+        least = [
+            ("centred cosine", agreement.centred_cosine, self.centred_cosine),
+            ("share of common neighbours", agreement.neighbour_overlap, self.neighbour_overlap),
+        ]
+        most: list[tuple[str, float, float]] = []
+        if (scores := agreement.scores) is not None:
+            bound = self.scores
+            least.append(("rank correlation of scores", scores.score_rank_correlation, bound.score_rank_correlation))
+            most.append(("rms difference of scores", scores.score_rms, bound.score_rms))
+            most.append(("largest difference of scores", scores.score_largest, bound.score_largest))
+        # Negated comparisons, which NaN fails.
+        low = [f"{name} {value:.6g} (at least {end:g} is needed)" for name, value, end in least if not value >= end]
+        high = [f"{name} {value:.6g} (at most {end:g} is allowed)" for name, value, end in most if not value <= end]
+        return low + high
 
 
 # In fp32 two runtimes add up in another order, no more. A score scatters by a few units of log-odds. In 8 bits it may

@@ -49,13 +49,11 @@ class Certificate:
 
     def check(self) -> None:
         """Raise ``runtime.disagrees`` if the agreement is below the ``THRESHOLDS`` of the precision."""
-        least = THRESHOLDS[self.subject.precision]
-        if not least.passed_by(self.agreement):
+        if failures := THRESHOLDS[self.subject.precision].list_failures(self.agreement):
             raise ScannerError(
                 ErrorCode.RUNTIME_DISAGREES,
-                f"{self.subject.software} in {self.subject.precision} changes the embeddings too much on "
-                f"{self.subject.processor}: {self.agreement}; at least {least.centred_cosine} and "
-                f"{least.neighbour_overlap:.0%} are needed.",
+                f"{self.subject.software} in {self.subject.precision} disagrees with ONNX Runtime on "
+                f"{self.subject.processor}: {', '.join(failures)}.",
                 "Leave out --runtime openvino, or choose another --precision.",
             )
 

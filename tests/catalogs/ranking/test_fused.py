@@ -158,6 +158,35 @@ def test_the_weights_are_those_of_the_regression_that_is_described() -> None:
     assert scorer.join(middle, np.array([lens.mean()]))[0] == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.parametrize("examples", [2, 10])
+def test_one_ordinary_object_still_gives_scores(examples: int) -> None:
+    """Nothing is held out of it; the score grows with the lens score and with the likeness to the examples."""
+    rng = np.random.default_rng(2)
+
+    def points(axis: int, count: int, score: float) -> Points:
+        vectors = (np.eye(DIM)[axis] + 0.05 * rng.normal(size=(count, DIM))).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return Points(vectors, rng.normal(score, 1, count), np.arange(count))
+
+    like, ordinary = points(0, examples, 2), points(1, 1, 0)
+    fit = Fit("fused", Sides(like, like[np.zeros(0, int)], ordinary))
+    assert np.isfinite(fit.scorer(like)).all()
+    assert fit.scorer(ordinary) == pytest.approx([0], abs=1e-5)
+    alike, other = (Points(one.vectors[[0, 0]], np.array([0.0, 1.0]), np.arange(2)) for one in (like, ordinary))
+    assert (fit.scorer(alike) > fit.scorer(other)).all()
+    assert all(low < high for low, high in map(fit.scorer, (alike, other)))
+    assert fit.calibration is None
+
+
+def test_a_catalogue_with_one_ordinary_object_is_ranked_by_fused(tmp_path: Path) -> None:
+    filled = catalogs.create(tmp_path / "embeddings", SCORED_RUN)
+    rows = catalogue_rows.make(1, [10.0, 10.1, 10.2, 10.3], [30.0] * 4, score_lens=np.arange(4, dtype=np.float32))
+    catalogue_rows.write(filled, "001.240", rows, SCORED_RUN)
+    table = rank.rank(filled, match(filled.snapshot(), [10.0, 10.1, 10.2], [30.0] * 3), method="fused")
+    assert len(table) == 4
+    assert np.isfinite(table["score"]).all()
+
+
 def test_probabilities_of_fused_mean_what_they_say(scored: Catalogue) -> None:
     table = rank.rank(scored, lenses(scored, 40), method="fused", k=3000, prevalence=60 / 1960)
     others = table[~table["known"]]
