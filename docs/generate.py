@@ -24,6 +24,34 @@ COMMAND = "python docs/generate.py"
 BANDS, DIM = ("u", "g", "r", "i", "z"), 192  # of a UNIONS catalogue made with the shipped model
 ROOMS = re.compile("(?<=<!-- rooms -->\n).*?(?=<!-- end of rooms -->)", re.DOTALL)
 
+PHOTOMETRY = """\
+## Photometry
+
+- `flux_BAND` and `mag_BAND` are those of a circular aperture of 3 arcsec diameter, in the pixels of each band, above
+  the local background. They are not corrected for light outside the aperture, nor for extinction. Bands are not
+  brought to one PSF, so a difference of seeing changes a colour.
+- `fluxerr_BAND` is the background noise in the aperture. Where the band has a variance plane, it is the sum of the
+  variances. Without such a plane, the photon noise of the source is not in it. Pixels are taken as independent. Where
+  resampling correlates them, apertures scatter by more than `fluxerr_BAND`.
+- `flux_auto`, `mag_auto`, `a`, `b`, `theta`, `flux_radius` and `snr` are measured in the band that `detection_band`
+  names. In `unions` that is r, or the first of i, g, z and u where r is missing or covers too little. Other surveys
+  have an order of their own. Before you compare `mag_auto` of different tiles, see that the band is the same.
+- `snr` is isophotal for a detected object. For positions of `--sources FILE` and `--sources grid` it is the flux of the
+  3 arcsec aperture in the detection band over its error. The columns of shape and `flux_auto` are then NaN.
+- `theta` is counted in the image, in degrees from its x axis towards its y axis. It is not east of north.
+"""
+FLAGS = {
+    "OBJ_MERGED": "The object was separated from a neighbour (deblended).",
+    "OBJ_TRUNC": "The object is cut off by the edge of the image.",
+    "OBJ_DOVERFLOW": "The memory for deblending overflowed.",
+    "OBJ_SINGU": "The object is one line of pixels, whose x and y are fully correlated.",
+    "APER_TRUNC": "An aperture, of `flux_auto` or of the Kron radius, is cut off by the edge of the image.",
+    "APER_HASMASKED": "Pixels of such an aperture hold no data, or belong to a neighbour.",
+    "APER_ALLMASKED": "All pixels of such an aperture are of that kind.",
+    "APER_NONPOSITIVE": "The flux for the Kron radius is not positive.",
+}
+"""Bits of ``flags`` by their names in SEP."""
+
 
 def pages() -> dict[Path, str]:
     """Return each generated page, as its path and its text."""
@@ -108,6 +136,18 @@ def columns() -> Iterator[str]:
         kind = str(field.type).replace(" not null", "").replace("element: ", "")
         rows.append((f"`{field.name}`", kind, facts.get("unit", ""), facts.get("ucd", ""), _cell(facts["description"])))
     yield from _table(("Column", "Type", "Unit", "UCD", "Description"), rows)
+    yield from PHOTOMETRY.splitlines()
+    yield from ("", "## Flags", "")
+    yield from ('`flags` is the sum of these bits of SEP. `--where "flags & 18 == 0"` leaves out bits 2 and 16.', "")
+    yield from _table(("Bit", "Name", "Meaning"), ((str(bit), f"`{name}`", text) for bit, name, text in flags()))
+    yield from ("Positions of `--sources FILE` and of `--sources grid` were not detected, and have 0.", "")
+
+
+def flags() -> list[tuple[int, str, str]]:
+    """Return the bits of ``flags`` by value: the bit, its name in SEP, and what it means here."""
+    import sep
+
+    return sorted((int(getattr(sep, name)), name, text) for name, text in FLAGS.items())
 
 
 def room_table() -> Iterator[str]:

@@ -90,12 +90,15 @@ def tabulate(scores: Floats, is_lens: NDArray[np.bool_], trained: NDArray[np.boo
 
 
 def purity(found: float, above: Share, prevalence: float) -> str:
-    """Compute the share of lenses above a threshold, with the interval that the share of other objects has."""
+    """Compute the share of lenses above a threshold, with the interval that the share of other objects has.
+
+    Where none of the others lies above, the lower end of the interval is all that is known.
+    """
     value, low, high = (
         prevalence * found / (prevalence * found + (1 - prevalence) * other)
         for other in (above.value, above.high, above.low)
     )
-    return f"{value:.2g} [{low:.2g}, {high:.2g}]"
+    return f"{value:.2g} [{low:.2g}, {high:.2g}]" if above.value > 0 else f"> {low:.2g}"
 
 
 def _percent(share: Share) -> str:

@@ -62,6 +62,8 @@ def healpix29(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.i
 
 _f32, _f64, _i32, _i64, _text, _bool = pa.float32(), pa.float64(), pa.int32(), pa.int64(), pa.string(), pa.bool_()
 
+_THETA = "Angle of the major axis from +x to +y of the image, not from north"
+
 _POSITION = (
     Column("object_id", _i64, "", "meta.id;meta.main", "Number of the tile times 1,000,000 plus the row in it"),
     Column("tile", _text, "", "meta.id;obs.field", "Name of the survey tile"),
@@ -74,13 +76,14 @@ _POSITION = (
 
 _SHAPE = (
     Column("flux_auto", _f32, "nJy", "phot.flux", "Flux in the Kron aperture of the detection band"),
-    Column("mag_auto", _f32, "mag", "phot.mag", "AB magnitude of flux_auto, NaN where it is not positive"),
+    Column("mag_auto", _f32, "mag", "phot.mag", "AB magnitude of flux_auto (of detection_band), NaN if not positive"),
     Column("a", _f32, "arcsec", "phys.angSize.smajAxis", "Semi-major axis (second moment)"),
     Column("b", _f32, "arcsec", "phys.angSize.sminAxis", "Semi-minor axis (second moment)"),
-    Column("theta", _f32, "deg", "pos.posAng", "Angle of the major axis, from +x towards +y of the detection band"),
+    # pos.posAng alone would be read as an angle from north.
+    Column("theta", _f32, "deg", "pos.posAng;instr.det", _THETA),
     Column("flux_radius", _f32, "arcsec", "phys.angSize", "Half-light radius in the detection band"),
-    Column("snr", _f32, "", "stat.snr", "Signal to noise in the detection band"),
-    Column("flags", _i32, "", "meta.code.qual", "Bits of the source detection"),
+    Column("snr", _f32, "", "stat.snr", "Signal to noise in the detection band, isophotal where detected"),
+    Column("flags", _i32, "", "meta.code.qual", "Bits of the source detection by SEP; the page Columns lists them"),
     Column("detection_band", _text, "", "instr.bandpass", "Band in which the object was found"),
     Column("bands_present", _text, "", "instr.bandpass", "Bands with data here, in survey order"),
     Column("valid_fraction", _f32, "", "stat.value", "Share of the model's input pixels that hold data"),
@@ -91,10 +94,16 @@ _SHAPE = (
 def _band_columns(band: str) -> tuple[Column, Column, Column]:
     light = _SPECTRAL.get(band, "em.opt")
     return (
-        Column(f"flux_{band}", _f32, "nJy", f"phot.flux;{light}", f'Flux in {band}, circular aperture of 3" diameter'),
-        Column(f"fluxerr_{band}", _f32, "nJy", f"stat.error;phot.flux;{light}", f"Error of flux_{band}"),
+        Column(
+            f"flux_{band}", _f32, "nJy", f"phot.flux;{light}",
+            f'Flux in {band}, circular aperture of 3" diameter, without corrections',
+        ),
+        Column(
+            f"fluxerr_{band}", _f32, "nJy", f"stat.error;phot.flux;{light}",
+            f"Error of flux_{band}: background or variance plane, pixels independent",
+        ),
         Column(f"mag_{band}", _f32, "mag", f"phot.mag;{light}", f"AB magnitude of flux_{band}, NaN if not positive"),
-    )
+    )  # fmt: skip
 
 
 def _score_columns(scores: Scores | None) -> tuple[Column, ...]:
