@@ -117,6 +117,28 @@ def test_verdicts_wait_while_the_server_cannot_write(
     page.wait_for_load_state()
 
 
+def test_a_verdict_arrives_though_the_storage_of_the_browser_is_full(
+    open_page: Opened, server: Server, number: int, mosaic: str
+) -> None:
+    page = open_page(f"{mosaic}&page=2")
+    expect(page.locator("#mosaic")).to_have_attribute("data-drawn", "8 colour asinh 0")
+    page.evaluate(
+        """() => {
+            for (let size = 1 << 22, at = 0; size; at++) {
+                try { localStorage.setItem(`filler ${at}`, "x".repeat(size)); } catch { size >>= 1; }
+            }
+        }"""
+    )
+    with page.expect_response("**/verdicts") as answer:
+        page.locator(".tile").nth(1).click()
+    assert answer.value.status == 201
+    assert triaged(server, number, 2)[1] == "candidate"
+    page.evaluate("localStorage.clear()")
+    with page.expect_response("**/undo"):
+        page.keyboard.press("u")
+    page.wait_for_load_state()
+
+
 def test_two_windows_of_one_browser_on_one_mosaic(open_page: Opened, server: Server, number: int, mosaic: str) -> None:
     """Turning the page says "no" only of what nobody marked, in whichever window."""
     one = open_page(f"{mosaic}&page=3")

@@ -65,7 +65,7 @@ async function turn() {
   const others = data.objects.map((object, at) => (object.triage ? -1 : at)).filter((at) => at >= 0);
   others.forEach((at) => mark(at, rest));
   // Another window may have judged some of them meanwhile: the server leaves those out.
-  if (others.length) save(others, true);
+  if (others.length) await save(others, true);
   await flush();
   if (data.page < data.pages) go(data.page + 1);
   else location = "/hunt";

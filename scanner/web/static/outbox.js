@@ -38,9 +38,16 @@ export function flush() {
   return sending;
 }
 
-export function send(address, body) {
-  put({ address, body: { batch: uuid(), ...body } });
-  document.body.dataset.unsent = waiting().length;
+export async function send(address, body) {
+  const letter = { address, body: { batch: uuid(), ...body } };
+  try {
+    put(letter);
+  } catch {
+    // The storage of the browser is full: the verdict is sent at once, and whoever gave it hears if that fails.
+    const saved = await post(letter.address, letter.body).catch((error) => say(`Not saved: ${error.message}`));
+    if (saved) document.dispatchEvent(new CustomEvent("saved", { detail: saved }));
+  }
+  document.body.dataset.unsent = waiting().length || "";
   return flush();
 }
 
