@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,11 @@ _PLACES = {"object_id", "tile", "ra", "dec", "x", "y", HEALPIX}
 """Columns that tell where an object is."""
 _NUMBER = re.compile(r"[0-9]+\.[0-9]+")
 
+NO_OBJECT = -1
+"""In place of the id of an object, where there is none."""
+
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Positions = tuple[Floats, Floats]
 """RA and Dec in degrees, [N] each."""
 NOWHERE: Positions = (np.zeros(0), np.zeros(0))
@@ -62,9 +66,11 @@ class Search:
 
     ``detected`` [P] tells which have an object within 1 arcsec in their tile. ``score`` is the highest of such objects,
     -inf without one. ``others`` are the scores of the objects that are not injected, highest first, ``MOST`` at most;
-    ``objects`` counts them all, and ``known`` the objects of known lenses, which are neither. ``area`` is in square
-    degrees. ``elsewhere`` lenses are on no tile of the catalogue, and ``on_known`` ones were painted on known lenses,
-    whose own arcs might be found in their place: neither are among the ``lenses``.
+    ``objects`` counts them all, and ``unscored`` those without a score. ``known`` counts the objects of known lenses,
+    which are neither. ``area`` is in square degrees. ``elsewhere`` lenses are on no tile of the catalogue, and
+    ``on_known`` ones were painted on known lenses, whose own arcs might be found in their place: neither are among the
+    ``lenses``. ``object_id`` [P] is that of the object with the highest score, ``NO_OBJECT`` without one, and ``row``
+    [P] the number of each lens in the table of all injected ones.
     """
 
     lenses: Injected
@@ -76,11 +82,19 @@ class Search:
     area: float
     elsewhere: int
     on_known: int
+    unscored: int = 0
+    object_id: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    row: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether other objects have scores that are not kept."""
+        return len(self.others) < self.objects - self.unscored
 
 
-_Found = tuple[NDArray[np.int64], Floats, Floats, int, int]
-"""Lenses that have an object, with the score of it; the highest scores of others, and the numbers of all others and of
-the objects of known lenses."""
+_Found = tuple[Integers, Floats, Integers, Floats, int, int, int]
+"""Lenses that have an object, with the score and the id of it; the highest scores of others, and the numbers of all
+others, of the objects of known lenses and of the others without a score."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +118,15 @@ class _Matcher:
         rest = ~self.painted.nearest(ra, dec, ONE_SYSTEM).matched & block.column(IS_PRIMARY)
         known = rest & self.known.nearest(ra, dec, ONE_SYSTEM).matched
         others = values[rest & ~known]
-        return own[lens], values[row], others[np.isfinite(others)], len(others), int(known.sum())
+        scored = others[np.isfinite(others)]
+        counts = len(others), int(known.sum()), len(others) - len(scored)
+        return own[lens], values[row], block.column("object_id")[row], scored, *counts
 
     def join(self, parts: Sequence[_Found]) -> _Found:
-        lens, score, others = (np.concatenate([part[i] for part in parts]) for i in range(3))
-        return lens, score, np.sort(others)[::-1][:MOST], sum(part[3] for part in parts), sum(part[4] for part in parts)
+        lens, identity = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
+        score, others = (np.concatenate([part[i] for part in parts]) for i in (1, 3))
+        objects, known, unscored = (sum(counts) for counts in zip(*(part[4:] for part in parts), strict=True))
+        return lens, score, identity, np.sort(others)[::-1][:MOST], objects, known, unscored
 
 
 def search(
@@ -135,7 +153,8 @@ def search(
     here, sky_before = tiles >= 0, Places(*known)
     on_known = here & sky_before.nearest(injected.ra, injected.dec, ONE_SYSTEM).matched
     painted = Places(injected.ra[here], injected.dec[here])
-    lenses, tiles = injected[here & ~on_known], tiles[here & ~on_known]
+    row = np.flatnonzero(here & ~on_known)
+    lenses, tiles = injected[here & ~on_known], tiles[row]
     if on_known.any() and not len(lenses):
         message = f"All {on_known.sum()} injected lenses on these tiles were painted on known lenses."
         raise ScannerError(ErrorCode.COMPLETENESS_NO_LENS, message, "Inject again: known lenses are no hosts now.")
@@ -145,19 +164,30 @@ def search(
         raise ScannerError(ErrorCode.COMPLETENESS_NO_LENS, message, hint)
 
     look = _Matcher(lenses, tiles, painted, sky_before, scores)
-    score, detected = np.full(len(lenses), -np.inf), np.zeros(len(lenses), bool)
-    others, objects, left_out = np.zeros(0), 0, 0
+    score, object_id = np.full(len(lenses), -np.inf), np.full(len(lenses), NO_OBJECT)
+    nothing = np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64)
+    matches = [nothing]
+    others, objects, left_out, unscored = np.zeros(0), 0, 0, 0
     for part in full_pass.over(snapshot, selection, look, [*columns, IS_PRIMARY], look.join, executor):
-        before = (np.zeros(0, np.int64), np.zeros(0), others, objects, left_out)
-        lens, their_scores, others, objects, left_out = look.join([part, before])
-        detected[lens] = True
-        np.maximum.at(score, lens, their_scores)
+        before = (*nothing, others, objects, left_out, unscored)
+        lens, their_scores, ids, others, objects, left_out, unscored = look.join([part, before])
+        matches.append((lens, their_scores, ids))
     if not objects:
         message = "There are no objects but the injected lenses."
         raise ScannerError(ErrorCode.RANK_NO_ORDINARY, message, "Loosen --where.")
     area = measure_area(snapshot, selection)
+    if not area > 0:
+        message = "The objects span no area on the sky, so others cannot be counted a square degree."
+        raise ScannerError(ErrorCode.RANK_NO_ORDINARY, message, "Loosen --where, or scan more of the sky.")
+    lens, their_scores, ids = (np.concatenate(parts) for parts in zip(*matches, strict=True))
+    # The last of several assignments holds: the highest score, and of equal ones the lowest id, whatever the order.
+    order = np.lexsort((-ids, their_scores))
+    score[lens[order]], object_id[lens[order]] = their_scores[order], ids[order]
+    detected = np.isin(np.arange(len(lenses)), lens)
     gone, covered = int((~here).sum()), int(on_known.sum())
-    return Search(lenses, detected, score, others, objects, left_out, area, elsewhere=gone, on_known=covered)
+    return Search(
+        lenses, detected, score, others, objects, left_out, area, gone, covered, unscored, object_id=object_id, row=row
+    )
 
 
 def match_tiles(names: NDArray[np.str_], tiles: Sequence[str]) -> NDArray[np.int64]:

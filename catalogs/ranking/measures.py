@@ -34,9 +34,17 @@ def recall(k: int) -> Measure:
     return lambda ranks: np.asarray((ranks <= k).mean(axis=-1))
 
 
-def purity(k: int) -> Measure:
-    """Make the measure: share of the first ``k`` that is right, also called precision at k."""
-    return lambda ranks: np.asarray((ranks <= k).sum(axis=-1) / k)
+def purity(k: int, others: int | None = None) -> Measure:
+    """Make the measure: share of the first ``k`` that is right, also called precision at k.
+
+    With the number of wrong objects, ``others``, a list is no longer than these and the right ones.
+    """
+
+    def measure(ranks: Places) -> Floats:
+        listed = k if others is None else min(k, others + ranks.shape[-1])
+        return np.asarray((ranks <= k).sum(axis=-1) / listed)
+
+    return measure
 
 
 def ndcg(k: int) -> Measure:

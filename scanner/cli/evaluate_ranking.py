@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--out",
     type=OUTPUT_FOLDER,
-    help="Folder for ranking.json and curve.png; completeness.json and .png by --injected.",
+    help="Folder for ranking.json and curve.png; completeness.json, completeness.png and lenses.ecsv by --injected.",
 )
 @pass_options
 @format_option(FACT_FORMATS)
@@ -123,8 +124,9 @@ def evaluate_ranking(
     of `scanner rank`) or column. A lens is found if an object within 1 arcsec scores above --threshold, or if it is
     among the first --per-degree objects a square degree. It prints how complete and how contaminated the list is at
     several thresholds, and the completeness in bins of Einstein radius, signal to noise, host magnitude and seeing,
-    with 95 % binomial intervals. Objects of known lenses are not counted as other
-    objects, and lenses that were painted on known ones are left out.
+    with 95 % binomial intervals. The number of other objects has a 95 % Poisson interval. Objects of known lenses are
+    not counted as other objects, and lenses that were painted on known ones are left out. With --out, each lens has
+    a row in lenses.ecsv.
 
     \b
     Examples:
@@ -182,6 +184,10 @@ def _check(
     for option, value in of_injected.items():
         if value is not None and injected is None:
             raise click.UsageError(f"{option} needs --injected.")
+    for option, number in {"--threshold": threshold, "--per-degree": per_degree}.items():
+        # The range of an option does not exclude nan and inf.
+        if number is not None and not math.isfinite(number):
+            raise click.UsageError(f"{option} must be finite, not {number}.")
     if injected is not None and len(methods) + (column is not None) > 1:
         raise click.UsageError("--injected takes one --method or --column.")
     if threshold is not None and per_degree is not None:
@@ -248,9 +254,12 @@ def _evaluate_injected(
 ) -> None:
     """Look for injected lenses, and for what else lies above the same threshold."""
     from scanner.queries import completeness_report
+    from scanner.queries.injected_rows import read_rows
     from scanner.sources.truth_table import read_truth
 
     injected, level = read_truth(truth), per_degree or completeness_report.PER_DEGREE
+    # Read before the pass, during which the file could change.
+    truth_rows = read_rows(truth) if out is not None else None
     measured = completeness_report.measure_completeness(
         builder.snapshot, injected, **ranked_by, threshold=threshold, per_degree=level, executor=executor
     )
@@ -258,5 +267,5 @@ def _evaluate_injected(
         click.echo(f"{measured.search.elsewhere} injected lenses are on no tile of the catalogue", err=True)
     report = completeness_report.facts(measured, {"injected": truth.name, **about})
     show(json.dumps(report, indent=2) if fmt == "json" else completeness_report.table(measured))
-    if out is not None:
-        completeness_report.write(measured, report, out)
+    if out is not None and truth_rows is not None:
+        completeness_report.write(measured, report, out, truth_rows)

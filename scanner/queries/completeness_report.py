@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.table import Table
 
-from catalogs.atomic import write_json
+from catalogs.atomic import write_json, write_text
 from catalogs.completeness import measure
 from catalogs.completeness.injected import NOWHERE, BlockScores, Injected, Positions, Search, search
 from catalogs.completeness.measure import Bin, Threshold
@@ -17,6 +18,7 @@ from catalogs.errors import ErrorCode, ScannerError
 from catalogs.estimate import Share
 from catalogs.ranking import AUTO, Method
 from catalogs.ranking.rank import choose_method, fit_method
+from catalogs.render import render
 from catalogs.search import examples
 from catalogs.search.examples import Examples
 from catalogs.search.tile_pass import Executor
@@ -24,6 +26,7 @@ from catalogs.store import rows
 from catalogs.store.backend import Snapshot
 from catalogs.text_table import text_table
 from scanner.figures.completeness import draw_completeness
+from scanner.queries.injected_rows import list_lenses
 
 PER_DEGREE = 100.0
 """Other objects a square degree at the threshold, where none is given: what a survey has looked at by eye."""
@@ -54,7 +57,7 @@ def measure_completeness(
     where: str | None = None,
     threshold: float | None = None,
     per_degree: float = PER_DEGREE,
-    bins: int = measure.BINS,
+    bins: int | None = None,
     executor: Executor | None = None,
     known: Positions = NOWHERE,
 ) -> Completeness:
@@ -62,11 +65,17 @@ def measure_completeness(
 
     A lens counts as found if an object within 1 arcsec of it reaches the ``threshold``; without one, if fewer than
     ``per_degree`` other objects a square degree score as high. Objects of ``known`` lenses, at RA and Dec in degrees,
-    are not among these. ``executor`` runs the pass over all rows.
+    are not among these. ``executor`` runs the pass over all rows. Without ``bins``, these hold about 10 lenses or more.
 
     Raises:
         ScannerError: ``completeness.*``, ``rank.*``, ``column.unknown``, ``where.*``.
+        ValueError: The threshold is not finite, or ``per_degree`` is not positive and finite.
     """
+    # Checked here too, before the pass over all rows.
+    if threshold is not None:
+        measure.check_threshold(threshold)
+    else:
+        measure.check_level(per_degree)
     apart = np.concatenate((injected.ra, known[0])), np.concatenate((injected.dec, known[1]))
     ranked_by, scores, columns = _ranking(snapshot, apart, method, column, like, where)
     found = search(snapshot, injected, scores, columns, where, executor, known)
@@ -140,7 +149,8 @@ def table(completeness: Completeness) -> str:
     rows_shown = sorted([*measure.curve(found), here], key=lambda one: -one.score)
     for one in dict.fromkeys(rows_shown):
         mark = "  <" if one == here else ""
-        cells.append([f"{one.score:.4g}", _cell(one.completeness), f"{one.others:,}", f"{one.per_degree:,.4g}{mark}"])
+        density = f"{one.per_degree:,.4g} [{one.per_degree_low:,.3g}, {one.per_degree_high:,.3g}]"
+        cells.append([f"{one.score:.4g}", _cell(one.completeness), f"{one.others:,}", f"{density}{mark}"])
     lines += [text_table(cells, "<"), "", f"At the threshold {here.score:.4g}:", ""]
     cells = [["", "from", "to", "lenses", "detected", "found"]]
     for name, several in completeness.bins.items():
@@ -154,9 +164,11 @@ def _cell(share: Share) -> str:
     return f"{share.value:.3f} [{share.low:.3f}, {share.high:.3f}]"
 
 
-def write(completeness: Completeness, report: dict[str, Any], folder: Path) -> None:
-    """Write ``completeness.json`` and ``completeness.png`` to ``folder``."""
+def write(completeness: Completeness, report: dict[str, Any], folder: Path, truth: Table) -> None:
+    """Write ``completeness.json``, ``lenses.ecsv`` with the rows of the ``truth``, and ``completeness.png``."""
     write_json(folder / "completeness.json", report)
+    lenses = list_lenses(truth, completeness.search, completeness.here.score)
+    write_text(folder / "lenses.ecsv", str(render(lenses, "ecsv")))
     found, curve = completeness.search, measure.fine_curve(completeness.search)
     title = (
         f"{len(found.lenses):,} injected lenses among {found.objects:,} objects on {found.area:#.3g} square degrees, "

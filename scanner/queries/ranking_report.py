@@ -16,18 +16,22 @@ from catalogs.text_table import text_table
 from scanner.figures.chart import Curve, draw_chart
 
 
-def measures(sizes: Sequence[int]) -> dict[str, Measure]:
-    """Return the measures of a report: mAP, nDCG@10, and recall and purity of lists of these ``sizes``."""
+def measures(sizes: Sequence[int], others: int) -> dict[str, Measure]:
+    """Return the measures of a report: mAP, nDCG@10, and recall and purity of lists of these ``sizes``.
+
+    Lists hold no more than the lenses and the ``others``.
+    """
     by_name: dict[str, Measure] = {"mAP": average_precision, "nDCG@10": ndcg(10)}
     by_name |= {f"recall@{size}": recall(size) for size in sizes}
-    return by_name | {f"purity@{size}": purity(size) for size in sizes}
+    return by_name | {f"purity@{size}": purity(size, others) for size in sizes}
 
 
 def facts(
     evaluation: Evaluation, settings: EvaluationSettings, sizes: Sequence[int], about: dict[str, Any]
 ) -> dict[str, Any]:
     """Collect the whole report as JSON values."""
-    estimates = {name: evaluation.estimates(measure, settings.seed) for name, measure in measures(sizes).items()}
+    by_name = measures(sizes, evaluation.objects)
+    estimates = {name: evaluation.estimates(measure, settings.seed) for name, measure in by_name.items()}
     methods = list(evaluation.above)
     curve = evaluation.sizes()
     # One estimate of the recall for each list length of the curve [N] and each method.
@@ -49,10 +53,20 @@ def facts(
 
 
 def table(report: dict[str, Any]) -> str:
-    """Render the measures of every method with their intervals, a line for each measure."""
+    """Render what was ranked, and the measures of every method with their intervals, a line for each measure."""
     measured = report["measures"]
     names = list(next(iter(measured.values())))
-    return text_table([["", *measured], *([name, *(_cell(of[name]) for of in measured.values())] for name in names)])
+    lines = [["", *measured], *([name, *(_cell(of[name]) for of in measured.values())] for name in names)]
+    return f"{_describe(report)}\n\n{text_table(lines)}"
+
+
+def _describe(report: dict[str, Any]) -> str:
+    """Tell how many lenses, other objects and draws there were."""
+    sought = max(report["to_be_found"].values())
+    among = f"{report['lenses']:,} lenses among {report['objects']:,} other objects"
+    if report["like"]:
+        return f"{among}; ranked once by {report['like']}, with {sought:,} lenses to be found."
+    return f"{among}; {report['draws']:,} draws of {report['examples']:,} examples, with {sought:,} lenses to be found."
 
 
 def write(report: dict[str, Any], folder: Path) -> None:

@@ -32,7 +32,7 @@ from tests.support.served import PROGRAM, SERVER, serve
 DEMO = REPOSITORY / "scanner" / "demo"
 MAPS = REPOSITORY / "docs" / "guide" / "maps-and-archives.md"
 WITH_PYTHON = [page for page in PAGES if any(block.language in ("python", "sql") for block in blocks(page))]
-ELSEWHERE = {"team.md": "test_team_guide.py", "whole-search.md": "test_whole_search.py"}
+ELSEWHERE = {"lenses.md": "test_lenses.py", "team.md": "test_team_guide.py", "whole-search.md": "test_whole_search.py"}
 """Pages that a module of their own runs."""
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -159,8 +159,9 @@ def test_an_evaluation_prints_draws_and_writes(
     done = scanner(*command, "--draws", 3, "-k", 5, "-k", 20, "--out", tmp_path / "out")
     assert done.code == 0, done.err
     lines = done.out.splitlines()
-    assert lines[0].split() == ["centroid", "nearest", "probe", "magnitude", "chance"]
-    assert [line.split()[0] for line in lines[1:]] == [
+    assert "; 3 draws of 4 examples, with " in lines[0]
+    assert lines[2].split() == ["centroid", "nearest", "probe", "magnitude", "chance"]
+    assert [line.split()[0] for line in lines[3:]] == [
         "mAP", "nDCG@10", "recall@5", "recall@20", "purity@5", "purity@20",
     ]  # fmt: skip
     assert "1 positions are no example" in done.err

@@ -93,6 +93,65 @@ def test_lenses_and_others_are_counted_by_hand(painted: Catalogue) -> None:
     assert measure.at_score(found, 2.6).completeness.found == 0
 
 
+def test_each_lens_has_its_object_and_its_row(painted: Catalogue) -> None:
+    table = painted.table(["tile", "ra", "object_id"])
+    own = {round(one["ra"], 4): one["object_id"] for one in table if one["tile"] == "110.280"}
+    found = searched(painted)
+    assert found.object_id.tolist() == [own[359.95], own[359.96], injected.NO_OBJECT, own[0.05]]
+    assert found.row.tolist() == [0, 1, 2, 3]
+    without_a = searched(painted, known=(LENSES.ra[:1], LENSES.dec[:1]))
+    assert without_a.row.tolist() == [1, 2, 3]
+    assert without_a.object_id.tolist() == [own[359.96], injected.NO_OBJECT, own[0.05]]
+
+
+def test_of_several_objects_the_highest_score_counts_and_then_the_lowest_id(tmp_path: Path) -> None:
+    filled = catalogs.create(tmp_path / "embeddings", SCORED_RUN)
+    ra, dec = np.array([0, 0, 0, 0, 0.1]), np.array([60, 60, 60, 60, 60.1]) + np.array([0.5, 0.2, 0.3, 0, 0]) * ARCSEC
+    score = np.array([1.0, 2.0, 2.0, np.nan, 0.0])
+    more = catalogue_rows.make(1, ra, dec, score_lens=score.astype(np.float32), is_primary=np.arange(5) != 3)
+    catalogue_rows.write(filled, "110.280", more, SCORED_RUN)
+    lens = Injected(np.array(["110.280"]), np.zeros(1), np.array([60.0]), {"theta_e": np.ones(1)})
+    found = search(filled.snapshot(), lens, lambda block: block.column("score_lens"), ["score_lens"])
+    table = filled.table(["object_id", "score_lens"])
+    assert found.object_id.tolist() == [table["object_id"][table["score_lens"] == 2].min()]
+    assert found.score.tolist() == [2.0]
+
+
+def test_a_level_of_less_than_one_object_is_refused(painted: Catalogue) -> None:
+    found = searched(painted)
+    assert measure.at_level(found, 1 / found.area).others == 0
+    with pytest.raises(ScannerError, match=r"30 other objects a square degree are 0\.6 on 0\.0199 ") as caught:
+        measure.at_level(found, 30)
+    assert caught.value.code == "rank.no_ordinary"
+    assert f"{1 / found.area:.4g}" in caught.value.message
+    advised = float(caught.value.hint.split("--per-degree ")[1].split()[0])
+    assert advised == pytest.approx(1 / found.area, rel=0.01)
+    assert measure.at_level(found, advised).others == 0
+
+
+def test_counts_have_the_interval_of_garwood(painted: Catalogue) -> None:
+    # Table 1 of Gehrels 1986, and textbooks, at 95 %.
+    for count, low, high in ((0, 0, 3.689), (1, 0.0253, 5.572), (10, 4.795, 18.39), (100, 81.36, 121.6)):
+        assert measure.poisson_interval(count) == pytest.approx((low, high), rel=1e-3)
+    found = searched(painted)
+    one = measure.at_score(found, 4.0)
+    assert one.others == 1
+    assert (one.per_degree_low, one.per_degree_high) == pytest.approx(
+        (0.0253 / found.area, 5.572 / found.area), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize(("lenses", "bins"), [(1, 1), (19, 1), (20, 2), (22, 2), (57, 5), (80, 8), (1000, 8)])
+def test_bins_hold_about_ten_lenses(lenses: int, bins: int) -> None:
+    values = np.append(np.random.default_rng(lenses).uniform(0.5, 2.5, lenses), np.nan)
+    every = np.zeros(lenses + 1)
+    painted = Injected(np.full(lenses + 1, ""), every, every, {"theta_e": values})
+    found = Search(painted, every == 0, every, np.zeros(0), 0, 0, 1.0, 0, 0)
+    sizes = [one.found.total for one in measure.in_bins(found, 0.5)["theta_e"]]
+    assert (len(sizes), sum(sizes)) == (bins, lenses)
+    assert min(sizes) >= min(lenses, 9)
+
+
 def test_the_first_of_a_square_degree_are_those_with_fewer_others_above(painted: Catalogue) -> None:
     found = searched(painted)
     one = measure.at_level(found, 3 / found.area)  # A has two above it
@@ -129,13 +188,52 @@ def test_more_others_than_are_kept_are_refused_and_not_guessed(
     painted: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(injected, "MOST", 3)
-    monkeypatch.setattr(measure, "MOST", 3)
     found = searched(painted)
     assert found.others.tolist() == [4, 3, 2]
-    assert measure.at_score(found, 2.0).others == 3
-    with pytest.raises(ScannerError) as caught:
-        measure.at_score(found, 1.0)
-    assert caught.value.code == "completeness.low_threshold"
+    assert measure.at_score(found, 2.1).others == 2
+    # Others might tie with the last that is kept.
+    for score in (2.0, 1.0):
+        with pytest.raises(ScannerError, match="At least 3 other objects") as caught:
+            measure.at_score(found, score)
+        assert caught.value.code == "completeness.low_threshold"
+    assert measure.at_level(found, 3 / found.area).others == 2
+    for level in (4 / found.area, 1e9):
+        with pytest.raises(ScannerError, match="only the highest 3 are counted") as caught:
+            measure.at_level(found, level)
+        assert caught.value.code == "completeness.low_threshold"
+        assert "--per-degree" in caught.value.hint
+    assert [one.others for one in measure.fine_curve(found)] == [0, 1, 2]
+    assert [one.others for one in measure.curve(found)] == [round(100 * found.area) - 1]
+
+
+def test_as_many_others_as_are_kept_are_all_counted(painted: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(injected, "MOST", 6)
+    found = searched(painted)
+    assert (len(found.others), found.objects, found.unscored) == (6, 7, 1)
+    assert measure.at_score(found, 0.0).others == 6
+    assert measure.at_level(found, 1e9).others == 6
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_threshold_or_level_that_is_not_finite_is_refused(painted: Catalogue, value: float) -> None:
+    found = searched(painted)
+    for measured in (measure.at_score, measure.at_level):
+        with pytest.raises(ValueError, match="finite"):
+            measured(found, value)
+
+
+@pytest.mark.parametrize("level", [0.0, -1.0])
+def test_a_level_that_is_not_positive_is_refused(painted: Catalogue, level: float) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        measure.at_level(searched(painted), level)
+
+
+def test_objects_that_span_no_area_are_refused(painted: Catalogue) -> None:
+    object_id = painted.table(["object_id"])["object_id"][0]
+    with pytest.raises(ScannerError, match="no area") as caught:
+        searched(painted, f"object_id == {object_id}")
+    assert caught.value.code == "rank.no_ordinary"
+    assert "--where" in caught.value.hint
 
 
 def test_lenses_of_other_tiles_are_refused(painted: Catalogue) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 import catalogs
 from catalogs.errors import ScannerError
 from scanner.cli import main
+from scanner.queries import completeness_report
 from scanner.sources.truth_table import read_truth
 from tests.support import catalogue_rows
 from tests.support.catalogue_rows import SCORED_RUN
@@ -72,6 +73,62 @@ def test_the_report_has_the_numbers_and_the_figure(folder: Path, tmp_path: Path)
     text = run(folder, *words)[1]
     assert f"{here['completeness']['value']:.3f}" in text
     assert "200 injected lenses, ranked by score" in text
+
+
+def test_each_lens_has_a_row_beside_its_truth(folder: Path, tmp_path: Path) -> None:
+    truth = Table.read(folder / "truth.ecsv")
+    truth["kind"], truth["score"], truth["z"] = ["galaxy", "quasar"] * 100, np.arange(200), np.linspace(0.2, 1, 200)
+    truth["tile"][7] = "999.999"  # a tile that the catalogue does not have
+    truth["ra"][11] = 10.5
+    truth["dec"][11] = 0.6  # where there is no object
+    truth.write(tmp_path / "truth.ecsv")
+    words = ["--injected", tmp_path / "truth.ecsv", "--threshold", "-3", "--out", tmp_path / "out", "-f", "json"]
+    report = json.loads(run(folder, *words)[1])
+    lenses = Table.read(tmp_path / "out" / "lenses.ecsv")
+    names = ["truth_score" if name == "score" else name for name in truth.colnames]
+    assert lenses.colnames == [*names, "object_id", "detected", "score", "found"]
+    there = np.delete(np.arange(200), 7)
+    assert lenses["truth_score"].tolist() == there.tolist()
+    assert lenses["kind"].tolist() == truth["kind"][there].tolist()
+    assert lenses["tile"].tolist() == ["200.180"] * 199
+    assert lenses["theta_e"].unit == "arcsec"
+    np.testing.assert_array_equal(lenses["z"], truth["z"][there])
+    assert lenses["found"].dtype == lenses["detected"].dtype == bool
+    assert lenses["found"].sum() == report["threshold"]["completeness"]["found"]
+    assert lenses["detected"].sum() == report["detected"]["found"] == 198
+    (gone,) = np.flatnonzero(~lenses["detected"])
+    assert there[gone] == 11
+    assert lenses["object_id"].mask.nonzero()[0].tolist() == [gone]
+    assert np.isnan(lenses["score"][gone])
+    assert not lenses["found"][gone]
+    stored = catalogs.open(folder / "embeddings").table(["object_id", "score_lens"])[:200]
+    seen = np.delete(np.arange(200), [7, 11])
+    assert np.delete(np.asarray(lenses["object_id"]), gone).tolist() == stored["object_id"][seen].tolist()
+    np.testing.assert_array_equal(np.delete(np.asarray(lenses["score"]), gone), stored["score_lens"][seen])
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_rows_of_lenses_come_from_every_format(folder: Path, tmp_path: Path, ending: str) -> None:
+    run(folder, "--injected", folder / f"truth.{ending}", "--out", tmp_path / "out")
+    lenses = Table.read(tmp_path / "out" / "lenses.ecsv")
+    np.testing.assert_allclose(lenses["snr"], Table.read(folder / "truth.ecsv")["snr"])
+
+
+def test_a_level_that_the_area_cannot_measure_is_refused(folder: Path, tmp_path: Path) -> None:
+    words = ["--injected", folder / "truth.ecsv", "--where", "dec < 0.1 and ra < 10.1", "--out", tmp_path / "out"]
+    code, printed, error = run(folder, *words, "--per-degree", "30")
+    assert (code, printed) == (1, "")
+    assert "rank.no_ordinary" in error
+    assert "smallest level that this area can measure" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_counts_of_others_have_an_interval(folder: Path) -> None:
+    words = ["--injected", folder / "truth.ecsv", "--threshold", "-3"]
+    here = json.loads(run(folder, *words, "-f", "json")[1])["threshold"]
+    assert 0 < here["per_degree_low"] < here["per_degree"] < here["per_degree_high"]
+    interval = f"[{here['per_degree_low']:,.3g}, {here['per_degree_high']:,.3g}]"
+    assert f"{here['per_degree']:,.4g} {interval}  <" in run(folder, *words)[1]
 
 
 def test_objects_of_known_lenses_are_left_out(folder: Path, tmp_path: Path) -> None:
@@ -155,6 +212,40 @@ def test_options_that_do_not_go_together_are_refused(folder: Path, words: list[s
     code, printed, error = run(folder, *(str(folder / word) if word.endswith(".csv") else word for word in words))
     assert (code, printed) == (2, "")
     assert "Usage" in error
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("option", ["--threshold", "--per-degree"])
+def test_numbers_that_are_not_finite_are_refused(folder: Path, option: str, value: str) -> None:
+    code, printed, error = run(folder, "--injected", folder / "truth.csv", option, value)
+    assert (code, printed) == (2, "")
+    assert option in error
+
+
+@pytest.mark.parametrize("value", ["0", "-5"])
+def test_a_number_a_square_degree_is_positive(folder: Path, value: str) -> None:
+    code, printed, error = run(folder, "--injected", folder / "truth.csv", "--per-degree", value)
+    assert (code, printed) == (2, "")
+    assert "--per-degree" in error
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"threshold": float("nan")}, {"threshold": float("inf")}, {"per_degree": float("nan")}, {"per_degree": 0}]
+)
+def test_the_library_refuses_such_numbers_before_it_reads_rows(
+    folder: Path, wrong: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completeness_report, "search", None)
+    snapshot = catalogs.open(folder / "embeddings").snapshot()
+    with pytest.raises(ValueError, match="finite"):
+        completeness_report.measure_completeness(snapshot, read_truth(folder / "truth.csv"), **wrong)  # type: ignore[arg-type]
+
+
+def test_one_object_has_no_area(folder: Path) -> None:
+    object_id = catalogs.open(folder / "embeddings").table(["object_id"])["object_id"][300]
+    code, printed, error = run(folder, "--injected", folder / "truth.csv", "--where", f"object_id == {object_id}")
+    assert (code, printed) == (1, "")
+    assert "rank.no_ordinary" in error
 
 
 def test_an_unknown_column_is_named(folder: Path) -> None:
