@@ -169,25 +169,34 @@ class _OneCore:
         BLAS divides a product among its threads, and rounds it otherwise for each number of them. And where threads ask
         for products side by side, those of BLAS wait busily for one another.
 
-        Blocks of any threads may lie in one another or overlap: the last one to end restores. A library that is loaded
+        Blocks of any threads may lie in one another or overlap: the last one to end restores. OpenBLAS on OpenMP has a
+        number for each thread, so threads that are started in a block open one of their own. A library that is loaded
         in a block is not limited before the next one begins.
         """
         # Of BLAS alone: libraries that compute by OpenMP have a number of their own.
         libraries = [one for one in get_cached_controller().lib_controllers if one.user_api == "blas"]
+        of_thread = [(one, one.num_threads) for one in libraries if _has_number_of_thread(one)]
         with self._lock:
             self._blocks += 1
             for library in libraries:
-                self._before.setdefault(library.filepath, (library, library.num_threads))
+                if not _has_number_of_thread(library):
+                    self._before.setdefault(library.filepath, (library, library.num_threads))
                 _set_threads(library, 1)
         try:
             yield
         finally:
             with self._lock:
+                for library, threads in of_thread:
+                    _set_threads(library, threads)
                 self._blocks -= 1
                 if not self._blocks:
                     for library, threads in self._before.values():
                         _set_threads(library, threads)
                     self._before.clear()
+
+
+def _has_number_of_thread(library: LibController) -> bool:
+    return library.internal_api == "openblas" and getattr(library, "threading_layer", "") == "openmp"
 
 
 def _set_threads(library: LibController, threads: int) -> None:

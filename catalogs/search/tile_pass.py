@@ -46,16 +46,16 @@ class Threads:
     def run(self, snapshot: Snapshot, work: TilePass[Answer]) -> Iterator[Answer]:
         """Yield what the pass makes of each tile, in order."""
         numbers = range(len(snapshot.footers))
-        # So scores have the same bits on machines with more or fewer cores.
-        with one_core():
-            for answers in in_threads(lambda number: read_tile(snapshot, work, number), numbers, self._most):
-                yield from answers
+        for answers in in_threads(lambda number: read_tile(snapshot, work, number), numbers, self._most):
+            yield from answers
 
 
 HERE = Threads()
 """The executor where nothing else is asked for."""
 
 
+# So scores have the same bits on machines with more or fewer cores.
+@one_core()
 def read_tile(snapshot: Snapshot, work: TilePass[Answer], number: int) -> list[Answer]:
     """Collect what a pass makes of a tile; one that is damaged is skipped with a warning, from the damage on."""
     answers: list[Answer] = []
