@@ -37,6 +37,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"no survey data here (set SCANNER_SHARED_DATA), needed for: {marker.args[0]}")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_open_files() -> Iterator[None]:
+    """Close the indexes of earlier tests: astropy's SAMP hub uses ``select``, which takes no descriptor over 1023."""
+    yield
+    if "catalogs.index.searcher" in sys.modules:
+        sys.modules["catalogs.index.searcher"].close_all()
+
+
 @pytest.fixture(autouse=True)
 def only_seeded_numbers() -> Iterator[None]:
     """Nothing draws from numpy's global generator, since no seed of a user decides what that gives."""

@@ -25,6 +25,8 @@ _OPEN = 512
 """Shards whose engine file stays mapped between queries."""
 _KEPT_BYTES = 2**29
 """Bytes of vectors and items that stay mapped between queries, in all shards together."""
+_LEAST_BYTES = 2**22
+"""What a shard counts for at least: each has two files open, and a process may often open 1,024 only."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class _Maps:
 
     @property
     def bytes(self) -> int:
-        return self.items.nbytes + self.vectors.bytes
+        return max(self.items.nbytes + self.vectors.bytes, _LEAST_BYTES)
 
 
 _maps: BoundedCache[_Maps] = BoundedCache(_KEPT_BYTES, lambda maps: maps.bytes)

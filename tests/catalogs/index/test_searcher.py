@@ -28,6 +28,8 @@ def answers(folder: Path, listed: list[shards.Shard]) -> list[list[int]]:
 
 def test_maps_stay_open_up_to_a_bound(built: tuple[Path, list[shards.Shard]], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, listed = built
+    searcher.close_all()
+    monkeypatch.setattr(searcher, "_LEAST_BYTES", 0)
     expected = answers(folder, listed)
     size = searcher._maps.held
     assert size == sum(one.files[1][0] + one.rows * shards.ITEM.itemsize for one in listed)
@@ -42,6 +44,18 @@ def test_maps_stay_open_up_to_a_bound(built: tuple[Path, list[shards.Shard]], mo
         assert answers(folder, listed) == expected
         assert (0 < searcher._maps.held <= bound) is kept
         searcher.close_all()
+
+
+def test_few_files_stay_open_however_small_the_shards(
+    built: tuple[Path, list[shards.Shard]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, listed = built
+    searcher.close_all()
+    monkeypatch.setattr(searcher._maps, "_limit", 2 * searcher._LEAST_BYTES)
+    assert len(listed) > 2
+    answers(folder, listed)
+    assert len(searcher._maps._values) == 2
+    searcher.close_all()
 
 
 def test_a_file_that_takes_the_place_of_another_is_mapped_anew(built: tuple[Path, list[shards.Shard]]) -> None:
